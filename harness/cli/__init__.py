@@ -1,0 +1,1 @@
+"""L5: terminal, flags, exit codes; one small module a command."""

@@ -1,0 +1,78 @@
+"""The command line: finds the command, runs it, turns what happened into an exit code.
+
+Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``; it is
+imported only when it is the one asked for, so ``--help`` stays fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from harness import __version__
+from harness.core.errors import HarnessError
+
+#: Command name → one line of help. The module is ``harness.cli.<name>``.
+COMMANDS = {
+    "eval": "measure AP of a model and check it against its references",
+    "bench": "measure inference speed and check it against its references",
+    "score": "score saved predictions again, on CPU",
+    "parity": "compare two engines stage by stage on the same images",
+    "download": "fetch and prove data sets and checkpoints",
+    "models": "list the zoo: references, and what is on disk",
+    "weights": "check, convert or generate checkpoints",
+    "doctor": "check this machine, with the fix for what is wrong",
+}
+
+BUG_EXIT_CODE = 70
+INTERRUPTED_EXIT_CODE = 130
+
+
+def run(argv: Sequence[str]) -> int:
+    """The exit code of the command line ``argv`` (without the program's name)."""
+    try:
+        parser = _parser(argv)
+        arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help()
+            return 0
+        code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
+        return code
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED_EXIT_CODE
+    except BrokenPipeError:
+        # The reader of stdout went away (``harness models | head``): nobody is left to tell.
+        sys.stderr.close()
+        return 0
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
+        return BUG_EXIT_CODE
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with the options of only that command that ``argv`` names."""
+    from rich_argparse import RichHelpFormatter
+
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Proof that COCO numbers of the Detectron2 model zoo reproduce here.",
+        formatter_class=RichHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, help_line in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_line, description=help_line, formatter_class=RichHelpFormatter
+        )
+        if name == asked:
+            import_module(f"harness.cli.{name}").add_arguments(command)
+    return parser

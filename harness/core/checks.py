@@ -1,0 +1,87 @@
+"""Expected numbers, allowed gaps, and what a measured number is worth against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+
+class Status(str, Enum):
+    """What one check found."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WITHIN_NOISE = "within-noise"
+    MISSING = "missing"
+    NO_REFERENCE = "no-reference"
+    NOT_COMPARABLE = "not-comparable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The allowed gap below and above a reference, in the unit of its metric.
+
+    None means unbounded on that side: a speed may be faster than its reference, an AP may not be
+    better than its own.
+    """
+
+    below: float | None
+    above: float | None
+    source: str
+
+    def accepts(self, delta: float) -> bool:
+        """True when measured − reference lies inside the gap.
+
+        1e-9 absorbs the binary representation of decimals such as 38.7 − 38.6.
+        """
+        slack = 1e-9
+        too_low = self.below is not None and delta < -self.below - slack
+        too_high = self.above is not None and delta > self.above + slack
+        return not (too_low or too_high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One published or accepted number, with everything it is valid for and where it comes from.
+
+    metric: ``bbox/AP`` … ``segm/ARl`` (0-100), ``s_per_image``, ``train_s_per_iteration``,
+    ``train_memory_gb``. dataset: name of the data set it was measured on. device_class: device a
+    speed was measured on, None for accuracy. A tolerance of None marks a number that is shown but
+    never judged.
+    """
+
+    metric: str
+    value: float
+    tolerance: Tolerance | None
+    dataset: str | None = None
+    device_class: str | None = None
+    role: Literal["published", "independent", "accepted"] = "published"
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One row of a verdict: measured against reference, or why that cannot be said.
+
+    delta: measured − reference, in the metric's unit. reason: empty for a plain pass.
+    """
+
+    metric: str
+    measured: float | None
+    reference: Reference | None
+    delta: float | None
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All checks of a run and what they say together.
+
+    outcome: ``pass`` (every judged row passes), ``fail`` (at least one fails or is missing) or
+    ``nothing-to-compare``. line: the same in one sentence.
+    """
+
+    outcome: Literal["pass", "fail", "nothing-to-compare"]
+    line: str

@@ -1,0 +1,95 @@
+"""The lock file's content: artefacts to fetch, model entries, training recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.core.checks import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpackedFacts:
+    """What must be true after an archive is unpacked: the proof of the data.
+
+    folder: below the data-set root. image_count: files the folder must hold. annotations: path of
+    the annotation file, below the same root, whose every image must be present and of the listed
+    size. files: sha256 and bytes by path of single unpacked files.
+    """
+
+    folder: str
+    image_count: int | None = None
+    annotations: str | None = None
+    annotation_count: int | None = None
+    files: dict[str, FileFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """Size and hash of one file; None where no source gives the value."""
+
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """One file to fetch, with every hash a source gives. None: no source gives the value.
+
+    group: what ``--only`` selects. path: where it lies below the data-set root. md5_prefix: the
+    six hex digits the zoo puts into file names. source: where the numbers come from.
+    """
+
+    name: str
+    group: Literal["val", "annotations", "train", "val100", "checkpoints", "backbones"]
+    kind: Literal["zip", "tgz", "file"]
+    path: str
+    url: str
+    mirrors: tuple[str, ...] = ()
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    md5_prefix: str | None = None
+    licence: str
+    source: str
+    unpacked: UnpackedFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRecipe:
+    """The published training settings of a model."""
+
+    schedule: Literal["1x", "3x"]
+    iterations: int
+    steps: tuple[int, ...]
+    batch_size: int
+    learning_rate: float
+    backbone: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One line of the zoo.
+
+    architecture: name of a function in ``harness.zoo.architectures``. checkpoint: name of an
+    artefact, None for a model whose weights are generated. dataset: the one its references
+    are measured on.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    checkpoint: str | None
+    dataset: str
+    recipe: TrainRecipe | None
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """``model_zoo.lock.json``, validated."""
+
+    schema_version: Literal[1]
+    artefacts: tuple[Artefact, ...]
+    models: tuple[ModelEntry, ...]

@@ -1,0 +1,1 @@
+"""L2: images and ground truth."""

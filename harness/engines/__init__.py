@@ -1,0 +1,1 @@
+"""L3: what turns images into detections."""

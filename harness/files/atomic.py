@@ -1,0 +1,48 @@
+"""Files that are either whole or absent, and line files that survive being cut off.
+
+Trade-off: every write costs an fsync, which is right for records and shards and too slow for
+thousands of tiny files; nothing here writes thousands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.core.errors import UsageError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    The name carries the process id, so several processes may write the same file: the last whole
+    one wins. Raises UsageError when the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except PermissionError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """``path`` holds ``text`` (UTF-8), or what it held before."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def unwritable(path: Path, error: OSError) -> UsageError:
+    """The error for a place that cannot be written, with what to do."""
+    return UsageError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="choose a writable folder with --output",
+    )

@@ -1,0 +1,66 @@
+"""JSON without NaN, and the way between frozen dataclasses and JSON files.
+
+A NaN in a record would come back as something else in another language, or as a silent zero:
+"could not be computed" is None with a reason, never NaN.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.core.errors import IntegrityError, UsageError
+
+T = TypeVar("T")
+
+
+def dumps(value: Any, *, indent: int | None = None) -> str:
+    """``value`` as JSON text; raises ValueError on NaN or infinity."""
+    separators = (",", ":") if indent is None else None
+    return json.dumps(
+        value, allow_nan=False, ensure_ascii=False, indent=indent, separators=separators
+    )
+
+
+def read(path: Path) -> Any:
+    """The parsed content of ``path``; UsageError when absent, IntegrityError when not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise IntegrityError(f"{path} is not JSON: {error}") from error
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass (nested, with paths and enums) as plain dicts, lists, strings and numbers."""
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value)
+
+
+def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
+    """``plain`` as an instance of the dataclass ``kind``, every field validated.
+
+    Raises IntegrityError that names ``where`` and every offending field. Unknown keys are errors.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind, config={"extra": "forbid"}).validate_python(plain)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in fault['loc']) or '(root)'}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise IntegrityError(
+            f"{where} does not fit its schema:\n  " + "\n  ".join(lines)
+        ) from error
+
+
+def schema_of(kind: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of a dataclass."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).json_schema()

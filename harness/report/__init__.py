@@ -1,0 +1,1 @@
+"""L3: tables and pictures."""
