@@ -1,0 +1,67 @@
+"""Devices by name, and the settings of torch that decide what "fp32" means."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from harness.core.engine import Precision
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.files.environment import cpu_name
+
+#: What each precision computes convolutions and matrix products in.
+DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    UsageError for another word, PrerequisiteError for a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number or "0").isdigit():
+        raise UsageError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
+    index, count = int(number or "0"), torch.cuda.device_count()
+    if not torch.cuda.is_available() or index >= count:
+        raise PrerequisiteError(
+            f"device {name} is not there: torch sees {count} CUDA device(s)",
+            hint="run: harness doctor, or choose --device cpu",
+        )
+    return torch.device("cuda", index)
+
+
+def device_class(device: torch.device) -> str:
+    """The product name of the device; speeds compare only within one."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def apply_precision(precision: Precision, device: torch.device) -> None:
+    """Set torch's process-wide switches so that ``fp32`` is true fp32: TF32 only when asked for.
+
+    TF32 is on by default for cuDNN, and it alone moved Detectron2's own accuracy tests out of
+    their tolerance (facebookresearch/detectron2#5348).
+    """
+    if precision in ("tf32", "fp16") and device.type != "cuda":
+        raise UsageError(
+            f"precision {precision} needs a CUDA device, not {device}",
+            hint="choose --precision fp32 or bf16",
+        )
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def apply_threads(threads: int | None) -> int:
+    """Set torch's CPU threads and return their number; None means one a core that we may use."""
+    count = threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(count)
+    return count

@@ -1,0 +1,61 @@
+"""Run-length encoding of masks that are known to be empty outside a region.
+
+COCO counts runs down the columns of the whole image. Encoding the region alone and shifting its
+runs to where they lie in the image gives the same bytes as encoding a full-size mask, without
+ever making one (100 masks of a COCO image are 30 MB).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.detections import Rle
+
+
+def encode_region(
+    region: npt.NDArray[np.bool_], *, top_px: int, left_px: int, height_px: int, width_px: int
+) -> Rle:
+    """The mask of a height × width image that is ``region`` at (top, left) and false elsewhere.
+
+    region: (h, w) bool, wholly inside the image. Equal to pycocotools' encoding of the full mask.
+    """
+    from pycocotools import mask as coco_mask
+
+    runs = _run_lengths(region, top_px, left_px, height_px, width_px)
+    uncompressed = {"size": [height_px, width_px], "counts": runs}
+    compressed = coco_mask.frPyObjects(uncompressed, height_px, width_px)
+    return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
+
+
+def _run_lengths(
+    region: npt.NDArray[np.bool_], top: int, left: int, height: int, width: int
+) -> list[int]:
+    """Lengths of alternating runs of false and true down the columns, beginning with false."""
+    rows, columns = region.shape
+    # (columns, rows + 1): column by column, each closed by a false pixel that ends its last run.
+    padded = np.zeros((columns, rows + 1), dtype=np.int8)
+    padded[:, :-1] = region.T
+    steps = np.diff(padded.ravel(), prepend=np.int8(0))
+    starts = _image_position(np.flatnonzero(steps == 1), rows + 1, top, left, height)
+    ends = _image_position(np.flatnonzero(steps == -1), rows + 1, top, left, height)
+    if rows == height:
+        # Only here can a run go on from the bottom of one column to the top of the next.
+        joined = np.isin(starts, ends)
+        ends = ends[~np.isin(ends, starts)]
+        starts = starts[~joined]
+    edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
+    edges[0] = 0
+    edges[1:-1:2] = starts
+    edges[2:-1:2] = ends
+    edges[-1] = height * width
+    runs: list[int] = np.diff(edges).tolist()
+    return runs if runs[-1] or len(runs) == 1 else runs[:-1]
+
+
+def _image_position(
+    positions: npt.NDArray[np.intp], stride: int, top: int, left: int, height: int
+) -> npt.NDArray[np.int64]:
+    """Column-major positions in the padded region as column-major positions in the image."""
+    columns, rows = np.divmod(positions, stride)
+    return ((columns + left) * height + rows + top).astype(np.int64)

@@ -1,0 +1,46 @@
+"""Feature pyramid on top of a ResNet (Detectron2 ``modeling/backbone/fpn.py``)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.core.architecture import Architecture
+from harness.nn.resnet import ResNet
+
+#: Pixels of the input per cell, for p2 … p6.
+STRIDES_PX = (4, 8, 16, 32, 64)
+
+#: Both sides of the padded input are multiples of this (FPN.size_divisibility).
+SIZE_DIVISOR_PX = 32
+
+
+class FPN(nn.Module):
+    """Lateral 1×1, nearest ×2 upsampling, sum, output 3×3; p6 is p5 subsampled by 2."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        channels = architecture.fpn_channels
+        for level, channels_in in enumerate(architecture.stage_channels, start=2):
+            self.add_module(f"fpn_lateral{level}", nn.Conv2d(channels_in, channels, 1))
+            self.add_module(f"fpn_output{level}", nn.Conv2d(channels, channels, 3, padding=1))
+        self.bottom_up = ResNet(architecture)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) → p2 … p6, each (B, C, H/s, W/s) with s of STRIDES_PX."""
+        laterals = (self.fpn_lateral2, self.fpn_lateral3, self.fpn_lateral4, self.fpn_lateral5)
+        outputs = (self.fpn_output2, self.fpn_output3, self.fpn_output4, self.fpn_output5)
+        stages = self.bottom_up(x)
+        merged: Tensor | None = None
+        pyramid: list[Tensor] = []
+        for stage, lateral, output in zip(
+            reversed(stages), reversed(laterals), reversed(outputs), strict=True
+        ):
+            inner = lateral(stage)
+            if merged is not None:
+                inner += F.interpolate(merged, scale_factor=2.0, mode="nearest")
+            merged = inner
+            pyramid.insert(0, output(inner))
+        # A max pool with a 1×1 window is a subsampling.
+        pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2, padding=0))
+        return pyramid

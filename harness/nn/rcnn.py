@@ -1,0 +1,105 @@
+"""Faster and Mask R-CNN: the parts in order.
+
+The stages are separate methods so that training, timing and the stage-by-stage parity check call
+the same code that inference calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness.core.architecture import Architecture
+from harness.nn.fpn import FPN, SIZE_DIVISOR_PX
+from harness.nn.resnet import NormedConv
+from harness.nn.roi_heads import RawDetections, RoIHeads
+from harness.nn.rpn import RPN
+
+
+class Batch(NamedTuple):
+    """Normalised images padded to one size.
+
+    pixels: (B, 3, H, W), H and W multiples of 32, zero outside each image. sizes: (height, width)
+    of each image before padding.
+    """
+
+    pixels: Tensor
+    sizes: tuple[tuple[int, int], ...]
+
+
+class RCNN(nn.Module):
+    """The network. Attribute names are the key prefixes of the zoo's checkpoints."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = FPN(architecture)
+        self.proposal_generator = RPN(architecture)
+        self.roi_heads = RoIHeads(architecture)
+        mean, std = architecture.pixel_mean, architecture.pixel_std
+        self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def batch(self, images: Sequence[Tensor]) -> Batch:
+        """Images (3, H, W) uint8 on the network's device, normalised, padded and stacked.
+
+        Padding comes after normalisation, so it is zero to the network (the reference's order).
+        """
+        sizes = tuple((int(image.shape[1]), int(image.shape[2])) for image in images)
+        height = _round_up(max(size[0] for size in sizes))
+        width = _round_up(max(size[1] for size in sizes))
+        pixels = self.pixel_mean.new_zeros((len(images), 3, height, width))
+        for slot, image, (h, w) in zip(pixels, images, sizes, strict=True):
+            torch.sub(image, self.pixel_mean, out=slot[:, :h, :w])
+            slot[:, :h, :w] /= self.pixel_std
+        weight = self.backbone.bottom_up.stem.conv1.weight
+        layout = (
+            torch.channels_last
+            if weight.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
+        return Batch(pixels.to(weight.dtype, memory_format=layout), sizes)
+
+    def forward(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
+        """Detections of each image, and their soft masks (n, M, M) if the network has masks."""
+        pyramid = self.backbone(batch.pixels)
+        proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
+        logits, deltas = self.roi_heads.classify(pyramid, proposals)
+        require_finite(*objectness, logits, deltas)
+        counts = [len(one) for one in proposals]
+        detections = [
+            self.roi_heads.detect(*rows, height, width)
+            for *rows, (height, width) in zip(
+                logits.split(counts), deltas.split(counts), proposals, batch.sizes, strict=True
+            )
+        ]
+        if not self.architecture.has_masks:
+            return detections, None
+        return detections, self.roi_heads.masks(pyramid, detections)
+
+
+def require_finite(*tensors: Tensor) -> None:
+    """Raise FloatingPointError when any number is NaN or infinite.
+
+    A NaN fails every comparison with a threshold, so without this it would read as "nothing
+    found". The flags are combined first: one wait for the device, not one a tensor.
+    """
+    if not bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()):
+        raise FloatingPointError("the network's output is not finite")
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Fold every frozen BatchNorm of ``network`` into the convolution before it, in place."""
+    for module in network.modules():
+        if isinstance(module, NormedConv):
+            module.fold()
+
+
+def _round_up(length_px: int) -> int:
+    return -(-length_px // SIZE_DIVISOR_PX) * SIZE_DIVISOR_PX

@@ -1,0 +1,145 @@
+"""ResNet as Detectron2 builds it (``modeling/backbone/resnet.py``), with frozen BatchNorm.
+
+Attribute names follow the keys of the zoo's checkpoints, so no rename table is needed.
+Shapes: B images, C channels, H × W pixels of the level.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.core.architecture import Architecture
+
+
+class FrozenBatchNorm(nn.Module):
+    """BatchNorm with fixed statistics and a fixed affine map; all four vectors are buffers."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels) - eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) normalised; one fused operation, as the reference does in evaluation."""
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class NormedConv(nn.Conv2d):
+    """A convolution followed by frozen BatchNorm, or with it folded into its weights."""
+
+    norm: FrozenBatchNorm | None
+
+    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, eps: float):
+        super().__init__(channels_in, channels, kernel, stride, kernel // 2, bias=False)
+        self.norm = FrozenBatchNorm(channels, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return x if self.norm is None else self.norm(x)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Absorb the BatchNorm into weight and bias, computed in float64 and rounded once."""
+        if self.norm is None:
+            return
+        norm = self.norm
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        shift = norm.bias.double() - norm.running_mean.double() * scale
+        folded = self.weight.double() * scale[:, None, None, None]
+        self.weight = nn.Parameter(folded.to(self.weight.dtype), requires_grad=False)
+        self.bias = nn.Parameter(shift.to(self.weight.dtype), requires_grad=False)
+        self.norm = None
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut; the stride is in the first."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, eps: float) -> None:
+        super().__init__()
+        self.shortcut = _shortcut(channels_in, channels, stride, eps)
+        self.conv1 = NormedConv(channels_in, channels, 3, stride, eps)
+        self.conv2 = NormedConv(channels, channels, 3, 1, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
+        out = F.relu_(self.conv1(x))
+        out = self.conv2(out)
+        out += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(out)
+
+
+class BottleneckBlock(nn.Module):
+    """1×1, 3×3, 1×1 and a shortcut; the stride is in the first 1×1 (RESNETS.STRIDE_IN_1X1)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, eps: float) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.shortcut = _shortcut(channels_in, channels, stride, eps)
+        self.conv1 = NormedConv(channels_in, inner, 1, stride, eps)
+        self.conv2 = NormedConv(inner, inner, 3, 1, eps)
+        self.conv3 = NormedConv(inner, channels, 1, 1, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
+        out = F.relu_(self.conv1(x))
+        out = F.relu_(self.conv2(out))
+        out = self.conv3(out)
+        out += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(out)
+
+
+def _shortcut(channels_in: int, channels: int, stride: int, eps: float) -> NormedConv | None:
+    return None if channels_in == channels else NormedConv(channels_in, channels, 1, stride, eps)
+
+
+class Stem(nn.Module):
+    """7×7 convolution of stride 2 and a max pool of stride 2."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        eps = architecture.batch_norm_eps
+        self.conv1 = NormedConv(3, architecture.stem_channels, 7, 2, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, C, H/4, W/4)."""
+        x = F.relu_(self.conv1(x))
+        return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+
+
+class ResNet(nn.Module):
+    """Stem and four stages; answers the outputs of all four."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        block = BasicBlock if architecture.block == "basic" else BottleneckBlock
+        eps = architecture.batch_norm_eps
+        self.stem = Stem(architecture)
+        channels_in = architecture.stem_channels
+        stages = zip(architecture.blocks_per_stage, architecture.stage_channels, strict=True)
+        for index, (count, channels) in enumerate(stages):
+            first = block(channels_in, channels, 1 if index == 0 else 2, eps)
+            others = [block(channels, channels, 1, eps) for _ in range(count - 1)]
+            self.add_module(f"res{index + 2}", nn.Sequential(first, *others))
+            channels_in = channels
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) → four maps (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
+        x = self.stem(x)
+        outputs = []
+        for stage in (self.res2, self.res3, self.res4, self.res5):
+            x = stage(x)
+            outputs.append(x)
+        return outputs

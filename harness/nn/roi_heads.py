@@ -1,0 +1,174 @@
+"""Box and mask heads on pooled regions (Detectron2 ``modeling/roi_heads``).
+
+R regions, K classes, C channels, S pooled side in cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, roi_align
+
+from harness.core.architecture import Architecture
+from harness.nn.boxes import apply_deltas, clip, pyramid_levels
+from harness.nn.fpn import STRIDES_PX
+
+
+class RawDetections(NamedTuple):
+    """One image's detections in the frame of the resized input, best first.
+
+    boxes (n, 4) float32 px · scores (n,) float32 · classes (n,) int64.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+
+
+def pool(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tensor:
+    """(R, C, side, side) float32: RoIAlign (aligned, adaptive sampling) of all images' boxes.
+
+    pyramid: p2 … p5 (p6 is used for proposals only). boxes: per image (n, 4). Each box is pooled
+    from the one level that fits its size. Pooling is done in fp32 whatever the maps are in.
+    """
+    everything = torch.cat(list(boxes))
+    counts = [len(one) for one in boxes]
+    image = torch.repeat_interleave(
+        torch.arange(len(boxes), device=everything.device),
+        torch.tensor(counts, device=everything.device),
+    )
+    rois = torch.cat((image[:, None].to(everything.dtype), everything), dim=1)  # (R, 5)
+    levels = pyramid_levels(everything)
+    pooled = everything.new_zeros((len(rois), pyramid[0].shape[1], side, side))
+    for level, stride in enumerate(STRIDES_PX[:4], start=2):
+        (where,) = torch.nonzero(levels == level, as_tuple=True)
+        if len(where):
+            features = pyramid[level - 2].float()
+            pooled[where] = roi_align(
+                features, rois[where], side, spatial_scale=1 / stride, aligned=True
+            )
+    return pooled
+
+
+class BoxHead(nn.Module):
+    """Fully connected layers on the flattened region."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        channels = architecture.fpn_channels * architecture.box_pool_px**2
+        for index, width in enumerate(architecture.box_fc_channels, start=1):
+            self.add_module(f"fc{index}", nn.Linear(channels, width))
+            channels = width
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(R, C, S, S) → (R, last width)."""
+        hidden = pooled.flatten(start_dim=1)
+        for layer in self.children():
+            hidden = F.relu(layer(hidden))
+        return hidden
+
+
+class BoxPredictor(nn.Module):
+    """Class logits (background last) and one set of deltas a class."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        channels, classes = architecture.box_fc_channels[-1], architecture.class_count
+        self.cls_score = nn.Linear(channels, classes + 1)
+        self.bbox_pred = nn.Linear(channels, classes * 4)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, channels) → logits (R, K + 1), deltas (R, 4K)."""
+        return self.cls_score(hidden), self.bbox_pred(hidden)
+
+
+class MaskHead(nn.Module):
+    """3×3 convolutions, one deconvolution ×2 and a 1×1 with one channel a class."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        channels_in, channels = architecture.fpn_channels, architecture.mask_conv_channels
+        self.conv_count = architecture.mask_conv_count
+        for index in range(1, self.conv_count + 1):
+            self.add_module(f"mask_fcn{index}", nn.Conv2d(channels_in, channels, 3, padding=1))
+            channels_in = channels
+        self.deconv = nn.ConvTranspose2d(channels_in, channels, 2, stride=2)
+        self.predictor = nn.Conv2d(channels, architecture.class_count, 1)
+
+    def features(self, pooled: Tensor) -> Tensor:
+        """(R, C, S, S) → (R, C', 2S, 2S), what the predictor sees."""
+        hidden = pooled
+        for index in range(1, self.conv_count + 1):
+            hidden = F.relu_(self.get_submodule(f"mask_fcn{index}")(hidden))
+        return F.relu_(self.deconv(hidden))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(R, C, S, S) → logits (R, K, 2S, 2S)."""
+        return self.predictor(self.features(pooled))
+
+    def probabilities(self, pooled: Tensor, classes: Tensor) -> Tensor:
+        """(R, 2S, 2S) float32 in 0…1, of each region's own class only.
+
+        The predictor is a 1×1 convolution: one row of it a region gives the same numbers as all
+        K rows followed by a selection, for a K-th of the work.
+        """
+        hidden = self.features(pooled)  # (R, C', 2S, 2S)
+        rows = self.predictor.weight[classes, :, 0, 0]  # (R, C')
+        logits = torch.bmm(rows[:, None], hidden.flatten(start_dim=2))[:, 0]  # (R, 2S·2S)
+        logits = logits + self.predictor.bias[classes][:, None]
+        side = hidden.shape[-1]
+        return logits.float().sigmoid().view(-1, side, side)
+
+
+class RoIHeads(nn.Module):
+    """Everything that happens to a proposal."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.box_head = BoxHead(architecture)
+        self.box_predictor = BoxPredictor(architecture)
+        if architecture.has_masks:
+            self.mask_head = MaskHead(architecture)
+
+    def classify(
+        self, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (R, K + 1) and deltas (R, 4K) for the proposals of all images."""
+        pooled = pool(pyramid, proposals, self.architecture.box_pool_px)
+        dtype = self.box_predictor.cls_score.weight.dtype
+        return self.box_predictor(self.box_head(pooled.to(dtype)))
+
+    def detect(
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, height: int, width: int
+    ) -> RawDetections:
+        """Detections of one image from its R rows: score cut, class-wise NMS, best N.
+
+        logits (R, K + 1), deltas (R, 4K), proposals (R, 4). Only boxes that pass the score cut are
+        decoded; decoding is element-wise, so the result is the same.
+        """
+        numbers = self.architecture
+        scores = F.softmax(logits.float(), dim=-1)[:, :-1]  # (R, K)
+        regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
+        kept_scores = scores[regions, classes]
+        kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]
+        boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
+        boxes = clip(boxes, height, width)
+        best = batched_nms(boxes, kept_scores, classes, numbers.box_nms_iou)
+        best = best[: numbers.max_detections]
+        return RawDetections(boxes[best], kept_scores[best], classes[best])
+
+    def masks(self, pyramid: Sequence[Tensor], detections: Sequence[RawDetections]) -> list[Tensor]:
+        """Per image (n, M, M) float32 mask probabilities in the frame of each box."""
+        boxes = [one.boxes for one in detections]
+        side = self.architecture.mask_pool_px
+        if not sum(len(one) for one in boxes):
+            return [one.new_zeros((0, 2 * side, 2 * side)) for one in boxes]
+        pooled = pool(pyramid, boxes, side).to(self.mask_head.predictor.weight.dtype)
+        classes = torch.cat([one.classes for one in detections])
+        soft = self.mask_head.probabilities(pooled, classes)
+        return list(soft.split([len(one) for one in boxes]))

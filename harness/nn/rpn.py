@@ -1,0 +1,107 @@
+"""Region proposals (Detectron2 ``modeling/proposal_generator``).
+
+L pyramid levels, A anchors a cell, B images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from harness.core.architecture import Architecture
+from harness.nn.boxes import apply_deltas, cell_anchors, clip, grid_anchors, nonempty
+from harness.nn.fpn import STRIDES_PX
+
+#: RPN.BBOX_REG_WEIGHTS.
+DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+
+
+class RPNHead(nn.Module):
+    """One 3×3 convolution with ReLU, then an objectness and a delta 1×1, shared by all levels."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        channels, anchors = architecture.fpn_channels, len(architecture.anchor_ratios)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness_logits = nn.Conv2d(channels, anchors, 1)
+        self.anchor_deltas = nn.Conv2d(channels, anchors * 4, 1)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Per level: logits (B, H·W·A) and deltas (B, H·W·A, 4), cells row by row."""
+        logits, deltas = [], []
+        for level in pyramid:
+            hidden = F.relu_(self.conv(level))
+            scores = self.objectness_logits(hidden)  # (B, A, H, W)
+            moves = self.anchor_deltas(hidden)  # (B, 4A, H, W)
+            batch, anchors, height, width = scores.shape
+            logits.append(scores.permute(0, 2, 3, 1).reshape(batch, -1))
+            moves = moves.view(batch, anchors, 4, height, width).permute(0, 3, 4, 1, 2)
+            deltas.append(moves.reshape(batch, -1, 4))
+        return logits, deltas
+
+
+class RPN(nn.Module):
+    """Head, anchors and the selection of proposals."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.rpn_head = RPNHead(architecture)
+        self.pre_nms_per_level = architecture.rpn_pre_nms_per_level
+        self.nms_iou = architecture.rpn_nms_iou
+        self.post_nms = architecture.rpn_post_nms
+        for level, size_px in enumerate(architecture.anchor_sizes_px):
+            cell = cell_anchors(size_px, architecture.anchor_ratios)
+            self.register_buffer(f"cell_anchors{level}", cell, persistent=False)
+
+    def forward(
+        self, pyramid: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Proposals (n, 4) per image and objectness logits (B, H·W·A) per level."""
+        logits, deltas = self.rpn_head(pyramid)
+        return self.select(logits, deltas, self.anchors(pyramid), image_sizes), logits
+
+    def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Per level, (H·W·A, 4) in the order of the head's output."""
+        cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
+        return [
+            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
+            for cell, level, stride in zip(cells, pyramid, STRIDES_PX, strict=True)
+        ]
+
+    def select(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> list[Tensor]:
+        """Per image, up to post_nms proposals (n, 4), best first.
+
+        image_sizes: (height, width) of each image before padding; proposals are clipped to it.
+        Only the candidates that survive the per-level cut are decoded: decoding is element-wise,
+        so the result is the same.
+        """
+        images = []
+        for index, (height, width) in enumerate(image_sizes):
+            candidates, scores, levels = [], [], []
+            for level, (level_logits, level_deltas, level_anchors) in enumerate(
+                zip(logits, deltas, anchors, strict=True)
+            ):
+                count = min(level_logits.shape[1], self.pre_nms_per_level)
+                best, where = level_logits[index].float().topk(count)
+                moves = level_deltas[index, where]
+                candidates.append(apply_deltas(moves, level_anchors[where], DELTA_WEIGHTS))
+                scores.append(best)
+                levels.append(torch.full_like(where, level))
+            boxes = clip(torch.cat(candidates), height, width)
+            images.append(self._suppress(boxes, torch.cat(scores), torch.cat(levels)))
+        return images
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor) -> Tensor:
+        kept = nonempty(boxes)
+        boxes, scores, levels = boxes[kept], scores[kept], levels[kept]
+        return boxes[batched_nms(boxes, scores, levels, self.nms_iou)[: self.post_nms]]

@@ -1,0 +1,63 @@
+"""The networks of the zoo, one plain function each; every number is an argument or a default."""
+
+from __future__ import annotations
+
+from harness.core.architecture import Architecture
+from harness.core.errors import IntegrityError
+
+
+def architecture_of(name: str) -> Architecture:
+    """The architecture called ``name`` (the ``architecture`` field of a model entry)."""
+    match name:
+        case "mask_rcnn_R_50_FPN":
+            return mask_rcnn_r50_fpn()
+        case "mask_rcnn_R_101_FPN":
+            return mask_rcnn_r101_fpn()
+        case "faster_rcnn_R_50_FPN":
+            return faster_rcnn_r50_fpn()
+        case "tiny":
+            return tiny()
+        case _:
+            raise IntegrityError(
+                f"unknown architecture {name!r}",
+                hint="model_zoo.lock.json names an architecture this version does not have",
+            )
+
+
+def mask_rcnn_r50_fpn() -> Architecture:
+    """configs/COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_{1x,3x}.yaml."""
+    return Architecture()
+
+
+def mask_rcnn_r101_fpn() -> Architecture:
+    """configs/COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml."""
+    return Architecture(blocks_per_stage=(3, 4, 23, 3))
+
+
+def faster_rcnn_r50_fpn() -> Architecture:
+    """configs/COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml: the same network without masks."""
+    return Architecture(has_masks=False)
+
+
+def tiny() -> Architecture:
+    """A network of under a million parameters for the embedded synthetic scenes.
+
+    Chosen, not published: basic blocks, an eighth of the zoo's width, anchors and test size halved
+    twice to fit scenes of about 320 × 240.
+    """
+    return Architecture(
+        block="basic",
+        blocks_per_stage=(1, 1, 1, 1),
+        stem_channels=16,
+        stage_channels=(16, 32, 64, 128),
+        fpn_channels=48,
+        anchor_sizes_px=(16, 32, 64, 128, 256),
+        box_fc_channels=(128, 128),
+        mask_conv_count=2,
+        mask_conv_channels=48,
+        class_count=8,
+        short_edge_px=256,
+        long_edge_max_px=448,
+        rpn_pre_nms_per_level=300,
+        rpn_post_nms=300,
+    )
