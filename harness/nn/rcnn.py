@@ -103,3 +103,10 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 def _round_up(length_px: int) -> int:
     return -(-length_px // SIZE_DIVISOR_PX) * SIZE_DIVISOR_PX
+
+
+def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Every key of the network's checkpoint and its shape; no memory is spent on the tensors."""
+    with torch.device("meta"):
+        network = RCNN(architecture)
+    return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
