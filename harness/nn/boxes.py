@@ -60,6 +60,23 @@ def apply_deltas(
     return torch.stack((x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h), dim=-1)
 
 
+def delta_targets(
+    boxes: Tensor, wanted: Tensor, weights: tuple[float, float, float, float]
+) -> Tensor:
+    """(n, 4) deltas that turn ``boxes`` into ``wanted``: the inverse of apply_deltas."""
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    centres_x = boxes[:, 0] + 0.5 * widths
+    centres_y = boxes[:, 1] + 0.5 * heights
+    wanted_widths, wanted_heights = wanted[:, 2] - wanted[:, 0], wanted[:, 3] - wanted[:, 1]
+    wanted_x = wanted[:, 0] + 0.5 * wanted_widths
+    wanted_y = wanted[:, 1] + 0.5 * wanted_heights
+    dx = weights[0] * (wanted_x - centres_x) / widths
+    dy = weights[1] * (wanted_y - centres_y) / heights
+    dw = weights[2] * torch.log(wanted_widths / widths)
+    dh = weights[3] * torch.log(wanted_heights / heights)
+    return torch.stack((dx, dy, dw, dh), dim=1)
+
+
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
     """Boxes cut at the border of a height × width image; the count stays."""
     x1, y1, x2, y2 = boxes.unbind(-1)

@@ -78,30 +78,36 @@ class RPN(nn.Module):
         deltas: Sequence[Tensor],
         anchors: Sequence[Tensor],
         image_sizes: Sequence[tuple[int, int]],
+        *,
+        pre_nms_per_level: int | None = None,
+        post_nms: int | None = None,
     ) -> list[Tensor]:
         """Per image, up to post_nms proposals (n, 4), best first.
 
         image_sizes: (height, width) of each image before padding; proposals are clipped to it.
-        Only the candidates that survive the per-level cut are decoded: decoding is element-wise,
-        so the result is the same.
+        pre_nms_per_level, post_nms: None for the numbers of the test-time recipe. Only the
+        candidates that survive the per-level cut are decoded: decoding is element-wise, so the
+        result is the same.
         """
+        pre_nms = self.pre_nms_per_level if pre_nms_per_level is None else pre_nms_per_level
         images = []
         for index, (height, width) in enumerate(image_sizes):
             candidates, scores, levels = [], [], []
             for level, (level_logits, level_deltas, level_anchors) in enumerate(
                 zip(logits, deltas, anchors, strict=True)
             ):
-                count = min(level_logits.shape[1], self.pre_nms_per_level)
+                count = min(level_logits.shape[1], pre_nms)
                 best, where = level_logits[index].float().topk(count)
                 moves = level_deltas[index, where]
                 candidates.append(apply_deltas(moves, level_anchors[where], DELTA_WEIGHTS))
                 scores.append(best)
                 levels.append(torch.full_like(where, level))
             boxes = clip(torch.cat(candidates), height, width)
-            images.append(self._suppress(boxes, torch.cat(scores), torch.cat(levels)))
+            best = self._suppress(boxes, torch.cat(scores), torch.cat(levels))
+            images.append(best[: self.post_nms if post_nms is None else post_nms])
         return images
 
     def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor) -> Tensor:
         kept = nonempty(boxes)
         boxes, scores, levels = boxes[kept], scores[kept], levels[kept]
-        return boxes[batched_nms(boxes, scores, levels, self.nms_iou)[: self.post_nms]]
+        return boxes[batched_nms(boxes, scores, levels, self.nms_iou)]

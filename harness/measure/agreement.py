@@ -1,0 +1,121 @@
+"""How far two sets of detections of the same image agree.
+
+The bars: boxes within 1e-3 px, scores within 1e-5, the same classes in the same order, mask IoU at
+least 0.9999. Where two scores of one image are closer than the score bar, their order is decided
+by the last bit and is not held against anyone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.detections import Detections, Rle
+
+BOX_BAR_PX = 1e-3
+SCORE_BAR = 1e-5
+MASK_IOU_BAR = 0.9999
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Differences over the detections of one or more images.
+
+    detections: of the reference. unmatched: those, on either side, without a partner of the same
+    class within the box and score bars. masks_below: pairs whose mask IoU is under its bar.
+    max_box_px and max_score: over the pairs. reordered: pairs that swapped places within a tie.
+    """
+
+    detections: int
+    unmatched: int
+    masks_below: int
+    reordered: int
+    max_box_px: float
+    max_score: float
+    min_mask_iou: float
+
+    @property
+    def share_within_bars(self) -> float:
+        """Share of detections with a partner and a mask within the bars, 0…1."""
+        if self.detections == 0:
+            return 1.0 if self.unmatched == 0 else 0.0
+        return max(0.0, 1.0 - (self.unmatched + self.masks_below) / self.detections)
+
+
+def compare(found: Detections, expected: Detections) -> Agreement:
+    """The agreement of one image's detections with those of the reference."""
+    pairs = _pair(found, expected)
+    rows = np.array([pair[0] for pair in pairs], dtype=np.int64)
+    columns = np.array([pair[1] for pair in pairs], dtype=np.int64)
+    boxes = np.abs(found.boxes_xyxy_px[rows] - expected.boxes_xyxy_px[columns])
+    scores = np.abs(found.scores[rows] - expected.scores[columns])
+    ious = [
+        mask_iou(found.masks[row], expected.masks[column])
+        for row, column in pairs
+        if found.masks is not None and expected.masks is not None
+    ]
+    return Agreement(
+        detections=len(expected),
+        unmatched=max(len(found), len(expected)) - len(pairs),
+        masks_below=sum(iou < MASK_IOU_BAR for iou in ious),
+        reordered=int((rows != columns).sum()),
+        max_box_px=float(boxes.max(initial=0.0)),
+        max_score=float(scores.max(initial=0.0)),
+        min_mask_iou=min(ious, default=1.0),
+    )
+
+
+def combine(parts: list[Agreement]) -> Agreement:
+    """The agreement over several images."""
+    return Agreement(
+        detections=sum(part.detections for part in parts),
+        unmatched=sum(part.unmatched for part in parts),
+        masks_below=sum(part.masks_below for part in parts),
+        reordered=sum(part.reordered for part in parts),
+        max_box_px=max((part.max_box_px for part in parts), default=0.0),
+        max_score=max((part.max_score for part in parts), default=0.0),
+        min_mask_iou=min((part.min_mask_iou for part in parts), default=1.0),
+    )
+
+
+def mask_iou(first: Rle, second: Rle) -> float:
+    """Intersection over union of two masks; two empty masks agree."""
+    if first.counts == second.counts:
+        return 1.0
+    from pycocotools import mask as coco_mask
+
+    encoded = [
+        {"size": [one.height_px, one.width_px], "counts": one.counts.encode("ascii")}
+        for one in (first, second)
+    ]
+    return float(coco_mask.iou(encoded[:1], encoded[1:], [0])[0, 0])
+
+
+def _pair(found: Detections, expected: Detections) -> list[tuple[int, int]]:
+    """(row of found, row of expected) for each expected detection that has a partner.
+
+    A partner is looked for at the same rank first, then among the scores that tie with it.
+    """
+    free = np.ones(len(found), dtype=bool)
+    pairs = []
+    for column in range(len(expected)):
+        candidates = _candidates(found, expected, column) & free
+        if not candidates.any():
+            continue
+        same_rank = column < len(found) and candidates[column]
+        row = column if same_rank else int(np.flatnonzero(candidates)[0])
+        free[row] = False
+        pairs.append((row, column))
+    return pairs
+
+
+def _candidates(found: Detections, expected: Detections, column: int) -> npt.NDArray[np.bool_]:
+    moved = np.abs(found.boxes_xyxy_px - expected.boxes_xyxy_px[column]).max(axis=1, initial=0.0)
+    near: npt.NDArray[np.bool_] = (
+        (found.class_index == expected.class_index[column])
+        & (moved <= BOX_BAR_PX)
+        & (np.abs(found.scores - expected.scores[column]) <= SCORE_BAR)
+    )
+    return near

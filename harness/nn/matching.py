@@ -1,0 +1,76 @@
+"""Which ground-truth box an anchor or proposal belongs to, and which of them are trained on.
+
+Rules and numbers are those of Detectron2 (``modeling/matcher.py``, ``modeling/sampling.py``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+IGNORED = -1
+NEGATIVE = 0
+POSITIVE = 1
+
+
+class Matches(NamedTuple):
+    """Per candidate: index of the best ground truth, and POSITIVE, NEGATIVE or IGNORED.
+
+    index (n,) int64, meaningless where there is no ground truth · label (n,) int8.
+    """
+
+    index: Tensor
+    label: Tensor
+
+
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
+    """(m, n) intersection over union of (m, 4) and (n, 4) boxes; 0 where they do not meet."""
+    corners = torch.min(first[:, None, 2:], second[:, 2:])
+    corners -= torch.max(first[:, None, :2], second[:, :2])
+    overlap = corners.clamp_(min=0).prod(dim=2)  # (m, n)
+    union = _areas(first)[:, None] + _areas(second) - overlap
+    return torch.where(overlap > 0, overlap / union, overlap.new_zeros(1))
+
+
+def match(iou: Tensor, *, negative_below: float, positive_from: float, rescue: bool) -> Matches:
+    """Each candidate matched to the ground truth it overlaps most.
+
+    iou: (m ground truths, n candidates). Between the two limits a candidate is ignored. rescue:
+    also the candidates that overlap some ground truth most, however little, are positive (ties
+    included); they keep the index of the ground truth they overlap most themselves.
+    """
+    count = iou.shape[1]
+    if iou.numel() == 0:
+        index = torch.zeros(count, dtype=torch.int64, device=iou.device)
+        return Matches(index, torch.full_like(index, NEGATIVE, dtype=torch.int8))
+    best, index = iou.max(dim=0)
+    label = torch.full_like(index, IGNORED, dtype=torch.int8)
+    label[best < negative_below] = NEGATIVE
+    label[best >= positive_from] = POSITIVE
+    if rescue:
+        closest = iou.max(dim=1, keepdim=True).values
+        label[(iou == closest).any(dim=0)] = POSITIVE
+    return Matches(index, label)
+
+
+def sample(
+    positive: Tensor, negative: Tensor, *, budget: int, positive_share: float
+) -> tuple[Tensor, Tensor]:
+    """Up to ``budget`` indices: at most positive_share of them positive, the rest negative.
+
+    positive, negative: (n,) bool. Draws from torch's global generator: positives first. The order
+    of the answer is random.
+    """
+    positives = torch.nonzero(positive, as_tuple=True)[0]
+    negatives = torch.nonzero(negative, as_tuple=True)[0]
+    positive_count = min(len(positives), int(budget * positive_share))
+    negative_count = min(len(negatives), budget - positive_count)
+    chosen = torch.randperm(len(positives), device=positives.device)[:positive_count]
+    others = torch.randperm(len(negatives), device=negatives.device)[:negative_count]
+    return positives[chosen], negatives[others]
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
