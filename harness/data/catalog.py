@@ -1,0 +1,73 @@
+"""Data sets by name, and by the files a user points at."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+from harness.core.dataset import Dataset
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.data.coco import read_dataset
+
+#: Annotation file and image folder below the root, by name: Detectron2's own layout
+#: (``data/datasets/builtin.py``); the 100-image subset has its images in ``coco/val2017`` there.
+COCO_LAYOUT = {
+    "coco_2017_val": ("coco/annotations/instances_val2017.json", "coco/val2017"),
+    "coco_2017_train": ("coco/annotations/instances_train2017.json", "coco/train2017"),
+    "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
+}
+
+#: ``harness download --only …`` that brings each.
+DOWNLOAD_GROUPS = {
+    "coco_2017_val": "val,annotations",
+    "coco_2017_train": "train,annotations",
+    "coco_2017_val_100": "val100",
+}
+
+#: Embedded data sets, generated on first use.
+SYNTHETIC_SPLITS = ("synthetic_train", "synthetic_val")
+
+DATASET_NAMES = (*COCO_LAYOUT, *SYNTHETIC_SPLITS)
+
+
+def find_dataset(
+    *, dataset: str | None, annotations: Path | None, images: Path | None, root: Path
+) -> Dataset:
+    """The data set called ``dataset`` below ``root``, or the one in the two given places.
+
+    Raises UsageError for an unknown name or half a pair, PrerequisiteError, with the command that
+    fetches it, when a known data set is not on disk.
+    """
+    if annotations is not None or images is not None:
+        if annotations is None or images is None:
+            raise UsageError("--annotations and --images go together")
+        if dataset is not None:
+            raise UsageError("give --dataset, or --annotations with --images, not both")
+        return read_dataset(annotations, images)
+    if dataset is None:
+        raise UsageError("no data set given", hint=f"choose one of {', '.join(DATASET_NAMES)}")
+    if dataset in SYNTHETIC_SPLITS:
+        from harness.data.synthetic import generate
+
+        folder = generate(dataset, root)
+        return read_dataset(folder / "annotations.json", folder / "images", name=dataset)
+    if dataset not in COCO_LAYOUT:
+        near = difflib.get_close_matches(dataset, DATASET_NAMES, n=1)
+        raise UsageError(
+            f"unknown data set {dataset!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            hint=f"known are {', '.join(DATASET_NAMES)}",
+        )
+    annotation_file, image_folder = (root / part for part in COCO_LAYOUT[dataset])
+    for path in (annotation_file, image_folder):
+        if not path.exists():
+            raise PrerequisiteError(
+                f"data set {dataset} is not there: no {path}",
+                hint=f"run: harness download --only {DOWNLOAD_GROUPS[dataset]} --root {root}",
+            )
+    return read_dataset(annotation_file, image_folder, name=dataset)
+
+
+def limited(dataset: Dataset, count: int) -> Dataset:
+    """The first ``count`` images by id; everything else stays."""
+    return replace(dataset, images=dataset.images[:count])

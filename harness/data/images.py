@@ -1,0 +1,81 @@
+"""Decoding and resizing, pixel-equal to Detectron2's ``data`` package.
+
+Whatever the file holds (grey, palette, CMYK, 16 bit, alpha), Pillow's conversion to RGB decides the
+pixels, after the EXIF orientation was applied.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from harness.core.dataset import ImageRecord
+from harness.core.detections import Image
+from harness.core.errors import IntegrityError
+
+
+def load_image(record: ImageRecord, images_dir: Path) -> Image:
+    """The decoded image of ``record``.
+
+    Raises IntegrityError, naming path and image id, when the file is missing, cut off, no image,
+    or of another size than its record: boxes would then be drawn in a frame that does not exist.
+    """
+    path = images_dir / record.file_name
+    where = f"image {record.image_id}: {path}"
+    pixels = read_pixels(path, where=where)
+    height, width = pixels.shape[:2]
+    if (height, width) != (record.height_px, record.width_px):
+        raise IntegrityError(
+            f"{where} is {width} × {height} px, "
+            f"its annotation file says {record.width_px} × {record.height_px}",
+            hint="the image was replaced or resized; fetch the data again: harness download",
+        )
+    return Image(image_id=record.image_id, pixels_bgr=pixels)
+
+
+def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 in BGR order, upright; errors begin with ``where``."""
+    try:
+        with PillowImage.open(path) as file:
+            upright = ImageOps.exif_transpose(file)
+            return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+    except FileNotFoundError:
+        raise IntegrityError(
+            f"{where} is missing", hint="prove and complete the data set: harness download"
+        ) from None
+    except UnidentifiedImageError:
+        raise IntegrityError(f"{where} is not an image") from None
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        raise IntegrityError(
+            f"{where} cannot be decoded: {error}",
+            hint="the file is probably cut off; fetch the data again: harness download",
+        ) from error
+
+
+def resize_shape(
+    height_px: int, width_px: int, short_edge_px: int, long_edge_max_px: int
+) -> tuple[int, int]:
+    """(height, width) with the short edge at short_edge_px, or less if the long edge caps it.
+
+    Rounded as int(x + 0.5), in the reference's order of operations.
+    """
+    scale = short_edge_px / min(height_px, width_px)
+    if height_px < width_px:
+        height, width = float(short_edge_px), scale * width_px
+    else:
+        height, width = scale * height_px, float(short_edge_px)
+    longest = max(height, width)
+    if longest > long_edge_max_px:
+        scale = long_edge_max_px / longest
+        height, width = height * scale, width * scale
+    return int(height + 0.5), int(width + 0.5)
+
+
+def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) uint8 by Pillow's bilinear filter; writable, in the order given."""
+    image = PillowImage.fromarray(pixels)
+    return np.array(image.resize((width_px, height_px), PillowImage.Resampling.BILINEAR))

@@ -1,0 +1,237 @@
+"""The embedded data set: seeded scenes of textured shapes in COCO format, made on first use.
+
+Scenes have what makes COCO hard in small: occlusion, sizes from a dozen pixels to half the image,
+textured clutter, crowd regions, images without objects. A category is a shape; colour and texture
+say nothing. Pixels come from NumPy's PCG64 and pycocotools' rasteriser and are stored as PNG, so
+every machine makes the same ones.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from harness.data.shapes import SHAPES, outlines
+from harness.files.json import dumps
+
+Mask = npt.NDArray[np.bool_]
+Pixels = npt.NDArray[np.float64]
+
+#: Part of the folder's name: a change of the scenes is another data set.
+VERSION = "v1"
+
+#: Seed and number of images of each split.
+SPLITS = {"synthetic_train": (1, 2000), "synthetic_val": (2, 64)}
+
+#: (height, width) of scenes, px.
+SCENE_SIZES = ((240, 320), (320, 240), (256, 352), (288, 288))
+
+#: An object of which less is visible is not annotated.
+MIN_VISIBLE_SHARE = 0.25
+MIN_VISIBLE_PX = 24
+
+#: Every n-th image has no object; every m-th has a crowd.
+EMPTY_EVERY = 16
+CROWD_EVERY = 12
+
+
+def generate(split: str, root: Path) -> Path:
+    """The folder of ``split`` below ``root``, with ``annotations.json`` and ``images/``.
+
+    Made whole beside its place and renamed into it, so that several processes may ask at once.
+    """
+    folder = root / "synthetic" / VERSION / split
+    if folder.is_dir():
+        return folder
+    seed, count = SPLITS[split]
+    draft = folder.with_name(f".{split}.{os.getpid()}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "images").mkdir(parents=True)
+    try:
+        _write(draft, seed, count)
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        # Another process was faster; its files are the same.
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _write(folder: Path, seed: int, count: int) -> None:
+    images, annotations = [], []
+    for image_id in range(1, count + 1):
+        # One stream an image: a longer split begins with the same scenes.
+        random = np.random.Generator(np.random.PCG64([seed, image_id]))
+        pixels, objects = scene(random, image_id)
+        file_name = f"{image_id:06d}.png"
+        PillowImage.fromarray(pixels).save(folder / "images" / file_name, compress_level=1)
+        height, width = pixels.shape[:2]
+        images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
+        for found in objects:
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **found})
+    content = {
+        "info": {"description": f"synthetic scenes {VERSION}, seed {seed}"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": key, "name": name} for key, name in SHAPES.items()],
+    }
+    (folder / "annotations.json").write_text(dumps(content), encoding="utf-8")
+
+
+def scene(
+    random: np.random.Generator, image_id: int
+) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
+    """One picture (H, W, 3) uint8 RGB and its annotations (without ids)."""
+    height, width = SCENE_SIZES[random.integers(len(SCENE_SIZES))]
+    pixels = _background(random, height, width)
+    placed: list[dict[str, Any]] = []
+    if image_id % EMPTY_EVERY:
+        if image_id % CROWD_EVERY == 0:
+            placed.append(_crowd(random, pixels))
+        for _ in range(random.integers(2, 9)):
+            radius_px = float(np.exp(random.uniform(np.log(8), np.log(80))))
+            placed.append(_paint_shape(random, pixels, radius_px))
+    pixels += random.normal(0.0, 4.0, pixels.shape)
+    picture = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return picture, _visible(placed)
+
+
+def _background(random: np.random.Generator, height: int, width: int) -> Pixels:
+    """A smooth colour field with bars of clutter."""
+    coarse = random.uniform(30, 225, (4, 5, 3))
+    pixels = np.stack(
+        [_stretched(coarse[:, :, channel], height, width) for channel in range(3)], axis=-1
+    )
+    for _ in range(random.integers(3, 12)):
+        top, left = random.integers(height), random.integers(width)
+        long, short = random.integers(15, 90), random.integers(1, 4)
+        tall, wide = (long, short) if random.random() < 0.5 else (short, long)
+        pixels[top : top + tall, left : left + wide] = random.uniform(0, 255, 3)
+    return pixels
+
+
+def _stretched(grid: Pixels, height: int, width: int) -> Pixels:
+    """A coarse grid bilinearly stretched to height × width."""
+    rows, columns = grid.shape
+    y = np.linspace(0, rows - 1, height)
+    x = np.linspace(0, columns - 1, width)
+    across = np.stack([np.interp(x, np.arange(columns), row) for row in grid])
+    return np.stack([np.interp(y, np.arange(rows), across[:, i]) for i in range(width)], axis=1)
+
+
+def _paint_shape(
+    random: np.random.Generator,
+    pixels: Pixels,
+    radius_px: float,
+    *,
+    name: str | None = None,
+    centre: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """One shape painted over ``pixels``; its category, mask and outline."""
+    height, width = pixels.shape[:2]
+    category_id = int(random.choice(list(SHAPES)))
+    if name is not None:
+        category_id = next(key for key, value in SHAPES.items() if value == name)
+    x, y = random.uniform(0.1, 0.9) * width, random.uniform(0.1, 0.9) * height
+    if centre is not None:
+        x, y = centre
+    angle, stretch = random.uniform(0, 2 * np.pi), random.uniform(0.75, 1.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    polygons = [
+        np.round((points * [1.0, stretch]) @ turn.T * radius_px + [x, y], 2)
+        for points in outlines(SHAPES[category_id])
+    ]
+    mask = _rasterised(polygons[0], height, width)
+    for hole in polygons[1:]:
+        mask &= ~_rasterised(hole, height, width)
+    pixels[mask] = _texture(random, height, width)[mask]
+    return {"category_id": category_id, "mask": mask, "polygons": polygons, "crowd": False}
+
+
+def _crowd(random: np.random.Generator, pixels: Pixels) -> dict[str, Any]:
+    """A cluster of small shapes of one category, annotated as one crowd region."""
+    height, width = pixels.shape[:2]
+    name = str(random.choice(list(SHAPES.values())))
+    x, y = random.uniform(0.25, 0.75) * width, random.uniform(0.25, 0.75) * height
+    members = [
+        _paint_shape(
+            random,
+            pixels,
+            random.uniform(6, 11),
+            name=name,
+            centre=(x + random.normal(0, 22), y + random.normal(0, 22)),
+        )
+        for _ in range(14)
+    ]
+    mask = np.logical_or.reduce([member["mask"] for member in members])
+    return {"category_id": members[0]["category_id"], "mask": mask, "polygons": [], "crowd": True}
+
+
+def _texture(random: np.random.Generator, height: int, width: int) -> Pixels:
+    """Two colours in stripes, checks or a gradient."""
+    first, second = random.uniform(0, 255, (2, 3))
+    y, x = np.mgrid[0:height, 0:width]
+    period = random.uniform(5, 16)
+    match random.integers(4):
+        case 0:
+            weight = np.zeros((height, width))
+        case 1:
+            weight = ((x * random.uniform(-1, 1) + y) // period) % 2
+        case 2:
+            weight = ((x // period) + (y // period)) % 2
+        case _:
+            weight = (x / width + y / height) / 2
+    return first + (second - first) * 0.6 * weight[:, :, None]
+
+
+def _visible(placed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Annotations of what later shapes left visible."""
+    annotations = []
+    covered: Mask | None = None
+    for one in reversed(placed):
+        mask = one["mask"] if covered is None else one["mask"] & ~covered
+        covered = one["mask"] if covered is None else covered | one["mask"]
+        share = mask.sum() / max(one["mask"].sum(), 1)
+        if mask.sum() < MIN_VISIBLE_PX or share < MIN_VISIBLE_SHARE:
+            continue
+        whole = share == 1.0 and len(one["polygons"]) == 1
+        annotations.append(
+            {
+                "category_id": one["category_id"],
+                "bbox": _box(mask),
+                "area": int(mask.sum()),
+                "iscrowd": int(one["crowd"]),
+                "segmentation": [one["polygons"][0].ravel().tolist()] if whole else _rle(mask),
+            }
+        )
+    return annotations[::-1]
+
+
+def _rasterised(polygon: npt.NDArray[np.float64], height: int, width: int) -> Mask:
+    from pycocotools import mask as coco_mask
+
+    encoded = coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)
+    decoded: Mask = coco_mask.decode(encoded)[:, :, 0].astype(bool)
+    return decoded
+
+
+def _rle(mask: Mask) -> dict[str, Any]:
+    from pycocotools import mask as coco_mask
+
+    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+
+
+def _box(mask: Mask) -> list[int]:
+    """x, y, width, height of the tight box, px."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
