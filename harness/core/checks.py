@@ -16,6 +16,7 @@ class Status(str, Enum):
     MISSING = "missing"
     NO_REFERENCE = "no-reference"
     NOT_COMPARABLE = "not-comparable"
+    SHOWN = "shown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ A NaN in a record would come back as something else in another language, or as a
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,15 +49,17 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(kind, config={"extra": "forbid"}).validate_python(plain)
+        typed: T = TypeAdapter(kind).validate_python(plain)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in fault['loc']) or '(root)'}: {fault['msg']}"
-            for fault in error.errors()
+        faults = [
+            f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
         ]
-        raise IntegrityError(
-            f"{where} does not fit its schema:\n  " + "\n  ".join(lines)
-        ) from error
+        raise _misfit(where, faults) from error
+    # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one.
+    unknown = list(_lost_keys(plain, to_plain(typed)))
+    if unknown:
+        raise _misfit(where, [f"{name}: unknown key" for name in unknown])
+    return typed
 
 
 def schema_of(kind: type[Any]) -> dict[str, Any]:
@@ -64,3 +67,24 @@ def schema_of(kind: type[Any]) -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind).json_schema()
+
+
+def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+    """Dotted names of the keys of ``before`` that ``after`` lacks, at any depth."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in before.items():
+            if key not in after:
+                yield _dotted((*path, key))
+            else:
+                yield from _lost_keys(value, after[key], (*path, key))
+    elif isinstance(before, list) and isinstance(after, list):
+        for position, (first, second) in enumerate(zip(before, after, strict=True)):
+            yield from _lost_keys(first, second, (*path, position))
+
+
+def _dotted(path: Iterable[str | int]) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _misfit(where: str, faults: list[str]) -> IntegrityError:
+    return IntegrityError(f"{where} does not fit its schema:\n  " + "\n  ".join(faults))

@@ -1,0 +1,67 @@
+"""What makes a measured number not comparable with a published one.
+
+Most "AP not reproduced" reports come from one of these, not from the model; each sentence says
+what is, what should be, and what harm it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.core.architecture import PROTOCOL_FIELDS, Architecture
+from harness.core.engine import Precision
+
+#: Known harm by field of the test recipe, with the thread that shows it.
+HARM = {
+    "score_threshold": "a threshold of 0.5 instead of 0.05 costs several AP (detectron2#663)",
+    "max_detections": "AP and AR count up to 100 detections an image",
+    "short_edge_px": "another test size moves AP by whole points, small objects most",
+    "long_edge_max_px": "another test size moves AP by whole points, small objects most",
+    "channel_order": "swapped channels cost several AP: the zoo's weights want BGR",
+    "box_nms_iou": "another NMS threshold trades recall for duplicates",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How a number was measured, as far as comparability goes.
+
+    pinned_weights: the checkpoint is the one the lock names. evaluated_images of image_count.
+    """
+
+    architecture: Architecture
+    precision: Precision
+    batch_size: int
+    pinned_weights: bool
+    evaluated_images: int
+    image_count: int
+
+
+def deviations(conditions: Conditions, published: Architecture) -> tuple[str, ...]:
+    """One sentence for each way ``conditions`` differ from the published protocol."""
+    found = []
+    for field in PROTOCOL_FIELDS:
+        used, expected = getattr(conditions.architecture, field), getattr(published, field)
+        if used != expected:
+            found.append(f"{field} is {used}, the protocol says {expected}: {HARM[field]}")
+    if conditions.evaluated_images != conditions.image_count:
+        found.append(
+            f"only {conditions.evaluated_images} of {conditions.image_count} images were "
+            "evaluated: AP of a subset is another number"
+        )
+    if conditions.batch_size != 1:
+        found.append(
+            f"batch size is {conditions.batch_size}, the protocol says 1: padding to a common "
+            "size moves AP a little (pytorch/vision#4257)"
+        )
+    if conditions.precision != "fp32":
+        found.append(
+            f"precision is {conditions.precision}, the protocol says fp32: TF32 alone moved "
+            "Detectron2's own accuracy tests out of tolerance (detectron2#5348)"
+        )
+    if not conditions.pinned_weights:
+        found.append(
+            "the checkpoint is not the pinned one: a box-only checkpoint under a mask config is "
+            "how detectron2#721 lost its mask AP"
+        )
+    return tuple(found)

@@ -1,0 +1,87 @@
+"""Stopwatches and latency statistics. The clock and the barrier come in as arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from harness.core.engine import Stopwatch
+
+
+class _NullStopwatch:
+    """Books nothing."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
+
+
+#: For runs that are not timed.
+NULL_STOPWATCH: Stopwatch = _NullStopwatch()
+
+
+class PhaseTimer:
+    """A stopwatch that adds up seconds by phase.
+
+    now: a monotonic clock in seconds. settle: waits for the device; called before both readings,
+    so that a phase is charged with its own work and with nothing queued before it.
+    """
+
+    def __init__(self, now: Callable[[], float], settle: Callable[[], None]) -> None:
+        self._now = now
+        self._settle = settle
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the block's time under ``name``, also when it raises."""
+        self._settle()
+        start = self._now()
+        try:
+            yield
+        finally:
+            self._settle()
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds per image over all repeats.
+
+    mean_s is the mean of the repeats' means and what ``fps`` is the inverse of. spread: (largest −
+    smallest repeat mean) / mean, 0 for one repeat.
+    """
+
+    count: int
+    mean_s: float
+    p50_s: float
+    p90_s: float
+    p99_s: float
+    spread: float
+
+    @property
+    def fps(self) -> float:
+        return 1.0 / self.mean_s
+
+
+def latency(repeats: Sequence[Sequence[float]]) -> Latency:
+    """Statistics of per-image seconds, one sequence a repeat; none may be empty."""
+    means = [sum(repeat) / len(repeat) for repeat in repeats]
+    mean = sum(means) / len(means)
+    every = sorted(second for repeat in repeats for second in repeat)
+    return Latency(
+        count=len(every),
+        mean_s=mean,
+        p50_s=percentile(every, 50),
+        p90_s=percentile(every, 90),
+        p99_s=percentile(every, 99),
+        spread=(max(means) - min(means)) / mean,
+    )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The value below which ``percent`` of the ordered values lie, linearly interpolated."""
+    position = (len(ordered) - 1) * percent / 100
+    below = int(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)

@@ -1,0 +1,48 @@
+"""The lock file: read, proved, searched."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import Artefact, Lock, ModelEntry
+from harness.files.json import read, to_typed
+from harness.files.layout import find_lock
+
+
+def read_lock(path: Path | None = None) -> Lock:
+    """The validated lock; None finds it (``harness.files.layout.find_lock``).
+
+    Raises IntegrityError when it does not fit its schema, or names a checkpoint it does not hold.
+    """
+    path = path or find_lock()
+    lock = to_typed(Lock, read(path), where=str(path))
+    known = {artefact.name for artefact in lock.artefacts}
+    for entry in lock.models:
+        if entry.checkpoint is not None and entry.checkpoint not in known:
+            raise IntegrityError(
+                f"{path}: model {entry.name} names the checkpoint {entry.checkpoint}, "
+                "which is not among the artefacts"
+            )
+    return lock
+
+
+def find_model(lock: Lock, name: str) -> ModelEntry:
+    """The model entry called ``name``; UsageError with the nearest name when there is none."""
+    names = [entry.name for entry in lock.models]
+    if name in names:
+        return lock.models[names.index(name)]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    raise UsageError(
+        f"unknown model {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+        hint=f"known are {', '.join(names)}; see: harness models",
+    )
+
+
+def find_artefact(lock: Lock, name: str) -> Artefact:
+    """The artefact called ``name``; IntegrityError when the lock has none."""
+    for artefact in lock.artefacts:
+        if artefact.name == name:
+            return artefact
+    raise IntegrityError(f"the lock has no artefact {name!r}")
