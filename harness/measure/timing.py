@@ -12,7 +12,7 @@ from harness.core.engine import Stopwatch
 class _NullStopwatch:
     """Books nothing."""
 
-    def phase(self, name: str) -> AbstractContextManager[None]:  # noqa: ARG002
+    def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 
 

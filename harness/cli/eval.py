@@ -1,0 +1,86 @@
+"""``harness eval``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.options import (
+    add_answer_options,
+    add_inference_options,
+    inference_from,
+    request_from,
+)
+from harness.core.record import RunRecord
+from harness.core.requests import EVALUATORS, EvalRequest
+
+FAILED_VERDICT_EXIT_CODE = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of EvalRequest."""
+    add_inference_options(parser)
+    run = parser.add_argument_group("the run")
+    run.add_argument("--evaluator", choices=EVALUATORS, default="fast")
+    run.add_argument("--output", type=Path, help="run folder; default: results/runs/<run id>")
+    run.add_argument("--resume", action="store_true", help="continue an unfinished run")
+    run.add_argument(
+        "--require-reference", action="store_true", help="nothing to compare counts as failure"
+    )
+    run.add_argument("--per-category", action="store_true", help="also print AP by category")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print the table and the verdict, answer the exit code."""
+    from harness.measure.timing import PhaseTimer
+    from harness.pipeline.evaluate import evaluate
+    from harness.pipeline.run_folder import utc_now
+
+    record, folder = evaluate(
+        request_from(EvalRequest, arguments, inference=inference_from(arguments)),
+        progress=console.TerminalProgress(),
+        command=("harness", *sys.argv[1:]),
+        now=utc_now(),
+        stopwatch=PhaseTimer(time.perf_counter, lambda: None),
+    )
+    if arguments.json:
+        console.answer_json(record)
+    else:
+        print_record(record, arguments, folder)
+    return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0
+
+
+def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path | None) -> None:
+    """Metrics, checks, verdict line, and where the record is."""
+    from harness.report import tables
+
+    style = arguments.format or console.default_format()
+    shown = {row.metric for row in record.checks}
+    others = {name: value for name, value in record.metrics.items() if name not in shown}
+    if others:
+        rows = tables.metric_rows(others)
+        console.answer(tables.render(("metric", "value"), rows, style))
+    if getattr(arguments, "per_category", False):
+        tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
+        rows = tables.category_rows(record.per_category)
+        console.answer("", tables.render(("id", "category", *tasks), rows, style))
+    if record.checks:
+        rows = tables.check_rows(record.checks)
+        console.answer("", tables.render(tables.CHECK_COLUMNS, rows, style))
+    console.answer("", _verdict(record, style))
+    if folder is not None:
+        console.answer(f"record: {folder / 'record.json'}")
+
+
+def _verdict(record: RunRecord, style: str) -> object:
+    if style != "rich":
+        return record.verdict.line
+    from rich.text import Text
+
+    from harness.report.tables import verdict_colour
+
+    return Text(record.verdict.line, style=verdict_colour(record))

@@ -1,0 +1,43 @@
+"""How long work tells what it is doing, without knowing a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+#: Called with the number of units finished since the last call.
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Where progress and notices go: a terminal, a log, nowhere."""
+
+    def task(
+        self, title: str, *, total: int | None, done: int = 0, unit: str
+    ) -> AbstractContextManager[Advance]:
+        """A piece of work of ``total`` units (None: unknown), ``done`` of them already."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """One line the user should see now."""
+        ...
+
+
+class Silent:
+    """Progress that goes nowhere."""
+
+    @contextmanager
+    def task(
+        self,
+        title: str,
+        *,
+        total: int | None,
+        done: int = 0,
+        unit: str,
+    ) -> Iterator[Advance]:
+        """A task nobody watches."""
+        yield lambda _: None
+
+    def notice(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,104 @@
+"""Facts of the machine and the checkout, for records and for speeds that may be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from harness.core.record import Environment
+
+#: Packages whose version can move a number.
+PACKAGES = (
+    "harness",
+    "torch",
+    "torchvision",
+    "numpy",
+    "Pillow",
+    "pycocotools",
+    "faster-coco-eval",
+    "detectron2",
+)
+
+
+def read_environment() -> Environment:
+    """The machine as it is now. What cannot be read is None or empty, never guessed."""
+    gpus = _nvidia_smi("name")
+    drivers = _nvidia_smi("driver_version")
+    commit, dirty = _git_state()
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        hostname=socket.gethostname(),
+        cpu=cpu_name(),
+        cpu_count=usable_cpus(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        packages={name: version for name in PACKAGES if (version := package_version(name))},
+        cuda=_torch_cuda(),
+        driver=drivers[0] if drivers else None,
+        gpus=tuple(gpus),
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, None when it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cpu_name() -> str:
+    """The processor's product name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_cpus() -> int:
+    """Cores this process may run on: fewer than the machine has inside containers and jobs."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _torch_cuda() -> str | None:
+    """The CUDA version torch was built for, read without importing torch (1 s)."""
+    version = package_version("torch") or ""
+    local = version.partition("+")[2]
+    return local if local.startswith("cu") else None
+
+
+def _nvidia_smi(field: str) -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
+    return _output(command).splitlines()
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit and whether tracked files differ from it, of the checkout the package runs from."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists() or shutil.which("git") is None:
+        return None, None
+    commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "-uno"])
+    return (commit, bool(changes)) if commit else (None, None)
+
+
+def _output(command: list[str]) -> str:
+    """What a command prints, empty when it fails or takes longer than ten seconds."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

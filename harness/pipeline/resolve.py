@@ -1,0 +1,163 @@
+"""From what was asked to what will be done: model, weights, data, recipe, all proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.architecture import Architecture
+from harness.core.dataset import Dataset
+from harness.core.engine import Engine
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import ModelEntry
+from harness.core.record import CheckpointFacts, DatasetFacts
+from harness.core.requests import InferenceRequest
+from harness.data.catalog import find_dataset, limited
+from harness.engines.opening import open_engine
+from harness.files.json import to_plain
+from harness.measure.protocol import Conditions, deviations
+from harness.zoo.architectures import architecture_of
+from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.lock import find_model, read_lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request with every question answered.
+
+    published: the model's own recipe. architecture: the same with the request's overrides.
+    dataset: the images to run on; image_count: how many the whole data set has.
+    """
+
+    request: InferenceRequest
+    entry: ModelEntry
+    published: Architecture
+    architecture: Architecture
+    weights: Path | None
+    checkpoint: CheckpointFacts | None
+    dataset: Dataset
+    image_count: int
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What makes the job's numbers not comparable with published ones."""
+        return deviations(
+            Conditions(
+                architecture=self.architecture,
+                precision=self.request.precision,
+                batch_size=self.request.batch_size,
+                pinned_weights=self.checkpoint is not None and self.checkpoint.pinned,
+                evaluated_images=len(self.dataset.images),
+                image_count=self.image_count,
+            ),
+            self.published,
+        )
+
+    @property
+    def dataset_facts(self) -> DatasetFacts:
+        """The data set as the record keeps it."""
+        return DatasetFacts(
+            name=self.dataset.name,
+            annotations_path=str(self.dataset.annotations_path),
+            images_dir=str(self.dataset.images_dir),
+            digest=self.dataset.digest,
+            image_count=self.image_count,
+            evaluated_images=len(self.dataset.images),
+            warnings=self.dataset.warnings,
+        )
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The request with every default filled in, for the record."""
+        return {
+            **to_plain(self.request),
+            "dataset": self.dataset.name,
+            "weights": None if self.weights is None else str(self.weights),
+            "architecture": to_plain(self.architecture),
+        }
+
+
+def resolve(request: InferenceRequest) -> Job:
+    """The job a request stands for; every proof that needs no inference happens here."""
+    _check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.model)
+    published = architecture_of(entry.architecture)
+    named = request.dataset
+    if named is None and request.annotations is None and request.images is None:
+        named = entry.dataset
+    dataset = find_dataset(
+        dataset=named, annotations=request.annotations, images=request.images, root=request.root
+    )
+    _check_categories(entry, published, dataset)
+    weights = None
+    if request.engine != "fake":
+        weights = find_checkpoint(lock, entry, request.weights, request.root)
+    return Job(
+        request=request,
+        entry=entry,
+        published=published,
+        architecture=_overridden(published, request),
+        weights=weights,
+        checkpoint=None if weights is None else facts_of(lock, entry, weights),
+        dataset=dataset if request.limit is None else limited(dataset, request.limit),
+        image_count=len(dataset.images),
+    )
+
+
+def open_job_engine(job: Job) -> Engine:
+    """The engine of a job, ready for inference."""
+    return open_engine(
+        job.request.engine,
+        architecture=job.architecture,
+        weights=job.weights,
+        dataset=job.dataset,
+        device=job.request.device,
+        precision=job.request.precision,
+        threads=job.request.threads,
+    )
+
+
+def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
+    names = (
+        "score_threshold",
+        "max_detections",
+        "short_edge_px",
+        "long_edge_max_px",
+        "channel_order",
+    )
+    asked = {name: getattr(request, name) for name in names}
+    return replace(published, **{name: value for name, value in asked.items() if value is not None})
+
+
+def _check_values(request: InferenceRequest) -> None:
+    lowest = {
+        "batch_size": 1,
+        "loaders": 1,
+        "threads": 1,
+        "limit": 1,
+        "max_detections": 1,
+        "short_edge_px": 32,
+        "long_edge_max_px": 32,
+    }
+    for name, least in lowest.items():
+        value = getattr(request, name)
+        if value is not None and value < least:
+            option = "--" + name.removesuffix("_px").replace("_", "-")
+            raise UsageError(f"{option} must be at least {least}, got {value}")
+    threshold = request.score_threshold
+    if threshold is not None and not 0 <= threshold < 1:
+        raise UsageError(f"--score-threshold must be in 0…1, got {threshold}")
+
+
+def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
+    if len(dataset.categories) != architecture.class_count:
+        raise IntegrityError(
+            f"{entry.name} knows {architecture.class_count} classes, "
+            f"{dataset.annotations_path} lists {len(dataset.categories)} categories",
+            hint="classes and categories are matched by order; use the data set the model was "
+            "trained for",
+        )
+    if not dataset.images:
+        raise IntegrityError(f"{dataset.annotations_path} lists no image")
