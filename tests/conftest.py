@@ -86,6 +86,6 @@ def shared_data() -> Path:
 @pytest.fixture
 def odd_tmp_path(tmp_path: Path) -> Path:
     """An empty folder whose name has what breaks careless code: spaces, quotes, non-ASCII."""
-    folder = tmp_path / "it's an \"odd\" földer; $HOME & 100%"
+    folder = tmp_path / 'it\'s an "odd" földer; $HOME & 100%'
     folder.mkdir()
     return folder

@@ -1,0 +1,117 @@
+"""What the documents say exists: links, commands, make targets, modules, the version."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.cli.main import COMMANDS, _parser
+
+SHELL_BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE_COMMAND = re.compile(r"(?<!`)`((?:harness|make|bash) [^`\n]+)`(?!`)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+MODULE = re.compile(r"^\| ((?:`[a-z0-9_.*]+`(?:, )?)+) \|", re.MULTILINE)
+
+
+def documents(repository: Path) -> list[Path]:
+    folders = (".", "docs", "docs/decisions", "results", "slurm", "datasets", "benchmarks")
+    return sorted(path for folder in folders for path in (repository / folder).glob("*.md"))
+
+
+def blocks(repository: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where, and the words of every command line in a shell block, without prompt and comments."""
+    for path in documents(repository):
+        for block in SHELL_BLOCK.findall(path.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                if words:
+                    yield f"{path.name}: {line.strip()}", words
+
+
+def test_links_lead_somewhere(repository: Path) -> None:
+    wrong = [
+        f"{path.relative_to(repository)}: {target}"
+        for path in documents(repository)
+        for target in LINK.findall(path.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:|#", target)
+        and not (path.parent / target.partition("#")[0]).exists()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_command_lines_parse(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [(where, words[1:]) for where, words in blocks(repository) if words[0] == "harness"]
+    assert lines, "the README shows no command"
+    wrong = [f"{where}\n    {fault}" for where, argv in lines if (fault := refusal(argv, capsys))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_inline_commands_name_real_options(repository: Path) -> None:
+    wrong = []
+    for path in documents(repository):
+        for text in INLINE_COMMAND.findall(path.read_text(encoding="utf-8")):
+            program, first, *rest = re.sub(r"[\[\]|]", " ", text).split()
+            if program == "harness":
+                known = {first} & set(COMMANDS) or first.startswith("-")
+                unknown = {word for word in rest if word.startswith("--")} - options(first)
+                if not known or unknown:
+                    wrong.append(f"{path.name}: {text}: unknown {sorted(unknown) or first}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_make_targets_and_scripts_exist(repository: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
+    wrong = [
+        where
+        for where, words in blocks(repository)
+        if (words[0] == "make" and words[1] not in targets)
+        or (words[0] == "bash" and not (repository / words[1]).is_file())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_architecture_names_real_modules(repository: Path) -> None:
+    text = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = [name for cell in MODULE.findall(text) for name in re.findall(r"`([^`]+)`", cell)]
+    assert named
+    missing = [name for name in named if not module_file(repository, name).exists()]
+    assert not missing
+
+
+def test_version_is_the_top_of_the_changelog(repository: Path) -> None:
+    text = (repository / "CHANGELOG.md").read_text(encoding="utf-8")
+    top = re.search(r"^## \[(\d+\.\d+\.\d+)\]", text, re.MULTILINE)
+    assert top
+    assert top[1] == harness.__version__
+
+
+def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command line says against ``argv``; empty when it is accepted."""
+    stops = [index for index, word in enumerate(argv) if word in ("|", "&&", ">", ";")]
+    argv = argv[: stops[0]] if stops else argv
+    try:
+        _parser(argv).parse_args(argv)
+    except SystemExit as leaving:
+        said = capsys.readouterr().err.strip().splitlines()
+        return said[-1] if leaving.code else ""
+    return ""
+
+
+def options(command: str) -> set[str]:
+    """Every option string that ``harness command`` knows."""
+    if command not in COMMANDS:
+        return set()
+    parser = _parser([command])
+    choices = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+    return {text for action in choices[command]._actions for text in action.option_strings}
+
+
+def module_file(repository: Path, name: str) -> Path:
+    path = repository / "harness" / name.removesuffix(".*").replace(".", "/")
+    return path if path.is_dir() else path.with_suffix(".py")

@@ -1,0 +1,127 @@
+"""Imports go down the layers of docs/architecture.md, and heavy packages stay where they belong."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+#: Lowest first. A package imports packages of lower lines only, never one of its own line.
+LAYERS = (
+    ("core",),
+    ("nn", "measure", "files"),
+    ("zoo", "data"),
+    ("engines", "launch", "report"),
+    ("pipeline",),
+    ("cli",),
+)
+
+#: Heavy package → packages of ours that may import it at all; anything else is an error.
+HOMES = {
+    "torch": ("nn", "engines"),
+    "torchvision": ("nn", "engines"),
+    "detectron2": ("engines",),
+    "pycocotools": ("measure",),
+    "faster_coco_eval": ("measure",),
+    "rich": ("cli", "report"),
+    "rich_argparse": ("cli",),
+    "tabulate": ("cli", "report"),
+    "jinja2": ("report",),
+    "submitit": ("launch",),
+    "requests": ("files",),
+    "pydantic": ("files",),
+    "pydantic_core": ("files",),
+    "PIL": ("data", "engines"),
+}
+
+#: Single functions elsewhere that may import it when they are called: (file, heavy package).
+VISITORS = {
+    ("zoo/weights.py", "torch"),
+}
+
+#: Never at the top of a module of ``cli``: ``--help`` must not pay for them.
+LAZY_IN_CLI = (*HOMES, "numpy")
+
+
+def test_every_package_has_a_layer(package: dict[str, ast.Module]) -> None:
+    on_disk = {home(path) for path in package} - {""}
+    assert on_disk == {name for line in LAYERS for name in line}
+
+
+def test_imports_only_go_down(package: dict[str, ast.Module]) -> None:
+    level = {name: number for number, line in enumerate(LAYERS) for name in line}
+    wrong = [
+        f"harness/{path} (L{level[home(path)]}) imports harness.{target} (L{level[target]})"
+        for path, tree in package.items()
+        if home(path)
+        for target in our_packages(tree)
+        if target != home(path) and level[target] >= level[home(path)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_heavy_packages_stay_at_home(package: dict[str, ast.Module]) -> None:
+    wrong = [
+        f"harness/{path} imports {name}, which belongs to {', '.join(HOMES[name])}"
+        for path, tree in package.items()
+        for name in imported_roots(ast.walk(tree))
+        if name in HOMES and home(path) not in HOMES[name] and (path, name) not in VISITORS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_visitors_import_inside_a_function(package: dict[str, ast.Module]) -> None:
+    at_import = {path: set(imported_roots(run_at_import(tree))) for path, tree in package.items()}
+    wrong = [visit for visit in sorted(VISITORS) if visit[1] in at_import.get(visit[0], ())]
+    assert not wrong
+
+
+def test_command_modules_start_light(package: dict[str, ast.Module]) -> None:
+    wrong = [
+        f"harness/{path} imports {name} at its top"
+        for path, tree in package.items()
+        if home(path) in ("cli", "")
+        for name in imported_roots(run_at_import(tree))
+        if name in LAZY_IN_CLI
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def home(path: str) -> str:
+    """Our package that ``path`` lies in; empty for the two modules at the root."""
+    parts = PurePosixPath(path).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported_modules(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Dotted names of all imports; of ``from harness import x`` also ``harness.x``."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "harness":
+            yield from (f"harness.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def our_packages(tree: ast.Module) -> set[str]:
+    """Packages of ours that a module imports, in functions and under TYPE_CHECKING too."""
+    layered = {name for line in LAYERS for name in line}
+    names = [name.split(".") for name in imported_modules(ast.walk(tree))]
+    return {parts[1] for parts in names if parts[0] == "harness" and len(parts) > 1} & layered
+
+
+def imported_roots(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    return (name.split(".")[0] for name in imported_modules(nodes))
+
+
+def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """Nodes that run when the module is imported: not function bodies, not TYPE_CHECKING."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(node))
