@@ -1,0 +1,39 @@
+"""Every field of a request is an option of its command, with the same name and default."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.cli.main import _parser
+from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, ScoreRequest
+
+#: Filled by the command itself: nested, or a folder that is searched for.
+NOT_AN_OPTION = {"inference"}
+SEARCHED_DEFAULT = {"root"}
+
+
+@pytest.mark.parametrize(
+    ("command", "requests"),
+    [
+        ("eval", (EvalRequest, InferenceRequest)),
+        ("bench", (BenchRequest, InferenceRequest)),
+        ("score", (ScoreRequest,)),
+    ],
+)
+def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
+    given = vars(_parser([command]).parse_args([command]))
+    expected = {
+        field.name: field.default
+        for request in requests
+        for field in dataclasses.fields(request)
+        if field.name not in NOT_AN_OPTION
+    }
+    assert set(expected) <= set(given)
+    differ = {
+        name: (given[name], default)
+        for name, default in expected.items()
+        if name not in SEARCHED_DEFAULT and given[name] != default
+    }
+    assert not differ
