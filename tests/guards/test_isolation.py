@@ -19,10 +19,9 @@ def test_other_machines_are_refused() -> None:
 
 def test_loopback_is_allowed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname(), timeout=5) as outgoing:
-            accepted, _ = server.accept()
-            with accepted:
-                assert outgoing.getpeername() == server.getsockname()
+        address = server.getsockname()
+        with socket.create_connection(address, timeout=5) as outgoing, server.accept()[0]:
+            assert outgoing.getpeername() == address
 
 
 def test_children_are_refused_too() -> None:
