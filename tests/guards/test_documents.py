@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -50,6 +51,13 @@ def test_command_lines_parse(repository: Path, capsys: pytest.CaptureFixture[str
     assert lines, "the README shows no command"
     wrong = [f"{where}\n    {fault}" for where, argv in lines if (fault := refusal(argv, capsys))]
     assert not wrong, "\n".join(wrong)
+
+
+def test_models_in_commands_are_in_the_lock(repository: Path) -> None:
+    lock = json.loads((repository / "model_zoo.lock.json").read_text(encoding="utf-8"))
+    known = {entry["name"] for entry in lock["models"]}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in documents(repository))
+    assert set(re.findall(r"--model ([\w.-]+)", text)) <= known
 
 
 def test_inline_commands_name_real_options(repository: Path) -> None:
