@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.core.progress import Advance
+
+if TYPE_CHECKING:
+    from harness.report.tables import TableFormat
 
 #: Seconds between progress lines where stderr is no terminal (a job's log).
 LOG_PERIOD_S = 30.0
@@ -98,6 +101,6 @@ def answer_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def default_format() -> str:
+def default_format() -> TableFormat:
     """Tables are rich on a terminal and plain in a pipe."""
     return "rich" if sys.stdout.isatty() else "plain"

@@ -7,13 +7,16 @@ imported only when it is the one asked for, so ``--help`` stays fast.
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
+import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from harness import __version__
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, UsageError
 
 #: Command name → one line of help. The module is ``harness.cli.<name>``.
 COMMANDS = {
@@ -34,11 +37,7 @@ INTERRUPTED_EXIT_CODE = 130
 def run(argv: Sequence[str]) -> int:
     """The exit code of the command line ``argv`` (without the program's name)."""
     try:
-        parser = _parser(argv)
-        arguments = parser.parse_args(argv)
-        if arguments.command is None:
-            parser.print_help()
-            return 0
+        arguments = _arguments(argv)
         code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
         return code
     except HarnessError as error:
@@ -48,13 +47,45 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        # The reader of stdout went away (``harness models | head``): nobody is left to tell.
-        sys.stderr.close()
+        # The reader of stdout went away (``harness models | head``): nobody is left to tell. What
+        # is still buffered would fail once more when Python leaves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
         traceback.print_exc()
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; UsageError, with what may have been meant, for unknown words."""
+    asked = _command(argv)
+    if asked is not None and asked not in COMMANDS:
+        raise UsageError(
+            f"unknown command {asked!r}" + _meant(asked, COMMANDS), hint="see: harness --help"
+        )
+    arguments, unknown = _parser(argv).parse_known_args(argv or ["--help"])
+    if unknown:
+        raise UsageError(
+            f"harness {asked} does not know {unknown[0]!r}" + _meant(unknown[0], _options(asked)),
+            hint=f"see: harness {asked} --help",
+        )
+    return arguments
+
+
+def _command(argv: Sequence[str]) -> str | None:
+    return next((word for word in argv if not word.startswith("-")), None)
+
+
+def _options(command: str | None) -> list[str]:
+    alone = argparse.ArgumentParser()
+    import_module(f"harness.cli.{command}").add_arguments(alone)
+    return re.findall(r"--[a-z-]+", alone.format_usage())
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
@@ -67,11 +98,15 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=RichHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    asked = next((word for word in argv if not word.startswith("-")), None)
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    asked = _command(argv)
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(
-            name, help=help_line, description=help_line, formatter_class=RichHelpFormatter
+            name,
+            help=help_line,
+            description=help_line,
+            formatter_class=RichHelpFormatter,
+            allow_abbrev=False,
         )
         if name == asked:
             import_module(f"harness.cli.{name}").add_arguments(command)

@@ -102,3 +102,10 @@ def _output(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def gpu_clock_mhz() -> float | None:
+    """The first GPU's current clock, None where it cannot be read."""
+    clocks = _nvidia_smi("clocks.sm")
+    digits = clocks[0].split()[0] if clocks else ""
+    return float(digits) if digits.isdigit() else None

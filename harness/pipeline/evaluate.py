@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
-from harness.core.engine import EngineInfo
+from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import EvalRequest, Evaluator
+from harness.core.requests import EvalRequest
 from harness.data.coco import read_annotations
 from harness.files.environment import read_environment
 from harness.files.json import to_plain
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
-from harness.pipeline.inference import infer_to_shard
+from harness.pipeline.inference import identity_of, infer_missing
+from harness.pipeline.records import write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
-from harness.pipeline.run_folder import PREDICTIONS, new_run_id, open_run, write_record
-from harness.pipeline.shards import read_lines, write_predictions
+from harness.pipeline.run_folder import (
+    LOG,
+    PER_CATEGORY,
+    PREDICTIONS,
+    SHARDS,
+    Run,
+    announce,
+    keeping,
+    log,
+    open_run,
+)
+from harness.pipeline.shards import open_shard, read_lines, write_predictions
 
-SHARD = "shards/0000.jsonl"
+SHARD = f"{SHARDS}/0000.jsonl"
 
 
 def evaluate(
@@ -34,29 +47,33 @@ def evaluate(
     command: tuple[str, ...],
     now: datetime,
     stopwatch: PhaseTimer,
+    open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
     """The record of one accuracy run, and the folder it lies in.
 
-    now: when the run began. stopwatch: books wall time by stage for the record.
+    command: what the user typed, for the record and for the line that says how to continue. now:
+    when the run began. stopwatch: books wall time by stage for the record.
     """
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
-        run_id = new_run_id("eval", job.entry.name, request.inference.engine, now)
-        folder = open_run(request, run_id, output=request.output, resume=request.resume)
-        _announce(job, folder, progress)
-    with stopwatch.phase("open engine"):
-        engine = open_job_engine(job)
-    with stopwatch.phase("infer"):
-        finished = infer_to_shard(job, engine, folder / SHARD, progress)
-        check_coverage(job.dataset.image_ids, finished)
-        engine.close()
-    with stopwatch.phase("merge"):
-        predictions = write_predictions(folder / PREDICTIONS, read_lines([folder / SHARD]))
-    with stopwatch.phase("score"):
-        scores = _score(job, predictions, request.evaluator, folder)
-    record = _record(request, job, engine.info, scores, run_id, command, now, stopwatch)
-    write_record(folder, record)
-    return record, folder
+    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        _announce(job, run)
+        with stopwatch.phase("open engine"):
+            engine = open_engine(job)
+        shard_path = run.folder / SHARD
+        with stopwatch.phase("infer"), open_shard(shard_path, identity_of(job, engine)) as shard:
+            with keeping(run):
+                infer_missing(job, engine, shard, progress)
+                check_coverage(job.dataset.image_ids, shard.finished)
+            engine.close()
+        with stopwatch.phase("merge"):
+            predictions = write_predictions(run.folder / PREDICTIONS, read_lines([shard_path]))
+        with stopwatch.phase("score"):
+            scores = _score(request, job, predictions, run)
+        record = _record(request, job, engine.info, scores, run, command, now, stopwatch)
+        log(run, record.verdict.line)
+        write_record(run.folder, record)
+    return record, run.folder
 
 
 def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
@@ -71,32 +88,29 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
     return checks + unreferenced(main, scores.metrics, checks)
 
 
-def _announce(job: Job, folder: Path, progress: Progress) -> None:
-    progress.notice(f"run folder: {folder}")
+def _announce(job: Job, run: Run) -> None:
     for sentence in job.dataset.warnings:
-        progress.notice(f"data: {sentence}")
+        announce(run, f"data: {sentence}")
     for sentence in job.deviations:
-        progress.notice(f"not comparable: {sentence}")
+        announce(run, f"not comparable: {sentence}")
 
 
-def _score(
-    job: Job, predictions: list[dict[str, Any]], evaluator: Evaluator, folder: Path
-) -> Scores:
+def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:
     try:
         return score(
             read_annotations(job.dataset.annotations_path),
             predictions,
             tasks=job.architecture.tasks,
             image_ids=job.dataset.image_ids,
-            evaluator=evaluator,
+            evaluator=request.evaluator,
         )
     except HarnessError:
         raise
     except Exception as error:
         raise RunFailedError(
             f"scoring failed: {type(error).__name__}: {error}",
-            hint=f"no inference is lost; score again with: harness score --predictions "
-            f"{folder / PREDICTIONS} --annotations {job.dataset.annotations_path}",
+            hint="no prediction is lost; score them again with: harness score "
+            + shlex.quote(str(run.folder)),
         ) from error
 
 
@@ -105,7 +119,7 @@ def _record(
     job: Job,
     engine: EngineInfo,
     scores: Scores,
-    run_id: str,
+    run: Run,
     command: tuple[str, ...],
     now: datetime,
     stopwatch: PhaseTimer,
@@ -113,7 +127,7 @@ def _record(
     checks = accuracy_checks(job, scores)
     return RunRecord(
         kind="eval",
-        run_id=run_id,
+        run_id=run.run_id,
         created_utc=now.isoformat(timespec="seconds"),
         harness_version=__version__,
         command=command,
@@ -129,5 +143,10 @@ def _record(
         protocol_deviations=job.deviations,
         checks=checks,
         verdict=conclude(checks, require_reference=request.require_reference),
-        artefacts={"predictions": PREDICTIONS, "per_category": "per_category.csv", "shard": SHARD},
+        artefacts={
+            "predictions": PREDICTIONS,
+            "per_category": PER_CATEGORY,
+            "shard": SHARD,
+            "log": LOG,
+        },
     )

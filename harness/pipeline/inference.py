@@ -6,13 +6,15 @@ Threads are enough to decode ahead: Pillow releases the GIL while it decodes and
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+from harness import __version__
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections
 from harness.core.engine import Engine
@@ -22,77 +24,120 @@ from harness.data.images import load_image
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.resolve import Job
-from harness.pipeline.shards import line_of, open_shard
+from harness.pipeline.shards import Shard, line_of
 
 #: Batches each loader may be ahead of the network; bounds memory.
 BATCHES_AHEAD = 2
 
 
-def infer_to_shard(job: Job, engine: Engine, path: Path, progress: Progress) -> list[int]:
-    """Predictions of every image of the job that the shard does not have yet, appended to it.
+def infer_missing(job: Job, engine: Engine, shard: Shard, progress: Progress) -> None:
+    """Append the predictions of every image of the job that the shard does not have yet.
 
-    Returns the ids of all finished images. A crash of the engine is a RunFailedError that names
-    the image; what was finished stays.
+    A crash of the engine is a RunFailedError that names the image; what was finished stays.
     """
-    with open_shard(path, identity_of(job, engine)) as shard:
-        finished = set(shard.finished)
-        missing = [record for record in job.dataset.images if record.image_id not in finished]
-        done = len(shard.finished)
-        with progress.task("infer", total=len(job.dataset.images), done=done, unit="img") as tick:
-            for records, prepared in prepared_batches(job, engine, missing):
-                for detections in _infer(engine, records, prepared):
-                    shard.append(line_of(detections, job.dataset.categories))
-                tick(len(records))
-        return list(shard.finished)
+    finished = set(shard.finished)
+    missing = [record for record in job.dataset.images if record.image_id not in finished]
+    total, done = len(job.dataset.images), len(shard.finished)
+    with (
+        closing(prepared_batches(job, engine, missing)) as batches,
+        progress.task("infer", total=total, done=done, unit="img") as advance,
+    ):
+        for records, prepared in batches:
+            for detections in _infer(job, engine, records, prepared):
+                shard.append(line_of(detections, job.dataset.categories))
+            advance(len(records))
 
 
 def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
-    """What must be equal for two runs to share a shard: everything that can move a number."""
+    """What must be equal for two runs to share a shard: everything that can move a number.
+
+    Not which of several equal GPUs computes; the number of threads only where they compute.
+    """
+    info = engine.info
+    ids = ",".join(str(image) for image in job.dataset.image_ids)
+    architecture = to_plain(info.architecture)
     return {
+        "harness": __version__,
         "model": job.entry.name,
         "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
         "dataset_sha256": job.dataset.digest,
         "images": len(job.dataset.images),
-        "engine": to_plain(engine.info),
+        "images_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        "engine": info.name,
+        "engine_version": info.version,
+        "device_class": info.device_class,
+        "precision": info.precision,
+        "threads": info.threads if info.device == "cpu" else None,
         "batch_size": job.request.batch_size,
+        **{f"architecture.{name}": value for name, value in architecture.items()},
     }
 
 
 def prepared_batches(
     job: Job, engine: Engine, records: Sequence[ImageRecord]
-) -> Iterator[tuple[list[ImageRecord], list[Any]]]:
+) -> Generator[tuple[list[ImageRecord], list[Any]], None, None]:
     """Batches of records with what the engine prepared of them, in order."""
 
     def prepare(record: ImageRecord) -> Any:
-        return engine.prepare(load_image(record, job.dataset.images_dir), NULL_STOPWATCH)
+        image = load_image(record, job.dataset.images_dir)
+        return engine.prepare(image, NULL_STOPWATCH)
 
     size = job.request.batch_size
+    window = size * (1 + BATCHES_AHEAD * job.request.loaders)
     with ThreadPoolExecutor(job.request.loaders, thread_name_prefix="loader") as pool:
         ahead: deque[tuple[ImageRecord, Future[Any]]] = deque()
         waiting = iter(records)
         try:
             while True:
-                room = size * (1 + BATCHES_AHEAD * job.request.loaders) - len(ahead)
-                for record in islice(waiting, room):
+                for record in islice(waiting, window - len(ahead)):
                     ahead.append((record, pool.submit(prepare, record)))
                 if not ahead:
                     return
                 batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
-                yield [record for record, _ in batch], [future.result() for _, future in batch]
+                yield [record for record, _ in batch], [_prepared(*one) for one in batch]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _infer(
-    engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
-) -> list[Detections]:
+def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
     try:
-        return engine.infer(prepared, NULL_STOPWATCH)
+        return future.result()
     except HarnessError:
         raise
     except Exception as error:
-        names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
-        raise RunFailedError(
-            f"inference failed at image {names}: {type(error).__name__}: {error}",
-            hint="finished images are kept; continue with --resume",
-        ) from error
+        raise _failed("loading", [record], error) from error
+
+
+def _infer(
+    job: Job, engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
+) -> list[Detections]:
+    try:
+        answer = engine.infer(prepared, NULL_STOPWATCH)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise _failed("inference", records, error) from error
+    _require_answer(job, records, answer)
+    return answer
+
+
+def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[Detections]) -> None:
+    """Raise RunFailedError for an answer to another question: it would end as a low AP."""
+    asked, answered = [one.image_id for one in records], [one.image_id for one in answer]
+    if asked != answered:
+        raise RunFailedError(f"the engine was asked for images {asked}, it answered {answered}")
+    for one in answer:
+        classes = one.class_index
+        if len(classes) and not 0 <= classes.min() <= classes.max() < job.architecture.class_count:
+            raise RunFailedError(
+                f"image {one.image_id}: classes {classes.min()}…{classes.max()} are not all in "
+                f"0…{job.architecture.class_count - 1}"
+            )
+        if (one.masks is None) == job.architecture.has_masks:
+            found = "no masks" if one.masks is None else "masks"
+            raise RunFailedError(f"image {one.image_id}: {job.entry.name} answered with {found}")
+
+
+def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:
+    names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
+    return RunFailedError(f"{stage} failed at image {names}: {type(error).__name__}: {error}")

@@ -1,86 +1,157 @@
-"""The folder of one run: its name, its files, its record."""
+"""The folder of one run: its name, who holds it, its log.
+
+``run.json`` says what the run is from its first second on, so that a run that died can be continued
+and scored without knowing anything else.
+"""
 
 from __future__ import annotations
 
-import csv
+import fcntl
 import hashlib
-import io
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from harness.core.errors import UsageError
-from harness.core.record import CategoryScore, RunRecord
+from harness.core.errors import (
+    HarnessError,
+    IntegrityError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
+from harness.core.progress import Progress
+from harness.core.record import DatasetFacts
+from harness.core.requests import BenchRequest, EvalRequest
 from harness.files.atomic import unwritable, write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
 
+RUN = "run.json"
 RECORD = "record.json"
+LOG = "log.txt"
+SHARDS = "shards"
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
-REQUEST = "request.json"
+
+#: Held by the process at work in the folder. It stays behind: removing it would let two in.
+LOCK = ".lock"
 
 
-def new_run_id(kind: str, model: str, engine: str, now: datetime) -> str:
-    """Sortable by time, readable, and unlike any other: the last part is from the clock's µs."""
-    tail = hashlib.sha256(now.isoformat().encode()).hexdigest()[:6]
-    return f"{now:%Y%m%d-%H%M%S}-{kind}-{model}-{engine}-{tail}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFile:
+    """``run.json``. request: as asked, without what changes no number (output, resume)."""
+
+    run_id: str
+    kind: Literal["eval", "bench"]
+    request: dict[str, Any]
+    dataset: DatasetFacts
 
 
-def open_run(request: Any, run_id: str, *, output: Path | None, resume: bool) -> Path:
-    """The folder of a run, writable, holding ``request.json``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run that this process holds. again: the command that continues it, None if none can."""
 
-    output: None makes ``results/runs/<run id>``. resume: continue ``output``, or without one the
-    newest unfinished run of the same request. Raises UsageError when there is nothing to resume,
-    or when a new run would land in a folder that already holds one.
+    run_id: str
+    folder: Path
+    again: str | None
+    progress: Progress
+
+
+@contextmanager
+def open_run(
+    request: EvalRequest | BenchRequest,
+    dataset: DatasetFacts,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    progress: Progress,
+) -> Iterator[Run]:
+    """The run of ``request`` in a writable folder that no other process may enter meanwhile.
+
+    A new run begins in ``request.output`` or below ``results/runs``; one to resume is found in
+    ``output``, or is the newest unfinished run of the same request. Raises UsageError when the
+    folder cannot be written, is in use, holds a run already, or has nothing to resume. Inside the
+    block, failures are logged, and Ctrl-C or a full disk becomes an error that says how to go on.
     """
-    plain = _comparable(request)
-    folder = output or runs_folder() / run_id
+    resume = isinstance(request, EvalRequest) and request.resume
+    facts = RunFile(
+        run_id=new_run_id(request, now),
+        kind="eval" if isinstance(request, EvalRequest) else "bench",
+        request=_comparable(request),
+        dataset=dataset,
+    )
     if resume:
-        folder = output or _newest_unfinished(plain)
-        if not (folder / REQUEST).is_file():
-            raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-        return folder
-    if (folder / REQUEST).exists():
-        raise UsageError(
-            f"{folder} already holds a run", hint="add --resume, or choose another --output"
-        )
+        folder = request.output or _newest_unfinished(facts)
+        facts = _resumable(folder)
+    else:
+        folder = request.output or runs_folder() / facts.run_id
+    with _held(folder):
+        if not resume:
+            _require_no_run(folder)
+            write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
+        again = _continuing(command, folder) if facts.kind == "eval" else None
+        run = Run(run_id=facts.run_id, folder=folder, again=again, progress=progress)
+        with _logged(run):
+            announce(run, f"run folder: {folder}")
+            yield run
+
+
+def new_run_id(request: EvalRequest | BenchRequest, now: datetime) -> str:
+    """Sorts by time, is readable, and differs from others of the same second in its last part."""
+    kind = "eval" if isinstance(request, EvalRequest) else "bench"
+    asked = request.inference
+    tail = hashlib.sha256(f"{now.isoformat()}{to_plain(request)}".encode()).hexdigest()[:6]
+    return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
+
+
+def announce(run: Run, text: str) -> None:
+    """One line for the user and for ``log.txt``."""
+    run.progress.notice(text)
+    log(run, text)
+
+
+def log(run: Run, text: str) -> None:
+    """One line for ``log.txt`` alone."""
+    with (run.folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+
+@contextmanager
+def keeping(run: Run) -> Iterator[None]:
+    """Failures in the block say that nothing finished is lost, and how to continue."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    write_text(folder / REQUEST, dumps(plain, indent=2))
-    return folder
+        yield
+    except (RunFailedError, IntegrityError) as error:
+        kept = f"finished images are kept; continue with: {run.again}"
+        hint = kept if error.hint is None else f"{error.hint}\n  {kept}"
+        raise type(error)(error.message, hint=hint) from error.__cause__
 
 
-def write_record(folder: Path, record: RunRecord) -> None:
-    """``record.json``, and ``per_category.csv`` when there are categories."""
-    if record.per_category:
-        write_text(folder / PER_CATEGORY, _category_table(record.per_category))
-    write_text(folder / RECORD, dumps(to_plain(record), indent=2) + "\n")
-
-
-def read_record(folder: Path) -> RunRecord:
-    """The validated record of a finished run."""
-    path = folder / RECORD
-    return to_typed(RunRecord, read(path), where=str(path))
+def read_run(folder: Path) -> RunFile:
+    """What the run in ``folder`` is, finished or not; UsageError when there is none."""
+    if not (folder / RUN).is_file():
+        raise UsageError(f"{folder} holds no run: no {RUN}", hint="runs are made by: harness eval")
+    return to_typed(RunFile, read(folder / RUN), where=str(folder / RUN))
 
 
 def utc_now() -> datetime:
-    """The clock of run ids and records."""
+    """The clock of run ids, records and logs."""
     return datetime.now(timezone.utc)
 
 
-def _comparable(request: Any) -> dict[str, Any]:
-    """A request as plain data without what does not change the numbers."""
+def _comparable(request: EvalRequest | BenchRequest) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(request)
     return {key: value for key, value in plain.items() if key not in ("output", "resume")}
 
 
-def _newest_unfinished(plain: dict[str, Any]) -> Path:
-    for folder in sorted(runs_folder().glob("*"), reverse=True):
-        unfinished = (folder / REQUEST).is_file() and not (folder / RECORD).exists()
-        if unfinished and read(folder / REQUEST) == plain:
+def _newest_unfinished(facts: RunFile) -> Path:
+    for folder in sorted(runs_folder().glob(f"*-{facts.kind}-*"), reverse=True):
+        unfinished = (folder / RUN).is_file() and not (folder / RECORD).exists()
+        if unfinished and read(folder / RUN)["request"] == facts.request:
             return folder
     raise UsageError(
         f"nothing to resume: no unfinished run of this request in {runs_folder()}",
@@ -88,11 +159,73 @@ def _newest_unfinished(plain: dict[str, Any]) -> Path:
     )
 
 
-def _category_table(rows: tuple[CategoryScore, ...]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("task", "category_id", "name", "ap", "reason"))
-    for row in rows:
-        ap = "" if row.ap is None else f"{row.ap:.6f}"
-        writer.writerow((row.task, row.category_id, row.name, ap, row.reason))
-    return text.getvalue()
+def _resumable(folder: Path) -> RunFile:
+    if not (folder / RUN).is_file():
+        raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
+    if (folder / RECORD).exists():
+        raise UsageError(
+            f"nothing to resume: the run in {folder} is finished",
+            hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
+        )
+    return read_run(folder)
+
+
+def _require_no_run(folder: Path) -> None:
+    if (folder / RECORD).exists() or (folder / SHARDS).exists():
+        finished = (folder / RECORD).exists()
+        raise UsageError(
+            f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",
+            hint="choose another --output" + ("" if finished else ", or continue it with --resume"),
+        )
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("ab")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is at work in {folder}",
+                hint="wait until it ends, or choose another --output",
+            ) from None
+        yield
+
+
+@contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    try:
+        with _interruptible(run):
+            yield
+    except HarnessError as error:
+        with suppress(OSError):  # the disk may be what failed
+            log(run, f"error: {error}")
+        raise
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and failures of the disk as errors that say how to go on."""
+    hint = "start it again" if run.again is None else f"continue with: {run.again}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", hint=hint) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = error.filename or run.folder
+        raise RunFailedError(f"{place}: {error.strerror or error}", hint=hint) from error
+
+
+def _continuing(command: tuple[str, ...], folder: Path) -> str:
+    """``command`` with what makes it continue the run in ``folder``."""
+    words = [word for word in command if word != "--resume"]
+    if not any(word == "--output" or word.startswith("--output=") for word in words):
+        words += ["--output", str(folder)]
+    return shlex.join([*words, "--resume"])

@@ -3,84 +3,83 @@
 A shard is a file of JSON lines: first the identity of the run, then one line an image, appended the
 moment the image is finished. A process that is killed leaves at most one torn line behind; opening
 the shard again cuts it off. Merging the shards gives the same bytes however often the run broke.
+
+Trade-off: a line is handed to the operating system at once, which survives any death of the
+process, but forced to the disk only every second: a power cut repeats that second's images.
 """
 
 from __future__ import annotations
 
-import fcntl
+import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
-from harness.core.errors import IntegrityError, RunFailedError, UsageError
-from harness.files.atomic import replacing, unwritable
+from harness.core.errors import IntegrityError
+from harness.files.atomic import replacing
 from harness.files.json import dumps
 
 #: A shard line: the image, and its predictions in COCO results format without the image id.
 Line = dict[str, Any]
 
+SYNC_PERIOD_S = 1.0
+
 
 class Shard:
     """An open shard: ``finished`` image ids, and ``append`` for the next one."""
 
-    def __init__(self, file: TextIO, path: Path, finished: list[int]) -> None:
+    def __init__(self, file: FileIO, finished: list[int]) -> None:
         self._file = file
-        self._path = path
+        self._synced_s = time.monotonic()
         self.finished = finished
 
     def append(self, line: Line) -> None:
-        """One finished image, handed to the operating system before this returns."""
-        try:
-            self._file.write(dumps(line) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunFailedError(
-                f"cannot append to {self._path}: {error.strerror}",
-                hint="free some space and continue with --resume; finished images are kept",
-            ) from error
+        """One finished image, safe from the death of this process when this returns."""
+        _write(self._file, line)
         self.finished.append(line["image_id"])
+        if time.monotonic() - self._synced_s >= SYNC_PERIOD_S:
+            os.fsync(self._file.fileno())
+            self._synced_s = time.monotonic()
 
 
 @contextmanager
 def open_shard(path: Path, identity: dict[str, Any]) -> Iterator[Shard]:
-    """The shard at ``path``, new or continued, held by this process alone.
+    """The shard at ``path``, new or continued; the caller holds the run's folder.
 
-    Raises IntegrityError when it was begun by another request, checkpoint or data set (``identity``
-    says what must be equal), UsageError when another process has it open or it cannot be written.
+    Raises IntegrityError when it was begun by another request, checkpoint or data set: ``identity``
+    says what must be equal.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process is writing {path}", hint="wait for it, or choose another --output"
-            ) from None
-        lines = _whole_lines(file, path)
-        if lines:
-            _require_same(lines[0], identity, path)
-        else:
-            file.write(dumps(identity) + "\n")
-            file.flush()
-        yield Shard(file, path, [line["image_id"] for line in lines[1:]])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Unbuffered: a full disk must be reported by the line it cuts off, not when the file is closed.
+    with FileIO(path, "a") as file:
+        header, finished, whole_bytes = None, [], 0
+        for line, end in _parsed(path):
+            whole_bytes = end
+            if header is None:
+                header = line
+                _require_same(header, identity, path)
+            else:
+                finished.append(line["image_id"])
+        file.truncate(whole_bytes)
+        if header is None:
+            _write(file, identity)
+        yield Shard(file, finished)
         os.fsync(file.fileno())
 
 
 def read_lines(paths: Sequence[Path]) -> list[Line]:
     """The lines of all images in several finished shards."""
-    lines: list[Line] = []
-    for path in paths:
-        with path.open("r+", encoding="utf-8") as file:
-            lines += _whole_lines(file, path)[1:]
-    return lines
+    return [line for path in paths for line, _ in islice(_parsed(path), 1, None)]
 
 
 def write_predictions(path: Path, lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -91,20 +90,26 @@ def write_predictions(path: Path, lines: Sequence[Line]) -> list[dict[str, Any]]
         for prediction in sorted(line["predictions"], key=lambda row: -float(row["score"]))
     ]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("[\n" + ",\n".join(dumps(row) for row in rows) + "\n]\n")
+        file.write("[")
+        for number, row in enumerate(rows):
+            file.write(("\n" if number == 0 else ",\n") + dumps(row))
+        file.write("\n]\n")
     return rows
 
 
 def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
-    """One image's detections as a shard line; boxes as x, y, width, height in px."""
-    boxes = detections.boxes_xyxy_px.astype("float64")
+    """One image's detections as a shard line; boxes as x, y, width, height in px.
+
+    Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
+    """
+    boxes_xywh_px = detections.boxes_xyxy_px.copy()
+    boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
     predictions = []
-    for row in range(len(detections)):
-        x1, y1, x2, y2 = boxes[row].tolist()
+    for row, score in enumerate(_shortest(detections.scores)):
         prediction = {
             "category_id": categories[int(detections.class_index[row])].category_id,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "score": float(detections.scores[row]),
+            "bbox": _shortest(boxes_xywh_px[row]),
+            "score": score,
         }
         if detections.masks is not None:
             mask = detections.masks[row]
@@ -116,34 +121,43 @@ def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
     return {"image_id": detections.image_id, "predictions": predictions}
 
 
-def _whole_lines(file: TextIO, path: Path) -> list[Line]:
-    """The parsed lines of an open shard; a torn last line is cut off the file."""
-    import json
+def _shortest(values: npt.NDArray[np.float32]) -> list[float]:
+    """Numbers that print with the fewest digits that still give back the same float32."""
+    return [float(str(value)) for value in values.astype(np.float32, copy=False)]
 
-    file.seek(0)
-    content = file.read()
-    whole = content[: content.rfind("\n") + 1]
-    if len(whole) != len(content):
-        file.seek(0)
-        file.truncate(len(whole.encode("utf-8")))
-    file.seek(0, os.SEEK_END)
-    try:
-        return [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
-        raise IntegrityError(
-            f"{path} is damaged in the middle: {error}",
-            hint="delete it and evaluate again",
-        ) from error
+
+def _write(file: FileIO, line: Line) -> None:
+    content = memoryview((dumps(line) + "\n").encode("utf-8"))
+    while content:
+        content = content[file.write(content) :]
+
+
+def _parsed(path: Path) -> Iterator[tuple[Line, int]]:
+    """Every whole line with the offset of its end; a torn last line is left out."""
+    end = 0
+    with path.open("rb") as file:
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            end += len(raw)
+            try:
+                line = json.loads(raw)
+            except ValueError as error:
+                raise IntegrityError(
+                    f"{path} is damaged before byte {end}: {error}",
+                    hint="delete it and evaluate again",
+                ) from error
+            yield line, end
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
     differing = [
-        f"{key}: {found.get(key)!r} there, {expected.get(key)!r} now"
+        f"{key}: {found.get(key)} there, {expected.get(key)} now"
         for key in sorted(found.keys() | expected.keys())
         if found.get(key) != expected.get(key)
     ]
     if differing:
         raise IntegrityError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),
-            hint="choose another --output",
+            hint="ask for the same as it, or choose another --output",
         )

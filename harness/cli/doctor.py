@@ -1,0 +1,34 @@
+"""``harness doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+
+BROKEN_EXIT_CODE = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to look for data."""
+    parser.add_argument("--root", type=Path, help="where data sets lie (default: datasets)")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print every finding with its fix; 3 when something every run needs is broken."""
+    from harness.files.layout import datasets_folder
+    from harness.pipeline.doctor import diagnose
+    from harness.report.tables import render
+
+    findings = diagnose(arguments.root or datasets_folder())
+    if arguments.json:
+        console.answer_json(findings)
+    else:
+        rows = [(one.subject, one.status, one.found, one.fix) for one in findings]
+        style = arguments.format or console.default_format()
+        console.answer(render(("what", "status", "found", "fix"), rows, style))
+    broken = any(one.status == "fail" for one in findings)
+    return BROKEN_EXIT_CODE if broken else 0
