@@ -55,23 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path | None) -> None:
-    """Metrics, checks, verdict line, and where the record is."""
+    """One table of everything measured, the verdict line, and where the record is."""
     from harness.report import tables
 
     style = arguments.format or console.default_format()
-    shown = {row.metric for row in record.checks}
-    others = {name: value for name, value in record.metrics.items() if name not in shown}
-    if others:
-        rows = tables.metric_rows(others)
-        console.answer(tables.render(("metric", "value"), rows, style))
     if getattr(arguments, "per_category", False):
         tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
         rows = tables.category_rows(record.per_category)
-        console.answer("", tables.render(("id", "category", *tasks), rows, style))
-    if record.checks:
-        rows = tables.check_rows(record.checks)
-        console.answer("", tables.render(tables.CHECK_COLUMNS, rows, style))
-    console.answer("", _verdict(record, style))
+        console.answer(tables.render(("id", "category", *tasks), rows, style), "")
+    rows = tables.record_rows(record.metrics, record.checks)
+    console.answer(tables.render(tables.RECORD_COLUMNS, rows, style), "", _verdict(record, style))
     if folder is not None:
         console.answer(f"record: {folder / 'record.json'}")
 

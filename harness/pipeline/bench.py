@@ -19,7 +19,6 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
 from harness.core.checks import Check
 from harness.core.engine import PHASES, Engine
 from harness.core.errors import UsageError
@@ -27,12 +26,11 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import BenchRequest
 from harness.data.images import load_image
-from harness.files.environment import gpu_clock_mhz, read_environment
-from harness.files.json import to_plain
+from harness.files.environment import gpu_clock_mhz
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
-from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.inference import prepared_batches
-from harness.pipeline.records import write_record
+from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import LOG, announce, log, open_run
 
@@ -77,26 +75,17 @@ def bench(
         metrics = _metrics(timings, preparation_s, engine)
         metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
         engine.close()
-        checks = _checks(job, metrics, deviations, engine.info.device_class)
-        record = RunRecord(
-            kind="bench",
-            run_id=run.run_id,
-            created_utc=now.isoformat(timespec="seconds"),
-            harness_version=__version__,
-            command=command,
-            request=to_plain(request),
-            resolved={**job.resolved, "scope": "pure compute: " + " + ".join(COMPUTE_PHASES)},
-            engine=engine.info,
-            checkpoint=job.checkpoint,
-            dataset=job.dataset_facts,
-            environment=read_environment(),
+        record = record_of(
+            run,
+            request,
+            job,
+            engine.info,
             metrics=metrics,
-            per_category=(),
-            stage_times_s=dict(timings.phases_s),
-            protocol_deviations=deviations,
-            checks=checks,
-            verdict=conclude(checks, require_reference=request.require_reference),
+            stage_times_s=timings.phases_s,
+            deviations=deviations,
+            checks=_checks(job, metrics, deviations, engine.info.device_class),
             artefacts={"log": LOG},
+            scope="pure compute: " + " + ".join(COMPUTE_PHASES),
         )
         log(run, record.verdict.line)
         write_record(run.folder, record)

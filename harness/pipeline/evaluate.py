@@ -8,21 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
 from harness.core.checks import Check
-from harness.core.engine import Engine, EngineInfo
+from harness.core.engine import Engine
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
 from harness.data.coco import read_annotations
-from harness.files.environment import read_environment
-from harness.files.json import to_plain
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
-from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.inference import identity_of, infer_missing
-from harness.pipeline.records import write_record
+from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import (
     LOG,
@@ -38,6 +35,12 @@ from harness.pipeline.run_folder import (
 from harness.pipeline.shards import open_shard, read_lines, write_predictions
 
 SHARD = f"{SHARDS}/0000.jsonl"
+ARTEFACTS = {
+    "predictions": PREDICTIONS,
+    "per_category": PER_CATEGORY,
+    "shard": SHARD,
+    "log": LOG,
+}
 
 
 def evaluate(
@@ -70,7 +73,18 @@ def evaluate(
             predictions = write_predictions(run.folder / PREDICTIONS, read_lines([shard_path]))
         with stopwatch.phase("score"):
             scores = _score(request, job, predictions, run)
-        record = _record(request, job, engine.info, scores, run, command, now, stopwatch)
+        record = record_of(
+            run,
+            request,
+            job,
+            engine.info,
+            metrics=scores.metrics,
+            per_category=scores.per_category,
+            stage_times_s=stopwatch.seconds,
+            deviations=job.deviations,
+            checks=accuracy_checks(job, scores),
+            artefacts=ARTEFACTS,
+        )
         log(run, record.verdict.line)
         write_record(run.folder, record)
     return record, run.folder
@@ -112,41 +126,3 @@ def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], ru
             hint="no prediction is lost; score them again with: harness score "
             + shlex.quote(str(run.folder)),
         ) from error
-
-
-def _record(
-    request: EvalRequest,
-    job: Job,
-    engine: EngineInfo,
-    scores: Scores,
-    run: Run,
-    command: tuple[str, ...],
-    now: datetime,
-    stopwatch: PhaseTimer,
-) -> RunRecord:
-    checks = accuracy_checks(job, scores)
-    return RunRecord(
-        kind="eval",
-        run_id=run.run_id,
-        created_utc=now.isoformat(timespec="seconds"),
-        harness_version=__version__,
-        command=command,
-        request=to_plain(request),
-        resolved=job.resolved,
-        engine=engine,
-        checkpoint=job.checkpoint,
-        dataset=job.dataset_facts,
-        environment=read_environment(),
-        metrics=scores.metrics,
-        per_category=scores.per_category,
-        stage_times_s=dict(stopwatch.seconds),
-        protocol_deviations=job.deviations,
-        checks=checks,
-        verdict=conclude(checks, require_reference=request.require_reference),
-        artefacts={
-            "predictions": PREDICTIONS,
-            "per_category": PER_CATEGORY,
-            "shard": SHARD,
-            "log": LOG,
-        },
-    )

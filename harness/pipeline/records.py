@@ -1,15 +1,63 @@
-"""A run's record on disk: ``record.json``, and ``per_category.csv`` beside it."""
+"""A run's record: put together, written as ``record.json`` and ``per_category.csv``, read."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from harness import __version__
+from harness.core.checks import Check
+from harness.core.engine import EngineInfo
 from harness.core.record import CategoryScore, RunRecord
+from harness.core.requests import BenchRequest, EvalRequest
 from harness.files.atomic import write_text
+from harness.files.environment import read_environment
 from harness.files.json import dumps, read, to_plain, to_typed
-from harness.pipeline.run_folder import PER_CATEGORY, RECORD
+from harness.measure.verdict import conclude
+from harness.pipeline.run_folder import PER_CATEGORY, RECORD, Run
+
+if TYPE_CHECKING:
+    from harness.pipeline.resolve import Job
+
+
+def record_of(
+    run: Run,
+    request: EvalRequest | BenchRequest,
+    job: Job,
+    engine: EngineInfo,
+    *,
+    metrics: Mapping[str, float | None],
+    per_category: Sequence[CategoryScore] = (),
+    stage_times_s: Mapping[str, float],
+    deviations: tuple[str, ...],
+    checks: tuple[Check, ...],
+    artefacts: Mapping[str, str],
+    **resolved: Any,
+) -> RunRecord:
+    """What the run leaves behind. resolved: beside what the job resolved."""
+    return RunRecord(
+        kind="eval" if isinstance(request, EvalRequest) else "bench",
+        run_id=run.run_id,
+        created_utc=run.begun.isoformat(timespec="seconds"),
+        harness_version=__version__,
+        command=run.command,
+        request=to_plain(request),
+        resolved={**job.resolved, **resolved},
+        engine=engine,
+        checkpoint=job.checkpoint,
+        dataset=job.dataset_facts,
+        environment=read_environment(),
+        metrics=dict(metrics),
+        per_category=tuple(per_category),
+        stage_times_s=dict(stage_times_s),
+        protocol_deviations=deviations,
+        checks=checks,
+        verdict=conclude(checks, require_reference=request.require_reference),
+        artefacts=dict(artefacts),
+    )
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -10,10 +10,10 @@ from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.model import ModelEntry
+from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests import InferenceRequest
-from harness.data.catalog import find_dataset, limited
+from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
 from harness.engines.opening import open_engine
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
@@ -96,6 +96,7 @@ def resolve(request: InferenceRequest) -> Job:
     dataset = find_dataset(
         dataset=named, annotations=request.annotations, images=request.images, root=request.root
     )
+    dataset = _proven(lock, dataset, request.root)
     _check_categories(entry, published, dataset)
     asked = dataset if request.limit is None else limited(dataset, request.limit)
     _check_images(asked)
@@ -159,6 +160,33 @@ def _check_values(request: InferenceRequest) -> None:
         raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
     if request.weights is not None and not request.weights.is_file():
         raise UsageError(f"no such checkpoint file: {request.weights}")
+
+
+def _proven(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
+    """The data set, under the name its references know if its annotations are the pinned ones.
+
+    Raises IntegrityError when it has such a name and its annotation file is another one: the AP of
+    another data set would be judged against the published one.
+    """
+    pinned = {
+        path: facts.sha256
+        for artefact in lock.artefacts
+        if artefact.unpacked is not None
+        for path, facts in artefact.unpacked.files.items()
+        if facts.sha256 is not None
+    }
+    for name, (annotations, _) in COCO_LAYOUT.items():
+        expected = pinned.get(annotations)
+        if expected is not None and dataset.digest == expected:
+            return replace(dataset, name=name)
+        if expected is not None and dataset.name == name:
+            raise IntegrityError(
+                f"{dataset.annotations_path} is not the annotation file of {name}:\n"
+                f"  expected sha256 {expected}\n  found    sha256 {dataset.digest}",
+                hint=f"run: harness download --only annotations --root {root}; "
+                "for data of your own: --annotations and --images",
+            )
+    return dataset
 
 
 def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:

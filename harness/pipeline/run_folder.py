@@ -53,10 +53,16 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that this process holds. again: the command that continues it, None if none can."""
+    """A run that this process holds.
+
+    begun: when this process began it. command: what the user typed. again: the command that
+    continues it, None if none can.
+    """
 
     run_id: str
     folder: Path
+    begun: datetime
+    command: tuple[str, ...]
     again: str | None
     progress: Progress
 
@@ -94,7 +100,14 @@ def open_run(
             _require_no_run(folder)
             write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
         again = _continuing(command, folder) if facts.kind == "eval" else None
-        run = Run(run_id=facts.run_id, folder=folder, again=again, progress=progress)
+        run = Run(
+            run_id=facts.run_id,
+            folder=folder,
+            begun=now,
+            command=command,
+            again=again,
+            progress=progress,
+        )
         with _logged(run):
             announce(run, f"run folder: {folder}")
             yield run

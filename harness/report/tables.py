@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from harness.core.checks import Check, Status
@@ -21,32 +22,24 @@ COLOURS = {
     Status.SHOWN: "dim",
 }
 
-CHECK_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")
+#: Metrics that count things.
+COUNTS = ("timed_images", "repeats", "gpu_clock_mhz")
+
+#: Columns that give way when the terminal is narrow.
+ELASTIC = ("source", "found", "fix", "category", "title")
+NUMERIC = ("measured", "reference", "delta")
+RECORD_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")
 
 
-def check_rows(checks: Sequence[Check]) -> list[tuple[str, ...]]:
-    """CHECK_COLUMNS of every check, as text."""
-    rows = []
-    for check in checks:
-        reference = check.reference
-        tolerance = None if reference is None else reference.tolerance
-        rows.append(
-            (
-                check.metric,
-                number(check.metric, check.measured),
-                "" if reference is None else number(check.metric, reference.value),
-                "" if check.delta is None else f"{check.delta:+.3f}",
-                "" if tolerance is None else _allowed(tolerance.below, tolerance.above),
-                "" if reference is None else _short_source(reference.source, reference.role),
-                check.status.value,
-            )
-        )
+def record_rows(
+    metrics: Mapping[str, float | None], checks: Sequence[Check]
+) -> list[tuple[str, ...]]:
+    """RECORD_COLUMNS of everything measured, once for each of its references."""
+    rows: list[tuple[str, ...]] = []
+    for metric, value in metrics.items():
+        found = [_check_row(check) for check in checks if check.metric == metric]
+        rows += found or [(metric, number(metric, value), "", "", "", "", "")]
     return rows
-
-
-def metric_rows(metrics: dict[str, float | None]) -> list[tuple[str, ...]]:
-    """(metric, value) of everything measured."""
-    return [(name, number(name, value)) for name, value in metrics.items()]
 
 
 def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:
@@ -68,18 +61,28 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFo
         from tabulate import tabulate
 
         kind = "github" if style == "markdown" else "simple"
-        return tabulate(rows, headers=columns, tablefmt=kind, disable_numparse=True)
+        align = ["right" if column in NUMERIC else "left" for column in columns]
+        return tabulate(rows, headers=columns, tablefmt=kind, colalign=align, disable_numparse=True)
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in columns:
-        numeric = column in ("measured", "reference", "delta", "value")
-        table.add_column(column, justify="right" if numeric else "left")
+        # Where the terminal is narrow the source is cut short; no number ever is.
+        justify: Literal["left", "right"] = "right" if column in NUMERIC else "left"
+        elastic = column in ELASTIC
+        table.add_column(
+            column, justify=justify, no_wrap=not elastic, min_width=6 if elastic else None
+        )
     colours = {status.value: colour for status, colour in COLOURS.items()}
     for row in rows:
-        table.add_row(*(Text(cell, style=colours.get(cell, "")) for cell in row))
+        table.add_row(
+            *(
+                Text(cell, style=colours.get(cell, ""), no_wrap=column == "source")
+                for column, cell in zip(columns, row, strict=True)
+            )
+        )
     return table
 
 
@@ -88,26 +91,41 @@ def verdict_colour(record: RunRecord) -> str:
     return {"pass": "bold green", "fail": "bold red"}.get(record.verdict.outcome, "bold yellow")
 
 
-def number(metric: str, value: float | None) -> str:
-    """A metric as text: AP to 3 digits, times to 0.1 ms, memory in MiB."""
+def number(metric: str, value: float | None, *, sign: str = "") -> str:
+    """A metric as text: AP to 3 digits, times to 0.1 ms, memory in MiB. sign: "+" shows it."""
     if value is None:
         return "–"
     if metric.endswith("_bytes"):
-        return f"{value / 2**20:,.0f} MiB"
-    if metric.endswith("_s") or metric.startswith("s_per"):
-        return f"{value:.4f}"
-    return f"{value:.3f}"
+        return f"{value / 2**20:{sign},.0f} MiB"
+    if metric in COUNTS:
+        return f"{value:{sign}.0f}"
+    digits = 4 if metric.endswith("_s") or metric.startswith("s_per") else 3
+    return f"{value:{sign}.{digits}f}"
+
+
+def _check_row(check: Check) -> tuple[str, ...]:
+    reference = check.reference
+    tolerance = None if reference is None else reference.tolerance
+    return (
+        check.metric,
+        number(check.metric, check.measured),
+        "" if reference is None else number(check.metric, reference.value),
+        "" if check.delta is None else number(check.metric, check.delta, sign="+"),
+        "" if tolerance is None else _allowed(tolerance.below, tolerance.above),
+        "" if reference is None else _short_source(reference.source, reference.role),
+        check.status.value,
+    )
 
 
 def _allowed(below: float | None, above: float | None) -> str:
     if below == above:
-        return f"±{below:g}"
+        return "any" if below is None else f"±{below:g}"
     low = "-∞" if below is None else f"-{below:g}"
     high = "+∞" if above is None else f"+{above:g}"
     return f"{low} … {high}"
 
 
 def _short_source(source: str, role: str) -> str:
-    """The first words of a source; the record has it whole."""
-    first = source.split(":")[0].split(",")[0]
+    """The first words of a source, its commit cut to seven digits; the record has it whole."""
+    first = re.sub(r"(@[0-9a-f]{7})[0-9a-f]+", r"\1", re.split(r"[:,;]", source)[0])
     return f"{role}: {first if len(first) <= 48 else first[:47] + '…'}"
