@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -28,7 +30,7 @@ PACKAGES = (
 def read_environment() -> Environment:
     """The machine as it is now. What cannot be read is None or empty, never guessed."""
     gpus = _nvidia_smi("name")
-    drivers = _nvidia_smi("driver_version")
+    drivers = gpu_drivers()
     commit, dirty = _git_state()
     return Environment(
         python=platform.python_version(),
@@ -71,11 +73,29 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def gpu_drivers() -> list[str]:
+    """The driver's version once for each NVIDIA GPU it sees; empty without one."""
+    return _nvidia_smi("driver_version")
+
+
+def gpu_clock_mhz() -> float | None:
+    """The first GPU's current clock, None where it cannot be read."""
+    clocks = _nvidia_smi("clocks.sm")
+    digits = clocks[0].split()[0] if clocks else ""
+    return float(digits) if digits.isdigit() else None
+
+
 def _torch_cuda() -> str | None:
     """The CUDA version torch was built for, read without importing torch (1 s)."""
-    version = package_version("torch") or ""
-    local = version.partition("+")[2]
-    return local if local.startswith("cu") else None
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return None
+    try:
+        text = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    built = re.search(r"^cuda\b[^=]*= '([\d.]+)'", text, re.MULTILINE)
+    return built[1] if built else None
 
 
 def _nvidia_smi(field: str) -> list[str]:
@@ -102,10 +122,3 @@ def _output(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def gpu_clock_mhz() -> float | None:
-    """The first GPU's current clock, None where it cannot be read."""
-    clocks = _nvidia_smi("clocks.sm")
-    digits = clocks[0].split()[0] if clocks else ""
-    return float(digits) if digits.isdigit() else None

@@ -13,21 +13,25 @@ from typing import Literal
 
 from harness.core.errors import HarnessError
 from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS
-from harness.files.environment import cpu_name, package_version, usable_cpus
+from harness.files.environment import cpu_name, gpu_drivers, package_version, usable_cpus
 from harness.zoo.lock import find_artefact, read_lock
+
+PACKAGES = ("torch", "torchvision", "numpy", "Pillow", "pycocotools", "faster-coco-eval")
 
 #: torchvision releases that work with each torch release; another pair fails at import with
 #: "operator torchvision::nms does not exist".
 TORCHVISION_OF = {"2.11": "0.26", "2.12": "0.27"}
 
-#: Full COCO (train, val, annotations), archives and unpacked side by side, is about 45 GB; what
-#: evaluation needs is about 3 GB.
+#: Evaluation needs val2017 with its archive, annotations and a checkpoint; all of COCO is 45 GB.
 EVALUATION_BYTES = 3 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One row: what was looked at, what was found, whether that is fine, and what to do if not."""
+    """One row: what was looked at, what was found, whether that is fine, and what to do if not.
+
+    ``fail`` breaks every run; ``warn`` only some.
+    """
 
     subject: str
     found: str
@@ -37,87 +41,94 @@ class Finding:
 
 def diagnose(root: Path) -> list[Finding]:
     """Everything worth knowing before a run, most basic first."""
-    return [*_software(), *_devices(), *_optional(), *_data(root)]
+    return [*_software(), *_devices(), _detectron2(), *_data(root)]
+
+
+def pairing(torch_version: str, torchvision_version: str, load_error: str | None) -> Finding:
+    """Whether the two releases belong together. load_error: what importing them ended in."""
+    subject, found = "torch with torchvision", f"{torch_version} with {torchvision_version}"
+    release = ".".join(torch_version.split(".")[:2])
+    known = torchvision_version.startswith(f"{TORCHVISION_OF.get(release)}.")
+    builds = {version.partition("+")[2] for version in (torch_version, torchvision_version)}
+    pairs = ", ".join(f"{torch} with {vision}" for torch, vision in TORCHVISION_OF.items())
+    if load_error is None:
+        fix = f"it loads, but harness is tested with: {pairs}"
+        return _finding(subject, found, known, fix, worst="warn")
+    if not known:
+        fix = f"install a pair that fits ({pairs}): make clean setup"
+    elif len(builds) > 1:
+        fix = (
+            "one is built for another CUDA than the other, or for CPU: install both from one index"
+        )
+    else:
+        fix = "reinstall both: make clean setup"
+    return Finding(subject=subject, found=f"{found}: {load_error}", status="fail", fix=fix)
 
 
 def _software() -> Iterator[Finding]:
     version = platform.python_version()
     ok = sys.version_info >= (3, 10)
-    yield _finding("Python", version, ok, "install Python 3.10 or newer")
-    for name in ("torch", "torchvision", "numpy", "Pillow", "pycocotools", "faster-coco-eval"):
-        found = package_version(name)
+    yield _finding("Python", version, ok, "install Python 3.10 or newer: make setup PYTHON=…")
+    versions = {name: package_version(name) for name in PACKAGES}
+    for name, found in versions.items():
         yield _finding(name, found or "not installed", found is not None, "run: make setup")
-    yield _pairing()
+    torch_version, torchvision_version = versions["torch"], versions["torchvision"]
+    if torch_version and torchvision_version:
+        yield pairing(torch_version, torchvision_version, _load_error())
 
 
-def _pairing() -> Finding:
-    torch_version = package_version("torch") or ""
-    vision_version = package_version("torchvision") or ""
-    expected = TORCHVISION_OF.get(".".join(torch_version.split(".")[:2]))
-    fits = expected is not None and vision_version.startswith(expected + ".")
-    if fits:
-        try:
-            import torch
-            import torchvision
+def _load_error() -> str | None:
+    """The first line of what importing torch and torchvision and running one operator ends in."""
+    try:
+        import torch
+        import torchvision
 
-            torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-        except (ImportError, RuntimeError, OSError) as error:
-            return Finding(
-                subject="torch with torchvision",
-                found=str(error),
-                status="fail",
-                fix="reinstall both: make clean setup",
-            )
-    return _finding(
-        "torch with torchvision",
-        f"{torch_version} with {vision_version}",
-        fits,
-        "known pairs: " + ", ".join(f"{t} with {v}" for t, v in TORCHVISION_OF.items()),
-    )
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return None
 
 
 def _devices() -> Iterator[Finding]:
     yield Finding(subject="CPU", found=f"{cpu_name()}, {usable_cpus()} cores", status="ok")
+    drivers = gpu_drivers()
+    if drivers:
+        yield Finding(subject="GPU driver", found=drivers[0], status="ok")
     try:
         import torch
-    except ImportError:
+    except (ImportError, OSError):
         return
+    built = torch.version.cuda
+    yield Finding(subject="CUDA of torch", found=built or "none: CPU only", status="ok")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
-    driver = shutil.which("nvidia-smi") is not None
     if count:
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
         yield Finding(subject="GPU", found=names, status="ok")
-    elif driver:
-        yield Finding(
-            subject="GPU",
-            found="nvidia-smi is there, torch sees no device",
-            status="warn",
-            fix=f"torch is built for CUDA {torch.version.cuda}: update the driver, or install the "
-            "torch build for the driver you have",
-        )
-    else:
+    elif not drivers:
         yield Finding(subject="GPU", found="none; runs use the CPU", status="ok")
-
-
-def _optional() -> Iterator[Finding]:
-    if importlib.util.find_spec("detectron2") is None:
-        yield Finding(
-            subject="detectron2",
-            found="not installed; needed only for --engine detectron2 and parity",
-            status="ok",
+    else:
+        fix = (
+            "install a torch built for CUDA"
+            if built is None
+            else f"torch needs a driver for CUDA {built}: update the driver, or install the torch "
+            "built for yours; see also CUDA_VISIBLE_DEVICES"
         )
-        return
-    setuptools = package_version("setuptools") or "0"
-    old = int(setuptools.split(".")[0]) < 80
-    yield Finding(
-        subject="detectron2",
-        found=f"{package_version('detectron2')}, setuptools {setuptools}",
-        status="ok" if old else "warn",
-        fix=""
-        if old
-        else "its model_zoo needs pkg_resources: pip install 'setuptools<80' "
-        "(harness itself does not use that module)",
+        found = "there is a driver, but torch sees no device; runs use the CPU"
+        yield Finding(subject="GPU", found=found, status="warn", fix=fix)
+
+
+def _detectron2() -> Finding:
+    subject = "detectron2"
+    if importlib.util.find_spec(subject) is None:
+        found = "not installed; needed only for --engine detectron2 and harness parity"
+        return Finding(subject=subject, found=found, status="ok")
+    found = f"{package_version(subject)}, setuptools {package_version('setuptools')}"
+    fix = (
+        "its model_zoo module imports pkg_resources, which new setuptools lacks: "
+        "pip install 'setuptools<80' (harness does not use that module)"
     )
+    complete = importlib.util.find_spec("pkg_resources") is not None
+    return _finding(subject, found, complete, fix, worst="warn")
 
 
 def _data(root: Path) -> Iterator[Finding]:

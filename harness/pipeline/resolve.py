@@ -175,8 +175,8 @@ def _proven(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
         for path, facts in artefact.unpacked.files.items()
         if facts.sha256 is not None
     }
-    for name, (annotations, _) in COCO_LAYOUT.items():
-        expected = pinned.get(annotations)
+    for name, (file, _) in COCO_LAYOUT.items():
+        expected = pinned.get(file)
         if expected is not None and dataset.digest == expected:
             return replace(dataset, name=name)
         if expected is not None and dataset.name == name:
