@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -88,4 +89,68 @@ def odd_tmp_path(tmp_path: Path) -> Path:
     """An empty folder whose name has what breaks careless code: spaces, quotes, non-ASCII."""
     folder = tmp_path / 'it\'s an "odd" földer; $HOME & 100%'
     folder.mkdir()
+    return folder
+
+
+#: Image id, (height, width) and boxes (category, x, y, width, height) of the small data set. Ids
+#: are neither dense nor sorted, and one image has no object.
+SMALL_IMAGES: tuple[tuple[int, tuple[int, int], tuple[tuple[int, ...], ...]], ...] = (
+    (42, (60, 80), ((3, 10, 10, 30, 20), (7, 45, 30, 30, 25))),
+    (7, (80, 60), ((2, 5, 5, 40, 60),)),
+    (300, (64, 64), ()),
+    (12, (72, 96), ((19, 2, 4, 36, 30), (19, 50, 8, 40, 50), (5, 8, 40, 30, 28))),
+    (9, (50, 50), ((11, 0, 0, 50, 50), (13, 20, 20, 12, 12))),
+    (1001, (60, 90), ((17, 30, 12, 44, 40),)),
+)
+SMALL_CATEGORIES = (2, 3, 5, 7, 11, 13, 17, 19)
+
+
+@pytest.fixture
+def small_coco(tmp_path: Path) -> Path:
+    """A folder with ``annotations.json`` and ``images/``: six small images in COCO's format.
+
+    Eight categories, as the embedded model has; one annotation is a crowd.
+    """
+    return write_small_coco(tmp_path / "small")
+
+
+def write_small_coco(folder: Path) -> Path:
+    from PIL import Image
+
+    (folder / "images").mkdir(parents=True)
+    images, annotations = [], []
+    for image_id, (height, width), objects in SMALL_IMAGES:
+        name = f"{image_id:012d}.png"
+        picture = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+        for category, x, y, w, h in objects:
+            colour = (category * 12 % 256, category * 50 % 256, category * 90 % 256)
+            picture.paste(colour, (x, y, x + w, y + h))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                    "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+                }
+            )
+        picture.save(folder / "images" / name)
+        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
+    crowd = {"size": [60, 80], "counts": [60 * 60, 60 * 10, 60 * 10]}
+    annotations.append(
+        {
+            "id": len(annotations) + 1,
+            "image_id": 42,
+            "category_id": 3,
+            "bbox": [60, 0, 10, 60],
+            "area": 600,
+            "iscrowd": 1,
+            "segmentation": crowd,
+        }
+    )
+    categories = [{"id": number, "name": f"kind {number}"} for number in SMALL_CATEGORIES]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
