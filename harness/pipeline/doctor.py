@@ -57,9 +57,7 @@ def pairing(torch_version: str, torchvision_version: str, load_error: str | None
     if not known:
         fix = f"install a pair that fits ({pairs}): make clean setup"
     elif len(builds) > 1:
-        fix = (
-            "one is built for another CUDA than the other, or for CPU: install both from one index"
-        )
+        fix = "they are built for different CUDA versions: install both from one index"
     else:
         fix = "reinstall both: make clean setup"
     return Finding(subject=subject, found=f"{found}: {load_error}", status="fail", fix=fix)

@@ -120,7 +120,7 @@ def test_an_answer_to_another_question_ends_the_run(
 def test_a_broken_image_is_named_and_what_came_before_is_kept(job: Job, tmp_path: Path) -> None:
     broken = job.dataset.images_dir / "000000000042.png"
     broken.write_bytes(broken.read_bytes()[:100])
-    with pytest.raises(IntegrityError, match="image 42: .*cannot be decoded"):
+    with pytest.raises(IntegrityError, match=r"image 42: .*cannot be decoded"):
         infer(job, open_job_engine(job), tmp_path / "shard.jsonl")
     with open_shard(tmp_path / "shard.jsonl", {}) as shard:
         assert shard.finished == ORDER[:3]
@@ -133,7 +133,7 @@ class Unprepared(FakeEngine):
 
 def test_a_crash_while_loading_names_the_image(job: Job, tmp_path: Path) -> None:
     engine = Unprepared({}, job.architecture, "perfect", None, 0)
-    with pytest.raises(RunFailedError, match="loading failed at image 7 .*MemoryError: no room"):
+    with pytest.raises(RunFailedError, match=r"loading failed at image 7 .*MemoryError: no room"):
         infer(job, engine, tmp_path / "shard.jsonl")
 
 

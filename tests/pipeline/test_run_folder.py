@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -38,13 +37,13 @@ def request_(job: Job) -> EvalRequest:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout of its own, so that default run folders are not made in the real one."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(find_lock(), folder / LOCK_NAME)
     monkeypatch.chdir(folder)
-    yield folder
+    return folder
 
 
 def opened(
@@ -174,9 +173,7 @@ def test_continuing_twice_names_every_option_once(
         pass
     command = ("harness", "eval", "--resume", f"--output={tmp_path / 'run'}")
     resumed = with_output(request_, tmp_path / "run", resume=True)
-    with open_run(
-        resumed, job.dataset_facts, command=command, now=NOW, progress=Silent()
-    ) as run:
+    with open_run(resumed, job.dataset_facts, command=command, now=NOW, progress=Silent()) as run:
         assert run.again == f"harness eval --output={tmp_path / 'run'} --resume"
 
 
@@ -203,7 +200,7 @@ def test_keeping_adds_how_to_continue_to_the_hint(
         first, second = (caught.value.hint or "").split("\n")
         assert first == "fetch it again"
         assert f"{run.again}" in second
-        with pytest.raises(UsageError, match="^plain$"), keeping(run):
+        with pytest.raises(UsageError, match=r"^plain$"), keeping(run):
             raise UsageError("plain")
 
 

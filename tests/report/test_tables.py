@@ -1,0 +1,134 @@
+"""Records as tables: nothing is lost, and numbers survive a narrow terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from harness.core.checks import Check, Reference, Status, Tolerance
+from harness.core.record import CategoryScore
+from harness.report.tables import (
+    RECORD_COLUMNS,
+    TableFormat,
+    category_rows,
+    number,
+    record_rows,
+    render,
+)
+
+COMMIT = "facebookresearch/detectron2@02b5c4e295e990042a714712c21dc79b731e8833"
+
+
+def check(
+    metric: str,
+    measured: float | None,
+    value: float,
+    tolerance: Tolerance | None = None,
+    status: Status = Status.PASS,
+) -> Check:
+    reference = Reference(
+        metric=metric, value=value, tolerance=tolerance, source=f"{COMMIT} MODEL_ZOO.md: row 3"
+    )
+    delta = None if measured is None else measured - value
+    return Check(metric=metric, measured=measured, reference=reference, delta=delta, status=status)
+
+
+def test_every_metric_has_a_row_and_every_reference_one() -> None:
+    metrics = {"bbox/AP": 40.96, "bbox/AP50": 61.5, "segm/AP": None}
+    checks = (
+        check("bbox/AP", 40.96, 41.0, Tolerance(below=0.1, above=0.1, source="")),
+        check("bbox/AP", 40.96, 40.9, status=Status.SHOWN),
+        check(
+            "segm/AP",
+            None,
+            37.2,
+            Tolerance(below=0.1, above=0.1, source=""),
+            status=Status.MISSING,
+        ),
+    )
+    source = "published: facebookresearch/detectron2@02b5c4e MODEL_ZOO.md"
+    assert record_rows(metrics, checks) == [
+        ("bbox/AP", "40.960", "41.000", "-0.040", "±0.1", source, "pass"),
+        ("bbox/AP", "40.960", "40.900", "+0.060", "", source, "shown"),
+        ("bbox/AP50", "61.500", "", "", "", "", ""),
+        ("segm/AP", "–", "37.200", "", "±0.1", source, "missing"),
+    ]
+
+
+def test_a_one_sided_tolerance_shows_its_open_side() -> None:
+    tolerance = Tolerance(below=None, above=0.005, source="")
+    (row,) = record_rows({"s_per_image": 0.04}, (check("s_per_image", 0.04, 0.043, tolerance),))
+    assert row[1:5] == ("0.0400", "0.0430", "-0.0030", "-∞ … +0.005")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("bbox/AP", 41.03456, "41.035"),
+        ("fps", 23.2558, "23.256"),
+        ("s_per_image", 0.04312, "0.0431"),
+        ("phase/forward_s", 0.04312, "0.0431"),
+        ("peak_memory_bytes", 3 * 2**30, "3,072 MiB"),
+        ("repeats", 3.0, "3"),
+        ("segm/AP", None, "–"),
+    ],
+)
+def test_numbers(metric: str, value: float | None, text: str) -> None:
+    assert number(metric, value) == text
+
+
+def test_categories_of_the_same_name_keep_their_own_rows() -> None:
+    def score(task: str, number: int, ap: float | None) -> CategoryScore:
+        return CategoryScore(task=task, category_id=number, name="cup", ap=ap)  # type: ignore[arg-type]
+
+    rows = category_rows(
+        [score("bbox", 1, 50.0), score("bbox", 2, None), score("segm", 1, 40.0)]
+        + [score("segm", 2, 30.0)]
+    )
+    assert rows == [("1", "cup", "50.00", "40.00"), ("2", "cup", "–", "30.00")]
+
+
+ROWS = record_rows(
+    {"bbox/AP": 40.96, "s_per_image": 0.04},
+    (
+        check(
+            "bbox/AP",
+            40.96,
+            41.0,
+            Tolerance(below=0.1, above=0.1, source=""),
+            status=Status.NOT_COMPARABLE,
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("style", ["plain", "markdown"])
+def test_text_tables_hold_every_cell(style: TableFormat) -> None:
+    text = render(RECORD_COLUMNS, ROWS, style)
+    for cell in (*RECORD_COLUMNS, *ROWS[0], *ROWS[1]):
+        assert cell in text
+    assert text.startswith("| metric") == (style == "markdown")
+
+
+def drawn(width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(render(RECORD_COLUMNS, ROWS, "rich"))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@given(st.integers(80, 200))
+def test_a_narrow_terminal_cuts_the_source_and_no_number(width: int) -> None:
+    lines = drawn(width).splitlines()
+    assert len(lines) == 2 + len(ROWS)
+    assert all(len(line) <= width for line in lines)
+    for cell in ("bbox/AP", "40.960", "41.000", "-0.040", "±0.1", "not-comparable"):
+        assert cell in lines[2]
+
+
+def test_a_wide_terminal_shows_the_whole_source() -> None:
+    assert "facebookresearch/detectron2@02b5c4e MODEL_ZOO.md" in drawn(140)
