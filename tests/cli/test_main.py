@@ -1,0 +1,81 @@
+"""The command line's contract: exit codes, guesses, and nobody left to tell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness import __version__
+from harness.cli.main import COMMANDS, run
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["evla"], "unknown command 'evla'; did you mean eval?"),
+        (["frobnicate"], "unknown command 'frobnicate'\n"),
+        (["eval", "--modle", "tiny"], "does not know '--modle'; did you mean --model?"),
+        (["eval", "--batchsize=2"], "does not know '--batchsize=2'; did you mean --batch-size?"),
+        (["bench", "--limt", "3"], "does not know '--limt'; did you mean --limit?"),
+        (["eval", "--qqqqqqq"], "does not know '--qqqqqqq'\n"),
+        (["eval", "leftover"], "does not know 'leftover'"),
+    ],
+)
+def test_unknown_words_are_refused_with_a_guess(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(argv) == 2
+    output = capsys.readouterr()
+    assert said in output.err
+    assert "--help" in output.err
+    assert output.out == ""
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["eval", "--limit", "many"],
+        ["eval", "--engine", "natve"],
+        ["eval", "--limi", "3", "--model"],
+        ["--frobnicate"],
+    ],
+)
+def test_values_argparse_refuses_end_in_2(argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(argv)
+    assert left.value.code == 2
+
+
+def test_options_are_never_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    """An option added later would change what the abbreviation means."""
+    assert run(["eval", "--limi", "3"]) == 2
+    assert "did you mean --limit?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_help_lists_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(argv)
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"harness {__version__}\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "harness", "models", "--json"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 0
