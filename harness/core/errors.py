@@ -7,7 +7,7 @@
     └── RunFailedError     5   a worker died, an output is not finite, predictions are missing
 
 A verdict that failed is no error: it is data, and the CLI ends with 1. Anything that is not a
-HarnessError is a bug and ends with 70 and a traceback; Ctrl-C ends with 130.
+HarnessError is a bug and ends with 70 and a traceback; Ctrl-C and SIGTERM end with 130.
 """
 
 from __future__ import annotations
