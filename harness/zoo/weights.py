@@ -1,12 +1,7 @@
-"""Checkpoints read without running them, and every tensor accounted for.
-
-A ``.pkl`` of the zoo is a pickle, and a pickle is a program. The reader here knows the few names
-that rebuilding NumPy arrays needs; any other name ends in an error before it is looked up.
-"""
+"""Checkpoints read without running them, and every tensor accounted for."""
 
 from __future__ import annotations
 
-import io
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,49 +11,47 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.files.atomic import replacing
+from harness.files.atomic import replacing, unwritable
+from harness.zoo.pickles import read_pickle
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: The only globals a checkpoint may name: what NumPy's own pickles of arrays use, in its spelling
-#: before and after 2.0, and OrderedDict.
-ALLOWED_GLOBALS = {
-    ("collections", "OrderedDict"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),  # how protocol 2 spells the bytes of an array
-}
-
-#: Keys Detectron2 stores that are constants of the architecture, not weights.
+#: Keys that checkpoints of Detectron2 may hold and that are no weights, each with the reason.
 CONSTANT_KEYS = re.compile(
-    r"^(pixel_mean|pixel_std|proposal_generator\.anchor_generator\.cell_anchors\.\d+"
-    r"|.*\.num_batches_tracked)$"
+    r"pixel_mean|pixel_std"  # numbers of the architecture, in files of older versions
+    r"|proposal_generator\.anchor_generator\.cell_anchors\.\d+"  # computed from sizes and ratios
+    r"|.*\.num_batches_tracked"  # a counter of training, which inference does not use
 )
+
+#: Under which key a file may keep its table of tensors: Detectron2's, and Caffe2's.
+TABLE_KEYS = ("model", "blobs")
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
     """Every tensor of a ``.pkl``, ``.pth`` or ``.safetensors`` file by key.
 
-    Raises UsageError when the file is absent or of another kind, IntegrityError when it is cut
-    off, hostile, or holds something that is not a table of tensors.
+    Raises UsageError when the file cannot be opened or is of another kind, IntegrityError when it
+    is cut off, hostile, or holds something that is not a table of tensors.
     """
-    if not path.is_file():
-        raise UsageError(f"no such checkpoint: {path}")
-    match path.suffix:
-        case ".pkl":
-            content = _read_pickle(path)
-        case ".pth" | ".pt":
-            content = _read_torch(path)
-        case ".safetensors":
-            content = _read_safetensors(path)
-        case _:
-            raise UsageError(
-                f"{path} has an unknown ending", hint="known are .pkl, .pth, .pt and .safetensors"
-            )
+    readers = {
+        ".pkl": read_pickle,
+        ".pth": _read_torch,
+        ".pt": _read_torch,
+        ".safetensors": _read_safetensors,
+    }
+    if path.suffix not in readers:
+        raise UsageError(f"{path} has an unknown ending", hint=f"known are {', '.join(readers)}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise UsageError(f"cannot open the checkpoint {path}: {error.strerror}") from error
+    try:
+        content = readers[path.suffix](path)
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from None
+    except Exception as error:  # three libraries, and whatever damaged bytes make of them
+        raise _unreadable(path, head, error) from error
     return _tensors(content, path)
 
 
@@ -68,9 +61,10 @@ def account_for(
     """``found`` as float32, when its keys and shapes are exactly the expected ones.
 
     Constants of the architecture (CONSTANT_KEYS) may be there and are left out. One IntegrityError
-    lists every missing, unexpected and wrongly shaped key, and every tensor that is not finite.
+    lists every missing, unexpected and wrongly shaped key, and every tensor that is not of finite
+    floating-point numbers.
     """
-    weights = {key: value for key, value in found.items() if not CONSTANT_KEYS.match(key)}
+    weights = {key: value for key, value in found.items() if not CONSTANT_KEYS.fullmatch(key)}
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
     misshapen = [
@@ -78,6 +72,7 @@ def account_for(
         for key in expected
         if key in weights and weights[key].shape != expected[key]
     ]
+    whole = [key for key, value in weights.items() if value.dtype.kind != "f"]
     broken = [key for key, value in weights.items() if not np.isfinite(value).all()]
     lines = [
         f"{len(keys)} {kind}: {_shortened(keys)}"
@@ -85,6 +80,7 @@ def account_for(
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", misshapen),
+            ("not floating-point", whole),
             ("not finite", broken),
         )
         if keys
@@ -94,108 +90,85 @@ def account_for(
             f"{where} does not fit the model:\n  " + "\n  ".join(lines),
             hint=_explanation(missing, unexpected, misshapen),
         )
-    return {key: np.ascontiguousarray(weights[key], dtype=np.float32) for key in expected}
+    return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
     """``tensors`` as ``.pkl`` (the zoo's own layout) or ``.safetensors``, by the ending."""
-    match path.suffix:
-        case ".pkl":
-            content = {"model": dict(tensors), "__author__": "harness"}
-            data = pickle.dumps(content, protocol=2)
-        case ".safetensors":
-            from safetensors.numpy import save
+    if path.suffix not in (".pkl", ".safetensors"):
+        raise UsageError(f"cannot write {path}: its ending must be .pkl or .safetensors")
+    # Native byte order, row by row, as safetensors wants it; a scalar stays a scalar.
+    plain = {
+        key: np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
+        for key, value in tensors.items()
+    }
+    if path.suffix == ".pkl":
+        data = pickle.dumps({"model": plain, "__author__": "harness"}, protocol=4)
+    else:
+        from safetensors.numpy import save
 
-            data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
-        case _:
-            raise UsageError(f"cannot write {path}: its ending must be .pkl or .safetensors")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """A pickle reader to which nothing but arrays and plain containers exists."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) not in ALLOWED_GLOBALS:
-            raise IntegrityError(
-                f"refused to load {module_name}.{global_name}: "
-                "a checkpoint may hold arrays and plain containers only",
-                hint="do not open this file with other tools; it may run code",
-            )
-        if module_name == "_codecs":
-            return _encode_latin1
-        return super().find_class(module_name, global_name)
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """``text`` as bytes; stands in for codecs.encode, which knows many more encodings."""
-    if encoding != "latin1":
-        raise IntegrityError(f"refused the encoding {encoding!r} in a checkpoint")
-    return text.encode("latin1")
-
-
-def _read_pickle(path: Path) -> Any:
-    data = path.read_bytes()
+        data = save(plain)
     try:
-        # The zoo's files were written by Python 2: byte strings are array data.
-        return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
-    except IntegrityError as error:
-        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from None
-    except Exception as error:
-        raise _unreadable(path, data[:16], error) from error
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _read_torch(path: Path) -> Any:
     import torch
 
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        with path.open("rb") as file:
-            raise _unreadable(path, file.read(16), error) from error
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _read_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        with path.open("rb") as file:
-            raise _unreadable(path, file.read(16), error) from error
+    return load_file(path)
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Array]:
     """The table of tensors inside a checkpoint, whatever it is wrapped in."""
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
+    if isinstance(content, Mapping):
+        tables = [content[key] for key in TABLE_KEYS if isinstance(content.get(key), Mapping)]
+        content = tables[0] if tables else content
     if not isinstance(content, Mapping) or not content:
         raise IntegrityError(f"{path} holds no table of tensors but {type(content).__name__}")
     tensors = {}
     for key, value in content.items():
-        array = value.numpy() if hasattr(value, "numpy") else value
-        if isinstance(array, np.generic):
-            array = np.asarray(array)
-        if not isinstance(key, str) or not isinstance(array, np.ndarray):
+        array = _array(value)
+        if not isinstance(key, str) or array is None:
             raise IntegrityError(f"{path}: {key!r} is {type(value).__name__}, not a tensor")
-        if array.dtype.kind not in "fiub":
-            raise IntegrityError(f"{path}: {key} holds {array.dtype}, not numbers")
         tensors[key] = array
     return tensors
 
 
+def _array(value: Any) -> Array | None:
+    """An array of numbers, a tensor of torch as one; None for anything else."""
+    if hasattr(value, "detach"):
+        try:
+            value = value.detach()
+            short = value.is_floating_point() and value.element_size() < 4
+            value = (value.float() if short else value).numpy()  # NumPy has no bfloat16
+        except (TypeError, RuntimeError):  # sparse or quantised
+            return None
+    return value if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else None
+
+
 def _unreadable(path: Path, head: bytes, error: Exception) -> IntegrityError:
-    looks = "cut off or damaged"
-    if head.lstrip()[:1] == b"<":
-        looks = "a web page saved in its place"
-    elif head[:4] == b"PK\x03\x04" and path.suffix == ".pkl":
-        looks = "a torch or zip file with the wrong ending"
-    elif not head:
-        looks = "empty"
+    if not head:
+        looks = "it is empty"
+    elif head.lstrip().startswith(b"<"):
+        looks = "it looks like a web page saved in its place"
+    elif head.startswith(b"PK\x03\x04") and path.suffix not in (".pth", ".pt"):
+        looks = "it looks like a file of torch, or another zip, with the wrong ending"
+    elif head.startswith(b"version https://git-lfs"):
+        looks = "it is a pointer of Git LFS, not the file itself"
+    else:
+        looks = "it is cut off or damaged"
+    reason = str(error).partition("\n")[0]
     return IntegrityError(
-        f"{path} is no readable checkpoint ({looks}): {type(error).__name__}: {error}",
+        f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
         hint="fetch it again: harness download --only checkpoints",
     )
 
@@ -210,6 +183,8 @@ def _explanation(missing: list[str], unexpected: list[str], misshapen: list[str]
         return "this is a box-only checkpoint and the model has masks: wrong checkpoint or model"
     if unexpected and all(".mask_head." in key for key in unexpected) and not missing:
         return "this checkpoint has masks and the model is box-only: wrong checkpoint or model"
+    if "conv1_w" in unexpected:
+        return "these are Caffe2's names: a backbone to start training from, not a whole model"
     if any(".res4." in key for key in missing + unexpected):
         return "the backbone has another depth: is this the checkpoint of another model?"
     if any("box_predictor" in line for line in misshapen):
