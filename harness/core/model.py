@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from harness.core.checks import Reference
+
+#: What ``harness download --only`` selects.
+Group = Literal["annotations", "val", "val100", "train", "checkpoints", "backbones"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Artefact:
     """
 
     name: str
-    group: Literal["val", "annotations", "train", "val100", "checkpoints", "backbones"]
+    group: Group
     kind: Literal["zip", "tgz", "file"]
     path: str
     url: str

@@ -6,12 +6,13 @@ thousands of tiny files; nothing here writes thousands.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.core.errors import UsageError
+from harness.core.errors import RunFailedError, UsageError
 
 
 @contextmanager
@@ -46,3 +47,20 @@ def unwritable(path: Path, error: OSError) -> UsageError:
         f"cannot write {path}: {error.strerror or error}",
         hint="choose a writable folder with --output",
     )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Failures of the disk in the block as errors that name ``path`` or the file they befell.
+
+    Raises UsageError where nothing may be written, RunFailedError for a full disk and the rest.
+    """
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {error.filename or path}: {error.strerror or error}"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UsageError(message, hint="choose a writable folder with --root") from error
+        raise RunFailedError(
+            message, hint="what has arrived is kept: make room, then give the same command again"
+        ) from error

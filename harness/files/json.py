@@ -63,10 +63,14 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
 
 
 def schema_of(kind: type[Any]) -> dict[str, Any]:
-    """The JSON Schema of a dataclass."""
+    """The JSON Schema of a dataclass; like ``to_typed`` it allows no unknown key."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind).json_schema()
+    schema = TypeAdapter(kind).json_schema()
+    for definition in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in definition:
+            definition["additionalProperties"] = False
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:

@@ -1,0 +1,120 @@
+"""Connections that fetch the missing spans of one file, several at once, each with patience."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass
+from threading import Event
+
+from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.progress import Advance
+from harness.files.parts import Part, Span
+from harness.files.transport import (
+    ANOTHER_MIRROR,
+    BrokenOff,
+    Remote,
+    Transport,
+    look,
+    read_span,
+    transport,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How failures that may pass are borne.
+
+    attempts: failures in a row without a new byte. Before each new try comes a random wait of up
+    to first_delay_s, doubled every time, at most longest_delay_s. timeout_s: how long a server may
+    be silent.
+    """
+
+    attempts: int = 8
+    first_delay_s: float = 1.0
+    longest_delay_s: float = 60.0
+    timeout_s: float = 30.0
+
+
+PATIENCE = Patience()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the connections of one download share."""
+
+    remote: Remote
+    part: Part
+    advance: Advance
+    patience: Patience
+
+
+def look_patiently(url: str, patience: Patience) -> Remote:
+    """What is at ``url``, whatever breaks in between, unless patience ends."""
+    failures = 0
+    with transport(patience.timeout_s) as session:
+        while True:
+            try:
+                return look(session, url)
+            except BrokenOff as error:
+                failures += 1
+                _wait(error, failures, patience, Event())
+
+
+def work_off(work: Work, waiting: deque[Span]) -> None:
+    """Fetch spans until none is waiting. A failure goes to whoever waits for the part."""
+    try:
+        with transport(work.patience.timeout_s) as session:
+            while True:
+                try:
+                    span = waiting.popleft()
+                except IndexError:
+                    return
+                _fetch_span(session, span, work)
+    except Exception as error:
+        work.part.fail(error)
+
+
+def _fetch_span(session: Transport, span: Span, work: Work) -> None:
+    """All bytes of ``span``, whatever breaks in between, unless patience ends."""
+    start, end = span
+    furthest, failures = start, 0
+    while (position := work.part.reached(start)) < end:
+        if position > furthest:
+            furthest, failures = position, 0
+        try:
+            _copy(session, position, end, work)
+        except BrokenOff as error:
+            failures += 1
+            _wait(error, failures, work.patience, work.part.stopped)
+
+
+def _copy(session: Transport, start: int, end: int, work: Work) -> None:
+    """Bytes from ``start`` up to ``end``, in one request."""
+    position = start if work.remote.ranges else 0
+    with read_span(session, work.remote, start, end) as chunks:
+        for chunk in chunks:
+            # Without ranges the bytes we have come again; and no server may send beyond the end.
+            new = chunk[max(start - position, 0) : end - position]
+            if new:
+                work.part.write(max(start, position), new)
+                work.advance(len(new))
+            position += len(chunk)
+    if position < end:
+        raise BrokenOff(
+            f"{work.remote.url}: the connection ended after {position:,} of {end:,} bytes",
+            cut_short=True,
+        )
+
+
+def _wait(error: BrokenOff, failures: int, patience: Patience, stopped: Event) -> None:
+    """Some time before the next try; raises when patience has ended."""
+    if failures < patience.attempts:
+        longest = min(patience.first_delay_s * 2 ** (failures - 1), patience.longest_delay_s)
+        stopped.wait(random.uniform(0, longest))
+        return
+    kind = IntegrityError if error.cut_short else RunFailedError
+    raise kind(
+        f"{error}, {failures} times in a row",
+        hint="what has arrived is kept: the same command continues; or " + ANOTHER_MIRROR,
+    ) from error

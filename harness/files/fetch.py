@@ -1,0 +1,171 @@
+"""Downloads that resume after any break, use several connections, and are proven before they count.
+
+The order of events: look at the address; fetch the missing spans, several at once, and hash from
+the beginning behind them; compare size and hash; give the file its name. A file that has its name
+is complete and proven.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Literal
+
+from harness.core.errors import HarnessError, IntegrityError
+from harness.core.progress import Progress
+from harness.files.atomic import disk_errors
+from harness.files.connections import PATIENCE, Patience, Work, look_patiently, work_off
+from harness.files.parts import Part, gaps, open_part
+from harness.files.transport import ANOTHER_MIRROR, Changed, Remote
+
+#: A span is one request: long enough that a round trip does not count.
+SPAN_BYTES = 16 << 20
+READ_BYTES = 1 << 20
+
+#: How often a file may change, or its hash be wrong after a resumption, until we give up.
+STARTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a file must be, as far as a source says.
+
+    digest: the hash, or only its beginning; empty when no source gives one.
+    """
+
+    size: int | None
+    algorithm: Literal["sha256", "md5"]
+    digest: str
+
+    def __str__(self) -> str:
+        whole = len(self.digest) == 2 * hashlib.new(self.algorithm).digest_size
+        return f"{self.algorithm} {self.digest}{'' if whole else '…'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """Where a file came from, and its size and hash."""
+
+    url: str
+    size: int
+    digest: str
+
+
+def free_bytes(folder: Path) -> int:
+    """Space left where ``folder`` is."""
+    return shutil.disk_usage(folder).free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """How to fetch: connections at once, patience, who is told, and how free space is read."""
+
+    progress: Progress
+    jobs: int = 4
+    patience: Patience = PATIENCE
+    free_bytes: Callable[[Path], int] = free_bytes
+
+
+def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchOptions) -> Fetched:
+    """The file of the first of ``urls`` that serves it, proven, at ``target``.
+
+    The caller sees to it that no other process fetches the same target. Raises IntegrityError for
+    a wrong length or hash or a file that ends early, RunFailedError when no address answers or the
+    disk is full; what has arrived is kept for the next time unless it is known to be wrong.
+    """
+    failures: list[HarnessError] = []
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for url in urls:
+            if failures:
+                options.progress.notice(f"{failures[-1].message}\ntrying {url}")
+            try:
+                return _fetch_from(url, target, expected, options)
+            except HarnessError as error:
+                failures.append(error)
+    last = failures[-1]
+    raise type(last)("\n".join(one.message for one in failures), hint=last.hint) from last
+
+
+def _fetch_from(url: str, target: Path, expected: Expected, options: FetchOptions) -> Fetched:
+    for _ in range(STARTS):
+        remote = look_patiently(url, options.patience)
+        size = _agreed_size(remote, expected)
+        with open_part(target, remote) as part:
+            resumed = part.done_bytes
+            _require_space(target, size - resumed, options)
+            try:
+                digest = _receive(remote, size, part, expected.algorithm, options)
+            except Changed:
+                part.discard()
+                options.progress.notice(
+                    f"{url} has changed meanwhile; starting {target.name} again"
+                )
+                continue
+            if digest.startswith(expected.digest):
+                part.finish(target)
+                return Fetched(url=url, size=size, digest=digest)
+            part.discard()
+        if not resumed:
+            raise IntegrityError(
+                f"{url} is not the expected file:\n"
+                f"  expected {expected}\n"
+                f"  found    {expected.algorithm} {digest}",
+                hint=ANOTHER_MIRROR,
+            )
+        options.progress.notice(f"{target.name}: wrong hash after resuming; starting again")
+    raise IntegrityError(f"{url} keeps changing while it is read", hint=ANOTHER_MIRROR)
+
+
+def _agreed_size(remote: Remote, expected: Expected) -> int:
+    size = expected.size if remote.size is None else remote.size
+    if size is None:
+        raise IntegrityError(
+            f"{remote.url}: the server does not say how long the file is, and neither does the "
+            "lock: nobody would notice if it were cut off",
+            hint=ANOTHER_MIRROR,
+        )
+    if expected.size not in (None, size):
+        raise IntegrityError(
+            f"{remote.url} has another length:\n"
+            f"  expected {expected.size:,} bytes\n  found    {size:,} bytes",
+            hint=ANOTHER_MIRROR,
+        )
+    return size
+
+
+def _require_space(target: Path, needed: int, options: FetchOptions) -> None:
+    free = options.free_bytes(target.parent)
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"it needs {needed:,} more bytes, {free:,} are free")
+
+
+def _receive(remote: Remote, size: int, part: Part, algorithm: str, options: FetchOptions) -> str:
+    """Fetch what is missing and hash behind it; the hash."""
+    waiting = deque(gaps(part.spans, size, SPAN_BYTES if remote.ranges else size))
+    title = part.path.name.removesuffix(".part")
+    progress = options.progress.task(title, total=size, done=part.done_bytes, unit="bytes")
+    with progress as advance:
+        work = Work(remote=remote, part=part, advance=advance, patience=options.patience)
+        for _ in range(min(options.jobs, len(waiting))):
+            # Daemons: whoever interrupts us does not wait for a silent server.
+            Thread(target=work_off, args=(work, waiting), daemon=True).start()
+        return _digest_behind(part, size, algorithm)
+
+
+def _digest_behind(part: Part, size: int, algorithm: str) -> str:
+    digest, position = hashlib.new(algorithm), 0
+    with part.path.open("rb") as file:
+        while position < size:
+            end = part.wait_beyond(position)
+            while position < end:
+                piece = file.read(min(READ_BYTES, end - position))
+                digest.update(piece)
+                position += len(piece)
+    return digest.hexdigest()

@@ -1,0 +1,54 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.files.atomic import disk_errors, replacing, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(odd_tmp_path: Path) -> None:
+    path = odd_tmp_path / "record.json"
+    write_text(path, "old ×")
+    with pytest.raises(ZeroDivisionError):
+        write_half(path)
+    assert path.read_text(encoding="utf-8") == "old ×"
+    assert list(odd_tmp_path.iterdir()) == [path]
+
+
+def write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+
+
+def test_folders_are_made_and_content_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    for text in ("one", "two"):
+        write_text(path, text)
+    assert path.read_text() == "two"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "hint"),
+    [
+        (errno.ENOSPC, RunFailedError, "make room"),
+        (errno.EDQUOT, RunFailedError, "make room"),
+        (errno.EIO, RunFailedError, "make room"),
+        (errno.EACCES, UsageError, "--root"),
+        (errno.EROFS, UsageError, "--root"),
+    ],
+)
+def test_failures_of_the_disk(number: int, kind: type[HarnessError], hint: str) -> None:
+    text = os.strerror(number)
+    wanted = pytest.raises(kind, match=f"cannot write some/file: {text}")
+    with wanted as caught, disk_errors(Path("folder")):
+        raise OSError(number, text, "some/file")
+    assert hint in str(caught.value)
+    with pytest.raises(kind, match="cannot write folder: "), disk_errors(Path("folder")):
+        raise OSError(number, text)

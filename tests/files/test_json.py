@@ -1,0 +1,131 @@
+"""Typed values and JSON: nothing unknown, nothing that is not a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.files.json import dumps, read, schema_of, to_plain, to_typed
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    value: float | None
+    colour: Colour = Colour.RED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    version: Literal[1] = 1
+    leaf: Leaf
+    more: tuple[Leaf, ...] = ()
+    by_name: dict[str, Leaf] = field(default_factory=dict)
+    anything: dict[str, Any] = field(default_factory=dict)
+    path: Path = Path("here")
+
+
+PLAIN: dict[str, Any] = {
+    "version": 1,
+    "leaf": {"value": 1.5, "colour": "red"},
+    "more": [{"value": None, "colour": "red"}],
+    "by_name": {"a b": {"value": 2.0, "colour": "red"}},
+    "anything": {"free": [{"form": 1}]},
+    "path": "there",
+}
+
+
+def test_there_and_back() -> None:
+    typed = to_typed(Tree, PLAIN, where="x")
+    assert typed.more == (Leaf(value=None),)
+    assert typed.path == Path("there")
+    assert to_plain(typed) == PLAIN
+
+
+LEAVES = st.builds(Leaf, value=st.none() | st.floats(allow_nan=False, allow_infinity=False))
+
+
+@given(
+    st.builds(
+        Tree,
+        leaf=LEAVES,
+        more=st.lists(LEAVES).map(tuple),
+        by_name=st.dictionaries(st.text(), LEAVES),
+        path=st.just(Path("x")),
+    )
+)
+def test_whatever_is_written_is_read_as_the_same(tree: Tree) -> None:
+    import json
+
+    assert to_typed(Tree, json.loads(dumps(to_plain(tree))), where="x") == tree
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"colour": "red"}, "colour: unknown key"),
+        ({"leaf": {"value": 1, "color": "red"}}, "leaf.color: unknown key"),
+        ({"more": [{"value": 1}, {"value": 1, "x": 2}]}, "more.1.x: unknown key"),
+        ({"by_name": {"k": {"value": 1, "x": None}}}, "by_name.k.x: unknown key"),
+        ({"leaf": {}}, "leaf.value: Field required"),
+        ({"leaf": {"value": "many"}}, "leaf.value.*number"),
+        ({"leaf": {"value": 1, "colour": "blue"}}, "leaf.colour: Input should be 'red'"),
+        ({"version": 2}, "version: Input should be 1"),
+        ({"more": {}}, "more: Input should be a valid tuple"),
+    ],
+)
+def test_misfits_are_named(change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(IntegrityError, match=f"tree.json does not fit its schema:\n  {complaint}"):
+        to_typed(Tree, {**PLAIN, **change}, where="tree.json")
+
+
+def test_every_misfit_is_named_at_once() -> None:
+    with pytest.raises(IntegrityError, match=r"(?s)version: .*leaf\.value: "):
+        to_typed(Tree, {**PLAIN, "version": 2, "leaf": {}}, where="x")
+
+
+@pytest.mark.parametrize("plain", [None, [], "text", 3])
+def test_what_is_no_object_at_all(plain: Any) -> None:
+    with pytest.raises(IntegrityError, match=r"\(root\): "):
+        to_typed(Tree, plain, where="x")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_not_a_number_is_never_written(value: float) -> None:
+    with pytest.raises(ValueError):
+        dumps({"deep": [value]})
+
+
+def test_the_schema_allows_no_unknown_key() -> None:
+    schema = schema_of(Tree)
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["Leaf"]["additionalProperties"] is False
+    assert schema["properties"]["anything"]["additionalProperties"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "complaint"),
+    [
+        (None, UsageError, "no such file"),
+        (b"{", IntegrityError, "is not JSON"),
+        (b"\xff", IntegrityError, "is not JSON"),
+    ],
+)
+def test_files_that_cannot_be_read(
+    tmp_path: Path, content: bytes | None, kind: type[Exception], complaint: str
+) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(kind, match=complaint):
+        read(path)
