@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,19 @@ from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.digest import file_digest
 from harness.files.json import read
+from harness.measure.rle import closed_polygons, pixel_count
 
 REQUIRED_KEYS = {
     "images": ("id", "file_name", "height", "width"),
     "categories": ("id", "name"),
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
+
+#: The evaluators keep ids in 64 bits.
+LARGEST_ID = 2**63 - 1
+
+#: They draw polygons point by point, wherever these lie: at 1e8 px pycocotools crashes.
+FARTHEST_PX = 1e5
 
 
 def read_dataset(annotations: Path, images_dir: Path, *, name: str | None = None) -> Dataset:
@@ -47,7 +54,7 @@ def read_dataset(annotations: Path, images_dir: Path, *, name: str | None = None
             for category in sorted(content["categories"], key=lambda category: category["id"])
         ),
         annotation_count=len(rows),
-        crowd_count=sum(bool(row.get("iscrowd", 0)) for row in rows),
+        crowd_count=sum(row.get("iscrowd", 0) for row in rows),
         has_masks=any(row.get("segmentation") for row in rows),
         digest=file_digest(annotations),
         warnings=tuple(_oddities(content)),
@@ -70,8 +77,15 @@ def read_annotations(path: Path) -> dict[str, Any]:
     for kind, keys in REQUIRED_KEYS.items():
         _require_keys(path, kind, content[kind], keys)
         _require_unique_ids(path, kind, content[kind])
-    _check_images(path, content["images"])
-    _check_annotations(path, content)
+    sizes = _sizes(path, content["images"])
+    categories = {category["id"] for category in content["categories"]}
+    for category in content["categories"]:
+        if not isinstance(category["name"], str):
+            raise IntegrityError(f"{path}: category {category['id']} has no name of text")
+    for row in content["annotations"]:
+        fault = _fault(row, sizes, categories)
+        if fault:
+            raise IntegrityError(f"{path}: annotation {row['id']} {fault}")
     return content
 
 
@@ -82,8 +96,12 @@ def _require_keys(path: Path, kind: str, rows: Any, keys: Iterable[str]) -> None
         missing = [key for key in keys if not isinstance(row, Mapping) or key not in row]
         if missing:
             raise IntegrityError(f"{path}: {kind}[{position}] lacks {', '.join(missing)}")
-        if not isinstance(row["id"], int):
-            raise IntegrityError(f"{path}: {kind}[{position}] has the id {row['id']!r}, no integer")
+        identifier = row["id"]
+        if type(identifier) is not int or abs(identifier) > LARGEST_ID:
+            raise IntegrityError(
+                f"{path}: {kind}[{position}] has the id {_shown(identifier)}; "
+                "expected an integer of 64 bits"
+            )
 
 
 def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> None:
@@ -97,56 +115,104 @@ def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> No
         )
 
 
-def _check_images(path: Path, images: list[dict[str, Any]]) -> None:
+def _sizes(path: Path, images: list[dict[str, Any]]) -> dict[int, tuple[int, int]]:
+    """(height, width) by image id."""
     for image in images:
-        sizes = (image["height"], image["width"])
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
+        if not isinstance(image["file_name"], str) or not image["file_name"]:
+            raise IntegrityError(f"{path}: image {image['id']} has no file name of text")
+        size = (image["height"], image["width"])
+        if not all(type(side) is int and side > 0 for side in size):
             raise IntegrityError(
-                f"{path}: image {image['id']} has height and width {sizes}; "
+                f"{path}: image {image['id']} has height and width {_shown(size)}; "
                 "both must be positive integers"
             )
+    return {image["id"]: (image["height"], image["width"]) for image in images}
 
 
-def _check_annotations(path: Path, content: dict[str, Any]) -> None:
-    images = {image["id"] for image in content["images"]}
-    categories = {category["id"] for category in content["categories"]}
-    for row in content["annotations"]:
-        where = f"{path}: annotation {row['id']}"
-        if row["image_id"] not in images:
-            raise IntegrityError(f"{where} belongs to image {row['image_id']}, which is not listed")
-        if row["category_id"] not in categories:
-            raise IntegrityError(f"{where} has category {row['category_id']}, which is not listed")
-        box = row["bbox"]
-        if len(box) != 4 or not all(isinstance(x, int | float) and math.isfinite(x) for x in box):
-            raise IntegrityError(f"{where} has the box {box}; expected four finite numbers")
+def _fault(
+    row: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
+) -> str | None:
+    """What is wrong with an annotation, as the end of a sentence; None when nothing is."""
+    image, category, box = row["image_id"], row["category_id"], row["bbox"]
+    if type(image) is not int or image not in sizes:
+        return f"belongs to image {_shown(image)}, which is not listed"
+    if type(category) is not int or category not in categories:
+        return f"has category {_shown(category)}, which is not listed"
+    if not isinstance(box, list) or len(box) != 4 or not _finite(box):
+        return f"has the box {_shown(box)}; expected four finite numbers"
+    if not _finite([row.get("area", 0)]):
+        return f"has the area {_shown(row['area'])}; expected a finite number"
+    if row.get("iscrowd", 0) not in (0, 1):
+        return f"has iscrowd {_shown(row['iscrowd'])}; expected 0 or 1"
+    return _segmentation_fault(row.get("segmentation"), *sizes[image])
 
 
-def _oddities(content: dict[str, Any]) -> Iterable[str]:
-    """One sentence for each kind of oddity that scoring survives."""
-    rows = content["annotations"]
+def _segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str | None:
+    """Run lengths that do not add up to the image are no oddity: evaluators never come back."""
+    match segmentation:
+        case None:
+            return None
+        case list():
+            if not all(isinstance(polygon, list) and _finite(polygon) for polygon in segmentation):
+                return "has a segmentation that is no list of polygons of finite numbers"
+            if any(max(map(abs, polygon), default=0) > FARTHEST_PX for polygon in segmentation):
+                return f"has a polygon that leaves its image by more than {FARTHEST_PX:,.0f} px"
+            return None
+        case {"size": size, "counts": str() | list() as counts}:
+            if size != [height_px, width_px]:
+                return f"has a mask of size {_shown(size)} in an image of {[height_px, width_px]}"
+            found = pixel_count(counts)
+            if found == height_px * width_px:
+                return None
+            described = "no run lengths" if found is None else f"run lengths of {found} px"
+            return f"has {described} for a mask of {height_px} × {width_px} px"
+        case _:
+            return f"has the segmentation {_shown(segmentation)}; expected polygons or run lengths"
+
+
+def _finite(numbers: list[Any]) -> bool:
+    """True when all are numbers, none NaN or infinite; a sum is the fastest way to ask."""
+    try:
+        return math.isfinite(sum(numbers))
+    except (TypeError, OverflowError):
+        return False
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _oddities(content: dict[str, Any]) -> Iterator[str]:
+    """One sentence for each kind of oddity that scoring survives, with what it makes of it."""
+    rows, categories = content["annotations"], content["categories"]
     empty_boxes = sum(row["bbox"][2] <= 0 or row["bbox"][3] <= 0 for row in rows)
     if empty_boxes:
-        yield f"{empty_boxes} annotation(s) have a box of zero or negative size"
-    segmented = [row for row in rows if "segmentation" in row]
-    empty_masks = sum(_is_degenerate(row["segmentation"]) for row in segmented)
-    if empty_masks:
-        yield f"{empty_masks} annotation(s) have an empty or degenerate segmentation"
-    names = Counter(category["name"] for category in content["categories"])
+        yield f"{empty_boxes} annotation(s) have a box of zero or negative size: nothing matches it"
+    masked = any(row.get("segmentation") for row in rows)
+    degenerate = sum(_is_degenerate(row.get("segmentation")) for row in rows) if masked else 0
+    if degenerate:
+        yield f"{degenerate} annotation(s) have an empty or degenerate segmentation"
+    names = Counter(category["name"] for category in categories)
     repeated = sorted(name for name, count in names.items() if count > 1)
     if repeated:
         yield f"category names that repeat: {', '.join(repeated)}; scores are kept by id"
-    if any(category["id"] == 0 for category in content["categories"]):
+    if any(category["id"] == 0 for category in categories):
         yield "category ids start at 0"
-    annotated = {row["image_id"] for row in rows}
-    bare = len(content["images"]) - len(annotated)
+    bare = len(content["images"]) - len({row["image_id"] for row in rows})
     if bare:
         yield f"{bare} image(s) have no annotation"
-    if any("area" not in row for row in rows):
-        yield "annotations without an area: the box area decides their size class"
+    for key, meaning in (
+        ("area", "the area of the box decides their size class"),
+        ("iscrowd", "they count as single objects"),
+    ):
+        lacking = sum(key not in row for row in rows)
+        if lacking:
+            yield f"{lacking} annotation(s) have no {key}: {meaning}"
 
 
 def _is_degenerate(segmentation: Any) -> bool:
-    """True for no polygon at all, or one of fewer than three points."""
+    """True for no polygon at all, and for one of fewer than three points."""
     if isinstance(segmentation, Mapping):
         return False
-    return not segmentation or any(len(polygon) < 6 for polygon in segmentation)
+    return not segmentation or len(closed_polygons(segmentation)) < len(segmentation)

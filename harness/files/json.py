@@ -25,12 +25,14 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
 
 def read(path: Path) -> Any:
-    """The parsed content of ``path``; UsageError when absent, IntegrityError when not JSON."""
+    """The parsed content of ``path``; UsageError when unreadable, IntegrityError when not JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, endless nesting
         raise IntegrityError(f"{path} is not JSON: {error}") from error
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.record import CategoryScore
 from harness.core.requests import Evaluator
+from harness.measure.rle import closed_polygons
 
 Task = Literal["bbox", "segm"]
 
@@ -135,13 +136,20 @@ def _ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """A copy the evaluators may write into, with what they take for granted filled in.
 
     Ids are renumbered from 1: the evaluators mark "unmatched" with 0, so an annotation with id 0
-    could never be found. A missing area is the box's, as COCO's own tools take it.
+    could never be found. A missing area is the box's, as COCO's own tools take it. Polygons that
+    enclose nothing are left out, and for masks what has no other.
     """
     rows = []
     for number, row in enumerate(annotations["annotations"], start=1):
-        if task == "segm" and not row.get("segmentation"):
-            continue
-        rows.append({"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3], **row, "id": number})
+        filled = {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3], **row, "id": number}
+        segmentation = filled.pop("segmentation", None)
+        if task == "segm":
+            if isinstance(segmentation, list):
+                segmentation = closed_polygons(segmentation)
+            if not segmentation:
+                continue
+            filled["segmentation"] = segmentation
+        rows.append(filled)
     return {
         "info": {},
         "images": list(annotations["images"]),

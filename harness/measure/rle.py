@@ -1,4 +1,4 @@
-"""Run-length encoding of masks that are known to be empty outside a region.
+"""Masks as COCO writes them: run-length encoding, and what to know before trusting a file's.
 
 COCO counts runs down the columns of the whole image. Encoding the region alone and shifting its
 runs to where they lie in the image gives the same bytes as encoding a full-size mask, without
@@ -6,6 +6,9 @@ ever making one (100 masks of a COCO image are 30 MB).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,45 @@ def encode_region(
     uncompressed = {"size": [height_px, width_px], "counts": runs}
     compressed = coco_mask.frPyObjects(uncompressed, height_px, width_px)
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
+
+
+def closed_polygons(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """The polygons of three points or more: fewer enclose no pixel, and pycocotools stumbles."""
+    return [polygon for polygon in polygons if len(polygon) >= 6]
+
+
+def pixel_count(counts: str | Sequence[Any]) -> int | None:
+    """How many pixels, false and true, the runs of a mask cover; None when they are no runs.
+
+    counts: compressed, or a list. The evaluators take for granted that the answer is height ×
+    width; from shorter ones they never come back.
+    """
+    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    if runs is None or not all(type(run) is int and run >= 0 for run in runs):
+        return None
+    return sum(runs)
+
+
+def _decompressed(text: str) -> list[int] | None:
+    """Run lengths from COCO's text: five bits a character, from the fourth on differences.
+
+    The sixth bit says that the number goes on, the fifth of its last character is its sign
+    (cocoapi, common/maskApi.c, rleFrString).
+    """
+    runs: list[int] = []
+    number = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            return None
+        number |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                number -= 1 << shift
+            runs.append(number + runs[-2] if len(runs) > 2 else number)
+            number = shift = 0
+    return None if shift else runs
 
 
 def _run_lengths(
