@@ -10,12 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError
+
+#: What undoes each EXIF orientation (Exif 2.3, tag 274) but the upright one.
+UPRIGHT = 1
+TURNS = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
 
 
 def load_image(record: ImageRecord, images_dir: Path) -> Image:
@@ -41,7 +53,9 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 in BGR order, upright; errors begin with ``where``."""
     try:
         with PillowImage.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
+            upright = _upright(file)
+            # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
+            upright.info.pop("transparency", None)
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
     except FileNotFoundError:
         raise IntegrityError(
@@ -49,11 +63,26 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
         ) from None
     except UnidentifiedImageError:
         raise IntegrityError(f"{where} is not an image") from None
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+    except PillowImage.DecompressionBombError as error:
+        raise IntegrityError(f"{where} is too large to be decoded: {error}") from None
+    except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
         raise IntegrityError(
             f"{where} cannot be decoded: {error}",
             hint="the file is probably cut off; fetch the data again: harness download",
         ) from error
+
+
+def _upright(image: PillowImage.Image) -> PillowImage.Image:
+    """The image turned as its EXIF orientation says; as it is when its EXIF cannot be read.
+
+    Not Pillow's ``exif_transpose``: that also rewrites the EXIF, and fails where it is odd.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # the reference takes any failure for "no orientation", and so must we
+        return image
+    turn = TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def resize_shape(
@@ -61,7 +90,8 @@ def resize_shape(
 ) -> tuple[int, int]:
     """(height, width) with the short edge at short_edge_px, or less if the long edge caps it.
 
-    Rounded as int(x + 0.5), in the reference's order of operations.
+    Rounded as int(x + 0.5), in the reference's order of operations. Raises ValueError for an image
+    so narrow that nothing of its short edge would be left.
     """
     scale = short_edge_px / min(height_px, width_px)
     if height_px < width_px:
@@ -72,7 +102,10 @@ def resize_shape(
     if longest > long_edge_max_px:
         scale = long_edge_max_px / longest
         height, width = height * scale, width * scale
-    return int(height + 0.5), int(width + 0.5)
+    rounded = int(height + 0.5), int(width + 0.5)
+    if 0 in rounded:
+        raise ValueError(f"{width_px} × {height_px} px is too narrow to be resized")
+    return rounded
 
 
 def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
