@@ -17,7 +17,7 @@ from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.digest import file_digest
 from harness.files.json import read
-from harness.measure.rle import closed_polygons, pixel_count
+from harness.measure.rle import closed_polygons, run_lengths
 
 REQUIRED_KEYS = {
     "images": ("id", "file_name", "height", "width"),
@@ -161,11 +161,11 @@ def _segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str
         case {"size": size, "counts": str() | list() as counts}:
             if size != [height_px, width_px]:
                 return f"has a mask of size {_shown(size)} in an image of {[height_px, width_px]}"
-            found = pixel_count(counts)
-            if found == height_px * width_px:
+            runs = run_lengths(counts)
+            if runs is not None and sum(runs) == height_px * width_px:
                 return None
-            described = "no run lengths" if found is None else f"run lengths of {found} px"
-            return f"has {described} for a mask of {height_px} × {width_px} px"
+            found = "no run lengths" if runs is None else f"run lengths of {sum(runs)} px"
+            return f"has {found} for a mask of {height_px} × {width_px} px"
         case _:
             return f"has the segmentation {_shown(segmentation)}; expected polygons or run lengths"
 

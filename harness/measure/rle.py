@@ -31,21 +31,53 @@ def encode_region(
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
 
 
+def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
+    """A valid COCO segmentation (polygons, or runs of either kind) as one mask of the given size.
+
+    Polygons that enclose nothing, or none at all, are an empty mask.
+    """
+    from pycocotools import mask as coco_mask
+
+    if isinstance(segmentation, list):
+        polygons = closed_polygons(segmentation)
+        if polygons:
+            pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
+            counts = coco_mask.merge(pieces)["counts"].decode("ascii")
+            return Rle(height_px, width_px, counts)
+        segmentation = {"size": [height_px, width_px], "counts": [height_px * width_px]}
+    if isinstance(segmentation["counts"], str):
+        return Rle(height_px, width_px, segmentation["counts"])
+    compressed = coco_mask.frPyObjects(segmentation, height_px, width_px)
+    return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
+
+
+def decode(rle: Rle) -> npt.NDArray[np.bool_]:
+    """(height, width) bool; ValueError when the runs do not cover the mask."""
+    runs = run_lengths(rle.counts)
+    if runs is None or sum(runs) != rle.height_px * rle.width_px:
+        raise ValueError(f"no runs of a mask of {rle.height_px} × {rle.width_px} px: {rle.counts}")
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    mask: npt.NDArray[np.bool_] = flat.reshape(rle.width_px, rle.height_px).T
+    return mask
+
+
 def closed_polygons(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
     """The polygons of three points or more: fewer enclose no pixel, and pycocotools stumbles."""
     return [polygon for polygon in polygons if len(polygon) >= 6]
 
 
-def pixel_count(counts: str | Sequence[Any]) -> int | None:
-    """How many pixels, false and true, the runs of a mask cover; None when they are no runs.
+def run_lengths(counts: str | Sequence[Any]) -> Sequence[int] | None:
+    """Lengths of alternating runs of false and true, compressed or not; None when there are none.
 
-    counts: compressed, or a list. The evaluators take for granted that the answer is height ×
-    width; from shorter ones they never come back.
+    Their sum must be height × width. The evaluators take that for granted: given shorter runs, they
+    never come back.
     """
-    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    runs: Sequence[Any] | None = counts
+    if isinstance(counts, str):
+        runs = _decompressed(counts)
     if runs is None or not all(type(run) is int and run >= 0 for run in runs):
         return None
-    return sum(runs)
+    return runs
 
 
 def _decompressed(text: str) -> list[int] | None:

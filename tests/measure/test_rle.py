@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from harness.measure.rle import closed_polygons, encode_region, pixel_count
+from harness.core.detections import Rle
+from harness.measure.rle import closed_polygons, decode, encode_region, rle_of, run_lengths
 
 
 def full_mask_counts(mask: np.ndarray) -> str:
@@ -43,29 +44,56 @@ def test_a_full_height_region_joins_runs_across_columns(fill):
 
 
 @given(placed_regions())
-def test_runs_cover_every_pixel_once(case):
+def test_a_mask_comes_back(case):
     height, width, top, left, region = case
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top : top + region.shape[0], left : left + region.shape[1]] = region
     rle = encode_region(region, top_px=top, left_px=left, height_px=height, width_px=width)
-    assert pixel_count(rle.counts) == height * width
+    np.testing.assert_array_equal(decode(rle), mask)
+
+
+def test_runs_that_do_not_cover_a_mask_are_refused():
+    whole = encode_region(np.ones((2, 3), bool), top_px=0, left_px=0, height_px=4, width_px=5)
+    for broken in (Rle(4, 6, whole.counts), Rle(4, 5, whole.counts[:-1]), Rle(4, 5, "é")):
+        with pytest.raises(ValueError, match="no runs of a mask"):
+            decode(broken)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30))
-def test_compressed_runs_cover_as_many_pixels_as_plain_ones(runs):
+def test_compressed_runs_are_the_plain_ones(runs):
     compressed = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))
-    assert pixel_count(compressed["counts"].decode("ascii")) == pixel_count(runs) == sum(runs)
+    assert run_lengths(compressed["counts"].decode("ascii")) == run_lengths(runs) == runs
 
 
 @pytest.mark.parametrize("counts", ["o", "é", " ", "11l", [1.0], [-1, 2], ["1"], [None], [True]])
-def test_what_is_no_run_lengths_covers_nothing(counts):
-    assert pixel_count(counts) is None
+def test_what_is_no_run_lengths_is_none(counts):
+    assert run_lengths(counts) is None
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_counted_or_refused(text):
-    count = pixel_count(text)
-    assert count is None or count >= 0
+def test_any_text_is_runs_or_none(text):
+    runs = run_lengths(text)
+    assert runs is None or all(run >= 0 for run in runs)
+
+
+SQUARE = [1, 1, 5, 1, 5, 5, 1, 5]
+
+
+def test_every_kind_of_segmentation_is_the_same_mask():
+    expected = np.zeros((8, 9), dtype=bool)
+    expected[1:5, 1:5] = True
+    compressed = full_mask_counts(expected)
+    for segmentation in (
+        [SQUARE],
+        [[], [1, 2], SQUARE, [1, 2, 3, 4]],
+        [[1, 1, 3, 1, 3, 5, 1, 5], [3, 1, 5, 1, 5, 5, 3, 5]],
+        {"size": [8, 9], "counts": [9, 4, 4, 4, 4, 4, 4, 4, 35]},
+        {"size": [8, 9], "counts": compressed},
+    ):
+        np.testing.assert_array_equal(decode(rle_of(segmentation, 8, 9)), expected)
+    for nothing in ([], [[]], [[1, 2, 3, 4]], [[1, 1, 5, 5, 3, 3]]):
+        assert not decode(rle_of(nothing, 8, 9)).any()
 
 
 def test_polygons_that_enclose_nothing_are_left_out():
-    square = [0, 0, 4, 0, 4, 4, 0, 4]
-    assert closed_polygons([[], [1, 2], square, [1, 2, 3, 4]]) == [square]
+    assert closed_polygons([[], [1, 2], SQUARE, [1, 2, 3, 4]]) == [SQUARE]
