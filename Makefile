@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := harness tests benchmarks
 
-.PHONY: setup eval test check fmt golden clean
+.PHONY: setup eval test check fmt golden schema clean
 
 setup: $(INSTALLED)
 
@@ -35,6 +35,10 @@ fmt: setup
 # Rewrites the recorded numbers the tests compare with. Read the diff before you commit it.
 golden: setup
 	$(BIN)/python -m tests.golden.rewrite
+
+# Writes docs/schema again after a change of the lock's or the record's types.
+schema: setup
+	$(BIN)/python -m harness.files.schemas docs/schema
 
 # What the build made. Never what you downloaded or measured.
 clean:

@@ -1,0 +1,27 @@
+"""The JSON Schemas of the files others may read, for ``docs/schema``.
+
+Write them again with ``python -m harness.files.schemas docs/schema``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.core.model import Lock
+from harness.core.record import RunRecord
+from harness.files.atomic import write_text
+from harness.files.json import dumps, schema_of
+
+#: File name → what such a file holds.
+SCHEMAS = {"model_zoo.lock.schema.json": Lock, "record.schema.json": RunRecord}
+
+
+def write_schemas(folder: Path) -> None:
+    """One file for each of SCHEMAS."""
+    for name, kind in SCHEMAS.items():
+        write_text(folder / name, dumps(schema_of(kind), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))

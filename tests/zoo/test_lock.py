@@ -1,0 +1,200 @@
+"""The lock itself, and reading it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import GROUPS, Lock
+from harness.data.catalog import COCO_LAYOUT
+from harness.files.layout import LOCK_NAME, find_lock
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_artefact, find_model, read_lock
+
+
+@pytest.fixture(scope="module")
+def lock() -> Lock:
+    return read_lock(find_lock())
+
+
+@pytest.fixture
+def plain(repository: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((repository / LOCK_NAME).read_text(encoding="utf-8"))
+    return content
+
+
+def test_what_no_source_gives_is_null_and_says_so(lock: Lock) -> None:
+    for artefact in lock.artefacts:
+        hashes = (artefact.sha256, artefact.md5)
+        if artefact.bytes is None or not any(hashes):
+            assert "no source gives" in artefact.source, artefact.name
+        assert artefact.licence
+        assert "URL" in artefact.source, artefact.name
+
+
+def test_hashes_and_names_have_their_form(lock: Lock) -> None:
+    for artefact in lock.artefacts:
+        for value, length in ((artefact.sha256, 64), (artefact.md5, 32), (artefact.md5_prefix, 6)):
+            assert value is None or re.fullmatch(f"[0-9a-f]{{{length}}}", value), artefact.name
+        if artefact.md5_prefix:
+            assert artefact.url.endswith(f"_{artefact.md5_prefix}.pkl")
+        assert artefact.path.rpartition("/")[2] == artefact.url.rpartition("/")[2]
+        assert all(mirror.endswith(artefact.path.split("/")[-1]) for mirror in artefact.mirrors)
+
+
+def test_nothing_is_there_twice(lock: Lock) -> None:
+    for values in (
+        [artefact.name for artefact in lock.artefacts],
+        [artefact.path for artefact in lock.artefacts],
+        [artefact.url for artefact in lock.artefacts],
+        [entry.name for entry in lock.models],
+    ):
+        assert len(set(values)) == len(values)
+    assert {artefact.group for artefact in lock.artefacts} == set(GROUPS)
+
+
+def test_annotations_come_before_the_images_they_prove(lock: Lock) -> None:
+    groups = [artefact.group for artefact in lock.artefacts]
+    assert groups.index("annotations") < groups.index("val")
+    listed = [artefact.path for artefact in lock.artefacts]
+    for artefact in lock.artefacts:
+        facts = artefact.unpacked
+        if facts and facts.annotations in listed:
+            assert listed.index(facts.annotations) < listed.index(artefact.path)
+
+
+def test_data_lies_where_the_catalog_looks(lock: Lock) -> None:
+    unpacked = [artefact.unpacked for artefact in lock.artefacts if artefact.unpacked]
+    pairs = {(facts.annotations, facts.folder) for facts in unpacked if facts.annotations}
+    assert pairs == set(COCO_LAYOUT.values())
+
+
+def test_models_name_what_exists(lock: Lock) -> None:
+    for entry in lock.models:
+        architecture = architecture_of(entry.architecture)
+        tasks = {r.metric.split("/")[0] for r in entry.references if "/" in r.metric}
+        assert tasks <= set(architecture.tasks)
+        if entry.checkpoint is not None:
+            assert find_artefact(lock, entry.checkpoint).group == "checkpoints"
+        if entry.recipe is not None:
+            assert find_artefact(lock, entry.recipe.backbone).group == "backbones"
+
+
+def test_every_reference_has_a_source_and_a_tolerance_where_it_is_judged(lock: Lock) -> None:
+    for entry in lock.models:
+        for reference in entry.references:
+            assert reference.source
+            assert reference.tolerance is None or reference.tolerance.source
+            if reference.role == "independent":
+                assert reference.tolerance is None, "shown, never judged"
+            if "/" not in reference.metric:
+                assert reference.device_class, "a speed belongs to a device"
+
+
+#: Read from MODEL_ZOO.md by eye: box AP, mask AP, s/image, s/iteration, training memory in GB.
+PUBLISHED = {
+    "R_50_FPN_1x": (38.6, 35.2, 0.043, 0.261, 3.4),
+    "R_50_FPN_3x": (41.0, 37.2, 0.043, 0.261, 3.4),
+    "R_101_FPN_3x": (42.9, 38.6, 0.056, 0.340, 4.6),
+    "faster_rcnn_R_50_FPN_3x": (40.2, None, 0.038, 0.209, 3.0),
+}
+METRICS = ("bbox/AP", "segm/AP", "s_per_image", "train_s_per_iteration", "train_memory_gb")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_numbers(lock: Lock, name: str) -> None:
+    entry = find_model(lock, name)
+    found = {
+        reference.metric: reference
+        for reference in entry.references
+        if reference.role == "published" and reference.dataset == "coco_2017_val"
+    }
+    values = tuple(found[metric].value if metric in found else None for metric in METRICS)
+    assert values == PUBLISHED[name]
+    for metric in ("bbox/AP", "segm/AP"):
+        if metric in found:
+            tolerance = found[metric].tolerance
+            assert tolerance is not None
+            assert (tolerance.below, tolerance.above) == (0.1, 0.1)
+    speed = found["s_per_image"].tolerance
+    assert speed is not None
+    assert (speed.below, speed.above) == (None, pytest.approx(found["s_per_image"].value / 10))
+
+
+def test_the_hundred_images_of_detectron2(lock: Lock) -> None:
+    found = {
+        reference.metric: (reference.value, reference.tolerance)
+        for reference in find_model(lock, "R_50_FPN_3x").references
+        if reference.dataset == "coco_2017_val_100"
+    }
+    assert {metric: value for metric, (value, _) in found.items()} == {
+        "bbox/AP": 47.34,
+        "segm/AP": 42.67,
+    }
+    gaps = [(tolerance.below, tolerance.above) for _, tolerance in found.values() if tolerance]
+    assert gaps == [(0.02, 0.02)] * 2
+
+
+def test_the_independent_row(lock: Lock) -> None:
+    found = {
+        reference.metric: reference.value
+        for reference in find_model(lock, "R_101_FPN_3x").references
+        if reference.role == "independent"
+    }
+    box = (42.932, 63.330, 46.872, 26.402, 46.627, 56.114)
+    mask = (38.634, 60.449, 41.294, 19.489, 41.340, 55.350)
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    assert found == {
+        f"{task}/{name}": value
+        for task, values in (("bbox", box), ("segm", mask))
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+def test_the_nearest_lock_upward_counts(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.copy(repository / LOCK_NAME, tmp_path / LOCK_NAME)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert find_lock() == tmp_path / LOCK_NAME
+    assert read_lock() == read_lock(repository / LOCK_NAME)
+
+
+def test_unknown_names_are_refused_with_the_nearest(lock: Lock) -> None:
+    with pytest.raises(UsageError, match=r"unknown model 'R_50_FPN_2x'; did you mean R_50_FPN_"):
+        find_model(lock, "R_50_FPN_2x")
+    with pytest.raises(UsageError, match="harness models"):
+        find_model(lock, "")
+    with pytest.raises(IntegrityError, match="no artefact 'nothing'"):
+        find_artefact(lock, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda lock: lock.update(schema_version=2), "schema_version"),
+        (lambda lock: lock["artefacts"][0].update(byte=1), r"artefacts\.0\.byte: unknown key"),
+        (lambda lock: lock["artefacts"][0].pop("url"), r"artefacts\.0\.url: Field required"),
+        (lambda lock: lock["artefacts"][0].update(group="vals"), r"artefacts\.0\.group"),
+        (lambda lock: lock["models"][0].update(checkpoint="none"), "which is not among the artef"),
+        (
+            lambda lock: lock["models"][0]["references"][0]["tolerance"].update(abve=1),
+            r"models\.0\.references\.0\.tolerance\.abve: unknown key",
+        ),
+    ],
+)
+def test_a_lock_that_cannot_be_meant_is_refused(
+    tmp_path: Path, plain: dict[str, Any], edit: Any, complaint: str
+) -> None:
+    edit(plain)
+    path = tmp_path / LOCK_NAME
+    path.write_text(json.dumps(plain), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=complaint):
+        read_lock(path)
