@@ -46,9 +46,7 @@ def unpack(archive: Path, folder: Path, *, kind: Literal["zip", "tgz"], progress
         unpack_kind = _unpack_zip if kind == "zip" else _unpack_tgz
         return unpack_kind(archive, folder, progress)
     except CORRUPT as error:
-        raise IntegrityError(
-            f"{archive} is no whole archive: {error}", hint="delete it and fetch it again"
-        ) from error
+        raise IntegrityError(f"{archive} is no whole archive: {error}") from error
 
 
 def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.core.errors import IntegrityError, PrerequisiteError
-from harness.core.model import Artefact, Lock, ModelEntry
+from harness.core.errors import PrerequisiteError
+from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.files.digest import file_digest
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_artefact
+from harness.zoo.proof import expected_of, mismatches, prove
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 
@@ -42,44 +43,8 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
         pinned = path.name == _seeded_name(entry)
     else:
         artefact = find_artefact(lock, entry.checkpoint)
-        pinned = not mismatches(artefact, path, sha256=sha256)
+        pinned = not mismatches(expected_of(artefact), path, sha256=sha256)
     return CheckpointFacts(path=str(path), sha256=sha256, bytes=path.stat().st_size, pinned=pinned)
-
-
-def prove(artefact: Artefact, path: Path) -> None:
-    """Raise IntegrityError unless ``path`` has every size and hash the lock gives."""
-    faults = mismatches(artefact, path)
-    if faults:
-        raise IntegrityError(
-            f"{path} is not {artefact.name}:\n  " + "\n  ".join(faults),
-            hint=f"delete it and run: harness download --only {artefact.group}",
-        )
-
-
-def mismatches(artefact: Artefact, path: Path, *, sha256: str | None = None) -> list[str]:
-    """What differs from the lock, one line each; cheap properties first.
-
-    sha256: of the file, when it is known already. An artefact of which the lock knows no hash is
-    proven by the md5 prefix in the zoo's file names.
-    """
-    size = path.stat().st_size
-    if artefact.bytes is not None and size != artefact.bytes:
-        return [f"expected {artefact.bytes:,} bytes, found {size:,}: probably cut off"]
-    if artefact.sha256 is not None:
-        found = sha256 or file_digest(path)
-        return [] if found == artefact.sha256 else _unequal("sha256", artefact.sha256, found)
-    if artefact.md5 is not None:
-        found = file_digest(path, "md5")
-        return [] if found == artefact.md5 else _unequal("md5", artefact.md5, found)
-    if artefact.md5_prefix is not None:
-        found = file_digest(path, "md5")
-        if not found.startswith(artefact.md5_prefix):
-            return _unequal("md5 beginning with", artefact.md5_prefix, found)
-    return []
-
-
-def _unequal(kind: str, expected: str, found: str) -> list[str]:
-    return [f"expected {kind} {expected}", f"found    {kind} {found}"]
 
 
 def _seeded_name(entry: ModelEntry) -> str:

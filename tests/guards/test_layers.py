@@ -41,6 +41,7 @@ VISITORS = {
     ("engines/fake.py", "pycocotools"): "turns annotated polygons into masks",
     ("pipeline/doctor.py", "torch"): "asks it for devices",
     ("pipeline/doctor.py", "torchvision"): "proves that the pair can be imported",
+    ("zoo/proof.py", "PIL"): "reads the size of images",
     ("zoo/weights.py", "torch"): "reads .pth files",
 }
 

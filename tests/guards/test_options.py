@@ -7,7 +7,13 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
-from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, ScoreRequest
+from harness.core.requests import (
+    BenchRequest,
+    DownloadRequest,
+    EvalRequest,
+    InferenceRequest,
+    ScoreRequest,
+)
 
 #: Filled by the command itself: nested, or a folder that is searched for.
 NOT_AN_OPTION = {"inference"}
@@ -20,6 +26,7 @@ SEARCHED_DEFAULT = {"root"}
         ("eval", (EvalRequest, InferenceRequest)),
         ("bench", (BenchRequest, InferenceRequest)),
         ("score", (ScoreRequest,)),
+        ("download", (DownloadRequest,)),
     ],
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:

@@ -1,0 +1,217 @@
+"""Artefacts of the lock brought to disk: fetched, proven, unpacked, proven again, written down.
+
+Nothing is fetched that is there and can be proven, whoever put it there.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from harness.core.errors import HarnessError, IntegrityError, Interrupted
+from harness.core.model import Artefact, Lock
+from harness.core.progress import Progress
+from harness.core.requests import DownloadRequest
+from harness.files.atomic import disk_errors
+from harness.files.fetch import FetchOptions, fetch
+from harness.files.locks import held
+from harness.files.parts import arrived_bytes
+from harness.files.unpack import unpack
+from harness.zoo.manifest import (
+    Proven,
+    add_to_manifest,
+    evidence_digest,
+    known_proof,
+    pinned_digest,
+    read_manifest,
+)
+from harness.zoo.proof import expected_of, mismatches, prove, prove_unpacked
+from harness.zoo.selection import check_mirror, chosen, urls_of
+
+LOCK = ".download.lock"
+
+#: JSON text unpacks to at most this many times its archive, JPEG to its size. Chosen; it only
+#: decides whether there is room before the first byte is fetched.
+TEXT_GROWTH = 4
+
+Action = Literal["known", "proven", "fetched", "would-prove", "would-fetch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one artefact.
+
+    bytes: of the file to fetch, None when nobody knows. action: ``known`` from the manifest,
+    ``proven`` now from what was there, ``fetched``; or, when nothing is done, ``would-prove`` and
+    ``would-fetch``. proof: one phrase each.
+    """
+
+    name: str
+    path: str
+    bytes: int | None
+    action: Action
+    url: str | None = None
+    proof: tuple[str, ...] = ()
+
+
+def download(
+    lock: Lock, request: DownloadRequest, *, options: FetchOptions, now: Callable[[], datetime]
+) -> list[Outcome]:
+    """Everything ``request`` asks for, proven, below its root.
+
+    Several processes may do this at once: one works, the others wait and find it done. Raises
+    UsageError for what cannot be meant or written, IntegrityError for what is not as pinned,
+    RunFailedError for servers that do not answer and a full disk. What has arrived is kept.
+    """
+    artefacts = chosen(lock, request)
+    check_mirror(request.mirror)
+    known = _known(artefacts, request.root)
+    if request.dry_run:
+        return [known.get(one.name) or _planned(one, request) for one in artefacts]
+    if len(known) == len(artefacts):
+        return [known[one.name] for one in artefacts]
+    try:
+        with disk_errors(request.root):
+            request.root.mkdir(parents=True, exist_ok=True)
+            with held(request.root / LOCK, notice=options.progress.notice):
+                _require_space(artefacts, request, options.free_bytes)
+                return [_bring(artefact, request, options, now) for artefact in artefacts]
+    except KeyboardInterrupt:
+        hint = "what has arrived is kept: the same command continues"
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+def _known(artefacts: Sequence[Artefact], root: Path) -> dict[str, Outcome]:
+    manifest = read_manifest(root)
+    proven = {one.name: known_proof(manifest, one, root) for one in artefacts}
+    return {
+        one.name: _outcome(one, root, "known", proof=proof)
+        for one in artefacts
+        if (proof := proven[one.name]) is not None
+    }
+
+
+def _planned(artefact: Artefact, request: DownloadRequest) -> Outcome:
+    if _seems_there(artefact, request.root):
+        return _outcome(artefact, request.root, "would-prove")
+    return _outcome(artefact, request.root, "would-fetch", url=urls_of(artefact, request.mirror)[0])
+
+
+def _bring(
+    artefact: Artefact, request: DownloadRequest, options: FetchOptions, now: Callable[[], datetime]
+) -> Outcome:
+    """One artefact proven on disk and in the manifest, with as little work as that takes."""
+    root = request.root
+    known = _known([artefact], root)  # another process may have brought it while this one waited
+    if known:
+        return known[artefact.name]
+    proof = _prove_if_there(artefact, root, options.progress)
+    outcome = _outcome(artefact, root, "proven", proof=proof or ())
+    if proof is None:
+        outcome = _fetch_and_prove(artefact, request, options)
+    proven = Proven(
+        pinned=pinned_digest(artefact),
+        evidence=evidence_digest(artefact, root),
+        proof=outcome.proof,
+        url=outcome.url,
+        recorded_at=now().isoformat(timespec="seconds"),
+    )
+    add_to_manifest(root, artefact.name, proven)
+    return outcome
+
+
+def _prove_if_there(artefact: Artefact, root: Path, progress: Progress) -> tuple[str, ...] | None:
+    """What can be proven of what is there; None, and a line that says why, when it must come."""
+    if not _seems_there(artefact, root):
+        return None
+    try:
+        if artefact.unpacked is not None:
+            return prove_unpacked(artefact.unpacked, root, progress=progress)
+        prove(artefact, root / artefact.path)
+        return (_spoken(artefact),)
+    except HarnessError as error:
+        progress.notice(f"{error.message}\nfetching it again")
+        return None
+
+
+def _fetch_and_prove(
+    artefact: Artefact, request: DownloadRequest, options: FetchOptions
+) -> Outcome:
+    file, expected = request.root / artefact.path, expected_of(artefact)
+    urls = urls_of(artefact, request.mirror)
+    url = None
+    if artefact.unpacked is None or not file.is_file() or mismatches(expected, file):
+        url = fetch(urls, file, expected, options).url
+    if artefact.kind == "file" or artefact.unpacked is None:
+        return _outcome(artefact, request.root, "fetched", url=url, proof=(_spoken(artefact),))
+    try:
+        unpack(file, file.parent, kind=artefact.kind, progress=options.progress)
+        proof = prove_unpacked(artefact.unpacked, request.root, progress=options.progress)
+    except IntegrityError as error:
+        file.unlink()  # or it would be unpacked again and again
+        raise IntegrityError(
+            error.message, hint=f"{file.name} was removed; another place may serve it: --mirror URL"
+        ) from error
+    if not request.keep_archives:
+        file.unlink()
+    return _outcome(artefact, request.root, "fetched", url=url, proof=proof)
+
+
+def _seems_there(artefact: Artefact, root: Path) -> bool:
+    """Whether a proof is worth trying: cheap, and wrong in both directions at times."""
+    facts = artefact.unpacked
+    if facts is None:
+        return (root / artefact.path).is_file()
+    if facts.image_count is None:
+        return all((root / name).is_file() for name in facts.files)
+    folder = root / facts.folder
+    return folder.is_dir() and sum(1 for _ in folder.iterdir()) >= facts.image_count
+
+
+def _require_space(
+    artefacts: Sequence[Artefact], request: DownloadRequest, free_bytes: Callable[[Path], int]
+) -> None:
+    """Raise before the first byte when the disk cannot hold what will be on it at once."""
+    root = request.root
+    missing = [one for one in artefacts if not _seems_there(one, root)]
+    unpacked = sum(_unpacked_bytes(one) for one in missing)
+    arriving = [max((one.bytes or 0) - arrived_bytes(root / one.path), 0) for one in missing]
+    files = [size for one, size in zip(missing, arriving, strict=True) if one.unpacked is None]
+    archives = [size for one, size in zip(missing, arriving, strict=True) if one.unpacked]
+    at_once = sum(archives) if request.keep_archives else max(archives, default=0)
+    needed, free = unpacked + sum(files) + at_once, free_bytes(root)
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"it needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+
+
+def _unpacked_bytes(artefact: Artefact) -> int:
+    if artefact.unpacked is None or artefact.bytes is None:
+        return 0
+    return artefact.bytes * (TEXT_GROWTH if artefact.unpacked.image_count is None else 1)
+
+
+def _spoken(artefact: Artefact) -> str:
+    expected = expected_of(artefact)
+    if expected.digest:
+        return f"has its {expected.algorithm}"
+    return "complete as served; no source gives a hash"
+
+
+def _outcome(
+    artefact: Artefact,
+    root: Path,
+    action: Action,
+    *,
+    url: str | None = None,
+    proof: tuple[str, ...] = (),
+) -> Outcome:
+    size, path = artefact.bytes, root / artefact.path
+    if size is None and path.is_file():
+        size = path.stat().st_size
+    return Outcome(
+        name=artefact.name, path=artefact.path, bytes=size, action=action, url=url, proof=proof
+    )

@@ -1,0 +1,136 @@
+"""What must be true of files on disk before anything relies on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError
+from harness.core.model import Artefact, FileFacts, UnpackedFacts
+from harness.core.progress import Progress
+from harness.files.digest import file_digest
+from harness.files.fetch import Expected
+from harness.files.json import read
+
+EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+SHOWN_FAULTS = 5
+
+
+def expected_of(artefact: Artefact) -> Expected:
+    """The strongest hash a source gives: sha256, md5, the md5 prefix in the name, or none."""
+    if artefact.sha256 is not None:
+        return Expected(size=artefact.bytes, algorithm="sha256", digest=artefact.sha256)
+    digest = artefact.md5 or artefact.md5_prefix or ""
+    return Expected(size=artefact.bytes, algorithm="md5", digest=digest)
+
+
+def prove(artefact: Artefact, path: Path) -> None:
+    """Raise IntegrityError unless ``path`` has every size and hash the lock gives."""
+    faults = mismatches(expected_of(artefact), path)
+    if faults:
+        raise IntegrityError(
+            f"{path} is not {artefact.name}:\n  " + "\n  ".join(faults),
+            hint=f"delete it and run: harness download --only {artefact.group}",
+        )
+
+
+def mismatches(expected: Expected, path: Path, *, sha256: str | None = None) -> list[str]:
+    """What differs from ``expected``, one line each; the cheap property first.
+
+    sha256: of the file, when it is known already.
+    """
+    size = path.stat().st_size
+    if expected.size not in (None, size):
+        return [f"expected {expected.size:,} bytes, found {size:,}: probably cut off"]
+    if not expected.digest:
+        return []
+    known = sha256 if expected.algorithm == "sha256" else None
+    found = known or file_digest(path, expected.algorithm)
+    if found.startswith(expected.digest):
+        return []
+    return [f"expected {expected}", f"found    {expected.algorithm} {found}"]
+
+
+def prove_unpacked(facts: UnpackedFacts, root: Path, *, progress: Progress) -> tuple[str, ...]:
+    """What was proven of an unpacked archive, one phrase each.
+
+    Raises IntegrityError, naming the first few faults, when anything is missing or different.
+    """
+    phrases = [_prove_file(root / name, pinned) for name, pinned in facts.files.items()]
+    if facts.image_count is not None:
+        phrases += _prove_images(facts, root, progress)
+    return tuple(phrases)
+
+
+def _prove_file(path: Path, facts: FileFacts) -> str:
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing")
+    faults = mismatches(
+        Expected(size=facts.bytes, algorithm="sha256", digest=facts.sha256 or ""), path
+    )
+    if faults:
+        raise IntegrityError(f"{path} is another file:\n  " + "\n  ".join(faults))
+    return f"{path.name} has its sha256"
+
+
+def _prove_images(facts: UnpackedFacts, root: Path, progress: Progress) -> list[str]:
+    folder = root / facts.folder
+    annotations = root / facts.annotations if facts.annotations else None
+    if annotations is None or not annotations.is_file():
+        count = sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+        _require(folder, "files", facts.image_count, count, at_least=True)
+        return [f"{count:,} files; not measured, as the annotations are not here"]
+    images, annotation_count = _listed(annotations)
+    _require(annotations, "images", facts.image_count, len(images))
+    if facts.annotation_count is not None:
+        _require(annotations, "annotations", facts.annotation_count, annotation_count)
+    with progress.task(f"proving {folder.name}", total=len(images), unit="images") as advance:
+        faults = list(islice(_image_faults(folder, images, advance), SHOWN_FAULTS))
+    if faults:
+        raise IntegrityError(f"{folder} is not what {annotations} lists:\n  " + "\n  ".join(faults))
+    return [f"{len(images):,} images of the listed sizes", f"{annotation_count:,} annotations"]
+
+
+def _listed(annotations: Path) -> tuple[list[dict[str, Any]], int]:
+    content = read(annotations)
+    try:
+        return list(content["images"]), len(content["annotations"])
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{annotations} is not a COCO annotation file") from error
+
+
+def _require(
+    place: Path, what: str, expected: int | None, found: int, *, at_least: bool = False
+) -> None:
+    if found != expected and not (at_least and expected is not None and found > expected):
+        raise IntegrityError(f"{place} has {found:,} {what}, expected {expected:,}")
+
+
+def _image_faults(folder: Path, images: list[dict[str, Any]], advance: Any) -> Iterator[str]:
+    """One line for each image that is missing, no image, or of another size than listed."""
+    for image in images:
+        advance(1)
+        listed = (image["width"], image["height"])
+        try:
+            found = _upright_size(folder / image["file_name"])
+        except FileNotFoundError:
+            yield f"{image['file_name']} is missing"
+        except OSError as error:
+            yield f"{image['file_name']} is not a readable image: {error}"
+        else:
+            if found != listed:
+                sizes = f"{found[0]} × {found[1]} px, listed {listed[0]} × {listed[1]} px"
+                yield f"{image['file_name']} is {sizes}"
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels as the image is shown; reads the header only."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        width, height = image.size
+        sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+        return (height, width) if sideways else (width, height)
