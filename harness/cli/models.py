@@ -1,0 +1,78 @@
+"""``harness models``: the lock as a table. Reads JSON only, so that it answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+from harness.files.json import read
+from harness.files.layout import datasets_folder, find_lock
+
+COLUMNS = ("model", "schedule", "box AP", "mask AP", "V100 s/img", "size", "on disk")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to look for checkpoints."""
+    parser.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the model entries; a lock is validated, which takes longer, if it cannot be shown."""
+    lock, root = read(find_lock()), arguments.root or datasets_folder()
+    try:
+        artefacts = {artefact["name"]: artefact for artefact in lock["artefacts"]}
+        rows = [_row(model, artefacts, root) for model in lock["models"]]
+    except (KeyError, TypeError):
+        from harness.zoo.lock import read_lock
+
+        read_lock()  # says what is wrong
+        raise
+    if arguments.json:
+        console.answer_json(
+            [{**model, "on_disk": _on_disk(model, artefacts, root)} for model in lock["models"]]
+        )
+        return 0
+    from harness.report.tables import render
+
+    console.answer(render(COLUMNS, rows, arguments.format or console.default_format()))
+    return 0
+
+
+def _row(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> tuple[str, ...]:
+    recipe = model["recipe"] or {}
+    return (
+        model["name"],
+        recipe.get("schedule", "–"),
+        _published(model, "bbox/AP"),
+        _published(model, "segm/AP"),
+        _published(model, "s_per_image"),
+        _size(model, artefacts, root),
+        _on_disk(model, artefacts, root),
+    )
+
+
+def _published(model: dict[str, Any], metric: str) -> str:
+    for reference in model["references"]:
+        if (reference["metric"], reference["role"]) == (metric, "published"):
+            return str(reference["value"])
+    return "–"
+
+
+def _size(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
+    """Of the checkpoint: as pinned, else as found on disk; unknown until it was fetched."""
+    if model["checkpoint"] is None:
+        return "–"
+    artefact = artefacts[model["checkpoint"]]
+    path = root / artefact["path"]
+    size = artefact["bytes"] or (path.stat().st_size if path.is_file() else None)
+    return "?" if size is None else f"{size / 1e6:,.0f} MB"
+
+
+def _on_disk(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
+    if model["checkpoint"] is None:
+        return "embedded"
+    return "yes" if (root / artefacts[model["checkpoint"]]["path"]).is_file() else "no"

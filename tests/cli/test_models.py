@@ -1,0 +1,87 @@
+"""``harness models``: the lock as a table, at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import run
+from harness.cli.models import COLUMNS
+from harness.files.layout import LOCK_NAME, find_lock
+
+
+@pytest.fixture
+def project(odd_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a project with the real lock, and nothing fetched."""
+    shutil.copy(find_lock(), odd_tmp_path / LOCK_NAME)
+    monkeypatch.chdir(odd_tmp_path)
+    return odd_tmp_path
+
+
+def rows(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, list[str]]:
+    """Cells by model name, from the Markdown table."""
+    assert run(["models", "--format", "markdown", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert tuple(table[0]) == COLUMNS
+    return {name: cells for name, *cells in table[2:]}
+
+
+def test_every_model_with_its_published_numbers(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = rows(capsys)
+    assert found["R_50_FPN_3x"] == ["3x", "41.0", "37.2", "0.043", "178 MB", "no"]
+    assert found["R_101_FPN_3x"] == ["3x", "42.9", "38.6", "0.056", "?", "no"]
+    assert found["faster_rcnn_R_50_FPN_3x"][1:3] == ["40.2", "–"]
+    assert found["tiny"][-1] == "embedded"
+    assert len(found) == 5
+
+
+def test_what_is_on_disk(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = json.loads((project / LOCK_NAME).read_text(encoding="utf-8"))
+    (path,) = (one["path"] for one in lock["artefacts"] if one["name"] == "mask_rcnn_R_101_FPN_3x")
+    for root in (project / "datasets", project / "elsewhere"):
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_bytes(bytes(2_000_000))
+        options = () if root.name == "datasets" else ("--root", str(root))
+        assert rows(capsys, *options)["R_101_FPN_3x"][-2:] == ["2 MB", "yes"]
+        (root / path).unlink()
+
+
+def test_json_is_the_lock_and_nothing_else(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "--json"]) == 0
+    lock = json.loads((project / LOCK_NAME).read_text(encoding="utf-8"))
+    found = json.loads(capsys.readouterr().out)
+    assert {entry["name"]: entry.pop("on_disk") for entry in found}["tiny"] == "embedded"
+    assert found == lock["models"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [("{", "is not JSON"), ("[]", "does not fit its schema"), ("{}", "models: Field required")],
+)
+def test_a_lock_that_cannot_be_shown_is_an_error(
+    project: Path, capsys: pytest.CaptureFixture[str], content: str, complaint: str
+) -> None:
+    (project / LOCK_NAME).write_text(content, encoding="utf-8")
+    assert run(["models"]) == 4
+    assert complaint in capsys.readouterr().err
+
+
+def test_it_answers_at_once(project: Path) -> None:
+    """Under 0.3 s; the best of a few, as other work on the machine is no fault of ours."""
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "harness", "models"], check=True, capture_output=True)
+        times.append(time.perf_counter() - begun)
+    assert min(times) < 0.3, times
