@@ -5,16 +5,18 @@ It ships with the package so that a run, a crash and a resume can be rehearsed w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.data.coco import read_annotations
+from harness.measure.rle import rle_of
 
 Behaviour = Literal["perfect", "noisy", "failing", "nan"]
 
@@ -29,9 +31,10 @@ def open_fake(
 ) -> FakeEngine:
     """An engine that knows the annotations of ``dataset``.
 
-    perfect: every object that is no crowd, scores falling from 1. noisy: boxes moved by a few per
-    cent, a tenth of the objects missed, seeded. failing: raises at the image ``fail_at_image``.
-    nan: a score that is not a number.
+    perfect: every object that is no crowd, scores falling from 1; an object without an outline has
+    an empty mask. noisy: boxes moved by a few per cent, a tenth of the objects missed, a tenth
+    found twice, seeded. failing: raises RuntimeError at the image ``fail_at_image``. nan: scores
+    that are not numbers.
     """
     content = read_annotations(dataset.annotations_path)
     order = {category.category_id: index for index, category in enumerate(dataset.categories)}
@@ -80,27 +83,19 @@ class FakeEngine:
     def _answer(self, image: Image) -> Detections:
         if self._behaviour == "failing" and image.image_id == self._fail_at_image:
             raise RuntimeError("the fake engine was told to fail here")
-        rows = self._rows[image.image_id]
-        boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        scores = np.linspace(1.0, 0.5, len(rows), dtype=np.float32)
-        kept = np.arange(len(rows))
+        found = _truth(self._rows[image.image_id], image)
         if self._behaviour == "noisy":
             random = np.random.default_rng([self._seed, image.image_id])
-            sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-            boxes += (random.normal(0, 0.03, boxes.shape) * sides).astype(np.float32)
-            kept = np.flatnonzero(random.random(len(rows)) > 0.1)
+            found = _bent(found, random)
+        scores = np.linspace(1.0, 0.5, len(found.masks), dtype=np.float32)
         if self._behaviour == "nan":
-            scores = np.full(len(rows), np.nan, dtype=np.float32)
-        masks = None
-        if self.info.architecture.has_masks:
-            masks = tuple(_rle(rows[index].get("segmentation"), image) for index in kept)
+            scores[:] = np.nan
         return Detections(
             image_id=image.image_id,
-            boxes_xyxy_px=boxes[kept],
-            scores=scores[kept],
-            class_index=np.array([rows[index]["class_index"] for index in kept], dtype=np.int64),
-            masks=masks,
+            boxes_xyxy_px=found.boxes_xyxy_px,
+            scores=scores,
+            class_index=found.class_index,
+            masks=found.masks if self.info.architecture.has_masks else None,
         )
 
     def settle(self) -> None:
@@ -114,15 +109,32 @@ class FakeEngine:
         """Nothing to give back."""
 
 
-def _rle(segmentation: Any, image: Image) -> Rle:
-    from pycocotools import mask as coco_mask
+class _Objects(NamedTuple):
+    """boxes_xyxy_px: (n, 4) float32. class_index: (n,) int64. masks: n, of the image's size."""
 
-    height, width = image.height_px, image.width_px
-    match segmentation:
-        case {"counts": str() as counts}:
-            return Rle(height, width, counts)
-        case {"counts": list()}:
-            encoded = coco_mask.frPyObjects(segmentation, height, width)
-        case _:
-            encoded = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    return Rle(height, width, encoded["counts"].decode("ascii"))
+    boxes_xyxy_px: npt.NDArray[np.float32]
+    class_index: npt.NDArray[np.int64]
+    masks: tuple[Rle, ...]
+
+
+def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
+    """The annotated objects of an image."""
+    boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    classes = np.array([row["class_index"] for row in rows], dtype=np.int64)
+    size = (image.height_px, image.width_px)
+    masks = tuple(rle_of(row.get("segmentation") or [], *size) for row in rows)
+    return _Objects(boxes, classes, masks)
+
+
+def _bent(truth: _Objects, random: np.random.Generator) -> _Objects:
+    """The objects as a mediocre network finds them: moved, missed, twice, in any order."""
+    count = len(truth.masks)
+    times_found = random.choice(3, size=count, p=(0.1, 0.8, 0.1))
+    index = random.permutation(np.repeat(np.arange(count), times_found))
+    boxes = truth.boxes_xyxy_px[index]
+    sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    moved = boxes + random.normal(0, 0.03, boxes.shape) * sides
+    return _Objects(
+        moved.astype(np.float32), truth.class_index[index], tuple(truth.masks[i] for i in index)
+    )

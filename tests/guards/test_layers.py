@@ -36,9 +36,7 @@ HOMES = {
 
 #: Functions elsewhere that import it when they are called, and why.
 VISITORS = {
-    ("data/synthetic.py", "pycocotools"): "writes annotations in COCO's run-length encoding",
     ("engines/detectron2.py", "pycocotools"): "encodes full-size masks",
-    ("engines/fake.py", "pycocotools"): "turns annotated polygons into masks",
     ("pipeline/doctor.py", "torch"): "asks it for devices",
     ("pipeline/doctor.py", "torchvision"): "proves that the pair can be imported",
     ("zoo/proof.py", "PIL"): "reads the size of images",
