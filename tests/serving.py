@@ -9,9 +9,11 @@ import hashlib
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any
@@ -35,8 +37,9 @@ class Site:
     """Files by path, and how they are served.
 
     faults: by path, taken one a request once the file's size is known (a request for its first
-    byte alone never fails, so that a test says which request of the content does). requests: what
-    was asked for, as (path, first byte, bytes sent).
+    byte alone never fails, so that a test says which request of the content does).
+    connection_bytes_per_s: what one connection gets, None for no limit. requests: what was asked
+    for, as (path, first byte, bytes sent).
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Site:
     validators: bool = True
     lengths: bool = True
     content_type: str = "application/octet-stream"
+    connection_bytes_per_s: float | None = None
     url: str = ""
     requests: list[tuple[str, int, int]] = field(default_factory=list)
     silent: Event = field(default_factory=Event)
@@ -54,6 +58,12 @@ class Site:
     def sent(self, path: str) -> int:
         """Bytes of the content that were sent, without those that only asked for its size."""
         return sum(count for name, _, count in self.requests if name == path and count > 1)
+
+
+@lru_cache
+def tag_of(content: bytes) -> str:
+    """The ETag of a file."""
+    return f'"{hashlib.md5(content).hexdigest()}"'
 
 
 @contextmanager
@@ -115,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
         if self.site.validators:
-            self.send_header("ETag", f'"{hashlib.md5(content).hexdigest()}"')
+            self.send_header("ETag", tag_of(content))
         self.send_header("Content-Type", self.site.content_type)
         self.end_headers()
 
@@ -124,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.site.lock:
             self.site.requests.append((self.path, start, stop - start))
         try:
-            self.wfile.write(memoryview(content)[start:stop])
+            self._write(memoryview(content)[start:stop])
         except OSError:  # the client went away, as one that only wants the size may
             self.close_connection = True
             return
@@ -139,6 +149,16 @@ class _Handler(BaseHTTPRequestHandler):
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
+
+    def _write(self, content: memoryview) -> None:
+        rate = self.site.connection_bytes_per_s
+        if rate is None:
+            self.wfile.write(content)
+            return
+        step, begun = int(rate / 20), time.monotonic()
+        for position in range(0, len(content), step):
+            self.wfile.write(content[position : position + step])
+            time.sleep(max(0.0, begun + (position + step) / rate - time.monotonic()))
 
     def log_message(self, *_: Any) -> None:
         """Nothing: requests are recorded in the site."""

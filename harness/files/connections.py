@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 
@@ -19,6 +20,9 @@ from harness.files.transport import (
     read_span,
     transport,
 )
+
+#: Told one line the user should see now.
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +51,10 @@ class Work:
     part: Part
     advance: Advance
     patience: Patience
+    tell: Tell
 
 
-def look_patiently(url: str, patience: Patience) -> Remote:
+def look_patiently(url: str, patience: Patience, tell: Tell) -> Remote:
     """What is at ``url``, whatever breaks in between, unless patience ends."""
     failures = 0
     with transport(patience.timeout_s) as session:
@@ -58,7 +63,7 @@ def look_patiently(url: str, patience: Patience) -> Remote:
                 return look(session, url)
             except BrokenOff as error:
                 failures += 1
-                _wait(error, failures, patience, Event())
+                _wait(error, failures, patience, tell, Event())
 
 
 def work_off(work: Work, waiting: deque[Span]) -> None:
@@ -86,7 +91,7 @@ def _fetch_span(session: Transport, span: Span, work: Work) -> None:
             _copy(session, position, end, work)
         except BrokenOff as error:
             failures += 1
-            _wait(error, failures, work.patience, work.part.stopped)
+            _wait(error, failures, work.patience, work.tell, work.part.stopped)
 
 
 def _copy(session: Transport, start: int, end: int, work: Work) -> None:
@@ -107,11 +112,14 @@ def _copy(session: Transport, start: int, end: int, work: Work) -> None:
         )
 
 
-def _wait(error: BrokenOff, failures: int, patience: Patience, stopped: Event) -> None:
+def _wait(error: BrokenOff, failures: int, patience: Patience, tell: Tell, stopped: Event) -> None:
     """Some time before the next try; raises when patience has ended."""
     if failures < patience.attempts:
         longest = min(patience.first_delay_s * 2 ** (failures - 1), patience.longest_delay_s)
-        stopped.wait(random.uniform(0, longest))
+        delay = random.uniform(0, longest)
+        if failures > 1 and not stopped.is_set():  # one break now and then is no news
+            tell(f"{error}; try {failures + 1} of {patience.attempts} in {delay:.0f} s")
+        stopped.wait(delay)
         return
     kind = IntegrityError if error.cut_short else RunFailedError
     raise kind(

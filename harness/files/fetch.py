@@ -95,7 +95,7 @@ def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchO
 
 def _fetch_from(url: str, target: Path, expected: Expected, options: FetchOptions) -> Fetched:
     for _ in range(STARTS):
-        remote = look_patiently(url, options.patience)
+        remote = look_patiently(url, options.patience, options.progress.notice)
         size = _agreed_size(remote, expected)
         with open_part(target, remote) as part:
             resumed = part.done_bytes
@@ -152,7 +152,13 @@ def _receive(remote: Remote, size: int, part: Part, algorithm: str, options: Fet
     title = part.path.name.removesuffix(".part")
     progress = options.progress.task(title, total=size, done=part.done_bytes, unit="bytes")
     with progress as advance:
-        work = Work(remote=remote, part=part, advance=advance, patience=options.patience)
+        work = Work(
+            remote=remote,
+            part=part,
+            advance=advance,
+            patience=options.patience,
+            tell=options.progress.notice,
+        )
         for _ in range(min(options.jobs, len(waiting))):
             # Daemons: whoever interrupts us does not wait for a silent server.
             Thread(target=work_off, args=(work, waiting), daemon=True).start()

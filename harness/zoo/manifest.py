@@ -6,6 +6,7 @@ It is a cache. Losing it costs the time of another proof, and nothing else.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,18 +76,18 @@ def pinned_digest(artefact: Artefact) -> str:
 def evidence_digest(artefact: Artefact, root: Path) -> str:
     """Changes when a file of the artefact is added, removed, written or replaced."""
     digest = hashlib.sha256()
-    for path in _evidence(artefact, root):
-        status = path.stat()
-        digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for name, status in _evidence(artefact, root):
+        digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _evidence(artefact: Artefact, root: Path) -> Iterator[Path]:
+def _evidence(artefact: Artefact, root: Path) -> Iterator[tuple[str, os.stat_result]]:
     facts = artefact.unpacked
-    if facts is None:
-        named = [artefact.path]
-    else:
+    named = [artefact.path]
+    if facts is not None:
         named = [*facts.files, *([facts.annotations] if facts.annotations else [])]
-        if facts.image_count is not None and (root / facts.folder).is_dir():
-            yield from sorted((root / facts.folder).iterdir())
-    yield from (root / name for name in named if (root / name).exists())
+        folder = root / facts.folder
+        if facts.image_count is not None and folder.is_dir():
+            with os.scandir(folder) as entries:
+                yield from sorted((entry.name, entry.stat()) for entry in entries)
+    yield from ((name, (root / name).stat()) for name in named if (root / name).exists())

@@ -33,7 +33,7 @@ def prove(artefact: Artefact, path: Path) -> None:
     if faults:
         raise IntegrityError(
             f"{path} is not {artefact.name}:\n  " + "\n  ".join(faults),
-            hint=f"delete it and run: harness download --only {artefact.group}",
+            hint=f"run: harness download --only {artefact.group}",
         )
 
 

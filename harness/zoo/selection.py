@@ -25,12 +25,15 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
     checkpoints = {_checkpoint(lock, name) for name in request.models}
     if checkpoints and "checkpoints" not in request.only:
         raise UsageError("--model chooses among checkpoints, which --only leaves out")
-    return [
+    found = [
         artefact
         for artefact in lock.artefacts
         if artefact.group in request.only
         and (artefact.group != "checkpoints" or not checkpoints or artefact.name in checkpoints)
     ]
+    if not found:
+        raise UsageError("nothing is asked for", hint=f"--only takes some of {','.join(GROUPS)}")
+    return found
 
 
 def _checkpoint(lock: Lock, model: str) -> str:

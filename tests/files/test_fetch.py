@@ -154,10 +154,13 @@ def test_a_file_that_always_ends_early_is_an_error(
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
+    told = Told()
     with serving(Site()) as site:
         pass
     with pytest.raises(RunFailedError, match="Connection refused, 3 times in a row"):
-        bring(site, tmp_path / "some.zip")
+        bring(site, tmp_path / "some.zip", progress=told)
+    (notice,) = told.notices
+    assert notice.endswith("Connection refused; try 3 of 3 in 0 s")
 
 
 def test_a_wrong_length_is_found_before_the_content_comes(site: Site, tmp_path: Path) -> None:
