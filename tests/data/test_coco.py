@@ -223,7 +223,7 @@ def test_what_would_bend_a_number_is_refused_at_its_place(tmp_path: Path, name: 
     assert len(caught.value.message) < 300 + len(str(path))
 
 
-def plain_values(depth: int = 2) -> Any:
+def plain_values() -> Any:
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
     return st.recursive(
         leaves,

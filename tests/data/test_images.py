@@ -6,7 +6,6 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,11 @@ HEIGHT, WIDTH = 24, 40
 
 
 @pytest.fixture(scope="module")
-def reference() -> Iterator[Any]:
+def reference() -> Any:
     """Detectron2's reading of images; skips where it is not installed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import uses what torch deprecates
-        yield pytest.importorskip("detectron2.data.detection_utils")
+        return pytest.importorskip("detectron2.data.detection_utils")
 
 
 @pytest.fixture(scope="module")
