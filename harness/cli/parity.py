@@ -1,0 +1,64 @@
+"""``harness parity``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+
+NO_PARITY_EXIT_CODE = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to compare."""
+    parser.add_argument("--model", default="R_50_FPN_3x", help="model entry")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
+    parser.add_argument("--against", choices=("detectron2",), default="detectron2")
+    parser.add_argument("--limit", type=int, help="only the first N images by name")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
+    parser.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print one row a stage, answer 0 or 1."""
+    from harness.files.layout import datasets_folder
+    from harness.pipeline.parity import check_parity
+    from harness.report.tables import render
+
+    report = check_parity(
+        model=arguments.model,
+        images=arguments.images,
+        weights=arguments.weights,
+        root=arguments.root or datasets_folder(),
+        limit=arguments.limit,
+        threads=arguments.threads,
+        progress=console.TerminalProgress(),
+    )
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        rows = [
+            (
+                row.stage,
+                f"{row.max_absolute:.2e}",
+                f"{row.max_relative:.2e}",
+                "" if row.share is None else f"{100 * row.share:.3f} %",
+                row.tolerance,
+                "pass" if row.ok else "fail",
+            )
+            for row in report.stages
+        ]
+        columns = ("stage", "max |Δ|", "relative", "within", "tolerance", "status")
+        console.answer(render(columns, rows, arguments.format or console.default_format()))
+        console.answer("", _sentence(report.images, report.first_failing))
+    return 0 if report.first_failing is None else NO_PARITY_EXIT_CODE
+
+
+def _sentence(images: int, first_failing: str | None) -> str:
+    if first_failing is None:
+        return f"PARITY: the engines agree on {images} image(s) in every stage"
+    return f"NO PARITY: over {images} image(s), the first stage that differs is: {first_failing}"

@@ -1,0 +1,43 @@
+"""``harness score``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.eval import print_record
+from harness.cli.options import add_answer_options, request_from
+from harness.core.requests import EVALUATORS, ScoreRequest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ScoreRequest."""
+    parser.add_argument("run", nargs="?", type=Path, help="a run folder of harness eval")
+    parser.add_argument("--predictions", type=Path, help="COCO results file")
+    parser.add_argument("--annotations", type=Path, help="COCO annotation file")
+    parser.add_argument("--evaluator", choices=EVALUATORS, default="fast")
+    parser.add_argument("--output", type=Path, help="folder for a record of this scoring")
+    parser.add_argument("--per-category", action="store_true", help="also print AP by category")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print, answer 0: there is no reference for predictions of unknown origin."""
+    from harness.measure.timing import PhaseTimer
+    from harness.pipeline.run_folder import utc_now
+    from harness.pipeline.score import score_saved
+
+    record = score_saved(
+        request_from(ScoreRequest, arguments),
+        command=("harness", *sys.argv[1:]),
+        now=utc_now(),
+        stopwatch=PhaseTimer(time.perf_counter, lambda: None),
+    )
+    if arguments.json:
+        console.answer_json(record)
+    else:
+        print_record(record, arguments, arguments.output)
+    return 0

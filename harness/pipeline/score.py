@@ -1,0 +1,123 @@
+"""``harness score``: the numbers of saved predictions, on CPU and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.record import DatasetFacts, RunRecord
+from harness.core.requests import ScoreRequest
+from harness.data.coco import read_dataset
+from harness.files.environment import read_environment
+from harness.files.json import read, to_plain
+from harness.measure.coco import Task, score
+from harness.measure.timing import PhaseTimer
+from harness.measure.verdict import conclude, unreferenced
+from harness.pipeline.records import write_record
+from harness.pipeline.run_folder import PREDICTIONS, read_run
+
+
+def score_saved(
+    request: ScoreRequest,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+) -> RunRecord:
+    """The record of scoring a predictions file, or a run folder, again.
+
+    A run is scored on the images it evaluated; a predictions file on all of its annotation file.
+    """
+    annotations, predictions_path, facts = _sources(request)
+    with stopwatch.phase("read"):
+        content = read(annotations)
+        predictions = _read_predictions(predictions_path)
+    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
+    tasks = _tasks(predictions)
+    with stopwatch.phase("score"):
+        scores = score(
+            content, predictions, tasks=tasks, image_ids=image_ids, evaluator=request.evaluator
+        )
+    checks = unreferenced([f"{task}/AP" for task in tasks], scores.metrics, ())
+    record = RunRecord(
+        kind="score",
+        run_id=f"score-{now:%Y%m%d-%H%M%S}",
+        created_utc=now.isoformat(timespec="seconds"),
+        harness_version=__version__,
+        command=command,
+        request=to_plain(request),
+        resolved={"predictions": str(predictions_path), "evaluator": request.evaluator},
+        engine=None,
+        checkpoint=None,
+        dataset=facts,
+        environment=read_environment(),
+        metrics=scores.metrics,
+        per_category=scores.per_category,
+        stage_times_s=dict(stopwatch.seconds),
+        protocol_deviations=("saved predictions: how they were made is not known here",),
+        checks=checks,
+        verdict=conclude(checks),
+        artefacts={},
+    )
+    if request.output is not None:
+        write_record(request.output, record)
+    return record
+
+
+def _sources(request: ScoreRequest) -> tuple[Path, Path, DatasetFacts]:
+    """Annotation file, predictions file and data set of what is to be scored."""
+    if request.run is not None:
+        if request.predictions is not None or request.annotations is not None:
+            raise UsageError("give a run folder, or --predictions with --annotations, not both")
+        facts = read_run(request.run).dataset
+        return Path(facts.annotations_path), request.run / PREDICTIONS, facts
+    if request.predictions is None or request.annotations is None:
+        raise UsageError(
+            "nothing to score", hint="give a run folder, or --predictions with --annotations"
+        )
+    dataset = read_dataset(request.annotations, request.annotations.parent)
+    facts = DatasetFacts(
+        name=dataset.name,
+        annotations_path=str(request.annotations),
+        images_dir="",
+        digest=dataset.digest,
+        image_count=len(dataset.images),
+        evaluated_images=len(dataset.images),
+        warnings=dataset.warnings,
+    )
+    return request.annotations, request.predictions, facts
+
+
+def _read_predictions(path: Path) -> list[dict[str, Any]]:
+    rows = read(path)
+    if not isinstance(rows, list):
+        raise IntegrityError(
+            f"{path} holds {type(rows).__name__}; COCO results are a list of predictions",
+            hint="ground truth goes to --annotations",
+        )
+    for position, row in enumerate(rows):
+        missing = [
+            key
+            for key in ("image_id", "category_id", "score")
+            if not isinstance(row, Mapping) or key not in row
+        ]
+        if missing or not ("bbox" in row or "segmentation" in row):
+            lacking = ", ".join(missing) or "bbox and segmentation"
+            raise IntegrityError(f"{path}: prediction {position} lacks {lacking}")
+    return rows
+
+
+def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
+    """The tasks every prediction has what it takes for; boxes when there are none."""
+    tasks: list[Task] = []
+    if all("bbox" in row for row in predictions):
+        tasks.append("bbox")
+    if predictions and all("segmentation" in row for row in predictions):
+        tasks.append("segm")
+    if not tasks:
+        raise IntegrityError("some predictions have only a box and others only a mask")
+    return tuple(tasks)
