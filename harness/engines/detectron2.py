@@ -90,14 +90,7 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     from detectron2.config import get_cfg
 
     a = architecture
-    depth = DEPTHS.get((a.block, a.blocks_per_stage))
-    zoo_widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
-    if depth is None or a.stage_channels != zoo_widths or len(set(a.box_fc_channels)) != 1:
-        raise UsageError(
-            "the detectron2 engine builds the zoo's ResNet-18/34/50/101 backbones only, not "
-            f"{a.block} {a.blocks_per_stage} with {a.stage_channels} channels",
-            hint="use --engine native for this model",
-        )
+    depth = _resnet_depth(a)
     cfg = get_cfg()
     m = cfg.MODEL
     m.DEVICE = str(device)
@@ -137,6 +130,20 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
     cfg.INPUT.MAX_SIZE_TEST = a.long_edge_max_px
     return cfg
+
+
+def _resnet_depth(architecture: Architecture) -> int:
+    """Layers of the backbone; UsageError when Detectron2 has no name for it."""
+    a = architecture
+    depth = DEPTHS.get((a.block, a.blocks_per_stage))
+    zoo_widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
+    if depth is None or a.stage_channels != zoo_widths or len(set(a.box_fc_channels)) != 1:
+        raise UsageError(
+            "the detectron2 engine builds the zoo's ResNet-18/34/50/101 backbones only, not "
+            f"{a.block} {a.blocks_per_stage} with {a.stage_channels} channels",
+            hint="use --engine native for this model",
+        )
+    return depth
 
 
 def build_model(architecture: Architecture, device: torch.device) -> Any:

@@ -61,7 +61,8 @@ def open_native(
     network = load_network(architecture, weights)
     fold_batch_norm(network)
     # channels_last is the layout both oneDNN and cuDNN convolve fastest; the numbers stay.
-    network = network.to(place, memory_format=torch.channels_last)
+    network = network.to(place)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
     for part in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads):
         part.to(DTYPES[precision])
     info = EngineInfo(

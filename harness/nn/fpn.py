@@ -28,19 +28,14 @@ class FPN(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) → p2 … p6, each (B, C, H/s, W/s) with s of STRIDES_PX."""
-        laterals = (self.fpn_lateral2, self.fpn_lateral3, self.fpn_lateral4, self.fpn_lateral5)
-        outputs = (self.fpn_output2, self.fpn_output3, self.fpn_output4, self.fpn_output5)
-        stages = self.bottom_up(x)
         merged: Tensor | None = None
         pyramid: list[Tensor] = []
-        for stage, lateral, output in zip(
-            reversed(stages), reversed(laterals), reversed(outputs), strict=True
-        ):
-            inner = lateral(stage)
+        for level, stage in reversed(list(enumerate(self.bottom_up(x), start=2))):
+            inner = self.get_submodule(f"fpn_lateral{level}")(stage)
             if merged is not None:
                 inner += F.interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = inner
-            pyramid.insert(0, output(inner))
+            pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(inner))
         # A max pool with a 1×1 window is a subsampling.
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2, padding=0))
         return pyramid

@@ -58,12 +58,12 @@ class Targets(NamedTuple):
 class SampledRois(NamedTuple):
     """Regions of one image to train on.
 
-    boxes (r, 4) · classes (r,) with background = K · index (r,) of the matched ground truth.
+    boxes (r, 4) · classes (r,) with background = K · truth (r,) index of the matched object.
     """
 
     boxes: Tensor
     classes: Tensor
-    index: Tensor
+    truth: Tensor
 
 
 def losses(
@@ -133,7 +133,7 @@ def rpn_losses(
             every_logit[index, both], wanted, reduction="sum"
         )
         moves = delta_targets(
-            every_anchor[chosen], target.boxes[matches.index[chosen]], DELTA_WEIGHTS
+            every_anchor[chosen], target.boxes[matches.truth[chosen]], DELTA_WEIGHTS
         )
         localisation = localisation + (every_delta[index, chosen] - moves).abs().sum()
     divisor = numbers.anchors_per_image * len(targets)
@@ -168,8 +168,8 @@ def sample_rois(
     )
     chosen = torch.cat((positive, negative))
     classes = torch.full_like(chosen, class_count)
-    classes[: len(positive)] = target.classes[matches.index[positive]]
-    return SampledRois(boxes[chosen], classes, matches.index[chosen])
+    classes[: len(positive)] = target.classes[matches.truth[positive]]
+    return SampledRois(boxes[chosen], classes, matches.truth[chosen])
 
 
 def box_losses(
@@ -187,7 +187,7 @@ def box_losses(
     positive = torch.nonzero(classes < background, as_tuple=True)[0]
     wanted = torch.cat(
         [
-            target.boxes[one.index] if len(target.boxes) else one.boxes
+            target.boxes[one.truth] if len(target.boxes) else one.boxes
             for one, target in zip(rois, targets, strict=True)
         ]
     )[positive]
@@ -229,13 +229,13 @@ def mask_losses(
     if not len(classes):
         # Touch every parameter: a part of the graph that is missing on one process would leave
         # the others waiting for its gradient.
-        return {"loss_mask": sum(one.sum() for one in head.parameters()) * 0.0}, {}
+        return {"loss_mask": torch.stack([one.sum() for one in head.parameters()]).sum() * 0}, {}
     pooled = pool(pyramid, boxes, network.architecture.mask_pool_px)
     logits = head(pooled.to(head.predictor.weight.dtype)).float()
     logits = logits[torch.arange(len(classes), device=classes.device), classes]  # (R, M, M)
     wanted = torch.cat(
         [
-            target.masks.crop(one.boxes[kept], one.index[kept], logits.shape[-1])
+            target.masks.crop(one.boxes[kept], one.truth[kept], logits.shape[-1])
             for one, kept, target in zip(rois, keep, targets, strict=True)
             if target.masks is not None and bool(kept.any())
         ]

@@ -16,12 +16,12 @@ POSITIVE = 1
 
 
 class Matches(NamedTuple):
-    """Per candidate: index of the best ground truth, and POSITIVE, NEGATIVE or IGNORED.
+    """Per candidate: the best ground truth, and POSITIVE, NEGATIVE or IGNORED.
 
-    index (n,) int64, meaningless where there is no ground truth · label (n,) int8.
+    truth (n,) int64 index, meaningless where there is no ground truth · label (n,) int8.
     """
 
-    index: Tensor
+    truth: Tensor
     label: Tensor
 
 
@@ -43,16 +43,16 @@ def match(iou: Tensor, *, negative_below: float, positive_from: float, rescue: b
     """
     count = iou.shape[1]
     if iou.numel() == 0:
-        index = torch.zeros(count, dtype=torch.int64, device=iou.device)
-        return Matches(index, torch.full_like(index, NEGATIVE, dtype=torch.int8))
-    best, index = iou.max(dim=0)
-    label = torch.full_like(index, IGNORED, dtype=torch.int8)
+        truth = torch.zeros(count, dtype=torch.int64, device=iou.device)
+        return Matches(truth, torch.full_like(truth, NEGATIVE, dtype=torch.int8))
+    best, truth = iou.max(dim=0)
+    label = torch.full_like(truth, IGNORED, dtype=torch.int8)
     label[best < negative_below] = NEGATIVE
     label[best >= positive_from] = POSITIVE
     if rescue:
         closest = iou.max(dim=1, keepdim=True).values
         label[(iou == closest).any(dim=0)] = POSITIVE
-    return Matches(index, label)
+    return Matches(truth, label)
 
 
 def sample(

@@ -74,8 +74,8 @@ class RCNN(nn.Module):
         require_finite(*objectness, logits, deltas)
         counts = [len(one) for one in proposals]
         detections = [
-            self.roi_heads.detect(*rows, height, width)
-            for *rows, (height, width) in zip(
+            self.roi_heads.detect(*rows)
+            for rows in zip(
                 logits.split(counts), deltas.split(counts), proposals, batch.sizes, strict=True
             )
         ]

@@ -122,6 +122,11 @@ class Stem(nn.Module):
 class ResNet(nn.Module):
     """Stem and four stages; answers the outputs of all four."""
 
+    res2: nn.Sequential
+    res3: nn.Sequential
+    res4: nn.Sequential
+    res5: nn.Sequential
+
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         block = BasicBlock if architecture.block == "basic" else BottleneckBlock

@@ -119,7 +119,9 @@ class MaskHead(nn.Module):
         hidden = self.features(pooled)  # (R, C', 2S, 2S)
         rows = self.predictor.weight[classes, :, 0, 0]  # (R, C')
         logits = torch.bmm(rows[:, None], hidden.flatten(start_dim=2))[:, 0]  # (R, 2S·2S)
-        logits = logits + self.predictor.bias[classes][:, None]
+        bias = self.predictor.bias
+        assert bias is not None  # a Conv2d's type allows none; this one is built with it
+        logits = logits + bias[classes][:, None]
         side = hidden.shape[-1]
         return logits.float().sigmoid().view(-1, side, side)
 
@@ -144,12 +146,12 @@ class RoIHeads(nn.Module):
         return self.box_predictor(self.box_head(pooled.to(dtype)))
 
     def detect(
-        self, logits: Tensor, deltas: Tensor, proposals: Tensor, height: int, width: int
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]
     ) -> RawDetections:
         """Detections of one image from its R rows: score cut, class-wise NMS, best N.
 
-        logits (R, K + 1), deltas (R, 4K), proposals (R, 4). Only boxes that pass the score cut are
-        decoded; decoding is element-wise, so the result is the same.
+        logits (R, K + 1), deltas (R, 4K), proposals (R, 4), size (height, width). Only boxes that
+        pass the score cut are decoded; decoding is element-wise, so the result is the same.
         """
         numbers = self.architecture
         scores = F.softmax(logits.float(), dim=-1)[:, :-1]  # (R, K)
@@ -157,7 +159,7 @@ class RoIHeads(nn.Module):
         kept_scores = scores[regions, classes]
         kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]
         boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
-        boxes = clip(boxes, height, width)
+        boxes = clip(boxes, *size)
         best = batched_nms(boxes, kept_scores, classes, numbers.box_nms_iou)
         best = best[: numbers.max_detections]
         return RawDetections(boxes[best], kept_scores[best], classes[best])

@@ -36,7 +36,7 @@ MASK_BIAS = -1.0
 
 #: Blurs by kernel size, and how much white kernel is mixed in: a binomial that keeps the variance
 #: of a smooth map (its taps sum to √9), and for the deconvolution the same value four times.
-BLURS = {
+BLURS: dict[tuple[int, ...], npt.NDArray[np.float64]] = {
     (3, 3): np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) * 3.0 / 16.0,
     (2, 2): np.ones((2, 2)),
 }
@@ -89,10 +89,11 @@ def _weight(
     """
     incoming = (0,) if "deconv" in key else tuple(range(1, len(shape)))
     fan_in = shape[0] if "deconv" in key else int(np.prod(shape[1:]))
-    values = generator.normal(0.0, 1.0, shape)
+    values: npt.NDArray[np.float64] = generator.normal(0.0, 1.0, shape)
     if shape[2:] in BLURS:
         values = BLURS[shape[2:]] * values[:, :, :1, :1] + SHARPNESS * values
     values -= values.mean(axis=incoming, keepdims=True)
     default = LATERAL_GAIN if ".fpn_" in key else HIDDEN_GAIN
     gain = next((gain for end, gain in GAINS.items() if key.endswith(end)), default)
-    return values * (gain / np.sqrt(fan_in))
+    values *= gain / np.sqrt(fan_in)
+    return values
