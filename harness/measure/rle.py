@@ -8,12 +8,15 @@ ever making one (100 masks of a COCO image are 30 MB).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Rle
+
+#: x, y, x, y, … in px, as a list or an array.
+Polygon = TypeVar("Polygon", Sequence[float], npt.NDArray[np.float64])
 
 
 def encode_region(
@@ -51,6 +54,18 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
 
 
+def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> npt.NDArray[np.bool_]:
+    """(height, width) bool: what the union of ``polygons`` (x, y, x, y, …) covers."""
+    from pycocotools import mask as coco_mask
+
+    closed = closed_polygons(polygons)
+    if not closed:
+        return np.zeros((height_px, width_px), dtype=bool)
+    pieces = coco_mask.frPyObjects(closed, height_px, width_px)
+    covered: npt.NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(pieces)).astype(bool)
+    return covered
+
+
 def decode(rle: Rle) -> npt.NDArray[np.bool_]:
     """(height, width) bool; ValueError when the runs do not cover the mask."""
     runs = run_lengths(rle.counts)
@@ -61,7 +76,7 @@ def decode(rle: Rle) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def closed_polygons(polygons: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+def closed_polygons(polygons: Sequence[Polygon]) -> list[Polygon]:
     """The polygons of three points or more: fewer enclose no pixel, and pycocotools stumbles."""
     return [polygon for polygon in polygons if len(polygon) >= 6]
 

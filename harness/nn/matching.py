@@ -56,20 +56,30 @@ def match(iou: Tensor, *, negative_below: float, positive_from: float, rescue: b
 
 
 def sample(
-    positive: Tensor, negative: Tensor, *, budget: int, positive_share: float
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    budget: int,
+    positive_share: float,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Up to ``budget`` indices: at most positive_share of them positive, the rest negative.
 
-    positive, negative: (n,) bool. Draws from torch's global generator: positives first. The order
-    of the answer is random.
+    positive, negative: (n,) bool. The order of the answer is random.
     """
-    positives = torch.nonzero(positive, as_tuple=True)[0]
-    negatives = torch.nonzero(negative, as_tuple=True)[0]
+    (positives,) = torch.nonzero(positive, as_tuple=True)
+    (negatives,) = torch.nonzero(negative, as_tuple=True)
     positive_count = min(len(positives), int(budget * positive_share))
     negative_count = min(len(negatives), budget - positive_count)
-    chosen = torch.randperm(len(positives), device=positives.device)[:positive_count]
-    others = torch.randperm(len(negatives), device=negatives.device)[:negative_count]
-    return positives[chosen], negatives[others]
+    return (
+        positives[_drawn(len(positives), positive_count, generator)],
+        negatives[_drawn(len(negatives), negative_count, generator)],
+    )
+
+
+def _drawn(candidates: int, count: int, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(candidates, generator=generator, device=generator.device)
+    return order[:count]
 
 
 def _areas(boxes: Tensor) -> Tensor:

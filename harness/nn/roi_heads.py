@@ -111,7 +111,11 @@ class MaskHead(nn.Module):
         return self.predictor(self.features(pooled))
 
     def probabilities(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """(R, 2S, 2S) float32 in 0…1, of each region's own class only.
+        """(R, 2S, 2S) float32 in 0…1, of each region's own class only."""
+        return self.own_class_logits(pooled, classes).float().sigmoid()
+
+    def own_class_logits(self, pooled: Tensor, classes: Tensor) -> Tensor:
+        """(R, 2S, 2S) logits of the class each region is, or should be.
 
         The predictor is a 1×1 convolution: one row of it a region gives the same numbers as all
         K rows followed by a selection, for a K-th of the work.
@@ -123,7 +127,7 @@ class MaskHead(nn.Module):
         assert bias is not None  # a Conv2d's type allows none; this one is built with it
         logits = logits + bias[classes][:, None]
         side = hidden.shape[-1]
-        return logits.float().sigmoid().view(-1, side, side)
+        return logits.view(-1, side, side)
 
 
 class RoIHeads(nn.Module):

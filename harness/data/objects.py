@@ -1,0 +1,126 @@
+"""The objects of a data set as training wants them: what cannot be learned from is counted out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.dataset import Dataset, ImageRecord
+from harness.core.detections import Rle
+from harness.data.coco import read_annotations
+from harness.measure.rle import closed_polygons, rle_of
+
+#: Polygons [x, y, x, y, …] in px, or run lengths of the whole image.
+Segmentation = list[list[float]] | Rle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedImage:
+    """One image with the objects a network can learn from.
+
+    boxes_xyxy_px: (g, 4) float64, inside the image. class_index: (g,) int64, the position in
+    ``Dataset.categories``. segmentations: one an object; None for a box-only network.
+    """
+
+    record: ImageRecord
+    boxes_xyxy_px: npt.NDArray[np.float64]
+    class_index: npt.NDArray[np.int64]
+    segmentations: tuple[Segmentation, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """The images that have an object. left_out: why annotations and images are not among them."""
+
+    dataset: Dataset
+    images: tuple[AnnotatedImage, ...]
+    object_counts: dict[int, int]
+    left_out: tuple[str, ...]
+
+
+def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
+    """What of ``dataset`` can be learned from, as Detectron2 selects it (``data/build.py``).
+
+    Crowds, boxes without area inside their image and, for a network with masks, objects without a
+    usable mask are left out; so are images that have no object then. object_counts: by category id.
+    """
+    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_annotations(dataset.annotations_path)["annotations"]:
+        rows[row["image_id"]].append(row)
+    index = {one.category_id: position for position, one in enumerate(dataset.categories)}
+    reasons: Counter[str] = Counter()
+    images = []
+    counts: Counter[int] = Counter({one.category_id: 0 for one in dataset.categories})
+    for record in dataset.images:
+        objects = [
+            (row, box)
+            for row in rows[record.image_id]
+            if (box := _usable_box(row, record, reasons, with_masks)) is not None
+        ]
+        if not objects:
+            reasons["image(s) without an object to learn from"] += 1
+            continue
+        counts.update(row["category_id"] for row, _ in objects)
+        images.append(_annotated(record, objects, index, with_masks))
+    left_out = tuple(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return TrainingSet(
+        dataset=dataset, images=tuple(images), object_counts=dict(counts), left_out=left_out
+    )
+
+
+def _usable_box(
+    row: Mapping[str, Any], record: ImageRecord, reasons: Counter[str], with_masks: bool
+) -> list[float] | None:
+    """The box of an annotation as x1, y1, x2, y2 cut at its image; None, with the reason counted,
+    when it is not one to learn from.
+    """
+    x, y, width, height = row["bbox"]
+    box = [
+        min(max(x, 0), record.width_px),
+        min(max(y, 0), record.height_px),
+        min(max(x + width, 0), record.width_px),
+        min(max(y + height, 0), record.height_px),
+    ]
+    if row.get("iscrowd", 0):
+        reasons["crowd region(s)"] += 1
+    elif box[2] <= box[0] or box[3] <= box[1]:
+        reasons["annotation(s) whose box has no area inside its image"] += 1
+    elif with_masks and not _has_mask(row.get("segmentation")):
+        reasons["annotation(s) with an empty or degenerate segmentation"] += 1
+    else:
+        return box
+    return None
+
+
+def _has_mask(segmentation: Any) -> bool:
+    if isinstance(segmentation, list):
+        return bool(closed_polygons(segmentation))
+    return segmentation is not None
+
+
+def _annotated(
+    record: ImageRecord,
+    objects: Sequence[tuple[dict[str, Any], list[float]]],
+    index: Mapping[int, int],
+    with_masks: bool,
+) -> AnnotatedImage:
+    masks = None
+    if with_masks:
+        masks = tuple(_segmentation(row["segmentation"], record) for row, _ in objects)
+    return AnnotatedImage(
+        record=record,
+        boxes_xyxy_px=np.array([box for _, box in objects], dtype=np.float64),
+        class_index=np.array([index[row["category_id"]] for row, _ in objects], dtype=np.int64),
+        segmentations=masks,
+    )
+
+
+def _segmentation(segmentation: Any, record: ImageRecord) -> Segmentation:
+    if isinstance(segmentation, list):
+        return [list(polygon) for polygon in closed_polygons(segmentation)]
+    return rle_of(segmentation, record.height_px, record.width_px)

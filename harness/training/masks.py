@@ -1,0 +1,99 @@
+"""Ground-truth masks that follow their image's resize and flip, and are cut out for training.
+
+Polygons are drawn into the grid of each region straight, run lengths are pooled with RoIAlign, as
+Detectron2 does with PolygonMasks and BitMasks (``structures/masks.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from harness.data.objects import Segmentation
+from harness.measure.rle import decode, rasterised
+
+#: A region narrower than this, px, is treated as if it were this wide.
+THINNEST_PX = 0.1
+
+Bitmap = npt.NDArray[np.bool_]
+Polygons = list[npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMasks:
+    """One mask an object in px of the resized image: flat polygons, or a (h, w) bitmap."""
+
+    masks: tuple[Polygons | Bitmap, ...]
+
+    def crop(self, boxes: Tensor, truth: Tensor, side: int) -> Tensor:
+        """(n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the device of boxes."""
+        regions = boxes.detach().cpu()
+        cut = np.stack(
+            [
+                _cut(self.masks[index], box, side)
+                for index, box in zip(truth.tolist(), regions, strict=True)
+            ]
+        )
+        return torch.from_numpy(cut).to(boxes.device)
+
+
+def transformed(
+    segmentations: Sequence[Segmentation],
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    flip: bool,
+) -> ObjectMasks:
+    """Masks of the original image in the frame of the resized one.
+
+    size: (height, width) of the resized image. scale: of x and y. flip: left and right swapped.
+    """
+    return ObjectMasks(tuple(_moved(one, size, scale, flip) for one in segmentations))
+
+
+def _moved(
+    segmentation: Segmentation, size: tuple[int, int], scale: tuple[float, float], flip: bool
+) -> Polygons | Bitmap:
+    height_px, width_px = size
+    if isinstance(segmentation, list):
+        polygons = []
+        for polygon in segmentation:
+            points = np.array(polygon, dtype=np.float64)
+            points[0::2] *= scale[0]
+            points[1::2] *= scale[1]
+            if flip:
+                points[0::2] = width_px - points[0::2]
+            polygons.append(points)
+        return polygons
+    whole = PillowImage.fromarray(decode(segmentation))
+    nearest = PillowImage.Resampling.NEAREST
+    bitmap = np.asarray(whole.resize((width_px, height_px), nearest), dtype=bool)
+    return bitmap[:, ::-1] if flip else bitmap
+
+
+def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:
+    if isinstance(mask, list):
+        return _drawn(mask, box.numpy(), side)
+    bitmap = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+    pooled = roi_align(bitmap, [box[None]], side, aligned=True)
+    cut: Bitmap = (pooled[0, 0] >= 0.5).numpy()
+    return cut
+
+
+def _drawn(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Bitmap:
+    width, height = box[2] - box[0], box[3] - box[1]
+    across = side / max(width, np.float32(THINNEST_PX))
+    down = side / max(height, np.float32(THINNEST_PX))
+    moved = []
+    for polygon in polygons:
+        points = np.empty_like(polygon)
+        points[0::2] = (polygon[0::2] - box[0]) * across
+        points[1::2] = (polygon[1::2] - box[1]) * down
+        moved.append(points)
+    return rasterised(moved, side, side)

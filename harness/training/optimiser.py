@@ -1,0 +1,88 @@
+"""SGD as the zoo uses it, reduced precision, and a moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from harness.core.engine import Precision
+from harness.nn.rcnn import RCNN
+from harness.training.plan import MOMENTUM, WEIGHT_DECAY
+
+#: What autocast computes in; None leaves everything in fp32.
+AUTOCAST: dict[Precision, torch.dtype | None] = {
+    "fp32": None,
+    "tf32": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def freeze(network: RCNN, stages: int) -> None:
+    """Fix the first ``stages`` of the backbone: 1 is the stem, 2 also res2 (BACKBONE.FREEZE_AT)."""
+    bottom_up = network.backbone.bottom_up
+    parts = (bottom_up.stem, bottom_up.res2, bottom_up.res3, bottom_up.res4, bottom_up.res5)
+    for part in parts[:stages]:
+        part.requires_grad_(False)
+
+
+def make_optimiser(network: nn.Module) -> torch.optim.SGD:
+    """SGD over what is not frozen; its rate is set before each step (``set_rate``).
+
+    Frozen BatchNorm has no parameters, so every parameter decays, as in the zoo.
+    """
+    trained = [one for one in network.parameters() if one.requires_grad]
+    return torch.optim.SGD(trained, lr=0.0, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+@contextmanager
+def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Forward passes in the block compute in ``precision``."""
+    dtype = AUTOCAST[precision]
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        yield
+
+
+class MovingAverage:
+    """Exponential moving average of a network's parameters: often a steadier model than the last.
+
+    The decay grows from 0 towards ``decay``, so that the random start is forgotten.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.count = 0
+        self.average = {
+            name: value.detach().clone()
+            for name, value in network.named_parameters()
+            if value.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move a little towards the network's parameters."""
+        self.count += 1
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
+        parameters = dict(network.named_parameters())
+        kept = list(self.average.values())
+        torch._foreach_lerp_(kept, [parameters[name] for name in self.average], 1 - decay)
+
+    def state(self) -> dict[str, object]:
+        """What ``restore`` needs."""
+        return {"count": self.count, "average": self.average}
+
+    def restore(self, state: dict[str, object]) -> None:
+        """Continue where ``state`` was taken."""
+        self.count = int(state["count"])  # type: ignore[call-overload]
+        saved: dict[str, Tensor] = state["average"]  # type: ignore[assignment]
+        for name, value in self.average.items():
+            value.copy_(saved[name])

@@ -1,0 +1,152 @@
+"""From annotated images to augmented training samples, decoded ahead in threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.architecture import Architecture
+from harness.data.images import load_image, resize, resize_shape
+from harness.data.objects import AnnotatedImage
+from harness.training.masks import ObjectMasks, transformed
+from harness.training.order import AUGMENT, Draw, generator
+
+#: Batches decoded ahead of the one in training.
+BATCHES_AHEAD = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """How a training image is changed. Defaults: Detectron2's for COCO (Base-RCNN-FPN.yaml).
+
+    short_edges_px: one is drawn for each image. flip_probability: of a horizontal flip.
+    """
+
+    short_edges_px: tuple[int, ...] = (640, 672, 704, 736, 768, 800)  # INPUT.MIN_SIZE_TRAIN
+    long_edge_max_px: int = 1333  # INPUT.MAX_SIZE_TRAIN
+    flip_probability: float = 0.5  # INPUT.RANDOM_FLIP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One augmented image with its objects, in px of the resized image.
+
+    pixels: (h, w, 3) uint8 in the network's channel order. boxes: (g, 4) float32 xyxy. classes:
+    (g,) int64. ordinal: of its draw.
+    """
+
+    image_id: int
+    ordinal: int
+    pixels: npt.NDArray[np.uint8]
+    boxes: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64]
+    masks: ObjectMasks | None
+
+
+def augmentation_for(architecture: Architecture) -> Augmentation:
+    """The zoo's scale jitter, in proportion to the architecture's test size.
+
+    640 … 800 px for a test size of 800 px, 0.8 … 1.0 of it for any other.
+    """
+    steps = (640, 672, 704, 736, 768, 800)
+    return Augmentation(
+        short_edges_px=tuple(round(step * architecture.short_edge_px / 800) for step in steps),
+        long_edge_max_px=architecture.long_edge_max_px,
+    )
+
+
+def make_sample(
+    image: AnnotatedImage,
+    images_dir: Path,
+    augmentation: Augmentation,
+    architecture: Architecture,
+    *,
+    seed: int,
+    ordinal: int,
+) -> Sample:
+    """The image decoded, resized and perhaps flipped; what is drawn depends on seed and ordinal."""
+    random = generator(seed, AUGMENT, ordinal)
+    short_edge_px = int(random.choice(augmentation.short_edges_px))
+    flip = bool(random.random() < augmentation.flip_probability)
+    pixels = load_image(image.record, images_dir).pixels_bgr
+    height_px, width_px = resize_shape(
+        image.record.height_px,
+        image.record.width_px,
+        short_edge_px,
+        augmentation.long_edge_max_px,
+    )
+    if architecture.channel_order == "RGB":
+        pixels = pixels[:, :, ::-1]
+    pixels = resize(np.ascontiguousarray(pixels), height_px, width_px)
+    if flip:
+        pixels = pixels[:, ::-1]
+    scale = (width_px / image.record.width_px, height_px / image.record.height_px)
+    masks = None
+    if image.segmentations is not None and architecture.has_masks:
+        masks = transformed(image.segmentations, (height_px, width_px), scale, flip)
+    return Sample(
+        image_id=image.record.image_id,
+        ordinal=ordinal,
+        pixels=np.ascontiguousarray(pixels),
+        boxes=_moved_boxes(image.boxes_xyxy_px, (height_px, width_px), scale, flip),
+        classes=image.class_index,
+        masks=masks,
+    )
+
+
+def _moved_boxes(
+    boxes: npt.NDArray[np.float64],
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    flip: bool,
+) -> npt.NDArray[np.float32]:
+    height_px, width_px = size
+    moved = boxes * [scale[0], scale[1], scale[0], scale[1]]
+    if flip:
+        moved[:, [0, 2]] = width_px - moved[:, [2, 0]]
+    limits = np.array([width_px, height_px, width_px, height_px])
+    return np.clip(moved, 0, limits).astype(np.float32)
+
+
+def sample_batches(
+    images: Sequence[AnnotatedImage],
+    images_dir: Path,
+    augmentation: Augmentation,
+    architecture: Architecture,
+    order: Iterator[list[Draw]],
+    *,
+    seed: int,
+    loaders: int,
+) -> Generator[list[Sample], None, None]:
+    """The samples of each batch of ``order``, made ahead by ``loaders`` threads.
+
+    An error of one image is raised when its batch is due. Close the generator to end the threads.
+    """
+
+    def make(draw: Draw) -> Sample:
+        return make_sample(
+            images[draw.image],
+            images_dir,
+            augmentation,
+            architecture,
+            seed=seed,
+            ordinal=draw.ordinal,
+        )
+
+    with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
+        ahead: deque[list[Future[Sample]]] = deque()
+        try:
+            for draws in order:
+                ahead.append([pool.submit(make, draw) for draw in draws])
+                if len(ahead) > BATCHES_AHEAD:
+                    yield [future.result() for future in ahead.popleft()]
+            while ahead:
+                yield [future.result() for future in ahead.popleft()]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
