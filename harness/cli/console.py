@@ -44,26 +44,34 @@ class TerminalProgress:
             progress.DownloadColumn() if size else progress.MofNCompleteColumn(),
             progress.TransferSpeedColumn() if size else _Rate(unit),
             progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[note]}"),
             console=self._console,
             transient=True,
         )
         with bar:
-            task = bar.add_task(title, total=total, completed=done)
-            yield lambda count: bar.advance(task, count)
+            task = bar.add_task(title, total=total, completed=done, note="")
+
+            def advance(units: int, note: str = "") -> None:
+                bar.advance(task, units)
+                if note:
+                    bar.update(task, note=note)
+
+            yield advance
 
     def _logged(self, title: str, total: int | None, done: int, unit: str) -> Advance:
         begun = last = time.monotonic()
         position = done
 
-        def advance(count: int) -> None:
+        def advance(units: int, note: str = "") -> None:
             nonlocal position, last
-            position += count
+            position += units
             now = time.monotonic()
             if now - last >= LOG_PERIOD_S:
                 last = now
                 rate = (position - done) / (now - begun)
                 of = "" if total is None else f"/{total}"
-                self.notice(f"{title}: {position}{of} {unit}, {rate:.2f} {unit}/s")
+                tail = f", {note}" if note else ""
+                self.notice(f"{title}: {position}{of} {unit}, {rate:.2f} {unit}/s{tail}")
 
         return advance
 

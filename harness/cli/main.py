@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": "measure AP of a model and check it against its references",
     "bench": "measure inference speed and check it against its references",
     "score": "score saved predictions again, on CPU",
+    "train": "retrain a model, or fine-tune it on your own data",
     "parity": "compare two engines stage by stage on the same images",
     "download": "fetch and prove data sets and checkpoints",
     "models": "list the zoo: references, and what is on disk",

@@ -61,14 +61,20 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecipe:
-    """The published training settings of a model."""
+    """The training settings a model is published with.
 
-    schedule: Literal["1x", "3x"]
+    backbone: artefact of the ImageNet weights it begins with, None for random ones. dataset: what
+    it is trained on. rois_per_image: regions sampled for the box head.
+    """
+
+    schedule: Literal["1x", "3x", "own"]
     iterations: int
     steps: tuple[int, ...]
     batch_size: int
     learning_rate: float
-    backbone: str
+    backbone: str | None
+    dataset: str = "coco_2017_train"
+    rois_per_image: int = 512
     source: str
 
 

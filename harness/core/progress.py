@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-#: Called with the number of units finished since the last call.
-Advance = Callable[[int], None]
+
+class Advance(Protocol):
+    """Called with the units finished since the last call, and what else there is to say now."""
+
+    def __call__(self, units: int, note: str = "") -> None: ...
 
 
 class Progress(Protocol):
@@ -24,6 +27,11 @@ class Progress(Protocol):
         ...
 
 
+def _nowhere(units: int, note: str = "") -> None:
+    """Units and notes nobody reads."""
+    del units, note
+
+
 class Silent:
     """Progress that goes nowhere."""
 
@@ -37,7 +45,7 @@ class Silent:
         unit: str,
     ) -> Iterator[Advance]:
         """A task nobody watches."""
-        yield lambda _: None
+        yield _nowhere
 
     def notice(self, text: str) -> None:
         """Nothing."""

@@ -76,7 +76,7 @@ class RunRecord:
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    kind: Literal["eval", "bench", "score"]
+    kind: Literal["eval", "bench", "score", "train"]
     run_id: str
     created_utc: str
     harness_version: str

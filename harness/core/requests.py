@@ -86,6 +86,55 @@ class BenchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """One training.
+
+    model: a name of the lock; its recipe is the plan. dataset, or train_annotations with
+    train_images: what is learned; the val pair, or the data set of the model's references: what is
+    evaluated. schedule, iterations, batch_size (of all processes together), learning_rate: None
+    follows from the recipe. processes: on this machine, one device each. init: ``zoo`` (the pinned
+    checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first stages of
+    the backbone that stay as they are; None for 2, or 0 without weights to start from. accumulate:
+    parts a batch is computed in. ema: decay of a moving average. eval_every: iterations between
+    evaluations, 0 for one in the end. deterministic: slower operations that repeat exactly.
+    """
+
+    model: str = EMBEDDED_MODEL
+    engine: Literal["native", "detectron2"] = "native"
+    dataset: str | None = None
+    train_annotations: Path | None = None
+    train_images: Path | None = None
+    val_annotations: Path | None = None
+    val_images: Path | None = None
+    root: Path = Path("datasets")
+    schedule: Literal["1x", "3x"] | None = None
+    iterations: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    init: str = "imagenet"
+    freeze: int | None = None
+    rois_per_image: int | None = None
+    seed: int = 0
+    processes: int = 1
+    device: str = "auto"
+    precision: Precision = "fp32"
+    accumulate: int = 1
+    clip_gradients: float | None = None
+    ema: float | None = None
+    loaders: int = 2
+    threads: int | None = None
+    deterministic: bool = False
+    eval_every: int = 0
+    output: Path | None = None
+    resume: bool = False
+    dry_run: bool = False
+
+
+#: Requests whose work leaves a run folder.
+RunRequest = EvalRequest | BenchRequest | TrainRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
     """Scoring of saved predictions, on CPU.
 

@@ -32,18 +32,25 @@ DATASET_NAMES = (*COCO_LAYOUT, *SYNTHETIC_SPLITS)
 
 
 def find_dataset(
-    *, dataset: str | None, annotations: Path | None, images: Path | None, root: Path
+    *,
+    dataset: str | None,
+    annotations: Path | None,
+    images: Path | None,
+    root: Path,
+    options: tuple[str, str] = ("--annotations", "--images"),
 ) -> Dataset:
     """The data set called ``dataset`` below ``root``, or the one in the two given places.
+
+    options: what the user calls the two places.
 
     Raises UsageError for an unknown name or half a pair, PrerequisiteError, with the command that
     fetches it, when a known data set is not on disk.
     """
     if annotations is not None or images is not None:
         if annotations is None or images is None:
-            raise UsageError("--annotations and --images go together")
+            raise UsageError(f"{options[0]} and {options[1]} go together")
         if dataset is not None:
-            raise UsageError("give --dataset, or --annotations with --images, not both")
+            raise UsageError(f"give --dataset, or {options[0]} with {options[1]}, not both")
         return read_dataset(annotations, images)
     if dataset is None:
         raise UsageError("no data set given", hint=f"choose one of {', '.join(DATASET_NAMES)}")

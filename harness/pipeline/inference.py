@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -30,17 +30,25 @@ from harness.pipeline.shards import Shard, line_of
 BATCHES_AHEAD = 2
 
 
-def infer_missing(job: Job, engine: Engine, shard: Shard, progress: Progress) -> None:
-    """Append the predictions of every image of the job that the shard does not have yet.
+def infer_missing(
+    job: Job,
+    engine: Engine,
+    shard: Shard,
+    progress: Progress,
+    *,
+    share: Collection[int] | None = None,
+) -> None:
+    """Append the predictions of every image of ``share`` that the shard does not have yet.
 
-    A crash of the engine is a RunFailedError that names the image; what was finished stays.
+    share: image ids; None for all images of the job. A crash of the engine is a RunFailedError that
+    names the image; what was finished stays.
     """
-    finished = set(shard.finished)
-    missing = [record for record in job.dataset.images if record.image_id not in finished]
-    total, done = len(job.dataset.images), len(shard.finished)
+    wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
+    missing = [record for record in job.dataset.images if record.image_id in wanted]
+    total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, missing)) as batches,
-        progress.task("infer", total=total, done=done, unit="img") as advance,
+        progress.task("infer", total=total, done=total - len(missing), unit="img") as advance,
     ):
         for records, prepared in batches:
             for detections in _infer(job, engine, records, prepared):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from harness.files.atomic import write_text
 from harness.files.environment import read_environment
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.verdict import conclude
+from harness.pipeline.resolve import facts_of_dataset
 from harness.pipeline.run_folder import PER_CATEGORY, RECORD, Run
 
 if TYPE_CHECKING:
     from harness.pipeline.resolve import Job
+    from harness.pipeline.training_job import TrainingJob
 
 
 def record_of(
@@ -56,6 +59,39 @@ def record_of(
         protocol_deviations=deviations,
         checks=checks,
         verdict=conclude(checks, require_reference=request.require_reference),
+        artefacts=dict(artefacts),
+    )
+
+
+def training_record(
+    run: Run,
+    job: TrainingJob,
+    evaluation: RunRecord,
+    *,
+    stage_times_s: Mapping[str, float],
+    checks: tuple[Check, ...],
+    artefacts: Mapping[str, str],
+) -> RunRecord:
+    """What a training leaves behind: the numbers of its last evaluation, judged as a retraining."""
+    return replace(
+        evaluation,
+        kind="train",
+        run_id=run.run_id,
+        created_utc=run.begun.isoformat(timespec="seconds"),
+        command=run.command,
+        request=to_plain(job.request),
+        resolved={
+            **job.identity,
+            "training_data": to_plain(facts_of_dataset(job.training.dataset)),
+            "object_counts": {str(key): count for key, count in job.training.object_counts.items()},
+            "left_out": list(job.training.left_out),
+            "init": None if job.checkpoint is None else to_plain(job.checkpoint),
+            "evaluation": evaluation.resolved,
+        },
+        stage_times_s=dict(stage_times_s),
+        protocol_deviations=job.deviations,
+        checks=checks,
+        verdict=conclude(checks),
         artefacts=dict(artefacts),
     )
 

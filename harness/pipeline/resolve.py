@@ -63,15 +63,7 @@ class Job:
     @property
     def dataset_facts(self) -> DatasetFacts:
         """The data set as the record keeps it."""
-        return DatasetFacts(
-            name=self.dataset.name,
-            annotations_path=str(self.dataset.annotations_path.absolute()),
-            images_dir=str(self.dataset.images_dir.absolute()),
-            digest=self.dataset.digest,
-            image_count=self.image_count,
-            evaluated_images=len(self.dataset.images),
-            warnings=self.dataset.warnings,
-        )
+        return facts_of_dataset(self.dataset, self.image_count)
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -89,7 +81,6 @@ def resolve(request: InferenceRequest) -> Job:
     _check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.model)
-    published = architecture_of(entry.architecture)
     named = request.dataset
     if named is None and request.annotations is None and request.images is None:
         named = entry.dataset
@@ -97,9 +88,10 @@ def resolve(request: InferenceRequest) -> Job:
         dataset=named, annotations=request.annotations, images=request.images, root=request.root
     )
     dataset = _proven(lock, dataset, request.root)
+    published = _published(entry, request, dataset)
     _check_categories(entry, published, dataset)
     asked = dataset if request.limit is None else limited(dataset, request.limit)
-    _check_images(asked)
+    require_images(asked)
     weights = None
     if request.engine != "fake":
         weights = find_checkpoint(lock, entry, request.weights, request.root)
@@ -115,6 +107,19 @@ def resolve(request: InferenceRequest) -> Job:
     )
 
 
+def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> DatasetFacts:
+    """What a record keeps of ``dataset``; image_count: how many images it had before a limit."""
+    return DatasetFacts(
+        name=dataset.name,
+        annotations_path=str(dataset.annotations_path.absolute()),
+        images_dir=str(dataset.images_dir.absolute()),
+        digest=dataset.digest,
+        image_count=len(dataset.images) if image_count is None else image_count,
+        evaluated_images=len(dataset.images),
+        warnings=dataset.warnings,
+    )
+
+
 def open_job_engine(job: Job) -> Engine:
     """The engine of a job, ready for inference."""
     return open_engine(
@@ -126,6 +131,14 @@ def open_job_engine(job: Job) -> Engine:
         precision=job.request.precision,
         threads=job.request.threads,
     )
+
+
+def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> Architecture:
+    """The model's architecture; weights of the user's own have the classes of the data set."""
+    published = architecture_of(entry.architecture)
+    if request.weights is None or not dataset.categories:
+        return published
+    return replace(published, class_count=len(dataset.categories))
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
@@ -201,8 +214,8 @@ def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Da
         raise IntegrityError(f"{dataset.annotations_path} lists no image")
 
 
-def _check_images(dataset: Dataset) -> None:
-    """Find a missing image now, not after an hour."""
+def require_images(dataset: Dataset) -> None:
+    """Raise IntegrityError for a missing image now, not after an hour."""
     missing = [
         record.file_name
         for record in dataset.images

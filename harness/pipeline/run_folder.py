@@ -25,7 +25,7 @@ from harness.core.errors import (
 )
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
-from harness.core.requests import BenchRequest, EvalRequest
+from harness.core.requests import BenchRequest, EvalRequest, RunRequest, TrainRequest
 from harness.files.atomic import unwritable, write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
@@ -34,6 +34,7 @@ RUN = "run.json"
 RECORD = "record.json"
 LOG = "log.txt"
 SHARDS = "shards"
+CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
@@ -41,12 +42,18 @@ PER_CATEGORY = "per_category.csv"
 LOCK = ".lock"
 
 
+RunKind = Literal["eval", "bench", "train"]
+
+#: Kinds of runs that can be continued.
+RESUMABLE: tuple[RunKind, ...] = ("eval", "train")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
     """``run.json``. request: as asked, without what changes no number (output, resume)."""
 
     run_id: str
-    kind: Literal["eval", "bench"]
+    kind: RunKind
     request: dict[str, Any]
     dataset: DatasetFacts
 
@@ -69,7 +76,7 @@ class Run:
 
 @contextmanager
 def open_run(
-    request: EvalRequest | BenchRequest,
+    request: RunRequest,
     dataset: DatasetFacts,
     *,
     command: tuple[str, ...],
@@ -83,10 +90,10 @@ def open_run(
     folder cannot be written, is in use, holds a run already, or has nothing to resume. Inside the
     block, failures are logged, and Ctrl-C or a full disk becomes an error that says how to go on.
     """
-    resume = isinstance(request, EvalRequest) and request.resume
+    resume = not isinstance(request, BenchRequest) and request.resume
     facts = RunFile(
         run_id=new_run_id(request, now),
-        kind="eval" if isinstance(request, EvalRequest) else "bench",
+        kind=kind_of(request),
         request=_comparable(request),
         dataset=dataset,
     )
@@ -99,7 +106,7 @@ def open_run(
         if not resume:
             _require_no_run(folder)
             write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
-        again = _continuing(command, folder) if facts.kind == "eval" else None
+        again = _continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
             folder=folder,
@@ -113,12 +120,19 @@ def open_run(
             yield run
 
 
-def new_run_id(request: EvalRequest | BenchRequest, now: datetime) -> str:
+def new_run_id(request: RunRequest, now: datetime) -> str:
     """Sorts by time, is readable, and differs from others of the same second in its last part."""
-    kind = "eval" if isinstance(request, EvalRequest) else "bench"
-    asked = request.inference
+    kind = kind_of(request)
+    asked = request if isinstance(request, TrainRequest) else request.inference
     tail = hashlib.sha256(f"{now.isoformat()}{to_plain(request)}".encode()).hexdigest()[:6]
     return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
+
+
+def kind_of(request: RunRequest) -> RunKind:
+    """The word that run ids and records call a request by."""
+    if isinstance(request, TrainRequest):
+        return "train"
+    return "eval" if isinstance(request, EvalRequest) else "bench"
 
 
 def announce(run: Run, text: str) -> None:
@@ -156,7 +170,7 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _comparable(request: EvalRequest | BenchRequest) -> dict[str, Any]:
+def _comparable(request: RunRequest) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(request)
     return {key: value for key, value in plain.items() if key not in ("output", "resume")}
 
@@ -184,7 +198,7 @@ def _resumable(folder: Path) -> RunFile:
 
 
 def _require_no_run(folder: Path) -> None:
-    if (folder / RECORD).exists() or (folder / SHARDS).exists():
+    if any((folder / name).exists() for name in (RECORD, SHARDS, CHECKPOINTS)):
         finished = (folder / RECORD).exists()
         raise UsageError(
             f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",

@@ -2,7 +2,8 @@
 
 A shard is a file of JSON lines: first the identity of the run, then one line an image, appended the
 moment the image is finished. A process that is killed leaves at most one torn line behind; opening
-the shard again cuts it off. Merging the shards gives the same bytes however often the run broke.
+the shard again cuts it off. Merging the shards gives the same bytes however often the run broke,
+and however many shards there are: any shard may hold any image.
 
 Trade-off: a line is handed to the operating system at once, which survives any death of the
 process, but forced to the disk only every second: a power cut repeats that second's images.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from itertools import islice
@@ -28,6 +29,8 @@ from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
 from harness.files.atomic import replacing
 from harness.files.json import dumps
+from harness.files.locks import held
+from harness.pipeline.run_folder import SHARDS
 
 #: A shard line: the image, and its predictions in COCO results format without the image id.
 Line = dict[str, Any]
@@ -52,29 +55,64 @@ class Shard:
             self._synced_s = time.monotonic()
 
 
-@contextmanager
-def open_shard(path: Path, identity: dict[str, Any]) -> Iterator[Shard]:
-    """The shard at ``path``, new or continued; the caller holds the run's folder.
+def shard_path(run_folder: Path, number: int) -> Path:
+    """Where shard ``number`` of a run is."""
+    return run_folder / SHARDS / f"{number:04d}.jsonl"
 
-    Raises IntegrityError when it was begun by another request, checkpoint or data set: ``identity``
-    says what must be equal.
+
+def shard_paths(run_folder: Path) -> list[Path]:
+    """Every shard that has been begun, in order."""
+    return sorted((run_folder / SHARDS).glob("*.jsonl"))
+
+
+@contextmanager
+def open_shard(
+    path: Path, identity: dict[str, Any], *, notice: Callable[[str], None] = lambda _: None
+) -> Iterator[Shard]:
+    """The shard at ``path``, new or continued; waits for a process that still writes it.
+
+    Raises IntegrityError when it, or another shard of the run, was begun by another request,
+    checkpoint or data set: ``identity`` says what must be equal. notice: told who is waited for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Unbuffered: a full disk must be reported by the line it cuts off, not when the file is closed.
-    with FileIO(path, "a") as file:
-        header, finished, whole_bytes = None, [], 0
-        for line, end in _parsed(path):
-            whole_bytes = end
-            if header is None:
-                header = line
-                _require_same(header, identity, path)
-            else:
-                finished.append(line["image_id"])
-        file.truncate(whole_bytes)
-        if header is None:
-            _write(file, identity)
-        yield Shard(file, finished)
-        os.fsync(file.fileno())
+    with held(path.with_name(f".{path.stem}.lock"), notice=notice):
+        for other in path.parent.glob("*.jsonl"):
+            header = read_header(other)
+            if header is not None:
+                _require_same(header, identity, other)
+        # Unbuffered: a full disk must be told by the line it cuts off, not when the file is closed.
+        with FileIO(path, "a") as file:
+            begun, finished, whole_bytes = False, [], 0
+            for line, end in _parsed(path):
+                whole_bytes = end
+                if begun:
+                    finished.append(line["image_id"])
+                begun = True
+            file.truncate(whole_bytes)
+            if not begun:
+                _write(file, identity)
+            yield Shard(file, finished)
+            os.fsync(file.fileno())
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The identity a shard was begun with; None when it was killed before that was written."""
+    return next((line for line, _ in _parsed(path)), None)
+
+
+def new_images(path: Path, position: int) -> tuple[int, int]:
+    """How many images a shard got since ``position``, and the position after them.
+
+    position: 0 in the beginning; a torn last line is counted once it is whole.
+    """
+    if not path.exists():
+        return 0, position
+    with path.open("rb") as file:
+        file.seek(position)
+        content = file.read()
+    lines = content.count(b"\n")
+    end = position + content.rfind(b"\n") + 1
+    return lines - (1 if position == 0 and lines else 0), end
 
 
 def read_lines(paths: Sequence[Path]) -> list[Line]:

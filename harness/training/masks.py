@@ -73,7 +73,7 @@ def _moved(
         return polygons
     whole = PillowImage.fromarray(decode(segmentation))
     nearest = PillowImage.Resampling.NEAREST
-    bitmap = np.asarray(whole.resize((width_px, height_px), nearest), dtype=bool)
+    bitmap = np.array(whole.resize((width_px, height_px), nearest), dtype=bool)
     return bitmap[:, ::-1] if flip else bitmap
 
 

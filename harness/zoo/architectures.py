@@ -46,6 +46,7 @@ def tiny() -> Architecture:
     twice to fit scenes of about 320 × 240.
     """
     return Architecture(
+        pixel_std=(58.0, 58.0, 58.0),
         block="basic",
         blocks_per_stage=(1, 1, 1, 1),
         stem_channels=16,

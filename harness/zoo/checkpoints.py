@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.core.errors import PrerequisiteError
-from harness.core.model import Lock, ModelEntry
+from harness.core.model import Artefact, Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.files.digest import file_digest
 from harness.zoo.architectures import architecture_of
@@ -25,15 +25,27 @@ def find_checkpoint(lock: Lock, entry: ModelEntry, weights: Path | None, root: P
         return weights
     if entry.checkpoint is None:
         return _seeded_file(entry, root)
-    artefact = find_artefact(lock, entry.checkpoint)
+    return pinned_file(find_artefact(lock, entry.checkpoint), root)
+
+
+def pinned_file(artefact: Artefact, root: Path) -> Path:
+    """The file of an artefact below ``root``, proven; PrerequisiteError when it is not there."""
     path = root / artefact.path
     if not path.is_file():
         raise PrerequisiteError(
-            f"the checkpoint of {entry.name} is not there: no {path}",
-            hint=f"run: harness download --only checkpoints --root {root}, or give --weights",
+            f"{artefact.name} is not there: no {path}",
+            hint=f"run: harness download --only {artefact.group} --root {root}, "
+            "or give a file of your own",
         )
     prove(artefact, path)
     return path
+
+
+def facts_of_file(path: Path) -> CheckpointFacts:
+    """Size and hash of weights the lock says nothing about."""
+    return CheckpointFacts(
+        path=str(path), sha256=file_digest(path), bytes=path.stat().st_size, pinned=False
+    )
 
 
 def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:

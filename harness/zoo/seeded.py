@@ -23,7 +23,7 @@ DEFAULT_SEED = 20171
 #: ReLU, the stem also brings 0…255 pixels to about 1, and the predictors' gains set the spread of
 #: scores, box moves and mask probabilities. Background is favoured so that most regions are none.
 GAINS = {
-    "stem.conv1.weight": 0.024,
+    "stem.conv1.weight": 0.024,  # for pixels of 0…255
     "objectness_logits.weight": 1.4,
     "anchor_deltas.weight": 0.01,
     "cls_score.weight": 2.0,

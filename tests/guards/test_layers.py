@@ -12,14 +12,15 @@ LAYERS = (
     ("nn", "measure", "files"),
     ("zoo", "data"),
     ("engines", "launch", "report"),
+    ("training",),
     ("pipeline",),
     ("cli",),
 )
 
 #: Heavy package → packages of ours that may import it at all; anything else is an error.
 HOMES = {
-    "torch": ("nn", "engines"),
-    "torchvision": ("nn", "engines"),
+    "torch": ("nn", "engines", "training"),
+    "torchvision": ("nn", "engines", "training"),
     "detectron2": ("engines",),
     "pycocotools": ("measure",),
     "faster_coco_eval": ("measure",),
@@ -31,7 +32,7 @@ HOMES = {
     "requests": ("files",),
     "pydantic": ("files",),
     "pydantic_core": ("files",),
-    "PIL": ("data", "engines"),
+    "PIL": ("data", "engines", "training"),
 }
 
 #: Functions elsewhere that import it when they are called, and why.

@@ -225,6 +225,6 @@ def test_a_folder_without_a_run_or_with_a_broken_one(
     with opened(with_output(request_, tmp_path / "run"), job):
         pass
     plain = json.loads((tmp_path / "run" / RUN).read_text(encoding="utf-8"))
-    (tmp_path / "run" / RUN).write_text(json.dumps({**plain, "kind": "train"}), encoding="utf-8")
+    (tmp_path / "run" / RUN).write_text(json.dumps({**plain, "kind": "no kind"}), encoding="utf-8")
     with pytest.raises(IntegrityError, match="kind"):
         read_run(tmp_path / "run")

@@ -1,0 +1,171 @@
+"""``harness train``: from a request to trained weights, their record and their verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from harness.core.checks import Check, Reference, Tolerance
+from harness.core.progress import Progress, Silent
+from harness.core.record import RunRecord
+from harness.core.requests import EvalRequest, InferenceRequest
+from harness.data.objects import training_set
+from harness.measure.timing import PhaseTimer
+from harness.measure.verdict import check_references, unreferenced
+from harness.pipeline.evaluate import evaluate
+from harness.pipeline.records import read_record, training_record, write_record
+from harness.pipeline.resolve import facts_of_dataset
+from harness.pipeline.run_folder import LOG, Run, announce, log, open_run, utc_now
+from harness.pipeline.training_job import TrainingJob
+from harness.training.group import train_here, train_in_processes
+from harness.training.log import METRICS
+from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
+from harness.training.setup import Setup
+
+EVALUATIONS = "evaluations"
+
+#: Two trainings of one recipe differ more than two evaluations of one checkpoint.
+RETRAINING = Tolerance(
+    below=0.5, above=0.5, source="chosen: seeds and data order move a retrained AP by some tenths"
+)
+
+
+def train(
+    job: TrainingJob,
+    *,
+    progress: Callable[[], Progress],
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+) -> tuple[RunRecord, Path]:
+    """The record of one training, and the folder its weights lie in.
+
+    progress: makes the progress of the process that shows it.
+    """
+    facts = facts_of_dataset(job.validation)
+    shown = progress()
+    with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
+        for sentence in (*job.plan.warnings, *job.deviations):
+            announce(run, f"note: {sentence}")
+        for sentence in job.training.left_out:
+            announce(run, f"left out: {sentence}")
+        setup = setup_of(job, run.folder)
+        scoring = Scoring(job=job, folder=run.folder)
+        with stopwatch.phase("train"):
+            if job.request.processes == 1:
+                train_here(setup, progress=shown, evaluate=scoring)
+            else:
+                train_in_processes(
+                    setup, job.request.processes, progress=progress, evaluate=scoring
+                )
+        record = _record(job, run, stopwatch)
+        log(run, record.verdict.line)
+        write_record(run.folder, record)
+    return record, run.folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """Evaluates weights on the validation data of a job, as ``harness eval`` would."""
+
+    job: TrainingJob
+    folder: Path
+
+    def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
+        """Every number that could be computed, by name."""
+        output = _evaluation_folder(self.folder, iteration)
+        if (output / "record.json").exists():
+            record = read_record(output)
+        else:
+            record, _ = evaluate(
+                _evaluation(self.job, weights, output),
+                progress=Silent(),
+                command=("harness", "train"),
+                now=utc_now(),
+                stopwatch=PhaseTimer(_no_clock, lambda: None),
+            )
+        return {name: value for name, value in record.metrics.items() if value is not None}
+
+
+def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
+    """The evaluation of ``weights``, continued where an earlier life of the run left it."""
+    request = job.request
+    return EvalRequest(
+        inference=InferenceRequest(
+            model=request.model,
+            annotations=job.validation.annotations_path,
+            images=job.validation.images_dir,
+            root=request.root,
+            weights=weights,
+            device=request.device,
+            loaders=request.loaders,
+            threads=request.threads,
+        ),
+        output=output,
+        resume=(output / "run.json").exists(),
+    )
+
+
+def _evaluation_folder(folder: Path, iteration: int) -> Path:
+    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
+
+
+def _no_clock() -> float:
+    return 0.0
+
+
+def setup_of(job: TrainingJob, folder: Path) -> Setup:
+    """The job as the training loop wants it; its files go to ``folder``."""
+    request = job.request
+    return Setup(
+        folder=folder,
+        identity=job.identity,
+        architecture=job.architecture,
+        training=job.training,
+        validation=training_set(job.validation, with_masks=job.architecture.has_masks),
+        schedule=job.plan.schedule,
+        init_kind=job.init_kind,
+        init=job.init,
+        freeze=job.freeze,
+        rois_per_image=job.rois_per_image,
+        seed=request.seed,
+        device=request.device,
+        precision=request.precision,
+        accumulate=request.accumulate,
+        clip_gradients=request.clip_gradients,
+        ema=request.ema,
+        loaders=request.loaders,
+        threads=request.threads,
+        deterministic=request.deterministic,
+        eval_every=request.eval_every,
+        resume=request.resume,
+    )
+
+
+def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:
+    """The record of the finished training, with the numbers of its last evaluation."""
+    last = read_record(_evaluation_folder(run.folder, job.plan.schedule.iterations))
+    artefacts = {"log": LOG, "metrics": METRICS, "weights": WEIGHTS_LAST, "best": WEIGHTS_BEST}
+    return training_record(
+        run,
+        job,
+        last,
+        stage_times_s=stopwatch.seconds,
+        checks=_checks(job, last.dataset.name, last.metrics),
+        artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
+    )
+
+
+def _checks(
+    job: TrainingJob, dataset: str, metrics: Mapping[str, float | None]
+) -> tuple[Check, ...]:
+    references = [_for_retraining(one) for one in job.entry.references]
+    checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
+    main = [f"{task}/AP" for task in job.architecture.tasks]
+    return checks + unreferenced(main, metrics, checks)
+
+
+def _for_retraining(reference: Reference) -> Reference:
+    return reference if reference.tolerance is None else replace(reference, tolerance=RETRAINING)

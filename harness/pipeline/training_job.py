@@ -1,0 +1,232 @@
+"""From a request to train to what will be trained: data, plan, first weights, all proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.architecture import Architecture
+from harness.core.dataset import Dataset
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import Lock, ModelEntry, TrainRecipe
+from harness.core.record import CheckpointFacts
+from harness.core.requests import TrainRequest
+from harness.data.catalog import find_dataset
+from harness.data.objects import TrainingSet, training_set
+from harness.pipeline.resolve import require_images
+from harness.training.plan import Plan, make_plan, published_schedule
+from harness.training.setup import InitKind
+from harness.zoo.architectures import architecture_of
+from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint, pinned_file
+from harness.zoo.lock import find_artefact, find_model, read_lock
+
+#: Frozen stages when training begins with a pretrained backbone (BACKBONE.FREEZE_AT).
+FREEZE_AT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """A request with every question answered.
+
+    architecture: with as many classes as the training data has categories. init_kind: what
+    ``init`` holds, a file of weights or None for random ones.
+    """
+
+    request: TrainRequest
+    entry: ModelEntry
+    recipe: TrainRecipe
+    architecture: Architecture
+    plan: Plan
+    training: TrainingSet
+    validation: Dataset
+    init_kind: InitKind
+    init: Path | None
+    checkpoint: CheckpointFacts | None
+    freeze: int
+    rois_per_image: int
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What makes the trained AP not comparable with the published one."""
+        return tuple(self._deviations())
+
+    def _deviations(self) -> Iterator[str]:
+        if self.training.dataset.name != self.recipe.dataset:
+            yield f"trained on {self.training.dataset.name}, published for {self.recipe.dataset}"
+        share = self.plan.share_of_published
+        if abs(share - 1) > 0.01:
+            yield f"sees {share:.3g} of the images of the published schedule"
+        wanted = "random" if self.recipe.backbone is None else "backbone"
+        if self.init_kind != wanted:
+            yield f"begins with {self.request.init} weights, published from {wanted}"
+        if self.rois_per_image != self.recipe.rois_per_image:
+            yield f"{self.rois_per_image} regions an image, published {self.recipe.rois_per_image}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal when a training continues; everything a weight depends on."""
+        schedule = self.plan.schedule
+        return {
+            "model": self.entry.name,
+            "engine": self.request.engine,
+            "dataset_sha256": self.training.dataset.digest,
+            "init_sha256": None if self.checkpoint is None else self.checkpoint.sha256,
+            "iterations": schedule.iterations,
+            "batch_size": schedule.batch_size,
+            "learning_rate": schedule.learning_rate,
+            "steps": list(schedule.steps),
+            "warmup": schedule.warmup,
+            "freeze": self.freeze,
+            "rois_per_image": self.rois_per_image,
+            "seed": self.request.seed,
+            "precision": self.request.precision,
+            "accumulate": self.request.accumulate,
+            "clip_gradients": self.request.clip_gradients,
+            "ema": self.request.ema,
+        }
+
+
+def resolve_training(request: TrainRequest) -> TrainingJob:
+    """The job a request stands for; raises before anything is computed."""
+    _check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.model)
+    recipe = _recipe(entry)
+    published = architecture_of(entry.architecture)
+    training = training_set(_training_data(request, recipe), with_masks=published.has_masks)
+    if not training.images:
+        raise IntegrityError(
+            f"{training.dataset.annotations_path} has no object to learn from: "
+            + ", ".join(training.left_out),
+            hint="look at it with: harness data check",
+        )
+    require_images(training.dataset)
+    validation = _validation_data(request, entry)
+    _require_same_categories(training.dataset, validation)
+    require_images(validation)
+    kind, init, checkpoint = _initial(lock, entry, recipe, request)
+    plan = make_plan(
+        published_schedule(recipe, request.schedule),
+        batch_size=request.batch_size,
+        iterations=request.iterations,
+        learning_rate=request.learning_rate,
+    )
+    _check_division(request, plan.schedule.batch_size)
+    return TrainingJob(
+        request=request,
+        entry=entry,
+        recipe=recipe,
+        architecture=replace(published, class_count=len(training.dataset.categories)),
+        plan=plan,
+        training=training,
+        validation=validation,
+        init_kind=kind,
+        init=init,
+        checkpoint=checkpoint,
+        freeze=_freeze(request, kind),
+        rois_per_image=request.rois_per_image or recipe.rois_per_image,
+    )
+
+
+def _check_values(request: TrainRequest) -> None:
+    lowest = {"loaders": 1, "threads": 1, "processes": 1, "accumulate": 1, "eval_every": 0}
+    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0}
+    for name, least in lowest.items():
+        value = getattr(request, name)
+        if value is not None and value < least:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} must be at least {least}, got {value}")
+    if request.freeze is not None and request.freeze > 5:
+        raise UsageError(f"--freeze must be at most 5 (stem, res2 … res5), got {request.freeze}")
+    if request.ema is not None and not 0 < request.ema < 1:
+        raise UsageError(f"--ema must be above 0 and below 1, got {request.ema}")
+    if request.clip_gradients is not None and not request.clip_gradients > 0:
+        raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
+
+
+def _check_division(request: TrainRequest, batch_size: int) -> None:
+    parts = request.processes * request.accumulate
+    if batch_size % parts:
+        raise UsageError(
+            f"a batch of {batch_size} cannot be divided into {parts} equal parts "
+            f"({request.processes} processes × {request.accumulate} accumulated)",
+            hint=f"choose --batch-size {parts * -(-batch_size // parts)}, or other numbers",
+        )
+
+
+def _recipe(entry: ModelEntry) -> TrainRecipe:
+    if entry.recipe is None:
+        raise UsageError(f"{entry.name} has no training recipe", hint="see: harness models")
+    return entry.recipe
+
+
+def _training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
+    own = request.train_annotations is not None or request.train_images is not None
+    return find_dataset(
+        dataset=request.dataset or (None if own else recipe.dataset),
+        annotations=request.train_annotations,
+        images=request.train_images,
+        root=request.root,
+        options=("--train-annotations", "--train-images"),
+    )
+
+
+def _validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
+    """The given pair; else the model's own, unless the training data are the user's."""
+    own = request.val_annotations is not None or request.val_images is not None
+    if not own and request.train_annotations is not None:
+        raise UsageError(
+            "data of your own need validation data as well",
+            hint="give --val-annotations and --val-images; they may be the training pair",
+        )
+    return find_dataset(
+        dataset=None if own else entry.dataset,
+        annotations=request.val_annotations,
+        images=request.val_images,
+        root=request.root,
+        options=("--val-annotations", "--val-images"),
+    )
+
+
+def _require_same_categories(training: Dataset, validation: Dataset) -> None:
+    if training.categories == validation.categories:
+        return
+    ours, theirs = set(training.categories), set(validation.categories)
+    odd = sorted(ours ^ theirs, key=lambda one: one.category_id)
+    shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
+    raise IntegrityError(
+        f"training and validation data list other categories: {shown}\n"
+        f"  {training.annotations_path}\n  {validation.annotations_path}",
+        hint="both files must list the same ids and names, used or not",
+    )
+
+
+def _initial(
+    lock: Lock, entry: ModelEntry, recipe: TrainRecipe, request: TrainRequest
+) -> tuple[InitKind, Path | None, CheckpointFacts | None]:
+    match request.init:
+        case "none":
+            return "random", None, None
+        case "zoo":
+            path = find_checkpoint(lock, entry, None, request.root)
+            return "model", path, facts_of(lock, entry, path)
+        case "imagenet" if recipe.backbone is None:
+            return "random", None, None
+        case "imagenet":
+            path = pinned_file(find_artefact(lock, str(recipe.backbone)), request.root)
+            return "backbone", path, facts_of_file(path)
+        case name:
+            path = Path(name)
+            if not path.is_file():
+                raise UsageError(
+                    f"--init {name}: no such file", hint="or one of: zoo, imagenet, none"
+                )
+            return "model", path, facts_of_file(path)
+
+
+def _freeze(request: TrainRequest, kind: InitKind) -> int:
+    if request.freeze is not None:
+        return request.freeze
+    return 0 if kind == "random" else FREEZE_AT

@@ -1,0 +1,152 @@
+"""A training in one process, or in several of this machine that share every batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import torch
+
+from harness.core.errors import HarnessError, RunFailedError
+from harness.core.progress import Progress, Silent
+from harness.engines.devices import apply_precision, apply_threads, find_device
+from harness.training.processes import World, join, leave
+from harness.training.run import Best, Evaluate, run_training
+from harness.training.setup import Setup
+
+#: Seconds the others get to notice that one process has ended, before they are ended too.
+GRACE_S = 30.0
+
+
+def train_here(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> Best:
+    """The whole training in this process."""
+    device = prepared_device(setup, World())
+    return run_training(setup, device, World(), progress=progress, evaluate=evaluate)
+
+
+def train_in_processes(
+    setup: Setup, count: int, *, progress: Callable[[], Progress], evaluate: Evaluate
+) -> None:
+    """The training in ``count`` new processes, one device each.
+
+    progress: makes the first one's progress; it and ``evaluate`` are sent to another process. The
+    first error of any process is raised here, after all have ended. Signals that stop a training
+    are passed on.
+    """
+    context = multiprocessing.get_context("spawn")
+    address = f"tcp://127.0.0.1:{_free_port()}"
+    processes: list[SpawnProcess] = []
+    answers: list[Connection] = []
+    for rank in range(count):
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_member, args=(setup, World(rank, count), address, progress, evaluate, sending)
+        )
+        process.start()
+        sending.close()
+        processes.append(process)
+        answers.append(receiving)
+    with _passing_on_signals(processes):
+        errors = _outcomes(answers)
+        for process in processes:
+            process.join(GRACE_S if errors else None)
+            if process.is_alive():
+                process.kill()
+                process.join()
+    if errors:
+        raise errors[0]
+
+
+def _member(
+    setup: Setup,
+    world: World,
+    address: str,
+    progress: Callable[[], Progress],
+    evaluate: Evaluate,
+    answer: Connection,
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
+    try:
+        device = prepared_device(setup, world)
+        joined = join(world.rank, world.size, device, address)
+        shown = progress() if world.is_first else Silent()
+        run_training(setup, device, joined, progress=shown, evaluate=evaluate)
+        leave()
+        answer.send(None)
+    except HarnessError as error:
+        answer.send(error)
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error)[-3:])
+        answer.send(
+            RunFailedError(f"training process {world.rank} failed: {type(error).__name__}\n{text}")
+        )
+
+
+def _outcomes(answers: list[Connection]) -> list[HarnessError]:
+    """Errors in the order they happened; after the first, only the ones that follow soon."""
+    waiting = dict(enumerate(answers))
+    errors: list[HarnessError] = []
+    while waiting:
+        ready = wait(list(waiting.values()), GRACE_S if errors else None)
+        if not ready:
+            return errors
+        for rank, connection in list(waiting.items()):
+            if connection not in ready:
+                continue
+            del waiting[rank]
+            try:
+                error = connection.recv()
+            except EOFError:
+                error = RunFailedError(
+                    f"training process {rank} died without a word",
+                    hint="perhaps memory ran out; continue with --resume",
+                )
+            if error is not None:
+                errors.append(error)
+    return errors
+
+
+@contextmanager
+def _passing_on_signals(processes: list[SpawnProcess]) -> Iterator[None]:
+    def pass_on(number: int, _: FrameType | None) -> None:
+        for process in processes:
+            if process.is_alive() and process.pid is not None:
+                # Ctrl-C as SIGTERM: the members ignore it, for a terminal sends it to all of them.
+                os.kill(process.pid, signal.SIGTERM if number == signal.SIGINT else number)
+
+    passed = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {one: signal.signal(one, pass_on) for one in passed}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def prepared_device(setup: Setup, world: World) -> torch.device:
+    """The device of this process, with precision and threads set."""
+    name = setup.device
+    if world.size > 1 and name in ("auto", "cuda"):
+        name = f"cuda:{world.rank}" if torch.cuda.is_available() else "cpu"
+    device = find_device(name)
+    apply_precision(setup.precision, device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    share = max(1, len(os.sched_getaffinity(0)) // world.size)
+    apply_threads(setup.threads or share)
+    return device
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

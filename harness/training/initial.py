@@ -1,0 +1,118 @@
+"""The weights a training begins with, and which of them come from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from harness.core.errors import IntegrityError
+from harness.nn.rcnn import RCNN
+
+Array = npt.NDArray[np.float32]
+
+#: The layers with one output a class; they are made anew when the classes are others.
+CLASS_LAYERS = (
+    "roi_heads.box_predictor.cls_score.",
+    "roi_heads.box_predictor.bbox_pred.",
+    "roi_heads.mask_head.predictor.",
+)
+
+#: Standard deviation of layers that begin almost silent (Detectron2's ``modeling``).
+SILENT_STD = {
+    "proposal_generator.rpn_head.": 0.01,
+    "roi_heads.box_predictor.cls_score.": 0.01,
+    "roi_heads.box_predictor.bbox_pred.": 0.001,
+    "roi_heads.mask_head.predictor.": 0.001,
+}
+
+BACKBONE = "backbone.bottom_up."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialWeights:
+    """Keys taken from the checkpoint, and keys begun anew."""
+
+    kept: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """For the log: how much is kept and what is not."""
+        if not self.kept:
+            return f"all {len(self.fresh)} tensors begin at random"
+        parts = sorted({".".join(key.split(".")[:-1]) for key in self.fresh})
+        tail = f"; begun anew: {', '.join(parts)}" if parts else ""
+        return f"{len(self.kept)} of {len(self.kept) + len(self.fresh)} tensors are kept{tail}"
+
+
+@torch.no_grad()
+def initialise(network: RCNN, seed: int) -> None:
+    """Random weights as Detectron2 draws them, from ``seed``; BatchNorm stays the identity.
+
+    Backbone and mask convolutions: He et al. (fan-out); FPN and fully connected layers: Caffe2's
+    Xavier (uniform, fan-in); predictors: almost zero.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in network.named_parameters():
+        std = next((std for start, std in SILENT_STD.items() if name.startswith(start)), None)
+        if name.endswith("bias"):
+            value.zero_()
+        elif std is not None:
+            value.normal_(std=std, generator=generator)
+        elif name.startswith(BACKBONE) or ".mask_head." in name:
+            nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
+        else:
+            nn.init.kaiming_uniform_(value, a=1, generator=generator)
+
+
+@torch.no_grad()
+def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) -> InitialWeights:
+    """A whole model's checkpoint into ``network``; class layers of another count stay as they are.
+
+    Raises IntegrityError when anything but the class layers does not fit.
+    """
+    own = network.state_dict()
+    fresh = {
+        key
+        for key in own
+        if key.startswith(CLASS_LAYERS) and _shape(tensors, key) != own[key].shape
+    }
+    needed = own.keys() - fresh
+    wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)
+    if wrong:
+        raise IntegrityError(
+            f"{where} does not fit the model: {len(wrong)} of {len(needed)} tensors are missing or "
+            f"of another shape, the first is {wrong[0]}",
+            hint="choose another --init, or the --model the checkpoint belongs to",
+        )
+    _copy(own, tensors, needed)
+    return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(fresh)))
+
+
+@torch.no_grad()
+def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) -> InitialWeights:
+    """A backbone's checkpoint (keys below ``backbone.bottom_up.``) into ``network``."""
+    own = network.state_dict()
+    needed = {key for key in own if key.startswith(BACKBONE)}
+    wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)
+    if wrong:
+        raise IntegrityError(
+            f"{where} is not the backbone of this model: {len(wrong)} of {len(needed)} tensors are "
+            f"missing or of another shape, the first is {wrong[0]}"
+        )
+    _copy(own, tensors, needed)
+    return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(own.keys() - needed)))
+
+
+def _shape(tensors: Mapping[str, Array], key: str) -> tuple[int, ...] | None:
+    return tensors[key].shape if key in tensors else None
+
+
+def _copy(own: Mapping[str, torch.Tensor], tensors: Mapping[str, Array], keys: set[str]) -> None:
+    for key in keys:
+        own[key].copy_(torch.from_numpy(np.array(tensors[key], dtype=np.float32)))

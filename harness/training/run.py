@@ -1,0 +1,261 @@
+"""The loop: iterations, a checkpoint now and then, evaluations, and a clean end on a signal."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from harness.core.errors import Interrupted, RunFailedError
+from harness.core.progress import Advance, Progress
+from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
+from harness.training.log import TrainingLog
+from harness.training.order import Draw, batches
+from harness.training.processes import World
+from harness.training.samples import Augmentation, Sample, augmentation_for, sample_batches
+from harness.training.setup import Setup, build_trainer
+from harness.training.step import Trainer, measure_losses, run_iteration
+
+WEIGHTS_LAST = "model_last.safetensors"
+WEIGHTS_BEST = "model_best.safetensors"
+
+#: Sent by schedulers before a time limit or a preemption.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+#: Validation images whose losses are measured at an evaluation: a curve, not a verdict.
+VALIDATION_IMAGES = 200
+
+#: Weights and iteration → numbers by name (``bbox/AP`` …) of an evaluation.
+Evaluate = Callable[[Path, int], dict[str, float]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Best:
+    """The best evaluation so far by the mean of its APs; −1 before the first."""
+
+    value: float = -1.0
+    iteration: int = 0
+
+
+def run_training(
+    setup: Setup, device: torch.device, world: World, *, progress: Progress, evaluate: Evaluate
+) -> Best:
+    """Train until the schedule's end; weights, checkpoints and logs lie in the run's folder.
+
+    Raises Interrupted, after a checkpoint, on one of STOP_SIGNALS or Ctrl-C.
+    """
+    trainer, initial = build_trainer(setup, device, world)
+    best = Best()
+    if setup.resume:
+        facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity)
+        best = Best(value=facts["best_value"], iteration=facts["best_iteration"])
+    if world.is_first:
+        sentence = f"continuing at iteration {trainer.iteration}"
+        progress.notice(sentence if setup.resume else initial.sentence)
+    stop = _Stop()
+    with stop.listening(), _first_process_log(setup, world, trainer) as log:
+        try:
+            _iterate(setup, trainer, best, stop, log, progress, evaluate)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(setup, trainer, error) from error
+    return best
+
+
+def _iterate(
+    setup: Setup,
+    trainer: Trainer,
+    best: Best,
+    stop: _Stop,
+    log: TrainingLog | None,
+    progress: Progress,
+    evaluate: Evaluate,
+) -> None:
+    last = trainer.schedule.iterations
+    done = trainer.iteration
+    with (
+        closing(training_batches(setup, trainer, trainer.world)) as samples,
+        progress.task("train", total=last, done=done, unit="it") as tick,
+    ):
+        while trainer.iteration < last:
+            begun = time.perf_counter()
+            batch = next(samples)
+            loaded = time.perf_counter()
+            logged = run_iteration(trainer, batch)
+            logged["time"] = torch.tensor(time.perf_counter() - begun)
+            logged["data_time"] = torch.tensor(loaded - begun)
+            stopping = _book(trainer, logged, stop, log, tick)
+            due = _evaluation_is_due(setup, trainer.iteration)
+            if due:
+                _evaluate(setup, trainer, best, log, progress, evaluate)
+            period = trainer.schedule.checkpoint_period
+            if stopping or due or trainer.iteration % period == 0 or trainer.iteration == last:
+                _save(setup, trainer, best)
+            if stopping:
+                raise Interrupted(
+                    f"stopped by {stop.name} after iteration {trainer.iteration}, checkpoint kept"
+                )
+
+
+def training_batches(
+    setup: Setup, trainer: Trainer, world: World
+) -> Generator[list[Sample], None, None]:
+    """What of every batch falls to ``world``'s process, from the trainer's iteration on."""
+    images = setup.training.images
+    part = world.share(trainer.schedule.batch_size)
+    wide = [one.record.width_px > one.record.height_px for one in images]
+    whole = batches(wide, trainer.schedule.batch_size, setup.seed, start=trainer.iteration)
+    return sample_batches(
+        images,
+        setup.training.dataset.images_dir,
+        augmentation_for(setup.architecture),
+        setup.architecture,
+        (draws[part] for draws in whole),
+        seed=setup.seed,
+        loaders=setup.loaders,
+    )
+
+
+def _book(
+    trainer: Trainer,
+    logged: dict[str, torch.Tensor],
+    stop: _Stop,
+    log: TrainingLog | None,
+    tick: Advance,
+) -> bool:
+    """Log one iteration, averaged over the processes; whether any of them was told to stop."""
+    names = sorted(logged)
+    vector = torch.stack([logged[name].double() for name in names] + [stop.flag()])
+    *values, stopping = trainer.world.mean(vector).tolist()
+    line = dict(zip(names, values, strict=True))
+    line["lr"] = trainer.schedule.rate_at(trainer.iteration - 1)
+    if log is not None:
+        written = log.add(trainer.iteration, line)
+        if written is not None:
+            memory = peak_memory_bytes(trainer.device) / 2**30
+            tick(0, f"loss {written['total_loss']:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")
+    tick(1)
+    return bool(stopping > 0)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most that was in use at once: on a GPU by torch, else by this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+
+
+def _evaluation_is_due(setup: Setup, iteration: int) -> bool:
+    if iteration == setup.schedule.iterations:
+        return True
+    return setup.eval_every > 0 and iteration % setup.eval_every == 0
+
+
+def _evaluate(
+    setup: Setup,
+    trainer: Trainer,
+    best: Best,
+    log: TrainingLog | None,
+    progress: Progress,
+    evaluate: Evaluate,
+) -> None:
+    """Losses and AP on the validation data by the first process; the others wait."""
+    if trainer.world.is_first and log is not None:
+        write_weights(setup.folder / WEIGHTS_LAST, trainer)
+        numbers = _validation_losses(setup, trainer)
+        scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration)
+        log.write(trainer.iteration, {**numbers, **scores})
+        main = [value for name, value in scores.items() if name.endswith("/AP")]
+        value = sum(main) / len(main) if main else -1.0
+        shown = ", ".join(f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP"))
+        loss = numbers.get("validation/total_loss")
+        told = "" if loss is None else f", validation loss {loss:.3f}"
+        progress.notice(f"iteration {trainer.iteration}: {shown}{told}")
+        if value > best.value:
+            best.value, best.iteration = value, trainer.iteration
+            write_weights(setup.folder / WEIGHTS_BEST, trainer)
+    trainer.world.wait()
+
+
+def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
+    images = setup.validation.images[:VALIDATION_IMAGES]
+    still = Augmentation(
+        short_edges_px=(setup.architecture.short_edge_px,),
+        long_edge_max_px=setup.architecture.long_edge_max_px,
+        flip_probability=0.0,
+    )
+    samples = sample_batches(
+        images,
+        setup.validation.dataset.images_dir,
+        still,
+        setup.architecture,
+        ([Draw(index, index)] for index in range(len(images))),
+        seed=setup.seed,
+        loaders=setup.loaders,
+    )
+    with closing(samples):
+        losses = measure_losses(trainer, samples)
+    return {f"validation/{name}": value for name, value in losses.items()}
+
+
+def _save(setup: Setup, trainer: Trainer, best: Best) -> None:
+    if trainer.world.is_first:
+        facts = {"best_value": best.value, "best_iteration": best.iteration}
+        save(setup.folder / CHECKPOINTS, trainer, setup.identity, facts)
+    trainer.world.wait()
+
+
+def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFailedError:
+    size = trainer.schedule.batch_size // trainer.world.size // setup.accumulate
+    return RunFailedError(
+        f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with {size} "
+        f"image(s) at once: {str(error).splitlines()[0]}",
+        hint=f"--accumulate {2 * setup.accumulate} computes the same batch in smaller parts; or "
+        "lower --batch-size, or --precision bf16",
+    )
+
+
+@contextmanager
+def _first_process_log(
+    setup: Setup, world: World, trainer: Trainer
+) -> Iterator[TrainingLog | None]:
+    if not world.is_first:
+        yield None
+        return
+    with TrainingLog(setup.folder, trainer.iteration) as log:
+        yield log
+
+
+class _Stop:
+    """Remembers a signal until the iteration is finished."""
+
+    def __init__(self) -> None:
+        self.name = "another process"
+        self._told = False
+
+    def flag(self) -> torch.Tensor:
+        """1.0 when this process was told to stop."""
+        return torch.tensor(float(self._told), dtype=torch.float64)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """STOP_SIGNALS and Ctrl-C do not interrupt the block; they are remembered."""
+        before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
+        for one in before:
+            signal.signal(one, self._tell)
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        if self._told and number == signal.SIGINT:
+            raise KeyboardInterrupt  # asked twice: the user will not wait for the iteration
+        self._told, self.name = True, signal.Signals(number).name

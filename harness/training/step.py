@@ -1,0 +1,159 @@
+"""One iteration: samples → losses → gradients → weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+
+from harness.core.engine import Precision
+from harness.core.errors import RunFailedError
+from harness.nn.losses import losses
+from harness.nn.rcnn import RCNN, Batch
+from harness.nn.targets import Losses, Targets, TrainingNumbers
+from harness.training.optimiser import MovingAverage, computing_in, make_optimiser, set_rate
+from harness.training.order import SAMPLE, generator
+from harness.training.plan import Schedule
+from harness.training.processes import World
+from harness.training.samples import Sample
+
+
+class LossModel(nn.Module):
+    """The network as a function from a batch to its losses: what DistributedDataParallel wraps."""
+
+    def __init__(self, network: RCNN, numbers: TrainingNumbers, world: World) -> None:
+        super().__init__()
+        self.network = network
+        self.numbers = numbers
+        self.world = world
+
+    def forward(self, batch: Batch, targets: Sequence[Targets]) -> Losses:
+        """See ``harness.nn.losses``."""
+        return losses(self.network, batch, targets, self.numbers, self.world.mean_count)
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """Everything an iteration changes. iteration: finished ones."""
+
+    network: RCNN
+    schedule: Schedule
+    numbers: TrainingNumbers
+    precision: Precision
+    device: torch.device
+    world: World
+    seed: int
+    accumulate: int
+    gradient_limit: float | None
+    average: MovingAverage | None
+    iteration: int = 0
+    optimiser: torch.optim.SGD = field(init=False)
+    scaler: GradScaler = field(init=False)
+    model: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimiser = make_optimiser(self.network)
+        self.scaler = GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.model = LossModel(self.network, self.numbers, self.world)
+        if self.world.size > 1:
+            self.model = DistributedDataParallel(self.model, broadcast_buffers=False)
+
+
+def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """One optimiser step over this process's ``samples``; losses and statistics for the log.
+
+    Raises RunFailedError, with the images, when a loss is not finite; the weights are then still
+    those of the last good iteration.
+    """
+    set_rate(trainer.optimiser, trainer.schedule.rate_at(trainer.iteration))
+    trainer.optimiser.zero_grad(set_to_none=True)
+    logged: dict[str, Tensor] = {}
+    parts = _parts(samples, trainer.accumulate)
+    for number, part in enumerate(parts, start=1):
+        with _silent_until_last(trainer, number == len(parts)):
+            found, statistics = _losses(trainer, part)
+            total = torch.stack(list(found.values())).sum()
+            _require_finite(trainer, total, found, part)
+            torch.autograd.backward(trainer.scaler.scale(total / len(parts)))
+        for name, value in {**found, **statistics, "total_loss": total}.items():
+            shared = value.detach().cpu() / len(parts)
+            logged[name] = logged[name] + shared if name in logged else shared
+    if trainer.gradient_limit is not None:
+        trainer.scaler.unscale_(trainer.optimiser)
+        nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.gradient_limit)
+    trainer.scaler.step(trainer.optimiser)
+    trainer.scaler.update()
+    trainer.iteration += 1
+    if trainer.average is not None:
+        trainer.average.update(trainer.network)
+    return logged
+
+
+@torch.no_grad()
+def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[str, float]:
+    """Mean losses over batches that are not trained on."""
+    sums: dict[str, float] = {}
+    count = 0
+    for samples in batches:
+        found, _ = _losses(trainer, samples)
+        found["total_loss"] = torch.stack(list(found.values())).sum()
+        for name, value in found.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(samples)
+        count += len(samples)
+    return {name: value / count for name, value in sums.items()}
+
+
+def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
+    tensors = [torch.from_numpy(one.pixels).to(trainer.device).permute(2, 0, 1) for one in samples]
+    batch = trainer.network.batch(tensors)
+    targets = [_targets(one, trainer) for one in samples]
+    model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer)
+    with computing_in(trainer.precision, trainer.device):
+        answer: Losses = model(batch, targets)
+    return answer
+
+
+def _undistributed(trainer: Trainer) -> nn.Module:
+    return LossModel(trainer.network, trainer.numbers, World())
+
+
+def _targets(sample: Sample, trainer: Trainer) -> Targets:
+    drawn = generator(trainer.seed, SAMPLE, sample.ordinal).integers(2**63)
+    return Targets(
+        boxes=torch.from_numpy(sample.boxes).to(trainer.device),
+        classes=torch.from_numpy(sample.classes).to(trainer.device),
+        masks=sample.masks,
+        generator=torch.Generator(trainer.device).manual_seed(int(drawn)),
+    )
+
+
+def _parts(samples: Sequence[Sample], count: int) -> list[Sequence[Sample]]:
+    size = len(samples) // count
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def _silent_until_last(trainer: Trainer, last: bool) -> AbstractContextManager[None]:
+    """Gradients of all but the last part stay on their process."""
+    if last or not isinstance(trainer.model, DistributedDataParallel):
+        return nullcontext()
+    silent: AbstractContextManager[None] = trainer.model.no_sync()
+    return silent
+
+
+def _require_finite(
+    trainer: Trainer, total: Tensor, found: dict[str, Tensor], samples: Sequence[Sample]
+) -> None:
+    if bool(torch.isfinite(total)):
+        return
+    wrong = [name for name, value in found.items() if not bool(torch.isfinite(value))]
+    images = ", ".join(str(one.image_id) for one in samples)
+    raise RunFailedError(
+        f"iteration {trainer.iteration + 1}: {', '.join(wrong)} is not finite, "
+        f"on the images {images}",
+        hint="lower --lr, or look at the annotations of these images: harness data check",
+    )
