@@ -18,19 +18,12 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import PrerequisiteError, UsageError
+from harness.engines.detectron2_model import build_model
 from harness.engines.devices import apply_precision, apply_threads, device_class, find_device
 from harness.zoo.weights import account_for, read_checkpoint
 
 #: The commit this engine is tested with.
 TESTED_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"
-
-#: RESNETS.DEPTH by (block, blocks per stage).
-DEPTHS = {
-    ("basic", (2, 2, 2, 2)): 18,
-    ("basic", (3, 4, 6, 3)): 34,
-    ("bottleneck", (3, 4, 6, 3)): 50,
-    ("bottleneck", (3, 4, 23, 3)): 101,
-}
 
 
 def open_detectron2(
@@ -83,74 +76,6 @@ def require_detectron2() -> None:
             f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}, "
             "or use --engine native, which needs nothing more",
         ) from None
-
-
-def config_of(architecture: Architecture, device: torch.device) -> Any:
-    """Detectron2's configuration node for ``architecture``."""
-    from detectron2.config import get_cfg
-
-    a = architecture
-    depth = _resnet_depth(a)
-    cfg = get_cfg()
-    m = cfg.MODEL
-    m.DEVICE = str(device)
-    m.WEIGHTS = ""
-    m.META_ARCHITECTURE = "GeneralizedRCNN"
-    m.BACKBONE.NAME = "build_resnet_fpn_backbone"
-    m.PIXEL_MEAN, m.PIXEL_STD = list(a.pixel_mean), list(a.pixel_std)
-    m.RESNETS.DEPTH = depth
-    m.RESNETS.STEM_OUT_CHANNELS = a.stem_channels
-    m.RESNETS.RES2_OUT_CHANNELS = a.stage_channels[0]
-    m.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    m.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    m.FPN.OUT_CHANNELS = a.fpn_channels
-    m.ANCHOR_GENERATOR.SIZES = [[size] for size in a.anchor_sizes_px]
-    m.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(a.anchor_ratios)]
-    m.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
-    m.RPN.PRE_NMS_TOPK_TEST = a.rpn_pre_nms_per_level
-    m.RPN.POST_NMS_TOPK_TEST = a.rpn_post_nms
-    m.RPN.NMS_THRESH = a.rpn_nms_iou
-    m.ROI_HEADS.NAME = "StandardROIHeads"
-    m.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
-    m.ROI_HEADS.NUM_CLASSES = a.class_count
-    m.ROI_HEADS.SCORE_THRESH_TEST = a.score_threshold
-    m.ROI_HEADS.NMS_THRESH_TEST = a.box_nms_iou
-    m.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
-    m.ROI_BOX_HEAD.NUM_FC = len(a.box_fc_channels)
-    m.ROI_BOX_HEAD.FC_DIM = a.box_fc_channels[0]
-    m.ROI_BOX_HEAD.POOLER_RESOLUTION = a.box_pool_px
-    m.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = a.box_delta_weights
-    m.MASK_ON = a.has_masks
-    m.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
-    m.ROI_MASK_HEAD.NUM_CONV = a.mask_conv_count
-    m.ROI_MASK_HEAD.CONV_DIM = a.mask_conv_channels
-    m.ROI_MASK_HEAD.POOLER_RESOLUTION = a.mask_pool_px
-    cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
-    cfg.INPUT.FORMAT = a.channel_order
-    cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
-    cfg.INPUT.MAX_SIZE_TEST = a.long_edge_max_px
-    return cfg
-
-
-def _resnet_depth(architecture: Architecture) -> int:
-    """Layers of the backbone; UsageError when Detectron2 has no name for it."""
-    a = architecture
-    depth = DEPTHS.get((a.block, a.blocks_per_stage))
-    zoo_widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
-    if depth is None or a.stage_channels != zoo_widths or len(set(a.box_fc_channels)) != 1:
-        raise UsageError(
-            "the detectron2 engine builds the zoo's ResNet-18/34/50/101 backbones only, not "
-            f"{a.block} {a.blocks_per_stage} with {a.stage_channels} channels",
-            hint="use --engine native for this model",
-        )
-    return depth
-
-
-def build_model(architecture: Architecture, device: torch.device) -> Any:
-    """Detectron2's GeneralizedRCNN for ``architecture``, in evaluation mode, without weights."""
-    from detectron2.modeling import build_model as detectron2_build_model
-
-    return detectron2_build_model(config_of(architecture, device)).eval()
 
 
 def load_weights(model: Any, weights: Path) -> None:

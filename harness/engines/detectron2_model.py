@@ -1,0 +1,137 @@
+"""Detectron2's own network for an Architecture: its configuration, and its parts put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.errors import UsageError
+
+#: RESNETS.DEPTH by (block, blocks per stage).
+DEPTHS = {
+    ("basic", (2, 2, 2, 2)): 18,
+    ("basic", (3, 4, 6, 3)): 34,
+    ("bottleneck", (3, 4, 6, 3)): 50,
+    ("bottleneck", (3, 4, 23, 3)): 101,
+}
+
+
+def config_of(architecture: Architecture, device: torch.device) -> Any:
+    """Detectron2's configuration node for ``architecture``."""
+    from detectron2.config import get_cfg
+
+    a = architecture
+    cfg = get_cfg()
+    m = cfg.MODEL
+    m.DEVICE = str(device)
+    m.WEIGHTS = ""
+    m.META_ARCHITECTURE = "GeneralizedRCNN"
+    m.BACKBONE.NAME = "build_resnet_fpn_backbone"
+    m.PIXEL_MEAN, m.PIXEL_STD = list(a.pixel_mean), list(a.pixel_std)
+    m.RESNETS.DEPTH = DEPTHS.get((a.block, a.blocks_per_stage), 50)
+    m.RESNETS.STEM_OUT_CHANNELS = a.stem_channels
+    m.RESNETS.RES2_OUT_CHANNELS = a.stage_channels[0]
+    m.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
+    m.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    m.FPN.OUT_CHANNELS = a.fpn_channels
+    m.ANCHOR_GENERATOR.SIZES = [[size] for size in a.anchor_sizes_px]
+    m.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(a.anchor_ratios)]
+    m.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
+    m.RPN.PRE_NMS_TOPK_TEST = a.rpn_pre_nms_per_level
+    m.RPN.POST_NMS_TOPK_TEST = a.rpn_post_nms
+    m.RPN.NMS_THRESH = a.rpn_nms_iou
+    m.ROI_HEADS.NAME = "StandardROIHeads"
+    m.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
+    m.ROI_HEADS.NUM_CLASSES = a.class_count
+    m.ROI_HEADS.SCORE_THRESH_TEST = a.score_threshold
+    m.ROI_HEADS.NMS_THRESH_TEST = a.box_nms_iou
+    m.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
+    m.ROI_BOX_HEAD.NUM_FC = len(a.box_fc_channels)
+    m.ROI_BOX_HEAD.FC_DIM = a.box_fc_channels[0]
+    m.ROI_BOX_HEAD.POOLER_RESOLUTION = a.box_pool_px
+    m.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = a.box_delta_weights
+    m.MASK_ON = a.has_masks
+    m.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
+    m.ROI_MASK_HEAD.NUM_CONV = a.mask_conv_count
+    m.ROI_MASK_HEAD.CONV_DIM = a.mask_conv_channels
+    m.ROI_MASK_HEAD.POOLER_RESOLUTION = a.mask_pool_px
+    cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
+    cfg.INPUT.FORMAT = a.channel_order
+    cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
+    cfg.INPUT.MAX_SIZE_TEST = a.long_edge_max_px
+    return cfg
+
+
+def build_model(architecture: Architecture, device: torch.device) -> Any:
+    """Detectron2's GeneralizedRCNN for ``architecture``, in evaluation mode, without weights.
+
+    A backbone of the zoo comes from Detectron2's own ``build_model``; another one is put together
+    from the same blocks. UsageError for a box head that Detectron2 has no words for.
+    """
+    from detectron2.modeling import build_model as detectron2_build_model
+
+    if len(set(architecture.box_fc_channels)) != 1:
+        raise UsageError(
+            "the detectron2 engine builds box heads whose layers are equally wide, not "
+            f"{architecture.box_fc_channels}",
+            hint="use --engine native for this model",
+        )
+    cfg = config_of(architecture, device)
+    if _is_of_the_zoo(architecture):
+        return detectron2_build_model(cfg).eval()
+    from detectron2.modeling import GeneralizedRCNN, build_proposal_generator, build_roi_heads
+
+    backbone = _backbone(architecture)
+    shapes = backbone.output_shape()
+    model = GeneralizedRCNN(
+        backbone=backbone,
+        proposal_generator=build_proposal_generator(cfg, shapes),
+        roi_heads=build_roi_heads(cfg, shapes),
+        pixel_mean=architecture.pixel_mean,
+        pixel_std=architecture.pixel_std,
+        input_format=architecture.channel_order,
+    )
+    return model.to(device).eval()
+
+
+def _is_of_the_zoo(architecture: Architecture) -> bool:
+    a = architecture
+    widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
+    known = (a.block, a.blocks_per_stage) in DEPTHS
+    return known and a.stage_channels == widths and a.stem_channels == 64
+
+
+def _backbone(architecture: Architecture) -> Any:
+    """A ResNet-FPN of any widths and depths, of Detectron2's blocks."""
+    from detectron2.modeling.backbone import FPN, resnet
+    from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+
+    norm = "FrozenBN"
+    kind = resnet.BasicBlock if architecture.block == "basic" else resnet.BottleneckBlock
+    channels = architecture.stem_channels
+    stages = []
+    widths = zip(architecture.blocks_per_stage, architecture.stage_channels, strict=True)
+    for index, (count, width) in enumerate(widths):
+        options: dict[str, Any] = {"norm": norm}
+        if architecture.block == "bottleneck":
+            options |= {"bottleneck_channels": width // 4, "stride_in_1x1": True}
+        stages.append(
+            resnet.ResNet.make_stage(
+                kind,
+                count,
+                in_channels=channels,
+                out_channels=width,
+                stride_per_block=[1 if index == 0 else 2] + [1] * (count - 1),
+                **options,
+            )
+        )
+        channels = width
+    stem = resnet.BasicStem(3, architecture.stem_channels, norm=norm)
+    return FPN(
+        resnet.ResNet(stem, stages, out_features=["res2", "res3", "res4", "res5"]),
+        in_features=["res2", "res3", "res4", "res5"],
+        out_channels=architecture.fpn_channels,
+        top_block=LastLevelMaxPool(),
+    )
