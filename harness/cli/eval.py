@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inference_options(parser)
     run = parser.add_argument_group("the run")
     run.add_argument("--evaluator", choices=EVALUATORS, default="fast")
+    run.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="share the images among N processes, a GPU each; on a CPU with one thread each "
+        "unless --threads says otherwise, so N up to the number of cores pays",
+    )
     run.add_argument("--output", type=Path, help="run folder; default: results/runs/<run id>")
     run.add_argument("--resume", action="store_true", help="continue an unfinished run")
     run.add_argument(

@@ -57,13 +57,16 @@ class InferenceRequest:
 class EvalRequest:
     """One accuracy run.
 
-    output: the run folder; None makes one below ``results/runs``. resume: continue the run in
-    ``output`` (or the newest unfinished run of the same request) with the images that are
-    missing. require_reference: nothing to compare counts as a failed verdict.
+    workers: processes that share the images, one device each, with one CPU thread each unless
+    ``threads`` says otherwise; None for this process alone, with all cores. output: the run folder;
+    None makes one below ``results/runs``. resume: continue the run in ``output`` (or the newest
+    unfinished run of the same request) with the images that are missing. require_reference:
+    nothing to compare counts as a failed verdict.
     """
 
     inference: InferenceRequest = InferenceRequest()
     evaluator: Evaluator = "fast"
+    workers: int | None = None
     output: Path | None = None
     resume: bool = False
     require_reference: bool = False

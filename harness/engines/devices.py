@@ -40,6 +40,11 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def gpu_count() -> int:
+    """How many GPUs torch can compute on."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def device_class(device: torch.device) -> str:
     """The product name of the device; speeds compare only within one."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

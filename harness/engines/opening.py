@@ -55,6 +55,27 @@ def open_engine(
             raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
 
 
+def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
+    """The device of each of several engines at work at once: under ``auto`` each GPU has one.
+
+    A device that is named is shared by all; so is the CPU. Raises UsageError for more engines than
+    GPUs.
+    """
+    if device != "auto" or name == "fake":
+        return [device] * workers
+    from harness.engines.devices import gpu_count
+
+    gpus = gpu_count()
+    if gpus == 0:
+        return ["cpu"] * workers
+    if workers > gpus:
+        raise UsageError(
+            f"{workers} workers need a GPU each, and {gpus} can be seen here",
+            hint=f"choose at most {gpus}, or share one: --device cuda:0",
+        )
+    return [f"cuda:{index}" for index in range(workers)]
+
+
 def _required(name: str, weights: Path | None) -> Path:
     if weights is None:
         raise UsageError(

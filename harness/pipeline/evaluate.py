@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from harness.data.coco import read_annotations
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
-from harness.pipeline.inference import identity_of, infer_missing
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import (
@@ -32,13 +31,21 @@ from harness.pipeline.run_folder import (
     log,
     open_run,
 )
-from harness.pipeline.shards import open_shard, read_lines, write_predictions
+from harness.pipeline.shards import read_lines, shard_paths, write_predictions
+from harness.pipeline.workers import (
+    ShardFacts,
+    ShardTask,
+    infer_share,
+    infer_with_workers,
+    missing_images,
+    throughput,
+    with_threads_of_run,
+)
 
-SHARD = f"{SHARDS}/0000.jsonl"
 ARTEFACTS = {
     "predictions": PREDICTIONS,
     "per_category": PER_CATEGORY,
-    "shard": SHARD,
+    "shards": SHARDS,
     "log": LOG,
 }
 
@@ -55,39 +62,59 @@ def evaluate(
     """The record of one accuracy run, and the folder it lies in.
 
     command: what the user typed, for the record and for the line that says how to continue. now:
-    when the run began. stopwatch: books wall time by stage for the record.
+    when the run began. stopwatch: books wall time by stage for the record. open_engine: of an
+    evaluation in this process; workers open their own.
     """
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        job = with_threads_of_run(job, run.folder)
         _announce(job, run)
-        with stopwatch.phase("open engine"):
-            engine = open_engine(job)
-        shard_path = run.folder / SHARD
-        with stopwatch.phase("infer"), open_shard(shard_path, identity_of(job, engine)) as shard:
-            with keeping(run):
-                infer_missing(job, engine, shard, progress)
-                check_coverage(job.dataset.image_ids, shard.finished)
-            engine.close()
-        with stopwatch.phase("merge"):
-            predictions = write_predictions(run.folder / PREDICTIONS, read_lines([shard_path]))
-        with stopwatch.phase("score"):
-            scores = _score(request, job, predictions, run)
-        record = record_of(
-            run,
-            request,
-            job,
-            engine.info,
-            metrics=scores.metrics,
-            per_category=scores.per_category,
-            stage_times_s=stopwatch.seconds,
-            deviations=job.deviations,
-            checks=accuracy_checks(job, scores),
-            artefacts=ARTEFACTS,
-        )
-        log(run, record.verdict.line)
-        write_record(run.folder, record)
+        if request.workers is None:
+            facts = _infer_here(job, run, stopwatch, open_engine)
+        else:
+            with stopwatch.phase("infer"), keeping(run):
+                facts = infer_with_workers(job, run, request.workers)
+        record = conclude(request, job, run, facts, stopwatch)
     return record, run.folder
+
+
+def conclude(
+    request: EvalRequest, job: Job, run: Run, facts: Sequence[ShardFacts], stopwatch: PhaseTimer
+) -> RunRecord:
+    """Merge the shards, score them, write the record. facts: of the workers that filled them."""
+    with stopwatch.phase("merge"), keeping(run):
+        lines = read_lines(shard_paths(run.folder))
+        check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
+        predictions = write_predictions(run.folder / PREDICTIONS, lines)
+    with stopwatch.phase("score"):
+        scores = _score(request, job, predictions, run)
+    record = record_of(
+        run,
+        request,
+        job,
+        facts[0].engine,
+        metrics={**scores.metrics, **throughput(facts)},
+        per_category=scores.per_category,
+        stage_times_s=stopwatch.seconds,
+        deviations=job.deviations,
+        checks=accuracy_checks(job, scores),
+        artefacts=ARTEFACTS,
+    )
+    log(run, record.verdict.line)
+    write_record(run.folder, record)
+    return record
+
+
+def _infer_here(
+    job: Job, run: Run, stopwatch: PhaseTimer, open_engine: Callable[[Job], Engine]
+) -> list[ShardFacts]:
+    with stopwatch.phase("open engine"):
+        engine = open_engine(job)
+    with stopwatch.phase("infer"), keeping(run):
+        missing = tuple(missing_images(job, run.folder))
+        task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)
+        return [infer_share(job, engine, task, run.progress)]
 
 
 def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:

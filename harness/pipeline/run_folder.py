@@ -50,7 +50,7 @@ RESUMABLE: tuple[RunKind, ...] = ("eval", "train")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
-    """``run.json``. request: as asked, without what changes no number (output, resume)."""
+    """``run.json``. request: as asked, without what changes no number (output, resume, workers)."""
 
     run_id: str
     kind: RunKind
@@ -147,11 +147,17 @@ def log(run: Run, text: str) -> None:
         file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
 
 
+class AnotherRunError(IntegrityError):
+    """The folder's run is not the one that was asked for: asking again would not help."""
+
+
 @contextmanager
 def keeping(run: Run) -> Iterator[None]:
     """Failures in the block say that nothing finished is lost, and how to continue."""
     try:
         yield
+    except AnotherRunError:
+        raise
     except (RunFailedError, IntegrityError) as error:
         kept = f"finished images are kept; continue with: {run.again}"
         hint = kept if error.hint is None else f"{error.hint}\n  {kept}"
@@ -172,7 +178,9 @@ def utc_now() -> datetime:
 
 def _comparable(request: RunRequest) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(request)
-    return {key: value for key, value in plain.items() if key not in ("output", "resume")}
+    return {
+        key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
+    }
 
 
 def _newest_unfinished(facts: RunFile) -> Path:

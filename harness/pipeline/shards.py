@@ -30,7 +30,7 @@ from harness.core.errors import IntegrityError
 from harness.files.atomic import replacing
 from harness.files.json import dumps
 from harness.files.locks import held
-from harness.pipeline.run_folder import SHARDS
+from harness.pipeline.run_folder import SHARDS, AnotherRunError
 
 #: A shard line: the image, and its predictions in COCO results format without the image id.
 Line = dict[str, Any]
@@ -71,7 +71,7 @@ def open_shard(
 ) -> Iterator[Shard]:
     """The shard at ``path``, new or continued; waits for a process that still writes it.
 
-    Raises IntegrityError when it, or another shard of the run, was begun by another request,
+    Raises AnotherRunError when it, or another shard of the run, was begun by another request,
     checkpoint or data set: ``identity`` says what must be equal. notice: told who is waited for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -
         if found.get(key) != expected.get(key)
     ]
     if differing:
-        raise IntegrityError(
+        raise AnotherRunError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),
             hint="ask for the same as it, or choose another --output",
         )

@@ -1,0 +1,177 @@
+"""Work in processes on this machine: each watched, restarted when it dies, stopped with the others.
+
+A process is started afresh (spawn), so it shares nothing with its parent but the item it was given,
+and writes what it has to say to a log of its own. What it computes goes to files; only "done" or an
+error come back.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from harness.core.errors import HarnessError, RunFailedError
+
+#: How often a process is started before the run is given up.
+ATTEMPTS = 3
+
+#: Seconds between two looks at how far the processes are.
+POLL_S = 0.2
+
+#: Seconds a process has to stop in an orderly way.
+GRACE_S = 10.0
+
+#: Not for the processes: Ctrl-C reaches the whole terminal, SLURM's USR2 every process of a job,
+#: but only the parent answers, and tells its processes with SIGTERM.
+FOR_PARENT = (signal.SIGINT, signal.SIGUSR2)
+HELD_BACK = (*FOR_PARENT, signal.SIGTERM)
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Item]):
+    """One process's part. name: for messages. log: what it writes to stdout and stderr."""
+
+    name: str
+    item: Item
+    log: Path
+
+
+@dataclass
+class _Worker(Generic[Item]):
+    work: Work[Item]
+    process: Any
+    answer: Connection
+    attempt: int
+
+
+def run_workers(
+    function: Callable[[Item], None],
+    parts: Sequence[Work[Item]],
+    *,
+    notice: Callable[[str], None],
+    poll: Callable[[], None],
+) -> None:
+    """``function(item)`` for every part, all at once, each in a process of its own.
+
+    function: importable by name; must continue where a process that died left off. A process that
+    ends without an answer is started again, ATTEMPTS times in all; then, or when the function
+    raises, all are stopped and the error says which part and which log. poll: called every POLL_S
+    and once in the end. notice: told of restarts.
+    """
+    running: list[_Worker[Item]] = []
+    try:
+        running += [_started(function, part, attempt=1) for part in parts]
+        while running:
+            wait([worker.process.sentinel for worker in running], timeout=POLL_S)
+            poll()
+            for worker in [one for one in running if not one.process.is_alive()]:
+                running.remove(worker)
+                if not _answered(worker):
+                    running.append(_restarted(function, worker, notice))
+    finally:
+        _stop([worker.process for worker in running])
+    poll()
+
+
+def _started(function: Callable[[Item], None], work: Work[Item], attempt: int) -> _Worker[Item]:
+    context = multiprocessing.get_context("spawn")
+    work.log.parent.mkdir(parents=True, exist_ok=True)
+    answer, sender = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_work, args=(function, work.item, work.log, sender), name=work.name, daemon=True
+    )
+    # Held back until the child has decided what to do with them; its parent sees them afterwards.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    sender.close()
+    return _Worker(work, process, answer, attempt)
+
+
+def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Connection) -> None:
+    """The life of a process."""
+    with log.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    faulthandler.enable()  # a segmentation fault leaves its stack in the log
+    for number in FOR_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+        function(item)
+        sender.send(None)
+    except KeyboardInterrupt:
+        sender.send(RunFailedError("stopped"))
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sender.send(error)
+    except Exception as error:
+        traceback.print_exc()
+        sender.send(RunFailedError(f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell: nobody may go on writing to its run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _answered(worker: _Worker[Item]) -> bool:
+    """Whether the process finished its part; raises what it raised."""
+    try:
+        error: HarnessError | None = worker.answer.recv()
+    except EOFError:
+        return False
+    if error is not None:
+        where = f"log: {worker.work.log}"
+        hint = where if error.hint is None else f"{error.hint}\n  {where}"
+        raise type(error)(f"{worker.work.name}: {error.message}", hint=hint)
+    return True
+
+
+def _restarted(
+    function: Callable[[Item], None], worker: _Worker[Item], notice: Callable[[str], None]
+) -> _Worker[Item]:
+    work, end = worker.work, _end_of(worker.process.exitcode)
+    if worker.attempt >= ATTEMPTS:
+        raise RunFailedError(
+            f"{work.name}: its process ended {ATTEMPTS} times without an answer, last {end}",
+            hint=f"log: {work.log}",
+        )
+    notice(f"{work.name}: its process ended {end}; started again, {worker.attempt} of {ATTEMPTS}")
+    return _started(function, work, worker.attempt + 1)
+
+
+def _end_of(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"with exit code {exit_code}"
+    name = signal.Signals(-exit_code).name
+    return f"by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _stop(processes: Sequence[Any]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(GRACE_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
