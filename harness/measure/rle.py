@@ -62,8 +62,8 @@ def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> np
     if not closed:
         return np.zeros((height_px, width_px), dtype=bool)
     pieces = coco_mask.frPyObjects(closed, height_px, width_px)
-    covered: npt.NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(pieces)).astype(bool)
-    return covered
+    counts = coco_mask.merge(pieces)["counts"].decode("ascii")
+    return decode(Rle(height_px, width_px, counts))
 
 
 def decode(rle: Rle) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,125 @@
+"""The native engine against numbers recorded from Detectron2 (tests/golden)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.core.detections import Image
+from harness.core.errors import IntegrityError, RunFailedError
+from harness.engines.native import NativeEngine, load_network, open_native
+from harness.engines.stages import native_stages
+from harness.measure.agreement import BOX_BAR_PX, compare
+from harness.measure.timing import NULL_STOPWATCH
+from harness.zoo.architectures import tiny
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import NETWORKS, detections_of, kept_values, network, pictures, read_golden
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[NativeEngine, list[dict[str, Any]]]:
+    """The native engine with seeded weights, and what Detectron2 said about each picture."""
+    architecture = network(request.param)
+    weights = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    write_checkpoint(weights, seeded_checkpoint(architecture))
+    engine = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
+    return engine, read_golden(request.param)["images"]
+
+
+def test_every_stage_equals_detectron2(case: tuple[NativeEngine, list[dict[str, Any]]]) -> None:
+    engine, recorded = case
+    for picture, expected in zip(pictures(), recorded, strict=True):
+        proposals = torch.tensor(expected["proposals"])
+        prepared = engine.prepare(picture, NULL_STOPWATCH)
+        found = native_stages(engine, prepared, proposals)
+        assert found.keys() == expected["stages"].keys()
+        for stage in ("resized input", "rpn logits", "rpn deltas"):
+            _require_close(stage, found[stage], expected["stages"][stage])
+        for level in range(2, 7):
+            stage = f"backbone p{level}"
+            _require_close(stage, found[stage], expected["stages"][stage])
+        own = torch.from_numpy(found["proposals"][: len(proposals)])
+        assert float((own - proposals).abs().max()) < BOX_BAR_PX
+
+
+def test_detections_and_masks_equal_detectron2(
+    case: tuple[NativeEngine, list[dict[str, Any]]],
+) -> None:
+    engine, recorded = case
+    for picture, golden in zip(pictures(), recorded, strict=True):
+        expected = detections_of(golden["detections"], picture)
+        assert len(expected) >= 50, "too few detections to prove anything"
+        assert len(set(expected.class_index.tolist())) >= 10
+        prepared = engine.prepare(picture, NULL_STOPWATCH)
+        agreement = compare(engine.infer([prepared], NULL_STOPWATCH)[0], expected)
+        assert agreement.share_within_bars == 1.0, agreement
+
+
+def _require_close(stage: str, found: np.ndarray, expected: list[float]) -> None:
+    values = kept_values(found)
+    largest = max(map(abs, expected))
+    assert np.abs(values - expected).max() <= 1e-4 * largest, stage
+
+
+@pytest.fixture(scope="module")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    write_checkpoint(path, seeded_checkpoint(tiny()))
+    return path
+
+
+def test_a_batch_gives_what_single_images_give(tiny_weights: Path) -> None:
+    engine = open_native(architecture=tiny(), weights=tiny_weights, device="cpu", threads=1)
+    prepared = [engine.prepare(picture, NULL_STOPWATCH) for picture in pictures()]
+    together = engine.infer(prepared, NULL_STOPWATCH)
+    for one, found in zip(prepared, together, strict=True):
+        alone = engine.infer([one], NULL_STOPWATCH)[0]
+        assert found.image_id == alone.image_id
+        # Padding moves sums by the last bits only.
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
+
+
+def test_output_that_is_not_finite_is_an_error_and_no_empty_image(tmp_path: Path) -> None:
+    tensors = seeded_checkpoint(tiny())
+    key = "roi_heads.box_predictor.cls_score.weight"
+    tensors[key] = np.full_like(tensors[key], 3e38)  # finite, overflows in the product
+    write_checkpoint(tmp_path / "bad.safetensors", tensors)
+    weights = tmp_path / "bad.safetensors"
+    engine = open_native(architecture=tiny(), weights=weights, device="cpu", threads=1)
+    prepared = engine.prepare(pictures()[0], NULL_STOPWATCH)
+    with pytest.raises(RunFailedError, match=r"image 1: .*not finite"):
+        engine.infer([prepared], NULL_STOPWATCH)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    tensors = seeded_checkpoint(tiny())
+    del tensors["backbone.fpn_output2.bias"]
+    write_checkpoint(tmp_path / "short.safetensors", tensors)
+    with pytest.raises(IntegrityError, match=r"backbone\.fpn_output2\.bias"):
+        load_network(tiny(), tmp_path / "short.safetensors")
+
+
+def test_channel_order_reaches_the_network(tiny_weights: Path) -> None:
+    from dataclasses import replace
+
+    picture = Image(
+        image_id=1, pixels_bgr=np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+    )
+    engines = [
+        open_native(
+            architecture=replace(tiny(), channel_order=order),
+            weights=tiny_weights,
+            device="cpu",
+            threads=1,
+        )
+        for order in ("BGR", "RGB")
+    ]
+    bgr, rgb = (engine.prepare(picture, NULL_STOPWATCH).pixels for engine in engines)
+    np.testing.assert_array_equal(bgr[:, :, ::-1], rgb)

@@ -1,0 +1,87 @@
+"""What is recorded: networks with seeded weights on generated pictures, small enough for any CI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections, Image, Rle
+from harness.data.synthetic import scene
+from harness.zoo.architectures import architecture_of
+
+FOLDER = Path(__file__).parent
+
+#: Values kept of each stage, at places drawn from a fixed seed.
+KEPT = 24
+
+#: Name → architecture of the zoo and its shorter test size in px (800 would take CI minutes).
+NETWORKS = {
+    "mask_rcnn_R_50_FPN": 320,
+    "mask_rcnn_R_101_FPN": 256,
+    "faster_rcnn_R_50_FPN": 320,
+}
+
+
+def network(name: str) -> Architecture:
+    """The architecture of a case."""
+    short_edge_px = NETWORKS[name]
+    return replace(
+        architecture_of(name),
+        short_edge_px=short_edge_px,
+        long_edge_max_px=short_edge_px * 1333 // 800,
+    )
+
+
+def pictures() -> list[Image]:
+    """Two generated scenes, the same on every machine."""
+    return [
+        Image(
+            image_id=number,
+            pixels_bgr=np.ascontiguousarray(
+                scene(np.random.Generator(np.random.PCG64(number)), number)[0][:, :, ::-1]
+            ),
+        )
+        for number in (1, 2)
+    ]
+
+
+def kept_values(stage: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """KEPT values of a stage, and the root mean square of all of it."""
+    flat = stage.astype(np.float64).ravel()
+    places = np.random.Generator(np.random.PCG64(flat.size)).integers(flat.size, size=KEPT)
+    return np.append(flat[places], np.sqrt(np.mean(flat**2)))
+
+
+def plain_detections(found: Detections) -> dict[str, Any]:
+    """Detections as JSON; float32 survives the way there and back."""
+    return {
+        "boxes": found.boxes_xyxy_px.tolist(),
+        "scores": found.scores.tolist(),
+        "classes": found.class_index.tolist(),
+        "masks": None if found.masks is None else [mask.counts for mask in found.masks],
+    }
+
+
+def detections_of(plain: dict[str, Any], image: Image) -> Detections:
+    """The way back."""
+    masks = plain["masks"]
+    return Detections(
+        image_id=image.image_id,
+        boxes_xyxy_px=np.array(plain["boxes"], dtype=np.float32).reshape(-1, 4),
+        scores=np.array(plain["scores"], dtype=np.float32),
+        class_index=np.array(plain["classes"], dtype=np.int64),
+        masks=None
+        if masks is None
+        else tuple(Rle(image.height_px, image.width_px, counts) for counts in masks),
+    )
+
+
+def read_golden(name: str) -> Any:
+    """What was recorded under ``name``."""
+    return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))

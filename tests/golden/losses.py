@@ -1,0 +1,180 @@
+"""The losses and gradients of one training batch, by Detectron2 and by the native network.
+
+Nothing is left to chance: the budgets are larger than what there is to sample from, so both train
+on every anchor and every proposal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.core.architecture import Architecture
+from harness.data.catalog import find_dataset
+from harness.data.objects import AnnotatedImage, training_set
+from harness.nn.losses import losses
+from harness.nn.rcnn import RCNN
+from harness.nn.targets import Targets, TrainingNumbers
+from harness.training.optimiser import freeze
+from harness.training.samples import Augmentation, Sample, make_sample
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import seeded_checkpoint
+
+CASE = "losses_mask_rcnn_R_50_FPN"
+
+#: Test size of the batch, px: large enough for boxes on every pyramid level.
+SHORT_EDGE_PX = 256
+
+EVERYTHING = TrainingNumbers(
+    rpn_pre_nms_per_level=2000,
+    rpn_post_nms=300,
+    anchors_per_image=10**6,
+    anchor_positive_share=1.0,
+    rois_per_image=10**5,
+    roi_positive_share=1.0,
+)
+
+#: Parameters whose gradients are compared: one of each part, near and far from the losses.
+NAMED = (
+    "backbone.bottom_up.res3.0.conv1.weight",
+    "backbone.fpn_output3.weight",
+    "proposal_generator.rpn_head.conv.weight",
+    "proposal_generator.rpn_head.anchor_deltas.bias",
+    "roi_heads.box_head.fc1.weight",
+    "roi_heads.box_predictor.cls_score.weight",
+    "roi_heads.box_predictor.bbox_pred.bias",
+    "roi_heads.mask_head.mask_fcn1.weight",
+    "roi_heads.mask_head.predictor.bias",
+)
+
+
+def architecture() -> Architecture:
+    """The zoo's network with as many classes as the generated scenes have."""
+    return replace(architecture_of("mask_rcnn_R_50_FPN"), class_count=8)
+
+
+def samples() -> list[Sample]:
+    """Two scenes with their polygons, one of them flipped."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = find_dataset(
+            dataset="synthetic_val", annotations=None, images=None, root=Path(folder)
+        )
+        drawn = [_polygons_only(one) for one in training_set(dataset, with_masks=True).images]
+        return [
+            make_sample(
+                image,
+                dataset.images_dir,
+                _still(flip=bool(number)),
+                architecture(),
+                seed=0,
+                ordinal=number,
+            )
+            for number, image in enumerate([one for one in drawn if len(one.class_index) >= 4][:2])
+        ]
+
+
+def _still(*, flip: bool) -> Augmentation:
+    return Augmentation(
+        short_edges_px=(SHORT_EDGE_PX,),
+        long_edge_max_px=2 * SHORT_EDGE_PX,
+        flip_probability=float(flip),
+    )
+
+
+def native_losses() -> dict[str, Any]:
+    """Losses, statistics and gradient samples of the native network."""
+    batch_samples = samples()
+    network = RCNN(architecture())
+    network.load_state_dict(_weights())
+    network.train()
+    freeze(network, 2)
+    batch = network.batch([torch.from_numpy(one.pixels).permute(2, 0, 1) for one in batch_samples])
+    targets = [
+        Targets(
+            torch.from_numpy(one.boxes),
+            torch.from_numpy(one.classes),
+            one.masks,
+            torch.Generator().manual_seed(one.ordinal),
+        )
+        for one in batch_samples
+    ]
+    found, statistics = losses(network, batch, targets, EVERYTHING)
+    torch.stack(list(found.values())).sum().backward()
+    return _content(found, statistics, network)
+
+
+def detectron2_losses() -> dict[str, Any]:
+    """The same of Detectron2."""
+    from detectron2.modeling import build_model
+    from detectron2.utils.events import EventStorage
+
+    from harness.engines.detectron2_model import config_of
+
+    cfg = config_of(architecture(), torch.device("cpu"))
+    rpn, heads = cfg.MODEL.RPN, cfg.MODEL.ROI_HEADS
+    rpn.BATCH_SIZE_PER_IMAGE = EVERYTHING.anchors_per_image
+    rpn.POSITIVE_FRACTION = EVERYTHING.anchor_positive_share
+    rpn.PRE_NMS_TOPK_TRAIN = EVERYTHING.rpn_pre_nms_per_level
+    rpn.POST_NMS_TOPK_TRAIN = EVERYTHING.rpn_post_nms
+    heads.BATCH_SIZE_PER_IMAGE = EVERYTHING.rois_per_image
+    heads.POSITIVE_FRACTION = EVERYTHING.roi_positive_share
+    model = build_model(cfg).train()
+    model.load_state_dict(_weights())
+    with EventStorage() as storage:
+        found = model([_detectron2_input(one) for one in samples()])
+        statistics = {name: torch.tensor(value) for name, (value, _) in storage.latest().items()}
+    torch.stack(list(found.values())).sum().backward()
+    return _content(found, statistics, model)
+
+
+def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
+    """Without what is partly hidden: its mask is run lengths, Detectron2 takes one kind a batch."""
+    assert image.segmentations is not None
+    keep = [isinstance(one, list) for one in image.segmentations]
+    return replace(
+        image,
+        boxes_xyxy_px=image.boxes_xyxy_px[keep],
+        class_index=image.class_index[keep],
+        segmentations=tuple(one for one in image.segmentations if isinstance(one, list)),
+    )
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    seeded = seeded_checkpoint(architecture())
+    return {key: torch.from_numpy(value) for key, value in seeded.items()}
+
+
+def _detectron2_input(sample: Sample) -> dict[str, Any]:
+    from detectron2.structures import Boxes, Instances, PolygonMasks
+
+    assert sample.masks is not None
+    instances = Instances(sample.pixels.shape[:2])
+    instances.gt_boxes = Boxes(torch.from_numpy(sample.boxes))
+    instances.gt_classes = torch.from_numpy(sample.classes)
+    instances.gt_masks = PolygonMasks([list(mask) for mask in sample.masks.masks])
+    pixels = torch.from_numpy(np.ascontiguousarray(sample.pixels.transpose(2, 0, 1)))
+    return {"image": pixels, "instances": instances}
+
+
+def _content(
+    found: dict[str, torch.Tensor], statistics: dict[str, torch.Tensor], network: torch.nn.Module
+) -> dict[str, Any]:
+    parameters = dict(network.named_parameters())
+    return {
+        "losses": {name: float(value.detach()) for name, value in sorted(found.items())},
+        "statistics": {name: float(value) for name, value in sorted(statistics.items())},
+        "gradients": {name: _sampled(parameters[name]) for name in NAMED},
+    }
+
+
+def _sampled(parameter: torch.nn.Parameter) -> list[float]:
+    """Two dozen elements of a gradient, and its norm."""
+    assert parameter.grad is not None
+    flat = parameter.grad.detach().double().numpy().ravel()
+    places = np.random.Generator(np.random.PCG64(flat.size)).integers(flat.size, size=24)
+    return [*flat[places].tolist(), float(np.linalg.norm(flat))]

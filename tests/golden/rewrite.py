@@ -1,0 +1,61 @@
+"""``python -m tests.golden.rewrite``: records the numbers anew from the installed Detectron2."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.engines.detectron2 import open_detectron2
+from harness.engines.stages import detectron2_stages
+from harness.measure.timing import NULL_STOPWATCH
+from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections
+from tests.golden.losses import CASE as LOSSES
+from tests.golden.losses import detectron2_losses
+
+
+def main() -> None:
+    """Every case, one file each."""
+    for name in NETWORKS:
+        _write(name, _inference(name))
+    _write(LOSSES, detectron2_losses())
+
+
+def _inference(name: str) -> dict[str, Any]:
+    architecture = network(name)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.safetensors"
+        write_checkpoint(weights, seeded_checkpoint(architecture))
+        engine = open_detectron2(architecture=architecture, weights=weights, device="cpu")
+    images = []
+    for picture in pictures():
+        prepared = engine.prepare(picture, NULL_STOPWATCH)
+        stages, proposals = detectron2_stages(engine, prepared)
+        images.append(
+            {
+                "stages": {key: kept_values(value).tolist() for key, value in stages.items()},
+                "proposals": proposals[:32].tolist(),
+                "detections": plain_detections(engine.infer([prepared], NULL_STOPWATCH)[0]),
+            }
+        )
+    return {"seed": DEFAULT_SEED, **_versions(), "images": images}
+
+
+def _versions() -> dict[str, str]:
+    import detectron2
+
+    return {"detectron2": detectron2.__version__, "torch": torch.__version__}
+
+
+def _write(name: str, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=1) + "\n"
+    (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
