@@ -1,0 +1,68 @@
+"""What the processes of test_local do; importable by name, as their parent demands."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from harness.core.errors import IntegrityError
+from harness.files.locks import held
+
+
+def write_pid(path: Path) -> None:
+    path.write_text(str(os.getpid()), encoding="utf-8")
+
+
+def say(path: Path) -> None:
+    os.write(1, b"to stdout\n")
+    os.write(2, b"to stderr\n")
+    write_pid(path)
+
+
+def die_twice(path: Path) -> None:
+    """The third attempt, told from what is on disk, gets through."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write("x")
+    if path.stat().st_size < 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def refuse(path: Path) -> None:
+    raise IntegrityError(f"{path.name} is not right", hint="fetch it again")
+
+
+def stumble(path: Path) -> None:
+    raise LookupError(path.name)
+
+
+def refuse_or_wait(path: Path) -> None:
+    """The part called ``wrong`` raises once all others wait; they wait until they are stopped."""
+    if path.name == "wrong":
+        while len(list(path.parent.glob("waits*"))) < 2:
+            pass
+        refuse(path)
+    write_pid(path.with_name(f"waits-{path.name}"))
+    try:
+        signal.pause()
+    finally:
+        path.with_name(f"stopped-{path.name}").touch()
+
+
+def hold(path: Path) -> None:
+    """Nobody else gets the lock ``path`` while this process lives."""
+    with held(path, notice=print):
+        path.with_name("waits").touch()
+        signal.pause()
+
+
+def ignore_all(path: Path) -> None:
+    """Tell what Ctrl-C and SLURM's signal would do here."""
+    found = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR2)]
+    path.write_text(str(found == [signal.SIG_IGN, signal.SIG_IGN]), encoding="utf-8")
