@@ -28,6 +28,7 @@ COMMANDS = {
     "download": "fetch and prove data sets and checkpoints",
     "models": "list the zoo: references, and what is on disk",
     "weights": "check, convert or generate checkpoints",
+    "selftest": "prove claims of the harness about itself on the embedded data set",
     "doctor": "check this machine, with the fix for what is wrong",
 }
 

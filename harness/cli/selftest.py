@@ -1,0 +1,58 @@
+"""``harness selftest shards``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+from harness.core.engine import ENGINE_NAMES
+
+DIFFERENT_EXIT_CODE = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One sub-command for each claim."""
+    claims = parser.add_subparsers(dest="claim", metavar="claim", required=True)
+    shards = claims.add_parser(
+        "shards", help="any number of workers gives the same predictions and metrics"
+    )
+    shards.add_argument("--workers", type=int, nargs="+", default=[1, 2, 8], metavar="N")
+    shards.add_argument("--engine", choices=ENGINE_NAMES, default="native")
+    shards.add_argument("--device", default="cpu", help="cpu, or the GPU that all share: cuda:N")
+    shards.add_argument("--root", type=Path, help="where data sets lie (default: datasets)")
+    add_answer_options(shards)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate with each number of workers, print one row each, answer 0 when all are equal."""
+    from harness.files.layout import datasets_folder
+    from harness.pipeline.selftest import differing, try_shards
+    from harness.report.tables import render
+
+    trials = try_shards(
+        arguments.workers,
+        engine=arguments.engine,
+        device=arguments.device,
+        root=arguments.root or datasets_folder(),
+        progress=console.TerminalProgress(),
+    )
+    faults = differing(trials)
+    if arguments.json:
+        console.answer_json({"identical": not faults, "faults": faults, "trials": trials})
+        return DIFFERENT_EXIT_CODE if faults else 0
+    columns = ("workers", "predictions", "sha256", "all devices img/s", "one device img/s")
+    rows = [
+        (
+            str(trial.workers),
+            str(trial.predictions),
+            trial.predictions_sha256[:16],
+            f"{trial.all_devices_fps:.1f}",
+            f"{trial.one_device_fps:.1f}",
+        )
+        for trial in trials
+    ]
+    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
+    console.answer(*(faults or ["IDENTICAL: predictions byte for byte, and every metric"]))
+    return DIFFERENT_EXIT_CODE if faults else 0
