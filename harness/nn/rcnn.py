@@ -46,14 +46,16 @@ class RCNN(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def batch(self, images: Sequence[Tensor]) -> Batch:
+    def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Images (3, H, W) uint8 on the network's device, normalised, padded and stacked.
+
+        canvas: (height, width) they are padded to at least.
 
         Padding comes after normalisation, so it is zero to the network (the reference's order).
         """
         sizes = tuple((int(image.shape[1]), int(image.shape[2])) for image in images)
-        height = _round_up(max(size[0] for size in sizes))
-        width = _round_up(max(size[1] for size in sizes))
+        height = _round_up(max(canvas[0], *(size[0] for size in sizes)))
+        width = _round_up(max(canvas[1], *(size[1] for size in sizes)))
         pixels = self.pixel_mean.new_zeros((len(images), 3, height, width))
         for slot, image, (h, w) in zip(pixels, images, sizes, strict=True):
             torch.sub(image, self.pixel_mean, out=slot[:, :h, :w])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from harness.core.checks import Check, Reference, Tolerance
+from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest, InferenceRequest
@@ -17,8 +19,9 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record, training_record, write_record
 from harness.pipeline.resolve import facts_of_dataset
-from harness.pipeline.run_folder import LOG, Run, announce, log, open_run, utc_now
+from harness.pipeline.run_folder import CHECKPOINTS, LOG, Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob
+from harness.training.checkpoints import checkpoints
 from harness.training.group import train_here, train_in_processes
 from harness.training.log import METRICS
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
@@ -53,7 +56,7 @@ def train(
             announce(run, f"left out: {sentence}")
         setup = setup_of(job, run.folder)
         scoring = Scoring(job=job, folder=run.folder)
-        with stopwatch.phase("train"):
+        with stopwatch.phase("train"), _continuable(run):
             if job.request.processes == 1:
                 train_here(setup, progress=shown, evaluate=scoring)
             else:
@@ -87,6 +90,19 @@ class Scoring:
                 stopwatch=PhaseTimer(_no_clock, lambda: None),
             )
         return {name: value for name, value in record.metrics.items() if value is not None}
+
+
+@contextmanager
+def _continuable(run: Run) -> Iterator[None]:
+    """Errors in the block say how to go on, once there is a checkpoint to go on from."""
+    try:
+        yield
+    except (Interrupted, RunFailedError) as error:
+        if not checkpoints(run.folder / CHECKPOINTS):
+            raise
+        again = f"continue with: {run.again}"
+        hint = again if error.hint is None else f"{error.hint}\n  {again}"
+        raise type(error)(error.message, hint=hint) from error.__cause__
 
 
 def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:

@@ -51,11 +51,13 @@ class TrainingLog:
         if self._board is not None:
             self._board.close()
 
-    def add(self, iteration: int, values: Mapping[str, Tensor | float]) -> dict[str, float] | None:
-        """Book one iteration; the line that was written when it ends a period."""
+    def add(
+        self, iteration: int, values: Mapping[str, Tensor | float], *, last: bool = False
+    ) -> dict[str, float] | None:
+        """Book one iteration; the line that was written when it ends a period or the training."""
         for name, value in values.items():
             self._window[name].append(float(value))
-        if iteration % PERIOD:
+        if iteration % PERIOD and not last:
             return None
         line = {
             name: found[-1] if name in INSTANT else median(found)

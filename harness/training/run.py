@@ -108,7 +108,6 @@ def training_batches(
 ) -> Generator[list[Sample], None, None]:
     """What of every batch falls to ``world``'s process, from the trainer's iteration on."""
     images = setup.training.images
-    part = world.share(trainer.schedule.batch_size)
     wide = [one.record.width_px > one.record.height_px for one in images]
     whole = batches(wide, trainer.schedule.batch_size, setup.seed, start=trainer.iteration)
     return sample_batches(
@@ -116,7 +115,8 @@ def training_batches(
         setup.training.dataset.images_dir,
         augmentation_for(setup.architecture),
         setup.architecture,
-        (draws[part] for draws in whole),
+        whole,
+        part=world.share(trainer.schedule.batch_size),
         seed=setup.seed,
         loaders=setup.loaders,
     )
@@ -136,7 +136,8 @@ def _book(
     line = dict(zip(names, values, strict=True))
     line["lr"] = trainer.schedule.rate_at(trainer.iteration - 1)
     if log is not None:
-        written = log.add(trainer.iteration, line)
+        ending = trainer.iteration == trainer.schedule.iterations
+        written = log.add(trainer.iteration, line, last=ending)
         if written is not None:
             memory = peak_memory_bytes(trainer.device) / 2**30
             tick(0, f"loss {written['total_loss']:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")

@@ -7,11 +7,13 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.architecture import Architecture
+from harness.core.dataset import ImageRecord
 from harness.data.images import load_image, resize, resize_shape
 from harness.data.objects import AnnotatedImage
 from harness.training.masks import ObjectMasks, transformed
@@ -37,13 +39,15 @@ class Augmentation:
 class Sample:
     """One augmented image with its objects, in px of the resized image.
 
-    pixels: (h, w, 3) uint8 in the network's channel order. boxes: (g, 4) float32 xyxy. classes:
-    (g,) int64. ordinal: of its draw.
+    pixels: (h, w, 3) uint8 in the network's channel order. canvas: (height, width) that holds every
+    image of the whole batch, so that its parts are padded alike. boxes: (g, 4) float32 xyxy.
+    classes: (g,) int64. ordinal: of its draw.
     """
 
     image_id: int
     ordinal: int
     pixels: npt.NDArray[np.uint8]
+    canvas: tuple[int, int]
     boxes: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
     masks: ObjectMasks | None
@@ -61,26 +65,39 @@ def augmentation_for(architecture: Architecture) -> Augmentation:
     )
 
 
+class Change(NamedTuple):
+    """What was drawn for one image: its new (height, width), and whether it is flipped."""
+
+    size: tuple[int, int]
+    flip: bool
+
+
+def draw_change(
+    record: ImageRecord, augmentation: Augmentation, *, seed: int, ordinal: int
+) -> Change:
+    """The change of the image at ``ordinal``; it depends on nothing else but the seed."""
+    random = generator(seed, AUGMENT, ordinal)
+    size = resize_shape(
+        record.height_px,
+        record.width_px,
+        int(random.choice(augmentation.short_edges_px)),
+        augmentation.long_edge_max_px,
+    )
+    return Change(size, bool(random.random() < augmentation.flip_probability))
+
+
 def make_sample(
     image: AnnotatedImage,
     images_dir: Path,
-    augmentation: Augmentation,
     architecture: Architecture,
+    change: Change,
     *,
-    seed: int,
+    canvas: tuple[int, int],
     ordinal: int,
 ) -> Sample:
-    """The image decoded, resized and perhaps flipped; what is drawn depends on seed and ordinal."""
-    random = generator(seed, AUGMENT, ordinal)
-    short_edge_px = int(random.choice(augmentation.short_edges_px))
-    flip = bool(random.random() < augmentation.flip_probability)
+    """The image decoded, resized and perhaps flipped."""
+    (height_px, width_px), flip = change
     pixels = load_image(image.record, images_dir).pixels_bgr
-    height_px, width_px = resize_shape(
-        image.record.height_px,
-        image.record.width_px,
-        short_edge_px,
-        augmentation.long_edge_max_px,
-    )
     if architecture.channel_order == "RGB":
         pixels = pixels[:, :, ::-1]
     pixels = resize(np.ascontiguousarray(pixels), height_px, width_px)
@@ -94,6 +111,7 @@ def make_sample(
         image_id=image.record.image_id,
         ordinal=ordinal,
         pixels=np.ascontiguousarray(pixels),
+        canvas=canvas,
         boxes=_moved_boxes(image.boxes_xyxy_px, (height_px, width_px), scale, flip),
         classes=image.class_index,
         masks=masks,
@@ -121,29 +139,40 @@ def sample_batches(
     architecture: Architecture,
     order: Iterator[list[Draw]],
     *,
+    part: slice = slice(None),
     seed: int,
     loaders: int,
 ) -> Generator[list[Sample], None, None]:
-    """The samples of each batch of ``order``, made ahead by ``loaders`` threads.
+    """The samples of each batch of ``order``, or a part of it, made ahead by ``loaders`` threads.
 
     An error of one image is raised when its batch is due. Close the generator to end the threads.
     """
 
-    def make(draw: Draw) -> Sample:
-        return make_sample(
-            images[draw.image],
-            images_dir,
-            augmentation,
-            architecture,
-            seed=seed,
-            ordinal=draw.ordinal,
-        )
+    def submit(draws: list[Draw]) -> list[Future[Sample]]:
+        changes = [
+            draw_change(images[one.image].record, augmentation, seed=seed, ordinal=one.ordinal)
+            for one in draws
+        ]
+        heights, widths = zip(*(change.size for change in changes), strict=True)
+        canvas = (max(heights), max(widths))
+        return [
+            pool.submit(
+                make_sample,
+                images[draw.image],
+                images_dir,
+                architecture,
+                change,
+                canvas=canvas,
+                ordinal=draw.ordinal,
+            )
+            for draw, change in list(zip(draws, changes, strict=True))[part]
+        ]
 
     with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
         ahead: deque[list[Future[Sample]]] = deque()
         try:
             for draws in order:
-                ahead.append([pool.submit(make, draw) for draw in draws])
+                ahead.append(submit(draws))
                 if len(ahead) > BATCHES_AHEAD:
                     yield [future.result() for future in ahead.popleft()]
             while ahead:

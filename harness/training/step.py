@@ -110,7 +110,7 @@ def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[st
 
 def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
     tensors = [torch.from_numpy(one.pixels).to(trainer.device).permute(2, 0, 1) for one in samples]
-    batch = trainer.network.batch(tensors)
+    batch = trainer.network.batch(tensors, samples[0].canvas)
     targets = [_targets(one, trainer) for one in samples]
     model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer)
     with computing_in(trainer.precision, trainer.device):

@@ -21,7 +21,7 @@ from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN
 from harness.nn.targets import Targets, TrainingNumbers
 from harness.training.optimiser import freeze
-from harness.training.samples import Augmentation, Sample, make_sample
+from harness.training.samples import Augmentation, Sample, draw_change, make_sample
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
 
@@ -69,9 +69,9 @@ def samples() -> list[Sample]:
             make_sample(
                 image,
                 dataset.images_dir,
-                _still(flip=bool(number)),
                 architecture(),
-                seed=0,
+                draw_change(image.record, _still(flip=bool(number)), seed=0, ordinal=number),
+                canvas=(0, 0),
                 ordinal=number,
             )
             for number, image in enumerate([one for one in drawn if len(one.class_index) >= 4][:2])

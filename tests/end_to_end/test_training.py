@@ -1,0 +1,216 @@
+"""``harness train`` as users call it: unbroken, killed, stopped, in two processes, on odd data."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from harness.training.log import read_log
+from tests.end_to_end.conftest import Answer
+
+ITERATIONS = 12
+
+
+@pytest.fixture
+def on_small_twice(small_coco: Path) -> list[str]:
+    """The small data set for training and validation, and a short schedule."""
+    annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    return [
+        *("--train-annotations", annotations, "--train-images", images),
+        *("--val-annotations", annotations, "--val-images", images),
+        *("--iterations", str(ITERATIONS), "--batch-size", "2", "--init", "none"),
+        *("--device", "cpu", "--threads", "1", "--deterministic"),
+    ]
+
+
+def trained(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "model_last.safetensors")
+
+
+def test_a_training_leaves_weights_logs_and_a_record(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    answer = harness("train", *on_small_twice, "--output", "run", "--eval-every", "6")
+    assert answer.code == 0, answer.err
+    run = project / "run"
+    record = json.loads((run / "record.json").read_text("utf-8"))
+    assert record["kind"] == "train"
+    assert record["resolved"]["iterations"] == ITERATIONS
+    assert "bbox/AP" in record["metrics"]
+    assert record["verdict"]["outcome"] == "nothing-to-compare"
+    assert "1 crowd region(s)" in record["resolved"]["left_out"]
+    lines = read_log(run)
+    assert [line["iteration"] for line in lines] == [6, 12, 12]
+    assert lines[-1]["validation/total_loss"] > 0
+    assert len(list((run / "evaluations").glob("iteration-*/record.json"))) == 2
+    # What was trained can be used like any checkpoint.
+    again = harness(
+        "eval", "--weights", run / "model_last.safetensors", *on_small_twice_eval(on_small_twice)
+    )
+    assert again.code == 0, again.err
+
+
+def on_small_twice_eval(words: list[str]) -> list[str]:
+    return ["--annotations", words[1], "--images", words[3], "--threads", "1"]
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5"]
+    assert process(*words, "--output", "unbroken").code == 0
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words, "--output", "killed"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    checkpoint = project / "killed" / "checkpoints" / "iteration-0000005.pth"
+    while not checkpoint.exists():
+        assert killed.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (project / "killed" / "record.json").exists()
+    resumed = process(*words, "--output", "killed", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "continuing at iteration" in resumed.err
+    first, second = trained(project / "unbroken"), trained(project / "killed")
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    iterations = [line["iteration"] for line in read_log(project / "killed")]
+    assert iterations == sorted(set(iterations))
+
+
+def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
+    on_small_twice: list[str], project: Path, process: Callable[..., Answer]
+) -> None:
+    words = ["train", *on_small_twice, "--eval-every", "5", "--output", "run"]
+    stopped = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words], stderr=subprocess.PIPE, text=True
+    )
+    while not (project / "run" / "checkpoints" / "iteration-0000005.pth").exists():
+        assert stopped.poll() is None
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGUSR1)
+    _, told = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, told
+    assert "stopped by SIGUSR1 after iteration" in told
+    assert "--resume" in told
+    assert process(*words, "--resume").code == 0
+
+
+def test_two_processes_train_as_one(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
+    assert process(*words, "--output", "one").code == 0
+    answer = process(*words, "--nproc", "2", "--output", "two")
+    assert answer.code == 0, answer.err
+    one, two = first_losses(project / "one"), first_losses(project / "two")
+    assert one.keys() == two.keys()
+    assert two == pytest.approx(one, rel=1e-5)
+
+
+def test_an_accumulated_batch_counts_as_one(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--iterations", "1"]
+    assert harness(*words, "--output", "whole").code == 0
+    assert harness(*words, "--accumulate", "2", "--output", "parts").code == 0
+    whole, parts = first_losses(project / "whole"), first_losses(project / "parts")
+    # These are means over images; the others are means over the regions of a part.
+    for name in ("loss_rpn_cls", "loss_rpn_loc"):
+        assert parts[name] == pytest.approx(whole[name], rel=1e-5)
+
+
+def first_losses(run: Path) -> dict[str, float]:
+    return {name: value for name, value in read_log(run)[0].items() if name.startswith("loss_")}
+
+
+def test_other_classes_keep_everything_but_the_class_layers(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path, small_coco: Path
+) -> None:
+    assert harness("train", *on_small_twice, "--output", "eight").code == 0
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    content["categories"] = [{"id": number, "name": f"kind {number}"} for number in range(3)]
+    for row in content["annotations"]:
+        row["category_id"] %= 3
+    (small_coco / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    words = [word for word in on_small_twice if word != "none"]
+    words.insert(words.index("--init") + 1, "eight/model_last.safetensors")
+    answer = harness("train", *words, "--output", "three")
+    assert answer.code == 0, answer.err
+    assert "begun anew: roi_heads.box_predictor.bbox_pred" in answer.err
+    assert trained(project / "three")["roi_heads.box_predictor.cls_score.weight"].shape[0] == 4
+
+
+def test_a_diverging_loss_names_iteration_and_images(
+    harness: Callable[..., Answer], on_small_twice: list[str]
+) -> None:
+    answer = harness("train", *on_small_twice, "--lr", "1e30", "--output", "run")
+    assert answer.code == 5
+    assert "is not finite, on the images" in answer.err
+    assert "iteration" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "told"),
+    [
+        (["--resume", "--output", "nothing"], 2, "nothing to resume"),
+        (["--batch-size", "3", "--nproc", "2"], 2, "cannot be divided into 2 equal parts"),
+        (["--init", "absent.pkl"], 2, "no such file"),
+        (["--init", "zoo", "--model", "R_50_FPN_3x"], 3, "harness download"),
+        (["--init", "imagenet", "--model", "R_50_FPN_3x"], 3, "--only backbones"),
+        (["--ema", "1.5"], 2, "--ema must be above 0 and below 1"),
+        (["--precision", "fp16"], 2, "needs a CUDA device"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    harness: Callable[..., Answer],
+    on_small_twice: list[str],
+    extra: list[str],
+    code: int,
+    told: str,
+) -> None:
+    answer = harness("train", *on_small_twice, *extra)
+    assert answer.code == code, answer.err
+    assert told in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_data_of_ones_own_need_validation_data(
+    harness: Callable[..., Answer], on_small_twice: list[str]
+) -> None:
+    answer = harness("train", *on_small_twice[:4])
+    assert answer.code == 2
+    assert "--val-annotations" in answer.err
+
+
+def test_a_dry_run_measures_and_writes_nothing(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    before = sorted(project.rglob("*"))
+    answer = harness("train", *on_small_twice, "--dry-run")
+    assert answer.code == 0, answer.err
+    assert "s an iteration" in answer.out
+    assert "published schedule" in answer.out  # 12 iterations are a sliver of the recipe
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_run_folder_of_another_training_is_refused(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--output", "run"]
+    assert process(*words).code == 0
+    (project / "run" / "record.json").unlink()  # as if it had been killed at its end
+    answer = process(*words, "--lr", "0.5", "--resume")
+    assert answer.code == 4
+    assert "learning_rate: 0.005 there, 0.5 now" in answer.err
