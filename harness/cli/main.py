@@ -27,6 +27,7 @@ COMMANDS = {
     "parity": "compare two engines stage by stage on the same images",
     "download": "fetch and prove data sets and checkpoints",
     "models": "list the zoo: references, and what is on disk",
+    "data": "check a data set of your own before training on it",
     "weights": "check, convert or generate checkpoints",
     "selftest": "prove claims of the harness about itself on the embedded data set",
     "doctor": "check this machine, with the fix for what is wrong",

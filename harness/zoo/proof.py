@@ -88,7 +88,7 @@ def _prove_images(facts: UnpackedFacts, root: Path, progress: Progress) -> list[
     if facts.annotation_count is not None:
         _require(annotations, "annotations", facts.annotation_count, annotation_count)
     with progress.task(f"proving {folder.name}", total=len(images), unit="images") as advance:
-        faults = list(islice(_image_faults(folder, images, advance), SHOWN_FAULTS))
+        faults = list(islice(image_faults(folder, images, advance), SHOWN_FAULTS))
     if faults:
         raise IntegrityError(f"{folder} is not what {annotations} lists:\n  " + "\n  ".join(faults))
     return [f"{len(images):,} images of the listed sizes", f"{annotation_count:,} annotations"]
@@ -109,7 +109,7 @@ def _require(
         raise IntegrityError(f"{place} has {found:,} {what}, expected {expected:,}")
 
 
-def _image_faults(folder: Path, images: list[dict[str, Any]], advance: Any) -> Iterator[str]:
+def image_faults(folder: Path, images: list[dict[str, Any]], advance: Any) -> Iterator[str]:
     """One line for each image that is missing, no image, or of another size than listed."""
     for image in images:
         advance(1)

@@ -1,0 +1,87 @@
+"""``harness data check``: everything training and scoring would stumble over, told beforehand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.errors import IntegrityError
+from harness.core.progress import Progress
+from harness.data.coco import read_annotations, read_dataset
+from harness.data.objects import training_set
+from harness.zoo.proof import image_faults
+
+#: Faulty images named in the error.
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryCount:
+    """annotations: of the category in the file. learnable: what training keeps of them."""
+
+    category_id: int
+    name: str
+    annotations: int
+    learnable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataReport:
+    """What a data set holds. warnings: odd, but with a meaning. left_out: not for training."""
+
+    digest: str
+    image_count: int
+    annotation_count: int
+    crowd_count: int
+    learnable_images: int
+    learnable_objects: int
+    categories: tuple[CategoryCount, ...]
+    warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    images_checked: bool
+
+
+def check_data(
+    annotations: Path, images: Path | None, *, with_masks: bool, progress: Progress
+) -> DataReport:
+    """The report on an annotation file and, where a folder is given, on its images.
+
+    Raises IntegrityError for what cannot be used: a file that is not COCO's, images that are
+    missing, unreadable, or of another size than listed.
+    """
+    dataset = read_dataset(annotations, images or annotations.parent)
+    content = read_annotations(annotations)
+    if images is not None:
+        _require_images(content["images"], images, progress)
+    counts = Counter(row["category_id"] for row in content["annotations"])
+    training = training_set(dataset, with_masks=with_masks)
+    return DataReport(
+        digest=dataset.digest,
+        image_count=len(dataset.images),
+        annotation_count=dataset.annotation_count,
+        crowd_count=dataset.crowd_count,
+        learnable_images=len(training.images),
+        learnable_objects=sum(training.object_counts.values()),
+        categories=tuple(
+            CategoryCount(
+                category_id=one.category_id,
+                name=one.name,
+                annotations=counts[one.category_id],
+                learnable=training.object_counts[one.category_id],
+            )
+            for one in dataset.categories
+        ),
+        warnings=dataset.warnings,
+        left_out=training.left_out,
+        images_checked=images is not None,
+    )
+
+
+def _require_images(rows: list[dict[str, object]], folder: Path, progress: Progress) -> None:
+    with progress.task("images", total=len(rows), unit="img") as tick:
+        faults = list(image_faults(folder, rows, tick))
+    if faults:
+        shown = "\n  ".join(faults[:NAMED])
+        more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+        raise IntegrityError(f"{len(faults)} image(s) of {folder}:\n  {shown}{more}")
