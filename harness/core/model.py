@@ -83,14 +83,15 @@ class ModelEntry:
     """One line of the zoo.
 
     architecture: name of a function in ``harness.zoo.architectures``. checkpoint: name of an
-    artefact, None for a model whose weights are generated. dataset: the one its references
-    are measured on.
+    artefact, or None. embedded: of a model that has none, the weights that come with the package
+    (``harness/zoo/embedded/<name>.safetensors``). dataset: the one its references are measured on.
     """
 
     name: str
     title: str
     architecture: str
     checkpoint: str | None
+    embedded: FileFacts | None = None
     dataset: str
     recipe: TrainRecipe | None
     references: tuple[Reference, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -64,9 +65,12 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     return cfg
 
 
-def build_model(architecture: Architecture, device: torch.device) -> Any:
+def build_model(
+    architecture: Architecture, device: torch.device, training: Mapping[str, Any] | None = None
+) -> Any:
     """Detectron2's GeneralizedRCNN for ``architecture``, in evaluation mode, without weights.
 
+    training: configuration keys that only a training needs, with their values.
     A backbone of the zoo comes from Detectron2's own ``build_model``; another one is put together
     from the same blocks. UsageError for a box head that Detectron2 has no words for.
     """
@@ -79,11 +83,14 @@ def build_model(architecture: Architecture, device: torch.device) -> Any:
             hint="use --engine native for this model",
         )
     cfg = config_of(architecture, device)
+    for key, value in (training or {}).items():
+        cfg.merge_from_list([key, value])
     if _is_of_the_zoo(architecture):
         return detectron2_build_model(cfg).eval()
     from detectron2.modeling import GeneralizedRCNN, build_proposal_generator, build_roi_heads
 
     backbone = _backbone(architecture)
+    backbone.bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
     shapes = backbone.output_shape()
     model = GeneralizedRCNN(
         backbone=backbone,

@@ -12,7 +12,7 @@ from harness.core.checks import Check, Reference, Tolerance
 from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
-from harness.core.requests import EvalRequest, InferenceRequest
+from harness.core.requests import EvalRequest, InferenceRequest, TrainRequest
 from harness.data.objects import training_set
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
@@ -21,13 +21,15 @@ from harness.pipeline.records import read_record, training_record, write_record
 from harness.pipeline.resolve import facts_of_dataset
 from harness.pipeline.run_folder import CHECKPOINTS, LOG, Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob
+from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints
 from harness.training.group import train_here, train_in_processes
-from harness.training.log import METRICS
+from harness.training.log import METRICS, read_log
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.training.setup import Setup
 
 EVALUATIONS = "evaluations"
+CURVES = "curves.png"
 
 #: Two trainings of one recipe differ more than two evaluations of one checkpoint.
 RETRAINING = Tolerance(
@@ -57,16 +59,31 @@ def train(
         setup = setup_of(job, run.folder)
         scoring = Scoring(job=job, folder=run.folder)
         with stopwatch.phase("train"), _continuable(run):
-            if job.request.processes == 1:
-                train_here(setup, progress=shown, evaluate=scoring)
-            else:
-                train_in_processes(
-                    setup, job.request.processes, progress=progress, evaluate=scoring
-                )
+            _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)
+        if not draw_curves(read_log(run.folder), run.folder / CURVES):
+            announce(run, "no curves.png: it needs matplotlib (pip install 'harness[plots]')")
         record = _record(job, run, stopwatch)
         log(run, record.verdict.line)
         write_record(run.folder, record)
     return record, run.folder
+
+
+def _train(
+    setup: Setup,
+    request: TrainRequest,
+    *,
+    progress: Callable[[], Progress],
+    shown: Progress,
+    scoring: Scoring,
+) -> None:
+    if request.engine == "detectron2":
+        from harness.training.detectron2 import train_with_detectron2
+
+        train_with_detectron2(setup, progress=shown, evaluate=scoring)
+    elif request.processes == 1:
+        train_here(setup, progress=shown, evaluate=scoring)
+    else:
+        train_in_processes(setup, request.processes, progress=progress, evaluate=scoring)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +132,7 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
             images=job.validation.images_dir,
             root=request.root,
             weights=weights,
+            engine=request.engine,
             device=request.device,
             loaders=request.loaders,
             threads=request.threads,
@@ -163,7 +181,13 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
 def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:
     """The record of the finished training, with the numbers of its last evaluation."""
     last = read_record(_evaluation_folder(run.folder, job.plan.schedule.iterations))
-    artefacts = {"log": LOG, "metrics": METRICS, "weights": WEIGHTS_LAST, "best": WEIGHTS_BEST}
+    artefacts = {
+        "log": LOG,
+        "metrics": METRICS,
+        "curves": CURVES,
+        "weights": WEIGHTS_LAST,
+        "best": WEIGHTS_BEST,
+    }
     return training_record(
         run,
         job,

@@ -91,6 +91,7 @@ class TrainingJob:
 def resolve_training(request: TrainRequest) -> TrainingJob:
     """The job a request stands for; raises before anything is computed."""
     _check_values(request)
+    _check_engine(request)
     lock = read_lock()
     entry = find_model(lock, request.model)
     recipe = _recipe(entry)
@@ -144,6 +145,13 @@ def _check_values(request: TrainRequest) -> None:
         raise UsageError(f"--ema must be above 0 and below 1, got {request.ema}")
     if request.clip_gradients is not None and not request.clip_gradients > 0:
         raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
+
+
+def _check_engine(request: TrainRequest) -> None:
+    if request.engine == "detectron2" and request.processes > 1:
+        raise UsageError(
+            "the detectron2 engine trains in one process here", hint="or use --engine native"
+        )
 
 
 def _check_division(request: TrainRequest, batch_size: int) -> None:

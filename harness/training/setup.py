@@ -60,8 +60,7 @@ def build_trainer(
 ) -> tuple[Trainer, InitialWeights]:
     """The trainer at iteration 0, its network on ``device``, and where its weights come from."""
     torch.use_deterministic_algorithms(setup.deterministic)
-    network = RCNN(setup.architecture)
-    initial = _begin(network, setup)
+    network, initial = first_weights(setup)
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
     freeze(network, setup.freeze)
@@ -89,12 +88,14 @@ def _numbers(setup: Setup) -> TrainingNumbers:
     )
 
 
-def _begin(network: RCNN, setup: Setup) -> InitialWeights:
+def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
+    """The network as training begins with it, on the CPU, and where its weights come from."""
+    network = RCNN(setup.architecture)
     initialise(network, setup.seed)
     if setup.init is None:
-        return InitialWeights(kept=(), fresh=tuple(network.state_dict()))
+        return network, InitialWeights(kept=(), fresh=tuple(network.state_dict()))
     tensors = read_checkpoint(setup.init)
     if setup.init_kind == "backbone":
         backbone = backbone_of(tensors, setup.architecture.batch_norm_eps)
-        return load_backbone(network, backbone, where=str(setup.init))
-    return load_matching(network, tensors, where=str(setup.init))
+        return network, load_backbone(network, backbone, where=str(setup.init))
+    return network, load_matching(network, tensors, where=str(setup.init))

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.core.errors import PrerequisiteError
+from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.core.model import Artefact, Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.files.digest import file_digest
-from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_artefact
 from harness.zoo.proof import expected_of, mismatches, prove
-from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+
+#: Weights that come with the package.
+EMBEDDED = Path(__file__).parent / "embedded"
 
 
 def find_checkpoint(lock: Lock, entry: ModelEntry, weights: Path | None, root: Path) -> Path:
     """The file of weights to use: ``weights``, or the pinned one below ``root``, proven.
 
-    A model without a checkpoint in the lock gets its seeded one, written on first use. Raises
-    PrerequisiteError with the download command when the pinned file is not there.
+    Raises PrerequisiteError with the download command when the pinned file is not there.
     """
     if weights is not None:
         return weights
     if entry.checkpoint is None:
-        return _seeded_file(entry, root)
+        return _embedded_file(entry)
     return pinned_file(find_artefact(lock, entry.checkpoint), root)
 
 
@@ -52,19 +51,24 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
     """Size and hash of the weights, and whether they are the ones the lock means."""
     sha256 = file_digest(path)
     if entry.checkpoint is None:
-        pinned = path.name == _seeded_name(entry)
+        pinned = entry.embedded is not None and sha256 == entry.embedded.sha256
     else:
         artefact = find_artefact(lock, entry.checkpoint)
         pinned = not mismatches(expected_of(artefact), path, sha256=sha256)
     return CheckpointFacts(path=str(path), sha256=sha256, bytes=path.stat().st_size, pinned=pinned)
 
 
-def _seeded_name(entry: ModelEntry) -> str:
-    return f"{entry.name}-{DEFAULT_SEED}.safetensors"
-
-
-def _seeded_file(entry: ModelEntry, root: Path) -> Path:
-    path = root / "checkpoints" / "seeded" / _seeded_name(entry)
-    if not path.is_file():
-        write_checkpoint(path, seeded_checkpoint(architecture_of(entry.architecture)))
+def _embedded_file(entry: ModelEntry) -> Path:
+    path = EMBEDDED / f"{entry.name}.safetensors"
+    if entry.embedded is None:
+        raise IntegrityError(
+            f"the lock names no weights for {entry.name}", hint="give a checkpoint with --weights"
+        )
+    found = file_digest(path) if path.is_file() else "no file"
+    if found != entry.embedded.sha256:
+        raise IntegrityError(
+            f"{path} is not the embedded checkpoint of {entry.name}:\n"
+            f"  expected sha256 {entry.embedded.sha256}\n  found    {found}",
+            hint="install harness again",
+        )
     return path

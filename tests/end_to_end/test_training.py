@@ -214,3 +214,21 @@ def test_a_run_folder_of_another_training_is_refused(
     answer = process(*words, "--lr", "0.5", "--resume")
     assert answer.code == 4
     assert "learning_rate: 0.005 there, 0.5 now" in answer.err
+
+
+def test_detectron2_trains_into_the_same_record(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    words = [word for word in on_small_twice if word != "--deterministic"]
+    answer = process("train", *words, "--engine", "detectron2", "--output", "run")
+    assert answer.code == 0, answer.err
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    assert record["kind"] == "train"
+    assert record["engine"]["name"] == "detectron2"
+    assert record["resolved"]["engine"] == "detectron2"
+    assert read_log(project / "run")[-1]["total_loss"] > 0
+    assert trained(project / "run").keys() >= {"roi_heads.box_predictor.cls_score.weight"}
+    refused = process("train", *words, "--engine", "detectron2", "--ema", "0.9")
+    assert refused.code == 2
+    assert "--ema" in refused.err

@@ -1,0 +1,44 @@
+"""A training's losses and APs over its iterations, as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: Losses of the log, drawn in this order.
+LOSSES = ("total_loss", "loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
+APS = ("bbox/AP", "segm/AP")
+
+#: Inches and dots an inch: 1600 × 640 px.
+SIZE_IN, DPI = (16.0, 6.4), 100
+
+
+def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    for name in LOSSES:
+        _line(losses, lines, name, marker="")
+    _line(losses, lines, "validation/total_loss", marker="o")
+    losses.set(xlabel="iteration", ylabel="loss", yscale="log")
+    for name in APS:
+        _line(scores, lines, name, marker="o")
+    scores.set(xlabel="iteration", ylabel="AP", ylim=(0, None))
+    for axes, corner in ((losses, "upper right"), (scores, "lower right")):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(frameon=False, loc=corner)
+    FigureCanvasAgg(figure).print_png(str(path))
+    return True
+
+
+def _line(axes: Any, lines: Sequence[Mapping[str, Any]], name: str, *, marker: str) -> None:
+    points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), label=name, marker=marker, linewidth=1.2)

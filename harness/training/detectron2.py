@@ -1,0 +1,178 @@
+"""A training by Detectron2 itself: its trainer, loader, augmentation and losses, on the same plan.
+
+For comparison with the native loop. Checkpoints and ``metrics.json`` are Detectron2's own; the
+weights are also written in the run's form, so that everything after the training is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.core.errors import Interrupted, RunFailedError, UsageError
+from harness.core.progress import Progress
+from harness.data.coco import read_annotations
+from harness.engines.detectron2 import require_detectron2
+from harness.engines.detectron2_model import build_model, config_of
+from harness.engines.devices import apply_precision, apply_threads, find_device
+from harness.training.checkpoints import CHECKPOINTS
+from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, WEIGHT_DECAY
+from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
+from harness.training.samples import augmentation_for
+from harness.training.setup import Setup, first_weights
+from harness.zoo.weights import write_checkpoint
+
+#: Name of the training data in Detectron2's catalogue.
+REGISTERED = "harness_train"
+
+
+def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> None:
+    """The whole training in this process; weights and logs lie in the run's folder.
+
+    UsageError for what Detectron2's trainer does not offer. It is interrupted at once, and
+    continues from its last checkpoint.
+    """
+    require_detectron2()
+    _require_offered(setup)
+    device = find_device(setup.device)
+    apply_precision(setup.precision, device)
+    apply_threads(setup.threads)
+    _register(setup)
+    trainer = _trainer(setup, device)
+    last = setup.schedule.iterations
+    with progress.task("train", total=last, done=trainer.start_iter, unit="it") as tick:
+        trainer.register_hooks([_ticking(tick)])
+        try:
+            trainer.train()
+        except FloatingPointError as error:
+            raise RunFailedError(
+                f"Detectron2 stopped in iteration {trainer.iter + 1}: {error}",
+                hint="lower --lr, or look at the annotations: harness data check",
+            ) from error
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped in iteration {trainer.iter + 1}") from None
+    _write_weights(setup.folder / WEIGHTS_LAST, trainer.model)
+    scores = evaluate(setup.folder / WEIGHTS_LAST, last)
+    _write_weights(setup.folder / WEIGHTS_BEST, trainer.model)
+    progress.notice(", ".join(f"{name} {scores[name]:.2f}" for name in scores if "/AP" in name[:8]))
+
+
+def _require_offered(setup: Setup) -> None:
+    missing = {
+        "--accumulate": setup.accumulate != 1,
+        "--clip-gradients": setup.clip_gradients is not None,
+        "--ema": setup.ema is not None,
+        "--eval-every": setup.eval_every != 0,
+        "--precision bf16": setup.precision == "bf16",
+    }
+    asked = [option for option, used in missing.items() if used]
+    if asked:
+        raise UsageError(
+            f"the detectron2 engine trains without {', '.join(asked)}",
+            hint="leave it out, or use --engine native",
+        )
+
+
+def _register(setup: Setup) -> None:
+    """The training data under a name, as Detectron2's COCO loader reads them."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+    from detectron2.data.datasets import register_coco_instances
+
+    if REGISTERED in DatasetCatalog.list():
+        DatasetCatalog.remove(REGISTERED)
+        MetadataCatalog.remove(REGISTERED)
+    dataset = setup.training.dataset
+    register_coco_instances(REGISTERED, {}, str(dataset.annotations_path), str(dataset.images_dir))
+
+
+def _trainer(setup: Setup, device: torch.device) -> Any:
+    from detectron2.engine import DefaultTrainer
+
+    class Trainer(DefaultTrainer):  # type: ignore[misc]
+        """Detectron2's default trainer on a network that ``build_model`` of ours builds."""
+
+        @classmethod
+        def build_model(cls, cfg: Any) -> Any:
+            """The network with the weights the training begins with."""
+            del cfg
+            model = build_model(setup.architecture, device, training=_training_keys(setup)).train()
+            model.load_state_dict(first_weights(setup)[0].state_dict())
+            return model
+
+    (setup.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(_config(setup, device))
+    trainer.resume_or_load(resume=setup.resume)
+    return trainer
+
+
+def _training_keys(setup: Setup) -> dict[str, Any]:
+    """What training adds to the network's configuration."""
+    return {
+        "MODEL.BACKBONE.FREEZE_AT": setup.freeze,
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": setup.rois_per_image,
+        "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 2 * setup.architecture.rpn_pre_nms_per_level,
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": setup.architecture.rpn_post_nms,
+    }
+
+
+def _config(setup: Setup, device: torch.device) -> Any:
+    cfg = config_of(setup.architecture, device)
+    schedule, augmentation = setup.schedule, augmentation_for(setup.architecture)
+    values: dict[str, Any] = {
+        **_training_keys(setup),
+        "DATASETS.TRAIN": (REGISTERED,),
+        "DATASETS.TEST": (),
+        "DATALOADER.NUM_WORKERS": setup.loaders,
+        "INPUT.MIN_SIZE_TRAIN": augmentation.short_edges_px,
+        "INPUT.MAX_SIZE_TRAIN": augmentation.long_edge_max_px,
+        "INPUT.MASK_FORMAT": _mask_format(setup),
+        "SOLVER.IMS_PER_BATCH": schedule.batch_size,
+        "SOLVER.BASE_LR": schedule.learning_rate,
+        "SOLVER.MAX_ITER": schedule.iterations,
+        "SOLVER.STEPS": schedule.steps,
+        "SOLVER.GAMMA": STEP_FACTOR,
+        "SOLVER.MOMENTUM": MOMENTUM,
+        "SOLVER.WEIGHT_DECAY": WEIGHT_DECAY,
+        "SOLVER.WARMUP_ITERS": schedule.warmup,
+        "SOLVER.WARMUP_FACTOR": WARMUP_FACTOR,
+        "SOLVER.CHECKPOINT_PERIOD": schedule.checkpoint_period,
+        "SOLVER.AMP.ENABLED": setup.precision == "fp16",
+        "OUTPUT_DIR": str(setup.folder),
+        "SEED": setup.seed,
+    }
+    for key, value in values.items():
+        cfg.merge_from_list([key, value])
+    return cfg
+
+
+def _mask_format(setup: Setup) -> str:
+    """Polygons as COCO's own training does, bitmaps where a mask is run lengths."""
+    rows: list[Mapping[str, Any]] = read_annotations(setup.training.dataset.annotations_path)[
+        "annotations"
+    ]
+    runs = any(isinstance(row.get("segmentation"), Mapping) for row in rows if not row["iscrowd"])
+    return "bitmask" if runs else "polygon"
+
+
+def _ticking(tick: Any) -> Any:
+    from detectron2.engine import HookBase
+
+    class Ticking(HookBase):  # type: ignore[misc]
+        """Advances the bar."""
+
+        def after_step(self) -> None:
+            """One iteration is done."""
+            loss = self.trainer.storage.latest().get("total_loss", (float("nan"), 0))[0]
+            tick(1, f"loss {loss:.3f}")
+
+    return Ticking()
+
+
+def _write_weights(path: Path, model: torch.nn.Module) -> None:
+    write_checkpoint(
+        path,
+        {key: value.detach().cpu().float().numpy() for key, value in model.state_dict().items()},
+    )
