@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := harness tests benchmarks
 
-.PHONY: setup eval test check fmt golden schema clean
+.PHONY: setup eval test test-slurm check fmt golden schema clean
 
 setup: $(INSTALLED)
 
@@ -21,6 +21,10 @@ eval: setup
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+# On a real SLURM cluster that is started for it; where SLURM is missing it says what to install.
+test-slurm: setup
+	$(BIN)/python -m pytest tests/slurm $(ARGS)
 
 check: setup
 	$(BIN)/ruff check $(wildcard $(SOURCES))

@@ -23,8 +23,7 @@ FAILED_VERDICT_EXIT_CODE = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of EvalRequest."""
     add_inference_options(parser)
-    run = parser.add_argument_group("the run")
-    run.add_argument("--evaluator", choices=EVALUATORS, default="fast")
+    run = add_run_options(parser)
     run.add_argument(
         "--workers",
         type=int,
@@ -32,13 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share the images among N processes, a GPU each; on a CPU with one thread each "
         "unless --threads says otherwise, so N up to the number of cores pays",
     )
+    run.add_argument("--per-category", action="store_true", help="also print AP by category")
+    add_answer_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The options of EvalRequest that mean the same here and on a cluster."""
+    run = parser.add_argument_group("the run")
+    run.add_argument("--evaluator", choices=EVALUATORS, default="fast")
     run.add_argument("--output", type=Path, help="run folder; default: results/runs/<run id>")
     run.add_argument("--resume", action="store_true", help="continue an unfinished run")
     run.add_argument(
         "--require-reference", action="store_true", help="nothing to compare counts as failure"
     )
-    run.add_argument("--per-category", action="store_true", help="also print AP by category")
-    add_answer_options(parser)
+    return run
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,6 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         now=utc_now(),
         stopwatch=PhaseTimer(time.perf_counter, lambda: None),
     )
+    return answer_record(record, arguments, folder)
+
+
+def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:
+    """Print a finished run's record as asked; the exit code its verdict deserves."""
     if arguments.json:
         console.answer_json(record)
     else:

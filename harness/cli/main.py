@@ -29,6 +29,11 @@ COMMANDS = {
     "models": "list the zoo: references, and what is on disk",
     "data": "check a data set of your own before training on it",
     "weights": "check, convert or generate checkpoints",
+    "submit": "the same on a SLURM cluster, as a job array",
+    "status": "how far every job of a submitted run is",
+    "logs": "the last lines of a submitted run's logs, and where they are",
+    "cancel": "stop the jobs of a submitted run; what is finished stays",
+    "wait": "wait for a submitted run, and answer as the command itself would have",
     "selftest": "prove claims of the harness about itself on the embedded data set",
     "doctor": "check this machine, with the fix for what is wrong",
 }

@@ -73,6 +73,22 @@ class EvalRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """An accuracy run on a SLURM cluster.
+
+    profile: the cluster's TOML file. shards: tasks of the job array. dry_run: show the scripts,
+    submit nothing. rehearse_preemption: every task has itself preempted when half is done, and the
+    result is compared with that of an evaluation that was not.
+    """
+
+    evaluation: EvalRequest = EvalRequest()
+    profile: Path
+    shards: int = 8
+    dry_run: bool = False
+    rehearse_preemption: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:
     """One speed run.
 

@@ -32,6 +32,7 @@ from harness.pipeline.run_folder import (
     open_run,
 )
 from harness.pipeline.shards import read_lines, shard_paths, write_predictions
+from harness.pipeline.submission import require_no_jobs
 from harness.pipeline.workers import (
     ShardFacts,
     ShardTask,
@@ -68,6 +69,7 @@ def evaluate(
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        require_no_jobs(run.folder)
         job = with_threads_of_run(job, run.folder)
         _announce(job, run)
         if request.workers is None:

@@ -174,13 +174,14 @@ def throughput(facts: Sequence[ShardFacts]) -> dict[str, float | None]:
 
 def read_facts(run_folder: Path, number: int) -> ShardFacts:
     """What the worker of shard ``number`` left."""
-    path = _facts_path(run_folder, number)
+    path = facts_path(run_folder, number)
     return to_typed(ShardFacts, read(path), where=str(path))
 
 
-def _facts_path(run_folder: Path, number: int) -> Path:
+def facts_path(run_folder: Path, number: int) -> Path:
+    """Where the worker of shard ``number`` leaves its facts."""
     return shard_path(run_folder, number).with_suffix(".facts.json")
 
 
 def _write_facts(task: ShardTask, facts: ShardFacts) -> None:
-    write_text(_facts_path(task.folder, task.number), dumps(to_plain(facts), indent=2) + "\n")
+    write_text(facts_path(task.folder, task.number), dumps(to_plain(facts), indent=2) + "\n")

@@ -13,10 +13,14 @@ from harness.core.requests import (
     EvalRequest,
     InferenceRequest,
     ScoreRequest,
+    SubmitRequest,
 )
 
 #: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference"}
+NOT_AN_OPTION = {"inference", "evaluation"}
+
+#: On a cluster the number of shards stands for that of workers.
+ELSEWHERE = {("submit", "workers")}
 SEARCHED_DEFAULT = {"root"}
 
 
@@ -27,15 +31,18 @@ SEARCHED_DEFAULT = {"root"}
         ("bench", (BenchRequest, InferenceRequest)),
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
+        ("submit eval --profile p.toml", (SubmitRequest, EvalRequest, InferenceRequest)),
     ],
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
-    given = vars(_parser([command]).parse_args([command]))
+    words = command.split()
+    given = vars(_parser(words).parse_args(words))
     expected = {
         field.name: field.default
         for request in requests
         for field in dataclasses.fields(request)
-        if field.name not in NOT_AN_OPTION
+        if field.name not in NOT_AN_OPTION and field.default is not dataclasses.MISSING
+        if (words[0], field.name) not in ELSEWHERE
     }
     assert set(expected) <= set(given)
     differ = {

@@ -1,0 +1,26 @@
+"""``harness cancel``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run."""
+    parser.add_argument("run", type=Path, help="run folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop what is queued or running, and say how to go on."""
+    from harness.pipeline.submission import cancel_jobs
+
+    cancelled = cancel_jobs(arguments.run)
+    if not cancelled:
+        console.answer("no job is at work")
+        return 0
+    console.answer(f"cancelled: {' '.join(cancelled)}")
+    console.answer("finished images are kept; the command that submitted goes on with --resume")
+    return 0

@@ -1,0 +1,37 @@
+"""``harness logs``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.core.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and which part of its logs."""
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--shard", type=int, metavar="N", help="only shard N; default: all jobs")
+    parser.add_argument("--lines", type=int, default=20, help="last lines of each (default: 20)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the path of each log and its last lines."""
+    from harness.pipeline.submission import logs_of
+
+    logs = logs_of(arguments.run)
+    if arguments.shard is not None:
+        name = f"shard {arguments.shard:04d}"
+        logs = {title: paths for title, paths in logs.items() if title == name}
+        if not logs:
+            raise UsageError(f"{arguments.run} has no {name}")
+    for title, paths in logs.items():
+        for path in paths:
+            console.answer(f"== {title}: {path}")
+            if not path.exists():
+                console.answer("(not there yet)")
+                continue
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            console.answer(*lines[max(0, len(lines) - arguments.lines) :])
+    return 0

@@ -1,0 +1,102 @@
+"""A cluster's profile: what its jobs ask for, written once in a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.files.json import to_typed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """``slurm/*.toml``; slurm/README.md says what each field is for.
+
+    None leaves the matter to the cluster. times in minutes or seconds as their names say; memory of
+    one task. shared: folders every node sees at the same path.
+    """
+
+    partition: str | None = None
+    cpu_partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time_min: int = 60
+    gpus_per_node: int = 0
+    cpus_per_task: int = 2
+    memory_gb: float | None = None
+    jobs_at_once: int = 256
+    signal_delay_s: int = 120
+    max_timeouts: int = 10
+    setup: tuple[str, ...] = ()
+    python: str | None = None
+    scratch: Path | None = None
+    shared: tuple[Path, ...] = ()
+    options: dict[str, str | int | bool] | None = None
+
+
+def read_profile(path: Path) -> Profile:
+    """The validated profile; UsageError for what cannot be read, is unknown or out of range."""
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such profile: {path}", hint=_START) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read profile {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    _require_known(path, plain)
+    try:
+        profile = to_typed(Profile, plain, where=str(path))
+    except IntegrityError as error:
+        raise UsageError(error.message, hint=_FIELDS) from error
+    _require_ranges(path, profile)
+    return profile
+
+
+_START = "start from slurm/example.toml"
+_FIELDS = "slurm/README.md explains the fields"
+
+
+def _require_known(path: Path, plain: dict[str, Any]) -> None:
+    known = [field.name for field in fields(Profile)]
+    unknown = []
+    for name in plain:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            unknown.append(f"{name}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if unknown:
+        raise UsageError(f"{path} has unknown fields: {', '.join(unknown)}", hint=_FIELDS)
+
+
+def _require_ranges(path: Path, profile: Profile) -> None:
+    lowest = {
+        "time_min": 1,
+        "gpus_per_node": 0,
+        "cpus_per_task": 1,
+        "jobs_at_once": 1,
+        "signal_delay_s": 1,
+        "max_timeouts": 0,
+    }
+    for name, least in lowest.items():
+        value = getattr(profile, name)
+        if value < least:
+            raise UsageError(f"{path}: {name} must be at least {least}, got {value}", hint=_FIELDS)
+    if profile.memory_gb is not None and not 0 < profile.memory_gb < float("inf"):
+        raise UsageError(f"{path}: memory_gb must be above 0, got {profile.memory_gb}")
+    for name in profile.options or {}:
+        if not re.fullmatch(r"[a-z][a-z-]*", name):
+            raise UsageError(
+                f"{path}: options.{name} is no long option of sbatch",
+                hint='write it as sbatch does, without its dashes: options = { qos = "high" }',
+            )

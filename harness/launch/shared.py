@@ -1,0 +1,77 @@
+"""Whether the nodes of a cluster see a folder, told before a job waits for hours to find out."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.core.errors import UsageError
+from harness.launch.profile import Profile
+
+#: File systems that exist on one machine only.
+IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "overlay")
+
+#: Disks of one machine, which may still be exported to the others.
+ON_DISK = ("ext2", "ext3", "ext4", "xfs", "btrfs")
+
+
+def require_shared(
+    folder: Path, needed: Sequence[Path], profile: Profile, *, notice: Callable[[str], None]
+) -> None:
+    """Raise UsageError for a run folder, or another needed path, that nodes cannot see.
+
+    Where the profile names shared folders, everything must lie in one of them. Otherwise the kind
+    of the run folder's file system tells, unless the nodes are this machine. notice: told of doubt.
+    """
+    if profile.shared:
+        _require_below(profile.shared, [folder, *needed])
+        return
+    kind = file_system_of(folder)
+    if kind not in (*IN_MEMORY, *ON_DISK) or nodes_are_here():
+        return
+    if kind in IN_MEMORY:
+        raise UsageError(
+            f"the nodes cannot see {folder}: it lies on {kind}, which is this machine's alone",
+            hint="choose an --output on a shared file system; name those in the profile: shared",
+        )
+    notice(
+        f"{folder} lies on a disk of this machine ({kind}); do the nodes see it? "
+        "Name shared folders in the profile, and this is checked"
+    )
+
+
+def file_system_of(path: Path) -> str:
+    """The type of the file system that ``path`` lies on, or will lie on."""
+    resolved = path.resolve()
+    best, kind = "", "unknown"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        fields, _, source = line.partition(" - ")
+        mounted = fields.split()[4].encode().decode("unicode_escape")  # a space is \\040
+        if resolved.is_relative_to(mounted) and len(mounted) >= len(best):
+            best, kind = mounted, source.split()[0]
+    return kind
+
+
+def nodes_are_here() -> bool:
+    """Whether all nodes of the cluster run on this machine."""
+    done = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--format=%n %o"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    names = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+    return bool(names) and names <= {socket.gethostname(), socket.gethostname().partition(".")[0]}
+
+
+def _require_below(shared: Sequence[Path], paths: Sequence[Path]) -> None:
+    roots = [root.resolve() for root in shared]
+    for path in paths:
+        if not any(path.resolve().is_relative_to(root) for root in roots):
+            raise UsageError(
+                f"the nodes cannot see {path}: it lies in none of the profile's shared folders",
+                hint=f"shared are: {', '.join(str(root) for root in shared)}",
+            )

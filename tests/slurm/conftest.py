@@ -1,0 +1,161 @@
+"""One real cluster for all tests here, and runs on it; skipped where SLURM is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from harness.core.errors import HarnessError
+from harness.core.progress import Silent
+from harness.core.record import RunRecord
+from harness.pipeline.run_folder import PREDICTIONS
+from harness.pipeline.shards import read_lines, shard_path, shard_paths
+from harness.pipeline.submission import read_submission, status_of
+from harness.pipeline.submit import wait_for
+from tests.slurm.cluster import Cluster, missing_packages
+
+#: Images of the embedded validation set that a run is given.
+IMAGES = 24
+PATIENCE_S = 100.0
+
+PROFILE = """
+partition = "{partition}"
+time_min = {time_min}
+cpus_per_task = 1
+signal_delay_s = {signal_delay_s}
+"""
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Submitted:
+    """A run on the cluster, as its user sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def predictions(self) -> bytes:
+        return (self.folder / PREDICTIONS).read_bytes()
+
+    def job(self, shard: int) -> str:
+        return read_submission(self.folder).shards[shard].job_id
+
+    def images(self, shard: int | None = None) -> int:
+        """Images that a shard has, or all have."""
+        paths = shard_paths(self.folder) if shard is None else [shard_path(self.folder, shard)]
+        return len(read_lines([path for path in paths if path.exists()]))
+
+    def until(self, true: Callable[[], Any]) -> None:
+        """Wait for something the cluster does in its own time."""
+        end = time.monotonic() + PATIENCE_S
+        while not true():
+            assert time.monotonic() < end, status_of(self.folder)
+            time.sleep(0.1)
+
+    def until_stage(self, shard: int, stage: str) -> None:
+        self.until(lambda: status_of(self.folder).jobs[shard].stage == stage)
+
+    def wait(self) -> RunRecord:
+        """The record, or what was raised instead."""
+        return wait_for(self.folder, progress=Silent(), pause=lambda _: time.sleep(0.2))
+
+    def failure(self) -> HarnessError:
+        with pytest.raises(HarnessError) as caught:
+            self.wait()
+        return caught.value
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    missing = missing_packages()
+    if missing:
+        pytest.skip(f"needs a real SLURM: apt-get install {' '.join(missing)}")
+    started = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        started.start()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in started.environment.items():
+                patch.setenv(name, value)
+            yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded data set is generated once."""
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def options(root: Path) -> list[str]:
+    return ["--engine", "fake", "--limit", str(IMAGES), "--loaders", "1", "--root", str(root)]
+
+
+@pytest.fixture(scope="session")
+def whole(
+    options: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bytes, dict[str, Any]]:
+    """Predictions and metrics of one process on this machine."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    answer = command("eval", *options, "--output", str(folder), "--json")
+    assert answer.code == 0, answer.err
+    return (folder / PREDICTIONS).read_bytes(), json.loads(answer.out)["metrics"]
+
+
+@pytest.fixture(scope="session")
+def image(root: Path, whole: Any) -> Callable[[int], Path]:
+    """The file of an image, by its place in the data set."""
+    annotations = next(root.rglob("synthetic/**/annotations.json"), None)
+    found = [annotations] if annotations else []
+    for path in found:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names = [one["file_name"] for one in sorted(content["images"], key=lambda one: one["id"])]
+        return lambda place: path.parent / "images" / names[place]
+    raise AssertionError(f"no data set in {root}")
+
+
+@pytest.fixture
+def submit(cluster: Cluster, options: list[str], tmp_path: Path) -> Callable[..., Submitted]:
+    """Submit with the command line; keywords are fields of the profile."""
+
+    def submitted(
+        *more: str, shards: int = 3, name: str = "run", again: bool = False, **given: Any
+    ) -> Submitted:
+        profile = tmp_path / "profile.toml"
+        facts = {"partition": "main", "time_min": 20, "signal_delay_s": 30, **given}
+        profile.write_text(PROFILE.format(**facts), encoding="utf-8")
+        words = ["submit", "eval", *options, "--profile", str(profile), "--shards", str(shards)]
+        words += ["--output", str(tmp_path / name), "--json", *more, *(["--resume"] * again)]
+        answer = command(*words)
+        assert answer.code == 0, answer.err
+        assert json.loads(answer.out)["folder"] == str(tmp_path / name)
+        return Submitted(tmp_path / name)
+
+    return submitted
+
+
+def command(*words: str, **options: Any) -> Answer:
+    """The command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=dict(os.environ),
+        **options,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
