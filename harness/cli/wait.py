@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Wait, then print and answer what ``harness eval`` would have."""
-    from harness.pipeline.submit import wait_for
+    from harness.pipeline.finish import wait_for
 
     record = wait_for(arguments.run, progress=console.TerminalProgress())
     return answer_record(record, arguments, arguments.run)

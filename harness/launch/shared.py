@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from harness.core.errors import UsageError
@@ -18,18 +17,24 @@ ON_DISK = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 
 
 def require_shared(
-    folder: Path, needed: Sequence[Path], profile: Profile, *, notice: Callable[[str], None]
+    folder: Path,
+    needed: Sequence[Path],
+    profile: Profile,
+    *,
+    nodes: Collection[str],
+    notice: Callable[[str], None],
 ) -> None:
     """Raise UsageError for a run folder, or another needed path, that nodes cannot see.
 
     Where the profile names shared folders, everything must lie in one of them. Otherwise the kind
-    of the run folder's file system tells, unless the nodes are this machine. notice: told of doubt.
+    of the run folder's file system tells, unless all nodes are this machine. nodes: names of their
+    machines. notice: told of doubt.
     """
     if profile.shared:
         _require_below(profile.shared, [folder, *needed])
         return
     kind = file_system_of(folder)
-    if kind not in (*IN_MEMORY, *ON_DISK) or nodes_are_here():
+    if kind not in (*IN_MEMORY, *ON_DISK) or _are_here(nodes):
         return
     if kind in IN_MEMORY:
         raise UsageError(
@@ -54,17 +59,9 @@ def file_system_of(path: Path) -> str:
     return kind
 
 
-def nodes_are_here() -> bool:
-    """Whether all nodes of the cluster run on this machine."""
-    done = subprocess.run(
-        ["sinfo", "--noheader", "--Node", "--format=%n %o"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    names = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
-    return bool(names) and names <= {socket.gethostname(), socket.gethostname().partition(".")[0]}
+def _are_here(nodes: Collection[str]) -> bool:
+    host = socket.gethostname()
+    return bool(nodes) and set(nodes) <= {host, host.partition(".")[0]}
 
 
 def _require_below(shared: Sequence[Path], paths: Sequence[Path]) -> None:

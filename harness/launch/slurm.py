@@ -1,8 +1,8 @@
-"""SLURM through submitit: what is submitted, what became of it, and how it is stopped.
+"""SLURM through submitit: what is submitted, and what runs on the node.
 
-submitit writes the batch script and the pickles, starts the function on the node and requeues it;
-whether a job is alive is asked from SLURM itself (``squeue`` first: accounting lags behind, and
-calls a job failed that is about to be requeued).
+submitit writes the batch script and the pickles, starts the function on the node and requeues it.
+What becomes of a job is never asked through submitit but from SLURM's own programs
+(``launch.clients``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import contextlib
 import io
 import os
 import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,18 +20,12 @@ from typing import Any, Generic, TypeVar
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.files.atomic import write_text
 from harness.files.json import dumps
+from harness.launch.clients import ask
 from harness.launch.local import Work, run_workers
 from harness.launch.profile import Profile
 
-#: Seconds a client of SLURM may take; a controller that is down answers after about 10.
-PATIENCE_S = 60.0
-
 #: Seconds within which a signal that was asked for arrives.
 SIGNAL_S = 120.0
-
-#: Fields of squeue, and of sacct for jobs that squeue has forgotten.
-LIVE_FIELDS = ("JobArrayID", "State", "Reason", "NodeList", "RestartCnt")
-PAST_FIELDS = ("JobID", "State", "ExitCode", "NodeList")
 
 Item = TypeVar("Item")
 
@@ -74,27 +66,6 @@ class SlurmTask(Generic[Item]):
         run_workers(self.function, [part], notice=_say, poll=lambda: None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
-    """What SLURM says of a job. live: it runs or will run. restarts: how often it was requeued."""
-
-    state: str
-    live: bool
-    reason: str = ""
-    node: str = ""
-    restarts: int = 0
-
-
-def require_slurm() -> None:
-    """Raise PrerequisiteError where SLURM's clients are not installed."""
-    missing = [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]
-    if missing:
-        raise PrerequisiteError(
-            f"this machine has no {', '.join(missing)}",
-            hint="submit from a login node of the cluster; to see the script: --dry-run",
-        )
-
-
 def submit(
     tasks: Sequence[SlurmTask[Any]],
     profile: Profile,
@@ -130,18 +101,6 @@ def script(
         executor.parameters["map_count"] = count
     text: str = executor._make_submission_file_text(executor._submitit_command_str, "")
     return text
-
-
-def states(job_ids: Sequence[str]) -> dict[str, JobState]:
-    """What SLURM says of each job; UNKNOWN and not live where it says nothing."""
-    found = {**_past(job_ids), **_live(job_ids)}
-    unknown = JobState(state="UNKNOWN", live=False)
-    return {job_id: found.get(job_id, unknown) for job_id in job_ids}
-
-
-def cancel(job_ids: Sequence[str]) -> None:
-    """Stop the jobs, running or queued."""
-    _ask("scancel", *job_ids)
 
 
 def log_of(folder: Path, job_id: str) -> Path:
@@ -211,63 +170,6 @@ def _refused(said: str, profile: Profile) -> HarnessError:
     )
 
 
-def _live(job_ids: Sequence[str]) -> dict[str, JobState]:
-    layout = ",".join(f"{field}:|" for field in LIVE_FIELDS)
-    wanted = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
-    answer = _ask("squeue", "--noheader", "--array", f"--jobs={wanted}", f"--Format={layout}")
-    found = {}
-    for line in answer.splitlines():
-        job_id, state, reason, node, restarts = (part.strip() for part in line.split("|")[:5])
-        found[job_id] = JobState(
-            state=state,
-            live=True,
-            reason="" if reason == "None" else reason,
-            node=node,
-            restarts=int(restarts or 0),
-        )
-    return found
-
-
-def _past(job_ids: Sequence[str]) -> dict[str, JobState]:
-    wanted = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
-    layout = f"--format={','.join(PAST_FIELDS)}"
-    answer = _ask("sacct", "-n", "-P", "-X", "-D", f"--jobs={wanted}", layout)
-    found: dict[str, JobState] = {}
-    for line in answer.splitlines():
-        job_id, state, exit_code, node = line.split("|")[:4]
-        earlier = found.get(job_id)
-        found[job_id] = JobState(
-            state=state.split()[0],  # "CANCELLED by 0"
-            live=False,
-            reason="" if exit_code == "0:0" else f"exit code {exit_code}",
-            node=node,
-            restarts=0 if earlier is None else earlier.restarts + 1,
-        )
-    return found
-
-
-def _ask(*words: str) -> str:
-    """What a client says; nothing where it fails: jobs long gone are an error to squeue."""
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
-        )
-    except FileNotFoundError:
-        raise PrerequisiteError(
-            f"this machine has no {words[0]}", hint="ask on a login node of the cluster"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise PrerequisiteError(
-            f"{words[0]} did not answer within {PATIENCE_S:.0f} s", hint="look at: scontrol ping"
-        ) from None
-    if "Unable to contact" in done.stderr:
-        raise PrerequisiteError(
-            f"SLURM's controller does not answer: {done.stderr.strip()}",
-            hint="look at: scontrol ping",
-        )
-    return done.stdout
-
-
 def _restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
@@ -275,7 +177,7 @@ def _restarts() -> int:
 def _preempt_myself() -> None:
     """Have SLURM send the signal it sends before it takes a job away; submitit then requeues."""
     _say("rehearsal: half is done, now this job has itself preempted")
-    _ask("scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"])
+    ask("scancel", "--signal=USR2", os.environ["SLURM_JOB_ID"])
     time.sleep(SIGNAL_S)  # cut short by the signal
     raise RunFailedError(
         f"SLURM did not deliver USR2 within {SIGNAL_S:.0f} s: a preempted job would be lost",

@@ -16,8 +16,9 @@ from harness.core import errors
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.core.requests import EvalRequest
 from harness.files.json import read, to_typed
+from harness.launch.clients import JobState, cancel, states
 from harness.launch.profile import Profile
-from harness.launch.slurm import JobState, cancel, log_of, states
+from harness.launch.slurm import log_of
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import facts_path, read_facts
 

@@ -16,10 +16,10 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
+from harness.pipeline.finish import wait_for
 from harness.pipeline.run_folder import PREDICTIONS
 from harness.pipeline.shards import read_lines, shard_path, shard_paths
 from harness.pipeline.submission import read_submission, status_of
-from harness.pipeline.submit import wait_for
 from tests.slurm.cluster import Cluster, missing_packages
 
 #: Images of the embedded validation set that a run is given.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from harness.core.errors import RunFailedError
 from harness.pipeline.run_folder import LOG, RECORD
 from harness.pipeline.shards import shard_path
+from harness.pipeline.submission import status_of
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster
 from tests.slurm.conftest import IMAGES, Submitted, command
@@ -155,6 +157,7 @@ def test_a_node_that_vanishes(submit: Submit, cluster: Cluster, image: Image, wh
             record = run.wait()
         finally:
             cluster.start_node(node)
+    assert status_of(run.folder).jobs[1].restarts >= 1
     assert run.predictions == whole[0]
     assert accuracy(record.metrics) == accuracy(whole[1])
 
@@ -213,6 +216,31 @@ def test_an_unknown_partition_is_told_in_slurms_words(
     assert "sbatch refuses the job" in answer.err
     assert "invalid partition specified: gpus" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_folder_of_any_name(submit: Submit, whole: Whole) -> None:
+    run = submit(shards=2, name='it\'s an "odd" rün; $HOME & co')
+    run.wait()
+    assert run.predictions == whole[0]
+
+
+def test_a_controller_that_is_down(
+    cluster: Cluster,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another configuration: its controller would be on a port where nobody listens."""
+    text = Path(cluster.environment["SLURM_CONF"]).read_text(encoding="utf-8")
+    other = tmp_path / "slurm.conf"
+    other.write_text(re.sub(r"(?m)^SlurmctldPort=.*$", "SlurmctldPort=9", text), encoding="utf-8")
+    monkeypatch.setenv("SLURM_CONF", str(other))
+    profile = tmp_path / "profile.toml"
+    profile.write_text("", encoding="utf-8")
+    words = ["--profile", str(profile), "--output", str(tmp_path / "run")]
+    answer = command("submit", "eval", *options, *words)
+    assert answer.code == 3
+    assert answer.err.splitlines()[-2].startswith("error: SLURM's controller does not answer")
 
 
 def job_id_of(cluster: Cluster, job: str) -> str:

@@ -1,0 +1,81 @@
+"""The batch scripts that are handed to SLURM; SLURM itself: tests/slurm."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from harness.launch.profile import Profile
+from harness.launch.slurm import script
+
+
+def directives(text: str) -> dict[str, str]:
+    """The options in a batch script."""
+    lines = [line for line in text.splitlines() if line.startswith("#SBATCH --")]
+    pairs = [line.removeprefix("#SBATCH --").partition("=") for line in lines]
+    return {name: value for name, _, value in pairs}
+
+
+def written(profile: Profile, folder: Path = Path("/shared/run/jobs"), **given: object) -> str:
+    facts = {"name": "harness", "gpus": 0, "count": 4, **given}
+    return script(profile, folder=folder, **facts)  # type: ignore[arg-type]
+
+
+def test_a_profile_becomes_options_of_sbatch() -> None:
+    profile = Profile(
+        partition="gpu",
+        account="us",
+        qos="long",
+        constraint="a100",
+        time_min=90,
+        gpus_per_node=4,
+        cpus_per_task=8,
+        memory_gb=1.5,
+        jobs_at_once=3,
+        signal_delay_s=60,
+        options={"mail-type": "END", "exclusive": True},
+    )
+    found = directives(written(profile, gpus=1))
+    assert (
+        found.items()
+        >= {
+            "partition": "gpu",
+            "account": "us",
+            "qos": "long",
+            "constraint": "a100",
+            "time": "90",
+            "gpus-per-node": "1",
+            "cpus-per-task": "8",
+            "mem": "1536MB",
+            "array": "0-3%3",
+            "signal": "USR2@60",
+            "mail-type": "END",
+            "exclusive": "",
+            "requeue": "",
+        }.items()
+    )
+
+
+def test_what_is_left_out_is_left_to_the_cluster() -> None:
+    found = directives(written(Profile(), count=1))
+    assert not {"partition", "account", "mem", "gpus-per-node", "array", "dependency"} & set(found)
+
+
+def test_the_scoring_job_waits_and_asks_for_no_gpu() -> None:
+    profile = Profile(partition="gpu", cpu_partition="cpu", gpus_per_node=4)
+    found = directives(written(profile, count=1, after="77"))
+    assert found["dependency"] == "afterany:77"
+    assert found["partition"] == "cpu"
+    assert "gpus-per-node" not in found
+    assert directives(written(profile, gpus=1))["partition"] == "gpu"
+
+
+def test_the_script_is_shell_whatever_the_folder_is_called(odd_tmp_path: Path) -> None:
+    profile = Profile(setup=("export A=1",), scratch=Path("/scratch/a b"), python="run it")
+    text = written(profile, folder=odd_tmp_path)
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    lines = text.splitlines()
+    assert lines.index("export A=1") < lines.index(
+        "mkdir -p '/scratch/a b' && export TMPDIR='/scratch/a b'"
+    )
+    assert "--kill-on-bad-exit=1 run it -u -m submitit.core._submit" in text
