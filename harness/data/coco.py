@@ -99,7 +99,7 @@ def _require_keys(path: Path, kind: str, rows: Any, keys: Iterable[str]) -> None
         identifier = row["id"]
         if type(identifier) is not int or abs(identifier) > LARGEST_ID:
             raise IntegrityError(
-                f"{path}: {kind}[{position}] has the id {_shown(identifier)}; "
+                f"{path}: {kind}[{position}] has the id {shown(identifier)}; "
                 "expected an integer of 64 bits"
             )
 
@@ -123,7 +123,7 @@ def _sizes(path: Path, images: list[dict[str, Any]]) -> dict[int, tuple[int, int
         size = (image["height"], image["width"])
         if not all(type(side) is int and side > 0 for side in size):
             raise IntegrityError(
-                f"{path}: image {image['id']} has height and width {_shown(size)}; "
+                f"{path}: image {image['id']} has height and width {shown(size)}; "
                 "both must be positive integers"
             )
     return {image["id"]: (image["height"], image["width"]) for image in images}
@@ -135,42 +135,45 @@ def _fault(
     """What is wrong with an annotation, as the end of a sentence; None when nothing is."""
     image, category, box = row["image_id"], row["category_id"], row["bbox"]
     if type(image) is not int or image not in sizes:
-        return f"belongs to image {_shown(image)}, which is not listed"
+        return f"belongs to image {shown(image)}, which is not listed"
     if type(category) is not int or category not in categories:
-        return f"has category {_shown(category)}, which is not listed"
-    if not isinstance(box, list) or len(box) != 4 or not _finite(box):
-        return f"has the box {_shown(box)}; expected four finite numbers"
-    if not _finite([row.get("area", 0)]):
-        return f"has the area {_shown(row['area'])}; expected a finite number"
+        return f"has category {shown(category)}, which is not listed"
+    if not isinstance(box, list) or len(box) != 4 or not finite(box):
+        return f"has the box {shown(box)}; expected four finite numbers"
+    if not finite([row.get("area", 0)]):
+        return f"has the area {shown(row['area'])}; expected a finite number"
     if row.get("iscrowd", 0) not in (0, 1):
-        return f"has iscrowd {_shown(row['iscrowd'])}; expected 0 or 1"
-    return _segmentation_fault(row.get("segmentation"), *sizes[image])
+        return f"has iscrowd {shown(row['iscrowd'])}; expected 0 or 1"
+    return segmentation_fault(row.get("segmentation"), *sizes[image])
 
 
-def _segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str | None:
-    """Run lengths that do not add up to the image are no oddity: evaluators never come back."""
+def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str | None:
+    """What is wrong with it, as the end of a sentence; None when nothing is.
+
+    Run lengths that do not add up to the image are no oddity: evaluators never come back.
+    """
     match segmentation:
         case None:
             return None
         case list():
-            if not all(isinstance(polygon, list) and _finite(polygon) for polygon in segmentation):
+            if not all(isinstance(polygon, list) and finite(polygon) for polygon in segmentation):
                 return "has a segmentation that is no list of polygons of finite numbers"
             if any(max(map(abs, polygon), default=0) > FARTHEST_PX for polygon in segmentation):
                 return f"has a polygon that leaves its image by more than {FARTHEST_PX:,.0f} px"
             return None
         case {"size": size, "counts": str() | list() as counts}:
             if size != [height_px, width_px]:
-                return f"has a mask of size {_shown(size)} in an image of {[height_px, width_px]}"
+                return f"has a mask of size {shown(size)} in an image of {[height_px, width_px]}"
             runs = run_lengths(counts)
             if runs is not None and sum(runs) == height_px * width_px:
                 return None
             found = "no run lengths" if runs is None else f"run lengths of {sum(runs)} px"
             return f"has {found} for a mask of {height_px} × {width_px} px"
         case _:
-            return f"has the segmentation {_shown(segmentation)}; expected polygons or run lengths"
+            return f"has the segmentation {shown(segmentation)}; expected polygons or run lengths"
 
 
-def _finite(numbers: list[Any]) -> bool:
+def finite(numbers: list[Any]) -> bool:
     """True when all are numbers, none NaN or infinite; a sum is the fastest way to ask."""
     try:
         return math.isfinite(sum(numbers))
@@ -178,7 +181,8 @@ def _finite(numbers: list[Any]) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as an error shows it: cut off where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

@@ -11,7 +11,7 @@ from harness import __version__
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests import ScoreRequest
-from harness.data.coco import read_dataset
+from harness.data.coco import finite, read_annotations, read_dataset, segmentation_fault, shown
 from harness.files.environment import read_environment
 from harness.files.json import read, to_plain
 from harness.measure.coco import Task, score
@@ -34,8 +34,10 @@ def score_saved(
     """
     annotations, predictions_path, facts = _sources(request)
     with stopwatch.phase("read"):
-        content = read(annotations)
+        content = read_annotations(annotations)
         predictions = _read_predictions(predictions_path)
+        if request.run is None:
+            _require_valid(predictions, content, predictions_path)
     image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     tasks = _tasks(predictions)
     with stopwatch.phase("score"):
@@ -109,6 +111,46 @@ def _read_predictions(path: Path) -> list[dict[str, Any]]:
             lacking = ", ".join(missing) or "bbox and segmentation"
             raise IntegrityError(f"{path}: prediction {position} lacks {lacking}")
     return rows
+
+
+def _require_valid(
+    predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any], path: Path
+) -> None:
+    """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number.
+
+    A run's own predictions were checked when they were made.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    categories = {category["id"] for category in content["categories"]}
+    for position, row in enumerate(predictions):
+        fault = _fault(row, sizes, categories)
+        if fault is not None:
+            raise IntegrityError(f"{path}: prediction {position} {fault}")
+
+
+def _fault(
+    row: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
+) -> str | None:
+    """What is wrong with a prediction, as the end of a sentence; None when nothing is."""
+    image, category = row["image_id"], row["category_id"]
+    if type(image) is not int or image not in sizes:
+        return f"names image {shown(image)}, which the annotations do not have"
+    if type(category) is not int or category not in categories:
+        return (
+            f"names category {shown(category)}, which the annotations do not have; predictions "
+            "carry COCO category ids, not class indices"
+        )
+    if not finite([row["score"]]):
+        return f"has the score {shown(row['score'])}; expected a finite number"
+    box = row.get("bbox", [0, 0, 0, 0])
+    if not isinstance(box, list) or len(box) != 4 or not finite(box):
+        return f"has the box {shown(box)}; expected four finite numbers"
+    mask = row.get("segmentation")
+    if mask is None:
+        return None
+    if not isinstance(mask, Mapping) or not isinstance(mask.get("counts"), str):
+        return f"has the mask {shown(mask)}; expected size and compressed run lengths"
+    return segmentation_fault(mask, *sizes[image])
 
 
 def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:

@@ -17,7 +17,6 @@ SIZE_IN, DPI = (16.0, 6.4), 100
 def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
     """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         return False
@@ -34,7 +33,7 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False, loc=corner)
-    FigureCanvasAgg(figure).print_png(str(path))
+    figure.savefig(path)
     return True
 
 
