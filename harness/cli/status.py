@@ -51,6 +51,8 @@ def _sentence(status: RunStatus) -> str:
     done = f"{status.done} of {status.images} images"
     if not status.live:
         return f"{done}; no job is at work"
+    if status.done == status.images:
+        return f"{done}; they are being merged and scored"
     if status.eta_s is None:
         return f"{done}; no speed is known yet"
     minutes, seconds = divmod(round(status.eta_s), 60)

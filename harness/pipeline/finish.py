@@ -21,6 +21,7 @@ from harness.pipeline.run_folder import (
     PREDICTIONS,
     RECORD,
     Run,
+    continuing,
     keeping,
     log,
     open_run,
@@ -89,7 +90,9 @@ def wait_for(
     if failure is not None:
         raise failure
     if not (folder / RECORD).exists():
-        raise _unfinished(folder, status)
+        error = _unfinished(folder, status)
+        again = continuing(read_submission(folder).command, folder)
+        raise type(error)(error.message, hint=f"finished images are kept; continue with: {again}")
     return read_record(folder)
 
 
@@ -106,8 +109,11 @@ def _unfinished(folder: Path, status: RunStatus) -> HarnessError:
     *shards, last = status.jobs
     lacking = [(number, job) for number, job in enumerate(shards) if job.stage != "done"]
     if not lacking:
-        text = f"the scoring job {last.job_id} ended without a result: {last.stage} {last.reason}"
-        return RunFailedError(text.strip(), hint=f"log: {last.log}")
+        return RunFailedError(
+            f"the scoring job {last.job_id} {last.stage}, without a result"
+            + (f": {last.reason}" if last.reason else "")
+            + f"\n    log: {last.log}"
+        )
     failures = [failure_of(folder, number) for number, _ in lacking]
     lines = [
         f"{job.name} has {job.done} of {job.images} images, its job {job.job_id} {job.stage}"

@@ -106,7 +106,7 @@ def open_run(
         if not resume:
             _require_no_run(folder)
             write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
-        again = _continuing(command, folder) if facts.kind in RESUMABLE else None
+        again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
             folder=folder,
@@ -258,7 +258,7 @@ def _interruptible(run: Run) -> Iterator[None]:
         raise RunFailedError(f"{place}: {error.strerror or error}", hint=hint) from error
 
 
-def _continuing(command: tuple[str, ...], folder: Path) -> str:
+def continuing(command: tuple[str, ...], folder: Path) -> str:
     """``command`` with what makes it continue the run in ``folder``."""
     words = [word for word in command if word != "--resume"]
     if not any(word == "--output" or word.startswith("--output=") for word in words):

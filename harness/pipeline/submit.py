@@ -22,7 +22,7 @@ from harness.pipeline.resolve import Job, resolve
 from harness.pipeline.run_folder import (
     SHARDS,
     Run,
-    announce,
+    log,
     new_run_id,
     open_run,
 )
@@ -77,7 +77,7 @@ def submit_evaluation(
         tasks = _tasks(job, folder, request.shards)
         submission = _submitted(request, asked, profile, tasks, run)
         write_text(folder / SUBMITTED, dumps(to_plain(submission), indent=2) + "\n")
-        announce(run, f"submitted: {', '.join(submission.job_ids)}")
+        log(run, f"submitted: {', '.join(submission.job_ids)}")
     return Submitted(folder=folder, submission=submission)
 
 
