@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -112,18 +113,31 @@ def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Conne
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Neither a parent that is gone nor a full disk below the log may hide what happened.
+    with suppress(OSError):
+        sender.send(_outcome(function, item))
+
+
+def _outcome(function: Callable[[Item], None], item: Item) -> HarnessError | None:
+    """What the function raised; None when it got through."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         function(item)
-        sender.send(None)
     except KeyboardInterrupt:
-        sender.send(RunFailedError("stopped"))
+        return RunFailedError("stopped")
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sender.send(error)
+        _write_down(f"error: {error}\n")
+        return error
     except Exception as error:
-        traceback.print_exc()
-        sender.send(RunFailedError(f"{type(error).__name__}: {error}"))
+        _write_down(traceback.format_exc())
+        return RunFailedError(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _write_down(text: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _end_with_parent() -> None:

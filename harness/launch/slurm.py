@@ -7,12 +7,12 @@ What becomes of a job is never asked through submitit but from SLURM's own progr
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,7 +53,8 @@ class SlurmTask(Generic[Item]):
             self._run(self.part)
         except HarnessError as error:
             plain = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-            write_text(self.failure, dumps(plain, indent=2) + "\n")
+            with suppress(OSError):  # the disk may be what failed
+                write_text(self.failure, dumps(plain, indent=2) + "\n")
             raise
 
     def checkpoint(self) -> Any:
@@ -85,7 +86,7 @@ def submit(
     executor = _executor(profile, folder, name=name, gpus=gpus, after=after)
     try:
         # submitit prints what sbatch said as well.
-        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
+        with redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except FailedJobError as error:
         raise _refused(str(error), profile) from error
@@ -187,4 +188,5 @@ def _preempt_myself() -> None:
 
 def _say(text: str) -> None:
     """One line for the job's log."""
-    os.write(1, f"{text}\n".encode())
+    with suppress(OSError):
+        os.write(1, f"{text}\n".encode())

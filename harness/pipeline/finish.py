@@ -54,6 +54,8 @@ def finish(folder: Path) -> None:
 
     Raises RunFailedError that names every shard with missing images, why, and its log.
     """
+    if (folder / RECORD).exists():
+        return  # requeued after it was through
     submission = read_submission(folder)
     request = replace(submission.request, output=folder, resume=True)
     stopwatch = PhaseTimer(time.perf_counter, lambda: None)

@@ -115,6 +115,11 @@ def new_images(path: Path, position: int) -> tuple[int, int]:
     return lines - (1 if position == 0 and lines else 0), end
 
 
+def finished_images(paths: Sequence[Path]) -> set[int]:
+    """Ids of the images that several shards have together."""
+    return {line["image_id"] for path in paths for line, _ in islice(_parsed(path), 1, None)}
+
+
 def read_lines(paths: Sequence[Path]) -> list[Line]:
     """The lines of all images in several finished shards."""
     return [line for path in paths for line, _ in islice(_parsed(path), 1, None)]

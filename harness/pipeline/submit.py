@@ -124,6 +124,7 @@ def _submitted(
     job_ids = submit(parts, profile, folder=jobs, name=name, gpus=gpus)
     array = job_ids[0].partition("_")[0]
     failure = failure_path(folder, None)
+    failure.unlink(missing_ok=True)  # of an earlier submission
     last = SlurmTask(
         finish, Work(name="scoring", item=folder, log=failure.with_name("scoring.log")), failure
     )

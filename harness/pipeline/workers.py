@@ -23,10 +23,10 @@ from harness.pipeline.inference import identity_of, infer_missing
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import Run
 from harness.pipeline.shards import (
+    finished_images,
     new_images,
     open_shard,
     read_header,
-    read_lines,
     shard_path,
     shard_paths,
 )
@@ -118,7 +118,7 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
 
 def missing_images(job: Job, run_folder: Path) -> list[int]:
     """Images of the job that no shard of the run has, in the job's order."""
-    finished = {line["image_id"] for line in read_lines(shard_paths(run_folder))}
+    finished = finished_images(shard_paths(run_folder))
     return [image for image in job.dataset.image_ids if image not in finished]
 
 

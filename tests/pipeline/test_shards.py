@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Rle
 from harness.core.errors import IntegrityError
-from harness.pipeline.shards import line_of, open_shard, read_lines, write_predictions
+from harness.pipeline.shards import (
+    finished_images,
+    line_of,
+    new_images,
+    open_shard,
+    read_lines,
+    write_predictions,
+)
 
 IDENTITY = {"model": "tiny", "engine": "fake", "batch_size": 1}
 
@@ -166,3 +174,49 @@ def test_numbers_are_short_and_come_back_as_the_same_float32(first: float, secon
         assert np.float32(row["score"]) == np.float32(value)
         assert len(repr(row["score"])) <= 16
     assert (rows[0]["score"] < rows[1]["score"]) == (first < second)
+
+
+def test_a_shard_beside_it_of_another_identity_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "0000.jsonl", lines(2))
+    other = {**IDENTITY, "threads": 4}
+    with (
+        pytest.raises(IntegrityError, match=r"0000\.jsonl belongs to another run"),
+        open_shard(tmp_path / "0001.jsonl", other),
+    ):
+        raise AssertionError("opened")
+
+
+def test_a_shard_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "0000.jsonl"
+    told, opened = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with open_shard(path, IDENTITY, notice=lambda _: told.set()) as shard:
+            assert shard.finished == [100]
+            opened.set()
+
+    with open_shard(path, IDENTITY) as shard:
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert told.wait(10)
+        assert not opened.is_set()
+        shard.append(lines(1)[0])
+    waiting.join(10)
+    assert opened.is_set()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 700)))
+def test_images_are_counted_once_however_the_shard_grows(tmp_path: Path, cuts: list[int]) -> None:
+    whole, growing = tmp_path / "whole.jsonl", tmp_path / "growing.jsonl"
+    whole.unlink(missing_ok=True)
+    content = written(whole, lines())
+    growing.unlink(missing_ok=True)
+    assert new_images(growing, 0) == (0, 0)
+    counted, position = 0, 0
+    for cut in [*sorted(cuts), len(content)]:
+        growing.write_bytes(content[:cut])
+        images, position = new_images(growing, position)
+        counted += images
+        assert counted == max(0, content[:cut].count(b"\n") - 1)
+    assert counted == len(finished_images([growing])) == 5

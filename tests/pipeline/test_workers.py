@@ -27,8 +27,8 @@ from harness.core.requests import InferenceRequest
 from harness.engines.opening import worker_devices
 from harness.pipeline.resolve import Job, open_job_engine
 from harness.pipeline.run_folder import PREDICTIONS, RECORD, SHARDS
-from harness.pipeline.shards import read_lines, shard_path, shard_paths
-from harness.pipeline.workers import ShardFacts, divided, throughput
+from harness.pipeline.shards import open_shard, read_lines, shard_path, shard_paths
+from harness.pipeline.workers import ShardFacts, divided, throughput, with_threads_of_run
 from tests.leases import leased
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]
@@ -221,6 +221,14 @@ def test_threads_do_not_follow_the_number_of_workers() -> None:
     assert {task.request.threads for part in tasks for task in part} == {1}
     asked = divided(InferenceRequest(threads=4), Path(), [1, 2], ["cpu"] * 2)
     assert {task.request.threads for task in asked} == {4}
+
+
+def test_a_continued_run_keeps_its_number_of_threads(job: Job, tmp_path: Path) -> None:
+    assert with_threads_of_run(job, tmp_path).request.threads is None
+    with open_shard(shard_path(tmp_path, 3), {"threads": 5}):
+        assert with_threads_of_run(job, tmp_path).request.threads == 5
+    asked = replace(job, request=replace(job.request, threads=2))
+    assert with_threads_of_run(asked, tmp_path).request.threads == 2
 
 
 def test_a_named_device_is_shared_and_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,13 +119,10 @@ def whole(
 @pytest.fixture(scope="session")
 def image(root: Path, whole: Any) -> Callable[[int], Path]:
     """The file of an image, by its place in the data set."""
-    annotations = next(root.rglob("synthetic/**/annotations.json"), None)
-    found = [annotations] if annotations else []
-    for path in found:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = [one["file_name"] for one in sorted(content["images"], key=lambda one: one["id"])]
-        return lambda place: path.parent / "images" / names[place]
-    raise AssertionError(f"no data set in {root}")
+    (path,) = root.rglob("annotations.json")
+    images = json.loads(path.read_text(encoding="utf-8"))["images"]
+    names = [one["file_name"] for one in sorted(images, key=lambda one: one["id"])]
+    return lambda place: path.parent / "images" / names[place]
 
 
 @pytest.fixture
