@@ -72,6 +72,7 @@ class RCNN(nn.Module):
         """Detections of each image, and their soft masks (n, M, M) if the network has masks."""
         pyramid = self.backbone(batch.pixels)
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
+        pyramid = [level.float() for level in pyramid]  # regions are pooled in fp32, twice
         logits, deltas = self.roi_heads.classify(pyramid, proposals)
         require_finite(*objectness, logits, deltas)
         counts = [len(one) for one in proposals]

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, roi_align
+from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, clip, pyramid_levels
 from harness.nn.fpn import STRIDES_PX
+from harness.nn.roi_align import pooled_regions
 
 
 class RawDetections(NamedTuple):
@@ -47,10 +48,7 @@ def pool(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tenso
     for level, stride in enumerate(STRIDES_PX[:4], start=2):
         (where,) = torch.nonzero(levels == level, as_tuple=True)
         if len(where):
-            features = pyramid[level - 2].float()
-            pooled[where] = roi_align(
-                features, rois[where], side, spatial_scale=1 / stride, aligned=True
-            )
+            pooled[where] = pooled_regions(pyramid[level - 2].float(), rois[where], side, stride)
     return pooled
 
 

@@ -1,0 +1,60 @@
+"""RoIAlign (aligned, adaptive sampling), for a CPU without gradients as one weighted gather.
+
+torchvision's kernel runs on one CPU thread and reads each cell once a sample. The same sum, written
+as one list of (cell, weight) a bin, is what PyTorch's embedding bag computes on all cores.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import roi_align
+
+
+def pooled_regions(features: Tensor, rois: Tensor, side: int, stride_px: int) -> Tensor:
+    """(R, C, side, side) float32 of rois (R, 5): image index and box in px of the input.
+
+    features: (B, C, H, W) float32.
+    """
+    if features.device.type != "cpu" or features.requires_grad:
+        return roi_align(features, rois, side, spatial_scale=1 / stride_px, aligned=True)
+    _, channels, height, width = features.shape
+    cells = features.permute(0, 2, 3, 1).reshape(-1, channels)  # no copy when channels are last
+    image = rois[:, 0].to(torch.int64)
+    boxes = rois[:, 1:] * (1 / stride_px) - 0.5
+    rows, down = _weights(boxes[:, 1], boxes[:, 3], side, height)  # (R, side, K)
+    columns, across = _weights(boxes[:, 0], boxes[:, 2], side, width)  # (R, side, L)
+    rows = rows + image[:, None, None] * height
+    index = rows[:, :, None, :, None] * width + columns[:, None, :, None, :]
+    weight = down[:, :, None, :, None] * across[:, None, :, None, :]  # (R, side, side, K, L)
+    terms = rows.shape[2] * columns.shape[2]
+    bins = F.embedding_bag(
+        index.reshape(-1, terms), cells, mode="sum", per_sample_weights=weight.reshape(-1, terms)
+    )
+    return bins.view(len(rois), side, side, channels).permute(0, 3, 1, 2)
+
+
+def _weights(start: Tensor, end: Tensor, side: int, length: int) -> tuple[Tensor, Tensor]:
+    """What each of ``side`` bins between start and end (R,) takes of the cells of one axis.
+
+    Cells (R, side, K) int64 and their weights. A bin is the mean of equally spaced samples at most
+    one cell apart, each read by linear interpolation; samples more than a cell outside the axis
+    count as zero (torchvision's ``roi_align_common.h``).
+    """
+    size = (end - start) / side  # of a bin, in cells
+    count = size.ceil()  # samples a bin; none in a region without extent
+    most = int(count.max()) if len(count) else 0
+    bins = torch.arange(side, dtype=start.dtype)
+    samples = torch.arange(most, dtype=start.dtype)
+    first = start[:, None, None] + bins[:, None] * size[:, None, None]
+    divisor = count.clamp(min=1)
+    places = first + (samples + 0.5) * (size / divisor)[:, None, None]  # (R, side, most)
+    counted = (samples < count[:, None, None]) & (places >= -1) & (places <= length)
+    places = places.clamp(0, length - 1)
+    lowest = first.clamp(0, length - 1).floor()
+    reach = torch.arange(most + 2, dtype=start.dtype)
+    cells = (lowest + reach).clamp(max=length - 1)  # (R, side, K)
+    tents = (1 - (places[..., None] - (lowest + reach)[:, :, None]).abs()).clamp(min=0)
+    weights = (tents * counted[..., None]).sum(dim=2) / divisor[:, None, None]
+    return cells.to(torch.int64), weights
