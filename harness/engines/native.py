@@ -29,7 +29,7 @@ from harness.engines.devices import (
 from harness.measure.rle import encode_region
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste
-from harness.nn.rcnn import RCNN, fold_batch_norm
+from harness.nn.rcnn import RCNN, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.weights import account_for, read_checkpoint
 
@@ -59,7 +59,7 @@ def open_native(
     apply_precision(precision, place)
     thread_count = apply_threads(threads)
     network = load_network(architecture, weights)
-    fold_batch_norm(network)
+    prepare_for_inference(network, place)
     # channels_last is the layout both oneDNN and cuDNN convolve fastest; the numbers stay.
     network = network.to(place)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs

@@ -6,7 +6,7 @@ R regions, K classes, C channels, S pooled side in cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -44,12 +44,13 @@ def pool(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tenso
     )
     rois = torch.cat((image[:, None].to(everything.dtype), everything), dim=1)  # (R, 5)
     levels = pyramid_levels(everything)
-    pooled = everything.new_zeros((len(rois), pyramid[0].shape[1], side, side))
+    pooled = everything.new_zeros((len(rois), side, side, pyramid[0].shape[1]))
     for level, stride in enumerate(STRIDES_PX[:4], start=2):
         (where,) = torch.nonzero(levels == level, as_tuple=True)
         if len(where):
-            pooled[where] = pooled_regions(pyramid[level - 2].float(), rois[where], side, stride)
-    return pooled
+            regions = pooled_regions(pyramid[level - 2].float(), rois[where], side, stride)
+            pooled.index_copy_(0, where, regions.permute(0, 2, 3, 1))
+    return pooled.permute(0, 3, 1, 2)
 
 
 class BoxHead(nn.Module):
@@ -57,17 +58,33 @@ class BoxHead(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        channels = architecture.fpn_channels * architecture.box_pool_px**2
+        side = architecture.box_pool_px
+        self.shape = (architecture.box_fc_channels[0], architecture.fpn_channels, side, side)
+        channels = architecture.fpn_channels * side**2
         for index, width in enumerate(architecture.box_fc_channels, start=1):
             self.add_module(f"fc{index}", nn.Linear(channels, width))
             channels = width
 
+    def convolve_first(self) -> None:
+        """Turn the first layer into the convolution it is the same as.
+
+        It reads regions as they lie in memory, and oneDNN's convolutions are fast on every CPU,
+        which MKL's matrix products are not.
+        """
+        linear = cast(nn.Linear, self.get_submodule("fc1"))
+        width, channels, side, _ = self.shape
+        convolution = nn.Conv2d(channels, width, side)
+        convolution.weight = nn.Parameter(linear.weight.detach().view(self.shape))
+        convolution.bias = linear.bias
+        self.add_module("fc1", convolution)
+
     def forward(self, pooled: Tensor) -> Tensor:
         """(R, C, S, S) → (R, last width)."""
-        hidden = pooled.flatten(start_dim=1)
+        hidden = pooled
         for layer in self.children():
-            hidden = F.relu(layer(hidden))
-        return hidden
+            flat = hidden if isinstance(layer, nn.Conv2d) else hidden.flatten(start_dim=1)
+            hidden = F.relu(layer(flat))
+        return hidden.flatten(start_dim=1)
 
 
 class BoxPredictor(nn.Module):
