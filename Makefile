@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := harness tests benchmarks
 
-.PHONY: setup eval test test-slurm check fmt golden schema clean
+.PHONY: setup eval test test-slurm check fmt golden schema retrain-tiny clean
 
 setup: $(INSTALLED)
 
@@ -43,6 +43,10 @@ golden: setup
 # Writes docs/schema again after a change of the lock's or the record's types.
 schema: setup
 	$(BIN)/python -m harness.files.schemas docs/schema
+
+# Trains the embedded model anew, as its recipe in the lock says: half an hour on two quiet cores.
+retrain-tiny: setup
+	$(BIN)/harness train --model tiny --init none --ema 0.999 --clip-gradients 10 --seed 1 --eval-every 1000 $(ARGS)
 
 # What the build made. Never what you downloaded or measured.
 clean:
