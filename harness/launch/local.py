@@ -32,10 +32,13 @@ POLL_S = 0.2
 #: Seconds a process has to stop in an orderly way.
 GRACE_S = 10.0
 
-#: Not for the processes: Ctrl-C reaches the whole terminal, SLURM's USR2 every process of a job,
-#: but only the parent answers, and tells its processes with SIGTERM.
-FOR_PARENT = (signal.SIGINT, signal.SIGUSR2)
-HELD_BACK = (*FOR_PARENT, signal.SIGTERM)
+#: Signals that reach every process of a terminal or of a SLURM job (where they say that the job may
+#: be taken away, not that it must end); only the parent answers them.
+FOR_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
+#: How a parent stops its processes.
+STOP = signal.SIGUSR1
+HELD_BACK = (*FOR_PARENT, STOP)
 
 Item = TypeVar("Item")
 
@@ -73,7 +76,8 @@ def run_workers(
     """
     running: list[_Worker[Item]] = []
     try:
-        running += [_started(function, part, attempt=1) for part in parts]
+        for part in parts:
+            running.append(_started(function, part, attempt=1))
         while running:
             wait([worker.process.sentinel for worker in running], timeout=POLL_S)
             poll()
@@ -111,7 +115,7 @@ def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Conne
     faulthandler.enable()  # a segmentation fault leaves its stack in the log
     for number in FOR_PARENT:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(STOP, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Neither a parent that is gone nor a full disk below the log may hide what happened.
     with suppress(OSError):
@@ -145,7 +149,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), STOP)
 
 
 def _answered(worker: _Worker[Item]) -> bool:
@@ -183,7 +187,8 @@ def _end_of(exit_code: int | None) -> str:
 
 def _stop(processes: Sequence[Any]) -> None:
     for process in processes:
-        process.terminate()
+        if process.is_alive():
+            os.kill(process.pid, STOP)
     for process in processes:
         process.join(GRACE_S)
         if process.is_alive():

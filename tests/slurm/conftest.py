@@ -16,10 +16,11 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
+from harness.launch.slurm import log_of
 from harness.pipeline.finish import wait_for
 from harness.pipeline.run_folder import PREDICTIONS
 from harness.pipeline.shards import read_lines, shard_path, shard_paths
-from harness.pipeline.submission import read_submission, status_of
+from harness.pipeline.submission import JOBS, read_submission, status_of
 from tests.slurm.cluster import Cluster, missing_packages
 
 #: Images of the embedded validation set that a run is given.
@@ -57,6 +58,10 @@ class Submitted:
         """Images that a shard has, or all have."""
         paths = shard_paths(self.folder) if shard is None else [shard_path(self.folder, shard)]
         return len(read_lines([path for path in paths if path.exists()]))
+
+    def log(self, shard: int) -> str:
+        """What the job of a shard said."""
+        return log_of(self.folder / JOBS, self.job(shard)).read_text(encoding="utf-8")
 
     def until(self, true: Callable[[], Any]) -> None:
         """Wait for something the cluster does in its own time."""

@@ -70,6 +70,20 @@ def test_a_killed_worker_is_started_again_in_its_job(
     assert "its process ended by SIGKILL (out of memory?); started again" in answer.out
 
 
+def test_a_warning_is_not_the_end(
+    submit: Submit, cluster: Cluster, image: Image, whole: Whole
+) -> None:
+    """SLURM sends TERM to all processes of a job that may be preempted, and only later kills."""
+    with leased(image(1)) as release:
+        run = submit()
+        run.until(lambda: shard_path(run.folder, 1).exists())
+        cluster.answer("scancel", "--signal=TERM", run.job(1))
+        run.until(lambda: "Bypassing signal SIGTERM" in run.log(1))
+        release()
+    run.wait()
+    assert run.predictions == whole[0]
+
+
 def test_a_killed_task_ends_in_one_error_and_the_run_can_go_on(
     submit: Submit, cluster: Cluster, image: Image, whole: Whole
 ) -> None:
