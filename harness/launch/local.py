@@ -174,8 +174,9 @@ def _restarted(
             f"{work.name}: its process ended {ATTEMPTS} times without an answer, last {end}",
             hint=f"log: {work.log}",
         )
-    notice(f"{work.name}: its process ended {end}; started again, {worker.attempt} of {ATTEMPTS}")
-    return _started(function, work, worker.attempt + 1)
+    following = worker.attempt + 1
+    notice(f"{work.name}: its process ended {end}; attempt {following} of {ATTEMPTS} begins")
+    return _started(function, work, following)
 
 
 def _end_of(exit_code: int | None) -> str:

@@ -67,7 +67,7 @@ def test_a_killed_worker_is_started_again_in_its_job(
     run.wait()
     assert run.predictions == whole[0]
     answer = command("logs", str(run.folder), "--shard", "1")
-    assert "its process ended by SIGKILL (out of memory?); started again" in answer.out
+    assert "its process ended by SIGKILL (out of memory?); attempt 2 of 3 begins" in answer.out
 
 
 def test_a_warning_is_not_the_end(
@@ -132,6 +132,10 @@ def test_preempted_and_requeued(
     with leased(image(4)) as release:  # the second of shard 1
         run = submit(partition="low")
         run.until(lambda: run.images(1) == 1 and run.images() >= 17)
+        status = status_of(run.folder)
+        assert (status.done, status.images, status.live) == (17, IMAGES, True)
+        assert status.eta_s is not None
+        assert status.eta_s > 0
         script = tmp_path / "important.sh"
         script.write_text("#!/bin/sh\nsleep 1\n", encoding="utf-8")
         cluster.answer(
