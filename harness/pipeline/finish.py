@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.core.errors import HarnessError, RunFailedError
+from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
@@ -32,7 +32,9 @@ from harness.pipeline.submission import (
     RunStatus,
     Submission,
     failure_of,
+    failure_path,
     read_submission,
+    shard_is_done,
     status_of,
 )
 from harness.pipeline.workers import (
@@ -79,15 +81,24 @@ def finish(folder: Path) -> None:
 def wait_for(
     folder: Path, *, progress: Progress, pause: Callable[[float], None] = time.sleep
 ) -> RunRecord:
-    """The record of a submitted run once its last job has ended; raises what ended it instead."""
+    """The record of a submitted run once its last job has ended; raises what ended it instead.
+
+    A controller that stops answering is waited for as well.
+    """
     status = status_of(folder)
     with progress.task("infer", total=status.images, done=status.done, unit="img") as advance:
-        idle = 0
-        while idle < 2:  # a node that died is requeued a moment after its job has ended
+        quiet = 0
+        # A node that died is requeued a moment after its job has ended: one look is not enough.
+        while quiet < 2 and not _is_over(folder, status):
             pause(QUESTION_PERIOD_S)
-            before, status = status.done, status_of(folder)
+            before = status.done
+            try:
+                status = status_of(folder)
+            except PrerequisiteError as error:
+                progress.notice(error.message)
+                continue
             advance(status.done - before)
-            idle = 0 if status.live else idle + 1
+            quiet = 0 if status.live else quiet + 1
     failure = failure_of(folder, None)
     if failure is not None:
         raise failure
@@ -98,11 +109,15 @@ def wait_for(
     return read_record(folder)
 
 
+def _is_over(folder: Path, status: RunStatus) -> bool:
+    ended = (folder / RECORD).exists() or failure_path(folder, None).exists()
+    return ended and not status.live
+
+
 def _collected(folder: Path, submission: Submission) -> list[ShardFacts]:
     """What the workers left, if every shard has all its images."""
-    status = status_of(folder)
-    if any(job.stage != "done" for job in status.jobs[:-1]):
-        raise _unfinished(folder, status)
+    if not all(shard_is_done(folder, *numbered) for numbered in enumerate(submission.shards)):
+        raise _unfinished(folder, status_of(folder))
     return [read_facts(folder, number) for number in range(len(submission.shards))]
 
 

@@ -113,6 +113,16 @@ def status_of(folder: Path) -> RunStatus:
     return RunStatus(jobs=tuple(jobs), done=done, images=images, eta_s=eta_s)
 
 
+def images_of(folder: Path, number: int, shard: SubmittedShard) -> int:
+    """How many images a shard got since it was submitted."""
+    return new_images(shard_path(folder, number), 0)[0] - shard.images_before
+
+
+def shard_is_done(folder: Path, number: int, shard: SubmittedShard) -> bool:
+    """Whether a shard has all its images; told from the shard alone."""
+    return images_of(folder, number, shard) >= shard.images
+
+
 def require_no_jobs(folder: Path) -> None:
     """Raise UsageError while jobs of an earlier submission are at work in the run."""
     if not (folder / SUBMITTED).is_file():
@@ -170,15 +180,13 @@ def failure_of(folder: Path, number: int | None) -> HarnessError | None:
 
 
 def _shard_status(folder: Path, number: int, shard: SubmittedShard, state: JobState) -> JobStatus:
-    images, _ = new_images(shard_path(folder, number), 0)
-    done = images - shard.images_before
     return _job_status(
         f"shard {number:04d}",
         shard.job_id,
         state,
-        done >= shard.images,
+        shard_is_done(folder, number, shard),
         folder,
-        done=done,
+        done=images_of(folder, number, shard),
         images=shard.images,
         failure=failure_of(folder, number),
     )
