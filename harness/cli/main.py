@@ -26,6 +26,8 @@ COMMANDS = {
     "train": "retrain a model, or fine-tune it on your own data",
     "parity": "compare two engines stage by stage on the same images",
     "download": "fetch and prove data sets and checkpoints",
+    "nightly": "measure a matrix of models and engines, and compare with the nights before",
+    "history": "trends over the nights, and where they drift",
     "models": "list the zoo: references, and what is on disk",
     "data": "check a data set of your own before training on it",
     "weights": "check, convert or generate checkpoints",

@@ -24,9 +24,14 @@ def find_lock() -> Path:
     )
 
 
+def results_folder() -> Path:
+    """Where the history and accepted numbers are by default: ``results`` beside the lock."""
+    return find_lock().parent / "results"
+
+
 def runs_folder() -> Path:
     """Where runs go by default: ``results/runs`` beside the lock."""
-    return find_lock().parent / "results" / "runs"
+    return results_folder() / "runs"
 
 
 def datasets_folder() -> Path:

@@ -26,7 +26,7 @@ COLOURS = {
 COUNTS = ("timed_images", "repeats", "gpu_clock_mhz")
 
 #: Columns that give way when the terminal is narrow.
-ELASTIC = ("source", "found", "fix", "category", "title", "proof")
+ELASTIC = ("source", "found", "fix", "category", "title", "proof", "why", "drift")
 NUMERIC = ("measured", "reference", "delta")
 RECORD_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")
 

@@ -1,0 +1,49 @@
+"""``harness history``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+
+COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which nights, and which cells of them."""
+    parser.add_argument("--results", type=Path, help="folder of the history (default: results)")
+    parser.add_argument("--cell", help="only cells whose name contains this")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """One row a cell and metric, with its drift if it has one."""
+    from harness.files.history import read_points
+    from harness.files.layout import results_folder
+    from harness.report.tables import render
+    from harness.report.trends import WATCHED, sentence_of, sparkline, trends_of
+
+    path = (arguments.results or results_folder()) / "history.sqlite"
+    trends = [
+        trend
+        for trend in trends_of(read_points(path, metrics=WATCHED))
+        if arguments.cell is None or arguments.cell in trend.cell
+    ]
+    if arguments.json:
+        console.answer_json(trends)
+        return 0
+    rows = [
+        (
+            trend.cell,
+            trend.metric,
+            f"{trend.values[-1]:.4g}",
+            str(len(trend.values)),
+            sparkline(trend.values),
+            sentence_of(trend) or "–",
+        )
+        for trend in trends
+    ]
+    console.answer(render(COLUMNS, rows, arguments.format or console.default_format()))
+    return 0

@@ -1,0 +1,150 @@
+"""The nights so far, in one SQLite file that several processes may write.
+
+It is opened for each use with SQLite's own journal, which also works on network file systems with
+locks (a write-ahead log would not). Whatever happens to it, every night also lies as JSON beside.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.files.json import dumps
+
+#: PRAGMA user_version of files this version writes.
+VERSION = 1
+
+#: Seconds a writer waits for another one.
+PATIENCE_S = 60.0
+
+TABLES = """
+CREATE TABLE nights (
+    night_id TEXT PRIMARY KEY, created_utc TEXT NOT NULL, status TEXT NOT NULL,
+    environment TEXT NOT NULL
+);
+CREATE TABLE measurements (
+    night_id TEXT NOT NULL REFERENCES nights, cell TEXT NOT NULL, device_class TEXT NOT NULL,
+    dataset_digest TEXT NOT NULL, status TEXT NOT NULL, metric TEXT NOT NULL, value REAL
+);
+CREATE INDEX measurements_by_cell ON measurements (cell, metric);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One number of one night."""
+
+    night_id: str
+    created_utc: str
+    cell: str
+    device_class: str
+    status: str
+    metric: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightRow:
+    """One night as the history keeps it."""
+
+    night_id: str
+    created_utc: str
+    status: str
+    environment: dict[str, Any]
+
+
+def add_night(
+    path: Path, night: NightRow, points: Sequence[tuple[str, str, str, str, str, float]]
+) -> None:
+    """One night and its numbers, wholly or not at all.
+
+    points: cell, device class, data digest, status, metric, value.
+    """
+    with _opened(path) as database, database:
+        database.execute(
+            "INSERT INTO nights VALUES (?, ?, ?, ?)",
+            (night.night_id, night.created_utc, night.status, dumps(night.environment)),
+        )
+        database.executemany(
+            "INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(night.night_id, *point) for point in points],
+        )
+
+
+def read_nights(path: Path) -> list[NightRow]:
+    """All nights, oldest first; UsageError when there is no history."""
+    _require(path)
+    with _opened(path) as database:
+        rows = database.execute(
+            "SELECT night_id, created_utc, status, environment FROM nights ORDER BY created_utc"
+        )
+        return [
+            NightRow(night_id=a, created_utc=b, status=c, environment=json.loads(d))
+            for a, b, c, d in rows
+        ]
+
+
+def read_points(path: Path, *, metrics: tuple[str, ...] = ()) -> list[Point]:
+    """All numbers, oldest first; of some metrics only, where they are named."""
+    _require(path)
+    chosen = f"WHERE metric IN ({', '.join('?' * len(metrics))})" if metrics else ""
+    with _opened(path) as database:
+        rows = database.execute(
+            "SELECT night_id, created_utc, cell, device_class, m.status, metric, value "
+            f"FROM measurements m JOIN nights USING (night_id) {chosen} ORDER BY created_utc",
+            metrics,
+        )
+        return [
+            Point(
+                night_id=a,
+                created_utc=b,
+                cell=c,
+                device_class=d,
+                status=e,
+                metric=f,
+                value=g,
+            )
+            for a, b, c, d, e, f, g in rows
+        ]
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"no history yet: no {path}", hint="run: harness nightly")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as database:
+            _prepare(database, path)
+            yield database
+    except sqlite3.DatabaseError as error:
+        raise IntegrityError(
+            f"{path} cannot be used: {error}",
+            hint=f"move it away; every night also lies as JSON in {path.parent / 'nights'}",
+        ) from error
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise IntegrityError(
+            f"{path} was written by a newer harness (version {version}, this one knows {VERSION})",
+            hint="install the newer harness again",
+        )
+    if version == 0:
+        database.execute("BEGIN IMMEDIATE")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == 0:  # not made by another process meanwhile
+            for statement in TABLES.split(";"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {VERSION}")
+        database.commit()
