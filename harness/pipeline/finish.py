@@ -103,9 +103,10 @@ def wait_for(
     if failure is not None:
         raise failure
     if not (folder / RECORD).exists():
-        error = _unfinished(folder, status)
+        unfinished = _unfinished(folder, status)
         again = continuing(read_submission(folder).command, folder)
-        raise type(error)(error.message, hint=f"finished images are kept; continue with: {again}")
+        hint = f"finished images are kept; continue with: {again}"
+        raise type(unfinished)(unfinished.message, hint=hint)
     return read_record(folder)
 
 

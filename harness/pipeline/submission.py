@@ -19,6 +19,7 @@ from harness.files.json import read, to_typed
 from harness.launch.clients import JobState, cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
+from harness.pipeline.run_folder import RECORD
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import facts_path, read_facts
 
@@ -103,10 +104,10 @@ def status_of(folder: Path) -> RunStatus:
         _shard_status(folder, number, shard, said[shard.job_id])
         for number, shard in enumerate(submission.shards)
     ]
-    finished = (folder / "record.json").exists()
-    jobs.append(
-        _job_status("scoring", submission.final_job, said[submission.final_job], finished, folder)
-    )
+    last = said[submission.final_job]
+    # A rehearsal goes on after the record is there.
+    over = (folder / RECORD).exists() and not last.live
+    jobs.append(_job_status("scoring", submission.final_job, last, over, folder))
     done, images = sum(job.done for job in jobs), sum(job.images for job in jobs)
     rate = sum(_rates(folder, jobs))
     eta_s = (images - done) / rate if rate else None

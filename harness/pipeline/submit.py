@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests import EvalRequest, SubmitRequest
 from harness.files.atomic import write_text
@@ -20,7 +20,6 @@ from harness.launch.slurm import SlurmTask, script, submit
 from harness.pipeline.finish import finish
 from harness.pipeline.resolve import Job, resolve
 from harness.pipeline.run_folder import (
-    SHARDS,
     Run,
     log,
     new_run_id,
@@ -119,7 +118,7 @@ def _submitted(
     folder = tasks[0].folder
     jobs, name = folder / JOBS, f"harness-{run.run_id}"
     gpus = min(profile.gpus_per_node, 1)
-    (folder / SHARDS).mkdir(exist_ok=True)
+    before = [new_images(shard_path(folder, task.number), 0)[0] for task in tasks]
     parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
     job_ids = submit(parts, profile, folder=jobs, name=name, gpus=gpus)
     array = job_ids[0].partition("_")[0]
@@ -133,7 +132,7 @@ def _submitted(
         (final_job,) = submit(
             [last], profile, folder=jobs, name=f"{name}-scoring", gpus=last_gpus, after=array
         )
-    except HarnessError:
+    except BaseException:  # Ctrl-C as well: no array without a job that tells how it ended
         cancel([array])
         raise
     return Submission(
@@ -142,12 +141,8 @@ def _submitted(
         request=asked,
         profile=profile,
         shards=tuple(
-            SubmittedShard(
-                job_id=job_id,
-                images=len(task.image_ids),
-                images_before=new_images(shard_path(folder, task.number), 0)[0],
-            )
-            for job_id, task in zip(job_ids, tasks, strict=True)
+            SubmittedShard(job_id=job_id, images=len(task.image_ids), images_before=images)
+            for job_id, task, images in zip(job_ids, tasks, before, strict=True)
         ),
         final_job=final_job,
         rehearsal=request.rehearse_preemption,

@@ -201,7 +201,8 @@ def test_rehearsed_preemption_proves_the_cluster(submit: Submit, whole: Whole) -
     assert run.predictions == whole[0]
     assert "every task was preempted" in (run.folder / LOG).read_text(encoding="utf-8")
     out = command("logs", str(run.folder), "--lines", "100").out
-    assert out.count("Requeued job") == 2
+    assert out.count("Calling checkpoint method") == 2
+    assert [job.restarts for job in status_of(run.folder).jobs] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +235,10 @@ def test_an_unknown_partition_is_told_in_slurms_words(
     assert "sbatch refuses the job" in answer.err
     assert "invalid partition specified: gpus" in answer.err
     assert "Traceback" not in answer.err
+    profile.write_text('partition = "main"\n', encoding="utf-8")
+    answer = command("submit", "eval", *options, *words)
+    assert answer.code == 0, "the same command works once the profile is right"
+    assert command("wait", str(tmp_path / "run")).code == 0
 
 
 def test_a_folder_of_any_name(submit: Submit, whole: Whole) -> None:
