@@ -72,7 +72,7 @@ def score(
     metrics: dict[str, float | None] = {}
     per_category: list[CategoryScore] = []
     for task in tasks:
-        truth = _ground_truth(annotations, task)
+        truth = ground_truth(annotations, task)
         match evaluator:
             case "fast" | "pycocotools":
                 result = _evaluate(evaluator, truth, kept, task, image_ids)
@@ -132,7 +132,7 @@ def _require_known(
             )
 
 
-def _ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
+def ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """A copy the evaluators may write into, with what they take for granted filled in.
 
     Ids are renumbered from 1: the evaluators mark "unmatched" with 0, so an annotation with id 0
@@ -171,7 +171,7 @@ def _evaluate(
         coco_truth = coco_class()
         coco_truth.dataset = copy.deepcopy(dict(truth))
         coco_truth.createIndex()
-        rows = [_result_row(row, task) for row in predictions]
+        rows = [result_row(row, task) for row in predictions]
         found = coco_truth.loadRes(rows) if rows else _empty_results(coco_class, coco_truth)
         evaluation = eval_class(coco_truth, found, task)
         evaluation.params.imgIds = list(image_ids)
@@ -193,7 +193,7 @@ def _classes(evaluator: Literal["fast", "pycocotools"]) -> tuple[Any, Any]:
     return OfficialCOCO, COCOeval
 
 
-def _result_row(row: Mapping[str, Any], task: Task) -> dict[str, Any]:
+def result_row(row: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """What one task may see of a prediction.
 
     With a box in the row the evaluators would take the box's area for the mask's, and sort masks

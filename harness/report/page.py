@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from harness.core.checks import Status
 from harness.core.nightly import Night
@@ -18,17 +18,15 @@ from harness.report.trends import HEIGHT, WATCHED, WIDTH, sentence_of, svg_point
 TELLING = ("python", "platform", "cpu", "cuda", "driver", "gpus", "git_commit", "packages")
 
 
+def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
+    """The page of ``harness compare``. rows: of its metrics, as its table shows them."""
+    return _template("compare.html.j2").render(comparison=comparison, rows=rows)
+
+
 def night_page(night: Night, history: Path) -> str:
     """The page of ``night``; trends and comparisons are with the nights in ``history``."""
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     trends = trends_of(read_points(history, metrics=WATCHED))
-    return environment.get_template("night.html.j2").render(
+    return _template("night.html.j2").render(
         night=night,
         columns=COLUMNS,
         rows=night_rows(night),
@@ -42,6 +40,17 @@ def night_page(night: Night, history: Path) -> str:
         height=HEIGHT,
         changes=changes_since_good(night, read_nights(history)),
     )
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def changes_since_good(night: Night, nights: Sequence[NightRow]) -> list[tuple[str, str, str]]:

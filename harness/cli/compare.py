@@ -1,0 +1,88 @@
+"""``harness compare``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+
+if TYPE_CHECKING:
+    from harness.pipeline.compare import Comparison, MetricChange
+
+COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two run folders, and how sure to be."""
+    parser.add_argument("first", type=Path, help="run folder of harness eval")
+    parser.add_argument("second", type=Path, help="another one, of the same images")
+    parser.add_argument(
+        "--resamples", type=int, default=200, help="draws of the paired bootstrap; 0 for none"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what differs; a difference is no failure."""
+    from harness.pipeline.compare import compare_runs
+
+    comparison = compare_runs(
+        arguments.first,
+        arguments.second,
+        resamples=arguments.resamples,
+        progress=console.TerminalProgress(),
+    )
+    if arguments.html is not None:
+        from harness.files.atomic import write_text
+        from harness.report.page import comparison_page
+
+        write_text(arguments.html, comparison_page(comparison, _rows(comparison.metrics)))
+    if arguments.json:
+        console.answer_json(comparison)
+    else:
+        _print(comparison, arguments)
+    return 0
+
+
+def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
+    console.answer(render(COLUMNS, _rows(comparison.metrics), style), "")
+    if comparison.categories:
+        rows = [
+            (task, str(number), name, f"{one:.2f}", f"{other:.2f}", f"{other - one:+.2f}")
+            for task, number, name, one, other in comparison.categories
+        ]
+        columns = ("task", "id", "category", "first", "second", "delta")
+        console.answer(render(columns, rows, style), "")
+    if comparison.first_differing is None:
+        console.answer("the predictions of both runs are the same")
+        return
+    worst = ", ".join(f"{image} ({count})" for image, count in comparison.images)
+    console.answer(
+        f"{comparison.differing_images} image(s) differ, the first is "
+        f"{comparison.first_differing}; most predictions changed in: {worst}"
+    )
+
+
+def _rows(metrics: tuple[MetricChange, ...]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for one in metrics:
+        known = one.first is not None and one.second is not None
+        delta = f"{one.second - one.first:+.3f}" if known else "–"  # type: ignore[operator]
+        interval = word = ""
+        if one.interval is not None:
+            interval = f"{one.interval.low:+.3f} … {one.interval.high:+.3f}"
+            word = "noise" if one.interval.is_noise else "real"
+        rows.append((one.metric, _number(one.first), _number(one.second), delta, interval, word))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

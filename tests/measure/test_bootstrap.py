@@ -1,0 +1,107 @@
+"""The bootstrap's AP is COCOeval's own, and its intervals tell noise from a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.catalog import find_dataset
+from harness.data.coco import read_annotations
+from harness.measure.bootstrap import Interval, average_precisions, compare_paired, matches_of
+from harness.measure.coco import Task, score
+from tests.measure.test_coco import shaken
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("scenes")
+    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
+    return read_annotations(dataset.annotations_path)
+
+
+@pytest.fixture(scope="module")
+def image_ids(annotations: dict[str, Any]) -> list[int]:
+    return sorted(image["id"] for image in annotations["images"])
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_equal_weights_give_the_evaluators_ap(
+    annotations: dict[str, Any], image_ids: list[int], task: Task
+) -> None:
+    predictions = shaken(annotations, 11)
+    expected = score(annotations, predictions, tasks=[task], image_ids=image_ids).metrics
+    matches = matches_of(annotations, predictions, task, image_ids)
+    found = average_precisions(matches, np.ones((1, len(image_ids))))[0]
+    assert found.mean() == pytest.approx(expected[f"{task}/AP"], abs=1e-7)
+    assert found[0] == pytest.approx(expected[f"{task}/AP50"], abs=1e-7)
+    assert found[5] == pytest.approx(expected[f"{task}/AP75"], abs=1e-7)
+
+
+def test_a_weight_of_two_is_an_image_that_is_there_twice(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    predictions = shaken(annotations, 12)
+    matches = matches_of(annotations, predictions, "bbox", image_ids)
+    weights = np.ones(len(image_ids))
+    weights[:5], weights[5:9] = 2, 0
+    twice = {**annotations, "images": list(annotations["images"])}
+    twice["annotations"] = list(annotations["annotations"])
+    rows = [row for row in predictions if row["image_id"] not in image_ids[5:9]]
+    for identifier in image_ids[:5]:
+        copied = 10_000 + identifier
+        image = next(one for one in annotations["images"] if one["id"] == identifier)
+        twice["images"].append({**image, "id": copied})
+        for row in annotations["annotations"]:
+            if row["image_id"] == identifier:
+                number = 10_000 + row["id"]
+                twice["annotations"].append({**row, "id": number, "image_id": copied})
+        rows += [
+            {**row, "image_id": copied} for row in predictions if row["image_id"] == identifier
+        ]
+    ids = [one["id"] for one in twice["images"] if one["id"] not in image_ids[5:9]]
+    expected = score(twice, rows, tasks=["bbox"], image_ids=ids).metrics["bbox/AP"]
+    found = float(average_precisions(matches, weights[None])[0].mean())
+    # Only the order of equal scores may differ.
+    assert found == pytest.approx(expected, abs=0.3)
+
+
+def paired(
+    annotations: dict[str, Any],
+    image_ids: list[int],
+    first: list[dict[str, Any]],
+    second: list[dict[str, Any]],
+) -> Interval:
+    matches = [matches_of(annotations, rows, "bbox", image_ids) for rows in (first, second)]
+    told: list[int] = []
+    found = compare_paired(
+        matches[0], matches[1], images=len(image_ids), resamples=100, seed=1, advance=told.append
+    )
+    assert sum(told) == 100
+    return found["AP"]
+
+
+def test_the_same_predictions_differ_by_nothing(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    rows = shaken(annotations, 13)
+    interval = paired(annotations, image_ids, rows, rows)
+    assert (interval.difference, interval.low, interval.high) == (0, 0, 0)
+    assert interval.is_noise
+
+
+def test_a_few_lost_detections_are_noise_and_a_quarter_is_not(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    rows = shaken(annotations, 14)
+    few = paired(annotations, image_ids, rows, [row for n, row in enumerate(rows) if n % 97 != 3])
+    many = paired(annotations, image_ids, rows, [row for n, row in enumerate(rows) if n % 4])
+    assert many.difference < few.difference <= 0.5
+    assert many.high < 0
+    assert not many.is_noise
+
+
+def test_no_detections_at_all_are_zero(annotations: dict[str, Any], image_ids: list[int]) -> None:
+    matches = matches_of(annotations, [], "bbox", image_ids)
+    assert average_precisions(matches, np.ones((2, len(image_ids)))).tolist() == [[0.0] * 10] * 2

@@ -1,0 +1,66 @@
+"""``harness compare``: two runs of the same images, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import run
+
+
+@pytest.fixture
+def runs(small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> list[Path]:
+    """Two evaluations of the fake engine with different recipes."""
+    folders = []
+    annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    for number, extra in enumerate(([], ["--max-detections", "1"])):
+        folder = tmp_path / f"run{number}"
+        words = ["--annotations", annotations, "--images", images, "--output", str(folder)]
+        assert run(["eval", "--engine", "fake", *words, *extra]) == 0
+        folders.append(folder)
+    # What one network finds and the other does not.
+    path = folders[1] / "predictions.json"
+    rows = json.loads(path.read_text("utf-8"))
+    rows[0]["score"] *= 0.5
+    path.write_text(json.dumps(rows[:-1]), encoding="utf-8")
+    capsys.readouterr()
+    return folders
+
+
+def test_what_differs_is_told(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", *map(str, runs), "--json", "--resamples", "20"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert ["request.inference.max_detections", "None", "1"] in found["facts"]
+    assert found["differing_images"] == 2
+    assert found["first_differing"] == min(image for image, _ in found["images"])
+    by_name = {one["metric"]: one for one in found["metrics"]}
+    assert by_name["bbox/AP"]["interval"]["low"] <= by_name["bbox/AP"]["interval"]["high"]
+    assert by_name["bbox/APs"]["interval"] is None
+
+
+def test_a_run_equals_itself(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", str(runs[0]), str(runs[0]), "--resamples", "0"]) == 0
+    assert "the predictions of both runs are the same" in capsys.readouterr().out
+
+
+def test_a_page_is_written(runs: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    words = ["--resamples", "10", "--html", str(page)]
+    assert run(["compare", *map(str, runs), *words]) == 0
+    text = page.read_text("utf-8")
+    assert "request.inference.max_detections" in text
+    assert "2 images differ" in text
+
+
+def test_runs_of_other_images_are_refused(
+    runs: list[Path], small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    words = ["--annotations", annotations, "--images", images, "--output", str(tmp_path / "less")]
+    assert run(["eval", "--engine", "fake", *words, "--limit", "2"]) == 0
+    assert run(["compare", str(runs[0]), str(tmp_path / "less")]) == 2
+    assert "evaluated other images" in capsys.readouterr().err
+    assert run(["compare", str(runs[0]), str(tmp_path)]) == 2
+    assert "holds no finished evaluation" in capsys.readouterr().err
