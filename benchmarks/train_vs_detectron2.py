@@ -1,0 +1,147 @@
+"""Training iterations: the native loop against Detectron2's network and optimiser, in turn.
+
+    python benchmarks/train_vs_detectron2.py --annotations instances.json --images photos
+
+Both get the same weights, images, batch and number of sampled regions; what is timed is forward,
+backward and step, without loading. Detectron2 has to be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import compared, in_turn, keep
+from harness.core.architecture import Architecture
+from harness.data.coco import read_dataset
+from harness.data.objects import training_set
+from harness.engines.detectron2_model import build_model
+from harness.engines.devices import apply_threads, device_class, find_device
+from harness.nn.rcnn import RCNN
+from harness.nn.targets import TrainingNumbers
+from harness.training.optimiser import freeze
+from harness.training.plan import Schedule
+from harness.training.processes import World
+from harness.training.samples import Augmentation, Sample, draw_change, make_sample
+from harness.training.step import Trainer, run_iteration
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import seeded_checkpoint
+
+SCHEDULE = Schedule(
+    iterations=1000, batch_size=2, learning_rate=1e-4, steps=(), warmup=1, checkpoint_period=1000
+)
+
+
+def main() -> None:
+    """Build both, time iterations in turn, print and keep the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--architecture", default="mask_rcnn_R_50_FPN")
+    parser.add_argument("--short-edge", type=int, default=640)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    device, threads = find_device(asked.device), apply_threads(asked.threads)
+    architecture = architecture_of(asked.architecture)
+    samples = _samples(asked, architecture)
+    weights = {
+        key: torch.from_numpy(value) for key, value in seeded_checkpoint(architecture).items()
+    }
+    ours = _native(architecture, weights, samples, device)
+    theirs = _detectron2(architecture, weights, samples, device)
+    seconds = in_turn([ours, theirs], asked.repeats)
+    kept = ("architecture", "short_edge", "batch_size", "repeats")
+    settings = {key: vars(asked)[key] for key in kept}
+    facts = {"device_class": device_class(device), "threads": threads}
+    keep({"settings": {**settings, **facts}, **compared(*seconds)}, asked.output)
+
+
+def _samples(asked: argparse.Namespace, architecture: Architecture) -> list[Sample]:
+    dataset = read_dataset(asked.annotations, asked.images)
+    found = training_set(dataset, with_masks=architecture.has_masks).images
+    still = Augmentation(
+        short_edges_px=(asked.short_edge,), long_edge_max_px=1333, flip_probability=0.0
+    )
+    wide = [one for one in found if one.record.width_px > one.record.height_px]
+    samples = []
+    for number, image in enumerate(wide[: asked.batch_size]):
+        change = draw_change(image.record, still, seed=0, ordinal=number)
+        samples.append(
+            make_sample(
+                image, dataset.images_dir, architecture, change, canvas=(0, 0), ordinal=number
+            )
+        )
+    return samples
+
+
+def _native(
+    architecture: Architecture, weights: Any, samples: list[Sample], device: torch.device
+) -> Any:
+    network = RCNN(architecture)
+    network.load_state_dict(weights)
+    network.to(device).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    freeze(network, 2)
+    trainer = Trainer(
+        network=network,
+        schedule=replace(SCHEDULE, batch_size=len(samples)),
+        numbers=TrainingNumbers(),
+        precision="fp32",
+        device=device,
+        world=World(),
+        seed=0,
+        accumulate=1,
+        gradient_limit=None,
+        average=None,
+    )
+    return lambda: run_iteration(trainer, samples)
+
+
+def _detectron2(
+    architecture: Architecture, weights: Any, samples: list[Sample], device: torch.device
+) -> Any:
+    from detectron2.structures import Boxes, Instances, PolygonMasks
+    from detectron2.utils.events import EventStorage
+
+    model = build_model(architecture, device).train()
+    model.load_state_dict(weights)
+    optimiser = torch.optim.SGD(
+        [one for one in model.parameters() if one.requires_grad],
+        lr=1e-4,
+        momentum=0.9,
+        weight_decay=1e-4,
+    )
+    inputs = []
+    for one in samples:
+        instances = Instances(one.pixels.shape[:2])
+        instances.gt_boxes = Boxes(torch.from_numpy(one.boxes))
+        instances.gt_classes = torch.from_numpy(one.classes)
+        if one.masks is not None:
+            instances.gt_masks = PolygonMasks([list(mask) for mask in one.masks.masks])
+        pixels = torch.from_numpy(np.ascontiguousarray(one.pixels.transpose(2, 0, 1)))
+        inputs.append({"image": pixels, "instances": instances})
+
+    def iteration() -> None:
+        with EventStorage():
+            total = torch.stack(list(model(inputs).values())).sum()
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        float(total)
+
+    return iteration
+
+
+if __name__ == "__main__":
+    main()
