@@ -73,7 +73,7 @@ def submit_evaluation(
         needed += [] if job.weights is None else [job.weights]
         require_shared(folder, needed, profile, nodes=node_hosts(), notice=progress.notice)
         job = with_threads_of_run(job, folder)
-        tasks = _tasks(job, folder, request.shards)
+        tasks = shard_tasks(job, folder, request.shards, gpus=profile.gpus_per_node)
         submission = _submitted(request, asked, profile, tasks, run)
         write_text(folder / SUBMITTED, dumps(to_plain(submission), indent=2) + "\n")
         log(run, f"submitted: {', '.join(submission.job_ids)}")
@@ -106,10 +106,15 @@ def _absolute(request: EvalRequest) -> EvalRequest:
     return replace(request, inference=replace(asked, **paths))
 
 
-def _tasks(job: Job, folder: Path, shards: int) -> list[ShardTask]:
+def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
+    """A task a shard, no more than there are images missing.
+
+    gpus: of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
+    than a night on its CPU.
+    """
     missing = missing_images(job, folder)
-    devices = [job.request.device] * min(shards, max(1, len(missing)))
-    return divided(job.request, folder, missing, devices)
+    device = "cuda" if gpus and job.request.device == "auto" else job.request.device
+    return divided(job.request, folder, missing, [device] * min(shards, max(1, len(missing))))
 
 
 def _submitted(
