@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.core.checks import Check, Reference, Tolerance
-from harness.core.errors import Interrupted, RunFailedError
+from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest, InferenceRequest, TrainRequest
@@ -23,8 +23,9 @@ from harness.pipeline.run_folder import CHECKPOINTS, LOG, Run, announce, log, op
 from harness.pipeline.training_job import TrainingJob
 from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints
-from harness.training.group import train_here, train_in_processes
+from harness.training.group import launched, train_here, train_in_processes, train_launched
 from harness.training.log import METRICS, read_log
+from harness.training.processes import World
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.training.setup import Setup
 
@@ -51,6 +52,10 @@ def train(
     """
     facts = facts_of_dataset(job.validation)
     shown = progress()
+    world = launched()
+    if world is not None and not world.is_first:
+        _follow(job, world)
+        raise SystemExit(0)
     with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
         for sentence in (*job.plan.warnings, *job.deviations):
             announce(run, f"note: {sentence}")
@@ -68,6 +73,24 @@ def train(
     return record, run.folder
 
 
+def require_output(job: TrainingJob) -> Path:
+    """The run folder, which processes that torchrun started cannot agree on by themselves."""
+    if job.request.output is None:
+        raise UsageError("a training that torchrun starts needs --output")
+    return job.request.output
+
+
+def _follow(job: TrainingJob, world: World) -> None:
+    """The part of a process that writes nothing: the first one holds the run."""
+    folder = require_output(job)
+    train_launched(
+        setup_of(job, folder),
+        world,
+        progress=Silent(),
+        evaluate=Scoring(job=job, folder=folder),
+    )
+
+
 def _train(
     setup: Setup,
     request: TrainRequest,
@@ -80,6 +103,8 @@ def _train(
         from harness.training.detectron2 import train_with_detectron2
 
         train_with_detectron2(setup, progress=shown, evaluate=scoring)
+    elif (world := launched()) is not None:
+        train_launched(setup, world, progress=shown, evaluate=scoring)
     elif request.processes == 1:
         train_here(setup, progress=shown, evaluate=scoring)
     else:

@@ -16,6 +16,7 @@ from harness.core.requests import TrainRequest
 from harness.data.catalog import find_dataset
 from harness.data.objects import TrainingSet, training_set
 from harness.pipeline.resolve import require_images
+from harness.training.group import launched
 from harness.training.plan import Plan, make_plan, published_schedule
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
@@ -155,11 +156,15 @@ def _check_engine(request: TrainRequest) -> None:
 
 
 def _check_division(request: TrainRequest, batch_size: int) -> None:
-    parts = request.processes * request.accumulate
+    world = launched()
+    if world is not None and request.processes > 1:
+        raise UsageError("torchrun starts the processes: leave out --gpus")
+    processes = request.processes if world is None else world.size
+    parts = processes * request.accumulate
     if batch_size % parts:
         raise UsageError(
             f"a batch of {batch_size} cannot be divided into {parts} equal parts "
-            f"({request.processes} processes × {request.accumulate} accumulated)",
+            f"({processes} processes × {request.accumulate} accumulated)",
             hint=f"choose --batch-size {parts * -(-batch_size // parts)}, or other numbers",
         )
 

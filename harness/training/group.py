@@ -65,6 +65,22 @@ def train_in_processes(
         raise errors[0]
 
 
+def launched() -> World | None:
+    """The place torchrun gave this process; None when it was started by hand."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+
+
+def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: Evaluate) -> None:
+    """The share of this process in a training that torchrun started, perhaps on several nodes."""
+    local = World(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    device = prepared_device(setup, local)
+    joined = join(world.rank, world.size, device, "env://")
+    run_training(setup, device, joined, progress=progress, evaluate=evaluate)
+    leave()
+
+
 def _member(
     setup: Setup,
     world: World,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -232,3 +233,27 @@ def test_detectron2_trains_into_the_same_record(
     refused = process("train", *words, "--engine", "detectron2", "--ema", "0.9")
     assert refused.code == 2
     assert "--ema" in refused.err
+
+
+def test_processes_that_torchrun_starts_train_as_one(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
+    assert process(*words, "--output", "one").code == 0
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launched += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    done = subprocess.run(
+        [*launched, "-m", "harness", *words, "--output", "two"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert first_losses(project / "two") == pytest.approx(first_losses(project / "one"), rel=1e-5)
+    assert json.loads((project / "two" / "record.json").read_text("utf-8"))["kind"] == "train"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
