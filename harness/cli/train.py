@@ -80,13 +80,15 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.files.layout import datasets_folder
     from harness.measure.timing import PhaseTimer
     from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.train import train
+    from harness.pipeline.train import follow, train
     from harness.pipeline.training_job import resolve_training
 
     root = arguments.root or datasets_folder()
     job = resolve_training(request_from(TrainRequest, arguments, root=root))
     if arguments.dry_run:
         return _rehearse(job, arguments)
+    if follow(job):
+        return 0
     progress = console.TerminalProgress()
     for line in _plan_lines(job):
         progress.notice(line)

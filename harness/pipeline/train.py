@@ -25,7 +25,6 @@ from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints
 from harness.training.group import launched, train_here, train_in_processes, train_launched
 from harness.training.log import METRICS, read_log
-from harness.training.processes import World
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.training.setup import Setup
 
@@ -52,10 +51,6 @@ def train(
     """
     facts = facts_of_dataset(job.validation)
     shown = progress()
-    world = launched()
-    if world is not None and not world.is_first:
-        _follow(job, world)
-        raise SystemExit(0)
     with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
         for sentence in (*job.plan.warnings, *job.deviations):
             announce(run, f"note: {sentence}")
@@ -73,22 +68,22 @@ def train(
     return record, run.folder
 
 
-def require_output(job: TrainingJob) -> Path:
-    """The run folder, which processes that torchrun started cannot agree on by themselves."""
+def follow(job: TrainingJob) -> bool:
+    """Do the share of a process that torchrun started beside the first, which holds the run.
+
+    False, with nothing done, in the first one and in a process that was started by hand.
+    """
+    world = launched()
+    if world is None:
+        return False
     if job.request.output is None:
-        raise UsageError("a training that torchrun starts needs --output")
-    return job.request.output
-
-
-def _follow(job: TrainingJob, world: World) -> None:
-    """The part of a process that writes nothing: the first one holds the run."""
-    folder = require_output(job)
-    train_launched(
-        setup_of(job, folder),
-        world,
-        progress=Silent(),
-        evaluate=Scoring(job=job, folder=folder),
-    )
+        raise UsageError("processes that torchrun starts can only agree on a given --output")
+    if world.is_first:
+        return False
+    folder = job.request.output
+    scoring = Scoring(job=job, folder=folder)
+    train_launched(setup_of(job, folder), world, progress=Silent(), evaluate=scoring)
+    return True
 
 
 def _train(
