@@ -52,8 +52,10 @@ def train(
     facts = facts_of_dataset(job.validation)
     shown = progress()
     with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
-        for sentence in (*job.plan.warnings, *job.deviations):
-            announce(run, f"note: {sentence}")
+        for sentence in job.plan.warnings:
+            log(run, f"warning: {sentence}")  # the user has seen them with the plan
+        for sentence in job.deviations:
+            announce(run, f"not comparable: {sentence}")
         for sentence in job.training.left_out:
             announce(run, f"left out: {sentence}")
         setup = setup_of(job, run.folder)

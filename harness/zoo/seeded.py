@@ -23,7 +23,7 @@ DEFAULT_SEED = 20171
 #: ReLU, the stem also brings 0…255 pixels to about 1, and the predictors' gains set the spread of
 #: scores, box moves and mask probabilities. Background is favoured so that most regions are none.
 GAINS = {
-    "stem.conv1.weight": 0.024,  # for pixels of 0…255
+    "stem.conv1.weight": 0.024,
     "objectness_logits.weight": 1.4,
     "anchor_deltas.weight": 0.01,
     "cls_score.weight": 2.0,
@@ -53,9 +53,13 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
     from harness.nn.rcnn import tensor_shapes
 
     generator = np.random.Generator(np.random.PCG64(seed))
-    return {
+    tensors = {
         key: _tensor(key, shape, generator) for key, shape in tensor_shapes(architecture).items()
     }
+    # The gain of the stem is for pixels of 0…255; an architecture may divide them first.
+    std = np.array(architecture.pixel_std, dtype=np.float32)
+    tensors["backbone.bottom_up.stem.conv1.weight"] *= std[:, None, None]
+    return tensors
 
 
 def _tensor(key: str, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
