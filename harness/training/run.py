@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import resource
-import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -22,12 +20,10 @@ from harness.training.processes import World
 from harness.training.samples import Augmentation, Sample, augmentation_for, sample_batches
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
+from harness.training.stopping import Stop
 
 WEIGHTS_LAST = "model_last.safetensors"
 WEIGHTS_BEST = "model_best.safetensors"
-
-#: Sent by schedulers before a time limit or a preemption.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 #: Validation images whose losses are measured at an evaluation: a curve, not a verdict.
 VALIDATION_IMAGES = 200
@@ -59,7 +55,7 @@ def run_training(
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.resume else initial.sentence)
-    stop = _Stop()
+    stop = Stop()
     with stop.listening(), _first_process_log(setup, world, trainer) as log:
         try:
             _iterate(setup, trainer, best, stop, log, progress, evaluate)
@@ -72,7 +68,7 @@ def _iterate(
     setup: Setup,
     trainer: Trainer,
     best: Best,
-    stop: _Stop,
+    stop: Stop,
     log: TrainingLog | None,
     progress: Progress,
     evaluate: Evaluate,
@@ -125,7 +121,7 @@ def training_batches(
 def _book(
     trainer: Trainer,
     logged: dict[str, torch.Tensor],
-    stop: _Stop,
+    stop: Stop,
     log: TrainingLog | None,
     tick: Advance,
 ) -> bool:
@@ -231,32 +227,3 @@ def _first_process_log(
         return
     with TrainingLog(setup.folder, trainer.iteration) as log:
         yield log
-
-
-class _Stop:
-    """Remembers a signal until the iteration is finished."""
-
-    def __init__(self) -> None:
-        self.name = "another process"
-        self._told = False
-
-    def flag(self) -> torch.Tensor:
-        """1.0 when this process was told to stop."""
-        return torch.tensor(float(self._told), dtype=torch.float64)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """STOP_SIGNALS and Ctrl-C do not interrupt the block; they are remembered."""
-        before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
-        for one in before:
-            signal.signal(one, self._tell)
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-    def _tell(self, number: int, frame: FrameType | None) -> None:
-        if self._told and number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked twice: the user will not wait for the iteration
-        self._told, self.name = True, signal.Signals(number).name
