@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_answer_options
+
+if TYPE_CHECKING:
+    from harness.engines.parity import ParityReport
 
 NO_PARITY_EXIT_CODE = 1
 
@@ -54,11 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         columns = ("stage", "max |Δ|", "relative", "within", "tolerance", "status")
         console.answer(render(columns, rows, arguments.format or console.default_format()))
-        console.answer("", _sentence(report.images, report.first_failing))
+        console.answer("", _sentence(report))
     return 0 if report.first_failing is None else NO_PARITY_EXIT_CODE
 
 
-def _sentence(images: int, first_failing: str | None) -> str:
-    if first_failing is None:
-        return f"PARITY: the engines agree on {images} image(s) in every stage"
-    return f"NO PARITY: over {images} image(s), the first stage that differs is: {first_failing}"
+def _sentence(report: ParityReport) -> str:
+    seen = f"{report.images} image(s) with {report.agreement.detections} detections"
+    if report.first_failing is not None:
+        return f"NO PARITY: over {seen}, the first stage that differs is: {report.first_failing}"
+    if report.agreement.detections == 0:
+        return f"PARITY, but over {seen}: boxes and masks were not put to the test"
+    return f"PARITY: the engines agree on {seen} in every stage"

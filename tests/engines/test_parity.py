@@ -1,0 +1,78 @@
+"""The stage-by-stage comparison finds agreement, and finds where it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.cli.main import run
+from harness.engines.parity import _difference, _proposal_difference
+from harness.zoo.architectures import tiny
+from harness.zoo.checkpoints import EMBEDDED
+from tests.golden.cases import pictures
+
+
+def test_a_stage_leaves_its_tolerance_at_one_in_ten_thousand() -> None:
+    expected = np.linspace(-2, 2, 100, dtype=np.float32)
+    near = expected + np.float32(1.9e-4)  # of a largest magnitude of 2
+    far = expected + np.float32(2.1e-4)
+    assert _difference("box logits", near, expected).ok
+    difference = _difference("box logits", far, expected)
+    assert not difference.ok
+    assert difference.max_relative == pytest.approx(1.05e-4, rel=1e-3)
+
+
+def test_pixels_must_be_equal() -> None:
+    pixels = np.zeros((3, 4, 4), dtype=np.float32)
+    assert _difference("resized input", pixels, pixels).ok
+    assert not _difference("resized input", pixels + np.float32(1e-3), pixels + 1).ok
+
+
+def test_another_shape_is_no_parity() -> None:
+    wide, narrow = np.zeros((3, 5), np.float32), np.zeros((3, 4), np.float32)
+    assert not _difference("backbone p2", wide, narrow).ok
+
+
+def test_proposals_are_compared_as_a_set() -> None:
+    boxes = np.arange(800, dtype=np.float32).reshape(200, 4) * 10
+    swapped = boxes[::-1].copy()
+    assert _proposal_difference(swapped, boxes).ok
+    moved = boxes.copy()
+    moved[:3] += 1  # 1.5 % of them
+    difference = _proposal_difference(moved, boxes)
+    assert not difference.ok
+    assert difference.share == pytest.approx(0.985)
+    assert not _proposal_difference(boxes[:-1], boxes).ok
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_engines_agree_on_the_embedded_model_and_a_change_is_found() -> None:
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    from harness.engines.detectron2 import open_detectron2
+    from harness.engines.native import open_native
+    from harness.engines.parity import compare_engines
+
+    weights = EMBEDDED / "tiny.safetensors"
+    native = open_native(architecture=tiny(), weights=weights, device="cpu", threads=1)
+    reference = open_detectron2(architecture=tiny(), weights=weights, device="cpu", threads=1)
+    report = compare_engines(native, reference, pictures())
+    # One pixel of one of so few masks may fall on the other side of its threshold.
+    assert report.first_failing in (None, "pasted masks")
+    assert report.agreement.min_mask_iou > 0.999
+    assert report.agreement.unmatched == 0
+    assert report.agreement.detections > 5
+    bias = native.network.backbone.get_submodule("fpn_output3").bias
+    bias.data[0] += 0.01  # type: ignore[operator, index, union-attr]
+    assert compare_engines(native, reference, pictures()).first_failing == "backbone p3"
+
+
+def test_the_command_needs_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(["parity", "--model", "tiny", "--images", str(tmp_path)])
+    told = capsys.readouterr().err
+    if "needs the detectron2 package" in told:
+        assert code == 3
+    else:
+        assert code == 2
+        assert "no image in" in told
