@@ -14,6 +14,8 @@ from harness.core.requests import InferenceRequest
 from harness.files.digest import file_digest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.pipeline.resolve import FAKED, resolve
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,8 @@ def test_embedded_weights_are_the_pinned_ones_and_others_are_not(
     assert pinned.deviations == ()
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(pinned.weights.read_bytes())
+    assert resolve(replace(asked, engine="native", weights=copy)).deviations == ()
+    write_checkpoint(copy, seeded_checkpoint(pinned.architecture))
     other = resolve(replace(asked, engine="native", weights=copy))
     assert any("checkpoint" in sentence for sentence in other.deviations)
 
