@@ -47,17 +47,17 @@ def _row(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> tuple[
     return (
         model["name"],
         recipe.get("schedule", "–"),
-        _published(model, "bbox/AP"),
-        _published(model, "segm/AP"),
-        _published(model, "s_per_image"),
+        _reference(model, "bbox/AP"),
+        _reference(model, "segm/AP"),
+        _reference(model, "s_per_image"),
         _size(model, artefacts, root),
         _on_disk(model, artefacts, root),
     )
 
 
-def _published(model: dict[str, Any], metric: str) -> str:
+def _reference(model: dict[str, Any], metric: str) -> str:
     for reference in model["references"]:
-        if (reference["metric"], reference["role"]) == (metric, "published"):
+        if reference["metric"] == metric and reference["role"] != "independent":
             return str(reference["value"])
     return "–"
 
@@ -65,7 +65,7 @@ def _published(model: dict[str, Any], metric: str) -> str:
 def _size(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
     """Of the checkpoint: as pinned, else as found on disk; unknown until it was fetched."""
     if model["checkpoint"] is None:
-        return "–"
+        return f"{model['embedded']['bytes'] / 1e6:,.0f} MB"
     artefact = artefacts[model["checkpoint"]]
     path = root / artefact["path"]
     size = artefact["bytes"] or (path.stat().st_size if path.is_file() else None)
