@@ -7,7 +7,7 @@ A NaN in a record would come back as something else in another language, or as a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,3 +94,12 @@ def _dotted(path: Iterable[str | int]) -> str:
 
 def _misfit(where: str, faults: list[str]) -> IntegrityError:
     return IntegrityError(f"{where} does not fit its schema:\n  " + "\n  ".join(faults))
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """One line for each key whose value there (found) is not the one now (expected)."""
+    return [
+        f"{key}: {found.get(key)} there, {expected.get(key)} now"
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    ]

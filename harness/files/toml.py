@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.core.errors import UsageError
 from harness.files.json import to_typed
@@ -18,14 +18,21 @@ T = TypeVar("T")
 
 
 def read_toml(kind: type[T], path: Path) -> T:
-    """The content of ``path`` as ``kind``; unknown keys are refused (``to_typed``).
+    """The content of ``path`` as ``kind``; unknown keys are refused (``to_typed``)."""
+    return to_typed(kind, read_table(path, what="file"), where=str(path))
 
-    Raises UsageError when it cannot be read or is no TOML.
+
+def read_table(path: Path, *, what: str) -> dict[str, Any]:
+    """The content of ``path``; UsageError when it is not there, cannot be read or is not TOML.
+
+    what: the word for it in errors.
     """
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such {what}: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        raise UsageError(f"cannot read {what} {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}") from error
-    return to_typed(kind, plain, where=str(path))
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    return table

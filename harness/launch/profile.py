@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.json import to_typed
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from harness.files.toml import read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +42,9 @@ class Profile:
 
 def read_profile(path: Path) -> Profile:
     """The validated profile; UsageError for what cannot be read, is unknown or out of range."""
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no such profile: {path}", hint=_START) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read profile {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    if not path.exists():
+        raise UsageError(f"no such profile: {path}", hint=_START)
+    plain = read_table(path, what="profile")
     _require_known(path, plain)
     try:
         profile = to_typed(Profile, plain, where=str(path))

@@ -28,7 +28,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
 from harness.files.atomic import replacing
-from harness.files.json import dumps
+from harness.files.json import differences, dumps
 from harness.files.locks import held
 from harness.pipeline.run_folder import SHARDS, AnotherRunError
 
@@ -194,11 +194,7 @@ def _parsed(path: Path) -> Iterator[tuple[Line, int]]:
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
-    differing = [
-        f"{key}: {found.get(key)} there, {expected.get(key)} now"
-        for key in sorted(found.keys() | expected.keys())
-        if found.get(key) != expected.get(key)
-    ]
+    differing = differences(found, expected)
     if differing:
         raise AnotherRunError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),

@@ -15,6 +15,7 @@ import torch
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.atomic import replacing
+from harness.files.json import differences
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
 
@@ -105,11 +106,7 @@ def _read_newest(found: list[Path], device: torch.device) -> dict[str, Any]:
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
-    differing = [
-        f"{key}: {found.get(key)} there, {expected.get(key)} now"
-        for key in sorted(found.keys() | expected.keys())
-        if found.get(key) != expected.get(key)
-    ]
+    differing = differences(found, expected)
     if differing:
         raise IntegrityError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
