@@ -17,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import compared, in_turn, keep
 from harness.core.requests import Evaluator
+from harness.files.environment import usable_cpus
 from harness.measure.coco import score
 from harness.measure.rle import rle_of
 
@@ -92,6 +93,7 @@ def main() -> None:
     """Generate, score with both in turn, print and keep the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--processes", type=int, default=usable_cpus(), help="of ours")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
@@ -100,7 +102,12 @@ def main() -> None:
 
     def way(evaluator: Evaluator) -> Any:
         return lambda: score(
-            annotations, predictions, tasks=("bbox", "segm"), image_ids=ids, evaluator=evaluator
+            annotations,
+            predictions,
+            tasks=("bbox", "segm"),
+            image_ids=ids,
+            evaluator=evaluator,
+            processes=asked.processes,
         )
 
     seconds = in_turn([way("fast"), way("pycocotools")], asked.repeats)
@@ -108,6 +115,7 @@ def main() -> None:
         "images": asked.images,
         "objects": len(annotations["annotations"]),
         "detections": len(predictions),
+        "processes": asked.processes,
         "repeats": asked.repeats,
     }
     keep({"settings": settings, **compared(*seconds)}, asked.output)

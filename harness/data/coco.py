@@ -39,7 +39,13 @@ def read_dataset(annotations: Path, images_dir: Path, *, name: str | None = None
     """
     if not images_dir.is_dir():
         raise UsageError(f"no such folder of images: {images_dir}", hint="give it with --images")
-    content = read_annotations(annotations)
+    return dataset_of(read_annotations(annotations), annotations, images_dir, name=name)
+
+
+def dataset_of(
+    content: dict[str, Any], annotations: Path, images_dir: Path, *, name: str | None = None
+) -> Dataset:
+    """The same of an annotation file that was read already. content: of ``read_annotations``."""
     rows = content["annotations"]
     return Dataset(
         name=name or annotations.stem,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.measure.coco import Task, ground_truth, result_row
+from harness.measure.evaluators import Task, ground_truth, result_row
 
 #: COCOeval: recall levels, IoU thresholds, detections an image.
 RECALLS = np.linspace(0.0, 1.00, 101)

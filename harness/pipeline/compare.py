@@ -14,7 +14,7 @@ from harness.core.record import RunRecord
 from harness.data.coco import read_annotations
 from harness.files.json import read, to_plain
 from harness.measure.bootstrap import Interval, compare_paired, matches_of
-from harness.measure.coco import Task
+from harness.measure.evaluators import Task
 from harness.pipeline.records import read_record
 from harness.pipeline.run_folder import PREDICTIONS, RECORD
 

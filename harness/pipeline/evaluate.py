@@ -15,6 +15,7 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
 from harness.data.coco import read_annotations
+from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
@@ -146,6 +147,7 @@ def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], ru
             tasks=job.architecture.tasks,
             image_ids=job.dataset.image_ids,
             evaluator=request.evaluator,
+            processes=usable_cpus(),
         )
     except HarnessError:
         raise

@@ -11,10 +11,11 @@ from harness import __version__
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests import ScoreRequest
-from harness.data.coco import finite, read_annotations, read_dataset, segmentation_fault, shown
-from harness.files.environment import read_environment
+from harness.data.coco import dataset_of, finite, read_annotations, segmentation_fault, shown
+from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import read, to_plain
-from harness.measure.coco import Task, score
+from harness.measure.coco import score
+from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import conclude, unreferenced
 from harness.pipeline.records import write_record
@@ -32,17 +33,20 @@ def score_saved(
 
     A run is scored on the images it evaluated; a predictions file on all of its annotation file.
     """
-    annotations, predictions_path, facts = _sources(request)
     with stopwatch.phase("read"):
-        content = read_annotations(annotations)
+        content, predictions_path, facts = _sources(request)
         predictions = _read_predictions(predictions_path)
         if request.run is None:
             _require_valid(predictions, content, predictions_path)
-    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     tasks = _tasks(predictions)
     with stopwatch.phase("score"):
         scores = score(
-            content, predictions, tasks=tasks, image_ids=image_ids, evaluator=request.evaluator
+            content,
+            predictions,
+            tasks=tasks,
+            image_ids=sorted(image["id"] for image in content["images"])[: facts.evaluated_images],
+            evaluator=request.evaluator,
+            processes=usable_cpus(),
         )
     checks = unreferenced([f"{task}/AP" for task in tasks], scores.metrics, ())
     record = RunRecord(
@@ -70,18 +74,20 @@ def score_saved(
     return record
 
 
-def _sources(request: ScoreRequest) -> tuple[Path, Path, DatasetFacts]:
-    """Annotation file, predictions file and data set of what is to be scored."""
+def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
+    """The annotations, the predictions file and the data set of what is to be scored."""
     if request.run is not None:
         if request.predictions is not None or request.annotations is not None:
             raise UsageError("give a run folder, or --predictions with --annotations, not both")
         facts = read_run(request.run).dataset
-        return Path(facts.annotations_path), request.run / PREDICTIONS, facts
+        content = read_annotations(Path(facts.annotations_path))
+        return content, request.run / PREDICTIONS, facts
     if request.predictions is None or request.annotations is None:
         raise UsageError(
             "nothing to score", hint="give a run folder, or --predictions with --annotations"
         )
-    dataset = read_dataset(request.annotations, request.annotations.parent)
+    content = read_annotations(request.annotations)
+    dataset = dataset_of(content, request.annotations, request.annotations.parent)
     facts = DatasetFacts(
         name=dataset.name,
         annotations_path=str(request.annotations),
@@ -91,7 +97,7 @@ def _sources(request: ScoreRequest) -> tuple[Path, Path, DatasetFacts]:
         evaluated_images=len(dataset.images),
         warnings=dataset.warnings,
     )
-    return request.annotations, request.predictions, facts
+    return content, request.predictions, facts
 
 
 def _read_predictions(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ import pytest
 from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 from harness.measure.bootstrap import Interval, average_precisions, compare_paired, matches_of
-from harness.measure.coco import Task, score
+from harness.measure.coco import score
+from harness.measure.evaluators import Task
 from tests.measure.test_coco import shaken
 
 

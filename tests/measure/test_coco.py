@@ -13,8 +13,9 @@ import pytest
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
-from harness.measure import coco
-from harness.measure.coco import TASK_METRICS, Task, check_coverage, score
+from harness.measure import evaluators
+from harness.measure.coco import TASK_METRICS, check_coverage, score
+from harness.measure.evaluators import Task
 from harness.measure.rle import rle_of
 
 EXACT = 1e-9
@@ -187,7 +188,7 @@ def test_evaluators_that_disagree_are_an_error(
 ) -> None:
     annotations = read_annotations(small_coco / "annotations.json")
     image_ids = [image["id"] for image in annotations["images"]]
-    official, other = coco._classes("pycocotools"), coco._classes("fast")
+    official, other = map(evaluators.evaluator_classes, ("pycocotools", "fast"))
 
     class Shifted(official[1]):  # type: ignore[misc,valid-type]
         def summarize(self) -> None:
@@ -195,7 +196,7 @@ def test_evaluators_that_disagree_are_an_error(
             self.stats[0] += 2e-9
 
     answers = {"fast": other, "pycocotools": (official[0], Shifted)}
-    monkeypatch.setattr(coco, "_classes", answers.__getitem__)
+    monkeypatch.setattr(evaluators, "evaluator_classes", answers.__getitem__)
     with pytest.raises(RunFailedError, match="disagree on bbox/AP:"):
         score(annotations, [], tasks=["bbox"], image_ids=image_ids, evaluator="both")
 
