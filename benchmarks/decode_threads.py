@@ -7,6 +7,8 @@ Behind decision 0003. It times Pillow itself, not the harness.
 
 from __future__ import annotations
 
+import argparse
+import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import keep
+
 SHORT_EDGE_PX, LONG_EDGE_MAX_PX = 800, 1333
-ROUNDS = 3
 
 
 def decode_and_resize(path: Path) -> None:
@@ -36,15 +40,26 @@ def images_per_second(paths: list[Path], threads: int) -> float:
 
 
 def main() -> None:
-    """Print the best of a few rounds for one and two threads, taken in turns, and the ratio."""
-    paths = sorted(Path(sys.argv[1]).glob("*.jpg"))
+    """Time one thread and two in turn, print and keep both throughputs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("images", type=Path, help="a folder of JPEGs")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    paths = sorted(asked.images.glob("*.jpg"))
+    if not paths:
+        sys.exit(f"no JPEG in {asked.images}")
     images_per_second(paths, 2)  # fills the page cache
-    rounds = [(images_per_second(paths, 1), images_per_second(paths, 2)) for _ in range(ROUNDS)]
-    one, two = (max(column) for column in zip(*rounds, strict=True))
-    sys.stdout.write(
-        f"{len(paths)} images, best of {ROUNDS}: 1 thread {one:.1f} images/s, "
-        f"2 threads {two:.1f} images/s, ratio {two / one:.2f}\n"
-    )
+    rounds = [
+        (images_per_second(paths, 1), images_per_second(paths, 2)) for _ in range(asked.repeats)
+    ]
+    one, two = (list(column) for column in zip(*rounds, strict=True))
+    found = {
+        "one_thread_images_per_s": one,
+        "two_threads_images_per_s": two,
+        "times_faster": statistics.median(two) / statistics.median(one),
+    }
+    keep({"settings": {"images": len(paths), "repeats": asked.repeats}, **found}, asked.output)
 
 
 if __name__ == "__main__":

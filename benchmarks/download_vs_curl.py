@@ -23,10 +23,11 @@ from multiprocessing import Event, Process, Queue
 from pathlib import Path
 from typing import Any
 
-from harness.files.environment import package_version, read_environment
+from harness.files.environment import package_version
 from harness.files.layout import LOCK_NAME
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import keep
 from tests.serving import Site, serving
 
 
@@ -73,12 +74,12 @@ def seconds(fetch: Callable[[str, str, Path], None], url: str, sha256: str, root
     return passed
 
 
-def measure(url: str, sha256: str, root: Path, pairs: int) -> dict[str, Any]:
-    """Seconds of each side, pair by pair, medians, and harness / curl."""
+def measure(url: str, sha256: str, root: Path, repeats: int) -> dict[str, Any]:
+    """Seconds of each side, in turn, medians, and harness / curl."""
     seconds(with_curl, url, sha256, root)  # fills caches
     rows = [
         (seconds(with_harness, url, sha256, root), seconds(with_curl, url, sha256, root))
-        for _ in range(pairs)
+        for _ in range(repeats)
     ]
     ours, theirs = (list(column) for column in zip(*rows, strict=True))
     return {
@@ -90,26 +91,17 @@ def measure(url: str, sha256: str, root: Path, pairs: int) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
-    """What the times depend on here."""
-    facts = read_environment()
-    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
-    return {
-        "cpu": facts.cpu,
-        "cpu_count": facts.cpu_count,
-        "platform": facts.platform,
-        "python": facts.python,
-        "harness": facts.packages["harness"],
-        "requests": package_version("requests"),
-        "curl": curl.split()[1],
-    }
+def version_of_curl() -> str:
+    """As ``curl --version`` says it."""
+    said = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    return said.split()[1]
 
 
 def main() -> None:
-    """Make a file, serve it from another process, measure, write and print."""
+    """Make a file, serve it from another process, measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--megabytes", type=int, default=512)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--connection-mb-per-s", type=float)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
@@ -121,18 +113,12 @@ def main() -> None:
         server = Process(target=serve, args=(path, limit and limit * 1e6, address, done))
         server.start()
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        found = measure(address.get() + "/file", sha256, Path(name), asked.pairs)
+        found = measure(address.get() + "/file", sha256, Path(name), asked.repeats)
         done.set()
         server.join()
     settings = {key: value for key, value in vars(asked).items() if key != "output"}
-    result = {"settings": settings, **found, "environment": environment()}
-    if asked.output:
-        asked.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(
-        f"{asked.megabytes} MB, {asked.pairs} pairs: harness {found['harness_median_s']:.2f} s, "
-        f"curl and sha256sum {found['curl_and_sha256sum_median_s']:.2f} s, "
-        f"ratio {found['ratio']:.2f}\n"
-    )
+    versions = {"requests": package_version("requests"), "curl": version_of_curl()}
+    keep({"settings": {**settings, **versions}, **found}, asked.output)
 
 
 if __name__ == "__main__":

@@ -21,17 +21,17 @@ from harness.core.nightly import Night
 from harness.files.history import NightRow, add_night
 from harness.report.page import night_page
 
-NIGHTS, CELLS = 365, 12
+CELLS = 12
 
 #: Standard deviation of an AP, and share of a time, from night to night.
 NOISE_AP, NOISE_TIME = 0.03, 0.02
 
 
-def simulate(path: Path) -> NightRow:
+def simulate(path: Path, nights: int) -> NightRow:
     """Fill ``path`` with a year; the last night."""
     random = np.random.Generator(np.random.PCG64(1))
     begun = datetime(2026, 1, 1, 1, tzinfo=timezone.utc)
-    for number in range(NIGHTS):
+    for number in range(nights):
         points = []
         for cell in range(CELLS):
             values = {
@@ -55,12 +55,13 @@ def simulate(path: Path) -> NightRow:
 def main() -> None:
     """Simulate, time both a few times, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--nights", type=int, default=365)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder) / "history.sqlite"
-        last = simulate(history)
+        last = simulate(history, asked.nights)
         night = Night(
             night_id=last.night_id,
             created_utc=last.created_utc,
@@ -77,7 +78,7 @@ def main() -> None:
             command = [sys.executable, "-m", "harness", "history", "--results", folder]
             subprocess.run(command, check=True, capture_output=True)
             tables.append(time.perf_counter() - begun)
-    settings = {"nights": NIGHTS, "cells": CELLS, "repeats": asked.repeats}
+    settings = {"nights": asked.nights, "cells": CELLS, "repeats": asked.repeats}
     keep({"settings": settings, "page_s": pages, "history_s": tables}, asked.output)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -49,11 +50,15 @@ def environment() -> dict[str, Any]:
         "platform": facts.platform,
         "python": facts.python,
         "packages": facts.packages,
+        "load_average": round(os.getloadavg()[0], 2),
     }
 
 
 def keep(result: dict[str, Any], output: Path | None) -> None:
-    """Write ``result`` with the date and the environment, if a file was asked for; print it."""
+    """Write ``result`` with the date and the environment, if a file was asked for; print it.
+
+    result: has ``settings``, and in them the number of ``repeats``.
+    """
     whole = {"date": time.strftime("%Y-%m-%d"), **result, "environment": environment()}
     text = json.dumps(whole, indent=2, default=list) + "\n"
     if output is not None:

@@ -18,11 +18,9 @@ import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from harness.files.environment import package_version, read_environment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import keep
 from tests.slurm.cluster import Cluster, missing_packages
 
 PROFILE = 'partition = "main"\ncpus_per_task = 1\n'
@@ -62,12 +60,12 @@ def trial(cluster: Cluster, words: list[str], folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Start the cluster, submit and wait, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Start the cluster, submit and wait, print and keep the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--engine", choices=("fake", "native"), default="native")
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if missing_packages():
         sys.exit(f"install first: apt-get install {' '.join(missing_packages())}")
@@ -81,26 +79,14 @@ def main() -> None:
         try:
             cluster.start()
             trial(cluster, words, root / "first")  # makes the data set, fills caches
-            trials = [trial(cluster, words, root / str(number)) for number in range(options.trials)]
+            trials = [
+                trial(cluster, words, root / str(number)) for number in range(options.repeats)
+            ]
         finally:
             cluster.stop()
-    environment = read_environment()
-    report: dict[str, Any] = {
-        "settings": {"engine": options.engine, "trials": options.trials},
-        "trials": trials,
-        "median": {name: statistics.median(row[name] for row in trials) for name in trials[0]},
-        "load_average": os.getloadavg()[0],
-        "environment": {
-            "cpu": environment.cpu,
-            "cpu_count": environment.cpu_count,
-            "python": environment.python,
-            "torch": package_version("torch"),
-            "submitit": package_version("submitit"),
-            "harness": package_version("harness"),
-        },
-    }
-    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(json.dumps(report["median"]) + "\n")
+    settings = {"engine": options.engine, "repeats": options.repeats}
+    median = {name: statistics.median(row[name] for row in trials) for name in trials[0]}
+    keep({"settings": settings, "trials": trials, "median": median}, options.output)
 
 
 if __name__ == "__main__":

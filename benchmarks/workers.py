@@ -16,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness.files.environment import package_version, read_environment
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import keep
 
 
 def throughput(workers: int, options: argparse.Namespace, folder: Path) -> float:
@@ -34,45 +34,34 @@ def throughput(workers: int, options: argparse.Namespace, folder: Path) -> float
 
 
 def main() -> None:
-    """Measure in turn, write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure in turn, print and keep both throughputs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="R_50_FPN_3x")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=max(1, len(os.sched_getaffinity(0)) // 2))
     parser.add_argument("--limit", type=int, default=8, help="images of each worker")
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     ones, twos = [], []
     with tempfile.TemporaryDirectory() as root:
-        for pair in range(options.pairs):
-            ones.append(throughput(1, options, Path(root) / f"one-{pair}"))
-            twos.append(throughput(2, options, Path(root) / f"two-{pair}"))
-    environment = read_environment()
-    report: dict[str, Any] = {
-        "settings": {
-            "model": options.model,
-            "threads_each": options.threads,
-            "images_each": options.limit,
-            "pairs": options.pairs,
-        },
+        for repeat in range(options.repeats):
+            ones.append(throughput(1, options, Path(root) / f"one-{repeat}"))
+            twos.append(throughput(2, options, Path(root) / f"two-{repeat}"))
+    settings = {
+        "model": options.model,
+        "threads_each": options.threads,
+        "images_each": options.limit,
+        "repeats": options.repeats,
+    }
+    found = {
         "one_worker_fps": ones,
         "two_workers_fps": twos,
         "share_of_ideal": statistics.median(twos) / (2 * statistics.median(ones)),
-        "load_average": os.getloadavg()[0],
-        "environment": {
-            "cpu": environment.cpu,
-            "cpu_count": environment.cpu_count,
-            "platform": environment.platform,
-            "python": environment.python,
-            "torch": package_version("torch"),
-            "harness": package_version("harness"),
-        },
     }
-    options.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(f"share of ideal: {report['share_of_ideal']:.3f}\n")
+    keep({"settings": settings, **found}, options.output)
 
 
 if __name__ == "__main__":

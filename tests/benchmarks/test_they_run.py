@@ -1,0 +1,91 @@
+"""Every benchmark in its smallest size: that it runs, and says where and how often it measured.
+
+What it measured means nothing here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import write_small_coco
+from tests.slurm.cluster import missing_packages
+
+#: The words after each benchmark's name; {data} is a folder with annotations.json and images.
+TINY = {
+    "decode_threads": "{data}/photos --repeats 1",
+    "download_vs_curl": "--megabytes 1 --repeats 1",
+    "eval_vs_detectron2": "--model tiny --annotations {data}/annotations.json "
+    "--images {data}/images --limit 2 --device cpu",
+    "forward_vs_detectron2": "--architecture tiny --images {data}/images --count 1 --repeats 1 "
+    "--device cpu --threads 1",
+    "history_year": "--nights 10 --repeats 1",
+    "score_vs_pycocotools": "--images 10",
+    "startup": "--repeats 1",
+    "submit_overhead": "--engine fake --repeats 1",
+    "train_vs_detectron2": "--architecture tiny --annotations {data}/annotations.json "
+    "--images {data}/images --short-edge 64 --repeats 1 --device cpu --threads 1",
+    "workers": "--model tiny --weights {data}/tiny.safetensors --limit 2 --repeats 1 --threads 1 "
+    "--annotations {data}/annotations.json --images {data}/images",
+}
+
+#: What the others measure with.
+SHARED = {"pairs"}
+
+
+def missing(name: str) -> str | None:
+    """Why a benchmark cannot run here."""
+    if name.endswith("_vs_detectron2") and importlib.util.find_spec("detectron2") is None:
+        return "needs detectron2"
+    if name == "download_vs_curl" and not all(map(shutil.which, ("curl", "sha256sum"))):
+        return "needs curl and sha256sum"
+    if name == "submit_overhead" and missing_packages():
+        return f"needs SLURM: apt-get install {' '.join(missing_packages())}"
+    return None
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """What benchmarks are given: a data set, two photos and weights of the smallest model."""
+    folder = write_small_coco(tmp_path_factory.mktemp("data"))
+    (folder / "photos").mkdir()
+    for number in range(2):
+        picture = Image.linear_gradient("L").convert("RGB")
+        picture.save(folder / "photos" / f"{number}.jpg")
+    words = ["weights", "seeded", "--model", "tiny", "--output", folder / "tiny.safetensors"]
+    command = [sys.executable, "-m", "harness", *words]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    return folder
+
+
+def test_every_benchmark_is_here(repository: Path) -> None:
+    assert {path.stem for path in (repository / "benchmarks").glob("*.py")} == TINY.keys() | SHARED
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_it_runs(name: str, data: Path, repository: Path, tmp_path: Path) -> None:
+    reason = missing(name)
+    if reason is not None:
+        pytest.skip(reason)
+    output = tmp_path / "result.json"
+    words = [word.format(data=data) for word in TINY[name].split()]
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{name}.py", *words, "--output", str(output)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(output.read_text("utf-8"))
+    assert json.loads(done.stdout) == result
+    assert {"cpu", "cpu_count", "packages", "load_average"} <= result["environment"].keys()
+    assert result["settings"]["repeats"] == 1
+    assert result["date"]
