@@ -27,7 +27,11 @@ COUNTS = ("timed_images", "repeats", "gpu_clock_mhz")
 
 #: Columns that give way when the terminal is narrow.
 ELASTIC = ("source", "found", "fix", "category", "title", "proof", "why", "drift")
-NUMERIC = ("measured", "reference", "delta")
+NUMERIC = (
+    *("measured", "reference", "delta"),
+    *("ms/image", "time", "GFLOP", "GFLOP/s", "of peak", "GB/s", "of copy", "parameters"),
+    *("calls/image", "CPU ms", "GPU ms"),
+)
 RECORD_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")
 
 
