@@ -14,12 +14,26 @@ from harness.cli.options import (
     inference_from,
     request_from,
 )
+from harness.core.record import RunRecord
 from harness.core.requests import BenchRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of BenchRequest."""
     add_inference_options(parser)
+    add_measurement_options(parser)
+    # Not on a cluster, where --profile names the cluster's profile.
+    parser.add_argument(
+        "--profile",
+        dest="profiling",
+        action="store_true",
+        help="afterwards, also say where the time goes: by stage, by operator, and as a trace",
+    )
+    add_answer_options(parser)
+
+
+def add_measurement_options(parser: argparse.ArgumentParser) -> None:
+    """The options of BenchRequest that mean the same here and on a cluster."""
     run = parser.add_argument_group("the measurement")
     run.add_argument("--warmup", type=int, default=5, help="images before the clock counts")
     run.add_argument("--repeats", type=int, default=3, help="passes over the images, at least")
@@ -30,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--require-reference", action="store_true", help="nothing to compare counts as failure"
     )
-    add_answer_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,8 +57,25 @@ def run(arguments: argparse.Namespace) -> int:
         command=("harness", *sys.argv[1:]),
         now=utc_now(),
     )
-    if arguments.json:
+    if arguments.profiling:
+        _answer_with_profile(record, arguments, folder)
+    elif arguments.json:
         console.answer_json(record)
     else:
         print_record(record, arguments, folder)
     return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0
+
+
+def _answer_with_profile(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> None:
+    """The record, then the profile that lies beside it."""
+    from harness.pipeline.profile import ARTEFACTS, read_profile
+    from harness.report.profile import profile_parts
+
+    profile = read_profile(folder)
+    if arguments.json:
+        console.answer_json({"record": record, "profile": profile})
+        return
+    print_record(record, arguments, folder)
+    console.answer("", *profile_parts(profile, arguments.format or console.default_format()))
+    found = [folder / record.artefacts[name] for name in ARTEFACTS if name in record.artefacts]
+    console.answer("", *(f"profile: {path}" for path in found))

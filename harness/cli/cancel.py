@@ -15,12 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stop what is queued or running, and say how to go on."""
-    from harness.pipeline.submission import cancel_jobs
+    from harness.pipeline.submission import cancel_jobs, read_submission
+    from harness.pipeline.waiting import way_on
 
     cancelled = cancel_jobs(arguments.run)
     if not cancelled:
         console.answer("no job is at work")
         return 0
     console.answer(f"cancelled: {' '.join(cancelled)}")
-    console.answer("finished images are kept; the command that submitted goes on with --resume")
+    console.answer(way_on(arguments.run, read_submission(arguments.run)))
     return 0

@@ -6,13 +6,21 @@ import argparse
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answer_options, request_from
+from harness.core.nightly import Night
+from harness.core.requests import NightRequest
 
 REGRESSION_EXIT_CODE = 1
 FAILED_EXIT_CODE = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of NightRequest."""
+    add_night_options(parser)
+    add_answer_options(parser)
+
+
+def add_night_options(parser: argparse.ArgumentParser) -> None:
     """What to measure, and where nights are remembered."""
     parser.add_argument(
         "--matrix", type=Path, help="TOML file of what to measure; default: the embedded model"
@@ -24,32 +32,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept", action="store_true", help="propose tonight's numbers as the accepted ones"
     )
-    add_answer_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the matrix; answer 1 for a regression, 5 for a failure that is none."""
-    from harness.files.layout import datasets_folder, results_folder
-    from harness.pipeline.nightly import read_matrix, run_night
+    from harness.pipeline.nightly import run_night
     from harness.pipeline.run_folder import utc_now
+
+    night, folder, change = run_night(
+        night_from(arguments), progress=console.TerminalProgress(), now=utc_now()
+    )
+    code = answer_night(night, arguments, folder)
+    if change and not arguments.json:
+        console.answer("", change, "", "read it, then commit it: the numbers are now accepted")
+    return code
+
+
+def night_from(arguments: argparse.Namespace) -> NightRequest:
+    """The request; folders default to the project's."""
+    from harness.files.layout import datasets_folder, results_folder
+
+    return request_from(
+        NightRequest,
+        arguments,
+        root=arguments.root or datasets_folder(),
+        results=arguments.results or results_folder(),
+    )
+
+
+def answer_night(night: Night, arguments: argparse.Namespace, folder: Path) -> int:
+    """Print a finished night as asked; the exit code it deserves."""
     from harness.report.night import COLUMNS, night_rows
     from harness.report.tables import render
 
-    night, folder, change = run_night(
-        read_matrix(arguments.matrix),
-        root=arguments.root or datasets_folder(),
-        results=arguments.results or results_folder(),
-        accept=arguments.accept,
-        progress=console.TerminalProgress(),
-        now=utc_now(),
-    )
     if arguments.json:
         console.answer_json(night)
     else:
         style = arguments.format or console.default_format()
         console.answer(render(COLUMNS, night_rows(night), style), "")
         console.answer(f"{night.status.upper()}: {folder / 'index.html'}")
-        if change:
-            console.answer("", change, "", "read it, then commit it: the numbers are now accepted")
     codes = {"pass": 0, "regression": REGRESSION_EXIT_CODE, "failed": FAILED_EXIT_CODE}
     return codes[night.status]

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.core.engine import ENGINE_NAMES, PRECISIONS
+from harness.core.engine import ENGINE_NAMES, MEMORY_FORMATS, PRECISIONS
 from harness.core.requests import EMBEDDED_MODEL, InferenceRequest
 from harness.report.tables import FORMATS
 
@@ -30,6 +30,10 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--engine", choices=ENGINE_NAMES, default="native")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="verdicts need fp32")
+    how.add_argument(
+        "--memory-format", choices=MEMORY_FORMATS, help="of feature maps; default: the engine's own"
+    )
+    how.add_argument("--compile", action="store_true", help="by torch.compile, at the first image")
     how.add_argument("--batch-size", type=int, default=1)
     how.add_argument("--loaders", type=int, default=2, help="threads that decode and resize ahead")
     how.add_argument("--threads", type=int, help="CPU threads of the network; default: all cores")

@@ -10,9 +10,14 @@ from harness.cli import console
 from harness.cli.options import add_answer_options
 
 if TYPE_CHECKING:
-    from harness.pipeline.submission import RunStatus
+    from harness.pipeline.run_status import RunStatus
 
-COLUMNS = ("job", "id", "status", "images", "restarts", "node", "reason")
+
+#: What happens when all is counted.
+FINISHING = {
+    "images": "they are being merged and scored",
+    "iterations": "the weights are being evaluated",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row a job, and how long it will take."""
-    from harness.pipeline.submission import status_of
+    from harness.pipeline.run_status import status_of
     from harness.report.tables import render
 
     status = status_of(arguments.run)
@@ -35,24 +40,29 @@ def run(arguments: argparse.Namespace) -> int:
             job.name,
             job.job_id,
             job.stage,
-            f"{job.done}/{job.images}" if job.images else "",
+            f"{job.done}/{job.total}" if job.total else "",
             str(job.restarts),
             job.node,
-            job.reason,
+            job.reason.partition("\n")[0],
         )
         for job in status.jobs
     ]
-    console.answer(render(COLUMNS, rows, arguments.format or console.default_format()), "")
+    columns = ("job", "id", "status", status.unit or "done", "restarts", "node", "reason")
+    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
     console.answer(_sentence(status))
     return 0
 
 
 def _sentence(status: RunStatus) -> str:
-    done = f"{status.done} of {status.images} images"
+    counted = f"{status.done} of {status.total} {status.unit}"
+    known = [counted if status.unit else "", status.note]
+    done = ", ".join(part for part in known if part)
     if not status.live:
-        return f"{done}; no job is at work"
-    if status.done == status.images:
-        return f"{done}; they are being merged and scored"
+        return f"{done}; no job is at work".removeprefix("; ")
+    if not status.unit:
+        return "at work; the job's log tells how far it is"
+    if status.done == status.total:
+        return f"{done}; " + FINISHING[status.unit]
     if status.eta_s is None:
         return f"{done}; no speed is known yet"
     minutes, seconds = divmod(round(status.eta_s), 60)

@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of TrainRequest."""
+    run = add_training_options(parser)
+    run.add_argument(
+        "--gpus",
+        "--nproc",
+        dest="processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, one device each",
+    )
+    run.add_argument("--dry-run", action="store_true", help="show the plan, measure one iteration")
+    add_answer_options(parser)
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The options of TrainRequest that mean the same here and on a cluster."""
     what = parser.add_argument_group("what to train on what")
     what.add_argument("--model", default=EMBEDDED_MODEL, help="model entry; see: harness models")
     what.add_argument("--engine", choices=("native", "detectron2"), default="native")
@@ -47,20 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--clip-gradients", type=float, metavar="NORM")
     plan.add_argument("--ema", type=float, metavar="DECAY", help="moving average of the weights")
     plan.add_argument("--seed", type=int, default=0)
-    _add_run_options(parser)
+    return _add_run_options(parser)
 
 
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
+def _add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     how = parser.add_argument_group("how to run it")
-    how.add_argument(
-        "--gpus",
-        "--nproc",
-        dest="processes",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes, one device each",
-    )
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     how.add_argument("--precision", choices=PRECISIONS, default="fp32")
     how.add_argument("--accumulate", type=int, default=1, help="compute a batch in N parts")
@@ -69,10 +76,15 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--deterministic", action="store_true", help="slower, repeats exactly")
     run = parser.add_argument_group("the run")
     run.add_argument("--eval-every", type=int, default=0, metavar="N", help="iterations; 0: once")
+    run.add_argument(
+        "--reference-curve",
+        type=Path,
+        metavar="FILE",
+        help="metrics.json of the zoo or of an earlier training: warn when losses or AP leave it",
+    )
     run.add_argument("--output", type=Path, help="run folder; default: results/runs/<run id>")
     run.add_argument("--resume", action="store_true", help="continue an unfinished run")
-    run.add_argument("--dry-run", action="store_true", help="show the plan, measure one iteration")
-    add_answer_options(parser)
+    return run
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cli import console
 from harness.cli.eval import answer_record
+from harness.cli.nightly import answer_night
 from harness.cli.options import add_answer_options
 
 
@@ -18,8 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Wait, then print and answer what ``harness eval`` would have."""
-    from harness.pipeline.finish import wait_for
+    """Wait, then print and answer what the command itself would have."""
+    from harness.pipeline.nightly import read_night
+    from harness.pipeline.records import read_record
+    from harness.pipeline.waiting import wait_for
 
-    record = wait_for(arguments.run, progress=console.TerminalProgress())
-    return answer_record(record, arguments, arguments.run)
+    kind = wait_for(arguments.run, progress=console.TerminalProgress())
+    if kind == "nightly":
+        return answer_night(read_night(arguments.run), arguments, arguments.run)
+    return answer_record(read_record(arguments.run), arguments, arguments.run)

@@ -12,6 +12,8 @@ from harness.core.detections import Detections, Image
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
+MemoryFormat = Literal["channels_last", "contiguous"]
+MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
 EngineName = Literal["native", "detectron2", "fake"]
 ENGINE_NAMES: tuple[EngineName, ...] = ("native", "detectron2", "fake")
 
@@ -24,7 +26,8 @@ class EngineInfo:
     """Who answers: for the record, and for the rule that speeds compare only like with like.
 
     version: of the package that computes. device_class: the device's product name (``NVIDIA
-    H200``, ``AMD EPYC …``). threads: CPU threads the engine computes with.
+    H200``, ``AMD EPYC …``). threads: CPU threads the engine computes with. memory_format: how its
+    feature maps lie in memory, None where it has none. compiled: by torch.compile.
     """
 
     name: EngineName
@@ -34,6 +37,8 @@ class EngineInfo:
     precision: Precision
     threads: int
     architecture: Architecture
+    memory_format: MemoryFormat | None = None
+    compiled: bool = False
 
 
 class Stopwatch(Protocol):

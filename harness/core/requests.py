@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from harness.core.architecture import ChannelOrder
-from harness.core.engine import EngineName, Precision
+from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
 from harness.core.model import Group
+
+Work = TypeVar("Work")
 
 Evaluator = Literal["fast", "pycocotools", "both"]
 EVALUATORS: tuple[Evaluator, ...] = ("fast", "pycocotools", "both")
@@ -27,8 +29,9 @@ class InferenceRequest:
 
     model: a name of the lock. dataset: a known name; or annotations and images together.
     weights: a file instead of the pinned checkpoint. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. loaders: threads that decode and resize ahead of the network. threads: CPU threads
-    of the network, None for the number of cores. limit: only the first N images by id. The
+    ``cuda:N``. memory_format: how feature maps lie in memory, None for the engine's own.
+    compile: by torch.compile. loaders: threads that decode and resize ahead of the network.
+    threads: CPU threads of the network, None for all cores. limit: only the first N images. The
     protocol fields (score_threshold … channel_order) override the model's own test recipe, which
     makes the result not comparable. root: where data sets and checkpoints lie.
     """
@@ -42,6 +45,8 @@ class InferenceRequest:
     weights: Path | None = None
     device: str = "auto"
     precision: Precision = "fp32"
+    memory_format: MemoryFormat | None = None
+    compile: bool = False
     batch_size: int = 1
     loaders: int = 2
     threads: int | None = None
@@ -73,27 +78,12 @@ class EvalRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitRequest:
-    """An accuracy run on a SLURM cluster.
-
-    profile: the cluster's TOML file. shards: tasks of the job array. dry_run: show the scripts,
-    submit nothing. rehearse_preemption: every task has itself preempted when half is done, and the
-    result is compared with that of an evaluation that was not.
-    """
-
-    evaluation: EvalRequest = EvalRequest()
-    profile: Path
-    shards: int = 8
-    dry_run: bool = False
-    rehearse_preemption: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:
     """One speed run.
 
     warmup: images before the clock counts. repeats: passes over the images, each reported.
     min_duration_s: passes go on until this much time was measured. require_reference: as above.
+    profiling: afterwards, also say where the time goes.
     """
 
     inference: InferenceRequest = InferenceRequest()
@@ -102,6 +92,36 @@ class BenchRequest:
     min_duration_s: float = 10.0
     output: Path | None = None
     require_reference: bool = False
+    profiling: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepAxes:
+    """The values of each setting that a sweep combines. batch: None for what suits the device."""
+
+    precision: tuple[Precision, ...] = PRECISIONS
+    memory: tuple[MemoryFormat, ...] = MEMORY_FORMATS
+    compile: tuple[bool, ...] = (False, True)
+    batch: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRequest:
+    """Speed, memory and accuracy of one model on the same images, over all combinations of axes.
+
+    inference: without the settings the axes are of. ap_tolerance: AP points that a recommended
+    setting may cost. warmup, repeats, min_duration_s: of each cell, as of a bench. resume: measure
+    the cells that the sweep in ``output`` (or the newest of the same request) lacks.
+    """
+
+    inference: InferenceRequest = InferenceRequest()
+    axes: SweepAxes = SweepAxes()
+    ap_tolerance: float = 0.1
+    warmup: int = 5
+    repeats: int = 3
+    min_duration_s: float = 10.0
+    output: Path | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +135,9 @@ class TrainRequest:
     checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first stages of
     the backbone that stay as they are; None for 2, or 0 without weights to start from. accumulate:
     parts a batch is computed in. ema: decay of a moving average. eval_every: iterations between
-    evaluations, 0 for one in the end. deterministic: slower operations that repeat exactly.
+    evaluations, 0 for one in the end. reference_curve: ``metrics.json`` of an earlier training of
+    the recipe; leaving the band around it is told. deterministic: slower operations that repeat
+    exactly.
     """
 
     model: str = EMBEDDED_MODEL
@@ -144,13 +166,48 @@ class TrainRequest:
     threads: int | None = None
     deterministic: bool = False
     eval_every: int = 0
+    reference_curve: Path | None = None
     output: Path | None = None
     resume: bool = False
     dry_run: bool = False
 
 
 #: Requests whose work leaves a run folder.
-RunRequest = EvalRequest | BenchRequest | TrainRequest
+RunRequest = EvalRequest | BenchRequest | SweepRequest | TrainRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightRequest:
+    """A night.
+
+    matrix: TOML file of what to measure; None for the embedded model. root: where data sets and
+    checkpoints lie. results: folder of the history and the accepted numbers. accept: propose
+    tonight's numbers as the accepted ones.
+    """
+
+    matrix: Path | None = None
+    root: Path = Path("datasets")
+    results: Path = Path("results")
+    accept: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest(Generic[Work]):
+    """Work on a SLURM cluster.
+
+    profile: the cluster's TOML file. shards: tasks of an evaluation's job array. nodes, and
+    tasks_per_node (None: the profile's GPUs, at least one): of a training. dry_run: show the
+    scripts, submit nothing. rehearse_preemption: the work has itself preempted when half is done,
+    and the result is compared with that of work that was not.
+    """
+
+    work: Work
+    profile: Path
+    shards: int = 8
+    nodes: int = 1
+    tasks_per_node: int | None = None
+    dry_run: bool = False
+    rehearse_preemption: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,17 +36,13 @@ def open_detectron2(
 ) -> Detectron2Engine:
     """Detectron2's model with the checkpoint ``weights``, ready for inference.
 
-    PrerequisiteError when detectron2 cannot be imported; UsageError for a reduced precision, which
-    it does not offer at inference, or a backbone it cannot build.
+    PrerequisiteError when detectron2 cannot be imported; UsageError for a reduced precision or a
+    backbone it cannot build.
     """
     require_detectron2()
     import detectron2
 
-    if precision not in ("fp32", "tf32"):
-        raise UsageError(
-            f"the detectron2 engine computes in fp32 or tf32, not {precision}",
-            hint="choose --precision fp32, or --engine native",
-        )
+    require_detectron2_precision(precision)
     place = find_device(device)
     apply_precision(precision, place)
     thread_count = apply_threads(threads)
@@ -60,8 +56,18 @@ def open_detectron2(
         precision=precision,
         threads=thread_count,
         architecture=architecture,
+        memory_format="contiguous",
     )
     return Detectron2Engine(model, info, place)
+
+
+def require_detectron2_precision(precision: Precision) -> None:
+    """UsageError for a precision that Detectron2 does not offer at inference."""
+    if precision not in ("fp32", "tf32"):
+        raise UsageError(
+            f"the detectron2 engine computes in fp32 or tf32, not {precision}",
+            hint="choose --precision fp32, or --engine native",
+        )
 
 
 def require_detectron2() -> None:
@@ -115,6 +121,7 @@ class Detectron2Engine:
     @torch.inference_mode()
     def infer(self, prepared: Sequence[dict[str, Any]], stopwatch: Stopwatch) -> list[Detections]:
         """Detections of each image, in order; transfer and paste are inside ``forward``."""
+        apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("forward"):
             outputs = self.model(list(prepared))
         with stopwatch.phase("encode"):

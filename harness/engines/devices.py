@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 
 import torch
 
@@ -56,13 +58,33 @@ def apply_precision(precision: Precision, device: torch.device) -> None:
     TF32 is on by default for cuDNN, and it alone moved Detectron2's own accuracy tests out of
     their tolerance (facebookresearch/detectron2#5348).
     """
+    require_precision(precision, device)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """UsageError for a precision that ``device`` does not compute in."""
     if precision in ("tf32", "fp16") and device.type != "cuda":
         raise UsageError(
             f"precision {precision} needs a CUDA device, not {device}",
             hint="choose --precision fp32 or bf16",
         )
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def require_compiler(device: torch.device) -> None:
+    """PrerequisiteError where torch.compile has nothing to make code for ``device`` with."""
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise PrerequisiteError("--compile needs the triton package on a GPU")
+        return
+    # Which program torch calls: torch/_inductor/config.py, ``cpp.cxx``.
+    program = os.environ.get("CXX", "g++")
+    if shutil.which(program) is None:
+        raise PrerequisiteError(
+            f"--compile needs a C++ compiler on a CPU, and there is no {program}",
+            hint="install g++, name another with the variable CXX, or leave out --compile",
+        )
 
 
 def apply_threads(threads: int | None) -> int:

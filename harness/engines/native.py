@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
-from harness.core.engine import EngineInfo, Precision, Stopwatch
+from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
 from harness.engines.devices import (
@@ -52,19 +52,27 @@ def open_native(
     weights: Path,
     device: str = "auto",
     precision: Precision = "fp32",
+    memory_format: MemoryFormat | None = None,
+    compiled: bool = False,
     threads: int | None = None,
 ) -> NativeEngine:
-    """The native engine with the checkpoint ``weights`` on ``device``, ready for inference."""
+    """The native engine with the checkpoint ``weights`` on ``device``, ready for inference.
+
+    memory_format: None for channels_last, the layout both oneDNN and cuDNN convolve fastest.
+    compiled: by torch.compile, at the first image.
+    """
     place = find_device(device)
     apply_precision(precision, place)
     thread_count = apply_threads(threads)
     network = load_network(architecture, weights)
     prepare_for_inference(network, place)
-    # channels_last is the layout both oneDNN and cuDNN convolve fastest; the numbers stay.
     network = network.to(place)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    if memory_format != "contiguous":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
     for part in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads):
         part.to(DTYPES[precision])
+    if compiled:
+        compile_static_parts(network)
     info = EngineInfo(
         name="native",
         version=torch.__version__,
@@ -73,6 +81,8 @@ def open_native(
         precision=precision,
         threads=thread_count,
         architecture=architecture,
+        memory_format=memory_format or "channels_last",
+        compiled=compiled,
     )
     return NativeEngine(network, info, place)
 
@@ -84,6 +94,17 @@ def load_network(architecture: Architecture, weights: Path) -> RCNN:
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
     network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
     return network
+
+
+def compile_static_parts(network: RCNN) -> None:
+    """Compile, at their first call, the parts whose work depends on nothing but shapes.
+
+    One compilation serves all sizes of images and all numbers of regions.
+    """
+    heads = network.roi_heads
+    parts = [network.backbone, network.proposal_generator.rpn_head, heads.box_head]
+    for part in parts:
+        part.compile(dynamic=True)
 
 
 class NativeEngine:
@@ -109,6 +130,7 @@ class NativeEngine:
     @torch.inference_mode()
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
         """Detections of each image, in order, in original pixels."""
+        apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("transfer"):
             tensors = [
                 torch.from_numpy(one.pixels).to(self.device).permute(2, 0, 1) for one in prepared

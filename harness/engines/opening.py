@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
-from harness.core.engine import ENGINE_NAMES, Engine, EngineName, Precision
+from harness.core.engine import ENGINE_NAMES, Engine, EngineName, MemoryFormat, Precision
 from harness.core.errors import UsageError
 
 
@@ -18,14 +18,20 @@ def open_engine(
     dataset: Dataset,
     device: str = "auto",
     precision: Precision = "fp32",
+    memory_format: MemoryFormat | None = None,
+    compiled: bool = False,
     threads: int | None = None,
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
     weights: a checkpoint file; only the fake engine, which answers from the ground truth of
-    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. threads: CPU
-    threads to compute with, None for one a core.
+    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
+    None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
+    what ``require_settings`` raises.
     """
+    require_settings(
+        name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
+    )
     match name:
         case "native":
             from harness.engines.native import open_native
@@ -35,6 +41,8 @@ def open_engine(
                 weights=_required(name, weights),
                 device=device,
                 precision=precision,
+                memory_format=memory_format,
+                compiled=compiled,
                 threads=threads,
             )
         case "detectron2":
@@ -53,6 +61,56 @@ def open_engine(
             return open_fake(dataset, architecture)
         case _:
             raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
+
+
+def require_settings(
+    name: EngineName,
+    *,
+    device: str,
+    precision: Precision,
+    memory_format: MemoryFormat | None,
+    compiled: bool,
+) -> None:
+    """Raise what opening the engine with these settings would raise; nothing is opened.
+
+    Only the native engine has a choice of memory format, and parts that can be compiled.
+    """
+    if name != "native" and compiled:
+        raise UsageError(
+            f"the {name} engine is not compiled here",
+            hint="leave out --compile, or choose --engine native",
+        )
+    if name != "native" and memory_format == "channels_last":
+        raise UsageError(
+            f"the {name} engine computes on contiguous feature maps, not on channels_last",
+            hint="leave out --memory-format, or choose --engine native",
+        )
+    if name == "fake":
+        return
+    from harness.engines.devices import find_device, require_compiler, require_precision
+
+    place = find_device(device)
+    require_precision(precision, place)
+    if compiled:
+        require_compiler(place)
+    if name == "detectron2":
+        from harness.engines.detectron2 import require_detectron2_precision
+
+        require_detectron2_precision(precision)
+
+
+def own_memory_format(name: EngineName) -> MemoryFormat:
+    """The memory format an engine computes in unless told otherwise."""
+    return "channels_last" if name == "native" else "contiguous"
+
+
+def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
+    """Batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
+    if name == "fake":
+        return (1, 4)
+    from harness.engines.devices import find_device
+
+    return (1, 2, 4, 8, 16) if find_device(device).type == "cuda" else (1, 4)
 
 
 def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:

@@ -26,12 +26,14 @@ HARM = {
 class Conditions:
     """How a number was measured, as far as comparability goes.
 
-    pinned_weights: the checkpoint is the one the lock names. evaluated_images of image_count.
+    compiled: by torch.compile. pinned_weights: the checkpoint is the one the lock names.
+    evaluated_images of image_count.
     """
 
     architecture: Architecture
     precision: Precision
     batch_size: int
+    compiled: bool = False
     pinned_weights: bool
     evaluated_images: int
     image_count: int
@@ -58,6 +60,11 @@ def deviations(conditions: Conditions, published: Architecture) -> tuple[str, ..
         found.append(
             f"precision is {conditions.precision}, the protocol says fp32: TF32 alone moved "
             "Detectron2's own accuracy tests out of tolerance (detectron2#5348)"
+        )
+    if conditions.compiled:
+        found.append(
+            "the network is compiled, the protocol says it is not: fused operations round "
+            "differently, and equality with Detectron2 is proven without them"
         )
     if not conditions.pinned_weights:
         found.append(

@@ -30,6 +30,7 @@ from harness.files.environment import gpu_clock_mhz
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.inference import prepared_batches
+from harness.pipeline.profile import check_profiling, write_profile
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import LOG, announce, log, open_run
@@ -63,7 +64,7 @@ def bench(
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
     """The record of one speed run, and the folder it lies in."""
-    _check_values(request)
+    check_values(request)
     job = resolve(request.inference)
     deviations = job.deviations_on(job.image_count)  # a subset of the images does not bend a speed
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
@@ -74,6 +75,16 @@ def bench(
         timings = _measure(request, engine, batches, clock, progress)
         metrics = _metrics(timings, preparation_s, engine)
         metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
+        artefacts = {"log": LOG}
+        if request.profiling:
+            artefacts |= write_profile(
+                run.folder,
+                engine,
+                batches,
+                repeats=request.repeats,
+                clock=clock,
+                progress=progress,
+            )
         engine.close()
         record = record_of(
             run,
@@ -84,7 +95,7 @@ def bench(
             stage_times_s=timings.phases_s,
             deviations=deviations,
             checks=_checks(job, metrics, deviations, engine.info.device_class),
-            artefacts={"log": LOG},
+            artefacts=artefacts,
             scope="pure compute: " + " + ".join(COMPUTE_PHASES),
         )
         log(run, record.verdict.line)
@@ -200,7 +211,8 @@ def _checks(
     return checks + unreferenced(["s_per_image"], metrics, checks)
 
 
-def _check_values(request: BenchRequest) -> None:
+def check_values(request: BenchRequest) -> None:
+    """Raise UsageError for a number of passes or seconds that cannot be."""
     lowest = {"--warmup": (request.warmup, 0), "--repeats": (request.repeats, 1)}
     for option, (value, least) in lowest.items():
         if value < least:
@@ -209,3 +221,4 @@ def _check_values(request: BenchRequest) -> None:
         raise UsageError(
             f"--min-duration must be a finite number of seconds, got {request.min_duration_s}"
         )
+    check_profiling(request)

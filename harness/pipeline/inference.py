@@ -75,6 +75,8 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         "engine_version": info.version,
         "device_class": info.device_class,
         "precision": info.precision,
+        "memory_format": info.memory_format,
+        "compiled": info.compiled,
         "threads": info.threads if info.device == "cpu" else None,
         "batch_size": job.request.batch_size,
         **{f"architecture.{name}": value for name, value in architecture.items()},

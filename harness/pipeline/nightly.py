@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -15,11 +15,11 @@ from harness.core.errors import HarnessError, Interrupted
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest
+from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, NightRequest
 from harness.files.atomic import write_text
 from harness.files.environment import read_environment
 from harness.files.history import NightRow, add_night
-from harness.files.json import dumps, to_plain
+from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.locks import held
 from harness.files.toml import read_toml
 from harness.measure.timing import PhaseTimer
@@ -27,13 +27,19 @@ from harness.measure.verdict import check_references
 from harness.pipeline.baselines import propose, proposed, read_baselines, references_of
 from harness.pipeline.bench import bench
 from harness.pipeline.evaluate import evaluate
-from harness.pipeline.run_folder import utc_now
+from harness.pipeline.records import read_record
+from harness.pipeline.run_folder import NIGHT, RECORD, SHARDS, utc_now
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
 
 HISTORY = "history.sqlite"
 NIGHTS = "nights"
 REFERENCE = "reference.json"
+
+
+def read_night(folder: Path) -> Night:
+    """The night whose reports lie in ``folder``."""
+    return to_typed(Night, read(folder / NIGHT), where=str(folder / NIGHT))
 
 
 def read_matrix(path: Path | None) -> Matrix:
@@ -63,24 +69,22 @@ def cells_of(matrix: Matrix) -> list[Cell]:
 
 
 def run_night(
-    matrix: Matrix,
-    *,
-    root: Path,
-    results: Path,
-    accept: bool,
-    progress: Progress,
-    now: datetime,
+    request: NightRequest, *, progress: Progress, now: datetime, night_id: str | None = None
 ) -> tuple[Night, Path, str]:
     """The night, the folder of its reports, and the proposed change of the accepted numbers.
 
     A cell that fails is written down and the next one begins. One night at a time in ``results``.
+    night_id: of a night that was begun, and goes on with what it lacks.
     """
+    matrix, results = read_matrix(request.matrix), request.results
     results.mkdir(parents=True, exist_ok=True)
     with held(results / ".nightly.lock", notice=progress.notice):
-        night_id = _new_id(results / NIGHTS, now)
+        night_id = night_id or new_night_id(results, now)
         folder = results / NIGHTS / night_id
         baselines = read_baselines(results / REFERENCE)
-        found = [_measured(cell, baselines, folder, root, progress) for cell in cells_of(matrix)]
+        found = [
+            _measured(cell, baselines, folder, request.root, progress) for cell in cells_of(matrix)
+        ]
         night = Night(
             night_id=night_id,
             created_utc=now.isoformat(timespec="seconds"),
@@ -89,21 +93,21 @@ def run_night(
             cells=tuple(result for result, _ in found),
         )
         # JSON first: the database is the part that can be damaged.
-        write_text(folder / "night.json", dumps(to_plain(night), indent=1) + "\n")
+        write_text(folder / NIGHT, dumps(to_plain(night), indent=1) + "\n")
         _remember(results / HISTORY, night)
         write_reports(night, folder, results / HISTORY)
         change = ""
-        if accept:
+        if request.accept:
             records = [record for _, parts in found for record in parts]
             change = propose(results / REFERENCE, proposed(baselines, records, night.created_utc))
     return night, folder, change
 
 
-def _new_id(nights: Path, now: datetime) -> str:
+def new_night_id(results: Path, now: datetime) -> str:
     """Sorts by time; a second night of the same second gets a number."""
     begun = f"{now:%Y%m%d-%H%M%S}"
     names = [begun, *(f"{begun}-{number}" for number in range(2, 1000))]
-    return next(name for name in names if not (nights / name).exists())
+    return next(name for name in names if not (results / NIGHTS / name).exists())
 
 
 def write_reports(night: Night, folder: Path, history: Path) -> None:
@@ -155,7 +159,36 @@ def _measured(
 
 
 def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterator[RunRecord]:
-    inference = InferenceRequest(
+    """The evaluation's and the bench's, as far as an earlier life of the night has not got them."""
+    inference = inference_of(cell, root)
+    command = ("harness", "nightly")
+    output = folder / cell.name / "eval"
+    if (output / RECORD).exists():
+        yield read_record(output)
+    else:
+        begun = any((output / SHARDS).glob("*"))
+        yield evaluate(
+            EvalRequest(inference=inference, output=output, resume=begun),
+            progress=progress,
+            command=command,
+            now=utc_now(),
+            stopwatch=PhaseTimer(time.perf_counter, lambda: None),
+        )[0]
+    output = folder / cell.name / "bench"
+    if cell.bench and (output / RECORD).exists():
+        yield read_record(output)
+    elif cell.bench:
+        yield bench(
+            BenchRequest(inference=inference, output=output),
+            progress=progress,
+            command=command,
+            now=utc_now(),
+        )[0]
+
+
+def inference_of(cell: Cell, root: Path) -> InferenceRequest:
+    """What a cell runs."""
+    return InferenceRequest(
         model=cell.model,
         dataset=cell.dataset,
         root=root,
@@ -165,23 +198,6 @@ def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterat
         batch_size=cell.batch_size,
         limit=cell.limit,
     )
-    command = ("harness", "nightly")
-    started = folder / cell.name
-    clock: Callable[[], float] = time.perf_counter
-    yield evaluate(
-        EvalRequest(inference=inference, output=started / "eval"),
-        progress=progress,
-        command=command,
-        now=utc_now(),
-        stopwatch=PhaseTimer(clock, lambda: None),
-    )[0]
-    if cell.bench:
-        yield bench(
-            BenchRequest(inference=inference, output=started / "bench"),
-            progress=progress,
-            command=command,
-            now=utc_now(),
-        )[0]
 
 
 def _checks(record: RunRecord, baselines: Baselines) -> tuple[Check, ...]:

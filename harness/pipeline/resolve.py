@@ -14,7 +14,7 @@ from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests import InferenceRequest
 from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
-from harness.engines.opening import open_engine
+from harness.engines.opening import open_engine, own_memory_format
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.zoo.architectures import architecture_of
@@ -53,6 +53,7 @@ class Job:
             architecture=self.architecture,
             precision=self.request.precision,
             batch_size=self.request.batch_size,
+            compiled=self.request.compile,
             pinned_weights=faked or (self.checkpoint is not None and self.checkpoint.pinned),
             evaluated_images=evaluated_images,
             image_count=self.image_count,
@@ -71,6 +72,7 @@ class Job:
         return {
             **to_plain(self.request),
             "dataset": self.dataset.name,
+            "memory_format": self.request.memory_format or own_memory_format(self.request.engine),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
         }
@@ -129,6 +131,8 @@ def open_job_engine(job: Job) -> Engine:
         dataset=job.dataset,
         device=job.request.device,
         precision=job.request.precision,
+        memory_format=job.request.memory_format,
+        compiled=job.request.compile,
         threads=job.request.threads,
     )
 

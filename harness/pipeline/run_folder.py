@@ -32,6 +32,7 @@ from harness.files.layout import runs_folder
 
 RUN = "run.json"
 RECORD = "record.json"
+NIGHT = "night.json"  # what a night has instead
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
@@ -104,7 +105,7 @@ def open_run(
         folder = request.output or runs_folder() / facts.run_id
     with _held(folder):
         if not resume:
-            _require_no_run(folder)
+            require_no_run(folder)
             write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
@@ -124,7 +125,7 @@ def new_run_id(request: RunRequest, now: datetime) -> str:
     """Sorts by time, is readable, and differs from others of the same second in its last part."""
     kind = kind_of(request)
     asked = request if isinstance(request, TrainRequest) else request.inference
-    tail = hashlib.sha256(f"{now.isoformat()}{to_plain(request)}".encode()).hexdigest()[:6]
+    tail = hashlib.sha256(f"{now.isoformat()}{_comparable(request)}".encode()).hexdigest()[:6]
     return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
 
 
@@ -205,7 +206,8 @@ def _resumable(folder: Path) -> RunFile:
     return read_run(folder)
 
 
-def _require_no_run(folder: Path) -> None:
+def require_no_run(folder: Path) -> None:
+    """Raise UsageError where a run has begun, finished or not."""
     if any((folder / name).exists() for name in (RECORD, SHARDS, CHECKPOINTS)):
         finished = (folder / RECORD).exists()
         raise UsageError(

@@ -1,33 +1,39 @@
-"""What was submitted to SLURM for a run, and what has become of it.
+"""What was submitted to SLURM for a run: its jobs, their logs, and the errors they leave.
 
-``submitted.json`` names the jobs; how far they are is told from the shards and from SLURM, so any
-shell on any machine that sees the run folder can ask.
+``submitted.json`` names the jobs, so any shell on any machine that sees the run folder can ask.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from harness.core import errors
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.core.requests import EvalRequest
-from harness.files.json import read, to_typed
-from harness.launch.clients import JobState, cancel, states
+from harness.files.atomic import write_text
+from harness.files.json import dumps, read, to_plain, to_typed
+from harness.launch.clients import cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
-from harness.pipeline.run_folder import RECORD
-from harness.pipeline.shards import new_images, shard_path
-from harness.pipeline.workers import facts_path, read_facts
+from harness.pipeline.run_folder import LOG, NIGHT, RECORD
+from harness.pipeline.shards import shard_path
+
+T = TypeVar("T")
 
 SUBMITTED = "submitted.json"
 JOBS = "jobs"
 
-#: What a shard's job, or the last job, is in a user's eyes.
-Stage = Literal["queued", "running", "requeued", "done", "failed", "cancelled"]
+WorkKind = Literal["eval", "bench", "train", "nightly"]
+
+#: What the last, or only, job of a run is called.
+LAST_JOB: dict[WorkKind, str] = {
+    "eval": "scoring",
+    "bench": "timing",
+    "train": "training",
+    "nightly": "night",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,48 +47,50 @@ class SubmittedShard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """``submitted.json``. final_job: merges and scores once all others have ended."""
+    """``submitted.json``.
 
+    shards: of an evaluation, which ``evaluation`` asks for. final_job: merges and scores them once
+    all have ended; other work is done by it alone. processes: of the final job, on all its nodes.
+    iterations: of a training, 0 of other work.
+    """
+
+    work: WorkKind
     command: tuple[str, ...]
     submitted_utc: str
-    request: EvalRequest
     profile: Profile
-    shards: tuple[SubmittedShard, ...]
     final_job: str
-    rehearsal: bool
+    evaluation: EvalRequest | None = None
+    shards: tuple[SubmittedShard, ...] = ()
+    processes: int = 1
+    iterations: int = 0
+    rehearsal: bool = False
 
     @property
     def job_ids(self) -> tuple[str, ...]:
         return (*(shard.job_id for shard in self.shards), self.final_job)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStatus:
-    """One job of a run. done and images: of this submission; both 0 for the last job."""
-
-    name: str
-    job_id: str
-    stage: Stage
-    done: int
-    images: int
-    restarts: int
-    node: str
-    reason: str
-    log: Path
+def absolute(request: T) -> T:
+    """The request with every path one that means the same in any working folder."""
+    changed: dict[str, Any] = {}
+    for field in fields(request):  # type: ignore[arg-type]  # T is a dataclass
+        value = getattr(request, field.name)
+        if isinstance(value, Path):
+            changed[field.name] = value.absolute()
+        elif is_dataclass(value) and not isinstance(value, type):
+            changed[field.name] = absolute(value)
+    return replace(request, **changed)  # type: ignore[type-var]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStatus:
-    """jobs: the shards', then the last one. eta_s: None while no speed is known."""
+def require_sbatch_name(folder: Path) -> None:
+    """Raise UsageError for a folder whose name sbatch would read as something else."""
+    if "%" in str(folder):
+        raise UsageError(f"{folder}: sbatch gives % in names of files a meaning of its own")
 
-    jobs: tuple[JobStatus, ...]
-    done: int
-    images: int
-    eta_s: float | None
 
-    @property
-    def live(self) -> bool:
-        return any(job.stage in ("queued", "running", "requeued") for job in self.jobs)
+def write_submission(folder: Path, submission: Submission) -> None:
+    """Leave ``submitted.json``."""
+    write_text(folder / SUBMITTED, dumps(to_plain(submission), indent=2) + "\n")
 
 
 def read_submission(folder: Path) -> Submission:
@@ -96,32 +104,9 @@ def read_submission(folder: Path) -> Submission:
     return to_typed(Submission, read(path), where=str(path))
 
 
-def status_of(folder: Path) -> RunStatus:
-    """How far every job of the run is, asked now."""
-    submission = read_submission(folder)
-    said = states(submission.job_ids)
-    jobs = [
-        _shard_status(folder, number, shard, said[shard.job_id])
-        for number, shard in enumerate(submission.shards)
-    ]
-    last = said[submission.final_job]
-    # A rehearsal goes on after the record is there.
-    over = (folder / RECORD).exists() and not last.live
-    jobs.append(_job_status("scoring", submission.final_job, last, over, folder))
-    done, images = sum(job.done for job in jobs), sum(job.images for job in jobs)
-    rate = sum(_rates(folder, jobs))
-    eta_s = (images - done) / rate if rate else None
-    return RunStatus(jobs=tuple(jobs), done=done, images=images, eta_s=eta_s)
-
-
-def images_of(folder: Path, number: int, shard: SubmittedShard) -> int:
-    """How many images a shard got since it was submitted."""
-    return new_images(shard_path(folder, number), 0)[0] - shard.images_before
-
-
-def shard_is_done(folder: Path, number: int, shard: SubmittedShard) -> bool:
-    """Whether a shard has all its images; told from the shard alone."""
-    return images_of(folder, number, shard) >= shard.images
+def is_finished(folder: Path, submission: Submission) -> bool:
+    """Whether the run's result is there."""
+    return (folder / (NIGHT if submission.work == "nightly" else RECORD)).exists()
 
 
 def require_no_jobs(folder: Path) -> None:
@@ -150,7 +135,7 @@ def cancel_jobs(folder: Path) -> list[str]:
 
 
 def logs_of(folder: Path) -> dict[str, list[Path]]:
-    """The logs of every job: its own, then its worker's."""
+    """The logs of every job: its own, a process each, then its worker's."""
     submission = read_submission(folder)
     found = {
         f"shard {number:04d}": [
@@ -159,14 +144,21 @@ def logs_of(folder: Path) -> dict[str, list[Path]]:
         ]
         for number, shard in enumerate(submission.shards)
     }
-    scoring = folder / JOBS / "scoring.log"
-    return {**found, "scoring": [log_of(folder / JOBS, submission.final_job), scoring]}
+    ranks = range(submission.processes)
+    last = [log_of(folder / JOBS, submission.final_job, rank) for rank in ranks]
+    last.append(folder / LOG if submission.work == "train" else final_log(folder))
+    return {**found, LAST_JOB[submission.work]: last}
+
+
+def final_log(folder: Path) -> Path:
+    """Where the worker of the final job writes."""
+    return folder / JOBS / "final.log"
 
 
 def failure_path(folder: Path, number: int | None) -> Path:
-    """Where shard ``number``, or the last job, leaves its error."""
+    """Where shard ``number``, or the final job, leaves its error."""
     if number is None:
-        return folder / JOBS / "scoring.error.json"
+        return folder / JOBS / "final.error.json"
     return shard_path(folder, number).with_suffix(".error.json")
 
 
@@ -178,59 +170,3 @@ def failure_of(folder: Path, number: int | None) -> HarnessError | None:
     plain = read(path)
     kind: type[HarnessError] = getattr(errors, plain["kind"], RunFailedError)
     return kind(plain["message"], hint=plain["hint"])
-
-
-def _shard_status(folder: Path, number: int, shard: SubmittedShard, state: JobState) -> JobStatus:
-    return _job_status(
-        f"shard {number:04d}",
-        shard.job_id,
-        state,
-        shard_is_done(folder, number, shard),
-        folder,
-        done=images_of(folder, number, shard),
-        images=shard.images,
-        failure=failure_of(folder, number),
-    )
-
-
-def _job_status(
-    name: str,
-    job_id: str,
-    state: JobState,
-    finished: bool,
-    folder: Path,
-    *,
-    done: int = 0,
-    images: int = 0,
-    failure: HarnessError | None = None,
-) -> JobStatus:
-    return JobStatus(
-        name=name,
-        job_id=job_id,
-        stage=_stage(state, finished),
-        done=done,
-        images=images,
-        restarts=state.restarts,
-        node=state.node,
-        reason=state.reason if failure is None else failure.message,
-        log=log_of(folder / JOBS, job_id),
-    )
-
-
-def _stage(state: JobState, finished: bool) -> Stage:
-    if finished:
-        return "done"
-    if state.live:
-        if state.state != "PENDING":
-            return "running"
-        return "requeued" if state.restarts else "queued"
-    return "cancelled" if state.state == "CANCELLED" else "failed"
-
-
-def _rates(folder: Path, jobs: list[JobStatus]) -> Iterator[float]:
-    """Images a second of every shard at work."""
-    for number, job in enumerate(jobs):
-        if job.stage == "running" and job.images and facts_path(folder, number).exists():
-            facts = read_facts(folder, number)
-            images, _ = new_images(shard_path(folder, number), 0)
-            yield (images - facts.images_before) / max(time.time() - facts.begun_s, 1e-3)

@@ -14,6 +14,7 @@ from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest, InferenceRequest, TrainRequest
 from harness.data.objects import training_set
+from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.evaluate import evaluate
@@ -62,7 +63,10 @@ def train(
         scoring = Scoring(job=job, folder=run.folder)
         with stopwatch.phase("train"), _continuable(run):
             _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)
-        if not draw_curves(read_log(run.folder), run.folder / CURVES):
+        lines = read_log(run.folder)
+        for sentence in departures(lines, job.reference, job.plan.schedule.iterations):
+            log(run, f"warning: {sentence}")  # the user has seen them while it trained
+        if not draw_curves(lines, run.folder / CURVES, reference=job.reference):
             announce(run, "no curves.png: it needs matplotlib (pip install 'harness[plots]')")
         record = _record(job, run, stopwatch)
         log(run, record.verdict.line)
@@ -71,7 +75,7 @@ def train(
 
 
 def follow(job: TrainingJob) -> bool:
-    """Do the share of a process that torchrun started beside the first, which holds the run.
+    """Do the share of a process that was launched beside the first, which holds the run.
 
     False, with nothing done, in the first one and in a process that was started by hand.
     """
@@ -79,7 +83,7 @@ def follow(job: TrainingJob) -> bool:
     if world is None:
         return False
     if job.request.output is None:
-        raise UsageError("processes that torchrun starts can only agree on a given --output")
+        raise UsageError("launched processes can only agree on a given --output")
     if world.is_first:
         return False
     folder = job.request.output
@@ -197,6 +201,8 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         deterministic=request.deterministic,
         eval_every=request.eval_every,
         resume=request.resume,
+        reference=job.reference,
+        warnings=job.warnings,
     )
 
 

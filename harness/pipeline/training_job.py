@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from harness.core.architecture import Architecture
@@ -15,6 +16,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
 from harness.data.catalog import find_dataset
 from harness.data.objects import TrainingSet, training_set
+from harness.measure.band import read_curve
 from harness.pipeline.resolve import require_images
 from harness.training.group import launched
 from harness.training.plan import Plan, make_plan, published_schedule
@@ -32,7 +34,9 @@ class TrainingJob:
     """A request with every question answered.
 
     architecture: with as many classes as the training data has categories. init_kind: what
-    ``init`` holds, a file of weights or None for random ones.
+    ``init`` holds, a file of weights or None for random ones. reference: lines of the
+    curve to compare with. warnings: signals that may not be the end, so that they only ask for a
+    checkpoint.
     """
 
     request: TrainRequest
@@ -47,6 +51,8 @@ class TrainingJob:
     checkpoint: CheckpointFacts | None
     freeze: int
     rois_per_image: int
+    reference: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Signals, ...] = ()
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -129,6 +135,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         checkpoint=checkpoint,
         freeze=_freeze(request, kind),
         rois_per_image=request.rois_per_image or recipe.rois_per_image,
+        reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
 
 
@@ -158,7 +165,7 @@ def _check_engine(request: TrainRequest) -> None:
 def _check_division(request: TrainRequest, batch_size: int) -> None:
     world = launched()
     if world is not None and request.processes > 1:
-        raise UsageError("torchrun starts the processes: leave out --gpus")
+        raise UsageError("a launcher has started the processes: leave out --gpus")
     processes = request.processes if world is None else world.size
     parts = processes * request.accumulate
     if batch_size % parts:

@@ -14,16 +14,25 @@ APS = ("bbox/AP", "segm/AP")
 SIZE_IN, DPI = (16.0, 6.4), 100
 
 
-def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing."""
+def draw_curves(
+    lines: Sequence[Mapping[str, Any]], path: Path, *, reference: Sequence[Mapping[str, Any]] = ()
+) -> bool:
+    """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing.
+
+    reference: lines of an earlier training, drawn in grey at the same share of the schedule.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return False
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
     losses, scores = figure.subplots(1, 2)
+    earlier = _stretched(reference, lines)
+    _line(losses, earlier, "total_loss", label="earlier training", color="0.7")
+    for name in APS:
+        _line(scores, earlier, name, label=f"earlier {name}", color="0.7", marker=".")
     for name in LOSSES:
-        _line(losses, lines, name, marker="")
+        _line(losses, lines, name)
     _line(losses, lines, "validation/total_loss", marker="o")
     losses.set(xlabel="iteration", ylabel="loss", yscale="log")
     for name in APS:
@@ -37,7 +46,17 @@ def draw_curves(lines: Sequence[Mapping[str, Any]], path: Path) -> bool:
     return True
 
 
-def _line(axes: Any, lines: Sequence[Mapping[str, Any]], name: str, *, marker: str) -> None:
+def _stretched(
+    lines: Sequence[Mapping[str, Any]], beside: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """``lines`` with iterations that end where those of ``beside`` do."""
+    if not lines or not beside:
+        return []
+    ratio = max(one["iteration"] for one in beside) / max(one["iteration"] for one in lines)
+    return [{**line, "iteration": line["iteration"] * ratio} for line in lines]
+
+
+def _line(axes: Any, lines: Sequence[Mapping[str, Any]], name: str, **style: str) -> None:
     points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), label=name, marker=marker, linewidth=1.2)
+        axes.plot(*zip(*points, strict=True), **{"label": name, "linewidth": 1.2, **style})

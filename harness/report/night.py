@@ -8,7 +8,12 @@ from harness.core.checks import Check, Status
 from harness.core.nightly import CellResult, Night
 from harness.report.tables import number, render
 
-MARKS = {"pass": "pass", "regression": "REGRESSION", "failed": "FAILED", "no-reference": "–"}
+MARKS = {
+    "pass": "pass",
+    "regression": "REGRESSION",
+    "failed": "FAILED",
+    "no-reference": "no reference",
+}
 COLUMNS = ("cell", "device", "box AP", "mask AP", "s / image", "status", "why")
 
 
@@ -38,7 +43,9 @@ def reason_of(result: CellResult) -> str:
     ]
     if failing:
         return "; ".join(failing)
-    return result.error.strip().splitlines()[0] if result.error.strip() else ""
+    lines = result.error.strip().splitlines() or [""]
+    # A traceback says in its last line what happened, a message of ours in its first.
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def night_markdown(night: Night) -> str:

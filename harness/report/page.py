@@ -1,21 +1,30 @@
-"""A night and all nights before it as one page of HTML that needs nothing else."""
+"""A night, or two runs compared, as one page of HTML that needs nothing else.
+
+The page of a night answers first what broke, since when, and what changed then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from harness.core.checks import Status
+from harness.core.checks import Check, Status, Tolerance
 from harness.core.nightly import Night
-from harness.files.history import NightRow, read_nights, read_points
-from harness.report.night import COLUMNS, night_rows, reason_of
-from harness.report.trends import HEIGHT, WATCHED, WIDTH, sentence_of, svg_points, trends_of
+from harness.files.history import read_nights, read_points
+from harness.report import trends as axes
+from harness.report.night import COLUMNS, MARKS, night_rows, reason_of
+from harness.report.tables import number
+from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_of
+from harness.report.trouble import SOUND, troubles_of
 
-#: Facts of an environment that explain a change of numbers.
-TELLING = ("python", "platform", "cpu", "cuda", "driver", "gpus", "git_commit", "packages")
+#: What the axis of a watched metric is called.
+AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}
 
 
 def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
@@ -25,21 +34,37 @@ def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
 
 def night_page(night: Night, history: Path) -> str:
     """The page of ``night``; trends and comparisons are with the nights in ``history``."""
-    trends = trends_of(read_points(history, metrics=WATCHED))
+    nights = [one for one in read_nights(history) if one.created_utc <= night.created_utc]
+    points = read_points(history, metrics=WATCHED)
+    ids = [one.night_id for one in nights]
+    trends = trends_of([point for point in points if point.night_id in set(ids)])
+    counts = Counter[str](result.status for result in night.cells)
+    broken = {result.cell.name for result in night.cells if result.status not in SOUND}
     return _template("night.html.j2").render(
         night=night,
+        counts=[(status, MARKS[status], counts[status]) for status in MARKS if counts[status]],
+        troubles=troubles_of(night, nights, points),
+        drifts=[(one, AXES[one.metric], sentence_of(one)) for one in _quiet(trends, broken)],
         columns=COLUMNS,
-        rows=night_rows(night),
+        rows=list(zip([cell.status for cell in night.cells], night_rows(night), strict=True)),
         checks=_checks(night),
-        reasons={result.cell.name: reason_of(result) for result in night.cells},
-        trends=[
-            {"trend": one, "points": svg_points(one.values), "drift": sentence_of(one)}
-            for one in trends
-        ],
-        width=WIDTH,
-        height=HEIGHT,
-        changes=changes_since_good(night, read_nights(history)),
+        trends=_by_cell(trends, ids),
+        nights=nights,
+        axes=axes,
     )
+
+
+def _quiet(trends: Sequence[Trend], broken: Container[str]) -> list[Trend]:
+    """The drifting ones of cells that pass."""
+    return [one for one in trends if one.drift is not None and one.cell not in broken]
+
+
+def _by_cell(trends: Sequence[Trend], ids: Sequence[str]) -> list[tuple[str, str, Any]]:
+    """(cell, device, its plots) with what a plot is labelled with."""
+    return [
+        (cell, device, [(one, plot_of(one, ids), AXES[one.metric]) for one in found])
+        for (cell, device), found in groupby(trends, lambda one: (one.cell, one.device_class))
+    ]
 
 
 def _template(name: str) -> Template:
@@ -50,56 +75,43 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters.update(day=_day, reason=reason_of, number=number)
     return environment.get_template(name)
 
 
-def changes_since_good(night: Night, nights: Sequence[NightRow]) -> list[tuple[str, str, str]]:
-    """(fact, then, now) between the last good night and the first bad one after it.
-
-    Empty when the night passed, or when there is no good night before it.
-    """
-    if night.status == "pass":
-        return []
-    good = max((n for n, one in enumerate(nights) if one.status == "pass"), default=None)
-    if good is None or good + 1 >= len(nights):
-        return []
-    before, after = nights[good].environment, nights[good + 1].environment
-    return list(_differences(before, after))
-
-
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    flat_before, flat_after = _flat(before), _flat(after)
-    return [
-        (name, flat_before.get(name, "–"), flat_after.get(name, "–"))
-        for name in sorted(flat_before.keys() | flat_after.keys())
-        if flat_before.get(name) != flat_after.get(name)
-    ]
-
-
-def _flat(environment: Mapping[str, Any]) -> dict[str, str]:
-    facts = {name: str(environment.get(name)) for name in TELLING if name != "packages"}
-    packages = environment.get("packages") or {}
-    return facts | {f"package {name}": str(version) for name, version in packages.items()}
+def _day(created_utc: str) -> str:
+    return f"{datetime.fromisoformat(created_utc):%Y-%m-%d %H:%M} UTC"
 
 
 def _checks(night: Night) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for result in night.cells:
-        for check in result.checks:
-            if check.reference is None or check.status is Status.SHOWN:
-                continue
-            measured = "–" if check.measured is None else f"{check.measured:.4g}"
-            delta = "–" if check.delta is None else f"{check.delta:+.4g}"
-            reference = f"{check.reference.value:.4g}"
-            rows.append(
-                (
-                    result.cell.name,
-                    check.metric,
-                    measured,
-                    reference,
-                    delta,
-                    check.reference.role,
-                    check.status.value,
-                )
-            )
-    return rows
+    """Cell, metric, measured, reference, delta, allowed, kind, status; what fails comes first."""
+    found = [
+        (result.cell.name, check)
+        for result in night.cells
+        for check in result.checks
+        if check.reference is not None and check.status is not Status.SHOWN
+    ]
+    found.sort(key=lambda row: row[1].status not in (Status.FAIL, Status.MISSING))
+    return [(cell, *_check_row(check)) for cell, check in found]
+
+
+def _check_row(check: Check) -> tuple[str, ...]:
+    assert check.reference is not None  # others are not shown
+    return (
+        check.metric,
+        number(check.metric, check.measured),
+        number(check.metric, check.reference.value),
+        number(check.metric, check.delta, sign="+"),
+        _allowed(check.reference.tolerance),
+        check.reference.role,
+        check.status.value,
+    )
+
+
+def _allowed(tolerance: Tolerance | None) -> str:
+    if tolerance is None:
+        return "any"
+    below, above = (
+        "any" if side is None else f"{side:.4g}" for side in (tolerance.below, tolerance.above)
+    )
+    return f"±{below}" if below == above else f"−{below} … +{above}"

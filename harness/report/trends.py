@@ -14,8 +14,13 @@ WATCHED = ("bbox/AP", "segm/AP", "s_per_image")
 
 BARS = "▁▂▃▄▅▆▇█"
 
-#: Size of a plot in SVG units, and the margin its line keeps.
-WIDTH, HEIGHT, MARGIN = 280, 64, 4
+#: Size of a plot in SVG units, and its room for the labels of both axes.
+WIDTH, HEIGHT = 300, 130
+LEFT, RIGHT, TOP, BOTTOM = 46, 8, 20, 20
+
+#: A plot shows no smaller range than this: noise that fills a plot looks like news. An AP's is the
+#: width of what a published one may be off (±0.1), a time's a share of itself.
+LEAST_AP_SPAN, LEAST_TIME_SHARE = 0.2, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +61,10 @@ def sentence_of(trend: Trend) -> str:
     """The drift of a trend in words; empty without one."""
     if trend.drift is None:
         return ""
-    return (
-        f"{trend.drift.change:+.4g} since night {trend.nights[trend.drift.began]} "
-        f"(from {trend.drift.level:.4g})"
-    )
+    change, level = trend.drift.change, trend.drift.level
+    share = f", {change / level:+.1%}" if level else ""
+    began = trend.nights[trend.drift.began]
+    return f"{change:+.3g} since night {began} (from {level:.4g}{share})"
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:
@@ -71,18 +76,40 @@ def sparkline(values: Sequence[float], width: int = 30) -> str:
     return "".join(BARS[round((value - low) / (high - low) * 7)] for value in shown)
 
 
-def svg_points(values: Sequence[float]) -> str:
-    """``points`` of an SVG polyline over WIDTH × HEIGHT."""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    step = (WIDTH - 2 * MARGIN) / max(len(values) - 1, 1)
-    middle = HEIGHT / 2 if high == low else None
-    return " ".join(
-        f"{MARGIN + index * step:.1f},"
-        f"{middle if middle is not None else _down(value, low, span):.1f}"
-        for index, value in enumerate(values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A trend in SVG units, (0, 0) at the top left of WIDTH × HEIGHT.
+
+    points: of a polyline. last: where it ends. low, high: what the ends of the y axis stand for.
+    drift_x: where a drift began.
+    """
+
+    points: str
+    last: tuple[float, float]
+    low: float
+    high: float
+    drift_x: float | None
+
+
+def plot_of(trend: Trend, night_ids: Sequence[str]) -> Plot:
+    """night_ids: all nights, oldest first, of which a trend need not have each."""
+    position = {night_id: number for number, night_id in enumerate(night_ids)}
+    low, high = _range(trend)
+    step = (WIDTH - LEFT - RIGHT) / max(len(night_ids) - 1, 1)
+    across = [LEFT + position[night_id] * step for night_id in trend.nights]
+    down = [TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM) for value in trend.values]
+    return Plot(
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down, strict=True)),
+        last=(round(across[-1], 1), round(down[-1], 1)),
+        low=low,
+        high=high,
+        drift_x=None if trend.drift is None else round(across[trend.drift.began], 1),
     )
 
 
-def _down(value: float, low: float, span: float) -> float:
-    return HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN)
+def _range(trend: Trend) -> tuple[float, float]:
+    """Ends of the y axis, around all values."""
+    low, high = min(trend.values), max(trend.values)
+    least = LEAST_AP_SPAN if "AP" in trend.metric else LEAST_TIME_SHARE * (high or 1.0)
+    missing = max(least - (high - low), 0.0)
+    return low - missing / 2, high + missing / 2

@@ -65,15 +65,19 @@ def train_in_processes(
         raise errors[0]
 
 
+#: What a launcher (torchrun, submitit) tells a process about its place.
+PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
 def launched() -> World | None:
-    """The place torchrun gave this process; None when it was started by hand."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    """The place a launcher gave this process; None when it was started by hand."""
+    if not all(name in os.environ for name in PLACE):
         return None
     return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: Evaluate) -> None:
-    """The share of this process in a training that torchrun started, perhaps on several nodes."""
+    """The share of this process in a training that a launcher started, perhaps on several nodes."""
     local = World(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     device = prepared_device(setup, local)
     joined = join(world.rank, world.size, device, "env://")
@@ -150,8 +154,8 @@ def _passing_on_signals(processes: list[SpawnProcess]) -> Iterator[None]:
 def prepared_device(setup: Setup, world: World) -> torch.device:
     """The device of this process, with precision and threads set."""
     name = setup.device
-    if world.size > 1 and name in ("auto", "cuda"):
-        name = f"cuda:{world.rank}" if torch.cuda.is_available() else "cpu"
+    if world.size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        name = f"cuda:{world.rank}"
     device = find_device(name)
     apply_precision(setup.precision, device)
     if device.type == "cuda":

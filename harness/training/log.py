@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from harness.files.json import dumps
+
+if TYPE_CHECKING:  # who only reads a log need not wait for torch
+    from torch import Tensor
 
 METRICS = "metrics.json"
 
 #: Iterations between two lines, and over which their medians are taken (EventStorage, 20).
 PERIOD = 20
+
+#: Of the end of a log, where its newest lines are.
+TAIL_BYTES = 1 << 16
 
 #: Written as their last value; everything else as the median of its period.
 INSTANT = ("lr",)
@@ -28,12 +34,17 @@ class TrainingLog:
     """One line of JSON every PERIOD iterations, and one an evaluation; appended when resumed.
 
     Lines after ``begun`` (finished iterations at the start) are of a life that was lost: they are
-    cut off, so that every iteration is told once.
+    cut off, so that every iteration is told once. written: told of every line, those of earlier
+    lives first.
     """
 
-    def __init__(self, folder: Path, begun: int) -> None:
+    def __init__(
+        self, folder: Path, begun: int, written: Callable[[Mapping[str, Any]], None]
+    ) -> None:
         self._path = folder / METRICS
-        _keep_until(self._path, begun)
+        self._written = written
+        for line in _keep_until(self._path, begun):
+            written(line)
         self._file = self._path.open("a", encoding="utf-8")
         self._window: dict[str, list[float]] = defaultdict(list)
         self._board = _board(folder / "tensorboard", begun)
@@ -69,8 +80,10 @@ class TrainingLog:
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
         """One line of its own."""
-        self._file.write(dumps({"iteration": iteration, **values}) + "\n")
+        line = {"iteration": iteration, **values}
+        self._file.write(dumps(line) + "\n")
         self._file.flush()
+        self._written(line)
         if self._board is not None:
             for name, value in values.items():
                 if value is not None:
@@ -87,9 +100,38 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _keep_until(path: Path, iteration: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastIteration:
+    """The newest line of losses. seconds: of one iteration, loading included."""
+
+    iteration: int
+    total_loss: float
+    learning_rate: float
+    seconds: float
+
+
+def last_iteration(folder: Path) -> LastIteration | None:
+    """How far a training is; None before its first line."""
+    with suppress(FileNotFoundError), (folder / METRICS).open("rb") as file:
+        # A line is about a kilobyte, and lines of evaluations lie between those of losses.
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        for text in reversed(file.read().splitlines(keepends=True)):
+            if text.startswith(b"{") and text.endswith(b"\n"):
+                line = json.loads(text)
+                if "total_loss" in line:
+                    return LastIteration(
+                        iteration=line["iteration"],
+                        total_loss=line["total_loss"],
+                        learning_rate=line["lr"],
+                        seconds=line["time"],
+                    )
+    return None
+
+
+def _keep_until(path: Path, iteration: int) -> list[dict[str, Any]]:
     kept = [line for line in read_log(path.parent) if line["iteration"] <= iteration]
     path.write_text("".join(dumps(line) + "\n" for line in kept), encoding="utf-8")
+    return kept
 
 
 def _board(folder: Path, begun: int) -> Any:

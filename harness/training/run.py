@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Advance, Progress
+from harness.measure.band import Watch
 from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
 from harness.training.log import TrainingLog
 from harness.training.order import Draw, batches
@@ -34,10 +36,14 @@ Evaluate = Callable[[Path, int], dict[str, float]]
 
 @dataclass(slots=True, kw_only=True)
 class Best:
-    """The best evaluation so far by the mean of its APs; −1 before the first."""
+    """The best evaluation so far by the mean of its APs; −1 before the first.
+
+    evaluated: iteration of the last one, best or not.
+    """
 
     value: float = -1.0
     iteration: int = 0
+    evaluated: int = 0
 
 
 def run_training(
@@ -51,12 +57,12 @@ def run_training(
     best = Best()
     if setup.resume:
         facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity)
-        best = Best(value=facts["best_value"], iteration=facts["best_iteration"])
+        best = Best(**facts)
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.resume else initial.sentence)
-    stop = Stop()
-    with stop.listening(), _first_process_log(setup, world, trainer) as log:
+    stop = Stop(setup.warnings)
+    with stop.listening(), _first_process_log(setup, world, trainer, progress) as log:
         try:
             _iterate(setup, trainer, best, stop, log, progress, evaluate)
         except torch.OutOfMemoryError as error:
@@ -79,19 +85,22 @@ def _iterate(
         closing(training_batches(setup, trainer, trainer.world)) as samples,
         progress.task("train", total=last, done=done, unit="it") as tick,
     ):
-        while trainer.iteration < last:
+        while True:
+            if _evaluation_is_due(setup, trainer.iteration) and best.evaluated < trainer.iteration:
+                _save(setup, trainer, best)
+                with stop.leaving_at_once(f"the evaluation of iteration {trainer.iteration}"):
+                    _evaluate(setup, trainer, best, log, progress, evaluate)
+                _save(setup, trainer, best)
+            if trainer.iteration == last:
+                break
             begun = time.perf_counter()
             batch = next(samples)
             loaded = time.perf_counter()
             logged = run_iteration(trainer, batch)
             logged["time"] = torch.tensor(time.perf_counter() - begun)
             logged["data_time"] = torch.tensor(loaded - begun)
-            stopping = _book(trainer, logged, stop, log, tick)
-            due = _evaluation_is_due(setup, trainer.iteration)
-            if due:
-                _evaluate(setup, trainer, best, log, progress, evaluate)
-            period = trainer.schedule.checkpoint_period
-            if stopping or due or trainer.iteration % period == 0 or trainer.iteration == last:
+            saving, stopping = _book(trainer, logged, stop, log, tick)
+            if stopping or saving or trainer.iteration % trainer.schedule.checkpoint_period == 0:
                 _save(setup, trainer, best)
             if stopping:
                 raise Interrupted(
@@ -124,11 +133,12 @@ def _book(
     stop: Stop,
     log: TrainingLog | None,
     tick: Advance,
-) -> bool:
-    """Log one iteration, averaged over the processes; whether any of them was told to stop."""
+) -> tuple[bool, bool]:
+    """Log one iteration, averaged over the processes; whether any wants to save, and to stop."""
     names = sorted(logged)
-    vector = torch.stack([logged[name].double() for name in names] + [stop.flag()])
-    *values, stopping = trainer.world.mean(vector).tolist()
+    vector = torch.stack([logged[name].double() for name in names])
+    vector = torch.cat([vector, stop.flags()])
+    *values, saving, stopping = trainer.world.mean(vector).tolist()
     line = dict(zip(names, values, strict=True))
     line["lr"] = trainer.schedule.rate_at(trainer.iteration - 1)
     if log is not None:
@@ -138,7 +148,7 @@ def _book(
             memory = peak_memory_bytes(trainer.device) / 2**30
             tick(0, f"loss {written['total_loss']:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")
     tick(1)
-    return bool(stopping > 0)
+    return saving > 0, stopping > 0
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -203,8 +213,7 @@ def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
 
 def _save(setup: Setup, trainer: Trainer, best: Best) -> None:
     if trainer.world.is_first:
-        facts = {"best_value": best.value, "best_iteration": best.iteration}
-        save(setup.folder / CHECKPOINTS, trainer, setup.identity, facts)
+        save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
     trainer.world.wait()
 
 
@@ -220,10 +229,16 @@ def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFaile
 
 @contextmanager
 def _first_process_log(
-    setup: Setup, world: World, trainer: Trainer
+    setup: Setup, world: World, trainer: Trainer, progress: Progress
 ) -> Iterator[TrainingLog | None]:
     if not world.is_first:
         yield None
         return
-    with TrainingLog(setup.folder, trainer.iteration) as log:
+    watch = Watch(setup.reference, setup.schedule.iterations)
+
+    def compare(line: Mapping[str, Any]) -> None:
+        for sentence in watch.look(line):
+            progress.notice(f"warning: {sentence}")
+
+    with TrainingLog(setup.folder, trainer.iteration, compare) as log:
         yield log

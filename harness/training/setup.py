@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any, Literal
 
 import torch
@@ -30,6 +31,8 @@ class Setup:
 
     folder: of the run. identity: what a run that continues must share. init: file of the weights
     to begin with, by init_kind a whole model's or a backbone's. freeze: stages of the backbone.
+    reference: lines of an earlier training's curve. warnings: signals that ask for a checkpoint but
+    not for a stop.
     """
 
     folder: Path
@@ -53,6 +56,8 @@ class Setup:
     deterministic: bool
     eval_every: int
     resume: bool
+    reference: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Signals, ...] = ()
 
 
 def build_trainer(

@@ -197,6 +197,21 @@ def test_bench_prints_and_records_speeds(
     assert "checkpoint" in " ".join(record.protocol_deviations)
 
 
+def test_bench_explains_where_the_time_goes(
+    harness: Callable[..., Any], on_small: list[str], tmp_path: Path
+) -> None:
+    quick = ("--threads", "1", "--limit", "1", "--repeats", "1", "--min-duration", "0")
+    answer = harness("bench", *on_small, *quick, "--profile", "--output", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    for words in ("box pooling", "aten::", "takes most:", "measured peak", "trace.json"):
+        assert words in answer.out
+    told = harness("bench", *on_small, *quick, "--profile", "--json")
+    assert set(json.loads(told.out)) == {"record", "profile"}
+    refused = harness("bench", "--engine", "fake", *on_small, "--profile")
+    assert refused.code == 2
+    assert "--profile needs a network" in refused.err
+
+
 @pytest.mark.parametrize("option", ["--repeats", "--warmup", "--min-duration"])
 def test_bench_refuses_negative_numbers(
     harness: Callable[..., Any], on_small: list[str], option: str

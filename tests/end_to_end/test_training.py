@@ -105,9 +105,26 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
     stopped.send_signal(signal.SIGUSR1)
     _, told = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, told
-    assert "stopped by SIGUSR1 after iteration" in told
+    assert "stopped by SIGUSR1 " in told
     assert "--resume" in told
     assert process(*words, "--resume").code == 0
+
+
+def test_a_training_that_leaves_an_earlier_curve_is_told(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    lines = [{"iteration": 20 * number, "total_loss": 1.0} for number in range(1, 31)]
+    lines.append({"iteration": 600, "bbox/AP": 40.0})
+    curve = project / "metrics.json"
+    curve.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    words = ["train", *on_small_twice, "--iterations", "2", "--output"]
+    answer = harness(*words, "run", "--reference-curve", str(curve))
+    assert answer.code == 0, answer.err
+    assert "is below the earlier training's 40.000 ± 1.000" in answer.err
+    assert "is below the earlier" in (project / "run" / "log.txt").read_text(encoding="utf-8")
+    wrong = harness(*words, "other", "--reference-curve", str(project / "no.json"))
+    assert wrong.code == 2
+    assert "cannot read the curve" in wrong.err
 
 
 def test_two_processes_train_as_one(

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ def test_inline_commands_name_real_options(repository: Path) -> None:
             program, first, *rest = re.sub(r"[\[\]|]", " ", text).split()
             if program == "harness":
                 known = {first} & set(COMMANDS) or first.startswith("-")
-                unknown = {word for word in rest if word.startswith("--")} - options(first)
+                unknown = {word for word in rest if word.startswith("--")} - options([first, *rest])
                 if not known or unknown:
                     wrong.append(f"{path.name}: {text}: unknown {sorted(unknown) or first}")
     assert not wrong, "\n".join(wrong)
@@ -111,13 +111,17 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return ""
 
 
-def options(command: str) -> set[str]:
-    """Every option string that ``harness command`` knows."""
-    if command not in COMMANDS:
-        return set()
-    parser = _parser([command])
-    choices = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
-    return {text for action in choices[command]._actions for text in action.option_strings}
+def options(words: Sequence[str]) -> set[str]:
+    """Every option string that ``harness`` knows after these words, commands of commands too."""
+    parser = _parser(words[:1])
+    found: set[str] = set()
+    for word in words:
+        nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+        if not nested or word not in nested[0].choices:
+            break
+        parser = nested[0].choices[word]
+        found |= {text for action in parser._actions for text in action.option_strings}
+    return found
 
 
 def module_file(repository: Path, name: str) -> Path:

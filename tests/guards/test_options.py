@@ -12,16 +12,24 @@ from harness.core.requests import (
     DownloadRequest,
     EvalRequest,
     InferenceRequest,
+    NightRequest,
     ScoreRequest,
     SubmitRequest,
+    TrainRequest,
 )
 
 #: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference", "evaluation"}
+NOT_AN_OPTION = {"inference", "work"}
 
-#: On a cluster the number of shards stands for that of workers.
-ELSEWHERE = {("submit", "workers")}
-SEARCHED_DEFAULT = {"root"}
+#: On a cluster shards, or nodes and tasks, stand for workers and processes; each work has its own.
+ELSEWHERE = {
+    "submit eval": {"workers", "nodes", "tasks_per_node"},
+    # Its --profile is the cluster's, and no bench's.
+    "submit bench": {"shards", "nodes", "tasks_per_node", "rehearse_preemption", "profiling"},
+    "submit train": {"processes", "shards"},
+    "submit nightly": {"shards", "nodes", "tasks_per_node", "rehearse_preemption"},
+}
+SEARCHED_DEFAULT = {"root", "results"}
 
 
 @pytest.mark.parametrize(
@@ -31,18 +39,24 @@ SEARCHED_DEFAULT = {"root"}
         ("bench", (BenchRequest, InferenceRequest)),
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
-        ("submit eval --profile p.toml", (SubmitRequest, EvalRequest, InferenceRequest)),
+        ("train", (TrainRequest,)),
+        ("nightly", (NightRequest,)),
+        ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
+        ("submit bench", (SubmitRequest, BenchRequest, InferenceRequest)),
+        ("submit train", (SubmitRequest, TrainRequest)),
+        ("submit nightly", (SubmitRequest, NightRequest)),
     ],
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
+    words += ["--profile", "p.toml"] if words[0] == "submit" else []
     given = vars(_parser(words).parse_args(words))
     expected = {
         field.name: field.default
         for request in requests
         for field in dataclasses.fields(request)
         if field.name not in NOT_AN_OPTION and field.default is not dataclasses.MISSING
-        if (words[0], field.name) not in ELSEWHERE
+        if field.name not in ELSEWHERE.get(command, ())
     }
     assert set(expected) <= set(given)
     differ = {

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from harness.launch.profile import Profile
-from harness.launch.slurm import script
+from harness.launch.slurm import Size, script
 
 
 def directives(text: str) -> dict[str, str]:
@@ -17,7 +17,7 @@ def directives(text: str) -> dict[str, str]:
 
 
 def written(profile: Profile, folder: Path = Path("/shared/run/jobs"), **given: object) -> str:
-    facts = {"name": "harness", "gpus": 0, "count": 4, **given}
+    facts = {"name": "harness", "size": Size(), "count": 4, **given}
     return script(profile, folder=folder, **facts)  # type: ignore[arg-type]
 
 
@@ -35,7 +35,7 @@ def test_a_profile_becomes_options_of_sbatch() -> None:
         signal_delay_s=60,
         options={"mail-type": "END", "exclusive": True},
     )
-    found = directives(written(profile, gpus=1))
+    found = directives(written(profile, size=Size(gpus=1)))
     assert (
         found.items()
         >= {
@@ -67,7 +67,14 @@ def test_the_scoring_job_waits_and_asks_for_no_gpu() -> None:
     assert found["dependency"] == "afterany:77"
     assert found["partition"] == "cpu"
     assert "gpus-per-node" not in found
-    assert directives(written(profile, gpus=1))["partition"] == "gpu"
+    assert directives(written(profile, size=Size(gpus=1)))["partition"] == "gpu"
+
+
+def test_a_group_of_processes_is_one_job() -> None:
+    found = directives(written(Profile(), count=1, size=Size(nodes=2, tasks=4, gpus=4)))
+    wanted = {"nodes": "2", "ntasks-per-node": "4", "gpus-per-node": "4"}
+    assert found.items() >= wanted.items()
+    assert "array" not in found
 
 
 def test_the_script_is_shell_whatever_the_folder_is_called(odd_tmp_path: Path) -> None:

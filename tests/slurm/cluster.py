@@ -161,7 +161,8 @@ class Cluster:
         """What pulling the plug does: the node's daemon and everything it ran are gone."""
         pid = int((self.base / "run" / f"slurmd.{node}.pid").read_text(encoding="utf-8"))
         _kill(pid, signal.SIGKILL)
-        for process in [*self._processes("SLURMD_NODENAME", node), *self._step_daemons(node)]:
+        # The daemons of the steps first: alive, they would report that their tasks were killed.
+        for process in [*self._step_daemons(node), *self._processes("SLURMD_NODENAME", node)]:
             _kill(process, signal.SIGKILL)
 
     def processes_of(self, job: str) -> list[int]:

@@ -17,10 +17,12 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.launch.slurm import log_of
-from harness.pipeline.finish import wait_for
+from harness.pipeline.records import read_record
 from harness.pipeline.run_folder import PREDICTIONS
+from harness.pipeline.run_status import status_of
 from harness.pipeline.shards import read_lines, shard_path, shard_paths
-from harness.pipeline.submission import JOBS, read_submission, status_of
+from harness.pipeline.submission import JOBS, read_submission
+from harness.pipeline.waiting import wait_for
 from tests.slurm.cluster import Cluster, missing_packages
 
 #: Images of the embedded validation set that a run is given.
@@ -75,7 +77,8 @@ class Submitted:
 
     def wait(self) -> RunRecord:
         """The record, or what was raised instead."""
-        return wait_for(self.folder, progress=Silent(), pause=lambda _: time.sleep(0.2))
+        wait_for(self.folder, progress=Silent(), pause=lambda _: time.sleep(0.2))
+        return read_record(self.folder)
 
     def failure(self) -> HarnessError:
         with pytest.raises(HarnessError) as caught:
@@ -161,3 +164,11 @@ def command(*words: str, **options: Any) -> Answer:
         **options,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def words_of(pid: int) -> bytes:
+    """The command line of a process; nothing once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

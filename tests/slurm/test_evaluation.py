@@ -14,11 +14,11 @@ import pytest
 
 from harness.core.errors import RunFailedError
 from harness.pipeline.run_folder import LOG, RECORD
+from harness.pipeline.run_status import status_of
 from harness.pipeline.shards import shard_path
-from harness.pipeline.submission import status_of
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster
-from tests.slurm.conftest import IMAGES, Submitted, command
+from tests.slurm.conftest import IMAGES, Submitted, command, words_of
 
 Submit = Callable[..., Submitted]
 Whole = tuple[bytes, dict[str, Any]]
@@ -133,7 +133,7 @@ def test_preempted_and_requeued(
         run = submit(partition="low")
         run.until(lambda: run.images(1) == 1 and run.images() >= 17)
         status = status_of(run.folder)
-        assert (status.done, status.images, status.live) == (17, IMAGES, True)
+        assert (status.done, status.total, status.live) == (17, IMAGES, True)
         assert status.eta_s is not None
         assert status.eta_s > 0
         script = tmp_path / "important.sh"
@@ -269,10 +269,3 @@ def test_a_controller_that_is_down(
 def job_id_of(cluster: Cluster, job: str) -> str:
     """The raw id of an array's task."""
     return cluster.answer("squeue", "-h", "-j", job, "-o", "%A")
-
-
-def words_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

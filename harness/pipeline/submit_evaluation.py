@@ -9,14 +9,13 @@ from pathlib import Path
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests import EvalRequest, SubmitRequest
-from harness.files.atomic import write_text
-from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
 from harness.launch.clients import cancel, node_hosts, require_slurm
 from harness.launch.local import Work
 from harness.launch.profile import Profile, read_profile
 from harness.launch.shared import require_shared
-from harness.launch.slurm import SlurmTask, script, submit
+from harness.launch.slurm import Size, script, submit
+from harness.launch.slurm_tasks import PartTask
 from harness.pipeline.finish import finish
 from harness.pipeline.resolve import Job, resolve
 from harness.pipeline.run_folder import (
@@ -28,11 +27,14 @@ from harness.pipeline.run_folder import (
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.submission import (
     JOBS,
-    SUBMITTED,
     Submission,
     SubmittedShard,
+    absolute,
     failure_path,
+    final_log,
     require_no_jobs,
+    require_sbatch_name,
+    write_submission,
 )
 from harness.pipeline.workers import (
     ShardTask,
@@ -52,7 +54,11 @@ class Submitted:
 
 
 def submit_evaluation(
-    request: SubmitRequest, *, progress: Progress, command: tuple[str, ...], now: datetime
+    request: SubmitRequest[EvalRequest],
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
 ) -> Submitted:
     """Submit the array and the last job; returns as soon as SLURM has taken them.
 
@@ -62,12 +68,11 @@ def submit_evaluation(
         raise UsageError(f"--shards must be at least 1, got {request.shards}")
     require_slurm()
     profile = read_profile(request.profile)
-    asked = _absolute(request.evaluation)
+    asked = absolute(request.work)
     job = resolve(asked.inference)
     with open_run(asked, job.dataset_facts, command=command, now=now, progress=progress) as run:
         folder = run.folder.absolute()
-        if "%" in str(folder):
-            raise UsageError(f"{folder}: sbatch gives % in names of files a meaning of its own")
+        require_sbatch_name(folder)
         require_no_jobs(folder)
         needed = [job.dataset.annotations_path, job.dataset.images_dir]
         needed += [] if job.weights is None else [job.weights]
@@ -75,35 +80,25 @@ def submit_evaluation(
         job = with_threads_of_run(job, folder)
         tasks = shard_tasks(job, folder, request.shards, gpus=profile.gpus_per_node)
         submission = _submitted(request, asked, profile, tasks, run)
-        write_text(folder / SUBMITTED, dumps(to_plain(submission), indent=2) + "\n")
+        write_submission(folder, submission)
         log(run, f"submitted: {', '.join(submission.job_ids)}")
     return Submitted(folder=folder, submission=submission)
 
 
-def scripts_of(request: SubmitRequest, now: datetime) -> list[str]:
+def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
     """The batch scripts of the array and of the last job, without submitting anything."""
     profile = read_profile(request.profile)
-    evaluation = request.evaluation
+    evaluation = request.work
     output = evaluation.output or runs_folder() / new_run_id(evaluation, now)
     folder = output.absolute() / JOBS
     gpus, name = min(profile.gpus_per_node, 1), f"harness-{output.name}"
-    shards = script(profile, folder=folder, name=name, gpus=gpus, count=request.shards)
-    last_gpus = gpus if request.rehearse_preemption else 0
+    size = Size(gpus=gpus)
+    shards = script(profile, folder=folder, name=name, size=size, count=request.shards)
+    size = size if request.rehearse_preemption else Size()
     last = script(
-        profile, folder=folder, name=f"{name}-scoring", gpus=last_gpus, count=1, after="ARRAY_ID"
+        profile, folder=folder, name=f"{name}-scoring", size=size, count=1, after="ARRAY_ID"
     )
     return [shards, last]
-
-
-def _absolute(request: EvalRequest) -> EvalRequest:
-    """The request with paths that mean the same in any working folder."""
-    asked = request.inference
-    paths = {
-        name: value.absolute()
-        for name in ("annotations", "images", "root", "weights")
-        if (value := getattr(asked, name)) is not None
-    }
-    return replace(request, inference=replace(asked, **paths))
 
 
 def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
@@ -118,32 +113,35 @@ def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[Shard
 
 
 def _submitted(
-    request: SubmitRequest, asked: EvalRequest, profile: Profile, tasks: list[ShardTask], run: Run
+    request: SubmitRequest[EvalRequest],
+    asked: EvalRequest,
+    profile: Profile,
+    tasks: list[ShardTask],
+    run: Run,
 ) -> Submission:
     folder = tasks[0].folder
     jobs, name = folder / JOBS, f"harness-{run.run_id}"
-    gpus = min(profile.gpus_per_node, 1)
+    size = Size(gpus=min(profile.gpus_per_node, 1))
     before = [new_images(shard_path(folder, task.number), 0)[0] for task in tasks]
     parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
-    job_ids = submit(parts, profile, folder=jobs, name=name, gpus=gpus)
+    job_ids = submit(parts, profile, folder=jobs, name=name, size=size)
     array = job_ids[0].partition("_")[0]
     failure = failure_path(folder, None)
     failure.unlink(missing_ok=True)  # of an earlier submission
-    last = SlurmTask(
-        finish, Work(name="scoring", item=folder, log=failure.with_name("scoring.log")), failure
-    )
+    last = PartTask(finish, Work(name="scoring", item=folder, log=final_log(folder)), failure)
     try:
-        last_gpus = gpus if request.rehearse_preemption else 0
+        size = size if request.rehearse_preemption else Size()
         (final_job,) = submit(
-            [last], profile, folder=jobs, name=f"{name}-scoring", gpus=last_gpus, after=array
+            [last], profile, folder=jobs, name=f"{name}-scoring", size=size, after=array
         )
     except BaseException:  # Ctrl-C as well: no array without a job that tells how it ended
         cancel([array])
         raise
     return Submission(
         command=run.command,
+        work="eval",
         submitted_utc=run.begun.isoformat(timespec="seconds"),
-        request=asked,
+        evaluation=asked,
         profile=profile,
         shards=tuple(
             SubmittedShard(job_id=job_id, images=len(task.image_ids), images_before=images)
@@ -154,11 +152,11 @@ def _submitted(
     )
 
 
-def _slurm_task(task: ShardTask, rehearse: bool) -> SlurmTask[ShardTask]:
+def _slurm_task(task: ShardTask, rehearse: bool) -> PartTask[ShardTask]:
     log_path = shard_path(task.folder, task.number).with_suffix(".log")
     work = Work(name=f"shard {task.number:04d}", item=task, log=log_path)
     half = replace(task, image_ids=task.image_ids[: (len(task.image_ids) + 1) // 2])
-    return SlurmTask(
+    return PartTask(
         infer_shard,
         work,
         failure_path(task.folder, task.number),

@@ -1,0 +1,140 @@
+"""What submitit calls on the node: one part of a run, or one process of a group.
+
+Both are requeued as they are: what is finished lies in files.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from harness.core.errors import HarnessError, Interrupted, RunFailedError
+from harness.files.atomic import write_text
+from harness.files.json import dumps
+from harness.launch.clients import ask
+from harness.launch.local import Work, run_workers
+
+#: Seconds within which a signal that was asked for arrives.
+SIGNAL_S = 120.0
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class PartTask(Generic[Item]):
+    """One part in a watched process, as on a single machine.
+
+    failure: where an error is left for those who ask later. rehearsal: a first half of the part,
+    after which the first attempt has itself preempted.
+    """
+
+    function: Callable[[Item], None]
+    part: Work[Item]
+    failure: Path
+    rehearsal: Work[Item] | None = None
+
+    def __call__(self) -> None:
+        self.failure.unlink(missing_ok=True)
+        try:
+            if self.rehearsal is not None and restarts() == 0:
+                self._run(self.rehearsal)
+                preempt_this_job()
+                _wait_for_the_end()
+            self._run(self.part)
+        except HarnessError as error:
+            _leave(error, self.failure)
+            raise
+
+    def checkpoint(self) -> Any:
+        """What the requeued job calls; submitit asks when SLURM's signal arrives."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _run(self, part: Work[Item]) -> None:
+        run_workers(self.function, [part], notice=say, poll=lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTask(Generic[Item]):
+    """One of the processes of a job that work together by torch.distributed.
+
+    function: called with the item in each, its place in the environment as torchrun would put it
+    there; told to stop by SLURM, it raises Interrupted, and goes on in the requeued job.
+    """
+
+    function: Callable[[Item], None]
+    item: Item
+    failure: Path
+
+    def __call__(self) -> None:
+        from submitit.helpers import TorchDistributedEnvironment
+
+        # The devices are SLURM's to name: the first of a job need not be the node's first.
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        first = os.environ["RANK"] == "0"
+        if first:
+            self.failure.unlink(missing_ok=True)
+        try:
+            self.function(self.item)
+        except Interrupted:
+            if first:
+                os.kill(os.getpid(), signal.SIGUSR2)  # submitit's again: it requeues the job
+            _wait_for_the_end()
+        except HarnessError as error:
+            _leave(error, self.failure)
+            raise
+
+    def checkpoint(self) -> Any:
+        """As for a single part."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def restarts() -> int:
+    """How often SLURM has put this job back into the queue."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def preempt_this_job() -> None:
+    """Have SLURM send the signal it sends before it takes a job away; the job is then requeued."""
+    say("rehearsal: half is done, now this job has itself preempted")
+    ask("scancel", "--signal=USR2", this_job())
+
+
+def this_job() -> str:
+    """What SLURM calls this job, and no other: an array's own id means all of its tasks.
+
+    One task of an array has the array's id for its SLURM_JOB_ID.
+    """
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
+
+
+def _wait_for_the_end() -> None:
+    """Until a signal, or SLURM, ends this process."""
+    time.sleep(SIGNAL_S)
+    raise RunFailedError(
+        f"SLURM did not deliver USR2, or did not requeue the job, within {SIGNAL_S:.0f} s",
+        hint="a preempted job would be lost: ask the cluster's administrators about signals and "
+        "requeueing",
+    )
+
+
+def _leave(error: HarnessError, path: Path) -> None:
+    plain = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    with suppress(OSError):  # the disk may be what failed
+        write_text(path, dumps(plain, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """One line for the job's log."""
+    with suppress(OSError):
+        os.write(1, f"{text}\n".encode())

@@ -1,0 +1,62 @@
+"""``harness bench --profile``: what a bench's run folder also holds, and how it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.engine import Engine
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.core.requests import BenchRequest
+from harness.files.atomic import write_text
+from harness.files.json import dumps, read, to_plain, to_typed
+from harness.measure.profile import Profile
+from harness.report.profile import draw_profile, explain
+
+PROFILE = "profile.json"
+TRACE = "trace.json"
+PICTURE = "profile.png"
+
+#: What a record calls the files of a profile.
+ARTEFACTS = {"profile": PROFILE, "trace": TRACE, "profile_picture": PICTURE}
+
+
+def check_profiling(request: BenchRequest) -> None:
+    """Raise UsageError for a profile that cannot be meant."""
+    if request.profiling and request.inference.engine == "fake":
+        raise UsageError(
+            "--profile needs a network, and the fake engine has none",
+            hint="choose --engine native or detectron2",
+        )
+
+
+def write_profile(
+    folder: Path,
+    engine: Engine,
+    batches: Sequence[list[Any]],
+    *,
+    repeats: int,
+    clock: Callable[[], float],
+    progress: Progress,
+) -> dict[str, str]:
+    """Profile a warm engine into the run's folder; the artefacts by name.
+
+    The picture is left out where matplotlib is missing.
+    """
+    from harness.engines.profiling import profile_engine
+
+    found = profile_engine(
+        engine, batches, repeats=repeats, trace=folder / TRACE, clock=clock, progress=progress
+    )
+    found = replace(found, explanation=explain(found))
+    write_text(folder / PROFILE, dumps(to_plain(found), indent=2) + "\n")
+    draw_profile(found, folder / PICTURE)
+    return {name: file for name, file in ARTEFACTS.items() if (folder / file).exists()}
+
+
+def read_profile(folder: Path) -> Profile:
+    """The profile that a bench left in its folder."""
+    return to_typed(Profile, read(folder / PROFILE), where=str(folder / PROFILE))
