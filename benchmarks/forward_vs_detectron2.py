@@ -2,8 +2,9 @@
 
     python benchmarks/forward_vs_detectron2.py --images photos --count 10
 
-Both get the same seeded weights. Three scopes: the network alone, the way from the resized image to
-encoded detections, and that with decoding and resizing. Detectron2 has to be installed.
+Both get the same seeded weights, and a process of their own. Three scopes: the network alone, the
+way from the resized image to encoded detections, and that with decoding and resizing. Detectron2
+has to be installed.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.pairs import compared, in_turn, keep
+from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.detections import Image
-from harness.core.engine import PRECISIONS
+from harness.core.engine import PRECISIONS, Precision
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2
+from harness.engines.devices import device_class, find_device
 from harness.engines.native import open_native
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.parity import find_images
@@ -30,9 +33,15 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 
+SCOPES = ("network", "infer", "decode to detections")
+
+#: Name of the architecture, weights, device, CPU threads.
+Options = tuple[str, Path, str, int | None]
+Ways = Mapping[str, Callable[[], object]]
+
 
 def main() -> None:
-    """Open both engines, time every scope on every image, print and keep the medians."""
+    """Time every scope on every image with both engines, print and keep medians and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--count", type=int, default=10)
@@ -43,61 +52,83 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    architecture = architecture_of(asked.architecture)
+    paths = find_images(asked.images)[: asked.count]
+    columns: dict[str, tuple[list[float], list[float]]] = {scope: ([], []) for scope in SCOPES}
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
-        write_checkpoint(weights, seeded_checkpoint(architecture))
-        options: dict[str, Any] = {
-            "architecture": architecture,
-            "weights": weights,
-            "device": asked.device,
-            "threads": asked.threads,
-        }
-        theirs = open_detectron2(**options)
-        ours = open_native(**options, precision=asked.precision)
-    columns: dict[str, tuple[list[float], list[float]]] = {}
-    for path in find_images(asked.images)[: asked.count]:
-        for scope, ways in _scopes(ours, theirs, path).items():
-            seconds = in_turn(ways, asked.repeats)
-            kept = columns.setdefault(scope, ([], []))
-            kept[0].extend(seconds[0])
-            kept[1].extend(seconds[1])
+        write_checkpoint(weights, seeded_checkpoint(architecture_of(asked.architecture)))
+        options = (asked.architecture, weights, asked.device, asked.threads)
+        with (
+            Apart(our_ways, options, asked.precision, paths) as ours,
+            Apart(their_ways, options, paths) as theirs,
+        ):
+            for path in paths:
+                for scope in SCOPES:
+                    name = f"{scope} of {path}"
+                    pair = in_turn([ours.way(name), theirs.way(name)], asked.repeats)
+                    columns[scope][0].extend(pair[0])
+                    columns[scope][1].extend(pair[1])
+            peaks = {"ours_peak_bytes": ours.peak_bytes(), "theirs_peak_bytes": theirs.peak_bytes()}
     settings = {key: value for key, value in vars(asked).items() if key not in ("output", "images")}
+    settings["device_class"] = device_class(find_device(asked.device))
     found = {scope: compared(*seconds) for scope, seconds in columns.items()}
-    facts = {"device_class": ours.info.device_class, "threads": ours.info.threads}
-    keep({"settings": {**settings, **facts}, "scopes": found}, asked.output)
+    keep({"settings": settings, "scopes": found, **peaks}, asked.output)
 
 
-def _scopes(ours: Any, theirs: Any, path: Path) -> dict[str, list[Callable[[], object]]]:
+def our_ways(options: Options, precision: Precision, paths: list[Path]) -> Ways:
+    """The native engine's."""
+    name, weights, device, threads = options
+    engine = open_native(
+        architecture=architecture_of(name),
+        weights=weights,
+        device=device,
+        threads=threads,
+        precision=precision,
+    )
+
+    @torch.inference_mode()
+    def network(prepared: Any) -> None:
+        tensor = torch.from_numpy(prepared.pixels).to(engine.device).permute(2, 0, 1)
+        engine.network(engine.network.batch([tensor]))
+        engine.settle()
+
+    return _ways(engine, network, paths)
+
+
+def their_ways(options: Options, paths: list[Path]) -> Ways:
+    """Detectron2's."""
+    name, weights, device, threads = options
+    engine = open_detectron2(
+        architecture=architecture_of(name), weights=weights, device=device, threads=threads
+    )
+
+    @torch.inference_mode()
+    def network(prepared: Any) -> None:
+        engine.model.inference([prepared], do_postprocess=False)
+        engine.settle()
+
+    return _ways(engine, network, paths)
+
+
+def _ways(engine: Any, network: Callable[[Any], None], paths: list[Path]) -> Ways:
+    ways: dict[str, Callable[[], object]] = {}
+    for path in paths:
+        prepared = _prepared(engine, path)
+        ways |= {
+            f"network of {path}": partial(network, prepared),
+            f"infer of {path}": partial(engine.infer, [prepared], NULL_STOPWATCH),
+            f"decode to detections of {path}": partial(_whole, engine, path),
+        }
+    return ways
+
+
+def _prepared(engine: Any, path: Path) -> Any:
     image = Image(image_id=1, pixels_bgr=read_pixels(path, where=str(path)))
-    prepared = [engine.prepare(image, NULL_STOPWATCH) for engine in (ours, theirs)]
-    tensor = torch.from_numpy(prepared[0].pixels).to(ours.device).permute(2, 0, 1)
+    return engine.prepare(image, NULL_STOPWATCH)
 
-    @torch.inference_mode()
-    def our_network() -> None:
-        ours.network(ours.network.batch([tensor]))
-        ours.settle()
 
-    @torch.inference_mode()
-    def their_network() -> None:
-        theirs.model.inference([prepared[1]], do_postprocess=False)
-        theirs.settle()
-
-    def whole(engine: Any) -> Callable[[], object]:
-        def way() -> object:
-            fresh = Image(image_id=1, pixels_bgr=read_pixels(path, where=str(path)))
-            return engine.infer([engine.prepare(fresh, NULL_STOPWATCH)], NULL_STOPWATCH)
-
-        return way
-
-    return {
-        "network": [our_network, their_network],
-        "infer": [
-            lambda: ours.infer([prepared[0]], NULL_STOPWATCH),
-            lambda: theirs.infer([prepared[1]], NULL_STOPWATCH),
-        ],
-        "decode to detections": [whole(ours), whole(theirs)],
-    }
+def _whole(engine: Any, path: Path) -> object:
+    return engine.infer([_prepared(engine, path)], NULL_STOPWATCH)
 
 
 if __name__ == "__main__":

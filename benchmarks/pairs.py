@@ -1,17 +1,20 @@
-"""Two ways of doing the same, measured in turn in one process, and what is kept of it."""
+"""Two ways of doing the same, measured in turn in one run, and what is kept of it."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.files.environment import read_environment
+from harness.files.environment import peak_process_bytes, read_environment
 
 
 def in_turn(ways: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
@@ -25,6 +28,59 @@ def in_turn(ways: Sequence[Callable[[], object]], repeats: int) -> list[list[flo
             way()
             column.append(time.perf_counter() - begun)
     return seconds
+
+
+class Apart:
+    """Ways by name in a process of their own: memory and process-wide settings are then theirs.
+
+    build: called there with the arguments, makes the ways. Use as a context.
+    """
+
+    def __init__(self, build: Callable[..., Mapping[str, Callable[[], object]]], *arguments: Any):
+        context = multiprocessing.get_context("spawn")
+        self._asked, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(there, build, arguments), daemon=True)
+        self._process.start()
+        there.close()
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asked.close()
+        self._process.join()
+
+    def way(self, name: str) -> Callable[[], object]:
+        """One of them; it returns when the other process is done."""
+        return lambda: self._ask(name)
+
+    def peak_bytes(self) -> int:
+        """The most memory that process ever held: on the GPU if it used one, else as a whole."""
+        return int(self._ask(None))
+
+    def _ask(self, name: str | None) -> Any:
+        self._asked.send(name)
+        return self._asked.recv()
+
+
+def _serve(asked: Connection, build: Any, arguments: Sequence[Any]) -> None:
+    ways = build(*arguments)
+    with suppress(EOFError):
+        while True:
+            name = asked.recv()
+            if name is None:
+                asked.send(_peak_bytes())
+            else:
+                ways[name]()
+                asked.send(None)
+
+
+def _peak_bytes() -> int:
+    import torch
+
+    if torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    return peak_process_bytes()
 
 
 def compared(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:

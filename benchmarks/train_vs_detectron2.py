@@ -2,14 +2,15 @@
 
     python benchmarks/train_vs_detectron2.py --annotations instances.json --images photos
 
-Both get the same weights, images, batch and number of sampled regions; what is timed is forward,
-backward and step, without loading. Detectron2 has to be installed.
+Both get a process of their own and the same weights, images, batch and number of sampled regions;
+what is timed is forward, backward and step, without loading. Detectron2 has to be installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.pairs import compared, in_turn, keep
+from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.architecture import Architecture
 from harness.data.coco import read_dataset
 from harness.data.objects import training_set
 from harness.engines.detectron2_model import build_model
-from harness.engines.devices import apply_threads, device_class, find_device
+from harness.engines.devices import (
+    apply_threads,
+    device_class,
+    find_device,
+    keep_freed_memory,
+)
 from harness.nn.rcnn import RCNN
 from harness.nn.targets import TrainingNumbers
 from harness.training.optimiser import freeze
@@ -33,6 +39,8 @@ from harness.training.samples import Augmentation, Sample, draw_change, make_sam
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
+
+Ways = Mapping[str, Callable[[], object]]
 
 SCHEDULE = Schedule(
     iterations=1000, batch_size=2, learning_rate=1e-4, steps=(), warmup=1, checkpoint_period=1000
@@ -52,19 +60,34 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    device, threads = find_device(asked.device), apply_threads(asked.threads)
-    architecture = architecture_of(asked.architecture)
-    samples = _samples(asked, architecture)
-    weights = {
-        key: torch.from_numpy(value) for key, value in seeded_checkpoint(architecture).items()
-    }
-    ours = _native(architecture, weights, samples, device)
-    theirs = _detectron2(architecture, weights, samples, device)
-    seconds = in_turn([ours, theirs], asked.repeats)
-    kept = ("architecture", "short_edge", "batch_size", "repeats")
+    with Apart(our_ways, asked) as ours, Apart(their_ways, asked) as theirs:
+        seconds = in_turn([ours.way("iteration"), theirs.way("iteration")], asked.repeats)
+        peaks = {"ours_peak_bytes": ours.peak_bytes(), "theirs_peak_bytes": theirs.peak_bytes()}
+    kept = ("architecture", "short_edge", "batch_size", "threads", "repeats")
     settings = {key: vars(asked)[key] for key in kept}
-    facts = {"device_class": device_class(device), "threads": threads}
-    keep({"settings": {**settings, **facts}, **compared(*seconds)}, asked.output)
+    settings["device_class"] = device_class(find_device(asked.device))
+    keep({"settings": settings, **compared(*seconds), **peaks}, asked.output)
+
+
+def our_ways(asked: argparse.Namespace) -> Ways:
+    """An iteration of ours."""
+    device = find_device(asked.device)
+    apply_threads(asked.threads)
+    keep_freed_memory(device)
+    return {"iteration": _native(*_material(asked), device)}
+
+
+def their_ways(asked: argparse.Namespace) -> Ways:
+    """An iteration of Detectron2's."""
+    apply_threads(asked.threads)
+    return {"iteration": _detectron2(*_material(asked), find_device(asked.device))}
+
+
+def _material(asked: argparse.Namespace) -> tuple[Architecture, Any, list[Sample]]:
+    architecture = architecture_of(asked.architecture)
+    found = seeded_checkpoint(architecture).items()
+    weights = {key: torch.from_numpy(value) for key, value in found}
+    return architecture, weights, _samples(asked, architecture)
 
 
 def _samples(asked: argparse.Namespace, architecture: Architecture) -> list[Sample]:

@@ -25,6 +25,7 @@ from harness.engines.devices import (
     apply_threads,
     device_class,
     find_device,
+    keep_freed_memory,
 )
 from harness.measure.rle import encode_region
 from harness.nn.boxes import clip, nonempty
@@ -63,6 +64,7 @@ def open_native(
     """
     place = find_device(device)
     apply_precision(precision, place)
+    keep_freed_memory(place)
     thread_count = apply_threads(threads)
     network = load_network(architecture, weights)
     prepare_for_inference(network, place)

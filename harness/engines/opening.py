@@ -113,6 +113,15 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
     return (1, 2, 4, 8, 16) if find_device(device).type == "cuda" else (1, 4)
 
 
+def device_class_of(name: EngineName, device: str) -> str:
+    """What an engine on this device would name as its device class; nothing is opened."""
+    if name == "fake":
+        return "fake"
+    from harness.engines.devices import device_class, find_device
+
+    return device_class(find_device(device))
+
+
 def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
     """The device of each of several engines at work at once: under ``auto`` each GPU has one.
 

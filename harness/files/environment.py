@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -46,6 +47,20 @@ def read_environment() -> Environment:
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def peak_process_bytes() -> int:
+    """The most memory this process ever held.
+
+    Not ``ru_maxrss`` where it can be helped: Linux hands that of a parent down to its children.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        status = ""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    peak_kib = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_kib * 1024
 
 
 def package_version(name: str) -> str | None:

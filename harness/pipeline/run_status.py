@@ -11,6 +11,8 @@ from typing import Literal
 from harness.core.errors import HarnessError
 from harness.launch.clients import JobState, states
 from harness.launch.slurm import log_of
+from harness.measure.band import departures, read_curve
+from harness.pipeline.run_folder import read_run
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.submission import (
     JOBS,
@@ -22,7 +24,7 @@ from harness.pipeline.submission import (
     read_submission,
 )
 from harness.pipeline.workers import facts_path, read_facts
-from harness.training.log import last_iteration
+from harness.training.log import last_iteration, read_log
 
 #: What a shard's job, or the last job, is in a user's eyes.
 Stage = Literal["queued", "running", "requeued", "done", "failed", "cancelled"]
@@ -109,6 +111,7 @@ def _training_status(folder: Path, submission: Submission, state: JobState) -> R
     eta_s, note = None, ""
     if last is not None:
         note = f"loss {last.total_loss:.3f}, learning rate {last.learning_rate:.2g}"
+        note += "".join(f"; warning: {sentence}" for sentence in _departures(folder, submission))
         eta_s = (submission.iterations - done) * last.seconds if job.stage == "running" else None
     return RunStatus(
         jobs=(job,),
@@ -118,6 +121,14 @@ def _training_status(folder: Path, submission: Submission, state: JobState) -> R
         eta_s=eta_s,
         note=note,
     )
+
+
+def _departures(folder: Path, submission: Submission) -> list[str]:
+    """What a training said last of the curve it was to be compared with; at most one sentence."""
+    curve = read_run(folder).request["reference_curve"]
+    if curve is None:
+        return []
+    return departures(read_log(folder), read_curve(Path(curve)), submission.iterations)[-1:]
 
 
 def _last_status(

@@ -17,7 +17,12 @@ import torch
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress, Silent
-from harness.engines.devices import apply_precision, apply_threads, find_device
+from harness.engines.devices import (
+    apply_precision,
+    apply_threads,
+    find_device,
+    keep_freed_memory,
+)
 from harness.training.processes import World, join, leave
 from harness.training.run import Best, Evaluate, run_training
 from harness.training.setup import Setup
@@ -158,6 +163,7 @@ def prepared_device(setup: Setup, world: World) -> torch.device:
         name = f"cuda:{world.rank}"
     device = find_device(name)
     apply_precision(setup.precision, device)
+    keep_freed_memory(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     share = max(1, len(os.sched_getaffinity(0)) // world.size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,6 +13,7 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Advance, Progress
+from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
 from harness.training.log import TrainingLog
@@ -155,7 +155,7 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most that was in use at once: on a GPU by torch, else by this process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
+    return peak_process_bytes()
 
 
 def _evaluation_is_due(setup: Setup, iteration: int) -> bool:

@@ -81,9 +81,13 @@ def test_two_nodes_with_two_processes_each_train_as_one(
     profile: Path, training: list[str], tmp_path: Path
 ) -> None:
     words = [*training, "--iterations", "1"]
+    curve = tmp_path / "metrics.json"
+    lines = [{"iteration": 20 * number, "total_loss": 1.0} for number in range(1, 31)]
+    lines[-1]["bbox/AP"] = 40.0
+    curve.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     folder = submitted(
         *("train", profile, *words, "--nodes", "2", "--tasks-per-node", "2"),
-        *("--output", str(tmp_path / "four")),
+        *("--output", str(tmp_path / "four"), "--reference-curve", str(curve)),
     )
     assert command("train", *words, "--output", str(tmp_path / "one")).code == 0
     record = json.loads(wait(folder).out)
@@ -101,6 +105,7 @@ def test_two_nodes_with_two_processes_each_train_as_one(
     status = command("status", str(folder), "--format", "plain").out
     assert "1/1" in status
     assert "1 of 1 iterations, loss " in status
+    assert "warning: bbox/AP" in status
 
 
 def test_a_training_survives_a_rehearsed_preemption(
