@@ -27,9 +27,9 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.measure.rle import encode_region
+from harness.measure.rle import encode_edges, encode_region
 from harness.nn.boxes import clip, nonempty
-from harness.nn.masks import PastedMask, paste
+from harness.nn.masks import PastedMask, paste_outlines, paste_regions
 from harness.nn.rcnn import RCNN, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.weights import account_for, read_checkpoint
@@ -109,6 +109,10 @@ def compile_static_parts(network: RCNN) -> None:
         part.compile(dynamic=True)
 
 
+#: Masks as regions of the image, or as outlines (``nn.masks``).
+Pasted = list[PastedMask] | list[Tensor]
+
+
 class NativeEngine:
     """An opened network. Not thread-safe, but ``prepare`` may run in any thread."""
 
@@ -167,7 +171,7 @@ class NativeEngine:
         found: RawDetections,
         size: tuple[int, int],
         soft: Tensor | None,
-    ) -> tuple[RawDetections, list[PastedMask] | None]:
+    ) -> tuple[RawDetections, Pasted | None]:
         """Boxes in original pixels, clipped, the empty ones dropped; masks pasted."""
         scale_x, scale_y = image.width_px / size[1], image.height_px / size[0]
         boxes = found.boxes * found.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
@@ -177,8 +181,8 @@ class NativeEngine:
         if soft is None:
             return found, None
         threshold = self.info.architecture.mask_threshold
-        pasted = paste(soft[kept], found.boxes, image.height_px, image.width_px, threshold)
-        return found, pasted
+        way = paste_regions if self.device.type == "cpu" else paste_outlines
+        return found, way(soft[kept], found.boxes, image.height_px, image.width_px, threshold)
 
     def settle(self) -> None:
         """Wait for the device."""
@@ -198,25 +202,24 @@ class NativeEngine:
             torch.cuda.empty_cache()
 
 
-def _detections(
-    image: PreparedImage, found: RawDetections, pasted: list[PastedMask] | None
-) -> Detections:
-    masks: tuple[Rle, ...] | None = None
-    if pasted is not None:
-        masks = tuple(
-            encode_region(
-                one.region.cpu().numpy(),
-                top_px=one.top_px,
-                left_px=one.left_px,
-                height_px=image.height_px,
-                width_px=image.width_px,
-            )
-            for one in pasted
-        )
+def _detections(image: PreparedImage, found: RawDetections, pasted: Pasted | None) -> Detections:
     return Detections(
         image_id=image.image_id,
         boxes_xyxy_px=found.boxes.cpu().numpy(),
         scores=found.scores.cpu().numpy(),
         class_index=found.classes.cpu().numpy(),
-        masks=masks,
+        masks=None if pasted is None else tuple(_encoded(one, image) for one in pasted),
+    )
+
+
+def _encoded(mask: PastedMask | Tensor, image: PreparedImage) -> Rle:
+    height, width = image.height_px, image.width_px
+    if isinstance(mask, Tensor):
+        return encode_edges(mask.numpy(), height_px=height, width_px=width)
+    return encode_region(
+        mask.region.numpy(),
+        top_px=mask.top_px,
+        left_px=mask.left_px,
+        height_px=height,
+        width_px=width,
     )

@@ -26,9 +26,20 @@ def encode_region(
 
     region: (h, w) bool, wholly inside the image. Equal to pycocotools' encoding of the full mask.
     """
+    edges = _edges(region, top_px, left_px, height_px)
+    return encode_edges(edges, height_px=height_px, width_px=width_px)
+
+
+def encode_edges(edges: npt.NDArray[np.int64], *, height_px: int, width_px: int) -> Rle:
+    """The mask that is false until the first of ``edges`` and then changes at each.
+
+    edges: ascending positions x · height + y; the end of the mask, height · width, may be one.
+    """
     from pycocotools import mask as coco_mask
 
-    runs = _run_lengths(region, top_px, left_px, height_px, width_px)
+    end = height_px * width_px
+    inside = edges[:-1] if len(edges) and edges[-1] == end else edges
+    runs = np.diff(inside, prepend=0, append=end).tolist()
     uncompressed = {"size": [height_px, width_px], "counts": runs}
     compressed = coco_mask.frPyObjects(uncompressed, height_px, width_px)
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
@@ -117,34 +128,20 @@ def _decompressed(text: str) -> list[int] | None:
     return None if shift else runs
 
 
-def _run_lengths(
-    region: npt.NDArray[np.bool_], top: int, left: int, height: int, width: int
-) -> list[int]:
-    """Lengths of alternating runs of false and true down the columns, beginning with false."""
+def _edges(
+    region: npt.NDArray[np.bool_], top: int, left: int, height: int
+) -> npt.NDArray[np.int64]:
+    """Positions x · height + y of the image where the mask changes, ascending."""
     rows, columns = region.shape
     # (columns, rows + 1): column by column, each closed by a false pixel that ends its last run.
     padded = np.zeros((columns, rows + 1), dtype=np.int8)
     padded[:, :-1] = region.T
     steps = np.diff(padded.ravel(), prepend=np.int8(0))
-    starts = _image_position(np.flatnonzero(steps == 1), rows + 1, top, left, height)
-    ends = _image_position(np.flatnonzero(steps == -1), rows + 1, top, left, height)
+    column, row = np.divmod(np.flatnonzero(steps), rows + 1)
+    edges = ((column + left) * height + row + top).astype(np.int64)
     if rows == height:
-        # Only here can a run go on from the bottom of one column to the top of the next.
-        joined = np.isin(starts, ends)
-        ends = ends[~np.isin(ends, starts)]
-        starts = starts[~joined]
-    edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
-    edges[0] = 0
-    edges[1:-1:2] = starts
-    edges[2:-1:2] = ends
-    edges[-1] = height * width
-    runs: list[int] = np.diff(edges).tolist()
-    return runs if runs[-1] or len(runs) == 1 else runs[:-1]
-
-
-def _image_position(
-    positions: npt.NDArray[np.intp], stride: int, top: int, left: int, height: int
-) -> npt.NDArray[np.int64]:
-    """Column-major positions in the padded region as column-major positions in the image."""
-    columns, rows = np.divmod(positions, stride)
-    return ((columns + left) * height + rows + top).astype(np.int64)
+        # Only here can a run go on from the bottom of one column to the top of the next: its end
+        # there and its new start are one position, told twice.
+        again = np.flatnonzero(edges[1:] == edges[:-1])
+        edges = np.delete(edges, np.concatenate((again, again + 1)))
+    return edges

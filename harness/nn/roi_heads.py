@@ -37,18 +37,15 @@ def pool(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tenso
     from the one level that fits its size. Pooling is done in fp32 whatever the maps are in.
     """
     everything = torch.cat(list(boxes))
-    counts = [len(one) for one in boxes]
-    image = torch.repeat_interleave(
-        torch.arange(len(boxes), device=everything.device),
-        torch.tensor(counts, device=everything.device),
-    )
-    rois = torch.cat((image[:, None].to(everything.dtype), everything), dim=1)  # (R, 5)
+    image = torch.cat([one.new_full((len(one), 1), index) for index, one in enumerate(boxes)])
+    rois = torch.cat((image, everything), dim=1)  # (R, 5)
     levels = pyramid_levels(everything)
+    counts = torch.bincount(levels - 2, minlength=4).tolist()  # the one wait for the device
     pooled = everything.new_zeros((len(rois), side, side, pyramid[0].shape[1]))
-    for level, stride in enumerate(STRIDES_PX[:4], start=2):
-        (where,) = torch.nonzero(levels == level, as_tuple=True)
+    by_level = levels.argsort(stable=True).split(counts)
+    for features, stride, where in zip(pyramid[:4], STRIDES_PX[:4], by_level, strict=True):
         if len(where):
-            regions = pooled_regions(pyramid[level - 2].float(), rois[where], side, stride)
+            regions = pooled_regions(features.float(), rois[where], side, stride)
             pooled.index_copy_(0, where, regions.permute(0, 2, 3, 1))
     return pooled.permute(0, 3, 1, 2)
 

@@ -45,6 +45,7 @@ def infer_missing(
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
     missing = [record for record in job.dataset.images if record.image_id in wanted]
+    missing = grouped(missing, job.request.batch_size)
     total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, missing)) as batches,
@@ -54,6 +55,13 @@ def infer_missing(
             for detections in _infer(job, engine, records, prepared):
                 shard.append(line_of(detections, job.dataset.categories))
             advance(len(records))
+
+
+def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord]:
+    """The records in an order in which batches are of images of like shape, which pad least."""
+    if batch_size == 1:
+        return list(records)
+    return sorted(records, key=lambda one: (one.width_px / one.height_px, one.image_id))
 
 
 def identity_of(job: Job, engine: Engine) -> dict[str, Any]:

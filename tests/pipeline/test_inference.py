@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections, Image
 from harness.core.engine import Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
@@ -19,6 +20,7 @@ from harness.core.requests import InferenceRequest
 from harness.engines.fake import FakeEngine, open_fake
 from harness.pipeline.inference import (
     BATCHES_AHEAD,
+    grouped,
     identity_of,
     infer_missing,
     prepared_batches,
@@ -46,6 +48,18 @@ def test_batches_keep_the_order(asked: InferenceRequest, batch_size: int, loader
     assert [len(records) for records, _ in batches] == [
         min(batch_size, 6 - start) for start in range(0, 6, batch_size)
     ]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "order"), [(1, [1, 2, 3, 4, 5]), (2, [4, 2, 5, 1, 3]), (8, [4, 2, 5, 1, 3])]
+)
+def test_batches_are_of_like_shape(batch_size: int, order: list[int]) -> None:
+    sizes = [(640, 480), (480, 640), (640, 400), (300, 600), (30, 40)]
+    records = [
+        ImageRecord(image_id=number, file_name="x.jpg", width_px=width, height_px=height)
+        for number, (width, height) in enumerate(sizes, start=1)
+    ]
+    assert [one.image_id for one in grouped(records, batch_size)] == order
 
 
 class Counting(FakeEngine):
