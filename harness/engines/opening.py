@@ -59,8 +59,6 @@ def open_engine(
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
-        case _:
-            raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
 
 
 def require_settings(
@@ -75,6 +73,8 @@ def require_settings(
 
     Only the native engine has a choice of memory format, and parts that can be compiled.
     """
+    if name not in ENGINE_NAMES:
+        raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
     if name != "native" and compiled:
         raise UsageError(
             f"the {name} engine is not compiled here",
