@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluation(arguments: argparse.Namespace) -> int:
+    from harness.pipeline.cluster.evaluation import scripts_of, submit_evaluation
     from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.submit_evaluation import scripts_of, submit_evaluation
 
     work = request_from(EvalRequest, arguments, inference=inference_from(arguments))
     request = _submit(arguments, work)
@@ -89,14 +89,14 @@ def _evaluation(arguments: argparse.Namespace) -> int:
 
 def _one_job(arguments: argparse.Namespace) -> int:
     from harness.files.layout import datasets_folder
-    from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.submit_job import (
+    from harness.pipeline.cluster.job import (
         plan_bench,
         plan_night,
         plan_training,
         script_of,
         submit_planned,
     )
+    from harness.pipeline.run_folder import utc_now
 
     now, command = utc_now(), _command()
     match arguments.kind:

@@ -19,6 +19,7 @@ from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
+from harness.pipeline.cluster.submission import require_no_jobs
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import (
@@ -33,7 +34,6 @@ from harness.pipeline.run_folder import (
     open_run,
 )
 from harness.pipeline.shards import read_lines, shard_paths, write_predictions
-from harness.pipeline.submission import require_no_jobs
 from harness.pipeline.workers import (
     ShardFacts,
     ShardTask,

@@ -12,9 +12,7 @@ from harness.core.errors import HarnessError
 from harness.launch.clients import JobState, states
 from harness.launch.slurm import log_of
 from harness.measure.band import departures, read_curve
-from harness.pipeline.run_folder import read_run
-from harness.pipeline.shards import new_images, shard_path
-from harness.pipeline.submission import (
+from harness.pipeline.cluster.submission import (
     JOBS,
     LAST_JOB,
     Submission,
@@ -23,6 +21,8 @@ from harness.pipeline.submission import (
     is_finished,
     read_submission,
 )
+from harness.pipeline.run_folder import read_run
+from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import facts_path, read_facts
 from harness.training.log import last_iteration, read_log
 

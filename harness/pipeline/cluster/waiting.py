@@ -9,9 +9,8 @@ from pathlib import Path
 
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError
 from harness.core.progress import Progress
-from harness.pipeline.run_folder import CHECKPOINTS, continuing
-from harness.pipeline.run_status import RunStatus, status_of
-from harness.pipeline.submission import (
+from harness.pipeline.cluster.status import RunStatus, status_of
+from harness.pipeline.cluster.submission import (
     Submission,
     WorkKind,
     failure_of,
@@ -19,6 +18,7 @@ from harness.pipeline.submission import (
     is_finished,
     read_submission,
 )
+from harness.pipeline.run_folder import CHECKPOINTS, continuing
 
 #: What a run does, and in what it is counted.
 VERBS: dict[WorkKind, tuple[str, str]] = {

@@ -19,8 +19,7 @@ from harness.launch.shared import require_shared
 from harness.launch.slurm import Size, script, submit
 from harness.launch.slurm_tasks import GroupTask, PartTask
 from harness.pipeline.bench import check_values
-from harness.pipeline.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
-from harness.pipeline.node_work import (
+from harness.pipeline.cluster.on_node import (
     BenchWork,
     NightWork,
     TrainWork,
@@ -28,9 +27,7 @@ from harness.pipeline.node_work import (
     night_on_node,
     train_on_node,
 )
-from harness.pipeline.resolve import resolve
-from harness.pipeline.run_folder import CHECKPOINTS, new_run_id, require_no_run
-from harness.pipeline.submission import (
+from harness.pipeline.cluster.submission import (
     JOBS,
     Submission,
     WorkKind,
@@ -41,6 +38,9 @@ from harness.pipeline.submission import (
     require_sbatch_name,
     write_submission,
 )
+from harness.pipeline.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
+from harness.pipeline.resolve import resolve
+from harness.pipeline.run_folder import CHECKPOINTS, new_run_id, require_no_run
 from harness.pipeline.training_job import resolve_training
 
 Task = PartTask[BenchWork] | PartTask[NightWork] | GroupTask[TrainWork]

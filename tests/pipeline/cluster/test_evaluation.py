@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from harness.pipeline.cluster.evaluation import shard_tasks
 from harness.pipeline.resolve import Job
 from harness.pipeline.shards import open_shard, shard_path
-from harness.pipeline.submit_evaluation import shard_tasks
 
 
 def test_only_missing_images_are_dealt_out(job: Job, tmp_path: Path) -> None:

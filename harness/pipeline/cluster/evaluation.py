@@ -16,16 +16,8 @@ from harness.launch.profile import Profile, read_profile
 from harness.launch.shared import require_shared
 from harness.launch.slurm import Size, script, submit
 from harness.launch.slurm_tasks import PartTask
-from harness.pipeline.finish import finish
-from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_folder import (
-    Run,
-    log,
-    new_run_id,
-    open_run,
-)
-from harness.pipeline.shards import new_images, shard_path
-from harness.pipeline.submission import (
+from harness.pipeline.cluster.finish import finish
+from harness.pipeline.cluster.submission import (
     JOBS,
     Submission,
     SubmittedShard,
@@ -36,6 +28,14 @@ from harness.pipeline.submission import (
     require_sbatch_name,
     write_submission,
 )
+from harness.pipeline.resolve import Job, resolve
+from harness.pipeline.run_folder import (
+    Run,
+    log,
+    new_run_id,
+    open_run,
+)
+from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import (
     ShardTask,
     divided,

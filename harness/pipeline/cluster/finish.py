@@ -13,6 +13,13 @@ from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
 from harness.launch.slurm import log_of
 from harness.measure.timing import PhaseTimer
+from harness.pipeline.cluster.status import shard_is_done, status_of
+from harness.pipeline.cluster.submission import (
+    JOBS,
+    Submission,
+    read_submission,
+)
+from harness.pipeline.cluster.waiting import unfinished
 from harness.pipeline.evaluate import conclude, evaluate
 from harness.pipeline.resolve import Job, resolve
 from harness.pipeline.run_folder import (
@@ -24,13 +31,6 @@ from harness.pipeline.run_folder import (
     open_run,
     utc_now,
 )
-from harness.pipeline.run_status import shard_is_done, status_of
-from harness.pipeline.submission import (
-    JOBS,
-    Submission,
-    read_submission,
-)
-from harness.pipeline.waiting import unfinished
 from harness.pipeline.workers import (
     WORKER_THREADS,
     ShardFacts,
