@@ -57,7 +57,7 @@ class NormedConv(nn.Conv2d):
             scale, shift = self.norm.affine()
             weight = self.weight * scale[:, None, None, None]
             return F.conv2d(x, weight, shift, self.stride, self.padding)
-        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()

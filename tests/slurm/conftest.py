@@ -27,7 +27,7 @@ from tests.slurm.cluster import Cluster, missing_packages
 
 #: Images of the embedded validation set that a run is given.
 IMAGES = 24
-PATIENCE_S = 100.0
+PATIENCE_S = 300.0
 
 PROFILE = """
 partition = "{partition}"

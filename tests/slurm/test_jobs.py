@@ -25,7 +25,7 @@ from harness.training.log import read_log
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import Answer, command, words_of
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 Submit = Callable[..., Path]
 
@@ -105,7 +105,7 @@ def test_two_nodes_with_two_processes_each_train_as_one(
     status = command("status", str(folder), "--format", "plain").out
     assert "1/1" in status
     assert "1 of 1 iterations, loss " in status
-    assert "warning: bbox/AP" in status
+    assert "warning: iteration 1: bbox/AP" in status
 
 
 def test_a_training_survives_a_rehearsed_preemption(
