@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections, Rle
+from harness.measure.rle import decode
 
 BOX_BAR_PX = 1e-3
 SCORE_BAR = 1e-5
@@ -26,6 +27,7 @@ class Agreement:
     detections: of the reference. unmatched: those, on either side, without a partner of the same
     class within the box and score bars. masks_below: pairs whose mask IoU is under its bar.
     max_box_px and max_score: over the pairs. reordered: pairs that swapped places within a tie.
+    mask_off_px: pixels in which the masks of pairs differ, all together.
     """
 
     detections: int
@@ -35,6 +37,7 @@ class Agreement:
     max_box_px: float
     max_score: float
     min_mask_iou: float
+    mask_off_px: int
 
     @property
     def share_within_bars(self) -> float:
@@ -51,11 +54,12 @@ def compare(found: Detections, expected: Detections) -> Agreement:
     columns = np.array([pair[1] for pair in pairs], dtype=np.int64)
     boxes = np.abs(found.boxes_xyxy_px[rows] - expected.boxes_xyxy_px[columns])
     scores = np.abs(found.scores[rows] - expected.scores[columns])
-    ious = [
-        mask_iou(found.masks[row], expected.masks[column])
+    masks = [
+        (found.masks[row], expected.masks[column])
         for row, column in pairs
         if found.masks is not None and expected.masks is not None
     ]
+    ious = [mask_iou(*pair) for pair in masks]
     return Agreement(
         detections=len(expected),
         unmatched=max(len(found), len(expected)) - len(pairs),
@@ -64,6 +68,7 @@ def compare(found: Detections, expected: Detections) -> Agreement:
         max_box_px=float(boxes.max(initial=0.0)),
         max_score=float(scores.max(initial=0.0)),
         min_mask_iou=min(ious, default=1.0),
+        mask_off_px=sum(_differing_px(*pair) for pair in masks),
     )
 
 
@@ -77,6 +82,7 @@ def combine(parts: list[Agreement]) -> Agreement:
         max_box_px=max((part.max_box_px for part in parts), default=0.0),
         max_score=max((part.max_score for part in parts), default=0.0),
         min_mask_iou=min((part.min_mask_iou for part in parts), default=1.0),
+        mask_off_px=sum(part.mask_off_px for part in parts),
     )
 
 
@@ -91,6 +97,10 @@ def mask_iou(first: Rle, second: Rle) -> float:
         for one in (first, second)
     ]
     return float(coco_mask.iou(encoded[:1], encoded[1:], [0])[0, 0])
+
+
+def _differing_px(first: Rle, second: Rle) -> int:
+    return 0 if first.counts == second.counts else int((decode(first) != decode(second)).sum())
 
 
 def _pair(found: Detections, expected: Detections) -> list[tuple[int, int]]:

@@ -59,7 +59,9 @@ def test_detections_and_masks_equal_detectron2(
         assert len(set(expected.class_index.tolist())) >= 10
         prepared = engine.prepare(picture, NULL_STOPWATCH)
         agreement = compare(engine.infer([prepared], NULL_STOPWATCH)[0], expected)
-        assert agreement.share_within_bars == 1.0, agreement
+        assert agreement.unmatched == 0, agreement
+        # A pixel whose probability is 0.5 to seven digits may fall on either side, and there is one.
+        assert agreement.mask_off_px <= 1, agreement
 
 
 def _require_close(stage: str, found: np.ndarray, expected: list[float]) -> None:

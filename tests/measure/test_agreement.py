@@ -59,6 +59,7 @@ def test_a_mask_that_lost_two_pixels_is_below_its_bar() -> None:
     agreement = compare(found, detections())
     assert agreement.masks_below == 1
     assert 0.9998 < agreement.min_mask_iou < 0.9999
+    assert agreement.mask_off_px == 2
 
 
 def test_missing_and_surplus_detections_both_count() -> None:
