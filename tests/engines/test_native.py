@@ -60,7 +60,7 @@ def test_detections_and_masks_equal_detectron2(
         prepared = engine.prepare(picture, NULL_STOPWATCH)
         agreement = compare(engine.infer([prepared], NULL_STOPWATCH)[0], expected)
         assert agreement.unmatched == 0, agreement
-        # A pixel whose probability is 0.5 to seven digits may fall on either side, and there is one.
+        # There is a pixel whose probability is 0.5 to seven digits: it may fall on either side.
         assert agreement.mask_off_px <= 1, agreement
 
 
