@@ -14,12 +14,13 @@ from harness.cli.options import (
     inference_from,
     request_from,
 )
+from harness.cli.sweep import add_sweep_options, require_sweep, run_sweep
 from harness.core.record import RunRecord
 from harness.core.requests import BenchRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of BenchRequest."""
+    """The options of BenchRequest and SweepRequest."""
     add_inference_options(parser)
     add_measurement_options(parser)
     # Not on a cluster, where --profile names the cluster's profile.
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="afterwards, also say where the time goes: by stage, by operator, and as a trace",
     )
+    add_sweep_options(parser)
     add_answer_options(parser)
 
 
@@ -48,6 +50,9 @@ def add_measurement_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the verdict, answer the exit code."""
+    require_sweep(arguments)
+    if arguments.sweep:
+        return run_sweep(arguments)
     from harness.pipeline.bench import bench
     from harness.pipeline.run_folder import utc_now
 

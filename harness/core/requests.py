@@ -97,12 +97,15 @@ class BenchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepAxes:
-    """The values of each setting that a sweep combines. batch: None for what suits the device."""
+    """The values of each setting that a sweep combines.
 
-    precision: tuple[Precision, ...] = PRECISIONS
-    memory: tuple[MemoryFormat, ...] = MEMORY_FORMATS
-    compile: tuple[bool, ...] = (False, True)
-    batch: tuple[int, ...] | None = None
+    batch_sizes: None for what suits the device.
+    """
+
+    precisions: tuple[Precision, ...] = PRECISIONS
+    memory_formats: tuple[MemoryFormat, ...] = MEMORY_FORMATS
+    compiled: tuple[bool, ...] = (False, True)
+    batch_sizes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

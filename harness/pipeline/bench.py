@@ -10,7 +10,6 @@ reading of it.
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +23,12 @@ from harness.core.engine import PHASES, Engine
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest
+from harness.core.requests import BenchRequest, SweepRequest
 from harness.data.images import load_image
-from harness.files.environment import gpu_clock_mhz
+from harness.files.environment import gpu_clock_mhz, peak_process_bytes
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
-from harness.pipeline.inference import prepared_batches
+from harness.pipeline.inference import grouped, prepared_batches
 from harness.pipeline.profile import check_profiling, write_profile
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
@@ -107,7 +106,7 @@ def _prepare(
     job: Job, engine: Engine, clock: Clock, progress: Progress
 ) -> tuple[list[list[Any]], dict[str, float]]:
     """Batches ready for the engine, and the seconds per image it took to load and resize."""
-    records = job.dataset.images[:IMAGES_HELD]
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
     timer = PhaseTimer(clock, lambda: None)
     prepared = []
     with progress.task("prepare", total=len(records), unit="img") as tick:
@@ -159,10 +158,8 @@ def _metrics(
     timings: Timings, preparation_s: dict[str, float], engine: Engine
 ) -> dict[str, float | None]:
     numbers = latency(timings.repeats)
-    peak = engine.peak_memory_bytes()
-    if peak is None:
-        # On a CPU it is the process's, the held images included; Linux counts in KiB.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # On a CPU it is the process's, the held images included.
+    peak = engine.peak_memory_bytes() or peak_process_bytes()
     phases = {
         **preparation_s,
         **{name: seconds / timings.images for name, seconds in timings.phases_s.items()},
@@ -185,7 +182,7 @@ def _metrics(
 
 def _end_to_end_fps(job: Job, engine: Engine, clock: Clock, progress: Progress) -> float:
     """Images per second from files to encoded detections, loading overlapped with compute."""
-    records = job.dataset.images[:IMAGES_HELD]
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
     begun = clock()
     with progress.task("end to end", total=len(records), unit="img") as tick:
         for batch, prepared in prepared_batches(job, engine, records):
@@ -211,7 +208,7 @@ def _checks(
     return checks + unreferenced(["s_per_image"], metrics, checks)
 
 
-def check_values(request: BenchRequest) -> None:
+def check_values(request: BenchRequest | SweepRequest) -> None:
     """Raise UsageError for a number of passes or seconds that cannot be."""
     lowest = {"--warmup": (request.warmup, 0), "--repeats": (request.repeats, 1)}
     for option, (value, least) in lowest.items():
@@ -221,4 +218,5 @@ def check_values(request: BenchRequest) -> None:
         raise UsageError(
             f"--min-duration must be a finite number of seconds, got {request.min_duration_s}"
         )
-    check_profiling(request)
+    if isinstance(request, BenchRequest):
+        check_profiling(request)

@@ -25,7 +25,13 @@ from harness.core.errors import (
 )
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
-from harness.core.requests import BenchRequest, EvalRequest, RunRequest, TrainRequest
+from harness.core.requests import (
+    BenchRequest,
+    EvalRequest,
+    RunRequest,
+    SweepRequest,
+    TrainRequest,
+)
 from harness.files.atomic import unwritable, write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
@@ -33,9 +39,11 @@ from harness.files.layout import runs_folder
 RUN = "run.json"
 RECORD = "record.json"
 NIGHT = "night.json"  # what a night has instead
+SWEEP = "sweep.json"  # and a sweep
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
+CELLS = "cells"
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
@@ -43,10 +51,10 @@ PER_CATEGORY = "per_category.csv"
 LOCK = ".lock"
 
 
-RunKind = Literal["eval", "bench", "train"]
+RunKind = Literal["eval", "bench", "sweep", "train"]
 
 #: Kinds of runs that can be continued.
-RESUMABLE: tuple[RunKind, ...] = ("eval", "train")
+RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +141,8 @@ def kind_of(request: RunRequest) -> RunKind:
     """The word that run ids and records call a request by."""
     if isinstance(request, TrainRequest):
         return "train"
+    if isinstance(request, SweepRequest):
+        return "sweep"
     return "eval" if isinstance(request, EvalRequest) else "bench"
 
 
@@ -186,7 +196,7 @@ def _comparable(request: RunRequest) -> dict[str, Any]:
 
 def _newest_unfinished(facts: RunFile) -> Path:
     for folder in sorted(runs_folder().glob(f"*-{facts.kind}-*"), reverse=True):
-        unfinished = (folder / RUN).is_file() and not (folder / RECORD).exists()
+        unfinished = (folder / RUN).is_file() and not _is_finished(folder)
         if unfinished and read(folder / RUN)["request"] == facts.request:
             return folder
     raise UsageError(
@@ -198,7 +208,9 @@ def _newest_unfinished(facts: RunFile) -> Path:
 def _resumable(folder: Path) -> RunFile:
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-    if (folder / RECORD).exists():
+    if (folder / SWEEP).exists():
+        raise UsageError(f"nothing to resume: the sweep in {folder} is finished")
+    if _is_finished(folder):
         raise UsageError(
             f"nothing to resume: the run in {folder} is finished",
             hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
@@ -208,12 +220,16 @@ def _resumable(folder: Path) -> RunFile:
 
 def require_no_run(folder: Path) -> None:
     """Raise UsageError where a run has begun, finished or not."""
-    if any((folder / name).exists() for name in (RECORD, SHARDS, CHECKPOINTS)):
-        finished = (folder / RECORD).exists()
+    finished = _is_finished(folder)
+    if finished or any((folder / name).exists() for name in (SHARDS, CHECKPOINTS, CELLS)):
         raise UsageError(
             f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",
             hint="choose another --output" + ("" if finished else ", or continue it with --resume"),
         )
+
+
+def _is_finished(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (RECORD, SWEEP))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A night, or two runs compared, as one page of HTML that needs nothing else.
+"""A night, two runs compared, or a sweep, as one page of HTML that needs nothing else.
 
 The page of a night answers first what broke, since when, and what changed then.
 """
@@ -17,8 +17,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from harness.core.checks import Check, Status, Tolerance
 from harness.core.nightly import Night
 from harness.files.history import read_nights, read_points
+from harness.files.json import to_plain
+from harness.measure.sweep import Sweep
+from harness.report import sweep_plot as sweep_axes
 from harness.report import trends as axes
 from harness.report.night import COLUMNS, MARKS, night_rows, reason_of
+from harness.report.sweep import (
+    columns_of,
+    explanation,
+    recommendations,
+    sentences_without_numbers,
+    sweep_rows,
+)
+from harness.report.sweep_plot import plots_of
 from harness.report.tables import number
 from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_of
 from harness.report.trouble import SOUND, troubles_of
@@ -30,6 +41,21 @@ AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_imag
 def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
     """The page of ``harness compare``. rows: of its metrics, as its table shows them."""
     return _template("compare.html.j2").render(comparison=comparison, rows=rows)
+
+
+def sweep_page(sweep: Sweep) -> str:
+    """The page of ``harness bench --sweep``."""
+    return _template("sweep.html.j2").render(
+        sweep=sweep,
+        recommendations=recommendations(sweep),
+        explanation=explanation(sweep),
+        columns=columns_of(sweep),
+        rows=sweep_rows(sweep),
+        notes=sentences_without_numbers(sweep),
+        plots=plots_of(sweep),
+        axes=sweep_axes,
+        environment=to_plain(sweep.environment),
+    )
 
 
 def night_page(night: Night, history: Path) -> str:

@@ -1,0 +1,208 @@
+"""A sweep as a picture: how much faster a setting is, and what it costs in AP.
+
+The layout is computed once, in units of an SVG; the page draws it as SVG, matplotlib as PNG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.engine import Precision
+from harness.measure.sweep import Setting, Sweep
+from harness.report.labels import Box, place_labels, ticks
+from harness.report.sweep import TASKS, label_of
+
+#: Size of a plot, and its room for the labels of both axes.
+WIDTH, HEIGHT = 720, 440
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 34, 50
+
+#: Of a dot; and half the width of an interval's ends.
+RADIUS, CAP = 4.5, 4.0
+
+X_TITLE = "times as fast as the reference"
+
+#: Grey, and three that people who see few colours tell apart, on white and on black.
+COLOURS: dict[Precision, str] = {
+    "fp32": "#6e7781",
+    "tf32": "#8250df",
+    "bf16": "#218bff",
+    "fp16": "#e16f24",
+}
+
+#: AP points above and below zero that a plot shows at least: noise that fills it looks like news.
+LEAST_RANGE = 0.1
+
+#: Pixels of the PNG a unit; typographic points a unit.
+SCALE = 1.5
+POINTS = SCALE * 72 / 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """One setting. low_y, high_y: the ends of its interval. box: where its name stands."""
+
+    setting: Setting
+    picked: bool
+    label: str
+    colour: str
+    x: float
+    y: float
+    low_y: float
+    high_y: float
+    box: Box
+
+    @property
+    def leader(self) -> tuple[float, float]:
+        """Where at the name a line from the dot ends."""
+        side = self.box.left - 2 if self.box.left > self.x else self.box.right + 2
+        return side, (self.box.top + self.box.bottom) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """One task. x_ticks, y_ticks: (position, text). precisions: (name, colour)."""
+
+    title: str
+    dots: tuple[Dot, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    zero_y: float
+    tolerance_y: float
+    tolerance: str
+    precisions: tuple[tuple[str, str], ...]
+
+
+def plots_of(sweep: Sweep) -> list[Plot]:
+    """One plot for each task whose AP can be told."""
+    names = [name for name, one in sweep.reference.delta.items() if one is not None]
+    return [_plot(sweep, name) for name in names]
+
+
+def _plot(sweep: Sweep, name: str) -> Plot:
+    found = [
+        (cell.setting, cell.speed.ratio, interval)
+        for cell in sweep.measured
+        if cell.speed is not None and (interval := cell.delta[name]) is not None
+    ]
+    tolerance = sweep.tolerance_ap
+    points = [value for _, _, one in found for value in (one.low, one.difference, one.high)]
+    x_ticks = ticks(0.0, 1.05 * max(ratio for _, ratio, _ in found))
+    y_ticks = ticks(min(-1.5 * tolerance, -LEAST_RANGE, *points), max(LEAST_RANGE, *points))
+
+    def across(ratio: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * ratio / x_ticks[-1]
+
+    def down(value: float) -> float:
+        share = (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
+        return TOP + (HEIGHT - TOP - BOTTOM) * share
+
+    dots = _labelled(
+        [
+            (setting, across(ratio), down(one.difference), down(one.low), down(one.high))
+            for setting, ratio, one in found
+        ],
+        picked={choice.setting for choice in sweep.choices},
+    )
+    precisions = dict.fromkeys(setting.precision for setting, _, _ in found)
+    return Plot(
+        title=f"{TASKS[name]}: points of difference to the reference, with 95 % intervals",
+        dots=dots,
+        x_ticks=tuple((across(value), f"{value:g}") for value in x_ticks),
+        y_ticks=tuple((down(value), f"{value:+g}" if value else "0") for value in y_ticks),
+        zero_y=down(0.0),
+        tolerance_y=down(-tolerance),
+        tolerance=f"tolerated cost: {tolerance:g}",
+        precisions=tuple((one, COLOURS[one]) for one in precisions),
+    )
+
+
+def _labelled(
+    places: Sequence[tuple[Setting, float, float, float, float]],
+    picked: Container[Setting | None],
+) -> tuple[Dot, ...]:
+    """places: setting, x, y and both ends of the interval, the lower value first."""
+    boxes = place_labels(
+        [label_of(setting) for setting, *_ in places],
+        [(x, y) for _, x, y, _, _ in places],
+        [Box(x - CAP, high, x + CAP, low) for _, x, _, low, high in places],
+        Box(LEFT, TOP, WIDTH, HEIGHT - BOTTOM),
+    )
+    return tuple(
+        Dot(
+            setting=setting,
+            picked=setting in picked,
+            label=label_of(setting),
+            colour=COLOURS[setting.precision],
+            x=x,
+            y=y,
+            low_y=low,
+            high_y=high,
+            box=box,
+        )
+        for (setting, x, y, low, high), box in zip(places, boxes, strict=True)
+    )
+
+
+def draw_sweep(sweep: Sweep, path: Path) -> bool:
+    """Write the plots side by side to ``path``; False without matplotlib, or without an AP."""
+    plots = plots_of(sweep)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    if not plots:
+        return False
+    size_in = (len(plots) * WIDTH * SCALE / 100, HEIGHT * SCALE / 100)
+    figure = Figure(figsize=size_in, dpi=100)
+    for number, plot in enumerate(plots):
+        axes = figure.add_axes((number / len(plots), 0, 1 / len(plots), 1))
+        axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0))
+        axes.axis("off")
+        _draw_frame(axes, plot)
+        for dot in plot.dots:
+            _draw_dot(axes, dot)
+    figure.savefig(path)
+    return True
+
+
+def _draw_frame(axes: Any, plot: Plot) -> None:
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    small = {"fontsize": 11 * POINTS, "color": "0.35"}
+    axes.text(LEFT, TOP - 14, plot.title, fontsize=13 * POINTS, va="center")
+    for y, text in plot.y_ticks:
+        axes.plot((LEFT, right), (y, y), color="0.92", linewidth=0.8, zorder=0)
+        axes.text(LEFT - 6, y, text, ha="right", va="center", **small)
+    for x, text in plot.x_ticks:
+        axes.plot((x, x), (TOP, floor), color="0.92", linewidth=0.8, zorder=0)
+        axes.text(x, floor + 12, text, ha="center", va="center", **small)
+    axes.plot((LEFT, right), (plot.zero_y,) * 2, color="0.4", linewidth=1)
+    axes.plot((LEFT, right), (plot.tolerance_y,) * 2, color="#9a6700", linewidth=1, linestyle="--")
+    axes.text(right, plot.tolerance_y + 8, plot.tolerance, ha="right", va="center", **small)
+    axes.text((LEFT + right) / 2, HEIGHT - 12, X_TITLE, ha="center", va="center", **small)
+    for number, (name, colour) in enumerate(plot.precisions):
+        axes.plot(LEFT + 8 + 60 * number, HEIGHT - 12, "o", color=colour)
+        axes.text(LEFT + 18 + 60 * number, HEIGHT - 12, name, va="center", **small)
+
+
+def _draw_dot(axes: Any, dot: Dot) -> None:
+    axes.plot((dot.x, dot.x), (dot.low_y, dot.high_y), color=dot.colour, linewidth=1.2, alpha=0.7)
+    for end in (dot.low_y, dot.high_y):
+        axes.plot((dot.x - CAP, dot.x + CAP), (end, end), color=dot.colour, linewidth=1.2)
+    axes.plot((dot.x, dot.leader[0]), (dot.y, dot.leader[1]), color="0.7", linewidth=0.7, zorder=1)
+    marker = "o" if dot.setting.mode == "verdict" else "s"
+    axes.plot(dot.x, dot.y, marker, color=dot.colour, markersize=2 * RADIUS * POINTS)
+    if dot.picked:
+        axes.plot(
+            *(dot.x, dot.y, "o"), mfc="none", color=dot.colour, markersize=4 * RADIUS * POINTS
+        )
+    axes.text(
+        dot.box.left,
+        (dot.box.top + dot.box.bottom) / 2,
+        dot.label,
+        va="center",
+        fontsize=11 * POINTS,
+        weight="bold" if dot.picked else "normal",
+    )
