@@ -20,7 +20,8 @@ def pooled_regions(features: Tensor, rois: Tensor, side: int, stride_px: int) ->
     if features.device.type != "cpu" or features.requires_grad:
         return roi_align(features, rois, side, spatial_scale=1 / stride_px, aligned=True)
     _, channels, height, width = features.shape
-    cells = features.permute(0, 2, 3, 1).reshape(-1, channels)  # no copy when channels are last
+    # No copy when channels are last. Else, cells whose numbers lie apart are gathered far slower.
+    cells = features.permute(0, 2, 3, 1).reshape(-1, channels).contiguous()
     image = rois[:, 0].to(torch.int64)
     boxes = rois[:, 1:] * (1 / stride_px) - 0.5
     rows, down = _weights(boxes[:, 1], boxes[:, 3], side, height)  # (R, side, K)
