@@ -212,6 +212,40 @@ def test_bench_explains_where_the_time_goes(
     assert "--profile needs a network" in refused.err
 
 
+def test_a_sweep_recommends_a_setting(
+    harness: Callable[..., Any], on_small: list[str], tiny_weights: Path, tmp_path: Path
+) -> None:
+    quick = ["--repeats", "1", "--warmup", "0", "--min-duration", "0", "--threads", "1"]
+    words = [*on_small, "--weights", str(tiny_weights), "--device", "cpu", *quick]
+    axes = ["--precisions", "fp32,bf16", "--memory-formats", "channels_last", "--compiled", "no"]
+    words += [*axes, "--batch-sizes", "1,2", "--output", str(tmp_path / "run")]
+    answer = harness("bench", "--sweep", *words, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert [one["status"] for one in found["cells"]] == ["measured"] * 4
+    assert all(one["speed"]["fps"] > 0 for one in found["cells"])
+    assert [one["mode"] for one in found["choices"]] == ["verdict", "throughput"]
+    assert {"index.html", "sweep.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ap-tolerance", "1"], "--ap-tolerance means something only with --sweep"),
+        (["--sweep", "--precision", "bf16"], "--precision is for one setting"),
+        (["--sweep", "--profile"], "--profile means nothing with --sweep"),
+        (["--sweep", "--precisions", "fp32,int8"], "--precisions does not know 'int8'"),
+        (["--sweep", "--batch-sizes", "1,x"], "--batch-sizes must be numbers from 1"),
+    ],
+)
+def test_options_that_do_not_fit_a_sweep_are_refused(
+    harness: Callable[..., Any], on_small: list[str], words: list[str], message: str
+) -> None:
+    answer = harness("bench", "--engine", "fake", *on_small, *words)
+    assert answer.code == 2
+    assert message in answer.err
+
+
 @pytest.mark.parametrize("option", ["--repeats", "--warmup", "--min-duration"])
 def test_bench_refuses_negative_numbers(
     harness: Callable[..., Any], on_small: list[str], option: str

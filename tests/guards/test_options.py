@@ -15,11 +15,13 @@ from harness.core.requests import (
     NightRequest,
     ScoreRequest,
     SubmitRequest,
+    SweepAxes,
+    SweepRequest,
     TrainRequest,
 )
 
 #: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference", "work"}
+NOT_AN_OPTION = {"inference", "axes", "work"}
 
 #: On a cluster shards, or nodes and tasks, stand for workers and processes; each work has its own.
 ELSEWHERE = {
@@ -36,7 +38,7 @@ SEARCHED_DEFAULT = {"root", "results"}
     ("command", "requests"),
     [
         ("eval", (EvalRequest, InferenceRequest)),
-        ("bench", (BenchRequest, InferenceRequest)),
+        ("bench", (BenchRequest, SweepRequest, SweepAxes, InferenceRequest)),
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
         ("train", (TrainRequest,)),
