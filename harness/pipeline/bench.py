@@ -32,7 +32,8 @@ from harness.pipeline.inference import grouped, prepared_batches
 from harness.pipeline.profile import check_profiling, write_profile
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
-from harness.pipeline.run_folder import LOG, announce, log, open_run
+from harness.pipeline.run_files import LOG
+from harness.pipeline.run_folder import announce, log, open_run
 
 #: Phases that count as pure compute.
 COMPUTE_PHASES = ("transfer", "forward", "paste")

@@ -16,7 +16,7 @@ from harness.files.json import read, to_plain
 from harness.measure.bootstrap import Interval, compare_paired, matches_of
 from harness.measure.evaluators import Task
 from harness.pipeline.records import read_record
-from harness.pipeline.run_folder import PREDICTIONS, RECORD
+from harness.pipeline.run_files import PREDICTIONS, RECORD
 
 #: Facts that say nothing about a difference.
 UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")

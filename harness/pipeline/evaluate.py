@@ -22,17 +22,8 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.cluster.submission import require_no_jobs
 from harness.pipeline.records import record_of, write_record
 from harness.pipeline.resolve import Job, open_job_engine, resolve
-from harness.pipeline.run_folder import (
-    LOG,
-    PER_CATEGORY,
-    PREDICTIONS,
-    SHARDS,
-    Run,
-    announce,
-    keeping,
-    log,
-    open_run,
-)
+from harness.pipeline.run_files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
+from harness.pipeline.run_folder import Run, announce, keeping, log, open_run
 from harness.pipeline.shards import read_lines, shard_paths, write_predictions
 from harness.pipeline.workers import (
     ShardFacts,

@@ -28,7 +28,8 @@ from harness.pipeline.baselines import propose, proposed, read_baselines, refere
 from harness.pipeline.bench import bench
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record
-from harness.pipeline.run_folder import NIGHT, RECORD, SHARDS, utc_now
+from harness.pipeline.run_files import NIGHT, RECORD, SHARDS
+from harness.pipeline.run_folder import utc_now
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
 

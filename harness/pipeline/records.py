@@ -19,7 +19,8 @@ from harness.files.environment import read_environment
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.verdict import conclude
 from harness.pipeline.resolve import facts_of_dataset
-from harness.pipeline.run_folder import PER_CATEGORY, RECORD, Run
+from harness.pipeline.run_files import PER_CATEGORY, RECORD
+from harness.pipeline.run_folder import Run
 
 if TYPE_CHECKING:
     from harness.pipeline.resolve import Job

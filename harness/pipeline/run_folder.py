@@ -1,20 +1,14 @@
-"""The folder of one run: its name, who holds it, its log.
-
-``run.json`` says what the run is from its first second on, so that a run that died can be continued
-and scored without knowing anything else.
-"""
+"""The folder of one run: who holds it, its log, and how a failure in it is told."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
 
 from harness.core.errors import (
     HarnessError,
@@ -27,44 +21,26 @@ from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
 from harness.core.requests import (
     BenchRequest,
-    EvalRequest,
     RunRequest,
-    SweepRequest,
-    TrainRequest,
 )
 from harness.files.atomic import unwritable, write_text
-from harness.files.json import dumps, read, to_plain, to_typed
+from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
-
-RUN = "run.json"
-RECORD = "record.json"
-NIGHT = "night.json"  # what a night has instead
-SWEEP = "sweep.json"  # and a sweep
-LOG = "log.txt"
-SHARDS = "shards"
-CHECKPOINTS = "checkpoints"
-CELLS = "cells"
-PREDICTIONS = "predictions.json"
-PER_CATEGORY = "per_category.csv"
+from harness.pipeline.run_files import (
+    LOG,
+    RESUMABLE,
+    RUN,
+    RunFile,
+    comparable,
+    kind_of,
+    new_run_id,
+    newest_unfinished,
+    require_no_run,
+    resumable,
+)
 
 #: Held by the process at work in the folder. It stays behind: removing it would let two in.
 LOCK = ".lock"
-
-
-RunKind = Literal["eval", "bench", "sweep", "train"]
-
-#: Kinds of runs that can be continued.
-RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFile:
-    """``run.json``. request: as asked, without what changes no number (output, resume, workers)."""
-
-    run_id: str
-    kind: RunKind
-    request: dict[str, Any]
-    dataset: DatasetFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +79,12 @@ def open_run(
     facts = RunFile(
         run_id=new_run_id(request, now),
         kind=kind_of(request),
-        request=_comparable(request),
+        request=comparable(request),
         dataset=dataset,
     )
     if resume:
-        folder = request.output or _newest_unfinished(facts)
-        facts = _resumable(folder)
+        folder = request.output or newest_unfinished(facts)
+        facts = resumable(folder)
     else:
         folder = request.output or runs_folder() / facts.run_id
     with _held(folder):
@@ -127,23 +103,6 @@ def open_run(
         with _logged(run):
             announce(run, f"run folder: {folder}")
             yield run
-
-
-def new_run_id(request: RunRequest, now: datetime) -> str:
-    """Sorts by time, is readable, and differs from others of the same second in its last part."""
-    kind = kind_of(request)
-    asked = request if isinstance(request, TrainRequest) else request.inference
-    tail = hashlib.sha256(f"{now.isoformat()}{_comparable(request)}".encode()).hexdigest()[:6]
-    return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
-
-
-def kind_of(request: RunRequest) -> RunKind:
-    """The word that run ids and records call a request by."""
-    if isinstance(request, TrainRequest):
-        return "train"
-    if isinstance(request, SweepRequest):
-        return "sweep"
-    return "eval" if isinstance(request, EvalRequest) else "bench"
 
 
 def announce(run: Run, text: str) -> None:
@@ -175,61 +134,9 @@ def keeping(run: Run) -> Iterator[None]:
         raise type(error)(error.message, hint=hint) from error.__cause__
 
 
-def read_run(folder: Path) -> RunFile:
-    """What the run in ``folder`` is, finished or not; UsageError when there is none."""
-    if not (folder / RUN).is_file():
-        raise UsageError(f"{folder} holds no run: no {RUN}", hint="runs are made by: harness eval")
-    return to_typed(RunFile, read(folder / RUN), where=str(folder / RUN))
-
-
 def utc_now() -> datetime:
     """The clock of run ids, records and logs."""
     return datetime.now(timezone.utc)
-
-
-def _comparable(request: RunRequest) -> dict[str, Any]:
-    plain: dict[str, Any] = to_plain(request)
-    return {
-        key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
-    }
-
-
-def _newest_unfinished(facts: RunFile) -> Path:
-    for folder in sorted(runs_folder().glob(f"*-{facts.kind}-*"), reverse=True):
-        unfinished = (folder / RUN).is_file() and not _is_finished(folder)
-        if unfinished and read(folder / RUN)["request"] == facts.request:
-            return folder
-    raise UsageError(
-        f"nothing to resume: no unfinished run of this request in {runs_folder()}",
-        hint="leave out --resume, or name the folder with --output",
-    )
-
-
-def _resumable(folder: Path) -> RunFile:
-    if not (folder / RUN).is_file():
-        raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-    if (folder / SWEEP).exists():
-        raise UsageError(f"nothing to resume: the sweep in {folder} is finished")
-    if _is_finished(folder):
-        raise UsageError(
-            f"nothing to resume: the run in {folder} is finished",
-            hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
-        )
-    return read_run(folder)
-
-
-def require_no_run(folder: Path) -> None:
-    """Raise UsageError where a run has begun, finished or not."""
-    finished = _is_finished(folder)
-    if finished or any((folder / name).exists() for name in (SHARDS, CHECKPOINTS, CELLS)):
-        raise UsageError(
-            f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",
-            hint="choose another --output" + ("" if finished else ", or continue it with --resume"),
-        )
-
-
-def _is_finished(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (RECORD, SWEEP))
 
 
 @contextmanager

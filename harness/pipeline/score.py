@@ -19,7 +19,7 @@ from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import conclude, unreferenced
 from harness.pipeline.records import write_record
-from harness.pipeline.run_folder import PREDICTIONS, read_run
+from harness.pipeline.run_files import PREDICTIONS, read_run
 
 
 def score_saved(

@@ -15,7 +15,8 @@ from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.evaluate import evaluate
-from harness.pipeline.run_folder import PREDICTIONS, utc_now
+from harness.pipeline.run_files import PREDICTIONS
+from harness.pipeline.run_folder import utc_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,8 @@ from harness.core.errors import IntegrityError
 from harness.files.atomic import replacing
 from harness.files.json import differences, dumps
 from harness.files.locks import held
-from harness.pipeline.run_folder import SHARDS, AnotherRunError
+from harness.pipeline.run_files import SHARDS
+from harness.pipeline.run_folder import AnotherRunError
 
 #: A shard line: the image, and its predictions in COCO results format without the image id.
 Line = dict[str, Any]

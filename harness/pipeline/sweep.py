@@ -31,17 +31,8 @@ from harness.launch.local import Work, run_workers
 from harness.measure.sweep import CellStatus, Setting, Speed, Sweep, SweepCell, recommend
 from harness.pipeline.bench import check_values
 from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_folder import (
-    CELLS,
-    SWEEP,
-    AnotherRunError,
-    Run,
-    announce,
-    keeping,
-    log,
-    open_run,
-    read_run,
-)
+from harness.pipeline.run_files import CELLS, SWEEP, read_run
+from harness.pipeline.run_folder import AnotherRunError, Run, announce, keeping, log, open_run
 from harness.pipeline.shards import new_images, read_header, shard_path
 from harness.pipeline.sweep_accuracy import Standard, accuracy_of, standard_of
 from harness.pipeline.sweep_cell import SPEED, CellTask, measure_cell

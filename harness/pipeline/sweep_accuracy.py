@@ -17,7 +17,7 @@ from harness.measure.coco import check_coverage, score
 from harness.measure.evaluators import Task
 from harness.pipeline.compare import SEED
 from harness.pipeline.resolve import Job
-from harness.pipeline.run_folder import PREDICTIONS
+from harness.pipeline.run_files import PREDICTIONS
 from harness.pipeline.shards import read_lines, shard_paths, write_predictions
 
 ACCURACY = "accuracy.json"

@@ -20,7 +20,8 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record, training_record, write_record
 from harness.pipeline.resolve import facts_of_dataset
-from harness.pipeline.run_folder import CHECKPOINTS, LOG, Run, announce, log, open_run, utc_now
+from harness.pipeline.run_files import CHECKPOINTS, LOG
+from harness.pipeline.run_folder import Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob
 from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints

@@ -22,7 +22,7 @@ from harness.measure.coco import Scores
 from harness.pipeline.evaluate import accuracy_checks
 from harness.pipeline.records import read_record
 from harness.pipeline.resolve import Job
-from harness.pipeline.run_folder import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
+from harness.pipeline.run_files import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
 from harness.pipeline.shards import shard_path
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]

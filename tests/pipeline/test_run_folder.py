@@ -15,17 +15,8 @@ from harness.core.progress import Silent
 from harness.core.requests import BenchRequest, EvalRequest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.pipeline.resolve import Job
-from harness.pipeline.run_folder import (
-    RECORD,
-    RUN,
-    SHARDS,
-    Run,
-    announce,
-    keeping,
-    new_run_id,
-    open_run,
-    read_run,
-)
+from harness.pipeline.run_files import RECORD, RUN, SHARDS, new_run_id, read_run
+from harness.pipeline.run_folder import Run, announce, keeping, open_run
 
 NOW = datetime(2026, 11, 20, 22, 45, 7, tzinfo=timezone.utc)
 COMMAND = ("harness", "eval", "--images", "my images")

@@ -26,7 +26,7 @@ from harness.core.record import RunRecord
 from harness.core.requests import InferenceRequest
 from harness.engines.opening import worker_devices
 from harness.pipeline.resolve import Job, open_job_engine
-from harness.pipeline.run_folder import PREDICTIONS, RECORD, SHARDS
+from harness.pipeline.run_files import PREDICTIONS, RECORD, SHARDS
 from harness.pipeline.shards import open_shard, read_lines, shard_path, shard_paths
 from harness.pipeline.workers import ShardFacts, divided, throughput, with_threads_of_run
 from tests.leases import leased

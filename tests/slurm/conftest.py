@@ -21,7 +21,7 @@ from harness.pipeline.cluster.status import status_of
 from harness.pipeline.cluster.submission import JOBS, read_submission
 from harness.pipeline.cluster.waiting import wait_for
 from harness.pipeline.records import read_record
-from harness.pipeline.run_folder import PREDICTIONS
+from harness.pipeline.run_files import PREDICTIONS
 from harness.pipeline.shards import read_lines, shard_path, shard_paths
 from tests.slurm.cluster import Cluster, missing_packages
 

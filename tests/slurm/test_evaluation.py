@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.errors import RunFailedError
 from harness.pipeline.cluster.status import status_of
-from harness.pipeline.run_folder import LOG, RECORD
+from harness.pipeline.run_files import LOG, RECORD
 from harness.pipeline.shards import shard_path
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster

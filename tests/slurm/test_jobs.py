@@ -20,7 +20,7 @@ from harness.core.progress import Silent
 from harness.pipeline.cluster.status import RunStatus, status_of
 from harness.pipeline.cluster.submission import read_submission
 from harness.pipeline.cluster.waiting import wait_for
-from harness.pipeline.run_folder import RECORD
+from harness.pipeline.run_files import RECORD
 from harness.training.log import read_log
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import Answer, command, words_of

@@ -29,12 +29,8 @@ from harness.pipeline.cluster.submission import (
     write_submission,
 )
 from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_folder import (
-    Run,
-    log,
-    new_run_id,
-    open_run,
-)
+from harness.pipeline.run_files import new_run_id
+from harness.pipeline.run_folder import Run, log, open_run
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import (
     ShardTask,

@@ -22,15 +22,8 @@ from harness.pipeline.cluster.submission import (
 from harness.pipeline.cluster.waiting import unfinished
 from harness.pipeline.evaluate import conclude, evaluate
 from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_folder import (
-    PREDICTIONS,
-    RECORD,
-    Run,
-    keeping,
-    log,
-    open_run,
-    utc_now,
-)
+from harness.pipeline.run_files import PREDICTIONS, RECORD
+from harness.pipeline.run_folder import Run, keeping, log, open_run, utc_now
 from harness.pipeline.workers import (
     WORKER_THREADS,
     ShardFacts,

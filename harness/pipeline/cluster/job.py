@@ -40,7 +40,7 @@ from harness.pipeline.cluster.submission import (
 )
 from harness.pipeline.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
 from harness.pipeline.resolve import resolve
-from harness.pipeline.run_folder import CHECKPOINTS, new_run_id, require_no_run
+from harness.pipeline.run_files import CHECKPOINTS, new_run_id, require_no_run
 from harness.pipeline.training_job import resolve_training
 
 Task = PartTask[BenchWork] | PartTask[NightWork] | GroupTask[TrainWork]

@@ -23,7 +23,7 @@ from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.bench import bench
 from harness.pipeline.nightly import NIGHTS, run_night
-from harness.pipeline.run_folder import CHECKPOINTS, NIGHT, RECORD
+from harness.pipeline.run_files import CHECKPOINTS, NIGHT, RECORD
 from harness.pipeline.train import follow, train
 from harness.pipeline.training_job import resolve_training
 from harness.training.run import WEIGHTS_LAST

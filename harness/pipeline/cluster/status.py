@@ -21,7 +21,7 @@ from harness.pipeline.cluster.submission import (
     is_finished,
     read_submission,
 )
-from harness.pipeline.run_folder import read_run
+from harness.pipeline.run_files import read_run
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import facts_path, read_facts
 from harness.training.log import last_iteration, read_log

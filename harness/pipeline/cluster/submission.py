@@ -17,7 +17,7 @@ from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.clients import cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
-from harness.pipeline.run_folder import LOG, NIGHT, RECORD
+from harness.pipeline.run_files import LOG, NIGHT, RECORD
 from harness.pipeline.shards import shard_path
 
 T = TypeVar("T")

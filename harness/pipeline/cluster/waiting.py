@@ -18,7 +18,8 @@ from harness.pipeline.cluster.submission import (
     is_finished,
     read_submission,
 )
-from harness.pipeline.run_folder import CHECKPOINTS, continuing
+from harness.pipeline.run_files import CHECKPOINTS
+from harness.pipeline.run_folder import continuing
 
 #: What a run does, and in what it is counted.
 VERBS: dict[WorkKind, tuple[str, str]] = {
