@@ -30,7 +30,7 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.nn.rcnn import RCNN
+from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
 from harness.training.optimiser import freeze
 from harness.training.plan import Schedule
@@ -115,6 +115,8 @@ def _native(
     network.load_state_dict(weights)
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    if device.type == "cpu":
+        convolve_by_onednn(network)
     freeze(network, 2)
     trainer = Trainer(
         network=network,

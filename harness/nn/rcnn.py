@@ -106,12 +106,20 @@ def prepare_for_inference(network: RCNN, device: torch.device) -> None:
     for module in network.modules():
         if isinstance(module, NormedConv):
             module.fold()
-        if isinstance(module, nn.Conv2d) and device.type == "cpu" and module.kernel_size == (1, 1):
-            # One pixel has no gaps to spread, but on a single thread torch leaves a 1×1 convolution
-            # to oneDNN, twice as fast, only if it has some (``use_mkldnn`` in Convolution.cpp).
-            module.dilation = (2, 2)
     if device.type == "cpu":
         network.roi_heads.box_head.convolve_first()
+        convolve_by_onednn(network)
+
+
+def convolve_by_onednn(network: RCNN) -> None:
+    """Have oneDNN compute 1×1 convolutions on a single CPU thread, too, in place: the numbers stay.
+
+    There torch leaves them to a routine of its own that takes twice as long, unless they are
+    dilated (``use_mkldnn`` in its Convolution.cpp); a kernel of one pixel has no gaps to spread.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.dilation = (2, 2)
 
 
 def _round_up(length_px: int) -> int:

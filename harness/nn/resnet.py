@@ -56,7 +56,7 @@ class NormedConv(nn.Conv2d):
             # Scaling the weights instead of the output costs far less, there and in the gradient.
             scale, shift = self.norm.affine()
             weight = self.weight * scale[:, None, None, None]
-            return F.conv2d(x, weight, shift, self.stride, self.padding)
+            return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation)
         x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
         return x if self.norm is None else self.norm(x)
 

@@ -12,7 +12,7 @@ import torch
 from harness.core.architecture import Architecture
 from harness.core.engine import Precision
 from harness.data.objects import TrainingSet
-from harness.nn.rcnn import RCNN
+from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
 from harness.training.initial import InitialWeights, initialise, load_backbone, load_matching
 from harness.training.optimiser import MovingAverage, freeze
@@ -68,6 +68,8 @@ def build_trainer(
     network, initial = first_weights(setup)
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    if device.type == "cpu":
+        convolve_by_onednn(network)
     freeze(network, setup.freeze)
     trainer = Trainer(
         network=network,
