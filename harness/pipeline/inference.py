@@ -44,17 +44,19 @@ def infer_missing(
     names the image; what was finished stays.
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
-    missing = [record for record in job.dataset.images if record.image_id in wanted]
-    missing = grouped(missing, job.request.batch_size)
+    needed = _batches_with(wanted, grouped(job.dataset.images, job.request.batch_size), job)
     total = len(job.dataset.images)
     with (
-        closing(prepared_batches(job, engine, missing)) as batches,
-        progress.task("infer", total=total, done=total - len(missing), unit="img") as advance,
+        closing(prepared_batches(job, engine, needed)) as batches,
+        progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
     ):
         for records, prepared in batches:
-            for detections in _infer(job, engine, records, prepared):
+            fresh = [
+                one for one in _infer(job, engine, records, prepared) if one.image_id in wanted
+            ]
+            for detections in fresh:
                 shard.append(line_of(detections, job.dataset.categories))
-            advance(len(records))
+            advance(len(fresh))
 
 
 def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord]:
@@ -62,6 +64,24 @@ def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord
     if batch_size == 1:
         return list(records)
     return sorted(records, key=lambda one: (one.width_px / one.height_px, one.image_id))
+
+
+def _batches_with(
+    wanted: Collection[int], records: Sequence[ImageRecord], job: Job
+) -> list[ImageRecord]:
+    """Every batch of ``records`` that has a wanted image, whole.
+
+    Images of a batch are padded to a common size, which moves their numbers: so that these do not
+    depend on who infers what, or on where a run broke, a batch has the same images for ever.
+    """
+    size = job.request.batch_size
+    batches = (records[start : start + size] for start in range(0, len(records), size))
+    return [
+        record
+        for batch in batches
+        if any(one.image_id in wanted for one in batch)
+        for record in batch
+    ]
 
 
 def identity_of(job: Job, engine: Engine) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harness.engines.opening import worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.local import Work, run_workers
-from harness.pipeline.inference import identity_of, infer_missing
+from harness.pipeline.inference import grouped, identity_of, infer_missing
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.run_folder import Run
 from harness.pipeline.shards import (
@@ -117,9 +117,10 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
 
 
 def missing_images(job: Job, run_folder: Path) -> list[int]:
-    """Images of the job that no shard of the run has, in the job's order."""
+    """Images of the job that no shard of the run has, in the order of its batches."""
     finished = finished_images(shard_paths(run_folder))
-    return [image for image in job.dataset.image_ids if image not in finished]
+    records = grouped(job.dataset.images, job.request.batch_size)
+    return [one.image_id for one in records if one.image_id not in finished]
 
 
 def divided(
@@ -127,7 +128,7 @@ def divided(
 ) -> list[ShardTask]:
     """One task a device, each with every n-th batch of the missing images.
 
-    Images of a batch are padded to a common size, so batches are never taken apart.
+    A batch that two tasks shared would be inferred by both.
     """
     size, count = request.batch_size, len(devices)
     batches = [tuple(missing[start : start + size]) for start in range(0, len(missing), size)]

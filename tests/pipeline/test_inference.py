@@ -62,6 +62,36 @@ def test_batches_are_of_like_shape(batch_size: int, order: list[int]) -> None:
     assert [one.image_id for one in grouped(records, batch_size)] == order
 
 
+class Remembering(FakeEngine):
+    """Keeps which images it saw together."""
+
+    def infer(self, prepared: Sequence[Image], stopwatch: Stopwatch) -> list[Detections]:
+        seen.append([one.image_id for one in prepared])
+        return super().infer(prepared, stopwatch)
+
+
+seen: list[list[int]] = []
+
+
+def test_a_batch_is_of_the_same_images_whoever_infers_it(
+    asked: InferenceRequest, tmp_path: Path
+) -> None:
+    job = resolve(replace(asked, batch_size=4))
+    rows = open_fake(job.dataset, job.architecture)._rows
+    engine = Remembering(rows, job.architecture, "perfect", None, 0)
+    seen.clear()
+    infer(job, engine, tmp_path / "whole.jsonl")
+    whole = seen.copy()
+    assert [len(batch) for batch in whole] == [4, 2]
+    # One of a batch is missing, or a few of each: the batches are what they were.
+    for number, share in enumerate([whole[0][1:2], [whole[0][3], whole[1][0]], whole[1]]):
+        seen.clear()
+        with open_shard(tmp_path / f"{number}.jsonl", {}) as shard:
+            infer_missing(job, engine, shard, Silent(), share=share)
+            assert sorted(shard.finished) == sorted(share)
+        assert seen == [batch for batch in whole if set(batch) & set(share)]
+
+
 class Counting(FakeEngine):
     """Counts how many images were prepared."""
 
