@@ -57,8 +57,8 @@ def tiny() -> Architecture:
         mask_conv_count=2,
         mask_conv_channels=48,
         class_count=8,
-        short_edge_px=256,
-        long_edge_max_px=448,
+        short_edge_px=288,
+        long_edge_max_px=504,
         rpn_pre_nms_per_level=300,
         rpn_post_nms=300,
     )
