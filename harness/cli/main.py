@@ -91,7 +91,8 @@ def _command(argv: Sequence[str]) -> str | None:
 def _options(command: str | None) -> list[str]:
     alone = argparse.ArgumentParser()
     import_module(f"harness.cli.{command}").add_arguments(alone)
-    return re.findall(r"--[a-z-]+", alone.format_usage())
+    parsers = [alone, *_nested(alone).values()]
+    return [word for one in parsers for word in re.findall(r"--[a-z-]+", one.format_usage())]
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
@@ -101,12 +102,11 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of only that command that ``argv`` names."""
-    from rich_argparse import RichHelpFormatter
-
+    formatter = _formatter()
     parser = argparse.ArgumentParser(
         prog="harness",
         description="Proof that COCO numbers of the Detectron2 model zoo reproduce here.",
-        formatter_class=RichHelpFormatter,
+        formatter_class=formatter,
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -116,9 +116,35 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             name,
             help=help_line,
             description=help_line,
-            formatter_class=RichHelpFormatter,
+            formatter_class=formatter,
             allow_abbrev=False,
         )
         if name == asked:
             import_module(f"harness.cli.{name}").add_arguments(command)
+            for nested in _nested(command).values():
+                nested.allow_abbrev = False
+                nested.formatter_class = formatter
     return parser
+
+
+def _formatter() -> type[argparse.HelpFormatter]:
+    """Help that shows every default there is."""
+    from rich_argparse import RichHelpFormatter
+
+    class Formatter(RichHelpFormatter):
+        def _get_help_string(self, action: argparse.Action) -> str | None:
+            told = action.help is None or "default" in action.help or not action.option_strings
+            if told or action.default in (None, False, (), argparse.SUPPRESS):
+                return action.help
+            return f"{action.help} (default: %(default)s)"
+
+    return Formatter
+
+
+def _nested(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of a command, such as ``eval`` of ``submit``."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= action.choices
+    return found

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.eval import print_record
+from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.cli.options import add_answer_options, request_from
 from harness.core.requests import EVALUATORS, ScoreRequest
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score, print, answer 0: there is no reference for predictions of unknown origin."""
+    """Score, print, answer the exit code; predictions of unknown origin are not judged."""
     from harness.measure.timing import PhaseTimer
     from harness.pipeline.run_folder import utc_now
     from harness.pipeline.score import score_saved
@@ -39,5 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.answer_json(record)
     else:
+        for sentence in record.dataset.warnings:
+            console.TerminalProgress().notice(f"data: {sentence}")
         print_record(record, arguments, arguments.output)
-    return 0
+    return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0

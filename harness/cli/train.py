@@ -126,12 +126,19 @@ def _rehearse(job: TrainingJob, arguments: argparse.Namespace) -> int:
         console.answer_json(rehearsal)
         return 0
     console.answer(*_plan_lines(job))
-    hours = rehearsal.expected_s / 3600
     console.answer(
         f"measured: {rehearsal.s_per_iteration:.3f} s an iteration on {rehearsal.device}, "
-        f"{rehearsal.memory_bytes / 2**30:.2f} GiB; the whole schedule takes about {hours:.1f} h"
+        f"{rehearsal.memory_bytes / 2**30:.2f} GiB; the whole schedule takes about "
+        f"{_duration(rehearsal.expected_s)}"
     )
     return 0
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _plan_lines(job: TrainingJob) -> list[str]:

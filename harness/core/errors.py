@@ -58,6 +58,10 @@ class IntegrityError(HarnessError):
     exit_code = 4
 
 
+class AnotherRunError(IntegrityError):
+    """The folder's run is not the one that was asked for: asking again would not help."""
+
+
 class RunFailedError(HarnessError):
     """The run itself failed; what it computed so far is kept."""
 

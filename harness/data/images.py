@@ -59,7 +59,8 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
             return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
     except FileNotFoundError:
         raise IntegrityError(
-            f"{where} is missing", hint="prove and complete the data set: harness download"
+            f"{where} is missing",
+            hint="complete the folder of images; COCO's come with: harness download",
         ) from None
     except UnidentifiedImageError:
         raise IntegrityError(f"{where} is not an image") from None

@@ -80,7 +80,7 @@ def require_detectron2() -> None:
             hint="it is not on the package index; install it from its repository: "
             "pip install --no-build-isolation "
             f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}, "
-            "or use --engine native, which needs nothing more",
+            "or take the native engine, which needs nothing more",
         ) from None
 
 

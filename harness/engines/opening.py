@@ -94,8 +94,9 @@ def require_settings(
     if compiled:
         require_compiler(place)
     if name == "detectron2":
-        from harness.engines.detectron2 import require_detectron2_precision
+        from harness.engines.detectron2 import require_detectron2, require_detectron2_precision
 
+        require_detectron2()
         require_detectron2_precision(precision)
 
 

@@ -1,6 +1,6 @@
 """What the device can do at best, measured where and as the network computes.
 
-One product and one copy, in the same process, on the same device, with the same threads and the
+Products and a copy, in the same process, on the same device, with the same threads and the
 same switches of torch. The best of REPEATS after one that is not counted: what disturbs a
 measurement only ever makes it slower, and a peak is what is possible.
 """

@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except PermissionError as error:
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def unwritable(path: Path, error: OSError) -> UsageError:
     """The error for a place that cannot be written, with what to do."""
     return UsageError(
         f"cannot write {path}: {error.strerror or error}",
-        hint="choose a writable folder with --output",
+        hint="choose a place that can be written",
     )
 
 

@@ -62,13 +62,14 @@ class NightRow:
 def add_night(
     path: Path, night: NightRow, points: Sequence[tuple[str, str, str, str, str, float]]
 ) -> None:
-    """One night and its numbers, wholly or not at all.
+    """One night and its numbers, wholly or not at all; told again, it takes its own place.
 
     points: cell, device class, data digest, status, metric, value.
     """
     with _opened(path) as database, database:
+        database.execute("DELETE FROM measurements WHERE night_id = ?", (night.night_id,))
         database.execute(
-            "INSERT INTO nights VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO nights VALUES (?, ?, ?, ?)",
             (night.night_id, night.created_utc, night.status, dumps(night.environment)),
         )
         database.executemany(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.files.json import to_typed
 
 if sys.version_info >= (3, 11):
@@ -18,8 +18,11 @@ T = TypeVar("T")
 
 
 def read_toml(kind: type[T], path: Path) -> T:
-    """The content of ``path`` as ``kind``; unknown keys are refused (``to_typed``)."""
-    return to_typed(kind, read_table(path, what="file"), where=str(path))
+    """The content of ``path`` as ``kind``; UsageError for unknown keys and for wrong values."""
+    try:
+        return to_typed(kind, read_table(path, what="file"), where=str(path))
+    except IntegrityError as error:  # what people write by hand is part of what they ask for
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def read_table(path: Path, *, what: str) -> dict[str, Any]:

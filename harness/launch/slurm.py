@@ -89,7 +89,7 @@ def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: s
         "account": profile.account,
         "qos": profile.qos,
         "constraint": profile.constraint,
-        "mem": None if profile.memory_gb is None else f"{round(profile.memory_gb * 1024)}MB",
+        "mem": _memory(profile, size),
         "gpus_per_node": size.gpus or None,
         "dependency": None if after is None else f"afterany:{after}",
     }
@@ -102,7 +102,7 @@ def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: s
         array_parallelism=profile.jobs_at_once,
         signal_delay_s=profile.signal_delay_s,
         stderr_to_stdout=True,
-        setup=_setup(profile, folder),
+        setup=_setup(profile, folder, size),
         srun_args=["--kill-on-bad-exit=1"],
         additional_parameters={"requeue": True, **(profile.options or {})},
         **{key: value for key, value in asked.items() if value is not None},
@@ -110,13 +110,25 @@ def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: s
     return executor
 
 
-def _setup(profile: Profile, folder: Path) -> list[str]:
-    """The profile's lines, and a probe: a folder the node does not see must not cost an hour."""
+def _memory(profile: Profile, size: Size) -> str | None:
+    """Of a node, as SLURM asks for it: the profile's is of a task."""
+    if profile.memory_gb is None:
+        return None
+    return f"{round(profile.memory_gb * 1024) * size.tasks}MB"
+
+
+def _setup(profile: Profile, folder: Path, size: Size) -> list[str]:
+    """The profile's lines, and a probe: a folder a node does not see must not cost an hour.
+
+    The batch script runs on the first node; srun takes what all of them need to each.
+    """
     lines = list(profile.setup)
+    each = "" if size.nodes == 1 else f"srun --nodes={size.nodes} --ntasks-per-node=1 "
     if profile.scratch is not None:
-        scratch = shlex.quote(str(profile.scratch))
-        lines += [f"mkdir -p {scratch} && export TMPDIR={scratch}"]
-    return [*lines, f"test -d {shlex.quote(str(folder))} || exit 3"]
+        # Double quotes: /scratch/$USER is what clusters have.
+        scratch = '"' + str(profile.scratch).replace('"', '\\"') + '"'
+        lines += [f"{each}mkdir -p {scratch} && export TMPDIR={scratch}"]
+    return [*lines, f"{each}test -d {shlex.quote(str(folder))} || exit 3"]
 
 
 def _refused(said: str, profile: Profile) -> HarnessError:

@@ -7,14 +7,10 @@ each 20 iterations with ``iteration`` and ``total_loss``, and ``bbox/AP`` where 
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-from harness.core.errors import IntegrityError, UsageError
 
 #: Share of the schedule over which losses are taken together, and the fewest lines of a median.
 WINDOW = 0.01
@@ -110,25 +106,6 @@ def departures(lines: Iterable[Line], reference: Sequence[Line], iterations: int
     """Every sentence a whole training deserves."""
     watch = Watch(reference, iterations)
     return [sentence for line in lines for sentence in watch.look(line)]
-
-
-def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
-    """The lines of a ``metrics.json``; UsageError without it, IntegrityError without losses."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the curve {path}: {error}") from error
-    try:
-        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        losses = sum("total_loss" in line and line["iteration"] > 0 for line in lines)
-    except (ValueError, TypeError, KeyError) as error:
-        raise IntegrityError(f"{path} is no metrics.json of a training: {error}") from error
-    if losses < FEWEST_LINES:
-        raise IntegrityError(
-            f"{path} has {losses} lines with a total_loss; expected {FEWEST_LINES} or more",
-            hint="give the metrics.json that Detectron2, or harness train, left",
-        )
-    return tuple(line for line in lines if "iteration" in line)
 
 
 def _within(points: Sequence[tuple[float, float]], begin: float, end: float) -> list[float]:

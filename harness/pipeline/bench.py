@@ -31,7 +31,7 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.inference import grouped, prepared_batches
 from harness.pipeline.profile import check_profiling, write_profile
 from harness.pipeline.records import record_of, write_record
-from harness.pipeline.resolve import Job, open_job_engine, resolve
+from harness.pipeline.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.pipeline.run_files import LOG
 from harness.pipeline.run_folder import announce, log, open_run
 
@@ -66,6 +66,7 @@ def bench(
     """The record of one speed run, and the folder it lies in."""
     check_values(request)
     job = resolve(request.inference)
+    require_job_settings(job)
     deviations = job.deviations_on(job.image_count)  # a subset of the images does not bend a speed
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         for sentence in deviations:
@@ -217,7 +218,7 @@ def check_values(request: BenchRequest | SweepRequest) -> None:
             raise UsageError(f"{option} must be at least {least}, got {value}")
     if not 0 <= request.min_duration_s < math.inf:
         raise UsageError(
-            f"--min-duration must be a finite number of seconds, got {request.min_duration_s}"
+            f"--min-duration must be 0 or more seconds, and finite, got {request.min_duration_s}"
         )
     if isinstance(request, BenchRequest):
         check_profiling(request)

@@ -136,6 +136,8 @@ def _metrics(
     names = [name for name in records[0].metrics if "/A" in name]
     tasks: list[Task] = [task for task in ("bbox", "segm") if f"{task}/AP" in names]
     path = Path(records[0].dataset.annotations_path)
+    if resamples < 0:
+        raise UsageError(f"--resamples must be 0 or more, got {resamples}")
     if resamples and not path.is_file():
         raise IntegrityError(
             f"the annotations of both runs are no longer there: {path}",

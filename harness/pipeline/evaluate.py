@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.checks import Check
 from harness.core.engine import Engine
-from harness.core.errors import HarnessError, RunFailedError
+from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
@@ -21,7 +21,7 @@ from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.cluster.submission import require_no_jobs
 from harness.pipeline.records import record_of, write_record
-from harness.pipeline.resolve import Job, open_job_engine, resolve
+from harness.pipeline.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.pipeline.run_files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
 from harness.pipeline.run_folder import Run, announce, keeping, log, open_run
 from harness.pipeline.shards import read_lines, shard_paths, write_predictions
@@ -60,6 +60,7 @@ def evaluate(
     """
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
+    _require_workers(request, job)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         require_no_jobs(run.folder)
         job = with_threads_of_run(job, run.folder)
@@ -71,6 +72,13 @@ def evaluate(
                 facts = infer_with_workers(job, run, request.workers)
         record = conclude(request, job, run, facts, stopwatch)
     return record, run.folder
+
+
+def _require_workers(request: EvalRequest, job: Job) -> None:
+    """Raise what no engine could be opened for, before there is a folder that says it was tried."""
+    if request.workers is not None and request.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {request.workers}")
+    require_job_settings(job)
 
 
 def conclude(

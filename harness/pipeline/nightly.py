@@ -16,7 +16,7 @@ from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, NightRequest
-from harness.files.atomic import write_text
+from harness.files.atomic import unwritable, write_text
 from harness.files.environment import read_environment
 from harness.files.history import NightRow, add_night
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -28,10 +28,11 @@ from harness.pipeline.baselines import propose, proposed, read_baselines, refere
 from harness.pipeline.bench import bench
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record
-from harness.pipeline.run_files import NIGHT, RECORD, SHARDS
+from harness.pipeline.run_files import NIGHT, PAGE, RECORD, SHARDS
 from harness.pipeline.run_folder import utc_now
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
+from harness.zoo.lock import find_model, read_lock
 
 HISTORY = "history.sqlite"
 NIGHTS = "nights"
@@ -45,7 +46,13 @@ def read_night(folder: Path) -> Night:
 
 def read_matrix(path: Path | None) -> Matrix:
     """The matrix of a TOML file; the embedded model on its scenes without one."""
-    return Matrix() if path is None else read_toml(Matrix, path)
+    if path is None:
+        return Matrix()
+    matrix, lock = read_toml(Matrix, path), read_lock()
+    for block in matrix.block:
+        for name in block.models:
+            find_model(lock, name)  # a name that is misspelt is no cell that failed
+    return matrix
 
 
 def cells_of(matrix: Matrix) -> list[Cell]:
@@ -78,7 +85,11 @@ def run_night(
     night_id: of a night that was begun, and goes on with what it lacks.
     """
     matrix, results = read_matrix(request.matrix), request.results
-    results.mkdir(parents=True, exist_ok=True)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        (results / NIGHTS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise unwritable(results, error) from error
     with held(results / ".nightly.lock", notice=progress.notice):
         night_id = night_id or new_night_id(results, now)
         folder = results / NIGHTS / night_id
@@ -96,11 +107,11 @@ def run_night(
         # JSON first: the database is the part that can be damaged.
         write_text(folder / NIGHT, dumps(to_plain(night), indent=1) + "\n")
         _remember(results / HISTORY, night)
-        write_reports(night, folder, results / HISTORY)
         change = ""
         if request.accept:
             records = [record for _, parts in found for record in parts]
             change = propose(results / REFERENCE, proposed(baselines, records, night.created_utc))
+        write_reports(night, folder, results / HISTORY)
     return night, folder, change
 
 
@@ -115,7 +126,7 @@ def write_reports(night: Night, folder: Path, history: Path) -> None:
     """The night as Markdown, JUnit XML and one page of HTML."""
     write_text(folder / "summary.md", night_markdown(night))
     write_text(folder / "junit.xml", night_junit(night))
-    write_text(folder / "index.html", night_page(night, history))
+    write_text(folder / PAGE, night_page(night, history))  # last: it says that the night is over
 
 
 def _measured(

@@ -14,7 +14,7 @@ from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests import InferenceRequest
 from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
-from harness.engines.opening import open_engine, own_memory_format
+from harness.engines.opening import open_engine, own_memory_format, require_settings
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.zoo.architectures import architecture_of
@@ -119,6 +119,18 @@ def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> Datase
         image_count=len(dataset.images) if image_count is None else image_count,
         evaluated_images=len(dataset.images),
         warnings=dataset.warnings,
+    )
+
+
+def require_job_settings(job: Job) -> None:
+    """Raise what opening the job's engine would raise for its device and settings."""
+    asked = job.request
+    require_settings(
+        asked.engine,
+        device=asked.device,
+        precision=asked.precision,
+        memory_format=asked.memory_format,
+        compiled=asked.compile,
     )
 
 
@@ -229,5 +241,5 @@ def require_images(dataset: Dataset) -> None:
         raise IntegrityError(
             f"{len(missing)} of {len(dataset.images)} images are missing in {dataset.images_dir}, "
             f"the first is {missing[0]}",
-            hint="prove and complete the data set: harness download; or check --images",
+            hint="check --images; COCO's images come with: harness download",
         )

@@ -30,6 +30,9 @@ CELLS = "cells"
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
+#: Of a night and of a sweep. A night leaves it last.
+PAGE = "index.html"
+
 RunKind = Literal["eval", "bench", "sweep", "train"]
 
 #: Kinds of runs that can be continued.
@@ -90,8 +93,8 @@ def newest_unfinished(facts: RunFile) -> Path:
     )
 
 
-def resumable(folder: Path) -> RunFile:
-    """The unfinished run in ``folder``; UsageError where there is nothing to go on with."""
+def resumable(folder: Path, kind: RunKind) -> RunFile:
+    """The unfinished run in ``folder``; UsageError where there is none of this kind."""
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
     if (folder / SWEEP).exists():
@@ -101,17 +104,33 @@ def resumable(folder: Path) -> RunFile:
             f"nothing to resume: the run in {folder} is finished",
             hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
         )
-    return read_run(folder)
+    found = read_run(folder)
+    if found.kind != kind:
+        raise UsageError(
+            f"{folder} holds a run of another kind: {found.kind}, not {kind}",
+            hint=f"continue it as what it is, or choose another --output for the {kind}",
+        )
+    return found
 
 
 def require_no_run(folder: Path) -> None:
     """Raise UsageError where a run has begun, finished or not."""
     finished = is_finished(folder)
-    if finished or any((folder / name).exists() for name in (SHARDS, CHECKPOINTS, CELLS)):
+    if (folder / PREDICTIONS).exists() and not (folder / RUN).exists():
+        raise UsageError(
+            f"{folder} holds a {PREDICTIONS} that no run here left", hint="choose another --output"
+        )
+    begun = has_checkpoint(folder) or any((folder / name).exists() for name in (SHARDS, CELLS))
+    if finished or begun:
         raise UsageError(
             f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",
             hint="choose another --output" + ("" if finished else ", or continue it with --resume"),
         )
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training in ``folder`` has something to go on from."""
+    return any((folder / CHECKPOINTS).glob("*.pth"))
 
 
 def is_finished(folder: Path) -> bool:

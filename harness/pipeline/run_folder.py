@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from harness.core.errors import (
+    AnotherRunError,
     HarnessError,
     IntegrityError,
     Interrupted,
@@ -84,7 +85,7 @@ def open_run(
     )
     if resume:
         folder = request.output or newest_unfinished(facts)
-        facts = resumable(folder)
+        facts = resumable(folder, facts.kind)
     else:
         folder = request.output or runs_folder() / facts.run_id
     with _held(folder):
@@ -115,10 +116,6 @@ def log(run: Run, text: str) -> None:
     """One line for ``log.txt`` alone."""
     with (run.folder / LOG).open("a", encoding="utf-8") as file:
         file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
-
-
-class AnotherRunError(IntegrityError):
-    """The folder's run is not the one that was asked for: asking again would not help."""
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.core.checks import Check
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests import ScoreRequest
@@ -17,9 +19,9 @@ from harness.files.json import read, to_plain
 from harness.measure.coco import score
 from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
-from harness.measure.verdict import conclude, unreferenced
-from harness.pipeline.records import write_record
-from harness.pipeline.run_files import PREDICTIONS, read_run
+from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.pipeline.records import read_record, write_record
+from harness.pipeline.run_files import PREDICTIONS, RECORD, read_run
 
 
 def score_saved(
@@ -31,13 +33,11 @@ def score_saved(
 ) -> RunRecord:
     """The record of scoring a predictions file, or a run folder, again.
 
-    A run is scored on the images it evaluated; a predictions file on all of its annotation file.
+    A run is scored on the images it evaluated, and judged as it was; a predictions file on all of
+    its annotation file, and not judged: how it was made is not known.
     """
     with stopwatch.phase("read"):
-        content, predictions_path, facts = _sources(request)
-        predictions = _read_predictions(predictions_path)
-        if request.run is None:
-            _require_valid(predictions, content, predictions_path)
+        content, predictions_path, predictions, facts = _read(request)
     tasks = _tasks(predictions)
     with stopwatch.phase("score"):
         scores = score(
@@ -48,7 +48,8 @@ def score_saved(
             evaluator=request.evaluator,
             processes=usable_cpus(),
         )
-    checks = unreferenced([f"{task}/AP" for task in tasks], scores.metrics, ())
+    deviations, checks = _judged(request, scores.metrics, facts)
+    checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
     record = RunRecord(
         kind="score",
         run_id=f"score-{now:%Y%m%d-%H%M%S}",
@@ -64,7 +65,7 @@ def score_saved(
         metrics=scores.metrics,
         per_category=scores.per_category,
         stage_times_s=dict(stopwatch.seconds),
-        protocol_deviations=("saved predictions: how they were made is not known here",),
+        protocol_deviations=deviations,
         checks=checks,
         verdict=conclude(checks),
         artefacts={},
@@ -74,12 +75,45 @@ def score_saved(
     return record
 
 
+def _read(
+    request: ScoreRequest,
+) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
+    """The annotations, the file of predictions, what is in it, and the data set."""
+    content, path, facts = _sources(request)
+    predictions = _read_predictions(path)
+    if request.run is None:
+        _require_valid(predictions, content, path)
+        facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
+    return content, path, predictions, facts
+
+
+def _judged(
+    request: ScoreRequest, metrics: Mapping[str, float | None], facts: DatasetFacts
+) -> tuple[tuple[str, ...], tuple[Check, ...]]:
+    """What is not comparable, and the checks, of a finished run; without one, nothing to check."""
+    if request.run is None or not (request.run / RECORD).exists():
+        return ("saved predictions: how they were made is not known here",), ()
+    known = read_record(request.run)
+    checks = check_references(
+        [check.reference for check in known.checks if check.reference is not None],
+        metrics,
+        dataset=facts.name,
+        deviations=known.protocol_deviations,
+    )
+    return known.protocol_deviations, checks
+
+
 def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
     """The annotations, the predictions file and the data set of what is to be scored."""
     if request.run is not None:
         if request.predictions is not None or request.annotations is not None:
             raise UsageError("give a run folder, or --predictions with --annotations, not both")
         facts = read_run(request.run).dataset
+        if not (request.run / PREDICTIONS).exists():
+            raise UsageError(
+                f"{request.run} holds no predictions: it is unfinished, or no evaluation",
+                hint="finish an evaluation with --resume; nothing else can be scored",
+            )
         content = read_annotations(Path(facts.annotations_path))
         return content, request.run / PREDICTIONS, facts
     if request.predictions is None or request.annotations is None:
@@ -117,6 +151,20 @@ def _read_predictions(path: Path) -> list[dict[str, Any]]:
             lacking = ", ".join(missing) or "bbox and segmentation"
             raise IntegrityError(f"{path}: prediction {position} lacks {lacking}")
     return rows
+
+
+def _missing(
+    predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """A sentence where images have no prediction: none was found, or none was looked for."""
+    told = {row["image_id"] for row in predictions}
+    silent = sum(image["id"] not in told for image in content["images"])
+    if not silent:
+        return ()
+    return (
+        f"{silent} of {len(content['images'])} image(s) have no prediction; if they were not "
+        "evaluated, the AP is too low",
+    )
 
 
 def _require_valid(

@@ -26,12 +26,11 @@ import numpy.typing as npt
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
-from harness.core.errors import IntegrityError
+from harness.core.errors import AnotherRunError, IntegrityError
 from harness.files.atomic import replacing
 from harness.files.json import differences, dumps
 from harness.files.locks import held
 from harness.pipeline.run_files import SHARDS
-from harness.pipeline.run_folder import AnotherRunError
 
 #: A shard line: the image, and its predictions in COCO results format without the image id.
 Line = dict[str, Any]

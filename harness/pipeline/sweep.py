@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from harness import __version__
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import AnotherRunError, HarnessError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.core.requests import InferenceRequest, SweepRequest
 from harness.engines.opening import (
@@ -31,8 +31,8 @@ from harness.launch.local import Work, run_workers
 from harness.measure.sweep import CellStatus, Setting, Speed, Sweep, SweepCell, recommend
 from harness.pipeline.bench import check_values
 from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_files import CELLS, SWEEP, read_run
-from harness.pipeline.run_folder import AnotherRunError, Run, announce, keeping, log, open_run
+from harness.pipeline.run_files import CELLS, PAGE, SWEEP, read_run
+from harness.pipeline.run_folder import Run, announce, keeping, log, open_run
 from harness.pipeline.shards import new_images, read_header, shard_path
 from harness.pipeline.sweep_accuracy import Standard, accuracy_of, standard_of
 from harness.pipeline.sweep_cell import SPEED, CellTask, measure_cell
@@ -40,7 +40,6 @@ from harness.report.page import sweep_page
 from harness.report.sweep import cell_sentence
 from harness.report.sweep_plot import draw_sweep
 
-PAGE = "index.html"
 PICTURE = "sweep.png"
 CELL_LOG = "log.txt"
 

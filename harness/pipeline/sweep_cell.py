@@ -25,7 +25,7 @@ from harness.files.json import dumps, to_plain
 from harness.measure.sweep import Speed
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
 from harness.pipeline.bench import COMPUTE_PHASES
-from harness.pipeline.inference import identity_of, infer_missing
+from harness.pipeline.inference import grouped, identity_of, infer_missing
 from harness.pipeline.resolve import Job, open_job_engine, resolve
 from harness.pipeline.shards import open_shard, shard_path
 
@@ -60,14 +60,16 @@ def measure_cell(task: CellTask) -> None:
 
 def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> None:
     """The same with engines and a clock of the caller's."""
-    begun = clock()
     job = resolve(task.request)
+    begun = clock()
     engine = open_engine(job)
+    opened_s = clock() - begun
     prepared = _prepared(job, engine)
     batches = _batched(prepared, job.request.batch_size)
+    begun = clock()
     engine.infer(batches[0], NULL_STOPWATCH)
     engine.settle()
-    first_answer_s = clock() - begun
+    first_answer_s = opened_s + clock() - begun
     with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
         infer_missing(job, engine, shard, Silent())
     _warm_up(engine, batches, task.warmup)
@@ -83,7 +85,7 @@ def _prepared(job: Job, engine: Engine) -> list[Any]:
     """The images to time, in whole batches."""
     size = job.request.batch_size
     count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
-    records = job.dataset.images[:count]
+    records = grouped(job.dataset.images, size)[:count]
     images = (load_image(record, job.dataset.images_dir) for record in records)
     return [engine.prepare(image, NULL_STOPWATCH) for image in images]
 

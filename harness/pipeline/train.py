@@ -20,7 +20,7 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record, training_record, write_record
 from harness.pipeline.resolve import facts_of_dataset
-from harness.pipeline.run_files import CHECKPOINTS, LOG
+from harness.pipeline.run_files import CHECKPOINTS, LOG, RECORD, RUN
 from harness.pipeline.run_folder import Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob
 from harness.report.curves import draw_curves
@@ -123,7 +123,7 @@ class Scoring:
     def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
         """Every number that could be computed, by name."""
         output = _evaluation_folder(self.folder, iteration)
-        if (output / "record.json").exists():
+        if (output / RECORD).exists():
             record = read_record(output)
         else:
             record, _ = evaluate(
@@ -165,7 +165,7 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
             threads=request.threads,
         ),
         output=output,
-        resume=(output / "run.json").exists(),
+        resume=(output / RUN).exists(),
     )
 
 

@@ -16,9 +16,9 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
 from harness.data.catalog import find_dataset
 from harness.data.objects import TrainingSet, training_set
-from harness.measure.band import read_curve
 from harness.pipeline.resolve import require_images
 from harness.training.group import launched
+from harness.training.log import read_curve
 from harness.training.plan import Plan, make_plan, published_schedule
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of

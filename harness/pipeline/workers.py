@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.engine import Engine, EngineInfo
-from harness.core.errors import UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.requests import InferenceRequest
 from harness.engines.opening import worker_devices
@@ -86,8 +85,6 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
 
 def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     """The missing images of a run by ``workers`` processes on this machine."""
-    if workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {workers}")
     missing = missing_images(job, run.folder)
     count = min(workers, max(1, len(missing)))
     devices = worker_devices(job.request.engine, job.request.device, count)

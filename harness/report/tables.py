@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from shutil import get_terminal_size
 from typing import Any, Literal
 
 from harness.core.checks import Check, Status
@@ -73,10 +74,15 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFo
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    narrow = _width(columns, rows, without=ELASTIC) > get_terminal_size().columns
+    if narrow and "source" in columns:
+        # Where not even the numbers fit, the sources are left to the record.
+        place = columns.index("source")
+        columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
     for column in columns:
         # Where the terminal is narrow the source is cut short; no number ever is.
         justify: Literal["left", "right"] = "right" if column in NUMERIC else "left"
-        elastic = column in ELASTIC
+        elastic = column in ELASTIC or (narrow and column == "metric")
         table.add_column(
             column, justify=justify, no_wrap=not elastic, min_width=6 if elastic else None
         )
@@ -96,6 +102,14 @@ def verdict_colour(record: RunRecord) -> str:
     return {"pass": "bold green", "fail": "bold red"}.get(record.verdict.outcome, "bold yellow")
 
 
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]], *, without: Sequence[str]) -> int:
+    """Characters a line of the table takes with a least width for the columns ``without``."""
+    widths = [max(map(len, cells)) + 1 for cells in zip(columns, *rows, strict=True)]
+    return sum(
+        7 if column in without else width for column, width in zip(columns, widths, strict=True)
+    )
+
+
 def number(metric: str, value: float | None, *, sign: str = "") -> str:
     """A metric as text: AP to 3 digits, times to 0.1 ms, memory in MiB. sign: "+" shows it."""
     if value is None:
@@ -105,7 +119,7 @@ def number(metric: str, value: float | None, *, sign: str = "") -> str:
     if metric in COUNTS:
         return f"{value:{sign}.0f}"
     digits = 4 if metric.endswith("_s") or metric.startswith("s_per") else 3
-    return f"{value:{sign}.{digits}f}"
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # what rounds to zero is not negative
 
 
 def _check_row(check: Check) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ SOUND = ("pass", "no-reference")
 class Trouble:
     """Cells that broke in the same night, and are broken still.
 
-    last_good: the last night that was sound for them; None when the history has none. since: the
-    night after that. nights: how many from then on. changes: (fact, then, now) of the two nights.
+    last_good: the last night that was sound for them; None when the history has none, of which
+    since and nights then say nothing. since: the night after that. nights: how many from then on.
+    changes: (fact, then, now) of the two nights.
     """
 
     cells: tuple[CellResult, ...]

@@ -20,7 +20,7 @@ from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
 
 CHECKPOINTS = "checkpoints"
-FORMAT = 1
+FORMAT = 2
 
 #: Checkpoints kept beside the best one.
 KEPT = 2

@@ -1,4 +1,4 @@
-"""A training in one process, or in several of this machine that share every batch."""
+"""A training in one process, or in several, of one machine or more, that share every batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``metrics.json`` under Detectron2's names, TensorBoard events, and the curves as a picture."""
+"""``metrics.json`` under Detectron2's names, and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from harness.core.errors import IntegrityError, UsageError
+from harness.files.atomic import write_text
 from harness.files.json import dumps
+from harness.measure.band import FEWEST_LINES
 
 if TYPE_CHECKING:  # who only reads a log need not wait for torch
     from torch import Tensor
@@ -33,18 +36,21 @@ INSTANT = ("lr",)
 class TrainingLog:
     """One line of JSON every PERIOD iterations, and one an evaluation; appended when resumed.
 
-    Lines after ``begun`` (finished iterations at the start) are of a life that was lost: they are
-    cut off, so that every iteration is told once. written: told of every line, those of earlier
-    lives first.
+    begun: finished iterations at the start. evaluated: the last one that was evaluated by then.
+    Later lines are of a life that was lost: they are cut off, so that everything is told once.
+    written: told of every new line. earlier: the lines that were there.
     """
 
     def __init__(
-        self, folder: Path, begun: int, written: Callable[[Mapping[str, Any]], None]
+        self,
+        folder: Path,
+        begun: int,
+        evaluated: int,
+        written: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._path = folder / METRICS
         self._written = written
-        for line in _keep_until(self._path, begun):
-            written(line)
+        self.earlier = _keep_until(self._path, begun, evaluated)
         self._file = self._path.open("a", encoding="utf-8")
         self._window: dict[str, list[float]] = defaultdict(list)
         self._board = _board(folder / "tensorboard", begun)
@@ -100,6 +106,28 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
+    """The lines of an earlier training's ``metrics.json``.
+
+    UsageError without it, IntegrityError without losses.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the curve {path}: {error}") from error
+    try:
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        losses = sum("total_loss" in line and line["iteration"] > 0 for line in lines)
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(f"{path} is no metrics.json of a training: {error}") from error
+    if losses < FEWEST_LINES:
+        raise IntegrityError(
+            f"{path} has {losses} lines with a total_loss; expected {FEWEST_LINES} or more",
+            hint="give the metrics.json that Detectron2, or harness train, left",
+        )
+    return tuple(line for line in lines if "iteration" in line)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastIteration:
     """The newest line of losses. seconds: of one iteration, loading included."""
@@ -128,9 +156,13 @@ def last_iteration(folder: Path) -> LastIteration | None:
     return None
 
 
-def _keep_until(path: Path, iteration: int) -> list[dict[str, Any]]:
-    kept = [line for line in read_log(path.parent) if line["iteration"] <= iteration]
-    path.write_text("".join(dumps(line) + "\n" for line in kept), encoding="utf-8")
+def _keep_until(path: Path, begun: int, evaluated: int) -> list[dict[str, Any]]:
+    kept = [
+        line
+        for line in read_log(path.parent)
+        if line["iteration"] <= (begun if "total_loss" in line else evaluated)
+    ]
+    write_text(path, "".join(dumps(line) + "\n" for line in kept))
     return kept
 
 

@@ -62,7 +62,7 @@ def run_training(
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.resume else initial.sentence)
     stop = Stop(setup.warnings)
-    with stop.listening(), _first_process_log(setup, world, trainer, progress) as log:
+    with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
         try:
             _iterate(setup, trainer, best, stop, log, progress, evaluate)
         except torch.OutOfMemoryError as error:
@@ -90,6 +90,7 @@ def _iterate(
                 _save(setup, trainer, best)
                 with stop.leaving_at_once(f"the evaluation of iteration {trainer.iteration}"):
                     _evaluate(setup, trainer, best, log, progress, evaluate)
+                best.evaluated = trainer.iteration
                 _save(setup, trainer, best)
             if trainer.iteration == last:
                 break
@@ -229,9 +230,9 @@ def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFaile
 
 @contextmanager
 def _first_process_log(
-    setup: Setup, world: World, trainer: Trainer, progress: Progress
+    setup: Setup, trainer: Trainer, best: Best, progress: Progress
 ) -> Iterator[TrainingLog | None]:
-    if not world.is_first:
+    if not trainer.world.is_first:
         yield None
         return
     watch = Watch(setup.reference, setup.schedule.iterations)
@@ -240,5 +241,7 @@ def _first_process_log(
         for sentence in watch.look(line):
             progress.notice(f"warning: {sentence}")
 
-    with TrainingLog(setup.folder, trainer.iteration, compare) as log:
+    with TrainingLog(setup.folder, trainer.iteration, best.evaluated, compare) as log:
+        for line in log.earlier:
+            watch.look(line)  # what it has to say of them was told when they were new
         yield log

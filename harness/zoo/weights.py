@@ -169,7 +169,7 @@ def _unreadable(path: Path, head: bytes, error: Exception) -> IntegrityError:
     reason = str(error).partition("\n")[0]
     return IntegrityError(
         f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
-        hint="fetch it again: harness download --only checkpoints",
+        hint="take a whole copy; those of the zoo come with: harness download --only checkpoints",
     )
 
 

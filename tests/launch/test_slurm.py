@@ -71,9 +71,14 @@ def test_the_scoring_job_waits_and_asks_for_no_gpu() -> None:
 
 
 def test_a_group_of_processes_is_one_job() -> None:
-    found = directives(written(Profile(), count=1, size=Size(nodes=2, tasks=4, gpus=4)))
-    wanted = {"nodes": "2", "ntasks-per-node": "4", "gpus-per-node": "4"}
+    profile = Profile(memory_gb=1.5, scratch=Path("/scratch/$USER"))
+    text = written(profile, count=1, size=Size(nodes=2, tasks=4, gpus=4))
+    found = directives(text)
+    wanted = {"nodes": "2", "ntasks-per-node": "4", "gpus-per-node": "4", "mem": "6144MB"}
     assert found.items() >= wanted.items()
+    # The script itself runs on the first node alone.
+    assert 'srun --nodes=2 --ntasks-per-node=1 mkdir -p "/scratch/$USER"' in text
+    assert "srun --nodes=2 --ntasks-per-node=1 test -d /shared/run/jobs || exit 3" in text
     assert "array" not in found
 
 
@@ -83,6 +88,6 @@ def test_the_script_is_shell_whatever_the_folder_is_called(odd_tmp_path: Path) -
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     lines = text.splitlines()
     assert lines.index("export A=1") < lines.index(
-        "mkdir -p '/scratch/a b' && export TMPDIR='/scratch/a b'"
+        'mkdir -p "/scratch/a b" && export TMPDIR="/scratch/a b"'
     )
     assert "--kill-on-bad-exit=1 run it -u -m submitit.core._submit" in text

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.core.errors import HarnessError
-from harness.measure.band import departures, read_curve
+from harness.measure.band import departures
 
 
 def curve(
@@ -65,26 +62,3 @@ def test_ap_is_compared_between_near_evaluations_only() -> None:
     assert departures([{"iteration": 500, "bbox/AP": 99.0}], reference, 1000) == []
     (end,) = departures([{"iteration": 2000, "bbox/AP": 38.0}], reference, 2000)
     assert "below the earlier training's 40.000" in end
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "cannot read the curve"),
-        ("not json", "is no metrics.json"),
-        ('[{"iteration": 1}]', "has 0 lines with a total_loss"),
-        ('{"iteration": 20, "total_loss": 1.0}', "has 1 lines with a total_loss; expected 20"),
-    ],
-)
-def test_a_file_that_is_no_curve(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "metrics.json"
-    if text is not None:
-        path.write_text(text, encoding="utf-8")
-    with pytest.raises(HarnessError, match=message):
-        read_curve(path)
-
-
-def test_a_curve_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text("".join(json.dumps(line) + "\n" for line in curve(500)), encoding="utf-8")
-    assert list(read_curve(path)) == curve(500)

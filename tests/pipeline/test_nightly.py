@@ -9,9 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.cli.main import run
-from harness.core.errors import IntegrityError
+from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
-from harness.pipeline.nightly import cells_of, read_matrix
+from harness.core.progress import Silent
+from harness.core.requests import NightRequest
+from harness.pipeline.nightly import cells_of, read_matrix, run_night
+from harness.pipeline.run_folder import utc_now
 
 QUICK = """
 [[block]]
@@ -54,8 +57,20 @@ def test_a_matrix_is_every_combination_once() -> None:
 
 def test_an_unknown_key_of_a_matrix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text('[[block]]\nmodel = ["tiny"]\n', encoding="utf-8")
-    with pytest.raises(IntegrityError, match="model"):
+    with pytest.raises(UsageError, match="model"):
         read_matrix(tmp_path / "m.toml")
+
+
+def test_a_misspelt_model_of_a_matrix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('[[block]]\nmodels = ["tinny"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="did you mean tiny"):
+        read_matrix(tmp_path / "m.toml")
+
+
+def test_a_place_for_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"):
+        run_night(NightRequest(results=tmp_path / "file"), progress=Silent(), now=utc_now())
 
 
 def test_the_matrix_of_the_repository_is_valid(repository: Path) -> None:

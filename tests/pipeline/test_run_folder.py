@@ -12,10 +12,10 @@ import pytest
 
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests import BenchRequest, EvalRequest
+from harness.core.requests import BenchRequest, EvalRequest, SweepRequest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.pipeline.resolve import Job
-from harness.pipeline.run_files import RECORD, RUN, SHARDS, new_run_id, read_run
+from harness.pipeline.run_files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run
 from harness.pipeline.run_folder import Run, announce, keeping, open_run
 
 NOW = datetime(2026, 11, 20, 22, 45, 7, tzinfo=timezone.utc)
@@ -38,7 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def opened(
-    request: EvalRequest | BenchRequest, job: Job, now: datetime = NOW
+    request: EvalRequest | BenchRequest | SweepRequest, job: Job, now: datetime = NOW
 ) -> AbstractContextManager[Run]:
     return open_run(request, job.dataset_facts, command=COMMAND, now=now, progress=Silent())
 
@@ -73,6 +73,32 @@ def test_two_processes_never_share_a_folder(
         assert (tmp_path / "run" / RUN).read_bytes() == before
     with opened(request, job):
         pass
+
+
+def test_a_run_of_another_kind_is_not_continued(
+    tmp_path: Path, request_: EvalRequest, job: Job
+) -> None:
+    sweep = SweepRequest(inference=request_.inference, output=tmp_path / "run")
+    with opened(sweep, job):
+        pass
+    request = with_output(request_, tmp_path / "run", resume=True)
+    with (
+        pytest.raises(UsageError, match="a run of another kind: sweep, not eval"),
+        opened(request, job),
+    ):
+        raise AssertionError("entered")
+
+
+def test_results_of_something_else_are_not_overwritten(
+    tmp_path: Path, request_: EvalRequest, job: Job
+) -> None:
+    theirs = tmp_path / "run" / PREDICTIONS
+    theirs.parent.mkdir()
+    theirs.write_text("[]", encoding="utf-8")
+    request = with_output(request_, theirs.parent)
+    with pytest.raises(UsageError, match="no run here left"), opened(request, job):
+        raise AssertionError("entered")
+    assert theirs.read_text(encoding="utf-8") == "[]"
 
 
 @pytest.mark.parametrize("output", ["/proc/nowhere", "file/run"])

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.cli.main import run
+from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import RunRecord
 from harness.core.requests import ScoreRequest
 from harness.data.coco import read_annotations
 from harness.measure.rle import rle_of
 from harness.measure.timing import PhaseTimer
+from harness.pipeline.records import write_record
 from harness.pipeline.run_folder import utc_now
 from harness.pipeline.score import score_saved
 
@@ -44,6 +47,45 @@ def test_boxes_alone_are_scored_as_boxes(scored: Callable[..., RunRecord]) -> No
     assert record.metrics["bbox/AP"] is not None
     assert "segm/AP" not in record.metrics
     assert record.verdict.outcome == "nothing-to-compare"
+
+
+def test_images_without_a_prediction_are_counted(scored: Callable[..., RunRecord]) -> None:
+    assert any("5 of 6 image(s) have no prediction" in one for one in scored(GOOD).dataset.warnings)
+
+
+def test_a_run_is_judged_as_it_was(evaluated: Callable[..., Any], tmp_path: Path) -> None:
+    record, folder = evaluated(tmp_path / "run")
+    reference = Reference(
+        metric="bbox/AP",
+        value=99.0,
+        tolerance=Tolerance(below=0.5, above=0.5, source="a test"),
+        dataset=record.dataset.name,
+        role="accepted",
+        source="a test",
+    )
+    check = Check(
+        metric="bbox/AP",
+        measured=99.0,
+        reference=reference,
+        delta=0.0,
+        status=Status.PASS,
+        reason="",
+    )
+
+    def again(deviations: tuple[str, ...]) -> RunRecord:
+        write_record(folder, replace(record, checks=(check,), protocol_deviations=deviations))
+        return score_saved(
+            ScoreRequest(run=folder),
+            command=("harness", "score"),
+            now=utc_now(),
+            stopwatch=PhaseTimer(lambda: 0.0, lambda: None),
+        )
+
+    judged = again(())
+    assert judged.metrics["bbox/AP"] == pytest.approx(100)
+    assert judged.verdict.line.startswith("NOT REPRODUCED: box AP 100.00 is 1.00 above 99.00")
+    bent = again(("only 4 of 6 images were evaluated",))
+    assert bent.verdict.line == "NOT COMPARABLE: only 4 of 6 images were evaluated"
 
 
 def test_masks_are_scored_as_masks(scored: Callable[..., RunRecord], small_coco: Path) -> None:

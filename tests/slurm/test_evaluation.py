@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.errors import RunFailedError
 from harness.pipeline.cluster.status import status_of
-from harness.pipeline.run_files import LOG, RECORD
+from harness.pipeline.run_files import RECORD
 from harness.pipeline.shards import shard_path
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster
@@ -199,7 +199,8 @@ def test_rehearsed_preemption_proves_the_cluster(submit: Submit, whole: Whole) -
     run = submit("--rehearse-preemption", shards=2)
     run.wait()
     assert run.predictions == whole[0]
-    assert "every task was preempted" in (run.folder / LOG).read_text(encoding="utf-8")
+    proof = run.folder / "jobs" / "rehearsal.txt"
+    assert proof.read_text(encoding="utf-8").startswith("every task was preempted")
     out = command("logs", str(run.folder), "--lines", "100").out
     assert out.count("Calling checkpoint method") == 2
     assert [job.restarts for job in status_of(run.folder).jobs] == [1, 1, 0]

@@ -24,6 +24,7 @@ from harness.pipeline.cluster.submission import (
     absolute,
     failure_path,
     final_log,
+    forget_failures,
     require_no_jobs,
     require_sbatch_name,
     write_submission,
@@ -60,8 +61,7 @@ def submit_evaluation(
 
     Everything that can be proven here is: data, weights, profile, and that nodes see the folder.
     """
-    if request.shards < 1:
-        raise UsageError(f"--shards must be at least 1, got {request.shards}")
+    _require_shards(request)
     require_slurm()
     profile = read_profile(request.profile)
     asked = absolute(request.work)
@@ -83,6 +83,7 @@ def submit_evaluation(
 
 def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
     """The batch scripts of the array and of the last job, without submitting anything."""
+    _require_shards(request)
     profile = read_profile(request.profile)
     evaluation = request.work
     output = evaluation.output or runs_folder() / new_run_id(evaluation, now)
@@ -95,6 +96,11 @@ def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
         profile, folder=folder, name=f"{name}-scoring", size=size, count=1, after="ARRAY_ID"
     )
     return [shards, last]
+
+
+def _require_shards(request: SubmitRequest[EvalRequest]) -> None:
+    if request.shards < 1:
+        raise UsageError(f"--shards must be at least 1, got {request.shards}")
 
 
 def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
@@ -120,11 +126,11 @@ def _submitted(
     size = Size(gpus=min(profile.gpus_per_node, 1))
     before = [new_images(shard_path(folder, task.number), 0)[0] for task in tasks]
     parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
+    forget_failures(folder)  # of an earlier submission
     job_ids = submit(parts, profile, folder=jobs, name=name, size=size)
     array = job_ids[0].partition("_")[0]
-    failure = failure_path(folder, None)
-    failure.unlink(missing_ok=True)  # of an earlier submission
-    last = PartTask(finish, Work(name="scoring", item=folder, log=final_log(folder)), failure)
+    work = Work(name="scoring", item=folder, log=final_log(folder))
+    last = PartTask(finish, work, failure_path(folder, None))
     try:
         size = size if request.rehearse_preemption else Size()
         (final_job,) = submit(

@@ -9,21 +9,24 @@ from pathlib import Path
 
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
-from harness.core.record import RunRecord
 from harness.core.requests import EvalRequest
 from harness.launch.slurm import log_of
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.cluster.status import shard_is_done, status_of
 from harness.pipeline.cluster.submission import (
     JOBS,
+    UNDISTURBED,
     Submission,
+    is_finished,
     read_submission,
+    write_rehearsed,
 )
 from harness.pipeline.cluster.waiting import unfinished
 from harness.pipeline.evaluate import conclude, evaluate
-from harness.pipeline.resolve import Job, resolve
-from harness.pipeline.run_files import PREDICTIONS, RECORD
-from harness.pipeline.run_folder import Run, keeping, log, open_run, utc_now
+from harness.pipeline.records import read_record
+from harness.pipeline.resolve import resolve
+from harness.pipeline.run_files import PREDICTIONS, RECORD, RUN
+from harness.pipeline.run_folder import keeping, open_run, utc_now
 from harness.pipeline.workers import (
     WORKER_THREADS,
     ShardFacts,
@@ -31,18 +34,20 @@ from harness.pipeline.workers import (
     with_threads_of_run,
 )
 
-#: Where a rehearsal evaluates once more, undisturbed.
-UNDISTURBED = "undisturbed"
-
 
 def finish(folder: Path) -> None:
-    """Merge and score a submitted run: what the last job does.
+    """Merge and score a submitted run: what the last job does. Requeued, it does what is left.
 
     Raises RunFailedError that names every shard with missing images, why, and its log.
     """
-    if (folder / RECORD).exists():
-        return  # requeued after it was through
     submission = read_submission(folder)
+    if not (folder / RECORD).exists():
+        _score(folder, submission)
+    if submission.rehearsal and not is_finished(folder, submission):
+        _require_undisturbed(folder, submission)
+
+
+def _score(folder: Path, submission: Submission) -> None:
     assert submission.evaluation is not None  # only evaluations are submitted in shards
     request = replace(submission.evaluation, output=folder, resume=True)
     stopwatch = PhaseTimer(time.perf_counter, lambda: None)
@@ -57,10 +62,7 @@ def finish(folder: Path) -> None:
     ) as run:
         with keeping(run):
             facts = _collected(folder, submission)
-        job = with_threads_of_run(job, folder)
-        record = conclude(request, job, run, facts, stopwatch)
-        if submission.rehearsal:
-            _require_undisturbed(record, job, run)
+        conclude(request, with_threads_of_run(job, folder), run, facts, stopwatch)
 
 
 def _collected(folder: Path, submission: Submission) -> list[ShardFacts]:
@@ -70,25 +72,34 @@ def _collected(folder: Path, submission: Submission) -> list[ShardFacts]:
     return [read_facts(folder, number) for number in range(len(submission.shards))]
 
 
-def _require_undisturbed(record: RunRecord, job: Job, run: Run) -> None:
+def _require_undisturbed(folder: Path, submission: Submission) -> None:
     """Evaluate once more without an interruption; RunFailedError unless all bytes are the same."""
-    unhit, folder = evaluate(
-        EvalRequest(
-            inference=replace(job.request, threads=job.request.threads or WORKER_THREADS),
-            output=run.folder / UNDISTURBED,
-        ),
-        progress=Silent(),
-        command=run.command,
-        now=utc_now(),
-        stopwatch=PhaseTimer(time.perf_counter, lambda: None),
-    )
-    same = filecmp.cmp(run.folder / PREDICTIONS, folder / PREDICTIONS, shallow=False)
-    accuracy = [name for name in record.metrics if name.startswith(("bbox/", "segm/"))]
-    if not same or any(record.metrics[name] != unhit.metrics[name] for name in accuracy):
-        raise RunFailedError(
-            f"the rehearsal gave other predictions than an undisturbed run in {folder}",
-            hint=f"logs of the interrupted jobs: {log_of(run.folder / JOBS, '*')}",
+    assert submission.evaluation is not None
+    asked = submission.evaluation.inference
+    unhit = folder / UNDISTURBED
+    if not (unhit / RECORD).exists():
+        evaluate(
+            EvalRequest(
+                inference=replace(asked, threads=asked.threads or WORKER_THREADS),
+                output=unhit,
+                resume=(unhit / RUN).exists(),
+            ),
+            progress=Silent(),
+            command=submission.command,
+            now=utc_now(),
+            stopwatch=PhaseTimer(time.perf_counter, lambda: None),
         )
-    log(
-        run, "rehearsal: every task was preempted; predictions and metrics are the undisturbed ones"
+    same = filecmp.cmp(folder / PREDICTIONS, unhit / PREDICTIONS, shallow=False)
+    if not same or _accuracy(folder) != _accuracy(unhit):
+        raise RunFailedError(
+            f"the rehearsal gave other predictions than an undisturbed run in {unhit}",
+            hint=f"logs of the interrupted jobs: {log_of(folder / JOBS, '*')}",
+        )
+    write_rehearsed(
+        folder, "every task was preempted; predictions and metrics are the undisturbed ones"
     )
+
+
+def _accuracy(folder: Path) -> dict[str, float | None]:
+    metrics = read_record(folder).metrics
+    return {name: value for name, value in metrics.items() if name.startswith(("bbox/", "segm/"))}

@@ -40,7 +40,7 @@ from harness.pipeline.cluster.submission import (
 )
 from harness.pipeline.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
 from harness.pipeline.resolve import resolve
-from harness.pipeline.run_files import CHECKPOINTS, new_run_id, require_no_run
+from harness.pipeline.run_files import has_checkpoint, new_run_id, require_no_run
 from harness.pipeline.training_job import resolve_training
 
 Task = PartTask[BenchWork] | PartTask[NightWork] | GroupTask[TrainWork]
@@ -80,9 +80,10 @@ def plan_bench(
     """A bench on one device."""
     size = Size(gpus=min(read_profile(request.profile).gpus_per_node, 1))
     asked = absolute(request.work)
-    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
     inference = replace(asked.inference, device=_device(asked.inference.device, size))
-    asked = replace(asked, inference=inference, output=folder)
+    asked = replace(asked, inference=inference)
+    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
+    asked = replace(asked, output=folder)
     work = BenchWork(request=asked, command=command, submitted=now)
 
     def prove() -> Proven:
@@ -104,7 +105,7 @@ def plan_night(request: SubmitRequest[NightRequest], *, now: datetime) -> Planne
     work = NightWork(request=asked, night_id=night_id, needs_gpu=size.gpus > 0, submitted=now)
 
     def prove() -> Proven:
-        paths: list[Path | None] = []
+        paths: list[Path | None] = [asked.matrix]
         for cell in cells_of(read_matrix(asked.matrix)):
             job = resolve(inference_of(cell, asked.root))
             paths += [job.dataset.annotations_path, job.dataset.images_dir, job.weights]
@@ -130,15 +131,15 @@ def plan_training(
     asked = absolute(request.work)
     if Path(asked.init).is_file():
         asked = replace(asked, init=str(Path(asked.init).absolute()))
-    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
     asked = replace(asked, device=_device(asked.device, size))
+    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
 
     def prove() -> Proven:
         # As one machine's training by as many processes: batch and engine must bear them.
         job = resolve_training(replace(asked, processes=size.nodes * size.tasks))
         sets = (job.training.dataset, job.validation)
         paths = [path for one in sets for path in (one.annotations_path, one.images_dir)]
-        return Proven((*paths, job.init), job.plan.schedule.iterations)
+        return Proven((*paths, job.init, asked.reference_curve), job.plan.schedule.iterations)
 
     work = TrainWork(
         request=asked,
@@ -216,7 +217,7 @@ def _claim(folder: Path, *, resume: bool) -> None:
     """The folder is there, and what is in it may be begun, or continued."""
     if not resume:
         require_no_run(folder)
-    elif not any((folder / CHECKPOINTS).glob("*")):
+    elif not has_checkpoint(folder):
         raise UsageError(f"nothing to resume: no checkpoint in {folder}", hint="leave out --resume")
     require_no_jobs(folder)
     try:

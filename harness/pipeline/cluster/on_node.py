@@ -22,17 +22,15 @@ from harness.engines.devices import gpu_count
 from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.bench import bench
-from harness.pipeline.nightly import NIGHTS, run_night
-from harness.pipeline.run_files import CHECKPOINTS, NIGHT, RECORD
+from harness.pipeline.cluster.submission import UNDISTURBED, write_rehearsed
+from harness.pipeline.nightly import NIGHTS, REFERENCE, run_night
+from harness.pipeline.run_files import PAGE, RECORD, has_checkpoint
 from harness.pipeline.train import follow, train
 from harness.pipeline.training_job import resolve_training
 from harness.training.run import WEIGHTS_LAST
 
 #: Seconds in which a signal that was asked for usually arrives.
 DELIVERY_S = 3.0
-
-#: Where a rehearsal trains once more, undisturbed.
-UNDISTURBED = "undisturbed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +75,18 @@ def bench_on_node(work: BenchWork) -> None:
 
 def night_on_node(work: NightWork) -> None:
     """``harness nightly``; cells that were finished before an interruption are not done again."""
-    if (work.request.results / NIGHTS / work.night_id / NIGHT).exists():
+    if (work.request.results / NIGHTS / work.night_id / PAGE).exists():
         return
     if work.needs_gpu and not gpu_count():
         raise PrerequisiteError(
             "this node has no GPU that torch can use, and the job asked for one",
             hint="run harness doctor on the node, or set gpus_per_node = 0 in the profile",
         )
-    run_night(work.request, progress=InLog(), now=work.submitted, night_id=work.night_id)
+    *_, change = run_night(
+        work.request, progress=InLog(), now=work.submitted, night_id=work.night_id
+    )
+    if change:
+        say(f"proposed for {work.request.results / REFERENCE}; read it, then commit it:\n{change}")
 
 
 def train_on_node(work: TrainWork) -> None:
@@ -109,12 +111,14 @@ def train_on_node(work: TrainWork) -> None:
             f"the rehearsal ended with other weights than an undisturbed training in {unhit}",
             hint="both ran with --deterministic; compare their metrics.json",
         )
+    if os.environ["RANK"] == "0":
+        write_rehearsed(work.output, "the job was preempted; the weights are the undisturbed ones")
 
 
 def _train(request: TrainRequest, work: TrainWork, *, preempt_at: int | None = None) -> None:
     if (work.output / RECORD).exists():
         return
-    resume = any((work.output / CHECKPOINTS).glob("*.pth"))
+    resume = has_checkpoint(work.output)
     job = resolve_training(replace(request, output=work.output, resume=resume))
     # SLURM sends TERM to jobs that it may take away, and to those it will: not the end yet.
     job = replace(job, warnings=(SIGTERM,))

@@ -11,7 +11,7 @@ from typing import Literal
 from harness.core.errors import HarnessError
 from harness.launch.clients import JobState, states
 from harness.launch.slurm import log_of
-from harness.measure.band import departures, read_curve
+from harness.measure.band import departures
 from harness.pipeline.cluster.submission import (
     JOBS,
     LAST_JOB,
@@ -24,7 +24,7 @@ from harness.pipeline.cluster.submission import (
 from harness.pipeline.run_files import read_run
 from harness.pipeline.shards import new_images, shard_path
 from harness.pipeline.workers import facts_path, read_facts
-from harness.training.log import last_iteration, read_log
+from harness.training.log import last_iteration, read_curve, read_log
 
 #: What a shard's job, or the last job, is in a user's eyes.
 Stage = Literal["queued", "running", "requeued", "done", "failed", "cancelled"]
@@ -128,7 +128,11 @@ def _departures(folder: Path, submission: Submission) -> list[str]:
     curve = read_run(folder).request["reference_curve"]
     if curve is None:
         return []
-    return departures(read_log(folder), read_curve(Path(curve)), submission.iterations)[-1:]
+    try:
+        lines = read_curve(Path(curve))
+    except HarnessError:
+        return []  # moved meanwhile: the training had read it, and goes on
+    return departures(read_log(folder), lines, submission.iterations)[-1:]
 
 
 def _last_status(

@@ -17,13 +17,17 @@ from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.clients import cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
-from harness.pipeline.run_files import LOG, NIGHT, RECORD
+from harness.pipeline.run_files import LOG, PAGE, RECORD
 from harness.pipeline.shards import shard_path
 
 T = TypeVar("T")
 
 SUBMITTED = "submitted.json"
 JOBS = "jobs"
+
+#: What a rehearsal leaves last, among the jobs; and where it does its work once more, undisturbed.
+REHEARSED = "rehearsal.txt"
+UNDISTURBED = "undisturbed"
 
 WorkKind = Literal["eval", "bench", "train", "nightly"]
 
@@ -105,8 +109,15 @@ def read_submission(folder: Path) -> Submission:
 
 
 def is_finished(folder: Path, submission: Submission) -> bool:
-    """Whether the run's result is there."""
-    return (folder / (NIGHT if submission.work == "nightly" else RECORD)).exists()
+    """Whether what the run leaves last is there."""
+    if submission.rehearsal:
+        return (folder / JOBS / REHEARSED).exists()
+    return (folder / (PAGE if submission.work == "nightly" else RECORD)).exists()
+
+
+def write_rehearsed(folder: Path, sentence: str) -> None:
+    """Leave word that a rehearsal proved what it was to prove."""
+    write_text(folder / JOBS / REHEARSED, sentence + "\n")
 
 
 def require_no_jobs(folder: Path) -> None:
@@ -160,6 +171,12 @@ def failure_path(folder: Path, number: int | None) -> Path:
     if number is None:
         return folder / JOBS / "final.error.json"
     return shard_path(folder, number).with_suffix(".error.json")
+
+
+def forget_failures(folder: Path) -> None:
+    """Remove the errors that jobs left."""
+    for path in (*(folder / JOBS).glob("*.error.json"), *folder.glob("shards/*.error.json")):
+        path.unlink(missing_ok=True)
 
 
 def failure_of(folder: Path, number: int | None) -> HarnessError | None:

@@ -18,7 +18,7 @@ from harness.pipeline.cluster.submission import (
     is_finished,
     read_submission,
 )
-from harness.pipeline.run_files import CHECKPOINTS
+from harness.pipeline.run_files import has_checkpoint
 from harness.pipeline.run_folder import continuing
 
 #: What a run does, and in what it is counted.
@@ -71,7 +71,7 @@ def way_on(folder: Path, submission: Submission) -> str:
     match submission.work:
         case "eval":
             return f"finished images are kept; continue with: {again}"
-        case "train" if any((folder / CHECKPOINTS).glob("*")):
+        case "train" if has_checkpoint(folder):
             return f"the last checkpoint is kept; continue with: {again}"
         case _:
             return f"submit it again: {shlex.join(submission.command)}"

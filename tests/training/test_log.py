@@ -1,0 +1,58 @@
+"""What a training writes, line by line, and what is read of it later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import HarnessError
+from harness.training.log import TrainingLog, read_curve, read_log
+from tests.measure.test_band import curve
+
+
+def test_what_a_lost_life_wrote_is_told_once(tmp_path: Path) -> None:
+    told: list[Mapping[str, Any]] = []
+    with TrainingLog(tmp_path, 0, 0, told.append) as log:
+        for iteration in range(1, 61):
+            log.add(iteration, {"total_loss": 1.0 / iteration, "lr": 0.1})
+            if iteration in (20, 40):
+                log.write(iteration, {"bbox/AP": float(iteration)})
+    assert [line["iteration"] for line in told] == [20, 20, 40, 40, 60]
+    # Its last checkpoint is of iteration 40, from before the evaluation there.
+    again: list[Mapping[str, Any]] = []
+    with TrainingLog(tmp_path, 40, 20, again.append) as log:
+        assert [(one["iteration"], "bbox/AP" in one) for one in log.earlier] == [
+            (20, False),
+            (20, True),
+            (40, False),
+        ]
+        log.write(40, {"bbox/AP": 40.5})
+    assert [line.get("bbox/AP") for line in read_log(tmp_path)] == [None, 20.0, None, 40.5]
+    assert [line["iteration"] for line in again] == [40]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read the curve"),
+        ("not json", "is no metrics.json"),
+        ('[{"iteration": 1}]', "has 0 lines with a total_loss"),
+        ('{"iteration": 20, "total_loss": 1.0}', "has 1 lines with a total_loss; expected 20"),
+    ],
+)
+def test_a_file_that_is_no_curve(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "metrics.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(HarnessError, match=message):
+        read_curve(path)
+
+
+def test_a_curve_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text("".join(json.dumps(line) + "\n" for line in curve(500)), encoding="utf-8")
+    assert list(read_curve(path)) == curve(500)
