@@ -52,6 +52,8 @@ def check_data(
     """
     dataset = read_dataset(annotations, images or annotations.parent)
     content = read_annotations(annotations)
+    if not dataset.images:
+        raise IntegrityError(f"{annotations} lists no image")
     if images is not None:
         _require_images(content["images"], images, progress)
     counts = Counter(row["category_id"] for row in content["annotations"])

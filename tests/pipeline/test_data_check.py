@@ -50,3 +50,10 @@ def test_the_command_prints_counts_and_notes(
     assert run(["data", "check", annotations, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["learnable_objects"] == 9
     assert run(["data", "check", "absent.json"]) == 2
+
+
+def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
+    empty = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cup"}]}
+    (tmp_path / "a.json").write_text(json.dumps(empty), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="lists no image"):
+        check_data(tmp_path / "a.json", None, with_masks=True, progress=Silent())
