@@ -18,15 +18,16 @@ def fused_convolutions() -> dict[Any, Callable[..., int]]:
     """
     return {
         torch.ops.mkldnn._convolution_pointwise: _convolution,
+        torch.ops.mkldnn._convolution_pointwise_: _onto,
         torch.ops.mkldnn._convolution_transpose_pointwise: _transposed,
     }
 
 
-def _convolution(x: Shape, *operands: Shape | None, out_shape: Shape, **_: Any) -> int:
-    # The counter passes shapes, whatever the overload: (weight, bias, …) or (summand, weight, …),
-    # in which the bias has one dimension and the weight four.
-    first, second = operands[:2]
-    weight = second if second is not None and len(second) == 4 else first
+def _convolution(x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: Any) -> int:
+    return _counted(x, weight, out_shape, transposed=False)
+
+
+def _onto(_add: Shape, x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: Any) -> int:
     return _counted(x, weight, out_shape, transposed=False)
 
 
@@ -34,6 +35,5 @@ def _transposed(x: Shape, weight: Shape, *_: object, out_shape: Shape, **__: Any
     return _counted(x, weight, out_shape, transposed=True)
 
 
-def _counted(x: Shape, weight: Shape | None, out: Shape, *, transposed: bool) -> int:
-    assert weight is not None
+def _counted(x: Shape, weight: Shape, out: Shape, *, transposed: bool) -> int:
     return int(conv_flop_count(list(x), list(weight), list(out), transposed=transposed))

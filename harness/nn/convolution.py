@@ -16,7 +16,11 @@ from torch import Tensor, nn
 #: Whether this torch was built with oneDNN, and has the fused operators.
 ONE_PASS_AVAILABLE = torch.backends.mkldnn.is_available() and all(
     hasattr(torch.ops.mkldnn, name)
-    for name in ("_convolution_pointwise", "_convolution_transpose_pointwise")
+    for name in (
+        "_convolution_pointwise",
+        "_convolution_pointwise_",
+        "_convolution_transpose_pointwise",
+    )
 )
 
 
@@ -26,7 +30,11 @@ class Conv(nn.Conv2d):
     one_pass = False
 
     def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H', W'): convolved, ``add`` of the same shape added, ReLU."""
+        """(B, C_in, H, W) → (B, C, H', W'): convolved, ``add`` added, ReLU.
+
+        add: of the result's shape. The caller gives it up: in one pass the result is written there,
+        which spares a network's largest tensors.
+        """
         if self.one_pass and x.numel():
             return self._in_one_pass(x, add, relu)
         out = self.convolve(x)
@@ -40,11 +48,13 @@ class Conv(nn.Conv2d):
 
     def _in_one_pass(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
         shape = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
-        operator = torch.ops.mkldnn._convolution_pointwise
+        operators = torch.ops.mkldnn
         if add is None:
-            return cast(Tensor, operator(x, *shape, "relu" if relu else "none", [], ""))
-        then: tuple[object, ...] = ("relu", [], "") if relu else (None, [], None)
-        return cast(Tensor, operator.binary(x, add, *shape, "add", 1.0, *then))
+            then = "relu" if relu else "none"
+            return cast(Tensor, operators._convolution_pointwise(x, *shape, then, [], ""))
+        unary: tuple[object, ...] = ("relu", [], "") if relu else (None, [], None)
+        onto = operators._convolution_pointwise_.binary
+        return cast(Tensor, onto(add, x, *shape, "add", 1.0, *unary))
 
 
 class Deconv(nn.ConvTranspose2d):

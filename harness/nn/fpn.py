@@ -32,8 +32,9 @@ class FPN(nn.Module):
         merged: Tensor | None = None
         pyramid: list[Tensor] = []
         for level, stage in reversed(list(enumerate(self.bottom_up(x), start=2))):
-            above = None if merged is None else F.interpolate(merged, scale_factor=2.0)
-            merged = self.get_submodule(f"fpn_lateral{level}")(stage, add=above)
+            merged = self.get_submodule(f"fpn_lateral{level}")(
+                stage, add=None if merged is None else F.interpolate(merged, scale_factor=2.0)
+            )
             pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(merged))
         # A max pool with a 1×1 window is a subsampling.
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2, padding=0))
