@@ -15,7 +15,13 @@ from typing import Any, Literal
 
 from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts
-from harness.core.requests import EvalRequest, RunRequest, SweepRequest, TrainRequest
+from harness.core.requests import (
+    EvalRequest,
+    PredictRequest,
+    RunRequest,
+    SweepRequest,
+    TrainRequest,
+)
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 
@@ -23,6 +29,7 @@ RUN = "run.json"
 RECORD = "record.json"
 NIGHT = "night.json"  # what a night has instead
 SWEEP = "sweep.json"  # and a sweep
+REPORT = "predict.json"  # and predictions on pictures
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
@@ -30,13 +37,13 @@ CELLS = "cells"
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
-#: Of a night and of a sweep. A night leaves it last.
+#: Of a night, of a sweep and of predictions. A night leaves it last.
 PAGE = "index.html"
 
-RunKind = Literal["eval", "bench", "sweep", "train"]
+RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
 
 #: Kinds of runs that can be continued.
-RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train")
+RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train", "predict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ def kind_of(request: RunRequest) -> RunKind:
         return "train"
     if isinstance(request, SweepRequest):
         return "sweep"
+    if isinstance(request, PredictRequest):
+        return "predict"
     return "eval" if isinstance(request, EvalRequest) else "bench"
 
 
@@ -97,8 +106,9 @@ def resumable(folder: Path, kind: RunKind) -> RunFile:
     """The unfinished run in ``folder``; UsageError where there is none of this kind."""
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-    if (folder / SWEEP).exists():
-        raise UsageError(f"nothing to resume: the sweep in {folder} is finished")
+    for name, kind_of_run in ((SWEEP, "sweep"), (REPORT, "prediction")):
+        if (folder / name).exists():
+            raise UsageError(f"nothing to resume: the {kind_of_run} in {folder} is finished")
     if is_finished(folder):
         raise UsageError(
             f"nothing to resume: the run in {folder} is finished",
@@ -135,4 +145,4 @@ def has_checkpoint(folder: Path) -> bool:
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in ``folder`` left what a run leaves last."""
-    return any((folder / name).exists() for name in (RECORD, SWEEP))
+    return any((folder / name).exists() for name in (RECORD, SWEEP, REPORT))

@@ -131,7 +131,8 @@ def _greyed(
     grey = canvas.convert("L", GREY_OF_BGR).convert("RGB")
     for one, mask in zip(objects, masks, strict=True):
         if mask is None:
-            box = tuple(round(side * scale) for side in one.box_xyxy_px)
+            left, top, right, bottom = (round(side * scale) for side in one.box_xyxy_px)
+            box = (left, top, right, bottom)
             grey.paste(canvas.crop(box), box[:2])
         elif mask.pixels.size:
             rows, columns = mask.pixels.shape

@@ -40,12 +40,12 @@ AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_imag
 
 def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
     """The page of ``harness compare``. rows: of its metrics, as its table shows them."""
-    return _template("compare.html.j2").render(comparison=comparison, rows=rows)
+    return template("compare.html.j2").render(comparison=comparison, rows=rows)
 
 
 def sweep_page(sweep: Sweep) -> str:
     """The page of ``harness bench --sweep``."""
-    return _template("sweep.html.j2").render(
+    return template("sweep.html.j2").render(
         sweep=sweep,
         recommendations=recommendations(sweep),
         explanation=explanation(sweep),
@@ -66,7 +66,7 @@ def night_page(night: Night, history: Path) -> str:
     trends = trends_of([point for point in points if point.night_id in set(ids)])
     counts = Counter[str](result.status for result in night.cells)
     broken = {result.cell.name for result in night.cells if result.status not in SOUND}
-    return _template("night.html.j2").render(
+    return template("night.html.j2").render(
         night=night,
         counts=[(status, MARKS[status], counts[status]) for status in MARKS if counts[status]],
         troubles=troubles_of(night, nights, points),
@@ -93,7 +93,8 @@ def _by_cell(trends: Sequence[Trend], ids: Sequence[str]) -> list[tuple[str, str
     ]
 
 
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """A page's template, with the filters that pages use."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
