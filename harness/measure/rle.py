@@ -120,10 +120,13 @@ def decode_region(rle: Rle) -> Region:
     return Region(flat.reshape(columns, rows).T, top, left)
 
 
-def area_px(rle: Rle) -> int:
-    """How many pixels of a mask are true."""
-    edges = _edge_positions(rle)
-    return int((edges[1::2] - edges[0::2]).sum())
+def box_of(rle: Rle) -> tuple[float, float, float, float]:
+    """x, y, width, height in px of the tight box around a mask; all zero for an empty one."""
+    from pycocotools import mask as coco_mask
+
+    plain = {"size": [rle.height_px, rle.width_px], "counts": rle.counts.encode("ascii")}
+    x, y, width, height = coco_mask.toBbox(plain).tolist()
+    return x, y, width, height
 
 
 def _edge_positions(rle: Rle) -> npt.NDArray[np.int64]:

@@ -22,10 +22,10 @@ from harness.report.plates import place_plates
 
 #: Of the short edge of a picture: the width of lines and the height of letters, and their limits.
 LINE_SHARE, LINE_LIMITS_PX = 1 / 320, (1, 8)
-TEXT_SHARE, TEXT_LIMITS_PX = 1 / 32, (11, 48)
+TEXT_SHARE, TEXT_LIMITS_PX = 1 / 32, (10, 48)
 
 #: Letters shrink to this share between so few and so many labels.
-CROWDED_SHARE, CROWDED_LABELS = 0.72, (10, 40)
+CROWDED_SHARE, CROWDED_LABELS = 0.66, (8, 40)
 
 #: Luma of blue, green and red (Rec. 601), as a matrix for Pillow.
 GREY_OF_BGR = (0.114, 0.587, 0.299, 0.0)
@@ -80,7 +80,7 @@ def paint(
     pen = ImageDraw.Draw(canvas)
     for number in order:
         if objects[number].box:
-            _paint_box(pen, objects[number], scale, max(round(line_px), 1))
+            _paint_box(pen, objects[number], scale, max(round(line_px), 2))
     _paint_labels(pen, objects, scale, size)
     return np.asarray(canvas)
 
@@ -170,23 +170,24 @@ def _ramps(opacity: float) -> tuple[list[int], list[int]]:
 
 
 def _paint_box(pen: ImageDraw.ImageDraw, one: Drawn, scale: float, line_px: int) -> None:
-    """A frame in the object's colour between two dark lines: visible on any ground."""
+    """A frame in the object's colour with a dark line around it: visible on any ground."""
     x1, y1, x2, y2 = (round(side * scale) for side in one.box_xyxy_px)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
-    dark = _bgr(one.colour.mixed(BLACK, 0.7))
-    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=dark, width=line_px + 2)
+    dark, ink = _bgr(one.colour.mixed(BLACK, 0.6)), _bgr(one.colour)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=dark, width=1)
     if not one.dashed:
-        pen.rectangle((x1, y1, x2, y2), outline=_bgr(one.colour), width=line_px)
+        pen.rectangle((x1, y1, x2, y2), outline=ink, width=line_px)
         return
-    step, ink = 5 * line_px, _bgr(one.colour)
+    pen.rectangle((x1, y1, x2, y2), outline=dark, width=line_px)
+    step = 4 * line_px
     for x in range(x1, x2, 2 * step):
         end = min(x + step, x2)
-        pen.rectangle((x, y1, end, y1 + line_px - 1), fill=ink)
-        pen.rectangle((x, y2 - line_px + 1, end, y2), fill=ink)
+        pen.rectangle((x, y1, end, min(y1 + line_px - 1, y2)), fill=ink)
+        pen.rectangle((x, max(y2 - line_px + 1, y1), end, y2), fill=ink)
     for y in range(y1, y2, 2 * step):
         end = min(y + step, y2)
-        pen.rectangle((x1, y, x1 + line_px - 1, end), fill=ink)
-        pen.rectangle((x2 - line_px + 1, y, x2, end), fill=ink)
+        pen.rectangle((x1, y, min(x1 + line_px - 1, x2), end), fill=ink)
+        pen.rectangle((max(x2 - line_px + 1, x1), y, x2, end), fill=ink)
 
 
 def _paint_labels(
@@ -195,7 +196,7 @@ def _paint_labels(
     labelled = [one for one in objects if one.text]
     if not labelled:
         return
-    font = _font(_text_px(len(labelled), min(size)))
+    font = font_of(text_px(len(labelled), min(size)))
     ascent, descent = font.getmetrics()
     gap = max(round(PLATE_PADDING * (ascent + descent) / 2), 1)
     sizes = [
@@ -204,17 +205,18 @@ def _paint_labels(
     boxes = np.array([one.box_xyxy_px for one in labelled], dtype=np.float64) * scale
     places = place_plates(boxes, sizes, height_px=size[1], width_px=size[0])
     # The most important last: where a label must cover another, it is the better one.
-    for one, (left, top), (width, height) in reversed(
-        list(zip(labelled, places, sizes, strict=True))
-    ):
+    for one, place, (width, height) in reversed(list(zip(labelled, places, sizes, strict=True))):
+        if place is None:
+            continue
+        left, top = place
         plate = (left, top, left + width - 1, top + height - 1)
         dark = _bgr(one.colour.mixed(BLACK, 0.5))
         pen.rounded_rectangle(plate, radius=gap, fill=_bgr(one.colour), outline=dark)
-        place = (left + 2 * gap, top + gap / 2)
-        pen.text(place, one.text, fill=_bgr(one.colour.ink), font=font)
+        pen.text((left + 2 * gap, top + gap / 2), one.text, fill=_bgr(one.colour.ink), font=font)
 
 
-def _text_px(labels: int, short_edge_px: int) -> int:
+def text_px(labels: int, short_edge_px: int) -> int:
+    """The height of letters in a picture with so many labels."""
     few, many = CROWDED_LABELS
     crowded = min(max(labels - few, 0) / (many - few), 1.0)
     shrunk = TEXT_SHARE * short_edge_px * (1 - (1 - CROWDED_SHARE) * crowded)
@@ -222,8 +224,8 @@ def _text_px(labels: int, short_edge_px: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font: the same letters on every machine."""
+def font_of(size_px: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font at a height: the same letters on every machine."""
     font = ImageFont.load_default(size_px)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow's wheels have FreeType"
     return font

@@ -55,8 +55,8 @@ def prediction_page(report: PredictReport, images: Sequence[Mapping[str, Any]]) 
     """The page of ``harness predict``. images: rows of ``predictions.json`` with ``small``."""
     names = {one.category_id: one.name for one in report.by_category}
     lead = [
-        f"{report.model} found {_count(report.detections, 'object')} in "
-        f"{_count(report.images, 'picture')}; scores of at least {report.threshold:g} are drawn."
+        f"{report.model} found {counted(report.detections, 'object')} in "
+        f"{counted(report.images, 'picture')}; scores of at least {report.threshold:g} are drawn."
     ]
     if report.mean_masked_share is not None:
         lead.append(f"On average {report.mean_masked_share:.1%} of a picture's pixels are masked.")
@@ -66,7 +66,7 @@ def prediction_page(report: PredictReport, images: Sequence[Mapping[str, Any]]) 
         tables.append(("Not read", ("file", "reason"), rows))
     return gallery_page(
         Gallery(
-            title=f"{report.model}: {_count(report.images, 'picture')}",
+            title=f"{report.model}: {counted(report.images, 'picture')}",
             lead=tuple(lead),
             cards=tuple(_prediction_card(image, names) for image in images),
             orders=(
@@ -81,7 +81,7 @@ def prediction_page(report: PredictReport, images: Sequence[Mapping[str, Any]]) 
 
 def _prediction_card(image: Mapping[str, Any], names: Mapping[int, str]) -> Card:
     found = image["categories"]
-    facts = [_count(len(found), "object")]
+    facts = [counted(len(found), "object")]
     if image["masked_share"] is not None:
         facts.append(f"{image['masked_share']:.1%} masked")
     return Card(
@@ -98,5 +98,6 @@ def _prediction_card(image: Mapping[str, Any], names: Mapping[int, str]) -> Card
     )
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``3 objects``, ``1 object``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
