@@ -52,7 +52,7 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
 
     def load(record: ImageRecord) -> Loaded:
         path = job.job.dataset.images_dir / record.file_name
-        pixels = read_pixels(path, where=str(path))
+        pixels = read_pixels(path, where=record.file_name)
         image = Image(image_id=record.image_id, pixels_bgr=pixels)
         return Loaded(image, engine.prepare(image, NULL_STOPWATCH))
 
@@ -90,9 +90,11 @@ def _loaded(
             loaded.append((record, future.result()))
         except Exception as error:  # decoders, and sizes that no network takes
             if record.image_id in wanted:
-                reason = error.message if isinstance(error, HarnessError) else str(error)
+                reason = f"{record.file_name}: {error}"
+                if isinstance(error, HarnessError):
+                    reason = error.message
                 shard.append({"image_id": record.image_id, "predictions": [], "error": reason})
-                announce(run, f"skipped {record.file_name}: {reason}")
+                announce(run, f"skipped: {reason}")
                 advance(1)
     return loaded
 
