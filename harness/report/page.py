@@ -6,11 +6,12 @@ The page of a night answers first what broke, since when, and what changed then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -38,9 +39,16 @@ from harness.report.trouble import SOUND, troubles_of
 AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}
 
 
-def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
-    """The page of ``harness compare``. rows: of its metrics, as its table shows them."""
-    return template("compare.html.j2").render(comparison=comparison, rows=rows)
+def comparison_page(
+    comparison: Any, rows: Sequence[Sequence[str]], pictures: Mapping[int, str]
+) -> str:
+    """The page of ``harness compare``.
+
+    rows: of its metrics, as its table shows them. pictures: relative to the page, by image id.
+    """
+    return template("compare.html.j2").render(
+        comparison=comparison, rows=rows, pictures=pictures, link=quote
+    )
 
 
 def sweep_page(sweep: Sweep) -> str:

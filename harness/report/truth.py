@@ -43,6 +43,20 @@ def truth_objects(
     return drawn
 
 
+def predicted_objects(
+    record: ImageRecord, rows: Sequence[Row], names: Mapping[int, str], style: DrawingStyle
+) -> list[Drawn]:
+    """Predictions in COCO results form, as they come; the style's threshold is not applied."""
+    index = {category: number for number, category in enumerate(sorted(names))}
+    drawn = []
+    for number, row in enumerate(rows):
+        category = row["category_id"]
+        colour = colour_of(index[category] if style.colour_by == "class" else number)
+        text = f"{names[category]} {percent(float(row['score']))}"
+        drawn.append(_drawn(record, row, colour, text, style))
+    return drawn
+
+
 def found_and_missed(
     record: ImageRecord,
     rows: Sequence[tuple[int, Row]],
