@@ -69,7 +69,7 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def common_folder(paths: Sequence[Path]) -> Path:
+def folder_of_all(paths: Sequence[Path]) -> Path:
     """The deepest folder that all files lie in or below."""
     return Path(os.path.commonpath([path.parent for path in paths]))
 

@@ -63,17 +63,18 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
         run.progress.task("predict", total=len(records), done=done, unit="img") as advance,
     ):
         drawer = _Drawer(job, run, shard, pool, advance)
-        for batch in batches:
-            loaded = _loaded(batch, wanted, shard, run, advance)
-            if not loaded:
-                continue
-            inferred = infer_batch(
-                job.job, engine, [one for one, _ in loaded], [one.prepared for _, one in loaded]
-            )
-            for (record, one), detections in zip(loaded, inferred, strict=True):
-                if record.image_id in wanted:
-                    drawer.take(one.image, detections)
-        drawer.finish()
+        try:
+            for batch in batches:
+                loaded = _loaded(batch, wanted, shard, run, advance)
+                if not loaded:
+                    continue
+                records, ready = zip(*loaded, strict=True)
+                inferred = infer_batch(job.job, engine, records, [one.prepared for one in ready])
+                for one, detections in zip(ready, inferred, strict=True):
+                    if one.image.image_id in wanted:
+                        drawer.take(one.image, detections)
+        finally:  # what was inferred before a crash is not lost
+            drawer.finish()
 
 
 def _loaded(

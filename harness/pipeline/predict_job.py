@@ -14,7 +14,7 @@ from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests import InferenceRequest, PredictRequest
 from harness.data.categories import categories_of, read_categories
-from harness.data.photos import common_folder, digest_of, find_photos, read_size
+from harness.data.photos import digest_of, find_photos, folder_of_all, read_size
 from harness.files.json import to_plain
 from harness.pipeline.inference import identity_of
 from harness.pipeline.resolve import Job, check_values, job_of, require_job_settings
@@ -82,7 +82,7 @@ def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Data
 
     Their sizes are only known where batches need them.
     """
-    folder = common_folder(paths)
+    folder = folder_of_all(paths)
     sizes = [(0, 0)] * len(paths)
     if asked.batch_size > 1:
         with ThreadPoolExecutor(asked.loaders) as pool:
