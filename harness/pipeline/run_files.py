@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.errors import UsageError
+from harness.core.picture_requests import FolderRequest, PredictRequest
 from harness.core.record import DatasetFacts
-from harness.core.requests import (
-    EvalRequest,
-    PredictRequest,
-    RunRequest,
-    SweepRequest,
-    TrainRequest,
-)
+from harness.core.requests import EvalRequest, SweepRequest, TrainRequest
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 
@@ -56,7 +51,7 @@ class RunFile:
     dataset: DatasetFacts
 
 
-def new_run_id(request: RunRequest, now: datetime) -> str:
+def new_run_id(request: FolderRequest, now: datetime) -> str:
     """Sorts by time, is readable, and differs from others of the same second in its last part."""
     kind = kind_of(request)
     asked = request if isinstance(request, TrainRequest) else request.inference
@@ -64,7 +59,7 @@ def new_run_id(request: RunRequest, now: datetime) -> str:
     return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
 
 
-def kind_of(request: RunRequest) -> RunKind:
+def kind_of(request: FolderRequest) -> RunKind:
     """The word that run ids and records call a request by."""
     if isinstance(request, TrainRequest):
         return "train"
@@ -82,7 +77,7 @@ def read_run(folder: Path) -> RunFile:
     return to_typed(RunFile, read(folder / RUN), where=str(folder / RUN))
 
 
-def comparable(request: RunRequest) -> dict[str, Any]:
+def comparable(request: FolderRequest) -> dict[str, Any]:
     """The request without what changes no number."""
     plain: dict[str, Any] = to_plain(request)
     return {

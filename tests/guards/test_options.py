@@ -8,15 +8,14 @@ import pytest
 
 from harness.cli.main import _parser
 from harness.core.drawing import DrawingStyle
+from harness.core.picture_requests import PredictRequest, ShowRequest
 from harness.core.requests import (
     BenchRequest,
     DownloadRequest,
     EvalRequest,
     InferenceRequest,
     NightRequest,
-    PredictRequest,
     ScoreRequest,
-    ShowRequest,
     SubmitRequest,
     SweepAxes,
     SweepRequest,

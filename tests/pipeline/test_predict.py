@@ -15,9 +15,10 @@ from harness.core.detections import Detections
 from harness.core.drawing import DrawingStyle
 from harness.core.engine import Engine
 from harness.core.errors import AnotherRunError, RunFailedError, UsageError
+from harness.core.picture_requests import PredictRequest
 from harness.core.predicted import PredictReport
 from harness.core.progress import Silent
-from harness.core.requests import InferenceRequest, PredictRequest
+from harness.core.requests import InferenceRequest
 from harness.data.coco import read_annotations
 from harness.data.synthetic import scene
 from harness.pipeline.predict import predict
