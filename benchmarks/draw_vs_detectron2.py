@@ -33,7 +33,7 @@ GROUNDS = ("colour", "grey")
 
 
 def main() -> None:
-    """Time both on every image, print and keep medians by ground and by number of objects."""
+    """Time both on every image, print and keep medians by ground."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
@@ -42,24 +42,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     options = (asked.annotations, asked.images, asked.count)
+    counts = [len(detections) for _, detections, _ in _cases(*options)]
     found = {}
     with Apart(our_ways, *options) as ours, Apart(their_ways, *options) as theirs:
         for ground in GROUNDS:
             columns: tuple[list[float], list[float]] = ([], [])
-            for number in range(asked.count):
+            for number in range(len(counts)):
                 name = f"{ground} {number}"
                 pair = in_turn([ours.way(name), theirs.way(name)], asked.repeats)
                 columns[0].extend(pair[0])
                 columns[1].extend(pair[1])
             found[ground] = compared(*columns)
-        peaks = {"ours_peak_bytes": ours.peak_bytes(), "theirs_peak_bytes": theirs.peak_bytes()}
-    counts = [len(detections) for _, detections, _ in _cases(*options)]
     settings = {
         "images": len(counts),
         "objects_mean": round(sum(counts) / len(counts), 1),
         "repeats": asked.repeats,
     }
-    keep({"settings": settings, "grounds": found, **peaks}, asked.output)
+    keep({"settings": settings, "grounds": found}, asked.output)
 
 
 def our_ways(annotations: Path, images: Path, count: int) -> Ways:

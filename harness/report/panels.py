@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from harness.report.canvas import font_of, text_px
+from harness.report.fonts import lettering, one_line, text_px
 
 #: Ground of captions and gaps, and their ink; BGR, but they are grey.
 GROUND, INK = (24, 24, 24), (235, 235, 235)
@@ -31,5 +31,6 @@ def side_by_side(
         left = number * (width + gap)
         whole.paste(PillowImage.fromarray(picture), (left, top))
         place = (left + letters // 2, top / 2)
-        pen.text(place, caption, fill=INK, font=font_of(letters), anchor="lm")
+        text, font = lettering(one_line(caption), letters)
+        pen.text(place, text, fill=INK, font=font, anchor="lm")
     return np.asarray(whole)
