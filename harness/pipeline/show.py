@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -84,7 +84,8 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
         if judged is None:
             page = gallery_page(data_gallery(subject.dataset, subject.rows, cards))
         else:
-            page = gallery_page(hits_gallery(subject.dataset, judged, cards, request))
+            names = _names_by_image(subject)
+            page = gallery_page(hits_gallery(subject.dataset, judged, names, cards, request))
         write_text(subject.output / PAGE, page)
     return _report(subject, judged, drawn, unreadable)
 
@@ -184,6 +185,15 @@ def _cards(records: Sequence[ImageRecord]) -> list[tuple[ImageRecord, Card]]:
         for record in records
         for picture, small in [_places(record)]
     ]
+
+
+def _names_by_image(subject: Subject) -> dict[int, set[str]]:
+    """Names of the categories that are on an image, or were thought to be."""
+    called = subject.names
+    names: dict[int, set[str]] = defaultdict(set)
+    for row in (*subject.content["annotations"], *(subject.predictions or ())):
+        names[row["image_id"]].add(called[row["category_id"]])
+    return names
 
 
 def _report(

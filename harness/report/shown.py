@@ -62,10 +62,14 @@ def data_gallery(
 def hits_gallery(
     dataset: Dataset,
     judged: Sequence[ImageHits],
+    names: Mapping[int, set[str]],
     cards: Sequence[tuple[ImageRecord, Card]],
     request: ShowRequest,
 ) -> Gallery:
-    """Predictions beside ground truth. judged: of all images that were looked at."""
+    """Predictions beside ground truth.
+
+    judged: of all images that were looked at. names: of the categories on each, by image id.
+    """
     hits = sum(one.hits for one in judged)
     false, missed = sum(one.false for one in judged), sum(len(one.missed) for one in judged)
     kinds = Counter(one.kind for image in judged for one in image.detections)
@@ -82,7 +86,10 @@ def hits_gallery(
             f"({_share(false, hits + false)}). {clean:,} of {len(judged):,} images have no error; "
             f"{counted(len(cards), 'image')} drawn, the worst first.",
         ),
-        cards=tuple(_hits_card(record, card, by_image[record.image_id]) for record, card in cards),
+        cards=tuple(
+            _hits_card(record, card, by_image[record.image_id], names[record.image_id])
+            for record, card in cards
+        ),
         orders=(
             ("errors", "most errors first"),
             ("missed", "most missed first"),
@@ -103,9 +110,10 @@ def hits_gallery(
     )
 
 
-def _hits_card(record: ImageRecord, card: Card, hits: ImageHits) -> Card:
-    kinds = {one.kind for one in hits.detections if one.kind in FALSE_KINDS}
-    tags = sorted({*kinds, *(("missed",) if hits.missed else ())})
+def _hits_card(record: ImageRecord, card: Card, hits: ImageHits, names: set[str]) -> Card:
+    """names: of the categories that are there, or were thought to be."""
+    faults = {one.kind for one in hits.detections if one.kind in FALSE_KINDS}
+    tags = {f"error: {fault}" for fault in (*faults, *(("missed",) if hits.missed else ()))}
     return replace(
         card,
         facts=(
@@ -114,7 +122,7 @@ def _hits_card(record: ImageRecord, card: Card, hits: ImageHits) -> Card:
             f"{hits.hits} found",
             f"image {record.image_id}",
         ),
-        tags=tuple(tags) or ("no error",),
+        tags=tuple(sorted({*(tags or {"no error"}), *names})),
         keys={
             "errors": hits.errors,
             "missed": len(hits.missed),
