@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core.engine import Engine, EngineInfo
+from harness.core.errors import IntegrityError
 from harness.core.picture_requests import PredictRequest
 from harness.core.predicted import CategoryCount, PredictReport, Unreadable
 from harness.core.progress import Progress
@@ -42,7 +43,7 @@ def predict(
     job = find_predict_job(request)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
-        engine = open_engine(job.job)
+        engine = _opened(job.job, open_engine)
         path = shard_path(run.folder, 0)
         with keeping(run), open_shard(path, job.identity(engine), notice=progress.notice) as shard:
             predict_missing(job, engine, shard, run)
@@ -54,6 +55,18 @@ def predict(
             write_text(run.folder / report.page, prediction_page(report, _images(job, lines)))
         write_text(run.folder / REPORT, dumps(to_plain(report), indent=2) + "\n")
     return report
+
+
+def _opened(job: Job, open_engine: Callable[[Job], Engine]) -> Engine:
+    """The engine; an error of weights of the user's own says what names their classes."""
+    try:
+        return open_engine(job)
+    except IntegrityError as error:
+        if job.request.weights is None or job.request.annotations is not None:
+            raise
+        more = "--annotations FILE says what classes weights of your own know"
+        hint = more if error.hint is None else f"{error.hint}; {more}"
+        raise IntegrityError(error.message, hint=hint) from error
 
 
 def _report(job: PredictJob, run: Run, engine: EngineInfo, lines: Sequence[Line]) -> PredictReport:
