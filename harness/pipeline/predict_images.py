@@ -17,7 +17,7 @@ import numpy as np
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
-from harness.core.errors import HarnessError
+from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 from harness.data.images import read_pixels
 from harness.measure.coverage import areas_px, union_px
@@ -54,7 +54,10 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
         path = job.job.dataset.images_dir / record.file_name
         pixels = read_pixels(path, where=record.file_name)
         image = Image(image_id=record.image_id, pixels_bgr=pixels)
-        return Loaded(image, engine.prepare(image, NULL_STOPWATCH))
+        try:
+            return Loaded(image, engine.prepare(image, NULL_STOPWATCH))
+        except ValueError as error:  # so narrow that nothing of it would be left
+            raise IntegrityError(f"{record.file_name}: {error}") from error
 
     done = len(records) - len(wanted)
     with (
@@ -89,13 +92,11 @@ def _loaded(
     for record, future in batch:
         try:
             loaded.append((record, future.result()))
-        except Exception as error:  # decoders, and sizes that no network takes
+        except IntegrityError as error:
             if record.image_id in wanted:
-                reason = f"{record.file_name}: {error}"
-                if isinstance(error, HarnessError):
-                    reason = error.message
-                shard.append({"image_id": record.image_id, "predictions": [], "error": reason})
-                announce(run, f"skipped: {reason}")
+                line = {"image_id": record.image_id, "predictions": [], "error": error.message}
+                shard.append(line)
+                announce(run, f"skipped: {error.message}")
                 advance(1)
     return loaded
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
 from harness.data.images import load_image
 from harness.files.atomic import disk_errors, write_text
+from harness.files.environment import usable_cpus
 from harness.measure.hits import FALSE_KINDS, ImageHits, image_hits
 from harness.pipeline.inference import ahead
 from harness.pipeline.run_files import PAGE
@@ -159,7 +159,7 @@ def _write_pictures(
 
     drawn, unreadable = [], []
     with (
-        closing(ahead(records, work, size=1, loaders=os.cpu_count() or 1)) as batches,
+        closing(ahead(records, work, size=1, loaders=usable_cpus())) as batches,
         progress.task("draw", total=len(records), unit="img") as advance,
     ):
         for [(record, future)] in batches:
