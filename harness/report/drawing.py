@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from harness.core.detections import Detections
 from harness.core.drawing import DEFAULT_STYLE
+from harness.core.drawing import Background as Background
+from harness.core.drawing import ColourBy as ColourBy
 from harness.core.drawing import DrawingStyle as DrawingStyle
 from harness.report.canvas import Drawn, paint
 from harness.report.colours import colour_of
