@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFilter
 
 from harness.core.detections import Rle
-from harness.measure.rle import Region, decode_region
+from harness.measure.regions import Region, decode_region
 from harness.report.colours import BLACK, Colour
 from harness.report.fonts import lettering, one_line, text_px
 from harness.report.plates import place_plates

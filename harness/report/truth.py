@@ -9,7 +9,8 @@ from harness.core.dataset import ImageRecord
 from harness.core.detections import Rle
 from harness.core.drawing import DrawingStyle
 from harness.measure.hits import ImageHits, Judged
-from harness.measure.rle import box_of, rle_of
+from harness.measure.regions import decode_region
+from harness.measure.rle import rle_of
 from harness.report.canvas import Drawn
 from harness.report.colours import Colour, colour_of
 from harness.report.drawing import percent
@@ -128,7 +129,7 @@ def _drawn(
     dashed: bool = False,
 ) -> Drawn:
     mask = _mask(row, record)
-    x, y, width, height = row["bbox"] if "bbox" in row or mask is None else box_of(mask)
+    x, y, width, height = row["bbox"] if "bbox" in row or mask is None else _box(mask)
     return Drawn(
         box_xyxy_px=(x, y, x + width, y + height),
         mask=mask,
@@ -137,6 +138,13 @@ def _drawn(
         box=style.boxes or dashed,
         dashed=dashed,
     )
+
+
+def _box(mask: Rle) -> tuple[int, int, int, int]:
+    """x, y, width and height of the tight box around a mask, px."""
+    region = decode_region(mask)
+    height, width = region.pixels.shape
+    return region.left_px, region.top_px, width, height
 
 
 def _mask(row: Row, record: ImageRecord) -> Rle | None:
