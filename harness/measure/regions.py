@@ -25,7 +25,7 @@ class Region(NamedTuple):
 def decode_region(rle: Rle) -> Region:
     """The tight region of a mask, without ever making the whole one; 0 × 0 where nothing is true.
 
-    The work grows with the region, not with the image. ValueError as of ``decode``.
+    The work grows with the region, not with the image. ValueError as of ``measure.rle.decode``.
     """
     height = rle.height_px
     edges = _edge_positions(rle)
@@ -50,7 +50,7 @@ def decode_region(rle: Rle) -> Region:
 def _edge_positions(rle: Rle) -> npt.NDArray[np.int64]:
     """Positions x · height + y where runs begin and end, an even number of them, ascending.
 
-    All characters of the text at once: see ``_decompressed`` for what they mean.
+    All characters of the text at once; ``measure.rle`` says what they mean.
     """
     bits = np.frombuffer(rle.counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
     closing = np.flatnonzero((bits & 32) == 0)

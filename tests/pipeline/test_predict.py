@@ -84,6 +84,14 @@ def test_what_it_leaves(predicted: Predict, photos: Path, odd_tmp_path: Path) ->
     assert "text.jpg" in (odd_tmp_path / "index.html").read_text("utf-8")
 
 
+def test_a_picture_that_no_network_takes_is_told_of(predicted: Predict, tmp_path: Path) -> None:
+    PillowImage.new("RGB", (3000, 1)).save(tmp_path / "thin.png")
+    report = predicted(tmp_path / "run", paths=(str(tmp_path / "thin.png"),))
+    assert report.images == 0
+    assert report.unreadable[0].file == "thin.png"
+    assert "too narrow" in report.unreadable[0].reason
+
+
 def test_masked_pixels_are_counted_once(predicted: Predict, tmp_path: Path) -> None:
     report = predicted(tmp_path / "run")
     content = read_annotations(tmp_path / "run" / report.predictions)
