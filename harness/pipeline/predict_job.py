@@ -19,6 +19,7 @@ from harness.data.photos import digest_of, find_photos, folder_of_all, read_size
 from harness.files.json import to_plain
 from harness.pipeline.inference import identity_of
 from harness.pipeline.resolve import Job, check_values, job_of, require_job_settings
+from harness.pipeline.run_files import RUN, read_run
 from harness.report.pictures import picture_names
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
@@ -105,4 +106,14 @@ def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Data
 
 
 def _categories(asked: InferenceRequest, named: str) -> tuple[Category, ...]:
-    return categories_of(named) if asked.annotations is None else read_categories(asked.annotations)
+    """What the classes are called: by the file that was given, by the training that the weights
+    come from, or by heart.
+    """
+    if asked.annotations is not None:
+        return read_categories(asked.annotations)
+    if asked.weights is not None and (asked.weights.parent / RUN).is_file():
+        training = read_run(asked.weights.parent)
+        learned = Path(training.dataset.annotations_path)
+        if training.kind == "train" and learned.is_file():
+            return read_categories(learned)
+    return categories_of(named)

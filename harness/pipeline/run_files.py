@@ -29,6 +29,7 @@ LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
 CELLS = "cells"
+EVALUATIONS = "evaluations"  # of a training
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 

@@ -14,7 +14,7 @@ from harness.core.errors import UsageError
 from harness.core.picture_requests import ShowRequest
 from harness.data.coco import dataset_of, read_annotations
 from harness.files.layout import results_folder
-from harness.pipeline.run_files import PAGE, PREDICTIONS, REPORT, read_run
+from harness.pipeline.run_files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, read_run
 from harness.pipeline.score import read_predictions, require_valid
 from harness.pipeline.shards import read_lines, shard_paths
 
@@ -93,8 +93,12 @@ def _of_run(folder: Path) -> Subject:
     else:
         lines = read_lines(shard_paths(folder))
         if not lines:
+            inside = folder / EVALUATIONS
             raise UsageError(
-                f"{folder} holds no predictions", hint="they are made by: harness eval"
+                f"{folder} holds no predictions",
+                hint=f"a training has its evaluations in {inside}"
+                if inside.is_dir()
+                else "they are made by: harness eval",
             )
         finished = {line["image_id"] for line in lines}
         images = tuple(record for record in images if record.image_id in finished)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from harness.core.picture_requests import PredictRequest
 from harness.core.predicted import PredictReport
 from harness.core.progress import Silent
 from harness.core.requests import InferenceRequest
-from harness.data.coco import read_annotations
+from harness.data.coco import read_annotations, read_dataset
 from harness.data.synthetic import scene
+from harness.files.json import to_plain
 from harness.pipeline.predict import predict
-from harness.pipeline.resolve import Job, open_job_engine
+from harness.pipeline.resolve import Job, facts_of_dataset, open_job_engine
+from harness.pipeline.run_files import RunFile
 from harness.pipeline.run_folder import utc_now
+from harness.zoo.checkpoints import EMBEDDED
 
 Predict = Callable[..., PredictReport]
 
@@ -174,6 +178,25 @@ def test_a_finished_run_is_not_begun_again(predicted: Predict, tmp_path: Path) -
 def test_the_fake_engine_is_refused(predicted: Predict, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ground truth"):
         predicted(tmp_path / "run", inference={"engine": "fake"})
+
+
+def test_weights_of_a_training_bring_their_classes(
+    predicted: Predict, small_coco: Path, tmp_path: Path
+) -> None:
+    """Names of their own, and as many as the network has."""
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    for category in content["categories"]:
+        category["name"] = f"own {category['id']}"
+    (tmp_path / "learned.json").write_text(json.dumps(content), encoding="utf-8")
+    training = tmp_path / "training"
+    training.mkdir()
+    shutil.copy(EMBEDDED / "tiny.safetensors", training / "model_last.safetensors")
+    facts = facts_of_dataset(read_dataset(tmp_path / "learned.json", small_coco / "images"))
+    run = RunFile(run_id="one", kind="train", request={}, dataset=facts)
+    (training / "run.json").write_text(json.dumps(to_plain(run)), encoding="utf-8")
+    weights = {"weights": training / "model_last.safetensors"}
+    report = predicted(tmp_path / "run", inference=weights, pictures="none")
+    assert {one.name.split()[0] for one in report.by_category} == {"own"}
 
 
 class Counting:
