@@ -14,7 +14,7 @@ from harness.cli.options import (
     style_from,
 )
 from harness.core.errors import RunFailedError
-from harness.core.picture_requests import ShowRequest
+from harness.core.picture_requests import MOST_SHOWN, ShowRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.show import ShowReport
@@ -48,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="these images",
     )
     which.add_argument(
-        "--most", type=int, default=200, help="draw at most so many, the worst; 0 for all"
+        "--most",
+        type=int,
+        help=f"draw at most so many, the worst; 0 for all (default: {MOST_SHOWN}, or all that "
+        "--sample or --image chose)",
     )
     add_drawing_options(parser)
     parser.add_argument(

@@ -14,6 +14,9 @@ PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")
 
 PLAIN_INFERENCE = InferenceRequest()
 
+#: Pictures of a page, unless more are asked for: enough to see what is wrong.
+MOST_SHOWN = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
@@ -38,7 +41,8 @@ class ShowRequest:
 
     run: a finished evaluation; or annotations with images, and predictions of them or none. task:
     what must overlap for a detection to be a hit. sample: so many images at random by ``seed``.
-    image_ids: these images. most: at most so many pictures, 0 for all.
+    image_ids: these images. most: at most so many pictures, the worst; 0 for all, None for all that
+    were chosen one way or the other, or else MOST_SHOWN.
     """
 
     run: Path | None = None
@@ -49,7 +53,7 @@ class ShowRequest:
     sample: int | None = None
     seed: int = 0
     image_ids: tuple[int, ...] = ()
-    most: int = 200
+    most: int | None = None
     style: DrawingStyle = DEFAULT_STYLE
     output: Path | None = None
 

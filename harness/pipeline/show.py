@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from harness.core.dataset import ImageRecord
 from harness.core.errors import HarnessError
-from harness.core.picture_requests import ShowRequest
+from harness.core.picture_requests import MOST_SHOWN, ShowRequest
 from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
 from harness.data.images import load_image
@@ -74,7 +74,7 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     if subject.predictions is not None:
         ids = subject.dataset.image_ids
         judged = image_hits(subject.content, subject.predictions, request.task, ids)
-    order = _order(subject, judged, request.most)
+    order = _order(subject, judged, _most(request))
     drawer = _data_drawer(subject, request)
     if judged is not None:
         drawer = _hits_drawer(subject, judged, request)
@@ -88,6 +88,13 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
             page = gallery_page(hits_gallery(subject.dataset, judged, names, cards, request))
         write_text(subject.output / PAGE, page)
     return _report(subject, judged, drawn, unreadable)
+
+
+def _most(request: ShowRequest) -> int:
+    """How many pictures are drawn at most; 0 for all."""
+    if request.most is not None:
+        return request.most
+    return 0 if request.sample is not None or request.image_ids else MOST_SHOWN
 
 
 def _order(subject: Subject, judged: Sequence[ImageHits] | None, most: int) -> list[ImageRecord]:
