@@ -25,6 +25,7 @@ COMMANDS = {
     "score": "score saved predictions again, on CPU",
     "train": "retrain a model, or fine-tune it on your own data",
     "parity": "compare two engines stage by stage on the same images",
+    "export": "write a model as an ONNX file, and prove it against the native engine",
     "download": "fetch and prove data sets and checkpoints",
     "nightly": "measure a matrix of models and engines, and compare with the nights before",
     "history": "trends over the nights, and where they drift",

@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 def open_engine(
     name: EngineName,
     *,
+    model: str,
     architecture: Architecture,
     weights: Path | None,
     dataset: Dataset,
@@ -24,7 +25,8 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint file; only the fake engine, which answers from the ground truth of
+    model: the model entry, which an exported file must be of. weights: a checkpoint, for the onnx
+    engine an exported file; only the fake engine, which answers from the ground truth of
     ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
     None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
     what ``require_settings`` raises.
@@ -49,6 +51,17 @@ def open_engine(
             from harness.engines.detectron2 import open_detectron2
 
             return open_detectron2(
+                architecture=architecture,
+                weights=_required(name, weights),
+                device=device,
+                precision=precision,
+                threads=threads,
+            )
+        case "onnx":
+            from harness.engines.onnx import open_onnx
+
+            return open_onnx(
+                model=model,
                 architecture=architecture,
                 weights=_required(name, weights),
                 device=device,
@@ -87,6 +100,11 @@ def require_settings(
         )
     if name == "fake":
         return
+    if name == "onnx":
+        from harness.engines.onnx import require_onnx_settings
+
+        require_onnx_settings(device, precision)
+        return
     from harness.engines.devices import find_device, require_compiler, require_precision
 
     place = find_device(device)
@@ -109,6 +127,8 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
     """Batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
     if name == "fake":
         return (1, 4)
+    if name == "onnx":
+        return (1,)
     from harness.engines.devices import find_device
 
     return (1, 2, 4, 8, 16) if find_device(device).type == "cuda" else (1, 4)
@@ -120,6 +140,10 @@ def device_class_of(name: EngineName, device: str) -> str:
         return "fake"
     from harness.engines.devices import device_class, find_device
 
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        return device_class(find_onnx_device(device))
     return device_class(find_device(device))
 
 
@@ -134,6 +158,10 @@ def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
     from harness.engines.devices import gpu_count
 
     gpus = gpu_count()
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        gpus = gpus if find_onnx_device(device).type == "cuda" else 0
     if gpus == 0:
         return ["cpu"] * workers
     if workers > gpus:

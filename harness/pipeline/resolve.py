@@ -18,7 +18,14 @@ from harness.engines.opening import open_engine, own_memory_format, require_sett
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint
+from harness.zoo.exported import (
+    ExportFacts,
+    find_exported,
+    is_as_exported,
+    read_facts,
+    require_match,
+)
 from harness.zoo.lock import find_model, read_lock
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
@@ -29,7 +36,8 @@ class Job:
     """A request with every question answered.
 
     published: the model's own recipe. architecture: the same with the request's overrides.
-    dataset: the images to run on; image_count: how many the whole data set has.
+    exported: what the file of the onnx engine says. dataset: the images to run on; image_count: how
+    many the whole data set has.
     """
 
     request: InferenceRequest
@@ -38,6 +46,7 @@ class Job:
     architecture: Architecture
     weights: Path | None
     checkpoint: CheckpointFacts | None
+    exported: ExportFacts | None = None
     dataset: Dataset
     image_count: int
 
@@ -75,6 +84,7 @@ class Job:
             "memory_format": self.request.memory_format or own_memory_format(self.request.engine),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
+            **({} if self.exported is None else {"exported": to_plain(self.exported)}),
         }
 
 
@@ -94,16 +104,16 @@ def resolve(request: InferenceRequest) -> Job:
     _check_categories(entry, published, dataset)
     asked = dataset if request.limit is None else limited(dataset, request.limit)
     require_images(asked)
-    weights = None
-    if request.engine != "fake":
-        weights = find_checkpoint(lock, entry, request.weights, request.root)
+    architecture = _overridden(published, request)
+    weights, checkpoint, exported = _weights(lock, entry, architecture, request)
     return Job(
         request=request,
         entry=entry,
         published=published,
-        architecture=_overridden(published, request),
+        architecture=architecture,
         weights=weights,
-        checkpoint=None if weights is None else facts_of(lock, entry, weights),
+        checkpoint=checkpoint,
+        exported=exported,
         dataset=asked,
         image_count=len(dataset.images),
     )
@@ -138,6 +148,7 @@ def open_job_engine(job: Job) -> Engine:
     """The engine of a job, ready for inference."""
     return open_engine(
         job.request.engine,
+        model=job.entry.name,
         architecture=job.architecture,
         weights=job.weights,
         dataset=job.dataset,
@@ -155,6 +166,25 @@ def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -
     if request.weights is None or not dataset.categories:
         return published
     return replace(published, class_count=len(dataset.categories))
+
+
+def _weights(
+    lock: Lock, entry: ModelEntry, architecture: Architecture, request: InferenceRequest
+) -> tuple[Path | None, CheckpointFacts | None, ExportFacts | None]:
+    """The file an engine computes with, and what is known of it.
+
+    An exported file counts as the pinned checkpoint if it was made from it, and not changed since.
+    """
+    if request.engine == "fake":
+        return None, None, None
+    if request.engine != "onnx":
+        weights = find_checkpoint(lock, entry, request.weights, request.root)
+        return weights, facts_of(lock, entry, weights), None
+    weights = find_exported(entry, request.weights, request.root)
+    exported = read_facts(weights)
+    require_match(exported, architecture, model=entry.name, path=weights)
+    pinned = exported.checkpoint_pinned and is_as_exported(weights, exported)
+    return weights, replace(facts_of_file(weights), pinned=pinned), exported
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
@@ -184,6 +214,11 @@ def _check_values(request: InferenceRequest) -> None:
         if value is not None and value < least:
             option = "--" + name.removesuffix("_px").replace("_", "-")
             raise UsageError(f"{option} must be at least {least}, got {value}")
+    if request.engine == "onnx" and request.batch_size != 1:
+        raise UsageError(
+            f"an exported file computes one image at a time, not {request.batch_size}",
+            hint="leave out --batch-size, or choose --engine native",
+        )
     threshold = request.score_threshold
     if threshold is not None and not 0 <= threshold < 1:
         raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
