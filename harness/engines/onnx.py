@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from harness.core.architecture import Architecture
-from harness.core.engine import EngineInfo, Precision
+from harness.core.detections import Detections, Image
+from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
 from harness.engines.devices import (
     apply_threads,
@@ -24,7 +25,7 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.native import NativeEngine
+from harness.engines.native import NativeEngine, PreparedImage
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.exported import read_facts, require_match
@@ -46,7 +47,7 @@ def open_onnx(
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
-) -> NativeEngine:
+) -> OnnxEngine:
     """The exported file ``weights`` as an engine, if it holds ``model`` with this architecture.
 
     PrerequisiteError without onnxruntime; IntegrityError for a file that is not what was asked for.
@@ -69,9 +70,7 @@ def open_onnx(
         architecture=architecture,
         memory_format="contiguous",
     )
-    # Not an RCNN, but all that this engine asks of one: ``batch`` and a call. Results lie on the
-    # CPU, whatever computed them.
-    return NativeEngine(cast(RCNN, SessionNetwork(session)), info, torch.device("cpu"))
+    return OnnxEngine(session, info)
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:
@@ -125,6 +124,36 @@ def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> I
             f"onnxruntime {onnxruntime.__version__} cannot open {named}: {error}",
             hint="a newer onnxruntime may know its operators; else export it again",
         ) from error
+
+
+class OnnxEngine:
+    """An opened file, inside a native engine that has it for a network."""
+
+    def __init__(self, session: InferenceSession, info: EngineInfo) -> None:
+        self.info = info
+        # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
+        # of a session lies on the CPU, whatever computed it.
+        network = cast(RCNN, SessionNetwork(session))
+        self._native = NativeEngine(network, info, torch.device("cpu"))
+
+    def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
+        """The image resized to the architecture's test size, in its channel order."""
+        return self._native.prepare(image, stopwatch)
+
+    def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
+        """Detections of each image, computed one after the other, in original pixels."""
+        return [self._native.infer([one], stopwatch)[0] for one in prepared]
+
+    def settle(self) -> None:
+        """Nothing to wait for: a session answers when it is through."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """None: ONNX Runtime does not tell."""
+        return None
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        self._native.close()
 
 
 class SessionNetwork:

@@ -98,7 +98,9 @@ class TraceableRCNN(nn.Module):
         for level_logits, level_deltas, anchors in zip(
             logits, deltas, self.network.proposal_generator.anchors(pyramid), strict=True
         ):
-            count = torch.sym_min(level_logits.shape[1], numbers.rpn_pre_nms_per_level)
+            count = torch.sym_min(  # type: ignore[no-untyped-call]  # torch's own
+                level_logits.shape[1], numbers.rpn_pre_nms_per_level
+            )
             best, where = level_logits[0].topk(count)
             moved = apply_deltas(level_deltas[0][where], anchors[where], DELTA_WEIGHTS)
             moved = clip(moved, height, width)

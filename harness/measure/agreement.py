@@ -3,8 +3,8 @@
 The bars: boxes within 1e-3 px, scores within 1e-5, the same classes in the same order, mask IoU at
 least 0.9999 or one pixel, whichever allows more: the IoU of a mask of a few hundred pixels cannot
 come nearer than that, and Detectron2 itself moves a pixel whose probability is 0.5 to seven digits
-when it computes on another number of threads. Where two scores of one image are closer than the score bar, their order is decided
-by the last bit and is not held against anyone.
+when it computes on another number of threads. Where two scores of one image are closer than the
+score bar, their order is decided by the last bit and is not held against anyone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Agreement:
     """Differences over the detections of one or more images.
 
     detections: of the reference. unmatched: those, on either side, without a partner of the same
-    class within the box and score bars. masks_below: pairs whose masks differ by more than their bar.
+    class within the box and score bars. masks_below: pairs whose masks differ by more than theirs.
     max_box_px and max_score: over the pairs. reordered: pairs that swapped places within a tie.
     mask_off_px: pixels in which the masks of pairs differ, all together.
     """
