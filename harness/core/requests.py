@@ -245,8 +245,8 @@ class DownloadRequest:
     dry_run: bool = False
 
 
-#: Versions of ONNX's operators: the exporter's own are of 18, ONNX Runtime knows later ones.
-OPSETS = range(18, 24)
+#: Versions of ONNX's operators: the exporter's are of 18, and ONNX Runtime 1.32 has no RoIAlign of 22.
+OPSETS = range(18, 22)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

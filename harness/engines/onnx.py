@@ -41,21 +41,20 @@ ERRORS_ONLY = 3
 
 def open_onnx(
     *,
-    model: str,
     architecture: Architecture,
     weights: Path,
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> OnnxEngine:
-    """The exported file ``weights`` as an engine, if it holds ``model`` with this architecture.
+    """The exported file ``weights`` as an engine, if it holds this architecture.
 
     PrerequisiteError without onnxruntime; IntegrityError for a file that is not what was asked for.
     """
     require_onnx_settings(device, precision)
     import onnxruntime
 
-    require_match(read_facts(weights), architecture, model=model, path=weights)
+    require_match(read_facts(weights), architecture, path=weights)
     place = find_onnx_device(device)
     count = apply_threads(threads)
     keep_freed_memory(place)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
@@ -13,7 +15,6 @@ from harness.core.errors import UsageError
 def open_engine(
     name: EngineName,
     *,
-    model: str,
     architecture: Architecture,
     weights: Path | None,
     dataset: Dataset,
@@ -25,11 +26,10 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    model: the model entry, which an exported file must be of. weights: a checkpoint, for the onnx
-    engine an exported file; only the fake engine, which answers from the ground truth of
-    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
-    None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
-    what ``require_settings`` raises.
+    weights: a checkpoint, for the onnx engine an exported file; only the fake engine, which answers
+    from the ground truth of ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or
+    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with, None
+    for one a core. Raises what ``require_settings`` raises.
     """
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
@@ -47,21 +47,8 @@ def open_engine(
                 compiled=compiled,
                 threads=threads,
             )
-        case "detectron2":
-            from harness.engines.detectron2 import open_detectron2
-
-            return open_detectron2(
-                architecture=architecture,
-                weights=_required(name, weights),
-                device=device,
-                precision=precision,
-                threads=threads,
-            )
-        case "onnx":
-            from harness.engines.onnx import open_onnx
-
-            return open_onnx(
-                model=model,
+        case "detectron2" | "onnx":
+            return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
                 device=device,
@@ -72,6 +59,17 @@ def open_engine(
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
+
+
+def _opener(name: Literal["detectron2", "onnx"]) -> Callable[..., Engine]:
+    """What opens an engine that has neither a choice of memory format nor parts to compile."""
+    if name == "detectron2":
+        from harness.engines.detectron2 import open_detectron2
+
+        return open_detectron2
+    from harness.engines.onnx import open_onnx
+
+    return open_onnx
 
 
 def require_settings(

@@ -90,9 +90,7 @@ def check_exported(
         )
     numbers: Architecture = facts.architecture
     native = open_native(architecture=numbers, weights=checkpoint, device="cpu", threads=threads)
-    reference = open_onnx(
-        model=facts.model, architecture=numbers, weights=file, device="cpu", threads=threads
-    )
+    reference = open_onnx(architecture=numbers, weights=file, device="cpu", threads=threads)
     tapped = open_stages(file, threads=reference.info.threads)
     stages = partial(exported_stages, tapped)
     with progress.task("compare", total=len(paths), unit="img") as tick:

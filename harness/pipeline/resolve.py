@@ -18,14 +18,8 @@ from harness.engines.opening import open_engine, own_memory_format, require_sett
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint
-from harness.zoo.exported import (
-    ExportFacts,
-    find_exported,
-    is_as_exported,
-    read_facts,
-    require_match,
-)
+from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.exported import ExportFacts, proven_export
 from harness.zoo.lock import find_model, read_lock
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
@@ -148,7 +142,6 @@ def open_job_engine(job: Job) -> Engine:
     """The engine of a job, ready for inference."""
     return open_engine(
         job.request.engine,
-        model=job.entry.name,
         architecture=job.architecture,
         weights=job.weights,
         dataset=job.dataset,
@@ -171,20 +164,13 @@ def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -
 def _weights(
     lock: Lock, entry: ModelEntry, architecture: Architecture, request: InferenceRequest
 ) -> tuple[Path | None, CheckpointFacts | None, ExportFacts | None]:
-    """The file an engine computes with, and what is known of it.
-
-    An exported file counts as the pinned checkpoint if it was made from it, and not changed since.
-    """
+    """The file an engine computes with, what is known of it, and what an exported one says."""
     if request.engine == "fake":
         return None, None, None
-    if request.engine != "onnx":
-        weights = find_checkpoint(lock, entry, request.weights, request.root)
-        return weights, facts_of(lock, entry, weights), None
-    weights = find_exported(entry, request.weights, request.root)
-    exported = read_facts(weights)
-    require_match(exported, architecture, model=entry.name, path=weights)
-    pinned = exported.checkpoint_pinned and is_as_exported(weights, exported)
-    return weights, replace(facts_of_file(weights), pinned=pinned), exported
+    if request.engine == "onnx":
+        return proven_export(entry, architecture, request.weights, request.root)
+    weights = find_checkpoint(lock, entry, request.weights, request.root)
+    return weights, facts_of(lock, entry, weights), None
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:

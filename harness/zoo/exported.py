@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 from harness.core.architecture import Architecture
 from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.core.model import ModelEntry
+from harness.core.record import CheckpointFacts
 from harness.files.json import dumps, to_plain, to_typed
+from harness.zoo.checkpoints import facts_of_file
 
 #: Numbers of the architecture that the graph does not hold: what is done before and after it.
 OUTSIDE_THE_GRAPH = ("channel_order", "short_edge_px", "long_edge_max_px", "mask_threshold")
@@ -89,6 +91,20 @@ def is_as_exported(path: Path, facts: ExportFacts) -> bool:
     return digest.hexdigest() == facts.graph_sha256
 
 
+def proven_export(
+    entry: ModelEntry, architecture: Architecture, weights: Path | None, root: Path
+) -> tuple[Path, CheckpointFacts, ExportFacts]:
+    """The exported file of ``entry`` to compute with, proven to hold what is asked.
+
+    It counts as the pinned checkpoint if it was made from that and has not changed since.
+    """
+    path = find_exported(entry, weights, root)
+    facts = read_facts(path)
+    require_match(facts, architecture, path=path, model=entry.name)
+    pinned = facts.checkpoint_pinned and is_as_exported(path, facts)
+    return path, replace(facts_of_file(path), pinned=pinned), facts
+
+
 def find_exported(entry: ModelEntry, weights: Path | None, root: Path) -> Path:
     """The ONNX file to use: ``weights``, or the one ``harness export`` writes by default."""
     path = weights or default_file(entry.name, root)
@@ -106,21 +122,26 @@ def default_file(model: str, root: Path) -> Path:
     return root / "exported" / f"{model}.onnx"
 
 
-def require_match(facts: ExportFacts, asked: Architecture, *, model: str, path: Path) -> None:
-    """Raise IntegrityError unless the graph in ``path`` is of this architecture and recipe."""
+def require_match(
+    facts: ExportFacts, asked: Architecture, *, path: Path, model: str | None = None
+) -> None:
+    """Raise IntegrityError unless the graph in ``path`` is of this architecture and recipe.
+
+    model: the entry it must be of, None for any.
+    """
     held, wanted = to_plain(facts.architecture), to_plain(asked)
     differing = [
         f"  {name}: asked {wanted[name]}, in the file {held[name]}"
         for name in wanted
         if name not in OUTSIDE_THE_GRAPH and wanted[name] != held[name]
     ]
-    if facts.model != model:
+    if model is not None and facts.model != model:
         differing.insert(0, f"  model: asked {model}, in the file {facts.model}")
     if differing:
         raise IntegrityError(
             f"{path} holds another network than was asked for:\n" + "\n".join(differing),
             hint="these are part of the graph: name the model the file was exported from, with the "
-            f"same test recipe, or {EXPORT_AGAIN.format(model=model)}",
+            f"same test recipe, or {EXPORT_AGAIN.format(model=model or facts.model)}",
         )
 
 
