@@ -245,7 +245,7 @@ class DownloadRequest:
     dry_run: bool = False
 
 
-#: Versions of ONNX's operators: the exporter's are of 18, and ONNX Runtime 1.32 has no RoIAlign of 22.
+#: Versions of ONNX's operators: the exporter's are of 18; ONNX Runtime 1.32 lacks 22's RoIAlign.
 OPSETS = range(18, 22)
 
 

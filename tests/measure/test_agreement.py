@@ -62,6 +62,23 @@ def test_a_mask_that_lost_two_pixels_is_below_its_bar() -> None:
     assert agreement.mask_off_px == 2
 
 
+def test_a_mask_however_small_may_lose_one_pixel() -> None:
+    region = np.ones((120, 110), dtype=bool)
+    small = np.ones((10, 10), dtype=bool)
+    for pixels, below in ((1, 0), (2, 1)):
+        short = small.copy()
+        short[0, :pixels] = False
+        masks = [
+            encode_region(one, top_px=2, left_px=2, height_px=200, width_px=200)
+            for one in (short, small, region)
+        ]
+        others = (masks[2],) * 4
+        found = replace(detections(), masks=(masks[0], *others))
+        agreement = compare(found, replace(detections(), masks=(masks[1], *others)))
+        assert agreement.masks_below == below
+        assert agreement.min_mask_iou == pytest.approx(1 - pixels / 100)
+
+
 def test_missing_and_surplus_detections_both_count() -> None:
     full = detections()
     assert full.masks is not None
