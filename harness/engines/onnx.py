@@ -132,8 +132,8 @@ class OnnxEngine:
         self.info = info
         # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
         # of a session lies on the CPU, whatever computed it.
-        network = cast(RCNN, SessionNetwork(session))
-        self._native = NativeEngine(network, info, torch.device("cpu"))
+        self.network = SessionNetwork(session)
+        self._native = NativeEngine(cast(RCNN, self.network), info, torch.device("cpu"))
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
         """The image resized to the architecture's test size, in its channel order."""
@@ -152,6 +152,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Give the session's memory back."""
+        del self.network
         self._native.close()
 
 

@@ -94,17 +94,18 @@ class TraceableRCNN(nn.Module):
         nothing meanwhile.
         """
         numbers = self.network.architecture
+        pre_nms = numbers.rpn_pre_nms_per_level
         boxes, scores = [], []
         for level_logits, level_deltas, anchors in zip(
             logits, deltas, self.network.proposal_generator.anchors(pyramid), strict=True
         ):
-            count = torch.sym_min(  # type: ignore[no-untyped-call]  # torch's own
-                level_logits.shape[1], numbers.rpn_pre_nms_per_level
-            )
+            count = torch.sym_min(level_logits.shape[1], pre_nms)  # type: ignore[no-untyped-call]
             best, where = level_logits[0].topk(count)
             moved = apply_deltas(level_deltas[0][where], anchors[where], DELTA_WEIGHTS)
             moved = clip(moved, height, width)
             kept = nms(moved, best, numbers.rpn_nms_iou)
+            # Without this torch 2.11 bounds later sizes by numbers that no ONNX file can hold.
+            torch._check(kept.shape[0] <= pre_nms)  # type: ignore[no-untyped-call]
             boxes.append(moved[kept])
             scores.append(best[kept])
         candidates, objectness = torch.cat(boxes), torch.cat(scores)
