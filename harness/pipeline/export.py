@@ -159,8 +159,9 @@ def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
             dataset = find_dataset(dataset=name, annotations=None, images=None, root=request.root)
         except PrerequisiteError:
             continue
-        present = [dataset.images_dir / image.file_name for image in dataset.images]
-        return [path for path in present if path.is_file()]
+        paths = [dataset.images_dir / image.file_name for image in dataset.images]
+        if present := [path for path in paths if path.is_file()]:
+            return present
     return []
 
 

@@ -51,7 +51,7 @@ def test_workers_a_bench_and_a_night_take_it(
     assert (alone.code, shared.code) == (0, 0), alone.err + shared.err
     predictions = [project / run / "predictions.json" for run in ("alone", "shared")]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
-    quick = ["--warmup", "0", "--repeats", "1", "--min-duration-s", "0"]
+    quick = ["--warmup", "0", "--repeats", "1", "--min-duration", "0"]
     timed = harness("bench", *words, *quick, "--json")
     assert timed.code == 0, timed.err
     assert json.loads(timed.out)["metrics"]["fps"] > 0

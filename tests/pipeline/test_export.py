@@ -37,19 +37,21 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def checked(file: Path, root: Path) -> ParityReport:
+def scene_files(root: Path) -> list[Path]:
     dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
-    paths = [dataset.images_dir / image.file_name for image in dataset.images[:2]]
+    return [dataset.images_dir / image.file_name for image in dataset.images[:2]]
+
+
+def checked(file: Path, root: Path) -> ParityReport:
+    paths = scene_files(root)
     return check_exported(file, checkpoint=CHECKPOINT, paths=paths, threads=1, progress=Silent())
 
 
 def changed(file: Path, output: Path, ending: str, by: float) -> Path:
-    """The file with one number of a tensor moved; its metadata stays."""
+    """The file with all numbers of a tensor moved; its metadata stays."""
     model = onnx.load(file)
     (tensor,) = (one for one in model.graph.initializer if one.name.endswith(ending))
-    values = onnx.numpy_helper.to_array(tensor).copy()
-    values.reshape(-1)[0] += np.float32(by)
-    tensor.raw_data = values.tobytes()
+    tensor.raw_data = (onnx.numpy_helper.to_array(tensor) + np.float32(by)).tobytes()
     output.write_bytes(model.SerializeToString())
     return output
 
@@ -120,7 +122,7 @@ def test_another_checkpoint_is_refused(exported_tiny: Path, scenes: Path, tmp_pa
     with pytest.raises(IntegrityError, match="was exported from another checkpoint"):
         check_parity(
             model="tiny",
-            images=scenes / "synthetic" / "val" / "images",
+            images=scene_files(scenes)[0].parent,
             weights=weights,
             root=scenes,
             limit=1,
