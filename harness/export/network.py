@@ -103,20 +103,21 @@ class TraceableRCNN(nn.Module):
             best, where = level_logits[0].topk(count)
             moved = apply_deltas(level_deltas[0][where], anchors[where], DELTA_WEIGHTS)
             moved = clip(moved, height, width)
-            kept = nms(moved, best, numbers.rpn_nms_iou)
-            # Without this torch 2.11 bounds later sizes by numbers that no ONNX file can hold.
-            torch._check(kept.shape[0] <= pre_nms)  # type: ignore[no-untyped-call]
+            kept = _at_most(pre_nms, nms(moved, best, numbers.rpn_nms_iou))
             boxes.append(moved[kept])
             scores.append(best[kept])
         candidates, objectness = torch.cat(boxes), torch.cat(scores)
-        full = nonempty(candidates)
+        (full,) = torch.nonzero(nonempty(candidates), as_tuple=True)
+        full = _at_most(pre_nms * len(boxes), full)
         candidates, objectness = candidates[full], objectness[full]
-        return candidates[objectness.argsort(descending=True)[: numbers.rpn_post_nms]]
+        best = objectness.argsort(descending=True)[: numbers.rpn_post_nms]
+        return candidates[_at_most(numbers.rpn_post_nms, best)]
 
     def _classified(self, pyramid: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R, K + 1) and deltas (R, 4K): ``RoIHeads.classify``."""
         heads = self.network.roi_heads
-        pooled, order = _pooled(pyramid, proposals, self.network.architecture.box_pool_px)
+        numbers = self.network.architecture
+        pooled, order = _pooled(pyramid, proposals, numbers.box_pool_px, numbers.rpn_post_nms)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
         return logits[order], deltas[order]
 
@@ -127,6 +128,7 @@ class TraceableRCNN(nn.Module):
         numbers = self.network.architecture
         scores = F.softmax(logits, dim=-1)[:, :-1]  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
+        regions = _at_most(numbers.rpn_post_nms * numbers.class_count, regions)
         kept_scores = scores[regions, classes]
         kept_deltas = deltas.view(-1, numbers.class_count, 4)[regions, classes]
         boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
@@ -134,29 +136,45 @@ class TraceableRCNN(nn.Module):
         furthest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()  # of no box at all: 0
         apart = boxes + (classes.to(boxes.dtype) * (furthest + 1))[:, None]
         best = nms(apart, kept_scores, numbers.box_nms_iou)[: numbers.max_detections]
+        best = _at_most(numbers.max_detections, best)
         return RawDetections(boxes[best], kept_scores[best], classes[best])
 
     def _masks(self, pyramid: Sequence[Tensor], found: RawDetections) -> Tensor:
         """(n, M, M) float32: ``RoIHeads.masks``."""
-        pooled, order = _pooled(pyramid, found.boxes, self.network.architecture.mask_pool_px)
+        numbers = self.network.architecture
+        pooled, order = _pooled(pyramid, found.boxes, numbers.mask_pool_px, numbers.max_detections)
         mask_head = self.network.roi_heads.mask_head
         return mask_head.probabilities(pooled[order], found.classes)
 
 
-def _pooled(pyramid: Sequence[Tensor], boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(R, C, S, S), level by level, and the order (R,) that puts the rows back in that of boxes."""
+def _pooled(
+    pyramid: Sequence[Tensor], boxes: Tensor, side: int, most: int
+) -> tuple[Tensor, Tensor]:
+    """(R, C, S, S), level by level, and the order (R,) that puts the rows back in that of boxes.
+
+    most: boxes that there can be.
+    """
     levels = pyramid_levels(boxes)
     parts, places = [], []
     for number, (features, stride) in enumerate(
         zip(pyramid[:4], STRIDES_PX[:4], strict=True), start=2
     ):
         (where,) = torch.nonzero(levels == number, as_tuple=True)
-        own = boxes[where]
+        own = boxes[_at_most(most, where)]
         rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)  # all of image 0
         # sampling_ratio 0 is what −1 means, without the exporter's warning about it.
         parts.append(roi_align(features, rois, side, 1 / stride, sampling_ratio=0, aligned=True))
         places.append(where)
     return torch.cat(parts), torch.cat(places).argsort()
+
+
+def _at_most(most: int, tensor: Tensor) -> Tensor:
+    """The tensor, known to the exporter to have no more rows than ``most``.
+
+    It would work out some bound by itself, and torch 2.11 one that no ONNX file can hold.
+    """
+    torch._check(tensor.shape[0] <= most)  # type: ignore[no-untyped-call]
+    return tensor
 
 
 def _all_finite(tensor: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ def read_facts(path: Path) -> ExportFacts:
     missing = [field.name for field in fields(ExportFacts) if field.name not in found]
     if missing:
         raise IntegrityError(
-            f"{path} is no ONNX file of harness: its metadata lacks {', '.join(missing)}",
+            f"{path} is no ONNX file of harness: its metadata lacks "
+            + ("everything" if not found else ", ".join(missing)),
             hint=EXPORT_AGAIN.format(model="NAME"),
         )
     plain = {

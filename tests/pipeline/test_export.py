@@ -105,7 +105,7 @@ def test_an_unchanged_file_is_in_parity(exported_tiny: Path, scenes: Path) -> No
         ("fpn_output4.bias", "backbone p4"),
         ("rpn_head.objectness_logits.bias", "rpn logits"),
         ("box_predictor.cls_score.bias", "box logits"),
-        ("mask_head.predictor.bias", "pasted masks"),
+        ("mask_head.mask_fcn1.bias", "pasted masks"),
     ],
 )
 def test_the_stage_that_a_file_computes_differently_is_named(
