@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +40,14 @@ def trace(network: RCNN) -> ExportedProgram:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the warnings with which torch and torchvision tell each other of renamed functions."""
+    """Hide what torch and torchvision warn and log for each other, of functions renamed."""
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", category=FutureWarning, module=r"(torch|copyreg|torchvision)"
         )
-        yield
+        try:
+            yield
+        finally:
+            logging.disable(logged)
