@@ -23,6 +23,10 @@ from harness.zoo.exported import ExportFacts, proven_export
 from harness.zoo.lock import find_model, read_lock
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
+CHANGED = (
+    "the exported file was changed since its export (quantised, simplified or edited): this is its "
+    "own AP, no longer its checkpoint's"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +56,21 @@ class Job:
     def deviations_on(self, evaluated_images: int) -> tuple[str, ...]:
         """The same for a number that depends on so many images of the data set."""
         faked = self.request.engine == "fake"
+        pinned = self.checkpoint is not None and self.checkpoint.pinned
+        changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
         conditions = Conditions(
             architecture=self.architecture,
             precision=self.request.precision,
             batch_size=self.request.batch_size,
             compiled=self.request.compile,
-            pinned_weights=faked or (self.checkpoint is not None and self.checkpoint.pinned),
+            pinned_weights=faked or pinned or changed,
             evaluated_images=evaluated_images,
             image_count=self.image_count,
         )
         found = deviations(conditions, self.published)
-        return (FAKED, *found) if faked else found
+        if faked:
+            return (FAKED, *found)
+        return (CHANGED, *found) if changed else found
 
     @property
     def dataset_facts(self) -> DatasetFacts:

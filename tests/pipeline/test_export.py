@@ -17,7 +17,7 @@ from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
 from harness.pipeline.export import export
 from harness.pipeline.parity import check_exported, check_parity
-from harness.pipeline.resolve import resolve
+from harness.pipeline.resolve import CHANGED, resolve
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.seeded import seeded_checkpoint
@@ -143,7 +143,10 @@ def test_a_file_counts_as_pinned_until_its_graph_changes(
     assert job.deviations == ()
     assert job.resolved["exported"]["model"] == "tiny"
     file = changed(exported_tiny, tmp_path / "changed.onnx", "fpn_output4.bias", 0.05)
-    assert "not the pinned one" in resolve(replace(asked, weights=file)).deviations[0]
+    changed_job = resolve(replace(asked, weights=file))
+    assert changed_job.checkpoint is not None
+    assert not changed_job.checkpoint.pinned
+    assert changed_job.deviations == (CHANGED,)
 
 
 def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
