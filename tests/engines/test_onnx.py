@@ -24,8 +24,12 @@ from tests.golden.cases import pictures
 onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
 pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
 
-#: (height, width) of images as they reach the network, none of them the one that was traced.
-SIZES = ((288, 384), (384, 288), (32, 32), (31, 65), (16, 400), (400, 16), (1, 1))
+#: (height, width) of images as they reach the network, none of them the one that was traced: even
+#: and odd numbers of cells in the smallest level, single cells, and less than one.
+SIZES = (
+    *((288, 384), (384, 288), (256, 320), (288, 288)),
+    *((32, 32), (31, 65), (16, 400), (400, 16), (1, 1)),
+)
 
 
 @pytest.fixture(scope="module")
