@@ -17,9 +17,9 @@ from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
 from harness.engines.opening import open_engine, own_memory_format, require_settings
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
+from harness.pipeline.weights import weights_of
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, find_checkpoint
-from harness.zoo.exported import ExportFacts, proven_export
+from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
@@ -107,7 +107,7 @@ def resolve(request: InferenceRequest) -> Job:
     asked = dataset if request.limit is None else limited(dataset, request.limit)
     require_images(asked)
     architecture = _overridden(published, request)
-    weights, checkpoint, exported = _weights(lock, entry, architecture, request)
+    weights, checkpoint, exported = weights_of(lock, entry, architecture, request, dataset)
     return Job(
         request=request,
         entry=entry,
@@ -167,18 +167,6 @@ def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -
     if request.weights is None or not dataset.categories:
         return published
     return replace(published, class_count=len(dataset.categories))
-
-
-def _weights(
-    lock: Lock, entry: ModelEntry, architecture: Architecture, request: InferenceRequest
-) -> tuple[Path | None, CheckpointFacts | None, ExportFacts | None]:
-    """The file an engine computes with, what is known of it, and what an exported one says."""
-    if request.engine == "fake":
-        return None, None, None
-    if request.engine == "onnx":
-        return proven_export(entry, architecture, request.weights, request.root)
-    weights = find_checkpoint(lock, entry, request.weights, request.root)
-    return weights, facts_of(lock, entry, weights), None
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:

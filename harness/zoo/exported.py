@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
 from harness.core.architecture import Architecture
+from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
@@ -93,15 +94,22 @@ def is_as_exported(path: Path, facts: ExportFacts) -> bool:
 
 
 def proven_export(
-    entry: ModelEntry, architecture: Architecture, weights: Path | None, root: Path
+    entry: ModelEntry,
+    architecture: Architecture,
+    weights: Path | None,
+    root: Path,
+    *,
+    categories: Sequence[Category],
 ) -> tuple[Path, CheckpointFacts, ExportFacts]:
     """The exported file of ``entry`` to compute with, proven to hold what is asked.
 
-    It counts as the pinned checkpoint if it was made from that and has not changed since.
+    categories: of the data set it meets, which its classes are matched to by order. It counts as
+    the pinned checkpoint if it was made from that and has not changed since.
     """
     path = find_exported(entry, weights, root)
     facts = read_facts(path)
     require_match(facts, architecture, path=path, model=entry.name)
+    _require_order(facts, [category.name for category in categories], path=path)
     pinned = facts.checkpoint_pinned and is_as_exported(path, facts)
     return path, replace(facts_of_file(path), pinned=pinned), facts
 
@@ -144,6 +152,21 @@ def require_match(
             hint="these are part of the graph: name the model the file was exported from, with the "
             f"same test recipe, or {EXPORT_AGAIN.format(model=model or facts.model)}",
         )
+
+
+def _require_order(facts: ExportFacts, names: Sequence[str], *, path: Path) -> None:
+    """Raise IntegrityError for the file's classes in another order; other names may be meant."""
+    if sorted(names) != sorted(facts.class_names) or tuple(names) == facts.class_names:
+        return
+    first = next(
+        f"class {index} is {ours} in the file and {theirs} in the data set"
+        for index, (ours, theirs) in enumerate(zip(facts.class_names, names, strict=True))
+        if ours != theirs
+    )
+    raise IntegrityError(
+        f"{path} has the classes of the data set in another order: {first}",
+        hint="give the categories the ids, in ascending order, that the network was trained with",
+    )
 
 
 def _metadata(file: IO[bytes], size: int) -> Iterator[tuple[str, str]]:

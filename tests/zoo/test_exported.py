@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.zoo.architectures import mask_rcnn_r50_fpn, tiny
 from harness.zoo.exported import (
@@ -15,6 +16,7 @@ from harness.zoo.exported import (
     find_exported,
     is_as_exported,
     metadata_of,
+    proven_export,
     read_facts,
     require_match,
 )
@@ -84,6 +86,19 @@ def test_what_differs_from_the_request_is_listed_and_what_is_outside_the_graph_m
     assert "class_count: asked 3, in the file 8" in str(refused.value)
     with pytest.raises(IntegrityError, match="model: asked R_50_FPN_3x, in the file tiny"):
         require_match(facts(), mask_rcnn_r50_fpn(), path=path, model="R_50_FPN_3x")
+
+
+def test_its_classes_in_another_order_are_refused_and_other_names_are_not(tmp_path: Path) -> None:
+    entry = find_model(read_lock(), "tiny")
+    path = write(tmp_path / "a.onnx", metadata_of(facts()))
+    names = facts().class_names
+    for order in (names, ("x", "y", "z")):
+        categories = [Category(number, name) for number, name in enumerate(order)]
+        _, checkpoint, _ = proven_export(entry, tiny(), path, tmp_path, categories=categories)
+        assert checkpoint.pinned
+    categories = [Category(number, name) for number, name in enumerate(reversed(names))]
+    with pytest.raises(IntegrityError, match=r'class 0 is naïve in the file and "quoted" in'):
+        proven_export(entry, tiny(), path, tmp_path, categories=categories)
 
 
 def test_a_model_that_is_not_exported_names_the_command(tmp_path: Path) -> None:
