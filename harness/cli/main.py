@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": "find and draw objects in pictures of your own",
     "show": "pictures of a data set, or of a run beside the truth, worst first",
     "parity": "compare two engines stage by stage on the same images",
+    "export": "write a model as an ONNX file, and prove it against the native engine",
     "download": "fetch and prove data sets and checkpoints",
     "nightly": "measure a matrix of models and engines, and compare with the nights before",
     "history": "trends over the nights, and where they drift",
