@@ -15,7 +15,7 @@ def open_engine(
     *,
     architecture: Architecture,
     weights: Path | None,
-    dataset: Dataset,
+    dataset: Dataset | None,
     device: str = "auto",
     precision: Precision = "fp32",
     memory_format: MemoryFormat | None = None,
@@ -24,8 +24,8 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint file; only the fake engine, which answers from the ground truth of
-    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
+    weights: a checkpoint file; only the fake engine does without. It answers from the ground truth
+    of ``dataset``, which no other engine looks at. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
     None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
     what ``require_settings`` raises.
     """
@@ -58,6 +58,8 @@ def open_engine(
         case "fake":
             from harness.engines.fake import open_fake
 
+            if dataset is None:
+                raise UsageError("the fake engine answers from ground truth, and there is none")
             return open_fake(dataset, architecture)
 
 
