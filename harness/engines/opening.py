@@ -25,9 +25,9 @@ def open_engine(
     """The engine called ``name``, with its weights loaded and its device ready.
 
     weights: a checkpoint file; only the fake engine does without. It answers from the ground truth
-    of ``dataset``, which no other engine looks at. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
-    None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
-    what ``require_settings`` raises.
+    of ``dataset``, which no other engine looks at. device: ``auto``, ``cpu``, ``cuda`` or
+    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with,
+    None for one a core. Raises what ``require_settings`` raises.
     """
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled

@@ -11,6 +11,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections, Rle
 from harness.measure.coverage import areas_px, union_px
 from harness.serve.images import Header
+from harness.serve.outlines import outlines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,11 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """One object, in pixels of the upright picture; the first four fields are COCO's results format.
+    """One object, in pixels of the upright picture.
 
-    bbox: x, y, width, height. box_xyxy_px: x1, y1, x2, y2, the last two exclusive. segmentation and
-    area_px: None from a network without masks.
+    category_id, bbox (x, y, width, height), score and segmentation are those of COCO's results
+    format. box_xyxy_px: x1, y1, x2, y2, the last two exclusive. segmentation and area_px: None from
+    a network without masks. polygons: the mask's outlines, when asked for.
     """
 
     category_id: int
@@ -36,6 +38,7 @@ class Detection:
     category: str
     box_xyxy_px: tuple[float, float, float, float]
     area_px: int | None
+    polygons: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +68,9 @@ class Masked:
 class PictureAnswer:
     """Everything about one picture.
 
-    threshold: only objects that score more are listed. found: how many the network found at all.
+    threshold: objects that score less are not listed. found: how many the network found at all.
     masked: None from a network without masks. timing_s: seconds by phase; wait is for the engine.
+    picture: as it was decoded, upright, as a data: URL, when asked for.
     """
 
     name: str
@@ -79,6 +83,7 @@ class PictureAnswer:
     detections: tuple[Detection, ...]
     masked: Masked | None
     timing_s: dict[str, float]
+    picture: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +109,9 @@ class Answer:
     total_s: float
 
 
-def above(detections: Detections, threshold: float) -> Detections:
-    """The detections that score more than ``threshold``, in their order."""
-    kept = np.flatnonzero(detections.scores > threshold)
+def at_least(detections: Detections, threshold: float) -> Detections:
+    """The detections that score ``threshold`` or more, in their order."""
+    kept = np.flatnonzero(detections.scores >= threshold)
     if len(kept) == len(detections):
         return detections
     masks = detections.masks
@@ -126,10 +131,11 @@ def picture_answer(
     categories: Sequence[Category],
     *,
     threshold: float,
+    polygons: bool,
     timing_s: Mapping[str, float],
 ) -> PictureAnswer:
     """The answer for one picture. detections: all that the network found."""
-    shown = above(detections, threshold)
+    shown = at_least(detections, threshold)
     size = (header.height_px, header.width_px)
     return PictureAnswer(
         name=name,
@@ -139,7 +145,7 @@ def picture_answer(
         notes=header.notes,
         threshold=threshold,
         found=len(detections),
-        detections=_listed(shown, categories),
+        detections=_listed(shown, categories, polygons),
         masked=masked_of(shown, categories, size),
         timing_s={phase: round(seconds, 6) for phase, seconds in timing_s.items()},
     )
@@ -173,7 +179,9 @@ def masked_of(
     )
 
 
-def _listed(detections: Detections, categories: Sequence[Category]) -> tuple[Detection, ...]:
+def _listed(
+    detections: Detections, categories: Sequence[Category], polygons: bool
+) -> tuple[Detection, ...]:
     boxes = detections.boxes_xyxy_px
     # Subtracted in float32, as predictions of an evaluation are.
     sizes = boxes[:, 2:] - boxes[:, :2]
@@ -192,6 +200,7 @@ def _listed(detections: Detections, categories: Sequence[Category]) -> tuple[Det
                 category=categories[index].name,
                 box_xyxy_px=(x1, y1, x2, y2),
                 area_px=None if areas is None else areas[row],
+                polygons=_polygons(masks[row]) if polygons and masks is not None else None,
             )
         )
     return tuple(listed)
@@ -199,6 +208,10 @@ def _listed(detections: Detections, categories: Sequence[Category]) -> tuple[Det
 
 def _mask(rle: Rle) -> Mask:
     return Mask(size=(rle.height_px, rle.width_px), counts=rle.counts)
+
+
+def _polygons(rle: Rle) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(polygon) for polygon in outlines(rle))
 
 
 def _shortest(value: np.float32) -> float:

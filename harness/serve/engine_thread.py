@@ -1,7 +1,7 @@
 """One engine in one thread, and the pictures that wait for it.
 
-Each picture is computed alone. In a batch pictures are padded to a common size, which moves the last
-digits: an answer would depend on what strangers happened to send at the same time.
+Each picture is computed alone. In a batch pictures are padded to a common size, which moves the
+last digits: an answer would depend on what strangers happened to send at the same time.
 """
 
 from __future__ import annotations
