@@ -21,8 +21,8 @@ from harness.core.detections import Image
 from harness.data.images import TURNS, upright_pixels
 from harness.serve.refusals import refused
 
-#: Pillow's names. MPO is what some cameras write: a JPEG with more pictures behind it.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+#: Pillow's names. JPEG is also what some cameras write with more pictures behind it (MPO).
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
 
 #: EXIF tag of the orientation (Exif 2.3).
 ORIENTATION = 274
