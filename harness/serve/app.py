@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -89,12 +90,12 @@ def build_app(service: Service) -> FastAPI:
         """
         return await _predict(service, request, settings)
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> HTMLResponse:
         content = PAGE.read_text(encoding="utf-8")
         return HTMLResponse(content, headers={"Content-Security-Policy": PAGE_POLICY})
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> Response:
         """200 while the engine works, 503 when its last inference crashed."""
         crashed = service.engine.crashed
@@ -128,27 +129,27 @@ def build_app(service: Service) -> FastAPI:
 async def _predict(service: Service, request: Request, settings: Settings) -> Response:
     require_known(request)
     format = chosen_format(settings.format, request.headers.get("accept"))
-    try:
-        with service.engine.held(1):
-            uploads = await read_uploads(
-                request, max_bytes=service.max_upload_bytes, most=service.request.queue
-            )
-            headers = service.headers_of(uploads, 1.0 if format == "json" else settings.scale)
-            if format == "json":
-                with service.engine.held(len(uploads) - 1):
-                    answer = await _unless_gone(
-                        request, service.describe(uploads, headers, settings)
-                    )
-                return _json(answer)
-            if len(uploads) > 1:
-                raise _one_only(len(uploads))
-            drawing = service.draw(uploads[0], headers[0], settings, format)
-            drawn = await _unless_gone(request, drawing)
-    except Refusal as refusal:
-        if refusal.fault.status == 503:
+    with ExitStack() as places:
+        try:
+            places.enter_context(service.engine.held(1))
+        except Refusal:
             await discard(request, service.max_upload_bytes)
-        raise
-    return Response(drawn.content, media_type=MEDIA_TYPES[format], headers=_facts_of(drawn.answer))
+            raise
+        uploads = await read_uploads(
+            request, max_bytes=service.max_upload_bytes, most=service.engine.places
+        )
+        headers = service.headers_of(uploads, 1.0 if format == "json" else settings.scale)
+        if format == "json":
+            places.enter_context(service.engine.held(len(uploads) - 1))
+            describing = service.describe(uploads, headers, settings)
+            return _json(await _unless_gone(request, describing))
+        if len(uploads) > 1:
+            raise _one_only(len(uploads))
+        drawing = service.draw(uploads[0], headers[0], settings, format)
+        drawn = await _unless_gone(request, drawing)
+    return Response(
+        drawn.content, media_type=MEDIA_TYPES[format], headers=_facts_of(drawn.answer)
+    )
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -110,7 +110,16 @@ class EngineThread:
         timer = self._timer()
         with timer.phase("decode"):
             image = decode(upload)
-        return image, self.engine.prepare(image, timer), timer
+        try:
+            return image, self.engine.prepare(image, timer), timer
+        except ValueError as error:  # of a picture so narrow that nothing is left of it
+            raise refused(
+                400,
+                f"{upload.name} cannot be resized for the network",
+                expected="a picture of some width and height",
+                found=str(error),
+                next_step="cut it into pieces",
+            ) from None
 
     def _compute(
         self, image: Image, prepared: object, timer: PhaseTimer, queued: float

@@ -55,8 +55,12 @@ class Header:
     notes: tuple[str, ...]
 
 
-def bombs_are_refused() -> None:
-    """Have Pillow's warning about a picture that is huge when decoded end its decoding."""
+def refuse_bombs(max_megapixels: float) -> None:
+    """Have Pillow refuse, in this whole process, to decode what would become larger.
+
+    It sees pictures inside of pictures that no header of ours tells of.
+    """
+    PillowImage.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     warnings.filterwarnings("error", category=PillowImage.DecompressionBombWarning)
 
 
@@ -75,11 +79,9 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
         )
     try:
         with PillowImage.open(BytesIO(upload.content), formats=FORMATS) as file:
-            if file.mode == "F":
-                raise ValueError("its pixels are floating-point numbers of no known range")
-            header = _header(file)
+            mode, header = file.mode, _header(file)
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
-        raise _too_large(upload, str(error), max_megapixels) from None
+        raise _too_large(upload, str(error).partition(" exceeds")[0], max_megapixels) from None
     except UnidentifiedImageError:
         raise refused(
             400,
@@ -90,6 +92,14 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
         ) from None
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
         raise _damaged(upload, error) from error
+    if mode == "F":
+        raise refused(
+            400,
+            f"{upload.name} is not a picture as networks see them",
+            expected="whole numbers of 8 or 16 bits",
+            found="floating-point numbers of no known range",
+            next_step="convert it to PNG",
+        )
     if header.width_px * header.height_px > max_megapixels * 1e6:
         found = f"{header.width_px} × {header.height_px} px"
         raise _too_large(upload, found, max_megapixels)

@@ -37,16 +37,18 @@ def serve(
         raise PrerequisiteError(
             f"the service needs the package {error.name}", hint=INSTALL
         ) from error
+    from harness.serve.engine_thread import EngineThread
     from harness.serve.examples import find_examples
-    from harness.serve.images import bombs_are_refused
-    from harness.serve.model import find_served
+    from harness.serve.images import refuse_bombs
+    from harness.serve.model import find_served, open_served
     from harness.serve.service import Service
 
     model = find_served(request)
     with closing(listening(request.host, request.port)) as listener:
-        bombs_are_refused()
+        refuse_bombs(request.max_megapixels)
         examples = find_examples(model.entry, request.root)
-        service = Service(request, model, examples=examples, notice=notice)
+        engine = EngineThread(lambda: open_served(request, model), request.queue)
+        service = Service(request, model, engine, examples=examples, notice=notice)
         with closing(service):
             notice(f"first inference: {service.warm_up():.2f} s")
             config = uvicorn.Config(

@@ -21,7 +21,7 @@ from harness.serve.answers import Answer, ModelFacts, PictureAnswer, picture_ans
 from harness.serve.engine_thread import EngineThread, Inferred
 from harness.serve.images import Header, PictureFormat, Upload, encode, read_header
 from harness.serve.metrics import Metrics
-from harness.serve.model import ServedModel, open_served
+from harness.serve.model import ServedModel
 from harness.serve.refusals import refused
 from harness.serve.settings import Settings
 
@@ -42,12 +42,16 @@ class Drawn(NamedTuple):
 
 
 class Service:
-    """A served model with its engine open. notice: told what an operator should know."""
+    """A served model with its engine open. notice: told what an operator should know.
+
+    It owns the engine: whoever closes the service closes it.
+    """
 
     def __init__(
         self,
         request: ServeRequest,
         model: ServedModel,
+        engine: EngineThread,
         *,
         examples: Sequence[Path] = (),
         notice: Callable[[str], None] = lambda _: None,
@@ -57,10 +61,10 @@ class Service:
         self.examples = tuple(examples)
         self.notice = notice
         self.begun_s = time.monotonic()
-        self.engine = EngineThread(lambda: open_served(request, model), request.queue)
-        self.metrics = Metrics(lambda: self.engine.taken, request.queue)
+        self.engine = engine
+        self.metrics = Metrics(lambda: engine.taken, engine.places)
         self.names = [category.name for category in model.categories]
-        info = self.engine.engine.info
+        info = engine.engine.info
         self.facts = ModelFacts(
             name=model.entry.name,
             checkpoint_sha256=model.checkpoint.sha256,
@@ -147,7 +151,7 @@ class Service:
             "limits": {
                 "upload_bytes": self.max_upload_bytes,
                 "megapixels": self.request.max_megapixels,
-                "pictures": self.request.queue,
+                "pictures": self.engine.places,
             },
             "examples": [
                 {"name": path.name, "url": f"examples/{number}"}
