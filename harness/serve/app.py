@@ -95,7 +95,8 @@ def build_app(service: Service) -> FastAPI:
         content = PAGE.read_text(encoding="utf-8")
         return HTMLResponse(content, headers={"Content-Security-Policy": PAGE_POLICY})
 
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health")
     async def health() -> Response:
         """200 while the engine works, 503 when its last inference crashed."""
         crashed = service.engine.crashed
@@ -147,9 +148,7 @@ async def _predict(service: Service, request: Request, settings: Settings) -> Re
             raise _one_only(len(uploads))
         drawing = service.draw(uploads[0], headers[0], settings, format)
         drawn = await _unless_gone(request, drawing)
-    return Response(
-        drawn.content, media_type=MEDIA_TYPES[format], headers=_facts_of(drawn.answer)
-    )
+    return Response(drawn.content, media_type=MEDIA_TYPES[format], headers=_facts_of(drawn.answer))
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:

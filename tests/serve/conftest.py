@@ -102,9 +102,7 @@ def left_half(image: Image) -> Detections:
 
     def mask(rows: int) -> Any:
         region = np.ones((rows, width), dtype=bool)
-        return encode_region(
-            region, top_px=0, left_px=0, height_px=height, width_px=image.width_px
-        )
+        return encode_region(region, top_px=0, left_px=0, height_px=height, width_px=image.width_px)
 
     return Detections(
         image_id=image.image_id,
@@ -132,7 +130,7 @@ Told = Callable[..., tuple[str, ToldEngine]]
 
 @pytest.fixture
 def told(tmp_path: Path) -> Iterator[Told]:
-    """Starts servers with an engine that is told what to do; fields of a ServeRequest are options."""
+    """Starts servers with an engine that is told what to do; options are of a ServeRequest."""
     from contextlib import ExitStack
 
     from harness.zoo.architectures import tiny
@@ -162,8 +160,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait until it is so."""
+    """Ask again and again until it is so."""
     end = time.monotonic() + 30
     while not true():
         assert time.monotonic() < end
-        time.sleep(0.005)

@@ -116,5 +116,3 @@ def test_each_request_is_told_but_not_the_machines(told: Told) -> None:
     requests.get(f"{url}/metrics", timeout=60)
     requests.get(f"{url}/info", timeout=60)
     assert [line.rsplit(" ", 2)[0] for line in notices] == ["POST /predict 200", "GET /info 200"]
-
-
