@@ -13,25 +13,22 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFilter, ImageFont
+from PIL import ImageDraw, ImageFilter
 
 from harness.core.detections import Rle
-from harness.measure.rle import Region, decode_region
+from harness.measure.regions import Region, decode_region
 from harness.report.colours import BLACK, Colour
+from harness.report.fonts import lettering, one_line, text_px
 from harness.report.plates import place_plates
 
-#: Of the short edge of a picture: the width of lines and the height of letters, and their limits.
+#: Of the short edge of a picture: the width of lines, and its limits.
 LINE_SHARE, LINE_LIMITS_PX = 1 / 320, (1, 8)
-TEXT_SHARE, TEXT_LIMITS_PX = 1 / 32, (11, 48)
-
-#: Letters shrink to this share between so few and so many labels.
-CROWDED_SHARE, CROWDED_LABELS = 0.72, (10, 40)
 
 #: Luma of blue, green and red (Rec. 601), as a matrix for Pillow.
 GREY_OF_BGR = (0.114, 0.587, 0.299, 0.0)
 
-#: What a label's plate lets through of the picture, and how much of it is space around letters.
-PLATE_PADDING = 0.22
+#: Space around letters, of their height.
+PLATE_PADDING = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ def paint(
     pen = ImageDraw.Draw(canvas)
     for number in order:
         if objects[number].box:
-            _paint_box(pen, objects[number], scale, max(round(line_px), 1))
+            _paint_box(pen, objects[number], scale, max(round(line_px), 2))
     _paint_labels(pen, objects, scale, size)
     return np.asarray(canvas)
 
@@ -131,7 +128,8 @@ def _greyed(
     grey = canvas.convert("L", GREY_OF_BGR).convert("RGB")
     for one, mask in zip(objects, masks, strict=True):
         if mask is None:
-            box = tuple(round(side * scale) for side in one.box_xyxy_px)
+            left, top, right, bottom = (round(side * scale) for side in one.box_xyxy_px)
+            box = (left, top, right, bottom)
             grey.paste(canvas.crop(box), box[:2])
         elif mask.pixels.size:
             rows, columns = mask.pixels.shape
@@ -151,41 +149,41 @@ def _paint_mask(
     margin = int(radius) + 2
     padded = np.pad(mask.pixels, margin)
     soft = PillowImage.fromarray(padded).filter(ImageFilter.BoxBlur(radius))
-    fill, contour = _ramps(opacity)
+    ink = PillowImage.fromarray(_ramp(opacity)[np.asarray(soft)])
     left, top = mask.left_px - margin, mask.top_px - margin
-    box = (left, top, left + soft.width, top + soft.height)
-    ink = _bgr(colour)
-    canvas.paste(ink, box, soft.point(fill))
-    canvas.paste(ink, box, soft.point(contour))
+    canvas.paste(_bgr(colour), (left, top, left + ink.width, top + ink.height), ink)
 
 
 @lru_cache(maxsize=16)
-def _ramps(opacity: float) -> tuple[list[int], list[int]]:
-    """How opaque fill and contour are at each level of a blurred mask."""
-    levels = [level / 255 for level in range(256)]
-    fill = [round(255 * opacity * level) for level in levels]
-    contour = [round(255 * min(5.0 * level * (1 - level), 1.0)) for level in levels]
-    return fill, contour
+def _ramp(opacity: float) -> npt.NDArray[np.uint8]:
+    """How opaque fill and contour together are at each level of a blurred mask."""
+    level = np.arange(256) / 255
+    contour = np.minimum(5.0 * level * (1 - level), 1.0)
+    ramp: npt.NDArray[np.uint8] = np.rint(255 * (1 - (1 - opacity * level) * (1 - contour))).astype(
+        np.uint8
+    )
+    return ramp
 
 
 def _paint_box(pen: ImageDraw.ImageDraw, one: Drawn, scale: float, line_px: int) -> None:
-    """A frame in the object's colour between two dark lines: visible on any ground."""
+    """A frame in the object's colour with a dark line around it: visible on any ground."""
     x1, y1, x2, y2 = (round(side * scale) for side in one.box_xyxy_px)
     x2, y2 = max(x2 - 1, x1), max(y2 - 1, y1)
-    dark = _bgr(one.colour.mixed(BLACK, 0.7))
-    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=dark, width=line_px + 2)
+    dark, ink = _bgr(one.colour.mixed(BLACK, 0.6)), _bgr(one.colour)
+    pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=dark, width=1)
     if not one.dashed:
-        pen.rectangle((x1, y1, x2, y2), outline=_bgr(one.colour), width=line_px)
+        pen.rectangle((x1, y1, x2, y2), outline=ink, width=line_px)
         return
-    step, ink = 5 * line_px, _bgr(one.colour)
+    pen.rectangle((x1, y1, x2, y2), outline=dark, width=line_px)
+    step = 4 * line_px
     for x in range(x1, x2, 2 * step):
         end = min(x + step, x2)
-        pen.rectangle((x, y1, end, y1 + line_px - 1), fill=ink)
-        pen.rectangle((x, y2 - line_px + 1, end, y2), fill=ink)
+        pen.rectangle((x, y1, end, min(y1 + line_px - 1, y2)), fill=ink)
+        pen.rectangle((x, max(y2 - line_px + 1, y1), end, y2), fill=ink)
     for y in range(y1, y2, 2 * step):
         end = min(y + step, y2)
-        pen.rectangle((x1, y, x1 + line_px - 1, end), fill=ink)
-        pen.rectangle((x2 - line_px + 1, y, x2, end), fill=ink)
+        pen.rectangle((x1, y, min(x1 + line_px - 1, x2), end), fill=ink)
+        pen.rectangle((max(x2 - line_px + 1, x1), y, x2, end), fill=ink)
 
 
 def _paint_labels(
@@ -194,38 +192,27 @@ def _paint_labels(
     labelled = [one for one in objects if one.text]
     if not labelled:
         return
-    font = _font(_text_px(len(labelled), min(size)))
-    ascent, descent = font.getmetrics()
-    gap = max(round(PLATE_PADDING * (ascent + descent) / 2), 1)
+    letters_px = text_px(len(labelled), min(size))
+    written = [lettering(one_line(one.text), letters_px) for one in labelled]
+    gap = max(round(PLATE_PADDING * letters_px), 1)
     sizes = [
-        (round(font.getlength(one.text)) + 4 * gap, ascent + descent + gap) for one in labelled
+        (round(font.getlength(text)) + 3 * gap, sum(font.getmetrics()) + gap // 2)
+        for text, font in written
     ]
     boxes = np.array([one.box_xyxy_px for one in labelled], dtype=np.float64) * scale
     places = place_plates(boxes, sizes, height_px=size[1], width_px=size[0])
     # The most important last: where a label must cover another, it is the better one.
-    for one, (left, top), (width, height) in reversed(
-        list(zip(labelled, places, sizes, strict=True))
-    ):
+    for number in reversed(range(len(labelled))):
+        place, colour = places[number], labelled[number].colour
+        if place is None:
+            continue
+        (left, top), (width, height) = place, sizes[number]
         plate = (left, top, left + width - 1, top + height - 1)
-        dark = _bgr(one.colour.mixed(BLACK, 0.5))
-        pen.rounded_rectangle(plate, radius=gap, fill=_bgr(one.colour), outline=dark)
-        place = (left + 2 * gap, top + gap / 2)
-        pen.text(place, one.text, fill=_bgr(one.colour.ink), font=font)
-
-
-def _text_px(labels: int, short_edge_px: int) -> int:
-    few, many = CROWDED_LABELS
-    crowded = min(max(labels - few, 0) / (many - few), 1.0)
-    shrunk = TEXT_SHARE * short_edge_px * (1 - (1 - CROWDED_SHARE) * crowded)
-    return round(_within(shrunk, TEXT_LIMITS_PX))
-
-
-@lru_cache(maxsize=64)
-def _font(size_px: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font: the same letters on every machine."""
-    font = ImageFont.load_default(size_px)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow's wheels have FreeType"
-    return font
+        dark = _bgr(colour.mixed(BLACK, 0.5))
+        pen.rounded_rectangle(plate, radius=gap, fill=_bgr(colour), outline=dark)
+        start = (left + 1.5 * gap, top + gap / 4)
+        text, font = written[number]
+        pen.text(start, text, fill=_bgr(colour.ink), font=font)
 
 
 def _bgr(colour: Colour) -> tuple[int, int, int]:

@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections
-from harness.core.errors import UsageError
+from harness.core.drawing import DEFAULT_STYLE
+from harness.core.drawing import Background as Background
+from harness.core.drawing import ColourBy as ColourBy
+from harness.core.drawing import DrawingStyle as DrawingStyle
 from harness.report.canvas import Drawn, paint
 from harness.report.colours import colour_of
-
-Background = Literal["colour", "grey"]
-BACKGROUNDS: tuple[Background, ...] = ("colour", "grey")
-ColourBy = Literal["instance", "class"]
-COLOUR_BY: tuple[ColourBy, ...] = ("instance", "class")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawingStyle:
-    """How detections are drawn.
-
-    background: ``grey`` takes the colour from all that is no object. opacity: of masks, 0…1.
-    scale: of the drawn picture against the image. threshold: detections with a lower score are not
-    drawn; it has nothing to do with the recipe that numbers are measured with.
-    """
-
-    background: Background = "colour"
-    colour_by: ColourBy = "instance"
-    opacity: float = 0.5
-    boxes: bool = True
-    labels: bool = True
-    scale: float = 1.0
-    threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name, known in (("background", BACKGROUNDS), ("colour_by", COLOUR_BY)):
-            if getattr(self, name) not in known:
-                raise UsageError(
-                    f"{name.replace('_', ' ')} must be {' or '.join(known)}, "
-                    f"got {getattr(self, name)!r}"
-                )
-        for name in ("opacity", "threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        if not (math.isfinite(self.scale) and 0 < self.scale <= 16):
-            raise UsageError(f"scale must be above 0 and at most 16, got {self.scale}")
 
 
 def draw(
     image_bgr: npt.NDArray[np.uint8],
     detections: Detections,
     names: Sequence[str],
-    style: DrawingStyle = DrawingStyle(),
+    style: DrawingStyle = DEFAULT_STYLE,
 ) -> npt.NDArray[np.uint8]:
     """The image with its detections: (round(h · scale), round(w · scale), 3) uint8, BGR.
 

@@ -13,8 +13,9 @@ ACROSS = (0.0, 1.0, 0.5, 0.25, 0.75)
 FROM_TOP = (-1.0, 0.0, -2.0, 1.0)
 FROM_BOTTOM = (0.0, -1.0, 1.0, -2.0)
 
-#: A label may hide this share of another before the next place is tried.
-SLACK = 0.02
+#: A label may share this much of its area with others before the next place is tried; and so much
+#: where there is no better one. More than that, and nobody could read either: it is left out.
+SLACK, MOST_COVERED = 0.02, 0.5
 
 
 def place_plates(
@@ -23,15 +24,15 @@ def place_plates(
     *,
     height_px: int,
     width_px: int,
-) -> list[tuple[int, int]]:
-    """(left, top) of each label in px, inside the picture where it fits at all.
+) -> list[tuple[int, int] | None]:
+    """(left, top) of each label in px, inside the picture where it fits at all; None for no place.
 
     boxes_xyxy_px: (n, 4), the most important first: it chooses first. sizes_px: (width, height) of
     the labels. A label takes the first place around its box where it covers no other; where there
-    is none, the one where it covers least.
+    is none, the one where it covers least, unless that is too much.
     """
     taken = np.zeros((len(sizes_px), 4))
-    places = []
+    places: list[tuple[int, int] | None] = []
     for number, (box, (width, height)) in enumerate(zip(boxes_xyxy_px, sizes_px, strict=True)):
         corners = _candidates(box, width, height)
         corners[:, 0] = corners[:, 0].clip(0, max(width_px - width, 0))
@@ -40,6 +41,9 @@ def place_plates(
         covered = _overlaps(rectangles, taken[:number]).sum(axis=1)
         free = np.flatnonzero(covered <= SLACK * width * height)
         best = int(free[0]) if len(free) else int(covered.argmin())
+        if covered[best] > MOST_COVERED * width * height:
+            places.append(None)
+            continue
         taken[number] = rectangles[best]
         places.append((round(corners[best, 0]), round(corners[best, 1])))
     return places
