@@ -2,17 +2,17 @@
 
     python benchmarks/serve_overhead.py --images photos --count 20
 
-One process holds the engine and the service, on loopback. The bare way decodes, resizes and infers
-a picture, one after the other; the served way sends the same bytes over HTTP and takes JSON. Both in
-turn, picture by picture.
+``harness serve`` runs in a process of its own, on loopback; the bare engine in this one, which
+decodes, resizes and infers a picture. The served way sends the same bytes and takes the answer.
+All in turn, picture by picture, so that one waits while the other computes.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,19 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import uvicorn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import in_turn, keep
-from harness.core.requests import ServeRequest
+from harness.core.engine import Engine
+from harness.core.serve_request import ServeRequest
+from harness.files.layout import datasets_folder
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.parity import find_images
-from harness.serve.app import build_app
-from harness.serve.engine_thread import EngineThread
 from harness.serve.images import Upload, decode
 from harness.serve.model import find_served, open_served
-from harness.serve.server import listening, url_of
-from harness.serve.service import Service
 
 #: Requests that several clients have sent in turn before the clock stops.
 ROUNDS = 3
@@ -52,31 +49,33 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
+    contents = [path.read_bytes() for path in find_images(asked.images)[: asked.count]]
+    words = ["--model", asked.model, "--precision", asked.precision]
+    words += [] if asked.weights is None else ["--weights", str(asked.weights)]
+    words += [] if asked.threads is None else ["--threads", str(asked.threads)]
     request = ServeRequest(
         model=asked.model,
         weights=asked.weights,
+        root=datasets_folder(),
         precision=asked.precision,
         threads=asked.threads,
-        quiet=True,
     )
-    contents = [path.read_bytes() for path in find_images(asked.images)[: asked.count]]
-    model = find_served(request)
-    engine = EngineThread(lambda: open_served(request, model), request.queue)
-    with served(Service(request, model, engine)) as url:
+    engine = open_served(request, find_served(request))
+    with served(words) as url:
         result = measured(engine, url, contents, asked.repeats, asked.clients)
     names = ("count", "repeats", "model", "precision", "threads", "clients")
     keep({"settings": {name: getattr(asked, name) for name in names}, **result}, asked.output)
 
 
 def measured(
-    engine: EngineThread, url: str, contents: list[bytes], repeats: int, clients: int
+    engine: Engine, url: str, contents: list[bytes], repeats: int, clients: int
 ) -> dict[str, Any]:
     """Seconds of a picture each way; pictures per second of one client and of several."""
     session = requests.Session()
 
     def bare(content: bytes) -> None:
-        prepared = engine.engine.prepare(decode(Upload(name="", content=content)), NULL_STOPWATCH)
-        engine.engine.infer([prepared], NULL_STOPWATCH)
+        prepared = engine.prepare(decode(Upload(name="", content=content)), NULL_STOPWATCH)
+        engine.infer([prepared], NULL_STOPWATCH)
 
     def posted(content: bytes, format: str) -> None:
         address = f"{url}/predict?format={format}&threshold=0"
@@ -112,18 +111,15 @@ def throughput(send: Any, contents: list[bytes], clients: int) -> float:
 
 
 @contextmanager
-def served(service: Service) -> Iterator[str]:
-    """The address of the service, until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(build_app(service), log_config=None, access_log=False))
-    with listening("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
+def served(words: list[str]) -> Iterator[str]:
+    """The address of the command with these words, until the block ends."""
+    command = [sys.executable, "-m", "harness", "serve", "--port", "0", "--quiet", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         try:
-            yield url_of(listener)
+            yield process.stdout.readline().split()[-1]
         finally:
-            server.should_exit = True
-            thread.join()
-            service.close()
+            process.terminate()
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint file; only the fake engine does without. It answers from the ground truth
-    of ``dataset``, which no other engine looks at. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with,
-    None for one a core. Raises what ``require_settings`` raises.
+    weights: a checkpoint file, and dataset: the ground truth; the fake engine needs only this, the
+    others only that. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: None for
+    the engine's own. threads: None for one a core. Raises what ``require_settings`` raises.
     """
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
@@ -58,9 +57,7 @@ def open_engine(
         case "fake":
             from harness.engines.fake import open_fake
 
-            if dataset is None:
-                raise UsageError("the fake engine answers from ground truth, and there is none")
-            return open_fake(dataset, architecture)
+            return open_fake(_truth(dataset), architecture)
 
 
 def require_settings(
@@ -152,3 +149,9 @@ def _required(name: str, weights: Path | None) -> Path:
             f"the {name} engine needs weights", hint="give a checkpoint file with --weights"
         )
     return weights
+
+
+def _truth(dataset: Dataset | None) -> Dataset:
+    if dataset is None:
+        raise UsageError("the fake engine answers from ground truth, and there is none")
+    return dataset

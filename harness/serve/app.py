@@ -81,6 +81,8 @@ def build_app(service: Service) -> FastAPI:
     )
     answer_failures(app, service.notice)
     app.add_middleware(Observed, service=service)
+    _add_page(app, service)
+    _add_facts(app, service)
 
     @app.post("/predict", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
     async def predict(request: Request, settings: Annotated[Settings, Depends()]) -> Response:
@@ -90,11 +92,23 @@ def build_app(service: Service) -> FastAPI:
         """
         return await _predict(service, request, settings)
 
+    return app
+
+
+def _add_page(app: FastAPI, service: Service) -> None:
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> HTMLResponse:
         content = PAGE.read_text(encoding="utf-8")
         return HTMLResponse(content, headers={"Content-Security-Policy": PAGE_POLICY})
 
+    @app.get("/examples/{number}", include_in_schema=False)
+    async def example(number: int) -> FileResponse:
+        if not 0 <= number < len(service.examples):
+            raise refused(404, f"there is no example {number}", next_step="GET /info lists them")
+        return FileResponse(service.examples[number])
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
@@ -117,14 +131,6 @@ def build_app(service: Service) -> FastAPI:
     async def metrics() -> Response:
         """Counts and latencies for Prometheus."""
         return Response(service.metrics.text(), media_type=service.metrics.content_type)
-
-    @app.get("/examples/{number}", include_in_schema=False)
-    async def example(number: int) -> FileResponse:
-        if not 0 <= number < len(service.examples):
-            raise refused(404, f"there is no example {number}", next_step="GET /info lists them")
-        return FileResponse(service.examples[number])
-
-    return app
 
 
 async def _predict(service: Service, request: Request, settings: Settings) -> Response:

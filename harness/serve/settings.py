@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from harness.report.drawing import Background, ColourBy, DrawingStyle
+from harness.core.drawing import LARGEST_SCALE, Background, ColourBy, DrawingStyle
 from harness.serve.negotiation import AnswerFormat
 from harness.serve.refusals import refused
 
@@ -33,7 +33,8 @@ class Settings:
     boxes: Annotated[bool, Query(description="draw boxes")] = True
     labels: Annotated[bool, Query(description="write category and score")] = True
     scale: Annotated[
-        float, Query(gt=0, le=16, description="size of the drawn picture against the one sent")
+        float,
+        Query(gt=0, le=LARGEST_SCALE, description="size of the drawn picture against the one sent"),
     ] = 1.0
     polygons: Annotated[
         bool, Query(description="JSON: outlines of masks too, as COCO's polygons")

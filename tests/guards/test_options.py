@@ -16,12 +16,12 @@ from harness.core.requests import (
     InferenceRequest,
     NightRequest,
     ScoreRequest,
-    ServeRequest,
     SubmitRequest,
     SweepAxes,
     SweepRequest,
     TrainRequest,
 )
+from harness.core.serve_request import ServeRequest
 
 #: Filled by the command itself: nested, or a folder that is searched for.
 NOT_AN_OPTION = {"inference", "axes", "work", "style"}
