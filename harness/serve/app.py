@@ -75,14 +75,12 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPIOffline(
         title="harness",
         version=__version__,
-        description=f"Instance segmentation by {service.model.entry.title}.",
+        description=f"Objects in pictures. The model: {service.model.entry.title}.",
         docs_url="/docs",
         redoc_url=None,
     )
     answer_failures(app, service.notice)
     app.add_middleware(Observed, service=service)
-    _add_page(app, service)
-    _add_facts(app, service)
 
     @app.post("/predict", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
     async def predict(request: Request, settings: Annotated[Settings, Depends()]) -> Response:
@@ -92,6 +90,8 @@ def build_app(service: Service) -> FastAPI:
         """
         return await _predict(service, request, settings)
 
+    _add_facts(app, service)
+    _add_page(app, service)
     return app
 
 
