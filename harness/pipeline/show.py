@@ -26,7 +26,7 @@ from harness.pipeline.show_subject import Subject, find_subject
 from harness.report.canvas import Drawn, paint
 from harness.report.gallery import Card, gallery_page
 from harness.report.panels import side_by_side
-from harness.report.pictures import write_picture
+from harness.report.pictures import SMALL_PAIR_PX, SMALL_PX, write_picture
 from harness.report.shown import data_gallery, hits_gallery
 from harness.report.truth import found_and_missed, judged_objects, truth_objects
 
@@ -161,7 +161,10 @@ def _write_pictures(
         image = load_image(record, subject.dataset.images_dir)
         picture, small = _places(record)
         write_picture(
-            subject.output / picture, draw(record, image.pixels_bgr), small=subject.output / small
+            subject.output / picture,
+            draw(record, image.pixels_bgr),
+            small=subject.output / small,
+            small_px=SMALL_PX if subject.predictions is None else SMALL_PAIR_PX,
         )
 
     drawn, unreadable = [], []

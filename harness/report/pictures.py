@@ -18,18 +18,24 @@ SMALL_JPEG: dict[str, Any] = {"quality": 80}
 #: The fastest level of zlib that still compresses: drawn pictures are not kept for long.
 PNG: dict[str, Any] = {"compress_level": 3}
 
-#: Of a small picture, the longest edge.
-SMALL_PX = 480
+#: Of a small picture, the longest edge; and of one with two pictures in it.
+SMALL_PX, SMALL_PAIR_PX = 480, 880
 
 
-def write_picture(path: Path, image_bgr: npt.NDArray[np.uint8], *, small: Path | None) -> None:
+def write_picture(
+    path: Path,
+    image_bgr: npt.NDArray[np.uint8],
+    *,
+    small: Path | None,
+    small_px: int = SMALL_PX,
+) -> None:
     """The picture at ``path``, by its ending, and its small one; whole or not at all."""
     height, width = image_bgr.shape[:2]
     content = np.ascontiguousarray(image_bgr)
     picture = PillowImage.frombuffer("RGB", (width, height), content, "raw", "BGR", 0, 1)
     _write(picture, path, JPEG if path.suffix == ".jpg" else PNG)
     if small is not None:
-        picture.thumbnail((SMALL_PX, SMALL_PX), reducing_gap=2.0)
+        picture.thumbnail((small_px, small_px), reducing_gap=2.0)
         _write(picture, small, SMALL_JPEG)
 
 
