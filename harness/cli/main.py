@@ -33,6 +33,7 @@ COMMANDS = {
     "nightly": "measure a matrix of models and engines, and compare with the nights before",
     "history": "trends over the nights, and where they drift",
     "compare": "what differs between two runs, and whether it is more than noise",
+    "serve": "answer images sent over HTTP, with a web page to try it",
     "models": "list the zoo: references, and what is on disk",
     "data": "check a data set of your own before training on it",
     "weights": "check, convert or generate checkpoints",

@@ -22,6 +22,7 @@ from harness.core.requests import (
     SweepRequest,
     TrainRequest,
 )
+from harness.core.serve_request import ServeRequest
 
 #: Filled by the command itself: nested, or a folder that is searched for.
 NOT_AN_OPTION = {"inference", "axes", "work", "style"}
@@ -49,6 +50,7 @@ SEARCHED_DEFAULT = {"root", "results"}
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
         ("export", (ExportRequest,)),
+        ("serve", (ServeRequest,)),
         ("train", (TrainRequest,)),
         ("nightly", (NightRequest,)),
         ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
