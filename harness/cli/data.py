@@ -6,7 +6,14 @@ import argparse
 from importlib import import_module
 
 #: Action → the module of ``harness.cli`` that has its options, runs it and prints its answer.
-ACTIONS = {"check": "data_check", "convert": "data_convert"}
+ACTIONS = {
+    "convert": "data_convert",
+    "check": "data_check",
+    "clean": "data_edit",
+    "split": "data_edit",
+    "merge": "data_edit",
+    "subset": "data_edit",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,9 @@ from typing import Literal, get_args
 Format = Literal["labelme", "labelstudio", "openimages", "voc", "yolo", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+SameNames = Literal["keep", "apart", "merge"]
+SAME_NAMES: tuple[SameNames, ...] = get_args(SameNames)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRequest:
@@ -29,3 +32,54 @@ class ConvertRequest:
     boxes_as_masks: bool = False
     annotator: str | None = None
     part: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanRequest:
+    """An annotation file with what is wrong put right or left out.
+
+    images: folder of its photographs, None to believe the sizes in the file. same_names: what
+    becomes of categories that share a name. renumber: category ids from 1 without gaps. keep_boxes:
+    objects without a mask stay in a file that has masks.
+    """
+
+    file: Path
+    output: Path
+    images: Path | None = None
+    same_names: SameNames = "keep"
+    renumber: bool = False
+    keep_boxes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRequest:
+    """An annotation file dealt out to several. names: of the parts, () for train, val and test.
+
+    output: folder of the parts, None for the file's own.
+    """
+
+    file: Path
+    fractions: tuple[float, ...] = (0.8, 0.2)
+    names: tuple[str, ...] = ()
+    seed: int = 0
+    output: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeRequest:
+    """Several annotation files as one. folders: where the images of each are, () for one folder."""
+
+    files: tuple[Path, ...]
+    output: Path
+    folders: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubsetRequest:
+    """Some categories and some images of an annotation file. image_count: None for all."""
+
+    file: Path
+    output: Path
+    categories: tuple[str, ...] = ()
+    image_count: int | None = None
+    seed: int = 0

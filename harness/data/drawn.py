@@ -85,9 +85,13 @@ class Tally:
         """Count objects that are not in the result."""
         _count(self.objects, reason, where, count)
 
+    def image(self, reason: str, where: str) -> None:
+        """Count an image that is not in the result."""
+        _count(self.images, reason, where, 1)
+
     def drop_image(self, reason: str, drawn: Drawn, detail: str = "") -> None:
         """Count an image that is not in the result, and all its objects."""
-        _count(self.images, reason, f"{drawn.where}: {detail}" if detail else drawn.where, 1)
+        self.image(reason, f"{drawn.where}: {detail}" if detail else drawn.where)
         if drawn.objects:
             self.drop(f"on an image left out: {reason}", drawn.where, len(drawn.objects))
 

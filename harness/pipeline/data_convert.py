@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from harness.data.photographs import Photographs
 from harness.data.placing import placed
 from harness.files.atomic import write_text
 from harness.files.json import dumps
+from harness.pipeline.data_edit import CategoryObjects, counted_categories
 
 T = TypeVar("T")
 
@@ -26,16 +26,6 @@ T = TypeVar("T")
 ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
 
 NOT_LOOKED_AT = "image(s) not looked at: names and sizes are as told"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CategoryObjects:
-    """One category of a written file. objects: its annotations; boxes: those without a mask."""
-
-    category_id: int
-    name: str
-    objects: int
-    boxes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +83,14 @@ def report_of(
     tally: Tally,
 ) -> ConvertReport:
     """What ``content`` holds and what it left out."""
-    rows = content["annotations"]
-    objects = Counter(row["category_id"] for row in rows)
-    boxes = Counter(row["category_id"] for row in rows if "segmentation" not in row)
     return ConvertReport(
         source=request.source,
         source_format=kind,
         output=request.output,
         images=None if photographs is None else photographs.folder,
         image_count=len(content["images"]),
-        object_count=len(rows),
-        categories=tuple(
-            CategoryObjects(
-                category_id=one["id"],
-                name=one["name"],
-                objects=objects[one["id"]],
-                boxes=boxes[one["id"]],
-            )
-            for one in content["categories"]
-        ),
+        object_count=len(content["annotations"]),
+        categories=counted_categories(content),
         dropped_objects=_shortened(tally.objects, request.source),
         dropped_images=_shortened(tally.images, request.source),
         notes=_shortened(tally.notes, request.source),

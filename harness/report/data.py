@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 #: Categories shown in a table; --json has all of them.
@@ -49,6 +50,35 @@ def category_rows(categories: Sequence[HasCounts]) -> Table:
     if not any(one.boxes for one in categories):
         return columns[:3], [row[:3] for row in rows]
     return columns, rows
+
+
+class HasCategories(Protocol):
+    """An annotation file that was written."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def image_count(self) -> int: ...
+    @property
+    def object_count(self) -> int: ...
+    @property
+    def categories(self) -> Sequence[HasCounts]: ...
+
+
+def written_rows(files: Sequence[HasCategories]) -> Table:
+    """A row a category and one each for all objects and images, a column a file."""
+    names = {one.category_id: one.name for file in files for one in file.categories}
+    counts = [{one.category_id: one.objects for one in file.categories} for file in files]
+    shown = list(names)[:SHOWN_CATEGORIES]
+    rows: list[tuple[str, ...]] = [
+        (str(number), names[number], *(f"{count.get(number, 0):,}" for count in counts))
+        for number in shown
+    ]
+    if len(names) > len(shown):
+        rows.append(("…", f"{len(names) - len(shown)} more (--json)", *("…" for _ in files)))
+    rows.append(("", "all objects", *(f"{file.object_count:,}" for file in files)))
+    rows.append(("", "images", *(f"{file.image_count:,}" for file in files)))
+    return ("id", "category", *(file.path.stem for file in files)), rows
 
 
 def left_out_rows(

@@ -1,0 +1,224 @@
+"""What is wrong with an annotation file put right, or left out, and counted.
+
+More is accepted here than ``harness.data.coco`` accepts: any JSON with the three lists. What comes
+out is valid there. Ids and further keys stay as they are wherever they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.data_requests import SameNames
+from harness.core.errors import IntegrityError
+from harness.data.cleaning_objects import cleaned_object
+from harness.data.coco import finite
+from harness.data.drawn import Tally, told_size
+from harness.data.photographs import UnreadableImage, size_of
+from harness.files.digest import file_digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaning:
+    """What is asked for beyond the obvious.
+
+    images: folder of the photographs, None to believe the file. same_names: categories that share
+    a name stay so, get numbers behind it, or become one. renumber: category ids from 1 without
+    gaps. keep_boxes: objects without a mask stay in a file that has masks.
+    """
+
+    images: Path | None = None
+    same_names: SameNames = "keep"
+    renumber: bool = False
+    keep_boxes: bool = False
+
+
+def cleaned(content: Mapping[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
+    """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
+    images, image_ids = _images(content["images"], cleaning.images, tally)
+    categories, category_ids = _categories(content["categories"], cleaning, tally)
+    sizes = {row["id"]: (row["height"], row["width"]) for row in images}
+    rows = [row for row in content["annotations"] if isinstance(row, dict)]
+    if len(rows) < len(content["annotations"]):
+        tally.drop(
+            "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
+        )
+    masks_wanted = not cleaning.keep_boxes and any(row.get("segmentation") for row in rows)
+    kept: list[dict[str, Any]] = []
+    seen: dict[Any, Any] = {}
+    for row in rows:
+        where = f"annotation {row.get('id')}"
+        image, category = image_ids.get(_key(row.get("image_id"))), row.get("category_id")
+        if image is None:
+            tally.drop("of an image that is not listed, or was left out", where)
+        elif _key(category) not in category_ids:
+            tally.drop("of a category that is not listed", where)
+        else:
+            named = {**row, "image_id": image, "category_id": category_ids[_key(category)]}
+            one = cleaned_object(named, sizes[image], where, tally, masks_wanted=masks_wanted)
+            if one is not None and not _repeats(one, seen, where, tally):
+                kept.append(one)
+    _give_ids(kept, tally)
+    return {**content, "images": images, "annotations": kept, "categories": categories}
+
+
+def _key(identifier: Any) -> Any:
+    """An id as a key of a dict; what cannot be one is nobody's id."""
+    return identifier if isinstance(identifier, (int, str, float)) else None
+
+
+def _images(
+    rows: list[Any], folder: Path | None, tally: Tally
+) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The rows that stay, and the id each listed id becomes."""
+    by_name: dict[str, dict[str, Any]] = {}
+    by_id: dict[Any, str] = {}
+    for position, row in enumerate(rows):
+        name, identifier = (
+            (row.get("file_name"), row.get("id")) if isinstance(row, dict) else (0, 0)
+        )
+        where = f"image {identifier}: {name}"
+        if not isinstance(name, str) or not name or _key(identifier) is None:
+            tally.image("without an id and a file name", f"images[{position}]")
+            continue
+        if by_id.setdefault(identifier, name) != name:
+            raise IntegrityError(
+                f"the id {identifier} is that of two images, {by_id[identifier]} and {name}: "
+                "whose annotations are whose cannot be told",
+                hint="give one of them an id of its own, and its annotations the same",
+            )
+        fault = _image_fault(row, folder)
+        if name in by_name:
+            tally.image("listed again: annotations joined", where)
+        elif fault:
+            tally.image(fault, where)
+        else:
+            by_name[name] = row
+    if folder is not None:
+        _drop_twins(by_name, folder, tally)
+    numbers = _whole_ids([row["id"] for row in by_name.values()])
+    kept = [
+        row if row["id"] == number else {**row, "id": number}
+        for row, number in zip(by_name.values(), numbers, strict=True)
+    ]
+    ids = {name: row["id"] for name, row in zip(by_name, kept, strict=True)}
+    return kept, {key: ids[name] for key, name in by_id.items() if name in ids}
+
+
+def _whole_ids(found: list[Any]) -> list[int]:
+    """The ids themselves where all are integers, else 1, 2, 3, …."""
+    if all(type(one) is int for one in found):
+        return found
+    return list(range(1, len(found) + 1))
+
+
+def _image_fault(row: Mapping[str, Any], folder: Path | None) -> str | None:
+    size = told_size(row.get("height"), row.get("width"))
+    if folder is None:
+        return None if size else "without a height and a width"
+    path = folder / row["file_name"]
+    if not path.is_file():
+        return "whose file is missing"
+    try:
+        found = size_of(path)
+    except UnreadableImage:
+        return "whose file is no readable image"
+    if size != (found.height_px, found.width_px):
+        return "of another size than listed"
+    return None
+
+
+def _drop_twins(by_name: dict[str, dict[str, Any]], folder: Path, tally: Tally) -> None:
+    """Leave out files of the same bytes: one photograph must not be in two parts of a split."""
+    by_size: dict[int, list[str]] = {}
+    for name in by_name:
+        by_size.setdefault((folder / name).stat().st_size, []).append(name)
+    for names in by_size.values():
+        first: dict[str, str] = {}
+        for name in names if len(names) > 1 else ():
+            known = first.setdefault(file_digest(folder / name), name)
+            if known != name:
+                tally.image("the same photograph as another", f"{name}, as {known}")
+                del by_name[name]
+
+
+def _categories(
+    rows: list[Any], cleaning: Cleaning, tally: Tally
+) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The rows that stay, and the id each listed id becomes."""
+    listed: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        if not isinstance(row, dict) or _key(row.get("id")) is None or "name" not in row:
+            tally.note("categories without an id and a name: left out", str(row)[:60])
+        elif listed.setdefault(row["id"], row)["name"] != row["name"]:
+            raise IntegrityError(
+                f"the category id {row['id']} is that of {listed[row['id']]['name']} and of "
+                f"{row['name']}: which annotations are of which cannot be told"
+            )
+    numbers = dict(zip(listed, _whole_ids(list(listed)), strict=True))
+    rows = [{**row, "id": numbers[key], "name": str(row["name"])} for key, row in listed.items()]
+    rows.sort(key=lambda row: row["id"])
+    kept, becomes = _named(rows, cleaning.same_names, tally)
+    if cleaning.renumber:
+        order = {row["id"]: number for number, row in enumerate(kept, start=1)}
+        changed = sum(old != new for old, new in order.items())
+        if changed:
+            tally.note("categories with another id", "ids now from 1 without gaps", changed)
+        kept = [{**row, "id": order[row["id"]]} for row in kept]
+        becomes = {old: order[new] for old, new in becomes.items()}
+    return kept, {key: becomes[numbers[key]] for key in listed}
+
+
+def _named(
+    rows: list[dict[str, Any]], same_names: SameNames, tally: Tally
+) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """Categories whose names are dealt with as asked, and the id each id becomes."""
+    kept: list[dict[str, Any]] = []
+    first: dict[str, int] = {}
+    count: dict[str, int] = {}
+    becomes: dict[int, int] = {}
+    taken = {row["name"] for row in rows}
+    for row in rows:
+        name, identifier = row["name"], row["id"]
+        becomes[identifier] = identifier
+        if name not in first:
+            first[name] = identifier
+        elif same_names == "merge":
+            becomes[identifier] = first[name]
+            tally.note("categories merged with another of their name", f"{identifier} {name}")
+            continue
+        elif same_names == "apart":
+            count[name] = count.get(name, 1) + 1
+            while (new := f"{name} ({count[name]})") in taken:
+                count[name] += 1
+            taken.add(new)
+            tally.note("categories renamed to tell them apart", f"{identifier} {new}")
+            row = {**row, "name": new}
+        else:
+            tally.note("categories that share a name: --same-names apart|merge", name)
+        kept.append(row)
+    return kept, becomes
+
+
+def _repeats(row: dict[str, Any], seen: dict[Any, Any], where: str, tally: Tally) -> bool:
+    """Whether the very same object was there before."""
+    shape = row.get("segmentation") or row["bbox"]
+    key = (row["image_id"], row["category_id"], row["iscrowd"], repr(shape))
+    if key in seen:
+        tally.drop("there twice", where)
+        return True
+    seen[key] = True
+    return False
+
+
+def _give_ids(rows: list[dict[str, Any]], tally: Tally) -> None:
+    """A whole number of its own for each; the first of those that share one keeps it."""
+    known = {row["id"] for row in rows if type(row.get("id")) is int and finite([row["id"]])}
+    following, used = max(known, default=0) + 1, set()
+    for row in rows:
+        if type(row.get("id")) is not int or row["id"] in used:
+            tally.note("annotation(s) with a new id", f"annotation {row.get('id')} → {following}")
+            row["id"], following = following, following + 1
+        used.add(row["id"])
