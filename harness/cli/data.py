@@ -13,6 +13,7 @@ ACTIONS = {
     "split": "data_edit",
     "merge": "data_edit",
     "subset": "data_edit",
+    "openimages": "data_openimages",
 }
 
 

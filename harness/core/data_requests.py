@@ -9,6 +9,9 @@ from typing import Literal, get_args
 Format = Literal["labelme", "labelstudio", "openimages", "voc", "yolo", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+OpenImagesSplit = Literal["train", "validation", "test"]
+OPEN_IMAGES_SPLITS: tuple[OpenImagesSplit, ...] = get_args(OpenImagesSplit)
+
 SameNames = Literal["keep", "apart", "merge"]
 SAME_NAMES: tuple[SameNames, ...] = get_args(SameNames)
 
@@ -83,3 +86,22 @@ class SubsetRequest:
     categories: tuple[str, ...] = ()
     image_count: int | None = None
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenImagesRequest:
+    """Some classes of Open Images with their masks, fetched and converted.
+
+    classes: names as Open Images has them. image_count: random ones by the seed, None for all.
+    mirror: address to fetch everything from, laid out by the paths of the published ones. jobs:
+    connections at once. keep_archives: keep the mask archives.
+    """
+
+    output: Path
+    classes: tuple[str, ...]
+    split: OpenImagesSplit = "validation"
+    image_count: int | None = 100
+    seed: int = 0
+    mirror: str | None = None
+    jobs: int = 8
+    keep_archives: bool = False

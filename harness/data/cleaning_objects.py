@@ -55,7 +55,13 @@ def cleaned_object(
     if not _is_near(row.get("bbox"), drawn):
         tally.note("box(es) made anew around their masks", where)
         kept["bbox"] = [round(side, 3) for side in drawn]
-    if not any(_is_area(row.get("area"), right) for right in (float(pixels), enclosed)):
+    # COCO's own crowds have areas of their own; nothing depends on them.
+    rights = [
+        float(pixels),
+        enclosed,
+        *([row["area"]] if kept["iscrowd"] and "area" in row else []),
+    ]
+    if not any(_is_area(row.get("area"), right) for right in rights):
         tally.note("area(s) measured anew on their masks", where)
         kept["area"] = pixels
     return kept

@@ -1,0 +1,252 @@
+"""``harness data openimages``: classes of Open Images with masks, fetched, proven, converted.
+
+Fetched are two tables, the archives that hold the masks of the chosen images, and these images.
+What is there stays: the same command continues after any break, and a second run fetches nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+import zipfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.data_requests import ConvertRequest, OpenImagesRequest
+from harness.core.errors import (
+    IntegrityError,
+    Interrupted,
+    NotServedError,
+    RunFailedError,
+    UsageError,
+)
+from harness.core.progress import Progress, Silent
+from harness.data.assembly import Wanted, assembled
+from harness.data.drawn import Tally
+from harness.data.formats.openimages import drawings, read_descriptions, rows_by_image
+from harness.data.photographs import Photographs
+from harness.data.placing import placed
+from harness.files.atomic import disk_errors, write_text
+from harness.files.fetch import Expected, FetchOptions, fetch
+from harness.files.json import dumps
+from harness.files.locks import held
+from harness.pipeline.data_convert import ConvertReport, nothing_left, report_of
+from harness.zoo import openimages
+from harness.zoo.proof import mismatches
+from harness.zoo.selection import check_mirror, mirrored
+
+LOCK = ".openimages.lock"
+
+Rows = Mapping[str, Sequence[Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """What every step of one request needs."""
+
+    request: OpenImagesRequest
+    options: FetchOptions
+    known: openimages.KnownFiles
+
+    def bring(self, path: str, folder: str) -> Path:
+        """A file of Google's storage, below ``folder`` of the output: the one that is there if it
+        is the pinned one, else fetched.
+        """
+        target = self.request.output / folder / Path(path).name
+        expected = openimages.expected_of(path, self.known)
+        if not target.is_file() or mismatches(expected, target):
+            url = mirrored(openimages.TABLES_URL + path, self.request.mirror)
+            fetch([url], target, expected, self.options)
+        return target
+
+
+def fetch_openimages(
+    request: OpenImagesRequest, options: FetchOptions, known: openimages.KnownFiles
+) -> ConvertReport:
+    """Write ``instances.json``, ``images``, ``masks`` and ``tables`` into the output folder.
+
+    known: sizes and hashes that tables and archives must have.
+    Raises UsageError for a class that Open Images has not, or has no masks of; IntegrityError for
+    files that are not the pinned ones; RunFailedError for servers that do not answer.
+    """
+    check_mirror(request.mirror)
+    if not request.classes:
+        raise UsageError("no class is asked for", hint="for instance --classes Panda,Dice,Duck")
+    if request.image_count is not None and request.image_count < 1:
+        raise UsageError(f"--images must be at least 1, got {request.image_count}")
+    work = Fetching(request=request, options=options, known=known)
+    try:
+        with disk_errors(request.output):
+            request.output.mkdir(parents=True, exist_ok=True)
+            with held(request.output / LOCK, notice=options.progress.notice):
+                return _fetch(work)
+    except KeyboardInterrupt:
+        hint = "what has arrived is kept: the same command continues"
+        raise Interrupted("interrupted", hint=hint) from None
+
+
+def _fetch(work: Fetching) -> ConvertReport:
+    request = work.request
+    names = read_descriptions(work.bring(openimages.CLASS_NAMES, "tables"))
+    labels = _labels(request.classes, names)
+    table = work.bring(openimages.segmentation_table(request.split), "tables")
+    every = rows_by_image(table, labels)
+    _require_all(every, labels, names, request)
+    rows = chosen(every, request.image_count, request.seed)
+    masks = _bring_masks(rows, work)
+    tally = Tally()
+    images = request.output / "images"
+    served = _bring_images(rows, images, work, tally)
+    content = assembled(
+        placed(
+            drawings(table, {key: rows[key] for key in served}, names, masks, tally),
+            Photographs(images),
+            tally,
+        ),
+        Wanted(categories=request.classes),
+        tally,
+    )
+    output = request.output / "instances.json"
+    source = ConvertRequest(source=request.output, output=output)
+    report = report_of(source, "openimages", Photographs(images), content, tally)
+    if not content["images"]:
+        raise nothing_left(report)
+    write_text(output, dumps(content) + "\n")
+    return report
+
+
+def _labels(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
+    """The labels of the classes, such as /m/03bj1 of Panda."""
+    by_name = {name: label for label, name in names.items()}
+    unknown = [name for name in classes if name not in by_name]
+    if unknown:
+        folded = {name.casefold(): name for name in by_name}
+        near = [
+            folded[one]
+            for name in unknown
+            for one in difflib.get_close_matches(name.casefold(), folded, n=1)
+        ]
+        raise UsageError(
+            f"Open Images has no class called {', '.join(unknown)}"
+            + (f"; did you mean {', '.join(near)}?" if near else ""),
+            hint=f"its {len(by_name)} names are those of {openimages.CLASS_NAMES}",
+        )
+    return {by_name[name] for name in classes}
+
+
+def _require_all(
+    rows: Rows, labels: set[str], names: Mapping[str, str], request: OpenImagesRequest
+) -> None:
+    """Only some classes have masks, and a small split has not all of those."""
+    found = {row["LabelName"] for several in rows.values() for row in several}
+    missing = sorted(names[label] for label in labels - found)
+    if missing:
+        raise UsageError(
+            f"Open Images has no mask of {', '.join(missing)} in {request.split}",
+            hint="another --split may have some; only 350 of its classes have masks at all",
+        )
+
+
+def chosen(rows: Rows, count: int | None, seed: int) -> dict[str, Sequence[Mapping[str, str]]]:
+    """The rows of ``count`` images, random by the seed alone; of all when there are fewer."""
+    order = sorted(rows)
+    random.Random(seed).shuffle(order)
+    return {image_id: rows[image_id] for image_id in sorted(order[:count])}
+
+
+def _bring_masks(rows: Rows, work: Fetching) -> dict[str, Path]:
+    """The mask files of the rows by name, those that are in no archive left out."""
+    folder = work.request.output / "masks"
+    wanted: dict[str, list[str]] = {}
+    for image_id, several in rows.items():
+        path = openimages.mask_archive(work.request.split, image_id)
+        for row in several:
+            if not (folder / row["MaskPath"]).is_file():
+                wanted.setdefault(path, []).append(row["MaskPath"])
+    for path, masks in sorted(wanted.items()):
+        archive = work.bring(path, "archives")
+        _unpack(archive, masks, folder)
+        if not work.request.keep_archives:
+            archive.unlink()
+    if (work.request.output / "archives").is_dir() and not work.request.keep_archives:
+        (work.request.output / "archives").rmdir()
+    names = [row["MaskPath"] for several in rows.values() for row in several]
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def _unpack(archive: Path, masks: Sequence[str], folder: Path) -> None:
+    """Only the wanted members, whatever folder they are in, each whole or absent."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = {Path(name).name: name for name in source.namelist()}
+            for mask in masks:
+                if Path(mask).name == mask and mask in members:
+                    _put(folder / mask, source.read(members[mask]))
+    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
+        archive.unlink()  # or it would be opened again and again
+        raise IntegrityError(
+            f"{archive} is no whole archive: {error}",
+            hint="it was removed; the same command fetches it again",
+        ) from error
+
+
+def _put(path: Path, content: bytes) -> None:
+    """The file whole or absent, without the fsync that thousands of small ones forbid."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.unpacking")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> list[str]:
+    """Fetch what is missing, several at once; the ids of the images that are there then.
+
+    An image that the server has no more is counted and left out; when it has none, nobody can have
+    meant that server.
+    """
+    missing = [one for one in rows if not (folder / f"{one}.jpg").is_file()]
+    absent: list[str] = []
+    options = work.options
+    quiet = replace(options, jobs=1, progress=_Notices(options.progress))
+    with options.progress.task(
+        "images", total=len(rows), done=len(rows) - len(missing), unit="img"
+    ) as advance:
+        pool = ThreadPoolExecutor(max(options.jobs, 1))
+        try:
+            tasks = {pool.submit(_bring_image, one, folder, work, quiet): one for one in missing}
+            for task in as_completed(tasks):
+                try:
+                    task.result()
+                except NotServedError as error:
+                    absent.append(tasks[task])
+                    last = error
+                advance(1)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    if absent and len(absent) == len(rows):
+        raise RunFailedError(
+            f"none of {len(rows)} images is served: {last.message}", hint=last.hint
+        )
+    for image_id in sorted(absent):
+        tally.image("not served", f"{image_id}.jpg")
+        tally.drop("on an image left out: not served", f"{image_id}.jpg", len(rows[image_id]))
+    return [one for one in rows if one not in absent]
+
+
+def _bring_image(image_id: str, folder: Path, work: Fetching, options: FetchOptions) -> None:
+    url = mirrored(openimages.image_url(work.request.split, image_id), work.request.mirror)
+    anything = Expected(size=None, algorithm="md5", digest="")
+    fetch([url], folder / f"{image_id}.jpg", anything, options)
+
+
+class _Notices(Silent):
+    """Notices of many small downloads without a bar each."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def notice(self, text: str) -> None:
+        """The line, where the others go."""
+        self._progress.notice(text)
