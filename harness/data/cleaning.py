@@ -6,7 +6,7 @@ out is valid there. Ids and further keys stay as they are wherever they can.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,11 @@ class Cleaning:
 
 def cleaned(content: Mapping[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
     """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
-    images, image_ids = _images(content["images"], cleaning.images, tally)
+    rows = [row for row in content["annotations"] if isinstance(row, dict)]
+    annotated = {_key(row.get("image_id")) for row in rows}
+    images, image_ids = _images(content["images"], cleaning.images, annotated, tally)
     categories, category_ids = _categories(content["categories"], cleaning, tally)
     sizes = {row["id"]: (row["height"], row["width"]) for row in images}
-    rows = [row for row in content["annotations"] if isinstance(row, dict)]
     if len(rows) < len(content["annotations"]):
         tally.drop(
             "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
@@ -70,7 +71,7 @@ def _key(identifier: Any) -> Any:
 
 
 def _images(
-    rows: list[Any], folder: Path | None, tally: Tally
+    rows: list[Any], folder: Path | None, annotated: Collection[Any], tally: Tally
 ) -> tuple[list[dict[str, Any]], dict[Any, int]]:
     """The rows that stay, and the id each listed id becomes."""
     by_name: dict[str, dict[str, Any]] = {}
@@ -97,7 +98,7 @@ def _images(
         else:
             by_name[name] = row
     if folder is not None:
-        _drop_twins(by_name, folder, tally)
+        _drop_twins(by_name, folder, annotated, tally)
     numbers = _whole_ids([row["id"] for row in by_name.values()])
     kept = [
         row if row["id"] == number else {**row, "id": number}
@@ -130,10 +131,15 @@ def _image_fault(row: Mapping[str, Any], folder: Path | None) -> str | None:
     return None
 
 
-def _drop_twins(by_name: dict[str, dict[str, Any]], folder: Path, tally: Tally) -> None:
-    """Leave out files of the same bytes: one photograph must not be in two parts of a split."""
+def _drop_twins(
+    by_name: dict[str, dict[str, Any]], folder: Path, annotated: Collection[Any], tally: Tally
+) -> None:
+    """Leave out files of the same bytes: one photograph must not be in two parts of a split.
+
+    The first that has annotations stays.
+    """
     by_size: dict[int, list[str]] = {}
-    for name in by_name:
+    for name in sorted(by_name, key=lambda name: by_name[name]["id"] not in annotated):
         by_size.setdefault((folder / name).stat().st_size, []).append(name)
     for names in by_size.values():
         first: dict[str, str] = {}

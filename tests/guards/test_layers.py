@@ -33,6 +33,7 @@ HOMES = {
     "requests": ("files",),
     "pydantic": ("files",),
     "pydantic_core": ("files",),
+    "yaml": ("data",),
     "PIL": ("data", "engines", "training"),
 }
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.core.errors import IntegrityError
 from harness.data.drawn import Drawn, DrawnObject, Outline, Tally, told_size
 from harness.data.geometry import Point, box_outline, ellipse_outline, extent_xyxy, flat
 from harness.files.json import read as read_json
@@ -66,11 +66,16 @@ def _objects(
             label, kind = str(shape["label"]), shape.get("shape_type") or "polygon"
             points = [(float(x), float(y)) for x, y in shape["points"]]
         except (TypeError, KeyError, ValueError, AttributeError):
-            raise IntegrityError(f"{where} has no label and points") from None
+            tally.drop("without a label and points", where)
+            continue
         if label in IGNORED:
             tally.drop(f"labelled {label}", where)
         elif kind == "mask":
-            yield _masked(shape, label, points, where, size)
+            mask = _mask(shape, points, size)
+            if mask is None:
+                tally.drop("whose mask cannot be read", where)
+            else:
+                yield DrawnObject(category=label, where=where, mask=mask)
         elif (outline := _outline(kind, points)) is None:
             tally.drop(f"drawn as a {kind}, which has no area", where)
         else:
@@ -99,26 +104,23 @@ def _outline(kind: str, points: list[Point]) -> Outline | None:
     return None
 
 
-def _masked(
-    shape: dict[str, Any],
-    label: str,
-    points: list[Point],
-    where: str,
-    size: tuple[int, int] | None,
-) -> DrawnObject:
-    """A shape of kind ``mask``: a PNG of its box, whose first corner says where it lies."""
+def _mask(
+    shape: dict[str, Any], points: list[Point], size: tuple[int, int] | None
+) -> npt.NDArray[np.bool_] | None:
+    """(height, width) bool of a shape of kind ``mask``: a PNG of its box, whose first corner says
+    where it lies; what sticks out of the image is cut off. None where it cannot be read.
+    """
+    if size is None:
+        return None
     try:
         content = base64.b64decode(shape["mask"], validate=True)
         with PillowImage.open(io.BytesIO(content)) as picture:
             part = np.asarray(picture.convert("L")) > 0
         left, top = (round(number) for number in points[0])
     except (KeyError, IndexError, ValueError, TypeError, OSError):
-        raise IntegrityError(f"{where} is a mask that cannot be read") from None
-    if size is None:
-        raise IntegrityError(f"{where} is a mask, but nothing says how large its image is")
+        return None
     mask = np.zeros(size, dtype=bool)
-    # What sticks out of the image is cut off.
     y, x = max(top, 0), max(left, 0)
-    inside = part[y - top : size[0] - top, x - left : size[1] - left]
+    inside = part[y - top : max(size[0] - top, 0), x - left : max(size[1] - left, 0)]
     mask[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return DrawnObject(category=label, where=where, mask=mask)
+    return mask

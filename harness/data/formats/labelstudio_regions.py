@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.errors import IntegrityError
 from harness.data.drawn import DrawnObject, Outline, Tally, told_size
 from harness.data.formats.brush import decoded
 from harness.data.geometry import box_outline, ellipse_outline, flat, scaled, turned
@@ -93,7 +92,8 @@ def drawn_region(region: Region, tally: Tally) -> DrawnObject | None:
             return _painted(region)
         outline = OUTLINES[region.kind](region)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise IntegrityError(f"{region.where} cannot be read: {error}") from None
+        tally.drop("that cannot be read", f"{region.where}: {error}")
+        return None
     return DrawnObject(
         category=str(region.labels[0]),
         where=region.where,

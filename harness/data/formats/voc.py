@@ -56,14 +56,14 @@ def _part(source: Path, part: str) -> set[str]:
 
 def _drawn(root: ElementTree.Element, path: Path, tally: Tally) -> Drawn:
     name = (root.findtext("filename") or "").strip()
-    sides = [_number(root, f"size/{side}", path) or 0 for side in ("height", "width")]
+    size = told_size(*(round(_number(root, f"size/{side}") or 0) for side in ("height", "width")))
     instances = _instances(path)
     objects = []
     for position, element in enumerate(root.findall("object"), start=1):
         where = f"{path}: object {position}"
         if (element.findtext("difficult") or "0").strip() == "1":
             tally.note("object(s) marked difficult: kept like any other", where)
-        box = _box(element, where)
+        box = _box(element)
         if box is None:
             tally.drop("without a box", where)
             continue
@@ -84,26 +84,26 @@ def _drawn(root: ElementTree.Element, path: Path, tally: Tally) -> Drawn:
         where=str(path),
         names=(*(f"../JPEGImages/{one}" for one in told), *told),
         beside=path.parent,
-        frame=None,
-        size_px=told_size(round(sides[0]), round(sides[1])),
+        frame=size,
+        size_px=size,
         objects=tuple(objects),
     )
 
 
-def _box(element: ElementTree.Element, where: str) -> list[float] | None:
-    sides = [_number(element, f"bndbox/{side}", where) for side in ("xmin", "ymin", "xmax", "ymax")]
+def _box(element: ElementTree.Element) -> list[float] | None:
+    sides = [_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
     left, top, right, bottom = sides
     if left is None or top is None or right is None or bottom is None:
         return None
     return box_outline(left - 1, top - 1, right, bottom)
 
 
-def _number(element: ElementTree.Element, name: str, where: object) -> float | None:
+def _number(element: ElementTree.Element, name: str) -> float | None:
     text = (element.findtext(name) or "").strip()
     try:
-        return float(text) if text else None
+        return float(text)
     except ValueError:
-        raise IntegrityError(f"{where}: {name} is {text!r}, expected a number") from None
+        return None
 
 
 def _instances(path: Path) -> npt.NDArray[np.uint8] | None:

@@ -153,7 +153,8 @@ def _objects(path: Path, names: Sequence[str], tally: Tally) -> Iterator[DrawnOb
         try:
             values = [float(word) for word in line.split()]
         except ValueError:
-            raise IntegrityError(f"{where} is not numbers: {line[:60]}") from None
+            tally.drop("that are not numbers", f"{where}: {line[:60]}")
+            continue
         kind, shares = values[0], values[1:]
         if kind != int(kind) or not 0 <= kind < len(names):
             tally.drop(f"of a class number beyond the {len(names)} names", where)
