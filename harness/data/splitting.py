@@ -16,17 +16,14 @@ from harness.data.drawn import Tally
 
 Content = dict[str, Any]
 
-#: No category, of which nothing is ever missing.
-NOTHING = -(2**64)
-
 
 def split(content: Content, fractions: Sequence[float], seed: int) -> list[Content]:
     """The images dealt out to parts, each image whole, every category as even as that allows.
 
-    The rarest category is dealt first: an image goes where most objects of it are still missing,
-    then where most images are (iterative stratification: Sechidis, Tsoumakas and Vlahavas 2011).
-    Sizes follow the fractions to one image. Depends on ids and the seed alone, not on the order of
-    the file.
+    The rarest category is dealt first (as in Sechidis, Tsoumakas and Vlahavas 2011), each image to
+    the part whose share of every category it brings nearest to what it should be; errors count
+    relative to that share, squared, so that a small part gets some of a rare category, too. Sizes
+    follow the fractions to one image. Depends on ids and the seed alone, not on the file's order.
     """
     objects: dict[int, Counter[int]] = {image["id"]: Counter() for image in content["images"]}
     for row in content["annotations"]:
@@ -53,11 +50,16 @@ def _dealt(
     left = Counter({kind: len(images) for kind, images in holders.items()})
     parts: list[set[int]] = [set() for _ in fractions]
 
-    def deal(image: int, kind: int) -> None:
-        part = max(
-            (number for number in range(len(parts)) if room[number] > 0),
-            key=lambda number: (missing[number].get(kind, 0.0), room[number], -number),
+    def cost(image: int, part: int) -> float:
+        """How much farther the part is off its shares with the image than without it."""
+        return sum(
+            (count - 2 * missing[part][kind]) * count / (totals[kind] * fractions[part]) ** 2
+            for kind, count in objects[image].items()
         )
+
+    def deal(image: int) -> None:
+        free = (number for number in range(len(parts)) if room[number] > 0)
+        part = min(free, key=lambda number: (cost(image, number), -room[number], number))
         parts[part].add(image)
         room[part] -= 1
         del waiting[image]
@@ -69,9 +71,9 @@ def _dealt(
         rarest = min((kind for kind in left if left[kind] > 0), key=lambda kind: (left[kind], kind))
         for image in holders[rarest]:
             if image in waiting:
-                deal(image, rarest)
+                deal(image)
     for image in list(waiting):
-        deal(image, NOTHING)
+        deal(image)
     return parts
 
 

@@ -85,12 +85,13 @@ def test_real_categories_are_split_more_evenly_than_by_chance(shared_data: Path)
         found = Counter(row["category_id"] for row in rows)
         return sum(abs(found[kind] / total[kind] - 0.3) for kind in common) / len(common)
 
-    for seed in range(3):
+    ours, by_chance = 0.0, 0.0
+    for seed in range(6):
         train, val = split(content, (0.7, 0.3), seed)
         assert (len(train["images"]), len(val["images"])) == (144, 62)
-        by_chance = set(random.Random(seed).sample(images, 62))
-        ours = unevenness({row["id"] for row in val["images"]})
-        assert ours < 0.75 * unevenness(by_chance)
+        ours += unevenness({row["id"] for row in val["images"]})
+        by_chance += unevenness(set(random.Random(seed).sample(images, 62)))
+    assert ours < 0.7 * by_chance
 
 
 def test_subsets_keep_ids_and_choose_by_the_seed() -> None:
