@@ -84,7 +84,11 @@ def _add_subset(actions: Any) -> Any:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(word) for word in text.split(",") if word.strip())
+    try:
+        return tuple(float(word) for word in text.split(",") if word.strip())
+    except ValueError:
+        told = f"expected numbers with commas between them, such as 0.8,0.2, got {text}"
+        raise argparse.ArgumentTypeError(told) from None
 
 
 def run(arguments: argparse.Namespace) -> int:

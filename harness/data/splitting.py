@@ -38,43 +38,54 @@ def _dealt(
     order: Sequence[int], objects: Mapping[int, Counter[int]], fractions: Sequence[float]
 ) -> list[set[int]]:
     room = _shares(len(order), fractions)
+    holders = _holders(order, objects)
     totals: Counter[int] = Counter()
     for counts in objects.values():
         totals.update(counts)
-    missing = [{kind: total * one for kind, total in totals.items()} for one in fractions]
+    shares = [{kind: total * one for kind, total in totals.items()} for one in fractions]
+    missing = [dict(share) for share in shares]
     waiting = dict.fromkeys(order)
-    holders: dict[int, list[int]] = defaultdict(list)
-    for image in order:
-        for kind in objects[image]:
-            holders[kind].append(image)
     left = Counter({kind: len(images) for kind, images in holders.items()})
     parts: list[set[int]] = [set() for _ in fractions]
 
-    def cost(image: int, part: int) -> float:
-        """How much farther the part is off its shares with the image than without it."""
-        return sum(
-            (count - 2 * missing[part][kind]) * count / (totals[kind] * fractions[part]) ** 2
-            for kind, count in objects[image].items()
-        )
-
     def deal(image: int) -> None:
         free = (number for number in range(len(parts)) if room[number] > 0)
-        part = min(free, key=lambda number: (cost(image, number), -room[number], number))
+        part = min(
+            free,
+            key=lambda one: (_off(objects[image], missing[one], shares[one]), -room[one], one),
+        )
         parts[part].add(image)
         room[part] -= 1
         del waiting[image]
-        for found, count in objects[image].items():
-            missing[part][found] -= count
-            left[found] -= 1
+        left.subtract(objects[image].keys())
+        for kind, count in objects[image].items():
+            missing[part][kind] -= count
 
-    while any(left.values()):
-        rarest = min((kind for kind in left if left[kind] > 0), key=lambda kind: (left[kind], kind))
-        for image in holders[rarest]:
+    while rarest := min(((count, kind) for kind, count in left.items() if count > 0), default=None):
+        for image in holders[rarest[1]]:
             if image in waiting:
                 deal(image)
     for image in list(waiting):
         deal(image)
     return parts
+
+
+def _holders(order: Sequence[int], objects: Mapping[int, Counter[int]]) -> dict[int, list[int]]:
+    """The images that have an object of it, by category, in the order of the images."""
+    holders: dict[int, list[int]] = defaultdict(list)
+    for image in order:
+        for kind in objects[image]:
+            holders[kind].append(image)
+    return holders
+
+
+def _off(
+    counts: Mapping[int, int], missing: Mapping[int, float], shares: Mapping[int, float]
+) -> float:
+    """How much farther a part is off its shares with an image of these counts than without it."""
+    return sum(
+        (count - 2 * missing[kind]) * count / shares[kind] ** 2 for kind, count in counts.items()
+    )
 
 
 def _shares(count: int, fractions: Sequence[float]) -> list[int]:

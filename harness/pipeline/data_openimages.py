@@ -6,7 +6,6 @@ What is there stays: the same command continues after any break, and a second ru
 
 from __future__ import annotations
 
-import difflib
 import random
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,12 @@ from harness.core.errors import (
 from harness.core.progress import Progress, Silent
 from harness.data.assembly import Wanted, assembled
 from harness.data.drawn import Tally
-from harness.data.formats.openimages import drawings, read_descriptions, rows_by_image
+from harness.data.formats.openimages import (
+    drawings,
+    labels_of,
+    read_descriptions,
+    rows_by_image,
+)
 from harness.data.photographs import Photographs
 from harness.data.placing import placed
 from harness.files.atomic import disk_errors, write_text
@@ -90,7 +94,7 @@ def fetch_openimages(
 def _fetch(work: Fetching) -> ConvertReport:
     request = work.request
     names = read_descriptions(work.bring(openimages.CLASS_NAMES, "tables"))
-    labels = _labels(request.classes, names)
+    labels = labels_of(request.classes, names)
     table = work.bring(openimages.segmentation_table(request.split), "tables")
     every = rows_by_image(table, labels)
     _require_all(every, labels, names, request)
@@ -115,25 +119,6 @@ def _fetch(work: Fetching) -> ConvertReport:
         raise nothing_left(report)
     write_text(output, dumps(content) + "\n")
     return report
-
-
-def _labels(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
-    """The labels of the classes, such as /m/03bj1 of Panda."""
-    by_name = {name: label for label, name in names.items()}
-    unknown = [name for name in classes if name not in by_name]
-    if unknown:
-        folded = {name.casefold(): name for name in by_name}
-        near = [
-            folded[one]
-            for name in unknown
-            for one in difflib.get_close_matches(name.casefold(), folded, n=1)
-        ]
-        raise UsageError(
-            f"Open Images has no class called {', '.join(unknown)}"
-            + (f"; did you mean {', '.join(near)}?" if near else ""),
-            hint=f"its {len(by_name)} names are those of {openimages.CLASS_NAMES}",
-        )
-    return {by_name[name] for name in classes}
 
 
 def _require_all(

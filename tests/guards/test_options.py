@@ -7,6 +7,14 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
+from harness.core.data_requests import (
+    CleanRequest,
+    ConvertRequest,
+    MergeRequest,
+    OpenImagesRequest,
+    SplitRequest,
+    SubsetRequest,
+)
 from harness.core.requests import (
     BenchRequest,
     DownloadRequest,
@@ -31,6 +39,16 @@ ELSEWHERE = {
     "submit train": {"processes", "shards"},
     "submit nightly": {"shards", "nodes", "tasks_per_node", "rehearse_preemption"},
 }
+
+#: What a command does not parse without.
+NEEDED = {
+    "data convert": ["photos", "--output", "out.json"],
+    "data clean": ["in.json", "--output", "out.json"],
+    "data split": ["in.json"],
+    "data merge": ["a.json", "b.json", "--output", "out.json"],
+    "data subset": ["in.json", "--output", "out.json"],
+    "data openimages": ["--classes", "Duck", "--output", "ducks"],
+}
 SEARCHED_DEFAULT = {"root", "results"}
 
 
@@ -43,6 +61,12 @@ SEARCHED_DEFAULT = {"root", "results"}
         ("download", (DownloadRequest,)),
         ("train", (TrainRequest,)),
         ("nightly", (NightRequest,)),
+        ("data convert", (ConvertRequest,)),
+        ("data clean", (CleanRequest,)),
+        ("data split", (SplitRequest,)),
+        ("data merge", (MergeRequest,)),
+        ("data subset", (SubsetRequest,)),
+        ("data openimages", (OpenImagesRequest,)),
         ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
         ("submit bench", (SubmitRequest, BenchRequest, InferenceRequest)),
         ("submit train", (SubmitRequest, TrainRequest)),
@@ -51,6 +75,7 @@ SEARCHED_DEFAULT = {"root", "results"}
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
+    words += NEEDED.get(command, [])
     words += ["--profile", "p.toml"] if words[0] == "submit" else []
     given = vars(_parser(words).parse_args(words))
     expected = {

@@ -8,6 +8,7 @@ reader allows for that, too (voxel51/fiftyone, fiftyone/utils/openimages.py). A 
 from __future__ import annotations
 
 import csv
+import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -89,6 +90,25 @@ def read_descriptions(path: Path) -> dict[str, str]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file) if len(row) >= 2]
     return {row[0]: row[1] for row in rows if row[0] not in ("LabelName", "Id")}
+
+
+def labels_of(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
+    """The labels of classes, such as /m/03bj1 of Panda; UsageError for a class there is not."""
+    by_name = {name: label for label, name in names.items()}
+    unknown = [name for name in classes if name not in by_name]
+    if unknown:
+        folded = {name.casefold(): name for name in by_name}
+        near = [
+            folded[one]
+            for name in unknown
+            for one in difflib.get_close_matches(name.casefold(), folded, n=1)
+        ]
+        raise UsageError(
+            f"Open Images has no class called {', '.join(unknown)}"
+            + (f"; did you mean {', '.join(near)}?" if near else ""),
+            hint=f"its {len(by_name)} names are those of class-descriptions-boxable.csv",
+        )
+    return {by_name[name] for name in classes}
 
 
 def _table_in(folder: Path) -> Path:
