@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.data.coco import finite
 from harness.data.drawn import DrawnObject, Tally
 from harness.data.geometry import clipped, extent_xyxy
 from harness.data.placing import Placed
@@ -105,6 +106,8 @@ def _masked(one: DrawnObject) -> dict[str, Any] | str:
 
 def _outlined(one: DrawnObject, drawn: Placed, wanted: Wanted) -> dict[str, Any] | str:
     height, width = drawn.height_px, drawn.width_px
+    if not all(finite(outline) for outline in one.outlines):
+        return "with coordinates that are no finite numbers"
     if not any(len(outline) >= 6 for outline in one.outlines):
         return "of fewer than three points"
     cut = [clipped(outline, height, width) for outline in one.outlines]

@@ -90,13 +90,13 @@ def _images(
                 "whose annotations are whose cannot be told",
                 hint="give one of them an id of its own, and its annotations the same",
             )
-        fault = _image_fault(row, folder)
+        sized = _sized(row, folder, where, tally)
         if name in by_name:
             tally.image("listed again: annotations joined", where)
-        elif fault:
-            tally.image(fault, where)
+        elif isinstance(sized, str):
+            tally.image(sized, where)
         else:
-            by_name[name] = row
+            by_name[name] = sized
     if folder is not None:
         _drop_twins(by_name, folder, annotated, tally)
     numbers = _whole_ids([row["id"] for row in by_name.values()])
@@ -115,20 +115,27 @@ def _whole_ids(found: list[Any]) -> list[int]:
     return list(range(1, len(found) + 1))
 
 
-def _image_fault(row: Mapping[str, Any], folder: Path | None) -> str | None:
+def _sized(
+    row: dict[str, Any], folder: Path | None, where: str, tally: Tally
+) -> dict[str, Any] | str:
+    """The row with a height and a width of whole numbers, or why it cannot stay."""
     size = told_size(row.get("height"), row.get("width"))
-    if folder is None:
-        return None if size else "without a height and a width"
-    path = folder / row["file_name"]
-    if not path.is_file():
-        return "whose file is missing"
-    try:
-        found = size_of(path)
-    except UnreadableImage:
-        return "whose file is no readable image"
-    if size != (found.height_px, found.width_px):
-        return "of another size than listed"
-    return None
+    if folder is not None:
+        path = folder / row["file_name"]
+        if not path.is_file():
+            return "whose file is missing"
+        try:
+            found = size_of(path)
+        except UnreadableImage:
+            return "whose file is no readable image"
+        if size is None:
+            tally.note("image(s) whose size was not in the file", where)
+            size = (found.height_px, found.width_px)
+        if size != (found.height_px, found.width_px):
+            return "of another size than listed"
+    if size is None:
+        return "without a height and a width"
+    return {**row, "height": size[0], "width": size[1]}
 
 
 def _drop_twins(

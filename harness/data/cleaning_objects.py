@@ -18,6 +18,9 @@ BOX_PX = 1.5
 AREA_SHARE = 0.05
 AREA_PX = 2.0
 
+#: What exporters write for a crowd.
+CROWD = (1, True, "1")
+
 
 def cleaned_object(
     row: Mapping[str, Any],
@@ -30,7 +33,7 @@ def cleaned_object(
     """The annotation with mask, box, area and iscrowd in order; None, and counted, where it is no
     object. size: (height, width) of its image.
     """
-    kept = {**row, "iscrowd": int(bool(row.get("iscrowd")))}
+    kept = {**row, "iscrowd": int(row.get("iscrowd") in CROWD)}
     if not row.get("segmentation"):
         if masks_wanted:
             tally.drop("with an empty segmentation", where)

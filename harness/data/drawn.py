@@ -21,9 +21,10 @@ UNIT: Frame = (1.0, 1.0)
 
 
 def told_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """(height, width) of numbers from a file; None unless both are positive integers."""
-    if type(height) is int and type(width) is int and height > 0 and width > 0:
-        return height, width
+    """(height, width) of numbers from a file; None unless both are positive whole numbers."""
+    sides = (height, width)
+    if all(type(one) in (int, float) and one > 0 and one == one // 1 for one in sides):
+        return int(height), int(width)
     return None
 
 

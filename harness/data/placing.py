@@ -20,6 +20,7 @@ from harness.data.drawn import Drawn, DrawnObject, Outline, Tally
 from harness.data.geometry import Point, mapped, scaled
 from harness.data.images import TURNS
 from harness.data.photographs import Photographs, Size, UnreadableImage, size_of
+from harness.files.atomic import replacing
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright
 #: (Exif 2.3, tag 274); only the orientations that can be told from the size.
@@ -90,9 +91,12 @@ def _file_name(drawn: Drawn, photographs: Photographs, tally: Tally) -> str | No
     except ValueError:
         tally.drop_image("the image inside the annotations is damaged", drawn)
         return None
+    if path.exists() and path.read_bytes() != content:
+        tally.drop_image("another image of its name is there already", drawn, name)
+        return None
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
         tally.note(f"image(s) taken out of their annotations into {path.parent}", drawn.where)
     return name
 

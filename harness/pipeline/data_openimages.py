@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import zipfile
+from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 from harness.core.data_requests import ConvertRequest, OpenImagesRequest
 from harness.core.errors import (
@@ -192,25 +194,25 @@ def _bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> lis
     meant that server.
     """
     missing = [one for one in rows if not (folder / f"{one}.jpg").is_file()]
-    absent: list[str] = []
-    options = work.options
-    quiet = replace(options, jobs=1, progress=_Notices(options.progress))
-    with options.progress.task(
-        "images", total=len(rows), done=len(rows) - len(missing), unit="img"
-    ) as advance:
-        pool = ThreadPoolExecutor(max(options.jobs, 1))
-        try:
-            tasks = {pool.submit(_bring_image, one, folder, work, quiet): one for one in missing}
-            for task in as_completed(tasks):
-                try:
-                    task.result()
-                except NotServedError as error:
-                    absent.append(tasks[task])
-                    last = error
-                advance(1)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    waiting: deque[str] = deque(missing)
+    arrived: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
+    absent: dict[str, NotServedError] = {}
+    done = len(rows) - len(missing)
+    with work.options.progress.task("images", total=len(rows), done=done, unit="img") as advance:
+        for _ in range(min(work.options.jobs, len(missing))):
+            # Daemons: whoever interrupts us does not wait for a silent server.
+            arguments = (waiting, folder, work, arrived)
+            Thread(target=_fetch_waiting, args=arguments, daemon=True).start()
+        for _ in missing:
+            image_id, failure = arrived.get()
+            if isinstance(failure, NotServedError):
+                absent[image_id] = failure
+            elif failure is not None:
+                waiting.clear()
+                raise failure
+            advance(1)
     if absent and len(absent) == len(rows):
+        last = absent[min(absent)]
         raise RunFailedError(
             f"none of {len(rows)} images is served: {last.message}", hint=last.hint
         )
@@ -220,10 +222,26 @@ def _bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> lis
     return [one for one in rows if one not in absent]
 
 
-def _bring_image(image_id: str, folder: Path, work: Fetching, options: FetchOptions) -> None:
-    url = mirrored(openimages.image_url(work.request.split, image_id), work.request.mirror)
+def _fetch_waiting(
+    waiting: deque[str],
+    folder: Path,
+    work: Fetching,
+    arrived: SimpleQueue[tuple[str, Exception | None]],
+) -> None:
+    """Fetch images until none is waiting; says of each that it is there, or why not."""
     anything = Expected(size=None, algorithm="md5", digest="")
-    fetch([url], folder / f"{image_id}.jpg", anything, options)
+    options = replace(work.options, jobs=1, progress=_Notices(work.options.progress))
+    while True:
+        try:
+            image_id = waiting.popleft()
+        except IndexError:
+            return
+        url = mirrored(openimages.image_url(work.request.split, image_id), work.request.mirror)
+        try:
+            fetch([url], folder / f"{image_id}.jpg", anything, options)
+            arrived.put((image_id, None))
+        except Exception as error:  # told to the thread that waits for this image
+            arrived.put((image_id, error))
 
 
 class _Notices(Silent):

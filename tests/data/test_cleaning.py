@@ -77,6 +77,7 @@ def test_what_is_no_object_is_left_out(wrong: dict[str, Any], reason: str) -> No
         {"area": 7000},
         {"area": float("nan")},
         {"iscrowd": None},
+        {"iscrowd": "0"},
     ],
 )
 def test_boxes_areas_and_flags_are_put_right(wrong: dict[str, Any]) -> None:
@@ -153,6 +154,16 @@ def test_images_missing_broken_or_there_twice(tmp_path: Path) -> None:
         "whose file is missing",
         "listed again: annotations joined",
     }
+
+
+def test_sizes_that_are_not_in_the_file_are_read_from_the_image(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg", 80, 60)
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    tally = Tally()
+    after = cleaned(content(row(1), images=images), Cleaning(images=tmp_path), tally)
+    assert after["images"] == [{"id": 1, "file_name": "a.jpg", "height": 60, "width": 80}]
+    assert cleaned(content(images=images), Cleaning(), tally)["images"] == []
+    assert list(tally.images) == ["without a height and a width"]
 
 
 def test_ids_of_text_become_numbers_and_shared_ones_new(tmp_path: Path) -> None:

@@ -165,6 +165,13 @@ def test_embedded_images_are_written_where_asked(tmp_path: Path) -> None:
         place(drawn, folder, Tally())
     (one,) = place(drawn, folder, Tally(), extract=True)
     assert (folder / one.file_name).read_bytes() == content
+    other = replace(drawn, where="b.json", embedded=lambda: b"another image")
+    tally, fresh = Tally(), tmp_path / "fresh"
+    found = list(placed([drawn, other, drawn], Photographs(fresh, extract=True), tally))
+    assert [one.where for one in found] == ["a.json", "a.json"]
+    assert [(one.what, one.first) for one in tally.images.values()] == [
+        ("another image of its name is there already", "b.json: a.png")
+    ]
     damaged = replace(
         drawn, names=("b.png",), embedded=lambda: base64.b64decode("é", validate=True)
     )

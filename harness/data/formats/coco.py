@@ -42,6 +42,8 @@ def read(source: Path, tally: Tally) -> tuple[list[str], Iterator[Drawn]]:
         if len(order) < len(categories):
             tally.note("categories of the same name were joined", str(source), len(categories))
         images = sorted(content["images"], key=lambda row: str(row["file_name"]))
+        if len({row["id"] for row in images}) < len(images):
+            raise IntegrityError(f"{source} has one id for several images")
         return order, _drawings(images, rows, categories, source, tally)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{source} is no COCO file: a row lacks {error}") from None
@@ -94,7 +96,8 @@ def _object(
             return None
         return replace(blank, mask=decode(rle_of(segmentation, *size)))
     if segmentation:
-        if segmentation_fault(segmentation, *(size or (1, 1))):
+        odd = isinstance(segmentation, list) and any(len(one) % 2 for one in segmentation)
+        if odd or segmentation_fault(segmentation, *(size or (1, 1))):
             tally.drop("whose segmentation is no list of polygons", where)
             return None
         return replace(blank, outlines=tuple(map(list, segmentation)))

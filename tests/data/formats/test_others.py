@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.data.drawn import Drawn, Tally
 from harness.data.formats import coco, openimages, voc, yolo
 from harness.data.photographs import Photographs
@@ -193,3 +193,13 @@ def test_a_coco_export_of_label_studio(tmp_path: Path) -> None:
         "without a segmentation and without a box",
         "of an image that is not listed",
     }
+
+
+def test_a_coco_file_that_contradicts_itself_is_an_error(tmp_path: Path) -> None:
+    image = {"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}
+    twice = {"images": [image, image], "categories": [], "annotations": []}
+    with pytest.raises(IntegrityError, match="one id for several images"):
+        coco.read(written(tmp_path / "a.json", twice), Tally())
+    nameless = {"images": [], "categories": [{"id": 1}], "annotations": []}
+    with pytest.raises(IntegrityError, match="lacks 'name'"):
+        coco.read(written(tmp_path / "b.json", nameless), Tally())
