@@ -16,16 +16,19 @@ Outline = list[float]
 #: (height, width) of the frame that coordinates are in.
 Frame = tuple[float, float]
 
+#: More pixels than any program shows; Pillow refuses to decode a third of it.
+LARGEST_PX = 1 << 29
+
 PERCENT: Frame = (100.0, 100.0)
 UNIT: Frame = (1.0, 1.0)
 
 
 def told_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """(height, width) of numbers from a file; None unless both are positive whole numbers."""
+    """(height, width) of numbers from a file; None unless both are whole, positive, of an image."""
     sides = (height, width)
-    if all(type(one) in (int, float) and one > 0 and one == one // 1 for one in sides):
-        return int(height), int(width)
-    return None
+    if not all(type(one) in (int, float) and one > 0 and one == one // 1 for one in sides):
+        return None
+    return (int(height), int(width)) if height * width <= LARGEST_PX else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

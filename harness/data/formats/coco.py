@@ -83,12 +83,11 @@ def _object(
     tally: Tally,
 ) -> DrawnObject | None:
     where = f"{source}: annotation {row.get('id')}"
-    if row.get("category_id") not in categories:
+    category = row.get("category_id")
+    if not isinstance(category, (int, float, str)) or category not in categories:
         tally.drop("of a category that is not listed", where)
         return None
-    blank = DrawnObject(
-        category=categories[row["category_id"]], where=where, crowd=bool(row.get("iscrowd"))
-    )
+    blank = DrawnObject(category=categories[category], where=where, crowd=bool(row.get("iscrowd")))
     segmentation = row.get("segmentation")
     if isinstance(segmentation, dict):
         if size is None or segmentation_fault(segmentation, *size):
@@ -96,8 +95,8 @@ def _object(
             return None
         return replace(blank, mask=decode(rle_of(segmentation, *size)))
     if segmentation:
-        odd = isinstance(segmentation, list) and any(len(one) % 2 for one in segmentation)
-        if odd or segmentation_fault(segmentation, *(size or (1, 1))):
+        fault = segmentation_fault(segmentation, *(size or (1, 1)))
+        if fault or any(len(polygon) % 2 for polygon in segmentation):
             tally.drop("whose segmentation is no list of polygons", where)
             return None
         return replace(blank, outlines=tuple(map(list, segmentation)))

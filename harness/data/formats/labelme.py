@@ -59,7 +59,7 @@ def _drawn(content: dict[str, Any], path: Path, tally: Tally) -> Drawn:
 def _objects(
     shapes: list[Any], path: Path, size: tuple[int, int] | None, tally: Tally
 ) -> Iterator[DrawnObject]:
-    groups: dict[tuple[str, Any], list[tuple[str, str, Outline]]] = {}
+    groups: dict[tuple[str, str], list[tuple[str, str, Outline]]] = {}
     for position, shape in enumerate(shapes):
         where = f"{path}: shape {position}"
         try:
@@ -81,7 +81,7 @@ def _objects(
         else:
             group = shape.get("group_id")
             # Each shape without a group is an object of its own.
-            key = (label, ("alone", position) if group is None else group)
+            key = (label, f"alone {position}" if group is None else repr(group))
             groups.setdefault(key, []).append((where, kind, outline))
     for (label, _), parts in groups.items():
         yield DrawnObject(

@@ -8,6 +8,7 @@ rectangles are boxes, turned ones too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,26 @@ def _tasks(content: Any, source: Path) -> list[Task]:
         where = f"{source}: task {row.get('id', position)}"
         data = row.get("data")
         if isinstance(data, dict):
-            found = [_full(one, where) for one in _annotations(row) if not one.get("was_cancelled")]
+            with _as_exported(where):
+                rows = _annotations(row)
+                found = [_full(one, where) for one in rows if not one.get("was_cancelled")]
             names = _names(data, row.get("file_upload"))
             tasks[position] = Task(where=where, names=names, annotations=found)
         else:  # JSON-MIN has a row for each annotation of a task
             task = Task(where=where, names=_names(row, None), annotations=[])
-            tasks.setdefault(("min", row.get("id", position)), task).annotations.append(
-                _least(row, where)
-            )
+            with _as_exported(where):
+                key = ("min", row.get("id", position))
+                tasks.setdefault(key, task).annotations.append(_least(row, where))
     return list(tasks.values())
+
+
+@contextmanager
+def _as_exported(where: str) -> Iterator[None]:
+    """Whatever has another shape than Label Studio writes, as an error that names the task."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{where} is not as Label Studio exports it: {error}") from None
 
 
 def _annotations(row: Mapping[str, Any]) -> list[dict[str, Any]]:

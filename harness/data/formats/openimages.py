@@ -70,7 +70,7 @@ def rows_by_image(
 ) -> dict[str, list[dict[str, str]]]:
     """The rows of a table by image id, in the table's order; only of ``labels`` when given."""
     found: dict[str, list[dict[str, str]]] = {}
-    with table.open(encoding="utf-8-sig", newline="") as file:
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         for row in csv.DictReader(file):
             if labels is None or row["LabelName"] in labels:
                 row.pop("Clicks", None)  # most of the table, and nothing that is needed
@@ -87,7 +87,7 @@ def descriptions(folder: Path) -> dict[str, str]:
 
 def read_descriptions(path: Path) -> dict[str, str]:
     """The same of one file, with or without a line of headings."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = [row for row in csv.reader(file) if len(row) >= 2]
     return {row[0]: row[1] for row in rows if row[0] not in ("LabelName", "Id")}
 
@@ -148,7 +148,7 @@ def drawings(
 def _object(
     row: Row, table: Path, names: Mapping[str, str], masks: Mapping[str, Path], tally: Tally
 ) -> DrawnObject | None:
-    category = names.get(row["LabelName"], row["LabelName"])
+    category = names.get(row["LabelName"], row["LabelName"]) or ""
     if "MaskPath" not in row:
         where = f"{table}: image {row['ImageID']}"
         try:

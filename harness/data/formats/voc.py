@@ -7,6 +7,7 @@ are the n-th object's; 255 belongs to none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -101,9 +102,10 @@ def _box(element: ElementTree.Element) -> list[float] | None:
 def _number(element: ElementTree.Element, name: str) -> float | None:
     text = (element.findtext(name) or "").strip()
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _instances(path: Path) -> npt.NDArray[np.uint8] | None:

@@ -152,17 +152,17 @@ def _objects(path: Path, names: Sequence[str], tally: Tally) -> Iterator[DrawnOb
             continue
         try:
             values = [float(word) for word in line.split()]
-        except ValueError:
+            kind, shares = round(values[0]), values[1:]
+        except (ValueError, OverflowError):
             tally.drop("that are not numbers", f"{where}: {line[:60]}")
             continue
-        kind, shares = values[0], values[1:]
-        if kind != int(kind) or not 0 <= kind < len(names):
+        if kind != values[0] or not 0 <= kind < len(names):
             tally.drop(f"of a class number beyond the {len(names)} names", where)
         elif len(shares) == 4:
             x, y, width, height = shares
             box = box_outline(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            yield DrawnObject(category=names[int(kind)], where=where, outlines=(box,), is_box=True)
+            yield DrawnObject(category=names[kind], where=where, outlines=(box,), is_box=True)
         elif len(shares) >= 6 and len(shares) % 2 == 0:
-            yield DrawnObject(category=names[int(kind)], where=where, outlines=(shares,))
+            yield DrawnObject(category=names[kind], where=where, outlines=(shares,))
         else:
             tally.drop(f"with {len(shares)} numbers: neither a box nor an outline", where)

@@ -126,6 +126,7 @@ def yolo_folder(folder: Path) -> Path:
         "2 0.5 0.5 0.1 0.1",
         "0 0.5 0.5 0.1 0.1 0.9",
         "0 one two",
+        "nan 0.5 0.5 0.1 0.1",
     )
     labels.write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "labels" / "train" / "orphan.txt").write_text("0 0 0 1 1\n", encoding="utf-8")
