@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.data.coco import finite
 from harness.data.drawn import DrawnObject, Tally
-from harness.data.geometry import clipped, extent_xyxy
+from harness.data.geometry import clipped, extent_xyxy, object_area
 from harness.data.placing import Placed
 from harness.measure.rle import area_px, box_xywh_px, encode_region, rle_of
 
@@ -118,7 +118,8 @@ def _outlined(one: DrawnObject, drawn: Placed, wanted: Wanted) -> dict[str, Any]
     box = [left, top, round(right - left, DIGITS), round(bottom - top, DIGITS)]
     if one.is_box and not wanted.boxes_as_masks:
         return {"bbox": box, "area": round(box[2] * box[3], DIGITS)}
-    area = area_px(rle_of(kept, height, width))
-    if not area:
+    pixels = area_px(rle_of(kept, height, width))
+    if not pixels:
         return "too small to cover a pixel"
+    area = round(object_area(kept, pixels), DIGITS)
     return {"bbox": box, "area": area, "segmentation": kept}

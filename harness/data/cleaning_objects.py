@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.data.coco import finite, segmentation_fault
 from harness.data.drawn import Tally
-from harness.data.geometry import area, clipped, extent_xyxy
+from harness.data.geometry import area, clipped, extent_xyxy, object_area
 from harness.measure.rle import area_px, box_xywh_px, rle_of
 
 #: A box may be this much off its mask before it is wrong. COCO's own differ by rounding: up to
@@ -54,7 +54,7 @@ def cleaned_object(
     if isinstance(segmentation, list):
         left, top, right, bottom = extent_xyxy(segmentation)
         drawn = [left, top, right - left, bottom - top]
-        enclosed = sum(area(polygon) for polygon in segmentation)
+        enclosed = object_area(segmentation, pixels)
     if not _is_near(row.get("bbox"), drawn):
         tally.note("box(es) made anew around their masks", where)
         kept["bbox"] = [round(side, 3) for side in drawn]
@@ -66,7 +66,7 @@ def cleaned_object(
     ]
     if not any(_is_area(row.get("area"), right) for right in rights):
         tally.note("area(s) measured anew on their masks", where)
-        kept["area"] = pixels
+        kept["area"] = round(enclosed, 3)
     return kept
 
 

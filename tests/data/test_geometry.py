@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.geometry import area, box_outline, clipped, scaled, turned
+from harness.data.geometry import area, box_outline, clipped, object_area, scaled, turned
 from harness.measure.rle import rasterised
 
 CORNERS = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), min_size=3, max_size=8)
@@ -48,3 +48,11 @@ def test_turning_keeps_area_and_pivot(degrees: float) -> None:
 def test_turning_is_clockwise_on_a_screen() -> None:
     assert turned([1, 0, 0, 0], 90, (0, 0)) == pytest.approx([0, 1, 0, 0])
     assert scaled([1, 2, 3, 4], 10, 100) == [10, 200, 30, 400]
+
+
+def test_areas_are_what_parts_enclose_unless_lines_cross() -> None:
+    parts = [box_outline(0, 0, 4, 5), box_outline(10, 0, 14, 5)]
+    assert object_area(parts, 40) == 40
+    figure_of_eight = [0.0, 0, 10, 10, 10, 0, 0, 10]
+    assert area(figure_of_eight) == 0
+    assert object_area([figure_of_eight], 50) == 50
