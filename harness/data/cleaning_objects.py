@@ -41,33 +41,36 @@ def cleaned_object(
         kept.pop("segmentation", None)
         return _boxed(kept, size, where, tally)
     segmentation = _segmentation(row["segmentation"], size, where, tally)
-    if segmentation is None:
-        return None
+    return None if segmentation is None else _measured(kept, segmentation, size, where, tally)
+
+
+def _measured(
+    row: dict[str, Any],
+    segmentation: list[list[float]] | dict[str, Any],
+    size: tuple[int, int],
+    where: str,
+    tally: Tally,
+) -> dict[str, Any] | None:
+    """The annotation with this mask, and with a box and an area that fit it."""
     rle = rle_of(segmentation, *size)
     pixels = area_px(rle)
     if not pixels:
         tally.drop("whose mask covers no pixel", where)
         return None
-    kept["segmentation"] = segmentation
-    drawn = box_xywh_px(rle)
-    enclosed = float(pixels)
+    row["segmentation"] = segmentation
+    box, enclosed = box_xywh_px(rle), float(pixels)
     if isinstance(segmentation, list):
         left, top, right, bottom = extent_xyxy(segmentation)
-        drawn = [left, top, right - left, bottom - top]
-        enclosed = object_area(segmentation, pixels)
-    if not _is_near(row.get("bbox"), drawn):
+        box, enclosed = [left, top, right - left, bottom - top], object_area(segmentation, pixels)
+    if not _is_near(row.get("bbox"), box):
         tally.note("box(es) made anew around their masks", where)
-        kept["bbox"] = [round(side, 3) for side in drawn]
+        row["bbox"] = [round(side, 3) for side in box]
     # COCO's own crowds have areas of their own; nothing depends on them.
-    rights = [
-        float(pixels),
-        enclosed,
-        *([row["area"]] if kept["iscrowd"] and "area" in row else []),
-    ]
+    rights = [float(pixels), enclosed, *([row["area"]] if row["iscrowd"] and "area" in row else [])]
     if not any(_is_area(row.get("area"), right) for right in rights):
         tally.note("area(s) measured anew on their masks", where)
-        kept["area"] = round(enclosed, 3)
-    return kept
+        row["area"] = round(enclosed, 3)
+    return row
 
 
 def _segmentation(
