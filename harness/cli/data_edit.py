@@ -97,7 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     match arguments.action:
         case "clean":
-            report = data_edit.clean(request_from(CleanRequest, arguments))
+            request = request_from(CleanRequest, arguments)
+            report = data_edit.clean(request, console.TerminalProgress())
         case "split":
             report = data_edit.split_file(request_from(SplitRequest, arguments))
         case "merge":

@@ -7,12 +7,13 @@ out is valid there. Ids and further keys stay as they are wherever they can.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.core.data_requests import SameNames
 from harness.core.errors import IntegrityError
+from harness.core.progress import Progress, Silent
 from harness.data.cleaning_objects import cleaned_object
 from harness.data.coco import finite
 from harness.data.drawn import Tally, told_size
@@ -26,37 +27,41 @@ class Cleaning:
 
     images: folder of the photographs, None to believe the file. same_names: categories that share
     a name stay so, get numbers behind it, or become one. renumber: category ids from 1 without
-    gaps. keep_boxes: objects without a mask stay in a file that has masks.
+    gaps. keep_boxes: objects without a mask stay in a file that has masks. progress: who is told.
     """
 
     images: Path | None = None
     same_names: SameNames = "keep"
     renumber: bool = False
     keep_boxes: bool = False
+    progress: Progress = field(default_factory=Silent)
 
 
 def cleaned(content: Mapping[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
     """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
     rows = [row for row in content["annotations"] if isinstance(row, dict)]
     annotated = {_key(row.get("image_id")) for row in rows}
-    images, image_ids = _images(content["images"], cleaning.images, annotated, tally)
+    images, image_ids = _images(content["images"], cleaning, annotated, tally)
     categories, category_ids = _categories(content["categories"], cleaning, tally)
-    sizes = {row["id"]: (row["height"], row["width"]) for row in images}
     if len(rows) < len(content["annotations"]):
         tally.drop(
             "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
         )
     masks_wanted = not cleaning.keep_boxes and any(row.get("segmentation") for row in rows)
+    sizes = {row["id"]: (row["height"], row["width"]) for row in images}
     kept: list[dict[str, Any]] = []
-    seen: dict[Any, Any] = {}
-    for row in rows:
-        where = f"annotation {row.get('id')}"
-        image, category = image_ids.get(_key(row.get("image_id"))), row.get("category_id")
-        if image is None:
-            tally.drop("of an image that is not listed, or was left out", where)
-        elif _key(category) not in category_ids:
-            tally.drop("of a category that is not listed", where)
-        else:
+    seen: set[Any] = set()
+    with cleaning.progress.task("annotations", total=len(rows), unit="annotations") as advance:
+        for row in rows:
+            advance(1)
+            where = f"annotation {row.get('id')}"
+            image, category = image_ids.get(_key(row.get("image_id"))), row.get("category_id")
+            if image is None:
+                tally.drop("of an image that is not listed, or was left out", where)
+                continue
+            if _key(category) not in category_ids:
+                tally.drop("of a category that is not listed", where)
+                continue
             named = {**row, "image_id": image, "category_id": category_ids[_key(category)]}
             one = cleaned_object(named, sizes[image], where, tally, masks_wanted=masks_wanted)
             if one is not None and not _repeats(one, seen, where, tally):
@@ -71,41 +76,49 @@ def _key(identifier: Any) -> Any:
 
 
 def _images(
-    rows: list[Any], folder: Path | None, annotated: Collection[Any], tally: Tally
+    rows: list[Any], cleaning: Cleaning, annotated: Collection[Any], tally: Tally
 ) -> tuple[list[dict[str, Any]], dict[Any, int]]:
     """The rows that stay, and the id each listed id becomes."""
     by_name: dict[str, dict[str, Any]] = {}
-    by_id: dict[Any, str] = {}
-    for position, row in enumerate(rows):
-        name, identifier = (
-            (row.get("file_name"), row.get("id")) if isinstance(row, dict) else (0, 0)
-        )
-        where = f"image {identifier}: {name}"
-        if not isinstance(name, str) or not name or _key(identifier) is None:
-            tally.image("without an id and a file name", f"images[{position}]")
+    by_id = _names_by_id(rows)
+    with cleaning.progress.task("images", total=len(rows), unit="img") as advance:
+        for position, row in enumerate(rows):
+            advance(1)
+            known = by_id.get(_key(row.get("id"))) if isinstance(row, dict) else None
+            if known is None or row.get("file_name") != known:
+                tally.image("without an id and a file name", f"images[{position}]")
+                continue
+            name, where = row["file_name"], f"image {row['id']}: {row['file_name']}"
+            sized = _sized(row, cleaning.images, where, tally)
+            if name in by_name:
+                tally.image("listed again: annotations joined", where)
+            elif isinstance(sized, str):
+                tally.image(sized, where)
+            else:
+                by_name[name] = sized
+    if cleaning.images is not None:
+        _drop_twins(by_name, cleaning.images, annotated, tally)
+    numbers = _whole_ids([row["id"] for row in by_name.values()])
+    kept = [{**row, "id": one} for row, one in zip(by_name.values(), numbers, strict=True)]
+    ids = dict(zip(by_name, numbers, strict=True))
+    return kept, {key: ids[name] for key, name in by_id.items() if name in ids}
+
+
+def _names_by_id(rows: list[Any]) -> dict[Any, str]:
+    """The file name of every id; of rows without either nothing."""
+    names: dict[Any, str] = {}
+    for row in rows:
+        told = row if isinstance(row, dict) else {}
+        name, identifier = told.get("file_name"), _key(told.get("id"))
+        if not isinstance(name, str) or not name or identifier is None:
             continue
-        if by_id.setdefault(identifier, name) != name:
+        if names.setdefault(identifier, name) != name:
             raise IntegrityError(
-                f"the id {identifier} is that of two images, {by_id[identifier]} and {name}: "
+                f"the id {identifier} is that of two images, {names[identifier]} and {name}: "
                 "whose annotations are whose cannot be told",
                 hint="give one of them an id of its own, and its annotations the same",
             )
-        sized = _sized(row, folder, where, tally)
-        if name in by_name:
-            tally.image("listed again: annotations joined", where)
-        elif isinstance(sized, str):
-            tally.image(sized, where)
-        else:
-            by_name[name] = sized
-    if folder is not None:
-        _drop_twins(by_name, folder, annotated, tally)
-    numbers = _whole_ids([row["id"] for row in by_name.values()])
-    kept = [
-        row if row["id"] == number else {**row, "id": number}
-        for row, number in zip(by_name.values(), numbers, strict=True)
-    ]
-    ids = {name: row["id"] for name, row in zip(by_name, kept, strict=True)}
-    return kept, {key: ids[name] for key, name in by_id.items() if name in ids}
+    return names
 
 
 def _whole_ids(found: list[Any]) -> list[int]:
@@ -215,14 +228,14 @@ def _named(
     return kept, becomes
 
 
-def _repeats(row: dict[str, Any], seen: dict[Any, Any], where: str, tally: Tally) -> bool:
+def _repeats(row: dict[str, Any], seen: set[Any], where: str, tally: Tally) -> bool:
     """Whether the very same object was there before."""
     shape = row.get("segmentation") or row["bbox"]
     key = (row["image_id"], row["category_id"], row["iscrowd"], repr(shape))
     if key in seen:
         tally.drop("there twice", where)
         return True
-    seen[key] = True
+    seen.add(key)
     return False
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.core.data_requests import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.progress import Progress
 from harness.data.cleaning import Cleaning, cleaned
 from harness.data.coco import read_annotations
 from harness.data.drawn import Counted, Tally
@@ -81,7 +82,7 @@ def counted_categories(content: dict[str, Any]) -> tuple[CategoryObjects, ...]:
     )
 
 
-def clean(request: CleanRequest) -> EditReport:
+def clean(request: CleanRequest, progress: Progress) -> EditReport:
     """Write what is sound of a file; the original is not touched unless it is the output.
 
     Raises IntegrityError for a file without the three lists of COCO's format, for one whose
@@ -102,6 +103,7 @@ def clean(request: CleanRequest) -> EditReport:
         same_names=request.same_names,
         renumber=request.renumber,
         keep_boxes=request.keep_boxes,
+        progress=progress,
     )
     after = cleaned(content, wish, tally)
     if not after["images"]:
