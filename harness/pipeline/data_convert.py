@@ -122,7 +122,11 @@ def _photographs(request: ConvertRequest, kind: Format) -> Photographs | None:
         return Photographs(folder, extract=kind == "labelme")
     if request.source.is_dir():
         return Photographs(request.source)
-    return None if kind in ANYWHERE else Photographs(request.source.parent)
+    beside = request.source.parent
+    if kind not in ANYWHERE:
+        return Photographs(beside)
+    # Label Studio's exports with images have them in a folder of this name.
+    return Photographs(beside / "images") if (beside / "images").is_dir() else None
 
 
 def _read(

@@ -179,6 +179,21 @@ def test_a_file_of_coco_comes_back_the_same(
     assert objects(after) == objects(before)
 
 
+def test_an_export_with_its_images_beside_it_needs_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.data.formats.test_labelstudio import annotation, polygon, task
+
+    photograph(tmp_path / "images" / "1a2b3c4d-cat.jpg", 200, 100)
+    written(tmp_path / "export.json", [task(annotation(1, polygon("cat")))])
+    output = tmp_path / "instances.json"
+    assert answer(capsys, "convert", tmp_path / "export.json", "--output", output)[0] == 0
+    (image,) = read_annotations(output)["images"]
+    assert image["file_name"] == "1a2b3c4d-cat.jpg"
+    code, _, err = answer(capsys, "check", output, "--images", tmp_path / "images")
+    assert code == 0, err
+
+
 def test_clean_split_merge_and_subset_from_the_command_line(
     pandas: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

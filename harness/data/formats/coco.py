@@ -40,7 +40,8 @@ def read(source: Path, tally: Tally) -> tuple[list[str], Iterator[Drawn]]:
             rows[row["image_id"]].append(row)
         order = list(dict.fromkeys(categories[key] for key in sorted(categories)))
         if len(order) < len(categories):
-            tally.note("categories of the same name were joined", str(source), len(categories))
+            joined = len(categories) - len(order)
+            tally.note("categories joined with another of their name", str(source), joined)
         images = sorted(content["images"], key=lambda row: str(row["file_name"]))
         if len({row["id"] for row in images}) < len(images):
             raise IntegrityError(f"{source} has one id for several images")
