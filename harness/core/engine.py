@@ -14,8 +14,8 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 MemoryFormat = Literal["channels_last", "contiguous"]
 MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
-EngineName = Literal["native", "detectron2", "fake"]
-ENGINE_NAMES: tuple[EngineName, ...] = ("native", "detectron2", "fake")
+EngineName = Literal["native", "detectron2", "onnx", "fake"]
+ENGINE_NAMES: tuple[EngineName, ...] = ("native", "detectron2", "onnx", "fake")
 
 #: Phases an engine reports while it prepares and infers; the pipeline adds ``load`` before them.
 PHASES = ("load", "resize", "transfer", "forward", "paste", "encode")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
@@ -24,10 +26,10 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint file; only the fake engine, which answers from the ground truth of
-    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
-    None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
-    what ``require_settings`` raises.
+    weights: a checkpoint, for the onnx engine an exported file; only the fake engine, which answers
+    from the ground truth of ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or
+    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with, None
+    for one a core. Raises what ``require_settings`` raises.
     """
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
@@ -45,10 +47,8 @@ def open_engine(
                 compiled=compiled,
                 threads=threads,
             )
-        case "detectron2":
-            from harness.engines.detectron2 import open_detectron2
-
-            return open_detectron2(
+        case "detectron2" | "onnx":
+            return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
                 device=device,
@@ -59,6 +59,17 @@ def open_engine(
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
+
+
+def _opener(name: Literal["detectron2", "onnx"]) -> Callable[..., Engine]:
+    """What opens an engine that has neither a choice of memory format nor parts to compile."""
+    if name == "detectron2":
+        from harness.engines.detectron2 import open_detectron2
+
+        return open_detectron2
+    from harness.engines.onnx import open_onnx
+
+    return open_onnx
 
 
 def require_settings(
@@ -87,6 +98,11 @@ def require_settings(
         )
     if name == "fake":
         return
+    if name == "onnx":
+        from harness.engines.onnx import require_onnx_settings
+
+        require_onnx_settings(device, precision)
+        return
     from harness.engines.devices import find_device, require_compiler, require_precision
 
     place = find_device(device)
@@ -109,6 +125,8 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
     """Batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
     if name == "fake":
         return (1, 4)
+    if name == "onnx":
+        return (1,)
     from harness.engines.devices import find_device
 
     return (1, 2, 4, 8, 16) if find_device(device).type == "cuda" else (1, 4)
@@ -120,6 +138,10 @@ def device_class_of(name: EngineName, device: str) -> str:
         return "fake"
     from harness.engines.devices import device_class, find_device
 
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        return device_class(find_onnx_device(device))
     return device_class(find_device(device))
 
 
@@ -134,6 +156,10 @@ def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
     from harness.engines.devices import gpu_count
 
     gpus = gpu_count()
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        gpus = gpus if find_onnx_device(device).type == "cuda" else 0
     if gpus == 0:
         return ["cpu"] * workers
     if workers > gpus:

@@ -99,16 +99,20 @@ def bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> list
     absent: dict[str, NotServedError] = {}
     done = len(rows) - len(missing)
     with work.options.progress.task("images", total=len(rows), done=done, unit="img") as advance:
-        for _ in range(min(work.options.jobs, len(missing))):
-            # Daemons: whoever interrupts us does not wait for a silent server.
-            arguments = (waiting, folder, work, arrived)
-            Thread(target=_fetch_waiting, args=arguments, daemon=True).start()
+        arguments = (waiting, folder, work, arrived)
+        count = min(work.options.jobs, len(missing))
+        # Daemons: whoever interrupts us does not wait for a silent server.
+        threads = [Thread(target=_fetch_waiting, args=arguments, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
         for _ in missing:
             image_id, failure = arrived.get()
             if isinstance(failure, NotServedError):
                 absent[image_id] = failure
             elif failure is not None:
                 waiting.clear()
+                for thread in threads:  # none may write here once the folder's lock is free
+                    thread.join()
                 raise failure
             advance(1)
     if absent and len(absent) == len(rows):

@@ -15,10 +15,13 @@ from harness.core.data_requests import (
     SplitRequest,
     SubsetRequest,
 )
+from harness.core.drawing import DrawingStyle
+from harness.core.picture_requests import PredictRequest, ShowRequest
 from harness.core.requests import (
     BenchRequest,
     DownloadRequest,
     EvalRequest,
+    ExportRequest,
     InferenceRequest,
     NightRequest,
     ScoreRequest,
@@ -29,10 +32,12 @@ from harness.core.requests import (
 )
 
 #: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference", "axes", "work"}
+NOT_AN_OPTION = {"inference", "axes", "work", "style"}
 
 #: On a cluster shards, or nodes and tasks, stand for workers and processes; each work has its own.
 ELSEWHERE = {
+    # Pictures are named one by one, and lie in no data set.
+    "predict": {"dataset", "images", "limit"},
     "submit eval": {"workers", "nodes", "tasks_per_node"},
     # Its --profile is the cluster's, and no bench's.
     "submit bench": {"shards", "nodes", "tasks_per_node", "rehearse_preemption", "profiling"},
@@ -57,8 +62,11 @@ SEARCHED_DEFAULT = {"root", "results"}
     [
         ("eval", (EvalRequest, InferenceRequest)),
         ("bench", (BenchRequest, SweepRequest, SweepAxes, InferenceRequest)),
+        ("predict", (PredictRequest, DrawingStyle, InferenceRequest)),
+        ("show", (ShowRequest, DrawingStyle)),
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
+        ("export", (ExportRequest,)),
         ("train", (TrainRequest,)),
         ("nightly", (NightRequest,)),
         ("data convert", (ConvertRequest,)),
@@ -77,6 +85,7 @@ def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
     words += NEEDED.get(command, [])
     words += ["--profile", "p.toml"] if words[0] == "submit" else []
+    words += ["photos"] if words[0] == "predict" else []
     given = vars(_parser(words).parse_args(words))
     expected = {
         field.name: field.default
