@@ -35,7 +35,7 @@ COMMANDS = {
     "compare": "what differs between two runs, and whether it is more than noise",
     "serve": "answer images sent over HTTP, with a web page to try it",
     "models": "list the zoo: references, and what is on disk",
-    "data": "check a data set of your own before training on it",
+    "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
     "weights": "check, convert or generate checkpoints",
     "submit": "the same on a SLURM cluster, as a job array",
     "status": "how far every job of a submitted run is",

@@ -26,10 +26,10 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint, for the onnx engine an exported file. dataset: the ground truth, which the
-    fake engine answers from; it needs only this, the others only weights. device: ``auto``, ``cpu``,
-    ``cuda`` or ``cuda:N``. memory_format: None for the engine's own. threads: None for one a core.
-    Raises what ``require_settings`` raises.
+    weights: a checkpoint, for the onnx engine an exported file. dataset: the ground truth, which
+    the fake engine answers from; it needs nothing else, and the others do without it. device:
+    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: None for the engine's own. threads:
+    None for one a core. Raises what ``require_settings`` raises.
     """
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled

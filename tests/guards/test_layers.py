@@ -41,6 +41,7 @@ HOMES = {
     "starlette": ("serve",),
     "uvicorn": ("serve",),
     "prometheus_client": ("serve",),
+    "yaml": ("data",),
     "PIL": ("data", "engines", "training", "serve", "report"),
 }
 

@@ -7,6 +7,14 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
+from harness.core.data_requests import (
+    CleanRequest,
+    ConvertRequest,
+    MergeRequest,
+    OpenImagesRequest,
+    SplitRequest,
+    SubsetRequest,
+)
 from harness.core.drawing import DrawingStyle
 from harness.core.picture_requests import PredictRequest, ShowRequest
 from harness.core.requests import (
@@ -37,6 +45,16 @@ ELSEWHERE = {
     "submit train": {"processes", "shards"},
     "submit nightly": {"shards", "nodes", "tasks_per_node", "rehearse_preemption"},
 }
+
+#: What a command does not parse without.
+NEEDED = {
+    "data convert": ["photos", "--output", "out.json"],
+    "data clean": ["in.json", "--output", "out.json"],
+    "data split": ["in.json"],
+    "data merge": ["a.json", "b.json", "--output", "out.json"],
+    "data subset": ["in.json", "--output", "out.json"],
+    "data openimages": ["--classes", "Duck", "--output", "ducks"],
+}
 SEARCHED_DEFAULT = {"root", "results"}
 
 
@@ -53,6 +71,12 @@ SEARCHED_DEFAULT = {"root", "results"}
         ("serve", (ServeRequest,)),
         ("train", (TrainRequest,)),
         ("nightly", (NightRequest,)),
+        ("data convert", (ConvertRequest,)),
+        ("data clean", (CleanRequest,)),
+        ("data split", (SplitRequest,)),
+        ("data merge", (MergeRequest,)),
+        ("data subset", (SubsetRequest,)),
+        ("data openimages", (OpenImagesRequest,)),
         ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
         ("submit bench", (SubmitRequest, BenchRequest, InferenceRequest)),
         ("submit train", (SubmitRequest, TrainRequest)),
@@ -61,6 +85,7 @@ SEARCHED_DEFAULT = {"root", "results"}
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
+    words += NEEDED.get(command, [])
     words += ["--profile", "p.toml"] if words[0] == "submit" else []
     words += ["photos"] if words[0] == "predict" else []
     given = vars(_parser(words).parse_args(words))
