@@ -8,16 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import ExifTags
-from PIL import Image as PillowImage
-
 from harness.core.errors import UsageError
+from harness.data.sizes import UnreadableImage, size_of
 
 #: What a folder is searched for; a file that is named is tried whatever it is called.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jfif")
-
-#: EXIF orientations that swap height and width (Exif 2.3, tag 274).
-SIDEWAYS = (5, 6, 7, 8)
 
 
 def find_photos(words: Sequence[str], *, outside: Path | None = None) -> list[Path]:
@@ -93,9 +88,7 @@ def read_size(path: Path) -> tuple[int, int]:
     (1, 1) where that cannot be told: decoding it will say why.
     """
     try:
-        with PillowImage.open(path) as file:
-            width, height = file.size
-            sideways = file.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-    except Exception:  # Pillow's many decoders raise anything on damaged bytes
+        size = size_of(path)
+    except UnreadableImage:
         return 1, 1
-    return (width, height) if sideways else (height, width)
+    return size.height_px, size.width_px

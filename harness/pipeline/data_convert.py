@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from harness.core.data_requests import ConvertRequest, Format
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
-from harness.data.assembly import Wanted, assembled
-from harness.data.drawn import Counted, Drawn, Tally
-from harness.data.formats import coco, labelme, labelstudio, openimages, voc, yolo
-from harness.data.formats.detection import detected
-from harness.data.photographs import Photographs
-from harness.data.placing import placed
+from harness.data.convert.assembly import Wanted, assembled
+from harness.data.convert.drawn import Counted, Drawn, Tally
+from harness.data.convert.formats import coco, labelme, labelstudio, openimages, voc, yolo
+from harness.data.convert.formats.detection import detected
+from harness.data.convert.photographs import Photographs
+from harness.data.convert.placing import placed
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.pipeline.data_edit import CategoryObjects, counted_categories

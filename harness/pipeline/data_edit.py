@@ -13,11 +13,11 @@ from typing import Any
 from harness.core.data_requests import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
-from harness.data.cleaning import Cleaning, cleaned
 from harness.data.coco import read_annotations
-from harness.data.drawn import Counted, Tally
-from harness.data.formats.coco import is_coco
-from harness.data.splitting import merged, split, subset
+from harness.data.convert.drawn import Counted, Tally
+from harness.data.convert.formats.coco import is_coco
+from harness.data.edit.cleaning import Cleaning, cleaned
+from harness.data.edit.splitting import merged, split, subset
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.files.json import read as read_json

@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.data_requests import ConvertRequest, OpenImagesRequest
 from harness.core.errors import Interrupted, UsageError
-from harness.data.assembly import Wanted, assembled
-from harness.data.drawn import Tally
-from harness.data.formats.openimages import (
+from harness.data.convert.assembly import Wanted, assembled
+from harness.data.convert.drawn import Tally
+from harness.data.convert.formats.openimages import (
     drawings,
     labels_of,
     read_descriptions,
     rows_by_image,
 )
-from harness.data.photographs import Photographs
-from harness.data.placing import placed
+from harness.data.convert.photographs import Photographs
+from harness.data.convert.placing import placed
 from harness.files.atomic import disk_errors, write_text
 from harness.files.fetch import FetchOptions
 from harness.files.json import dumps

@@ -13,7 +13,7 @@ from threading import Thread
 from harness.core.data_requests import OpenImagesRequest
 from harness.core.errors import IntegrityError, NotServedError, RunFailedError
 from harness.core.progress import Progress, Silent
-from harness.data.drawn import Tally
+from harness.data.convert.drawn import Tally
 from harness.files.fetch import Expected, FetchOptions, fetch
 from harness.zoo import openimages
 from harness.zoo.proof import mismatches

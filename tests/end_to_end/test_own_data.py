@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.data.formats.drawing import labelme_file, photograph, shape
+from tests.data.convert.formats.drawing import labelme_file, photograph, shape
 from tests.end_to_end.conftest import Answer
 
 SQUARE = [[10, 10], [50, 10], [50, 50], [10, 50]]

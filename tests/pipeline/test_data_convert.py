@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli.main import run
 from harness.data.coco import read_annotations
-from tests.data.formats.drawing import labelme_file, photograph, shape, written
+from tests.data.convert.formats.drawing import labelme_file, photograph, shape, written
 
 TRIANGLE = [[10, 10], [40, 10], [10, 40]]
 SQUARE = [[50, 20], [70, 20], [70, 40], [50, 40]]
@@ -142,7 +142,7 @@ def test_what_cannot_be_meant_is_told(
 def test_formats_are_told_from_what_lies_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_coco: Path
 ) -> None:
-    from tests.data.formats.test_others import VOC, yolo_folder
+    from tests.data.convert.formats.test_others import VOC, yolo_folder
 
     (tmp_path / "voc").mkdir()
     photograph(tmp_path / "voc" / "a.jpg", 80, 60)
@@ -182,7 +182,7 @@ def test_a_file_of_coco_comes_back_the_same(
 def test_an_export_with_its_images_beside_it_needs_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.data.formats.test_labelstudio import annotation, polygon, task
+    from tests.data.convert.formats.test_labelstudio import annotation, polygon, task
 
     photograph(tmp_path / "images" / "1a2b3c4d-cat.jpg", 200, 100)
     written(tmp_path / "export.json", [task(annotation(1, polygon("cat")))])

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.data.drawn import UNIT, Drawn, DrawnObject, Tally
-from harness.data.geometry import box_outline
+from harness.data.convert.drawn import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.geometry import box_outline
+from harness.data.convert.photographs import Photographs, names_in_address
+from harness.data.convert.placing import Placed, placed
 from harness.data.images import read_pixels
-from harness.data.photographs import Photographs, names_in_address, size_of
-from harness.data.placing import Placed, placed
-from tests.data.formats.drawing import photograph
+from harness.data.sizes import size_of
+from tests.data.convert.formats.drawing import photograph
 
 DRAWN = Drawn(
     where="a.json",

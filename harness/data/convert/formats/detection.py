@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.core.data_requests import FORMATS, Format
 from harness.core.errors import UsageError
-from harness.data.formats import coco, labelme, labelstudio, openimages
+from harness.data.convert.formats import coco, labelme, labelstudio, openimages
 from harness.files.json import read as read_json
 
 

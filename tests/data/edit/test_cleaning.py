@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.core.errors import IntegrityError
-from harness.data.cleaning import Cleaning, cleaned
 from harness.data.coco import read_annotations
-from harness.data.drawn import Tally
-from tests.data.formats.drawing import photograph
+from harness.data.convert.drawn import Tally
+from harness.data.edit.cleaning import Cleaning, cleaned
+from tests.data.convert.formats.drawing import photograph
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
 

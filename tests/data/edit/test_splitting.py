@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.coco import read_annotations
-from harness.data.drawn import Tally
-from harness.data.splitting import merged, split, subset
+from harness.data.convert.drawn import Tally
+from harness.data.edit.splitting import merged, split, subset
 
 
 def made(kinds: list[list[int]]) -> dict[str, Any]:

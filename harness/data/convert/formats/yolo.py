@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.drawn import UNIT, Drawn, DrawnObject, Tally
-from harness.data.geometry import box_outline
-from harness.data.photographs import Photographs
+from harness.data.convert.drawn import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.geometry import box_outline
+from harness.data.convert.photographs import Photographs
 
 NAME_FILES = ("classes.txt", "*.names")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data.coco import finite
-from harness.data.drawn import DrawnObject, Tally
-from harness.data.geometry import clipped, extent_xyxy, object_area
-from harness.data.placing import Placed
+from harness.data.convert.drawn import DrawnObject, Tally
+from harness.data.convert.geometry import clipped, extent_xyxy, object_area
+from harness.data.convert.placing import Placed
 from harness.measure.rle import area_px, box_xywh_px, encode_region, rle_of
 
 #: Digits after the point of coordinates in px: finer than anyone draws.

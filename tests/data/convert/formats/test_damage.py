@@ -17,8 +17,8 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.pipeline.data_convert import convert
 from harness.pipeline.data_edit import clean
-from tests.data.formats.drawing import shape, written
-from tests.data.formats.test_labelstudio import annotation, polygon, task
+from tests.data.convert.formats.drawing import shape, written
+from tests.data.convert.formats.test_labelstudio import annotation, polygon, task
 
 JUNK = (None, 0, -1, 1e9, float("nan"), "x", "", [], {}, [1], {"a": 1}, True, [[1, 2], [3]], 2.5)
 SQUARE = [[10, 10], [50, 10], [50, 50]]

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.drawn import Drawn, Tally
-from harness.data.formats import coco, openimages, voc, yolo
-from harness.data.photographs import Photographs
-from tests.data.formats.drawing import photograph, written
+from harness.data.convert.drawn import Drawn, Tally
+from harness.data.convert.formats import coco, openimages, voc, yolo
+from harness.data.convert.photographs import Photographs
+from tests.data.convert.formats.drawing import photograph, written
 
 VOC = """<annotation><filename>{name}</filename>
 <size><width>80</width><height>60</height><depth>3</depth></size>

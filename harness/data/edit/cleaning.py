@@ -14,10 +14,10 @@ from typing import Any
 from harness.core.data_requests import SameNames
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
-from harness.data.cleaning_objects import cleaned_object
 from harness.data.coco import finite
-from harness.data.drawn import Tally, told_size
-from harness.data.photographs import UnreadableImage, size_of
+from harness.data.convert.drawn import Tally, told_size
+from harness.data.edit.cleaning_objects import cleaned_object
+from harness.data.sizes import UnreadableImage, size_of
 from harness.files.digest import file_digest
 
 

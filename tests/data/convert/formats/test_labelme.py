@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError
-from harness.data.drawn import Drawn, Tally
-from harness.data.formats import labelme
-from harness.data.geometry import area
-from tests.data.formats.drawing import labelme_file, shape, written
+from harness.data.convert.drawn import Drawn, Tally
+from harness.data.convert.formats import labelme
+from harness.data.convert.geometry import area
+from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]
 SQUARE = [[20, 20], [30, 20], [30, 30], [20, 30]]

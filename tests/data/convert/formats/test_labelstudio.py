@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.data.drawn import Drawn, Tally
-from harness.data.formats import labelstudio
-from harness.data.geometry import area, scaled
-from tests.data.formats.drawing import written
-from tests.data.formats.test_brush import encoded, rgba
+from harness.data.convert.drawn import Drawn, Tally
+from harness.data.convert.formats import labelstudio
+from harness.data.convert.geometry import area, scaled
+from tests.data.convert.formats.drawing import written
+from tests.data.convert.formats.test_brush import encoded, rgba
 
 
 def result(kind: str, value: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
-from harness.data.drawn import Drawn, DrawnObject, Outline, Tally
-from harness.data.geometry import Point, mapped, scaled
+from harness.data.convert.drawn import Drawn, DrawnObject, Outline, Tally
+from harness.data.convert.geometry import Point, mapped, scaled
+from harness.data.convert.photographs import Photographs
 from harness.data.images import TURNS
-from harness.data.photographs import Photographs, Size, UnreadableImage, size_of
+from harness.data.sizes import Size, UnreadableImage, size_of
 from harness.files.atomic import replacing
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright

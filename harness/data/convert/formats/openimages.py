@@ -19,8 +19,8 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.drawn import UNIT, Drawn, DrawnObject, Tally
-from harness.data.geometry import box_outline
+from harness.data.convert.drawn import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.geometry import box_outline
 
 MASK_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 BOX_COLUMNS = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from harness.data.assembly import Wanted, assembled
-from harness.data.drawn import DrawnObject, Tally
-from harness.data.geometry import box_outline
-from harness.data.placing import Placed
+from harness.data.convert.assembly import Wanted, assembled
+from harness.data.convert.drawn import DrawnObject, Tally
+from harness.data.convert.geometry import box_outline
+from harness.data.convert.placing import Placed
 
 
 def made(*objects: DrawnObject, name: str = "a.jpg") -> Placed:

@@ -1,63 +1,18 @@
-"""A folder of photographs: which one an annotation means, and how large it is as it is shown."""
+"""A folder of photographs, and which of them an annotation means."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
-
-from PIL import ExifTags, UnidentifiedImageError
-from PIL import Image as PillowImage
-
-from harness.data.images import UPRIGHT
 
 #: What is looked for; Pillow reads all of these.
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"))
 
-#: EXIF orientations that exchange height and width.
-SIDEWAYS = (5, 6, 7, 8)
-
 #: Label Studio puts eight hexadecimal digits of a UUID before the name of an uploaded file.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """Of an image in pixels: as it is shown, and the EXIF orientation that makes it so."""
-
-    height_px: int
-    width_px: int
-    orientation: int
-
-    @property
-    def stored_px(self) -> tuple[int, int]:
-        """(height, width) as the file holds it, before it is turned upright."""
-        if self.orientation in SIDEWAYS:
-            return self.width_px, self.height_px
-        return self.height_px, self.width_px
-
-
-class UnreadableImage(Exception):
-    """A file that Pillow cannot open."""
-
-
-def size_of(path: Path) -> Size:
-    """The size of an image file; only its header is read. Raises UnreadableImage."""
-    try:
-        with PillowImage.open(path) as image:
-            width, height = image.size
-            try:
-                orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-            except Exception:  # decoding takes any failure for "no orientation": so must this
-                orientation = UPRIGHT
-    except (UnidentifiedImageError, OSError, PillowImage.DecompressionBombError, ValueError) as bad:
-        raise UnreadableImage(str(bad)) from bad
-    if orientation in SIDEWAYS:
-        height, width = width, height
-    return Size(height_px=height, width_px=width, orientation=orientation)
 
 
 class Photographs:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.geometry import area, box_outline, clipped, object_area, scaled, turned
+from harness.data.convert.geometry import area, box_outline, clipped, object_area, scaled, turned
 from harness.measure.rle import rasterised
 
 CORNERS = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), min_size=3, max_size=8)

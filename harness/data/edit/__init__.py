@@ -1,0 +1,1 @@
+"""Annotation files put right, joined, dealt out and cut down."""
