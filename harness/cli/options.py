@@ -27,7 +27,7 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
         "--root", type=Path, help="where data sets and checkpoints lie (default: datasets)"
     )
     how = parser.add_argument_group("how to run it")
-    how.add_argument("--engine", choices=ENGINE_NAMES, default="native")
+    how.add_argument("--engine", choices=ENGINE_NAMES, help="default: the model's own")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="verdicts need fp32")
     how.add_argument(

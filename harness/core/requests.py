@@ -28,9 +28,9 @@ class InferenceRequest:
     """The part that evaluation and timed inference share: which network on which images, how.
 
     model: a name of the lock. dataset: a known name; or annotations and images together.
-    weights: a file instead of the pinned checkpoint. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. memory_format: how feature maps lie in memory, None for the engine's own.
-    compile: by torch.compile. loaders: threads that decode and resize ahead of the network.
+    engine: None for the model's own. weights: a file instead of the pinned checkpoint. device:
+    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: how feature maps lie in memory, None
+    for the engine's own. compile: by torch.compile. loaders: threads that decode and resize ahead of the network.
     threads: CPU threads of the network, None for all cores. limit: only the first N images. The
     protocol fields (score_threshold … channel_order) override the model's own test recipe, which
     makes the result not comparable. root: where data sets and checkpoints lie.
@@ -41,7 +41,7 @@ class InferenceRequest:
     annotations: Path | None = None
     images: Path | None = None
     root: Path = Path("datasets")
-    engine: EngineName = "native"
+    engine: EngineName | None = None
     weights: Path | None = None
     device: str = "auto"
     precision: Precision = "fp32"

@@ -78,7 +78,7 @@ def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
         return engine.model, DETECTRON2_PARTS
     raise UsageError(
         f"the {engine.info.name} engine has no network to profile",
-        hint="choose --engine native or detectron2",
+        hint="leave out --engine",
     )
 
 

@@ -27,8 +27,9 @@ def open_engine(
     weights: a checkpoint file; only the fake engine, which answers from the ground truth of
     ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
     None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
-    what ``require_settings`` raises.
+    what ``require_network`` and ``require_settings`` raise.
     """
+    require_network(name, architecture)
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
     )
@@ -55,10 +56,42 @@ def open_engine(
                 precision=precision,
                 threads=threads,
             )
+        case "torchvision":
+            from harness.engines.torchvision import open_torchvision
+
+            return open_torchvision(
+                architecture=architecture,
+                weights=_required(name, weights),
+                device=device,
+                precision=precision,
+                threads=threads,
+            )
         case "fake":
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
+
+
+def own_engine(architecture: Architecture) -> EngineName:
+    """The engine that computes a network unless another one is asked for."""
+    return "native" if architecture.torchvision is None else "torchvision"
+
+
+def require_network(name: EngineName, architecture: Architecture) -> None:
+    """UsageError for an engine that does not know this network; the fake one answers for any."""
+    if name == "fake":
+        return
+    if architecture.torchvision is not None:
+        known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
+    elif architecture.backbone != "resnet":
+        known, kind = name == "native", f"one with the backbone {architecture.backbone}"
+    else:
+        known, kind = name in ("native", "detectron2"), "Detectron2's"
+    if not known:
+        raise UsageError(
+            f"the {name} engine does not know this network: it is {kind}",
+            hint=f"leave out --engine, or choose --engine {own_engine(architecture)}",
+        )
 
 
 def require_settings(
@@ -87,17 +120,23 @@ def require_settings(
         )
     if name == "fake":
         return
-    from harness.engines.devices import find_device, require_compiler, require_precision
+    from harness.engines.devices import (
+        find_device,
+        require_compiler,
+        require_precision,
+        require_single_precision,
+    )
 
     place = find_device(device)
     require_precision(precision, place)
     if compiled:
         require_compiler(place)
     if name == "detectron2":
-        from harness.engines.detectron2 import require_detectron2, require_detectron2_precision
+        from harness.engines.detectron2 import require_detectron2
 
         require_detectron2()
-        require_detectron2_precision(precision)
+    if name != "native":
+        require_single_precision(name, precision)
 
 
 def own_memory_format(name: EngineName) -> MemoryFormat:

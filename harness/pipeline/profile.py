@@ -29,7 +29,7 @@ def check_profiling(request: BenchRequest) -> None:
     if request.profiling and request.inference.engine == "fake":
         raise UsageError(
             "--profile needs a network, and the fake engine has none",
-            hint="choose --engine native or detectron2",
+            hint="leave out --engine",
         )
 
 

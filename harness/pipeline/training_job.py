@@ -25,9 +25,6 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
 
-#: Frozen stages when training begins with a pretrained backbone (BACKBONE.FREEZE_AT).
-FREEZE_AT = 2
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
@@ -133,7 +130,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         init_kind=kind,
         init=init,
         checkpoint=checkpoint,
-        freeze=_freeze(request, kind),
+        freeze=_freeze(request, kind, recipe),
         rois_per_image=request.rois_per_image or recipe.rois_per_image,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
@@ -246,7 +243,7 @@ def _initial(
             return "model", path, facts_of_file(path)
 
 
-def _freeze(request: TrainRequest, kind: InitKind) -> int:
+def _freeze(request: TrainRequest, kind: InitKind, recipe: TrainRecipe) -> int:
     if request.freeze is not None:
         return request.freeze
-    return 0 if kind == "random" else FREEZE_AT
+    return 0 if kind == "random" else recipe.frozen_stages
