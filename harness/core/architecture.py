@@ -43,7 +43,7 @@ class Architecture:
     # -- backbone --------------------------------------------------------------------------------
     backbone: Backbone = "resnet"
     block: Block = "bottleneck"  # of a ResNet
-    blocks_per_stage: tuple[int, int, int, int] = (3, 4, 6, 3)  # RESNETS.DEPTH 50
+    blocks_per_stage: tuple[int, int, int, int] = (3, 4, 6, 3)  # of a ResNet: RESNETS.DEPTH 50
     stem_channels: int = 64  # RESNETS.STEM_OUT_CHANNELS
     stage_channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)  # RES2_OUT_CHANNELS ×2
     batch_norm_eps: float = 1e-5  # layers/batch_norm.py FrozenBatchNorm2d

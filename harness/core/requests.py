@@ -30,10 +30,10 @@ class InferenceRequest:
     model: a name of the lock. dataset: a known name; or annotations and images together.
     engine: None for the model's own. weights: a file instead of the pinned checkpoint. device:
     ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: how feature maps lie in memory, None
-    for the engine's own. compile: by torch.compile. loaders: threads that decode and resize ahead of the network.
-    threads: CPU threads of the network, None for all cores. limit: only the first N images. The
-    protocol fields (score_threshold … channel_order) override the model's own test recipe, which
-    makes the result not comparable. root: where data sets and checkpoints lie.
+    for the engine's own. compile: by torch.compile. loaders: threads that decode and resize ahead
+    of the network. threads: CPU threads of the network, None for all cores. limit: only the first N
+    images. The protocol fields (score_threshold … channel_order) override the model's own test
+    recipe, which makes the result not comparable. root: where data sets and checkpoints lie.
     """
 
     model: str = EMBEDDED_MODEL

@@ -103,6 +103,6 @@ def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
         return network, InitialWeights(kept=(), fresh=tuple(network.state_dict()))
     tensors = read_checkpoint(setup.init)
     if setup.init_kind == "backbone":
-        backbone = backbone_of(tensors, setup.architecture.batch_norm_eps)
+        backbone = backbone_of(tensors, setup.architecture)
         return network, load_backbone(network, backbone, where=str(setup.init))
     return network, load_matching(network, tensors, where=str(setup.init))

@@ -62,7 +62,6 @@ def mask_rcnn_mobilenet_v2_fpn_lite() -> Architecture:
         pixel_mean=TORCHVISION_MEAN,
         pixel_std=TORCHVISION_STD,
         backbone="mobilenet_v2",
-        blocks_per_stage=(2, 3, 7, 4),
         stem_channels=32,
         stage_channels=(24, 32, 96, 320),
         fpn_channels=128,
