@@ -180,12 +180,18 @@ def _no_clock() -> float:
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
     """The job as the training loop wants it; its files go to ``folder``."""
     request = job.request
+    validation = training_set(job.validation, with_masks=job.architecture.has_masks)
+    if request.best_by == "loss" and not validation.images:
+        raise UsageError(
+            f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
+            hint="leave it out, or choose other validation data",
+        )
     return Setup(
         folder=folder,
         identity=job.identity,
         architecture=job.architecture,
         training=job.training,
-        validation=training_set(job.validation, with_masks=job.architecture.has_masks),
+        validation=validation,
         schedule=job.plan.schedule,
         init_kind=job.init_kind,
         init=job.init,
@@ -195,6 +201,10 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         device=request.device,
         precision=request.precision,
         accumulate=request.accumulate,
+        optimiser=request.optimiser,
+        weight_decay=job.weight_decay,
+        augment=request.augment,
+        best_by=request.best_by,
         clip_gradients=request.clip_gradients,
         ema=request.ema,
         loaders=request.loaders,

@@ -14,12 +14,18 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
-from harness.data.catalog import find_dataset
+from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
 from harness.pipeline.resolve import require_images
 from harness.training.group import launched
 from harness.training.log import read_curve
-from harness.training.plan import Plan, make_plan, published_schedule
+from harness.training.plan import (
+    ADAMW_WEIGHT_DECAY,
+    WEIGHT_DECAY,
+    Plan,
+    make_plan,
+    published_schedule,
+)
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint, pinned_file
@@ -52,6 +58,13 @@ class TrainingJob:
     warnings: tuple[Signals, ...] = ()
 
     @property
+    def weight_decay(self) -> float:
+        """As asked, or the optimiser's own."""
+        if self.request.weight_decay is not None:
+            return self.request.weight_decay
+        return WEIGHT_DECAY if self.request.optimiser == "sgd" else ADAMW_WEIGHT_DECAY
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """What makes the trained AP not comparable with the published one."""
         return tuple(self._deviations())
@@ -65,6 +78,12 @@ class TrainingJob:
         wanted = "random" if self.recipe.backbone is None else "backbone"
         if self.init_kind != wanted:
             yield f"begins with {self.request.init} weights, published from {wanted}"
+        if self.request.optimiser != "sgd":
+            yield f"trained with {self.request.optimiser}, published with sgd"
+        elif self.weight_decay != WEIGHT_DECAY:
+            yield f"weight decay {self.weight_decay:g}, published {WEIGHT_DECAY:g}"
+        if self.request.augment != "flip":
+            yield f"augmented with {self.request.augment}, published with flip"
         if self.rois_per_image != self.recipe.rois_per_image:
             yield f"{self.rois_per_image} regions an image, published {self.recipe.rois_per_image}"
 
@@ -87,6 +106,10 @@ class TrainingJob:
             "seed": self.request.seed,
             "precision": self.request.precision,
             "accumulate": self.request.accumulate,
+            "optimiser": self.request.optimiser,
+            "weight_decay": self.weight_decay,
+            "augment": self.request.augment,
+            "best_by": self.request.best_by,
             "clip_gradients": self.request.clip_gradients,
             "ema": self.request.ema,
         }
@@ -117,6 +140,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         batch_size=request.batch_size,
         iterations=request.iterations,
         learning_rate=request.learning_rate,
+        optimiser=request.optimiser,
     )
     _check_division(request, plan.schedule.batch_size)
     return TrainingJob(
@@ -148,6 +172,10 @@ def _check_values(request: TrainRequest) -> None:
         raise UsageError(f"--freeze must be at most 5 (stem, res2 … res5), got {request.freeze}")
     if request.ema is not None and not 0 < request.ema < 1:
         raise UsageError(f"--ema must be above 0 and below 1, got {request.ema}")
+    if request.weight_decay is not None and not 0 <= request.weight_decay < 1:
+        raise UsageError(
+            f"--weight-decay must be at least 0 and below 1, got {request.weight_decay}"
+        )
     if request.clip_gradients is not None and not request.clip_gradients > 0:
         raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
 
@@ -191,7 +219,10 @@ def _training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
 
 
 def _validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
-    """The given pair; else the model's own, unless the training data are the user's."""
+    """The given pair; else what belongs to the training data, or the model's own.
+
+    Training data of the user's own have no other.
+    """
     own = request.val_annotations is not None or request.val_images is not None
     if not own and request.train_annotations is not None:
         raise UsageError(
@@ -199,7 +230,7 @@ def _validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
             hint="give --val-annotations and --val-images; they may be the training pair",
         )
     return find_dataset(
-        dataset=None if own else entry.dataset,
+        dataset=None if own else VALIDATION_OF.get(request.dataset or "", entry.dataset),
         annotations=request.val_annotations,
         images=request.val_images,
         root=request.root,

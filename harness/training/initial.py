@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,9 @@ def initialise(network: RCNN, seed: int) -> None:
     fan-out would silence filters of one channel (see also ``_bound``).
     """
     generator = torch.Generator().manual_seed(seed)
-    mode = "fan_out" if network.architecture.backbone == "resnet" else "fan_in"
+    fan: Literal["fan_out", "fan_in"] = (
+        "fan_out" if network.architecture.backbone == "resnet" else "fan_in"
+    )
     for name, value in network.named_parameters():
         std = next((std for start, std in SILENT_STD.items() if name.startswith(start)), None)
         if name.endswith("bias"):
@@ -68,7 +71,7 @@ def initialise(network: RCNN, seed: int) -> None:
         elif std is not None:
             value.normal_(std=std, generator=generator)
         elif name.startswith(BACKBONE):
-            nn.init.kaiming_normal_(value, mode=mode, nonlinearity="relu", generator=generator)
+            nn.init.kaiming_normal_(value, mode=fan, nonlinearity="relu", generator=generator)
         elif ".mask_head." in name:
             nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
         else:
