@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
@@ -46,20 +47,9 @@ def open_engine(
                 compiled=compiled,
                 threads=threads,
             )
-        case "detectron2":
-            from harness.engines.detectron2 import open_detectron2
-
-            return open_detectron2(
-                architecture=architecture,
-                weights=_required(name, weights),
-                device=device,
-                precision=precision,
-                threads=threads,
-            )
-        case "torchvision":
-            from harness.engines.torchvision import open_torchvision
-
-            return open_torchvision(
+        case "detectron2" | "torchvision":
+            way = _open_detectron2 if name == "detectron2" else _open_torchvision
+            return way(
                 architecture=architecture,
                 weights=_required(name, weights),
                 device=device,
@@ -70,6 +60,18 @@ def open_engine(
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
+
+
+def _open_detectron2(**settings: Any) -> Engine:
+    from harness.engines.detectron2 import open_detectron2
+
+    return open_detectron2(**settings)
+
+
+def _open_torchvision(**settings: Any) -> Engine:
+    from harness.engines.torchvision import open_torchvision
+
+    return open_torchvision(**settings)
 
 
 def own_engine(architecture: Architecture) -> EngineName:

@@ -14,9 +14,13 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
-from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
 from harness.pipeline.resolve import require_images
+from harness.pipeline.training_data import (
+    require_same_categories,
+    training_data,
+    validation_data,
+)
 from harness.training.group import launched
 from harness.training.log import read_curve
 from harness.training.plan import (
@@ -123,7 +127,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     entry = find_model(lock, request.model)
     recipe = _recipe(entry)
     published = architecture_of(entry.architecture)
-    training = training_set(_training_data(request, recipe), with_masks=published.has_masks)
+    training = training_set(training_data(request, recipe), with_masks=published.has_masks)
     if not training.images:
         raise IntegrityError(
             f"{training.dataset.annotations_path} has no object to learn from: "
@@ -131,8 +135,8 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
             hint="look at it with: harness data check",
         )
     require_images(training.dataset)
-    validation = _validation_data(request, entry)
-    _require_same_categories(training.dataset, validation)
+    validation = validation_data(request, entry)
+    require_same_categories(training.dataset, validation)
     require_images(validation)
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = make_plan(
@@ -205,50 +209,6 @@ def _recipe(entry: ModelEntry) -> TrainRecipe:
     if entry.recipe is None:
         raise UsageError(f"{entry.name} has no training recipe", hint="see: harness models")
     return entry.recipe
-
-
-def _training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
-    own = request.train_annotations is not None or request.train_images is not None
-    return find_dataset(
-        dataset=request.dataset or (None if own else recipe.dataset),
-        annotations=request.train_annotations,
-        images=request.train_images,
-        root=request.root,
-        options=("--train-annotations", "--train-images"),
-    )
-
-
-def _validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
-    """The given pair; else what belongs to the training data, or the model's own.
-
-    Training data of the user's own have no other.
-    """
-    own = request.val_annotations is not None or request.val_images is not None
-    if not own and request.train_annotations is not None:
-        raise UsageError(
-            "data of your own need validation data as well",
-            hint="give --val-annotations and --val-images; they may be the training pair",
-        )
-    return find_dataset(
-        dataset=None if own else VALIDATION_OF.get(request.dataset or "", entry.dataset),
-        annotations=request.val_annotations,
-        images=request.val_images,
-        root=request.root,
-        options=("--val-annotations", "--val-images"),
-    )
-
-
-def _require_same_categories(training: Dataset, validation: Dataset) -> None:
-    if training.categories == validation.categories:
-        return
-    ours, theirs = set(training.categories), set(validation.categories)
-    odd = sorted(ours ^ theirs, key=lambda one: one.category_id)
-    shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
-    raise IntegrityError(
-        f"training and validation data list other categories: {shown}\n"
-        f"  {training.annotations_path}\n  {validation.annotations_path}",
-        hint="both files must list the same ids and names, used or not",
-    )
 
 
 def _initial(

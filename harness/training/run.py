@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Advance, Progress
-from harness.core.requests import BestBy
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
+from harness.training.best import Best, goodness
 from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
 from harness.training.log import TrainingLog
 from harness.training.order import Draw, batches
@@ -35,18 +34,6 @@ VALIDATION_IMAGES = 200
 
 #: Weights and iteration → numbers by name (``bbox/AP`` …) of an evaluation.
 Evaluate = Callable[[Path, int], dict[str, float]]
-
-
-@dataclass(slots=True, kw_only=True)
-class Best:
-    """The best evaluation so far, by the mean of its APs or by its loss (then negated).
-
-    evaluated: iteration of the last one, best or not.
-    """
-
-    value: float = -math.inf
-    iteration: int = 0
-    evaluated: int = 0
 
 
 def run_training(
@@ -186,19 +173,11 @@ def _evaluate(
         loss = numbers.get("validation/total_loss")
         told = "" if loss is None else f", validation loss {loss:.3f}"
         progress.notice(f"iteration {trainer.iteration}: {shown}{told}")
-        value = _goodness(setup.best_by, numbers, scores)
+        value = goodness(setup.best_by, numbers, scores)
         if value > best.value:
             best.value, best.iteration = value, trainer.iteration
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
     trainer.world.wait()
-
-
-def _goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:
-    """What the best evaluation has most of."""
-    if best_by == "loss":
-        return -losses["validation/total_loss"]
-    main = [value for name, value in scores.items() if name.endswith("/AP")]
-    return sum(main) / len(main) if main else -1.0
 
 
 def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
