@@ -66,6 +66,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
         default="flip",
         help="strong: both flips, brightness, contrast, and two of JPEG, gamma, blur, equalise",
     )
+    plan.add_argument(
+        "--short-edge", dest="short_edge_px", type=int, metavar="PX", help="size of the images"
+    )
     plan.add_argument("--freeze", type=int, metavar="N", help="first stages that stay fixed")
     plan.add_argument("--rois-per-image", type=int, metavar="N", help="regions for the box head")
     plan.add_argument("--clip-gradients", type=float, metavar="NORM")

@@ -142,14 +142,15 @@ class TrainRequest:
     train_images: what is learned; the val pair, or the data set of the model's references: what is
     evaluated. schedule, iterations, batch_size (of all processes together), learning_rate: None
     follows from the recipe; weight_decay: None for the optimiser's own. augment: a flip, as the
-    zoo, or much more. processes: on this machine, one device each. init: ``zoo`` (the pinned
-    checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first stages of
-    the backbone that stay as they are; None for 2, or 0 without weights to start from. accumulate:
-    parts a batch is computed in. ema: decay of a moving average. eval_every: iterations between
-    evaluations, 0 for one in the end. best_by: the number that says which was the best, mean AP or
-    the losses on validation images. reference_curve: ``metrics.json`` of an earlier training of
-    the recipe; leaving the band around it is told. deterministic: slower operations that repeat
-    exactly.
+    zoo, or much more. short_edge_px: of images at test time; in training 0.8 … 1.0 of it, and the
+    longest edge in proportion. processes: on this machine, one device each. init: ``zoo`` (the
+    pinned checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first
+    stages of the backbone that stay as they are; None for the recipe's, or 0 without weights to
+    start from. accumulate: parts a batch is computed in. ema: decay of a moving average.
+    eval_every: iterations between evaluations, 0 for one in the end. best_by: the number that says
+    which was the best, mean AP or the losses on validation images. reference_curve:
+    ``metrics.json`` of an earlier training of the recipe; leaving the band around it is told.
+    deterministic: slower operations that repeat exactly.
     """
 
     model: str = EMBEDDED_MODEL
@@ -167,6 +168,7 @@ class TrainRequest:
     optimiser: Optimiser = "sgd"
     weight_decay: float | None = None
     augment: Augment = "flip"
+    short_edge_px: int | None = None
     init: str = "imagenet"
     freeze: int | None = None
     rois_per_image: int | None = None

@@ -151,7 +151,7 @@ def _continuable(run: Run) -> Iterator[None]:
 
 def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
     """The evaluation of ``weights``, continued where an earlier life of the run left it."""
-    request = job.request
+    request, numbers = job.request, job.architecture
     return EvalRequest(
         inference=InferenceRequest(
             model=request.model,
@@ -163,6 +163,8 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
             device=request.device,
             loaders=request.loaders,
             threads=request.threads,
+            short_edge_px=None if request.short_edge_px is None else numbers.short_edge_px,
+            long_edge_max_px=None if request.short_edge_px is None else numbers.long_edge_max_px,
         ),
         output=output,
         resume=(output / RUN).exists(),

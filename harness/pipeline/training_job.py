@@ -88,6 +88,8 @@ class TrainingJob:
             yield f"weight decay {self.weight_decay:g}, published {WEIGHT_DECAY:g}"
         if self.request.augment != "flip":
             yield f"augmented with {self.request.augment}, published with flip"
+        if self.request.short_edge_px is not None:
+            yield f"images have a short edge of {self.request.short_edge_px} px, not the published"
         if self.rois_per_image != self.recipe.rois_per_image:
             yield f"{self.rois_per_image} regions an image, published {self.recipe.rois_per_image}"
 
@@ -113,6 +115,7 @@ class TrainingJob:
             "optimiser": self.request.optimiser,
             "weight_decay": self.weight_decay,
             "augment": self.request.augment,
+            "short_edge_px": self.architecture.short_edge_px,
             "best_by": self.request.best_by,
             "clip_gradients": self.request.clip_gradients,
             "ema": self.request.ema,
@@ -151,7 +154,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         request=request,
         entry=entry,
         recipe=recipe,
-        architecture=replace(published, class_count=len(training.dataset.categories)),
+        architecture=_architecture(published, request, len(training.dataset.categories)),
         plan=plan,
         training=training,
         validation=validation,
@@ -166,11 +169,11 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
 
 def _check_values(request: TrainRequest) -> None:
     lowest = {"loaders": 1, "threads": 1, "processes": 1, "accumulate": 1, "eval_every": 0}
-    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0}
+    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0, "short_edge_px": 32}
     for name, least in lowest.items():
         value = getattr(request, name)
         if value is not None and value < least:
-            option = "--" + name.replace("_", "-")
+            option = "--" + name.removesuffix("_px").replace("_", "-")
             raise UsageError(f"{option} must be at least {least}, got {value}")
     if request.freeze is not None and request.freeze > 5:
         raise UsageError(f"--freeze must be at most 5 (stem, res2 … res5), got {request.freeze}")
@@ -182,6 +185,12 @@ def _check_values(request: TrainRequest) -> None:
         )
     if request.clip_gradients is not None and not request.clip_gradients > 0:
         raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
+
+
+def _architecture(published: Architecture, request: TrainRequest, class_count: int) -> Architecture:
+    short = request.short_edge_px or published.short_edge_px
+    long = round(published.long_edge_max_px * short / published.short_edge_px)
+    return replace(published, class_count=class_count, short_edge_px=short, long_edge_max_px=long)
 
 
 def _check_engine(request: TrainRequest) -> None:
