@@ -11,6 +11,7 @@ from harness.core.progress import Advance, Progress
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
+from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
@@ -35,6 +36,7 @@ def check_parity(
     lock = read_lock()
     entry = find_model(lock, model)
     architecture = architecture_of(entry.architecture)
+    require_network("detectron2", architecture)
     checkpoint = find_checkpoint(lock, entry, weights, root)
     native = open_native(
         architecture=architecture, weights=checkpoint, device="cpu", threads=threads

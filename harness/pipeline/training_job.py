@@ -15,6 +15,7 @@ from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
 from harness.data.objects import TrainingSet, training_set
+from harness.engines.opening import require_network
 from harness.pipeline.resolve import require_images
 from harness.pipeline.training_data import (
     require_same_categories,
@@ -130,6 +131,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     entry = find_model(lock, request.model)
     recipe = _recipe(entry)
     published = architecture_of(entry.architecture)
+    require_network(request.engine, published)
     training = training_set(training_data(request, recipe), with_masks=published.has_masks)
     if not training.images:
         raise IntegrityError(
