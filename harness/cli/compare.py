@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resamples", type=int, default=200, help="draws of the paired bootstrap; 0 for none"
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with pictures")
     add_answer_options(parser)
 
 
@@ -30,22 +30,32 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what differs; a difference is no failure."""
     from harness.pipeline.compare import compare_runs
 
+    progress = console.TerminalProgress()
     comparison = compare_runs(
-        arguments.first,
-        arguments.second,
-        resamples=arguments.resamples,
-        progress=console.TerminalProgress(),
+        arguments.first, arguments.second, resamples=arguments.resamples, progress=progress
     )
     if arguments.html is not None:
-        from harness.files.atomic import write_text
-        from harness.report.page import comparison_page
-
-        write_text(arguments.html, comparison_page(comparison, _rows(comparison.metrics)))
+        _write_page(comparison, arguments, progress)
     if arguments.json:
         console.answer_json(comparison)
     else:
         _print(comparison, arguments)
     return 0
+
+
+def _write_page(
+    comparison: Comparison, arguments: argparse.Namespace, progress: console.TerminalProgress
+) -> None:
+    """The page, and beside it a folder of the images that changed most."""
+    from harness.files.atomic import write_text
+    from harness.pipeline.compare_pictures import draw_changed
+    from harness.report.page import comparison_page
+
+    page: Path = arguments.html
+    folder = page.with_name(f"{page.stem}-pictures")
+    drawn = draw_changed(comparison, arguments.first, arguments.second, folder, progress)
+    pictures = {image: f"{folder.name}/{name}" for image, name in drawn.items()}
+    write_text(page, comparison_page(comparison, _rows(comparison.metrics), pictures))
 
 
 def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "bench": "measure inference speed and check it against its references",
     "score": "score saved predictions again, on CPU",
     "train": "retrain a model, or fine-tune it on your own data",
+    "predict": "find and draw objects in pictures of your own",
+    "show": "pictures of a data set, or of a run beside the truth, worst first",
     "parity": "compare two engines stage by stage on the same images",
     "download": "fetch and prove data sets and checkpoints",
     "nightly": "measure a matrix of models and engines, and compare with the nights before",

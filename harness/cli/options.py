@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.core.drawing import BACKGROUNDS, COLOURS_BY, DrawingStyle
 from harness.core.engine import ENGINE_NAMES, MEMORY_FORMATS, PRECISIONS
 from harness.core.requests import EMBEDDED_MODEL, InferenceRequest
 from harness.report.tables import FORMATS
@@ -16,6 +17,12 @@ T = TypeVar("T")
 
 def add_inference_options(parser: argparse.ArgumentParser) -> None:
     """One option for each field of InferenceRequest."""
+    add_subject_options(parser)
+    add_engine_options(parser)
+
+
+def add_subject_options(parser: argparse.ArgumentParser) -> None:
+    """Which network, on which images."""
     what = parser.add_argument_group("what to run")
     what.add_argument("--model", default=EMBEDDED_MODEL, help="model entry; see: harness models")
     what.add_argument("--dataset", help="known data set; default: the one of the model's numbers")
@@ -26,6 +33,10 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--root", type=Path, help="where data sets and checkpoints lie (default: datasets)"
     )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """How a network is run, and its test recipe."""
     how = parser.add_argument_group("how to run it")
     how.add_argument("--engine", choices=ENGINE_NAMES, help="default: the model's own")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -43,6 +54,22 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--short-edge", dest="short_edge_px", type=int, metavar="PX")
     recipe.add_argument("--long-edge-max", dest="long_edge_max_px", type=int, metavar="PX")
     recipe.add_argument("--channel-order", choices=("BGR", "RGB"))
+
+
+def add_drawing_options(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of DrawingStyle."""
+    group = parser.add_argument_group("how it is drawn")
+    group.add_argument(
+        "--threshold", type=float, default=0.5, help="lowest score that is drawn and counted"
+    )
+    group.add_argument(
+        "--background", choices=BACKGROUNDS, default="colour", help="grey: all that is no object"
+    )
+    group.add_argument("--colour-by", choices=COLOURS_BY, default="instance")
+    group.add_argument("--opacity", type=float, default=0.5, help="of masks, 0 to 1")
+    group.add_argument("--no-boxes", dest="boxes", action="store_false")
+    group.add_argument("--no-labels", dest="labels", action="store_false")
+    group.add_argument("--scale", type=float, default=1.0, help="of the picture against the image")
 
 
 def add_answer_options(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +92,8 @@ def inference_from(arguments: argparse.Namespace) -> InferenceRequest:
 
     root = arguments.root or datasets_folder()
     return request_from(InferenceRequest, arguments, root=root)
+
+
+def style_from(arguments: argparse.Namespace) -> DrawingStyle:
+    """The style that the drawing options say."""
+    return request_from(DrawingStyle, arguments)

@@ -67,7 +67,7 @@ def open_native(
     keep_freed_memory(place)
     thread_count = apply_threads(threads)
     network = load_network(architecture, weights)
-    prepare_for_inference(network, place)
+    prepare_for_inference(network, place, compiled=compiled)
     network = network.to(place)
     if memory_format != "contiguous":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core.engine import Engine, Stopwatch
 from harness.core.progress import Advance, Progress
+from harness.engines.flops import fused_convolutions
 from harness.engines.observed import STAGES, observed, parameters_by_stage
 from harness.engines.peak import Clock, measure_peak
 from harness.engines.traffic import Traffic
@@ -70,7 +71,7 @@ def profile_engine(
     traced = batches[:TRACED_BATCHES]
     with progress.task("profile", total=repeats + 4, unit="pass") as tick:
         plain_s, seconds = _time(engine, looked_at, repeats, clock, tick)
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=fused_convolutions()) as counter:
             flops = _amounts(engine, looked_at, lambda: float(counter.get_total_flops()))
         tick(1)
         with Traffic() as traffic:

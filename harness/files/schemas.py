@@ -9,12 +9,17 @@ import sys
 from pathlib import Path
 
 from harness.core.model import Lock
+from harness.core.predicted import PredictReport
 from harness.core.record import RunRecord
 from harness.files.atomic import write_text
 from harness.files.json import dumps, schema_of
 
 #: File name → what such a file holds.
-SCHEMAS = {"model_zoo.lock.schema.json": Lock, "record.schema.json": RunRecord}
+SCHEMAS = {
+    "model_zoo.lock.schema.json": Lock,
+    "record.schema.json": RunRecord,
+    "predict.schema.json": PredictReport,
+}
 
 
 def write_schemas(folder: Path) -> None:

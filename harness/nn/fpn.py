@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.nn.convolution import Conv
 from harness.nn.mobilenet import MobileNetV2
 from harness.nn.resnet import ResNet
 
@@ -32,8 +33,8 @@ class FPN(nn.Module):
         super().__init__()
         channels = architecture.fpn_channels
         for level, channels_in in enumerate(architecture.stage_channels, start=2):
-            self.add_module(f"fpn_lateral{level}", nn.Conv2d(channels_in, channels, 1))
-            self.add_module(f"fpn_output{level}", nn.Conv2d(channels, channels, 3, padding=1))
+            self.add_module(f"fpn_lateral{level}", Conv(channels_in, channels, 1))
+            self.add_module(f"fpn_output{level}", Conv(channels, channels, 3, padding=1))
         self.bottom_up = bottom_up(architecture)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -41,11 +42,10 @@ class FPN(nn.Module):
         merged: Tensor | None = None
         pyramid: list[Tensor] = []
         for level, stage in reversed(list(enumerate(self.bottom_up(x), start=2))):
-            inner = self.get_submodule(f"fpn_lateral{level}")(stage)
-            if merged is not None:
-                inner += F.interpolate(merged, scale_factor=2.0, mode="nearest")
-            merged = inner
-            pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(inner))
+            merged = self.get_submodule(f"fpn_lateral{level}")(
+                stage, add=None if merged is None else F.interpolate(merged, scale_factor=2.0)
+            )
+            pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(merged))
         # A max pool with a 1×1 window is a subsampling.
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2, padding=0))
         return pyramid

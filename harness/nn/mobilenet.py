@@ -47,8 +47,7 @@ class InvertedResidual(nn.Module):
         """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
         out = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         out = F.relu6(self.depthwise(out), inplace=True)
-        out = self.project(out)
-        return out + x if self.has_shortcut else out
+        return self.project(out, add=x if self.has_shortcut else None)
 
 
 class Stem(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
 from harness.nn.fpn import FPN, SIZE_DIVISOR_PX
 from harness.nn.resnet import NormedConv
 from harness.nn.roi_heads import RawDetections, RoIHeads
@@ -98,18 +99,25 @@ def require_finite(*tensors: Tensor) -> None:
         raise FloatingPointError("the network's output is not finite")
 
 
-def prepare_for_inference(network: RCNN, device: torch.device) -> None:
+def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool = False) -> None:
     """Do once what would be the same for every image, in place: the numbers stay.
 
-    Every frozen BatchNorm is folded into the convolution before it. For a CPU, all convolutions are
-    made oneDNN's, and the first layer of the box head one of them.
+    Every frozen BatchNorm is folded into the convolution before it. For a CPU, the first layer of
+    the box head is made a convolution, and all convolutions are oneDNN's, in one pass with what
+    comes right after them; compiled: torch.compile will see to that.
     """
     for module in network.modules():
         if isinstance(module, NormedConv):
             module.fold()
-    if device.type == "cpu":
-        network.roi_heads.box_head.convolve_first()
+    if device.type != "cpu":
+        return
+    network.roi_heads.box_head.convolve_first()
+    if compiled or not ONE_PASS_AVAILABLE:
         convolve_by_onednn(network)
+    else:
+        for module in network.modules():
+            if isinstance(module, (Conv, Deconv)):
+                module.one_pass = True
 
 
 def convolve_by_onednn(network: RCNN) -> None:

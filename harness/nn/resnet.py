@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.nn.convolution import Conv
 
 
 class FrozenBatchNorm(nn.Module):
@@ -41,7 +42,7 @@ class FrozenBatchNorm(nn.Module):
         )
 
 
-class NormedConv(nn.Conv2d):
+class NormedConv(Conv):
     """A convolution followed by frozen BatchNorm, or with it folded into its weights."""
 
     norm: FrozenBatchNorm | None
@@ -53,16 +54,14 @@ class NormedConv(nn.Conv2d):
         super().__init__(channels_in, channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = FrozenBatchNorm(channels, eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
+    def convolve(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉), normalised."""
         if self.norm is not None and self.training:
             # Scaling the weights instead of the output costs far less, there and in the gradient.
             scale, shift = self.norm.affine()
             weight = self.weight * scale[:, None, None, None]
-            return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
-        x = F.conv2d(
-            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
-        )
+            return self._conv_forward(x, weight, shift)
+        x = self._conv_forward(x, self.weight, self.bias)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()
@@ -90,10 +89,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
-        out = F.relu_(self.conv1(x))
-        out = self.conv2(out)
-        out += x if self.shortcut is None else self.shortcut(x)
-        return F.relu_(out)
+        out = self.conv1(x, relu=True)
+        return self.conv2(out, add=x if self.shortcut is None else self.shortcut(x), relu=True)
 
 
 class BottleneckBlock(nn.Module):
@@ -109,11 +106,8 @@ class BottleneckBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
-        out = F.relu_(self.conv1(x))
-        out = F.relu_(self.conv2(out))
-        out = self.conv3(out)
-        out += x if self.shortcut is None else self.shortcut(x)
-        return F.relu_(out)
+        out = self.conv2(self.conv1(x, relu=True), relu=True)
+        return self.conv3(out, add=x if self.shortcut is None else self.shortcut(x), relu=True)
 
 
 def _shortcut(channels_in: int, channels: int, stride: int, eps: float) -> NormedConv | None:
@@ -130,7 +124,7 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, C, H/4, W/4)."""
-        x = F.relu_(self.conv1(x))
+        x = self.conv1(x, relu=True)
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
 

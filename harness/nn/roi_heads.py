@@ -15,6 +15,7 @@ from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, clip, pyramid_levels
+from harness.nn.convolution import Conv, Deconv
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.roi_align import pooled_regions
 
@@ -70,7 +71,7 @@ class BoxHead(nn.Module):
         """
         linear = cast(nn.Linear, self.get_submodule("fc1"))
         width, channels, side, _ = self.shape
-        convolution = nn.Conv2d(channels, width, side)
+        convolution = Conv(channels, width, side)
         convolution.weight = nn.Parameter(linear.weight.detach().view(self.shape))
         convolution.bias = linear.bias
         self.add_module("fc1", convolution)
@@ -79,8 +80,10 @@ class BoxHead(nn.Module):
         """(R, C, S, S) → (R, last width)."""
         hidden = pooled
         for layer in self.children():
-            flat = hidden if isinstance(layer, nn.Conv2d) else hidden.flatten(start_dim=1)
-            hidden = F.relu(layer(flat))
+            if isinstance(layer, Conv):
+                hidden = layer(hidden, relu=True)
+            else:
+                hidden = F.relu(layer(hidden.flatten(start_dim=1)))
         return hidden.flatten(start_dim=1)
 
 
@@ -106,17 +109,17 @@ class MaskHead(nn.Module):
         channels_in, channels = architecture.fpn_channels, architecture.mask_conv_channels
         self.conv_count = architecture.mask_conv_count
         for index in range(1, self.conv_count + 1):
-            self.add_module(f"mask_fcn{index}", nn.Conv2d(channels_in, channels, 3, padding=1))
+            self.add_module(f"mask_fcn{index}", Conv(channels_in, channels, 3, padding=1))
             channels_in = channels
-        self.deconv = nn.ConvTranspose2d(channels_in, channels, 2, stride=2)
-        self.predictor = nn.Conv2d(channels, architecture.class_count, 1)
+        self.deconv = Deconv(channels_in, channels, 2, stride=2)
+        self.predictor = Conv(channels, architecture.class_count, 1)
 
     def features(self, pooled: Tensor) -> Tensor:
         """(R, C, S, S) → (R, C', 2S, 2S), what the predictor sees."""
         hidden = pooled
         for index in range(1, self.conv_count + 1):
-            hidden = F.relu_(self.get_submodule(f"mask_fcn{index}")(hidden))
-        return F.relu_(self.deconv(hidden))
+            hidden = self.get_submodule(f"mask_fcn{index}")(hidden, relu=True)
+        return self.deconv(hidden)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(R, C, S, S) → logits (R, K, 2S, 2S)."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, cell_anchors, clip, grid_anchors, nonempty
+from harness.nn.convolution import Conv
 from harness.nn.fpn import STRIDES_PX
 
 #: RPN.BBOX_REG_WEIGHTS.
@@ -26,15 +26,15 @@ class RPNHead(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         channels, anchors = architecture.fpn_channels, len(architecture.anchor_ratios)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.objectness_logits = nn.Conv2d(channels, anchors, 1)
-        self.anchor_deltas = nn.Conv2d(channels, anchors * 4, 1)
+        self.conv = Conv(channels, channels, 3, padding=1)
+        self.objectness_logits = Conv(channels, anchors, 1)
+        self.anchor_deltas = Conv(channels, anchors * 4, 1)
 
     def forward(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Per level: logits (B, H·W·A) and deltas (B, H·W·A, 4), cells row by row."""
         logits, deltas = [], []
         for level in pyramid:
-            hidden = F.relu_(self.conv(level))
+            hidden = self.conv(level, relu=True)
             scores = self.objectness_logits(hidden)  # (B, A, H, W)
             moves = self.anchor_deltas(hidden)  # (B, 4A, H, W)
             batch, anchors, height, width = scores.shape

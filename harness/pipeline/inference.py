@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from harness import __version__
 from harness.core.dataset import ImageRecord
@@ -25,6 +25,9 @@ from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.resolve import Job
 from harness.pipeline.shards import Shard, line_of
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: Batches each loader may be ahead of the network; bounds memory.
 BATCHES_AHEAD = 2
@@ -44,7 +47,9 @@ def infer_missing(
     names the image; what was finished stays.
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
-    needed = _batches_with(wanted, grouped(job.dataset.images, job.request.batch_size), job)
+    needed = batches_with(
+        wanted, grouped(job.dataset.images, job.request.batch_size), job.request.batch_size
+    )
     total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, needed)) as batches,
@@ -52,7 +57,7 @@ def infer_missing(
     ):
         for records, prepared in batches:
             fresh = [
-                one for one in _infer(job, engine, records, prepared) if one.image_id in wanted
+                one for one in infer_batch(job, engine, records, prepared) if one.image_id in wanted
             ]
             for detections in fresh:
                 shard.append(line_of(detections, job.dataset.categories))
@@ -66,15 +71,14 @@ def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord
     return sorted(records, key=lambda one: (one.width_px / one.height_px, one.image_id))
 
 
-def _batches_with(
-    wanted: Collection[int], records: Sequence[ImageRecord], job: Job
+def batches_with(
+    wanted: Collection[int], records: Sequence[ImageRecord], size: int
 ) -> list[ImageRecord]:
     """Every batch of ``records`` that has a wanted image, whole.
 
     Images of a batch are padded to a common size, which moves their numbers: so that these do not
     depend on who infers what, or on where a run broke, a batch has the same images for ever.
     """
-    size = job.request.batch_size
     batches = (records[start : start + size] for start in range(0, len(records), size))
     return [
         record
@@ -120,19 +124,31 @@ def prepared_batches(
         image = load_image(record, job.dataset.images_dir)
         return engine.prepare(image, NULL_STOPWATCH)
 
-    size = job.request.batch_size
-    window = size * (1 + BATCHES_AHEAD * job.request.loaders)
-    with ThreadPoolExecutor(job.request.loaders, thread_name_prefix="loader") as pool:
-        ahead: deque[tuple[ImageRecord, Future[Any]]] = deque()
-        waiting = iter(records)
+    with closing(
+        ahead(records, prepare, size=job.request.batch_size, loaders=job.request.loaders)
+    ) as batches:
+        for batch in batches:
+            yield [record for record, _ in batch], [_prepared(*one) for one in batch]
+
+
+def ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], *, size: int, loaders: int
+) -> Generator[list[tuple[Item, Future[Result]]], None, None]:
+    """Batches of ``size`` items with what becomes of them in ``loaders`` threads, in order.
+
+    The threads are a few batches ahead of who asks, and no more: memory is bounded.
+    """
+    window = size * (1 + BATCHES_AHEAD * loaders)
+    with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        coming = iter(items)
         try:
             while True:
-                for record in islice(waiting, window - len(ahead)):
-                    ahead.append((record, pool.submit(prepare, record)))
-                if not ahead:
+                for item in islice(coming, window - len(waiting)):
+                    waiting.append((item, pool.submit(work, item)))
+                if not waiting:
                     return
-                batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
-                yield [record for record, _ in batch], [_prepared(*one) for one in batch]
+                yield [waiting.popleft() for _ in range(min(size, len(waiting)))]
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -146,9 +162,10 @@ def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
         raise _failed("loading", [record], error) from error
 
 
-def _infer(
+def infer_batch(
     job: Job, engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
 ) -> list[Detections]:
+    """The detections of one batch; RunFailedError, naming its images, for a crash of the engine."""
     try:
         answer = engine.infer(prepared, NULL_STOPWATCH)
     except HarnessError:

@@ -92,7 +92,7 @@ class Job:
 
 def resolve(request: InferenceRequest) -> Job:
     """The job a request stands for; every proof that needs no inference happens here."""
-    _check_values(request)
+    check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.model)
     named = request.dataset
@@ -102,12 +102,23 @@ def resolve(request: InferenceRequest) -> Job:
         dataset=named, annotations=request.annotations, images=request.images, root=request.root
     )
     dataset = _proven(lock, dataset, request.root)
+    _check_categories(entry, _published(entry, request, dataset), dataset)
+    asked = dataset if request.limit is None else limited(dataset, request.limit)
+    require_images(asked)
+    return job_of(lock, entry, request, asked, len(dataset.images))
+
+
+def job_of(
+    lock: Lock, entry: ModelEntry, request: InferenceRequest, dataset: Dataset, image_count: int
+) -> Job:
+    """The job of running on the images of ``dataset``, of the ``image_count`` there are.
+
+    Raises IntegrityError where its categories are not as many as the model's classes.
+    """
     published = _published(entry, request, dataset)
     if request.engine is not None:
         require_network(request.engine, published)
     _check_categories(entry, published, dataset)
-    asked = dataset if request.limit is None else limited(dataset, request.limit)
-    require_images(asked)
     weights = None
     if request.engine != "fake":
         weights = find_checkpoint(lock, entry, request.weights, request.root)
@@ -118,8 +129,8 @@ def resolve(request: InferenceRequest) -> Job:
         architecture=_overridden(published, request),
         weights=weights,
         checkpoint=None if weights is None else facts_of(lock, entry, weights),
-        dataset=asked,
-        image_count=len(dataset.images),
+        dataset=dataset,
+        image_count=image_count,
     )
 
 
@@ -183,7 +194,8 @@ def _overridden(published: Architecture, request: InferenceRequest) -> Architect
     return replace(published, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _check_values(request: InferenceRequest) -> None:
+def check_values(request: InferenceRequest) -> None:
+    """Raise UsageError for numbers that cannot be meant."""
     lowest = {
         "batch_size": 1,
         "loaders": 1,

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.errors import UsageError
+from harness.core.picture_requests import FolderRequest, PredictRequest
 from harness.core.record import DatasetFacts
-from harness.core.requests import EvalRequest, RunRequest, SweepRequest, TrainRequest
+from harness.core.requests import EvalRequest, SweepRequest, TrainRequest
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 
@@ -23,20 +24,22 @@ RUN = "run.json"
 RECORD = "record.json"
 NIGHT = "night.json"  # what a night has instead
 SWEEP = "sweep.json"  # and a sweep
+REPORT = "predict.json"  # and predictions on pictures
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
 CELLS = "cells"
+EVALUATIONS = "evaluations"  # of a training
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
-#: Of a night and of a sweep. A night leaves it last.
+#: Of a night, of a sweep and of predictions. A night leaves it last.
 PAGE = "index.html"
 
-RunKind = Literal["eval", "bench", "sweep", "train"]
+RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
 
 #: Kinds of runs that can be continued.
-RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train")
+RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train", "predict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class RunFile:
     dataset: DatasetFacts
 
 
-def new_run_id(request: RunRequest, now: datetime) -> str:
+def new_run_id(request: FolderRequest, now: datetime) -> str:
     """Sorts by time, is readable, and differs from others of the same second in its last part."""
     kind = kind_of(request)
     asked = request if isinstance(request, TrainRequest) else request.inference
@@ -58,12 +61,14 @@ def new_run_id(request: RunRequest, now: datetime) -> str:
     return "-".join(part for part in parts if part is not None)
 
 
-def kind_of(request: RunRequest) -> RunKind:
+def kind_of(request: FolderRequest) -> RunKind:
     """The word that run ids and records call a request by."""
     if isinstance(request, TrainRequest):
         return "train"
     if isinstance(request, SweepRequest):
         return "sweep"
+    if isinstance(request, PredictRequest):
+        return "predict"
     return "eval" if isinstance(request, EvalRequest) else "bench"
 
 
@@ -74,7 +79,7 @@ def read_run(folder: Path) -> RunFile:
     return to_typed(RunFile, read(folder / RUN), where=str(folder / RUN))
 
 
-def comparable(request: RunRequest) -> dict[str, Any]:
+def comparable(request: FolderRequest) -> dict[str, Any]:
     """The request without what changes no number."""
     plain: dict[str, Any] = to_plain(request)
     return {
@@ -98,8 +103,9 @@ def resumable(folder: Path, kind: RunKind) -> RunFile:
     """The unfinished run in ``folder``; UsageError where there is none of this kind."""
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-    if (folder / SWEEP).exists():
-        raise UsageError(f"nothing to resume: the sweep in {folder} is finished")
+    for name, kind_of_run in ((SWEEP, "sweep"), (REPORT, "prediction")):
+        if (folder / name).exists():
+            raise UsageError(f"nothing to resume: the {kind_of_run} in {folder} is finished")
     if is_finished(folder):
         raise UsageError(
             f"nothing to resume: the run in {folder} is finished",
@@ -136,4 +142,4 @@ def has_checkpoint(folder: Path) -> bool:
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in ``folder`` left what a run leaves last."""
-    return any((folder / name).exists() for name in (RECORD, SWEEP))
+    return any((folder / name).exists() for name in (RECORD, SWEEP, REPORT))

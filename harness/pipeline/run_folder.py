@@ -18,12 +18,10 @@ from harness.core.errors import (
     RunFailedError,
     UsageError,
 )
+from harness.core.picture_requests import FolderRequest
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
-from harness.core.requests import (
-    BenchRequest,
-    RunRequest,
-)
+from harness.core.requests import BenchRequest
 from harness.files.atomic import unwritable, write_text
 from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
@@ -62,7 +60,7 @@ class Run:
 
 @contextmanager
 def open_run(
-    request: RunRequest,
+    request: FolderRequest,
     dataset: DatasetFacts,
     *,
     command: tuple[str, ...],

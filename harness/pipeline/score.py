@@ -80,9 +80,9 @@ def _read(
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
     """The annotations, the file of predictions, what is in it, and the data set."""
     content, path, facts = _sources(request)
-    predictions = _read_predictions(path)
+    predictions = read_predictions(path)
     if request.run is None:
-        _require_valid(predictions, content, path)
+        require_valid(predictions, content, path)
         facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
     return content, path, predictions, facts
 
@@ -109,6 +109,8 @@ def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]
         if request.predictions is not None or request.annotations is not None:
             raise UsageError("give a run folder, or --predictions with --annotations, not both")
         facts = read_run(request.run).dataset
+        if not facts.annotations_path:
+            raise UsageError(f"{request.run} holds predictions on pictures without ground truth")
         if not (request.run / PREDICTIONS).exists():
             raise UsageError(
                 f"{request.run} holds no predictions: it is unfinished, or no evaluation",
@@ -134,7 +136,8 @@ def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]
     return content, request.predictions, facts
 
 
-def _read_predictions(path: Path) -> list[dict[str, Any]]:
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of COCO results; IntegrityError for what is none."""
     rows = read(path)
     if not isinstance(rows, list):
         raise IntegrityError(
@@ -167,7 +170,7 @@ def _missing(
     )
 
 
-def _require_valid(
+def require_valid(
     predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any], path: Path
 ) -> None:
     """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number.

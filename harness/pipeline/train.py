@@ -20,7 +20,7 @@ from harness.measure.verdict import check_references, unreferenced
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record, training_record, write_record
 from harness.pipeline.resolve import facts_of_dataset
-from harness.pipeline.run_files import CHECKPOINTS, LOG, RECORD, RUN
+from harness.pipeline.run_files import CHECKPOINTS, EVALUATIONS, LOG, RECORD, RUN
 from harness.pipeline.run_folder import Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob
 from harness.report.curves import draw_curves
@@ -30,7 +30,6 @@ from harness.training.log import METRICS, read_log
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.training.setup import Setup
 
-EVALUATIONS = "evaluations"
 CURVES = "curves.png"
 
 #: Two trainings of one recipe differ more than two evaluations of one checkpoint.

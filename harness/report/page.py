@@ -6,11 +6,12 @@ The page of a night answers first what broke, since when, and what changed then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -38,14 +39,21 @@ from harness.report.trouble import SOUND, troubles_of
 AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}
 
 
-def comparison_page(comparison: Any, rows: Sequence[Sequence[str]]) -> str:
-    """The page of ``harness compare``. rows: of its metrics, as its table shows them."""
-    return _template("compare.html.j2").render(comparison=comparison, rows=rows)
+def comparison_page(
+    comparison: Any, rows: Sequence[Sequence[str]], pictures: Mapping[int, str]
+) -> str:
+    """The page of ``harness compare``.
+
+    rows: of its metrics, as its table shows them. pictures: relative to the page, by image id.
+    """
+    return template("compare.html.j2").render(
+        comparison=comparison, rows=rows, pictures=pictures, link=quote
+    )
 
 
 def sweep_page(sweep: Sweep) -> str:
     """The page of ``harness bench --sweep``."""
-    return _template("sweep.html.j2").render(
+    return template("sweep.html.j2").render(
         sweep=sweep,
         recommendations=recommendations(sweep),
         explanation=explanation(sweep),
@@ -66,7 +74,7 @@ def night_page(night: Night, history: Path) -> str:
     trends = trends_of([point for point in points if point.night_id in set(ids)])
     counts = Counter[str](result.status for result in night.cells)
     broken = {result.cell.name for result in night.cells if result.status not in SOUND}
-    return _template("night.html.j2").render(
+    return template("night.html.j2").render(
         night=night,
         counts=[(status, MARKS[status], counts[status]) for status in MARKS if counts[status]],
         troubles=troubles_of(night, nights, points),
@@ -93,7 +101,8 @@ def _by_cell(trends: Sequence[Trend], ids: Sequence[str]) -> list[tuple[str, str
     ]
 
 
-def _template(name: str) -> Template:
+def template(name: str) -> Template:
+    """A page's template, with the filters that pages use."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,

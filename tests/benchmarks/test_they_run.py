@@ -22,6 +22,8 @@ from tests.slurm.cluster import missing_packages
 TINY = {
     "decode_threads": "{data}/photos --repeats 1",
     "download_vs_curl": "--megabytes 1 --repeats 1",
+    "draw_vs_detectron2": "--annotations {data}/annotations.json --images {data}/images "
+    "--count 2 --repeats 1",
     "eval_vs_detectron2": "--model tiny --annotations {data}/annotations.json "
     "--images {data}/images --limit 2 --device cpu",
     "forward_vs_detectron2": "--architecture tiny --images {data}/images --count 1 --repeats 1 "
@@ -44,6 +46,8 @@ def missing(name: str) -> str | None:
     """Why a benchmark cannot run here."""
     if name.endswith("_vs_detectron2") and importlib.util.find_spec("detectron2") is None:
         return "needs detectron2"
+    if name == "draw_vs_detectron2" and importlib.util.find_spec("cv2") is None:
+        return "needs what detectron2's Visualizer needs: opencv-python-headless"
     if name == "download_vs_curl" and not all(map(shutil.which, ("curl", "sha256sum"))):
         return "needs curl and sha256sum"
     if name == "submit_overhead" and missing_packages():

@@ -33,7 +33,7 @@ HOMES = {
     "requests": ("files",),
     "pydantic": ("files",),
     "pydantic_core": ("files",),
-    "PIL": ("data", "engines", "training"),
+    "PIL": ("data", "engines", "training", "report"),
 }
 
 #: Functions elsewhere that import it when they are called, and why.

@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
+from harness.core.drawing import DrawingStyle
+from harness.core.picture_requests import PredictRequest, ShowRequest
 from harness.core.requests import (
     BenchRequest,
     DownloadRequest,
@@ -21,10 +23,12 @@ from harness.core.requests import (
 )
 
 #: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference", "axes", "work"}
+NOT_AN_OPTION = {"inference", "axes", "work", "style"}
 
 #: On a cluster shards, or nodes and tasks, stand for workers and processes; each work has its own.
 ELSEWHERE = {
+    # Pictures are named one by one, and lie in no data set.
+    "predict": {"dataset", "images", "limit"},
     "submit eval": {"workers", "nodes", "tasks_per_node"},
     # Its --profile is the cluster's, and no bench's.
     "submit bench": {"shards", "nodes", "tasks_per_node", "rehearse_preemption", "profiling"},
@@ -39,6 +43,8 @@ SEARCHED_DEFAULT = {"root", "results"}
     [
         ("eval", (EvalRequest, InferenceRequest)),
         ("bench", (BenchRequest, SweepRequest, SweepAxes, InferenceRequest)),
+        ("predict", (PredictRequest, DrawingStyle, InferenceRequest)),
+        ("show", (ShowRequest, DrawingStyle)),
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
         ("train", (TrainRequest,)),
@@ -52,6 +58,7 @@ SEARCHED_DEFAULT = {"root", "results"}
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
     words += ["--profile", "p.toml"] if words[0] == "submit" else []
+    words += ["photos"] if words[0] == "predict" else []
     given = vars(_parser(words).parse_args(words))
     expected = {
         field.name: field.default

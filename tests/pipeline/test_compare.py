@@ -52,6 +52,21 @@ def test_a_page_is_written(runs: list[Path], tmp_path: Path) -> None:
     text = page.read_text("utf-8")
     assert "request.inference.max_detections" in text
     assert "2 images differ" in text
+    pictures = sorted((tmp_path / "page-pictures").iterdir())
+    assert len(pictures) == 2
+    assert all(f"page-pictures/{path.name}" in text for path in pictures)
+
+
+def test_a_page_without_its_images_has_none(
+    runs: list[Path], small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (small_coco / "images").iterdir():
+        path.unlink()
+    page = tmp_path / "page.html"
+    words = ["--resamples", "0", "--html", str(page)]
+    assert run(["compare", *map(str, runs), *words]) == 0
+    assert "is missing" in capsys.readouterr().err
+    assert "<img" not in page.read_text("utf-8")
 
 
 def test_runs_of_other_images_are_refused(

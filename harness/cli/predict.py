@@ -1,0 +1,92 @@
+"""``harness predict``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli import console
+from harness.cli.options import (
+    add_answer_options,
+    add_drawing_options,
+    add_engine_options,
+    inference_from,
+    request_from,
+    style_from,
+)
+from harness.core.errors import RunFailedError
+from harness.core.picture_requests import PICTURE_FORMATS, PredictRequest
+from harness.core.requests import EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from harness.core.predicted import PredictReport
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of PredictRequest."""
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="pictures, folders of them, or quoted globs"
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--model", default=EMBEDDED_MODEL, help="model entry; see: harness models")
+    what.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
+    what.add_argument(
+        "--annotations", type=Path, help="COCO annotation file whose categories --weights know"
+    )
+    what.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
+    add_engine_options(parser)
+    add_drawing_options(parser)
+    run = parser.add_argument_group("the run")
+    run.add_argument("--output", type=Path, help="folder; default: results/runs/<run id>")
+    run.add_argument("--pictures", choices=PICTURE_FORMATS, default="jpg", help="none: do not draw")
+    run.add_argument("--resume", action="store_true", help="continue an unfinished run")
+    add_answer_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw, print what was found; files that are no pictures are a failure in the end."""
+    from harness.pipeline.predict import predict
+    from harness.pipeline.run_folder import utc_now
+
+    request = request_from(
+        PredictRequest,
+        arguments,
+        paths=tuple(arguments.paths),
+        inference=inference_from(arguments),
+        style=style_from(arguments),
+    )
+    progress = console.TerminalProgress()
+    report = predict(request, progress=progress, command=("harness", *sys.argv[1:]), now=utc_now())
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print(report, arguments)
+    if report.unreadable:
+        raise RunFailedError(
+            f"{len(report.unreadable)} of {report.images + len(report.unreadable)} file(s) could "
+            "not be read; they are named above",
+            hint="the others are done",
+        )
+    return 0
+
+
+def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
+    from harness.report.tables import render
+
+    if report.by_category:
+        rows = [(str(one.category_id), one.name, str(one.detections)) for one in report.by_category]
+        style = arguments.format or console.default_format()
+        console.answer(render(("id", "category", "found"), rows, style), "")
+    masked = ""
+    if report.mean_masked_share is not None:
+        masked = f", {report.mean_masked_share:.1%} of the pixels masked"
+    console.answer(
+        f"{report.detections} object(s) in {report.images} picture(s) "
+        f"at scores of {report.threshold:g} or more{masked}"
+    )
+    folder = Path(report.output)
+    console.answer(f"predictions: {folder / report.predictions}")
+    if report.page is not None:
+        console.answer(f"pictures: {folder / report.page}")

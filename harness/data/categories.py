@@ -1,0 +1,115 @@
+"""What the classes of a model are called, where no annotation file is at hand to say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.core.dataset import Category
+from harness.core.errors import UsageError
+from harness.data.catalog import COCO_LAYOUT, SYNTHETIC_SPLITS
+from harness.data.coco import read_annotations
+from harness.data.shapes import SHAPES
+
+#: COCO's 80 categories in the order of their ids, which is that of the networks' classes
+#: (Detectron2, ``data/datasets/builtin_meta.py``; the same as in ``instances_val2017.json``).
+COCO_CATEGORIES = (
+    Category(1, "person"),
+    Category(2, "bicycle"),
+    Category(3, "car"),
+    Category(4, "motorcycle"),
+    Category(5, "airplane"),
+    Category(6, "bus"),
+    Category(7, "train"),
+    Category(8, "truck"),
+    Category(9, "boat"),
+    Category(10, "traffic light"),
+    Category(11, "fire hydrant"),
+    Category(13, "stop sign"),
+    Category(14, "parking meter"),
+    Category(15, "bench"),
+    Category(16, "bird"),
+    Category(17, "cat"),
+    Category(18, "dog"),
+    Category(19, "horse"),
+    Category(20, "sheep"),
+    Category(21, "cow"),
+    Category(22, "elephant"),
+    Category(23, "bear"),
+    Category(24, "zebra"),
+    Category(25, "giraffe"),
+    Category(27, "backpack"),
+    Category(28, "umbrella"),
+    Category(31, "handbag"),
+    Category(32, "tie"),
+    Category(33, "suitcase"),
+    Category(34, "frisbee"),
+    Category(35, "skis"),
+    Category(36, "snowboard"),
+    Category(37, "sports ball"),
+    Category(38, "kite"),
+    Category(39, "baseball bat"),
+    Category(40, "baseball glove"),
+    Category(41, "skateboard"),
+    Category(42, "surfboard"),
+    Category(43, "tennis racket"),
+    Category(44, "bottle"),
+    Category(46, "wine glass"),
+    Category(47, "cup"),
+    Category(48, "fork"),
+    Category(49, "knife"),
+    Category(50, "spoon"),
+    Category(51, "bowl"),
+    Category(52, "banana"),
+    Category(53, "apple"),
+    Category(54, "sandwich"),
+    Category(55, "orange"),
+    Category(56, "broccoli"),
+    Category(57, "carrot"),
+    Category(58, "hot dog"),
+    Category(59, "pizza"),
+    Category(60, "donut"),
+    Category(61, "cake"),
+    Category(62, "chair"),
+    Category(63, "couch"),
+    Category(64, "potted plant"),
+    Category(65, "bed"),
+    Category(67, "dining table"),
+    Category(70, "toilet"),
+    Category(72, "tv"),
+    Category(73, "laptop"),
+    Category(74, "mouse"),
+    Category(75, "remote"),
+    Category(76, "keyboard"),
+    Category(77, "cell phone"),
+    Category(78, "microwave"),
+    Category(79, "oven"),
+    Category(80, "toaster"),
+    Category(81, "sink"),
+    Category(82, "refrigerator"),
+    Category(84, "book"),
+    Category(85, "clock"),
+    Category(86, "vase"),
+    Category(87, "scissors"),
+    Category(88, "teddy bear"),
+    Category(89, "hair drier"),
+    Category(90, "toothbrush"),
+)
+
+
+def categories_of(dataset: str) -> tuple[Category, ...]:
+    """The categories of a known data set, sorted by id; nothing is read from disk."""
+    if dataset in SYNTHETIC_SPLITS:
+        return tuple(Category(number, name) for number, name in SHAPES.items())
+    if dataset in COCO_LAYOUT:
+        return COCO_CATEGORIES
+    raise UsageError(
+        f"the categories of {dataset} are not known by heart",
+        hint="give an annotation file that lists them: --annotations",
+    )
+
+
+def read_categories(annotations: Path) -> tuple[Category, ...]:
+    """The categories that a COCO annotation file lists, sorted by id."""
+    listed = read_annotations(annotations)["categories"]
+    ordered = sorted(listed, key=lambda category: int(category["id"]))
+    return tuple(Category(category["id"], category["name"]) for category in ordered)

@@ -1,0 +1,71 @@
+"""Convolutions together with what comes right after them: a sum, a ReLU.
+
+On a CPU a sum or a ReLU by itself takes about as long as the convolution before it, for both wait
+for memory. oneDNN does all of it in one pass over the result, and the numbers are the same. The
+operators are those that torch.compile fuses to (torch/_inductor/mkldnn_lowerings.py).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Whether this torch was built with oneDNN, and has the fused operators.
+ONE_PASS_AVAILABLE = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name)
+    for name in (
+        "_convolution_pointwise",
+        "_convolution_pointwise_",
+        "_convolution_transpose_pointwise",
+    )
+)
+
+
+class Conv(nn.Conv2d):
+    """A convolution. one_pass: with its sum and ReLU, by oneDNN; on a CPU, without gradients."""
+
+    one_pass = False
+
+    def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
+        """(B, C_in, H, W) → (B, C, H', W'): convolved, ``add`` added, ReLU.
+
+        add: of the result's shape. The caller gives it up: in one pass the result is written there,
+        which spares a network's largest tensors.
+        """
+        if self.one_pass and x.numel():
+            return self._in_one_pass(x, add, relu)
+        out = self.convolve(x)
+        if add is not None:
+            out += add
+        return F.relu_(out) if relu else out
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) → (B, C, H', W')."""
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def _in_one_pass(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
+        shape = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+        operators = torch.ops.mkldnn
+        if add is None:
+            then = "relu" if relu else "none"
+            return cast(Tensor, operators._convolution_pointwise(x, *shape, then, [], ""))
+        unary: tuple[object, ...] = ("relu", [], "") if relu else (None, [], None)
+        onto = operators._convolution_pointwise_.binary
+        return cast(Tensor, onto(add, x, *shape, "add", 1.0, *unary))
+
+
+class Deconv(nn.ConvTranspose2d):
+    """A transposed convolution with its ReLU. one_pass: as of Conv."""
+
+    one_pass = False
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no output_size here
+        """(B, C_in, H, W) → (B, C, stride·H, stride·W), none below zero."""
+        if not (self.one_pass and x.numel()):
+            return F.relu_(super().forward(x))
+        sizes = (self.padding, self.output_padding, self.stride, self.dilation, self.groups)
+        operator = torch.ops.mkldnn._convolution_transpose_pointwise
+        return cast(Tensor, operator(x, self.weight, self.bias, *sizes, "relu", [], ""))

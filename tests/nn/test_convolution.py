@@ -1,0 +1,64 @@
+"""A sum and a ReLU in one pass with the convolution give what they give as steps of their own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.nn.convolution import Conv, Deconv
+
+#: Of the largest number: one unit in its last place, for sums are rounded once or twice.
+ROUNDING = {torch.float32: 2**-23, torch.bfloat16: 2**-7}
+
+
+def numbers(*shape: int, seed: int, dtype: torch.dtype) -> Tensor:
+    """Normal numbers, channels last."""
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return made.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def filled(module: Conv | Deconv, dtype: torch.dtype) -> Conv | Deconv:
+    """The module with weights that keep the size of what goes through."""
+    generator = torch.Generator().manual_seed(3)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False).normal_(0, 0.05, generator=generator)
+    return module.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (7, 2)])
+def test_convolution(kernel: int, stride: int, added: bool, relu: bool, dtype: torch.dtype) -> None:
+    conv = filled(Conv(16, 24, kernel, stride, kernel // 2), dtype)
+    x = numbers(2, 16, 17, 23, seed=1, dtype=dtype)
+    steps = conv.convolve(x)
+    add = numbers(*steps.shape, seed=2, dtype=dtype) if added else None
+    steps = conv(x, add=add, relu=relu)
+    conv.one_pass = True
+    found = conv(x, add=add, relu=relu)
+    assert (found is add) == added
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert float((found - steps).abs().max() / steps.abs().max()) <= ROUNDING[dtype]
+    assert bool((found < 0).any()) != relu
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_transposed_convolution(dtype: torch.dtype) -> None:
+    deconv = filled(Deconv(16, 24, 2, stride=2), dtype)
+    x = numbers(3, 16, 14, 14, seed=1, dtype=dtype)
+    steps = deconv(x)
+    deconv.one_pass = True
+    found = deconv(x)
+    assert found.shape == (3, 24, 28, 28)
+    assert float((found - steps).abs().max() / steps.abs().max()) <= ROUNDING[dtype]
+    assert float(found.min()) == 0
+
+
+def test_no_regions_give_nothing() -> None:
+    conv, deconv = Conv(4, 6, 3, padding=1), Deconv(4, 6, 2, stride=2)
+    for module, shape in ((conv, (0, 6, 7, 7)), (deconv, (0, 6, 14, 14))):
+        module.one_pass = True
+        with torch.inference_mode():
+            assert module(torch.zeros(0, 4, 7, 7)).shape == shape
