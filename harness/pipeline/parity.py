@@ -31,12 +31,12 @@ def check_parity(
     progress: Progress,
 ) -> ParityReport:
     """How far the native engine and Detectron2 differ on the images of a folder, on the CPU."""
-    require_detectron2()
     paths = find_images(images)[:limit]
     lock = read_lock()
     entry = find_model(lock, model)
     architecture = architecture_of(entry.architecture)
     require_network("detectron2", architecture)
+    require_detectron2()
     checkpoint = find_checkpoint(lock, entry, weights, root)
     native = open_native(
         architecture=architecture, weights=checkpoint, device="cpu", threads=threads

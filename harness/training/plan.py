@@ -26,6 +26,7 @@ CHECKPOINT_PERIOD = 5000
 #: AdamW for Mask R-CNN at a batch of 16: open-mmlab/mmdetection@fff646d3
 #: ``configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py``.
 ADAMW_RATE = 1e-4
+ADAMW_BATCH_SIZE = 16
 ADAMW_WEIGHT_DECAY = 0.05
 
 
@@ -109,27 +110,31 @@ def make_plan(
             raise UsageError(f"{option} must be above 0, got {value}")
     batch = batch_size or published.batch_size
     ratio = batch / published.batch_size
-    rate = (published.learning_rate if optimiser == "sgd" else ADAMW_RATE) * ratio
+    rule = (published.learning_rate, published.batch_size)
+    if optimiser == "adamw":
+        rule = (ADAMW_RATE, ADAMW_BATCH_SIZE)
     scaled_iterations = max(1, round(published.iterations / ratio))
     count = iterations or scaled_iterations
     stretch = count / published.iterations
     schedule = Schedule(
         iterations=count,
         batch_size=batch,
-        learning_rate=learning_rate or rate,
+        learning_rate=learning_rate or rule[0] * batch / rule[1],
         steps=tuple(round(step * stretch) for step in published.steps),
         # A short run must not end inside its warm-up.
         warmup=min(round(published.warmup / ratio), max(1, count // 10)),
         checkpoint_period=max(1, round(published.checkpoint_period * min(stretch, 1 / ratio))),
     )
-    warnings = _warnings(published, schedule, iterations, rate)
+    warnings = _warnings(published, schedule, iterations, rule)
     return Plan(schedule=schedule, published=published, warnings=tuple(warnings))
 
 
 def _warnings(
-    published: Schedule, chosen: Schedule, iterations: int | None, scaled_rate: float
+    published: Schedule, chosen: Schedule, iterations: int | None, rule: tuple[float, int]
 ) -> Sequence[str]:
-    ratio = chosen.batch_size / published.batch_size
+    """rule: a learning rate, and the batch size it is for."""
+    rate, batch_size = rule
+    scaled_rate = rate * chosen.batch_size / batch_size
     found = []
     if iterations is not None and abs(chosen.images_seen / published.images_seen - 1) > 0.01:
         share = chosen.images_seen / published.images_seen
@@ -143,7 +148,7 @@ def _warnings(
     if not 0.5 <= times <= 2:
         found.append(
             f"--lr {chosen.learning_rate:g} is {times:.3g} times the rate that "
-            f"batch {chosen.batch_size} calls for ({scaled_rate:g} = {scaled_rate / ratio:g} × "
-            f"{chosen.batch_size}/{published.batch_size})"
+            f"batch {chosen.batch_size} calls for ({scaled_rate:g} = {rate:g} × "
+            f"{chosen.batch_size}/{batch_size})"
         )
     return found

@@ -185,6 +185,8 @@ def _explanation(missing: list[str], unexpected: list[str], misshapen: list[str]
         return "this checkpoint has masks and the model is box-only: wrong checkpoint or model"
     if "conv1_w" in unexpected:
         return "these are Caffe2's names: a backbone to start training from, not a whole model"
+    if any(key.startswith("backbone.body.") for key in missing + unexpected):
+        return "one of them is torchvision's, the other is not: see the names in harness models"
     if any(".res4." in key for key in missing + unexpected):
         return "the backbone has another depth: is this the checkpoint of another model?"
     if any("box_predictor" in line for line in misshapen):

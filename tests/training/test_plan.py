@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,4 +100,7 @@ def test_adamw_has_a_rate_of_its_own(published: Schedule) -> None:
     assert plan.warnings == ()
     (warning,) = make_plan(published, optimiser="adamw", learning_rate=0.02).warnings
     assert "200 times the rate" in warning
+    # Its rate is for 16 images, whatever batch SGD's recipe is for.
+    small = replace(published, batch_size=8)
+    assert make_plan(small, optimiser="adamw").schedule.learning_rate == pytest.approx(5e-5)
     assert make_plan(published, optimiser="sgd").schedule.learning_rate == 0.02
