@@ -23,8 +23,9 @@ CONSTANT_KEYS = re.compile(
     r"|.*\.num_batches_tracked"  # a counter of training, which inference does not use
 )
 
-#: Under which key a file may keep its table of tensors: Detectron2's, and Caffe2's.
-TABLE_KEYS = ("model", "blobs")
+#: Under which key a file may keep its table of tensors: Detectron2's and torchvision's trainings,
+#: Caffe2, and many trainings of one's own.
+TABLE_KEYS = ("model", "blobs", "state_dict")
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
