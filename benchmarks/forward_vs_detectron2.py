@@ -92,7 +92,7 @@ def our_ways(options: Options, precision: Precision, paths: list[Path]) -> Ways:
         engine.network(engine.network.batch([tensor]))
         engine.settle()
 
-    return _ways(engine, network, paths)
+    return ways(engine, network, paths)
 
 
 def their_ways(options: Options, paths: list[Path]) -> Ways:
@@ -107,19 +107,20 @@ def their_ways(options: Options, paths: list[Path]) -> Ways:
         engine.model.inference([prepared], do_postprocess=False)
         engine.settle()
 
-    return _ways(engine, network, paths)
+    return ways(engine, network, paths)
 
 
-def _ways(engine: Any, network: Callable[[Any], None], paths: list[Path]) -> Ways:
-    ways: dict[str, Callable[[], object]] = {}
+def ways(engine: Any, network: Callable[[Any], None], paths: list[Path]) -> Ways:
+    """Every scope of every image by name, of an engine whose ``network`` takes a prepared image."""
+    found: dict[str, Callable[[], object]] = {}
     for path in paths:
         prepared = _prepared(engine, path)
-        ways |= {
+        found |= {
             f"network of {path}": partial(network, prepared),
             f"infer of {path}": partial(engine.infer, [prepared], NULL_STOPWATCH),
             f"decode to detections of {path}": partial(_whole, engine, path),
         }
-    return ways
+    return found
 
 
 def _prepared(engine: Any, path: Path) -> Any:

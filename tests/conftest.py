@@ -89,6 +89,23 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def exported_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as an ONNX file, written once for all test processes: it takes a while."""
+    pytest.importorskip("onnxscript", reason="needs the packages of harness[onnx]")
+    from harness.cli.main import run
+    from harness.files.locks import held
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    file = folder / "exported-tiny.onnx"
+    with held(folder / "exported-tiny.lock", notice=lambda _: None):
+        if not file.exists():
+            words = ["--root", str(folder / "exported-root"), "--output", str(file)]
+            assert run(["export", *words, "--limit", "1", "--threads", "1"]) == 0
+    return file
+
+
 @pytest.fixture
 def odd_tmp_path(tmp_path: Path) -> Path:
     """An empty folder whose name has what breaks careless code: spaces, quotes, non-ASCII."""

@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from harness import __version__
 from harness.core.errors import HarnessError, UsageError
@@ -27,6 +28,7 @@ COMMANDS = {
     "predict": "find and draw objects in pictures of your own",
     "show": "pictures of a data set, or of a run beside the truth, worst first",
     "parity": "compare two engines stage by stage on the same images",
+    "export": "write a model as an ONNX file, and prove it against the native engine",
     "download": "fetch and prove data sets and checkpoints",
     "nightly": "measure a matrix of models and engines, and compare with the nights before",
     "history": "trends over the nights, and where they drift",
@@ -45,6 +47,14 @@ COMMANDS = {
 
 BUG_EXIT_CODE = 70
 INTERRUPTED_EXIT_CODE = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message like all others; its sub-commands' are, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError: what is wrong, and where to read on."""
+        raise UsageError(f"{self.prog}: {message}", hint=f"see: {self.prog} --help")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -91,7 +101,7 @@ def _command(argv: Sequence[str]) -> str | None:
 
 
 def _options(command: str | None) -> list[str]:
-    alone = argparse.ArgumentParser()
+    alone = Parser()
     import_module(f"harness.cli.{command}").add_arguments(alone)
     parsers = [alone, *_nested(alone).values()]
     return [word for one in parsers for word in re.findall(r"--[a-z-]+", one.format_usage())]
@@ -105,7 +115,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of only that command that ``argv`` names."""
     formatter = _formatter()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="harness",
         description="Proof that COCO numbers of the Detectron2 model zoo reproduce here.",
         formatter_class=formatter,

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="R_50_FPN_3x", help="model entry")
     parser.add_argument("--images", type=Path, required=True, help="folder of images")
     parser.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
-    parser.add_argument("--against", choices=("detectron2",), default="detectron2")
+    parser.add_argument("--against", choices=("detectron2", "onnx"), default="detectron2")
+    parser.add_argument(
+        "--exported", type=Path, help="with --against onnx; default: where harness export writes"
+    )
     parser.add_argument("--limit", type=int, help="only the first N images by name")
     parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
     parser.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
@@ -31,7 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage, answer 0 or 1."""
     from harness.files.layout import datasets_folder
     from harness.pipeline.parity import check_parity
-    from harness.report.tables import render
 
     report = check_parity(
         model=arguments.model,
@@ -41,25 +43,34 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         threads=arguments.threads,
         progress=console.TerminalProgress(),
+        against=arguments.against,
+        exported=arguments.exported,
     )
     if arguments.json:
         console.answer_json(report)
     else:
-        rows = [
-            (
-                row.stage,
-                f"{row.max_absolute:.2e}",
-                f"{row.max_relative:.2e}",
-                "" if row.share is None else f"{100 * row.share:.3f} %",
-                row.tolerance,
-                "pass" if row.ok else "fail",
-            )
-            for row in report.stages
-        ]
-        columns = ("stage", "max |Δ|", "relative", "within", "tolerance", "status")
-        console.answer(render(columns, rows, arguments.format or console.default_format()))
-        console.answer("", _sentence(report))
+        answer_parity(report, arguments)
     return 0 if report.first_failing is None else NO_PARITY_EXIT_CODE
+
+
+def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
+    """One row a stage, and the sentence that sums them up."""
+    from harness.report.tables import render
+
+    rows = [
+        (
+            row.stage,
+            f"{row.max_absolute:.2e}",
+            f"{row.max_relative:.2e}",
+            "" if row.share is None else f"{100 * row.share:.3f} %",
+            row.tolerance,
+            "pass" if row.ok else "fail",
+        )
+        for row in report.stages
+    ]
+    columns = ("stage", "max |Δ|", "relative", "within", "tolerance", "status")
+    console.answer(render(columns, rows, arguments.format or console.default_format()))
+    console.answer("", _sentence(report))
 
 
 def _sentence(report: ParityReport) -> str:

@@ -14,7 +14,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 MemoryFormat = Literal["channels_last", "contiguous"]
 MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
-EngineName = Literal["native", "detectron2", "torchvision", "fake"]
+EngineName = Literal["native", "detectron2", "torchvision", "onnx", "fake"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 #: Phases an engine reports while it prepares and infers; the pipeline adds ``load`` before them.

@@ -258,3 +258,31 @@ class DownloadRequest:
     jobs: int = 4
     keep_archives: bool = False
     dry_run: bool = False
+
+
+#: Versions of ONNX's operators: the exporter's are of 18; ONNX Runtime 1.32 lacks 22's RoIAlign.
+OPSETS = range(18, 22)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """A network as an ONNX file.
+
+    weights: a checkpoint instead of the pinned one; annotations: a COCO file that names its
+    classes. output: ending .onnx, None for ``<root>/exported/<model>.onnx``. opset: of ONNX.
+    score_threshold, max_detections: become part of the graph, None for the model's own. images:
+    folder that the file is tried on, None for the model's own data set or, where that is not on
+    disk, the embedded one. limit: so many of them.
+    """
+
+    model: str = EMBEDDED_MODEL
+    weights: Path | None = None
+    annotations: Path | None = None
+    root: Path = Path("datasets")
+    output: Path | None = None
+    opset: int = OPSETS[0]
+    score_threshold: float | None = None
+    max_detections: int | None = None
+    images: Path | None = None
+    limit: int = 4
+    threads: int | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
@@ -25,10 +26,10 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint file; only the fake engine, which answers from the ground truth of
-    ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format:
-    None for the engine's own. threads: CPU threads to compute with, None for one a core. Raises
-    what ``require_network`` and ``require_settings`` raise.
+    weights: a checkpoint, for the onnx engine an exported file; only the fake engine, which answers
+    from the ground truth of ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or
+    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with, None
+    for one a core. Raises what ``require_network`` and ``require_settings`` raise.
     """
     require_network(name, architecture)
     require_settings(
@@ -47,9 +48,8 @@ def open_engine(
                 compiled=compiled,
                 threads=threads,
             )
-        case "detectron2" | "torchvision":
-            way = _open_detectron2 if name == "detectron2" else _open_torchvision
-            return way(
+        case "detectron2" | "torchvision" | "onnx":
+            return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
                 device=device,
@@ -60,18 +60,6 @@ def open_engine(
             from harness.engines.fake import open_fake
 
             return open_fake(dataset, architecture)
-
-
-def _open_detectron2(**settings: Any) -> Engine:
-    from harness.engines.detectron2 import open_detectron2
-
-    return open_detectron2(**settings)
-
-
-def _open_torchvision(**settings: Any) -> Engine:
-    from harness.engines.torchvision import open_torchvision
-
-    return open_torchvision(**settings)
 
 
 def own_engine(architecture: Architecture) -> EngineName:
@@ -86,14 +74,29 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     if architecture.torchvision is not None:
         known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
     elif architecture.backbone != "resnet":
-        known, kind = name == "native", f"one with the backbone {architecture.backbone}"
+        known, kind = name in ("native", "onnx"), f"one with the backbone {architecture.backbone}"
     else:
-        known, kind = name in ("native", "detectron2"), "Detectron2's"
+        known, kind = name != "torchvision", "Detectron2's"
     if not known:
         raise UsageError(
             f"the {name} engine does not know this network: it is {kind}",
             hint=f"leave out --engine, or choose --engine {own_engine(architecture)}",
         )
+
+
+def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[..., Engine]:
+    """What opens an engine that has neither a choice of memory format nor parts to compile."""
+    if name == "detectron2":
+        from harness.engines.detectron2 import open_detectron2
+
+        return open_detectron2
+    if name == "torchvision":
+        from harness.engines.torchvision import open_torchvision
+
+        return open_torchvision
+    from harness.engines.onnx import open_onnx
+
+    return open_onnx
 
 
 def require_settings(
@@ -121,6 +124,11 @@ def require_settings(
             hint="leave out --memory-format, or choose --engine native",
         )
     if name == "fake":
+        return
+    if name == "onnx":
+        from harness.engines.onnx import require_onnx_settings
+
+        require_onnx_settings(device, precision)
         return
     from harness.engines.devices import (
         find_device,
@@ -150,6 +158,8 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
     """Batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
     if name == "fake":
         return (1, 4)
+    if name == "onnx":
+        return (1,)
     from harness.engines.devices import find_device
 
     return (1, 2, 4, 8, 16) if find_device(device).type == "cuda" else (1, 4)
@@ -161,6 +171,10 @@ def device_class_of(name: EngineName, device: str) -> str:
         return "fake"
     from harness.engines.devices import device_class, find_device
 
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        return device_class(find_onnx_device(device))
     return device_class(find_device(device))
 
 
@@ -175,6 +189,10 @@ def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
     from harness.engines.devices import gpu_count
 
     gpus = gpu_count()
+    if name == "onnx":
+        from harness.engines.onnx import find_onnx_device
+
+        gpus = gpus if find_onnx_device(device).type == "cuda" else 0
     if gpus == 0:
         return ["cpu"] * workers
     if workers > gpus:

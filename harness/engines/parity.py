@@ -1,4 +1,4 @@
-"""Whether the native engine equals Detectron2 on the same weights and images, and where it stops.
+"""Whether the native engine equals another one on the same weights and images, and where it stops.
 
 Every stage has a tolerance; the first one that leaves it is where to look. Final detections are
 held to the bars of ``harness.measure.agreement`` on 99.9 % of them.
@@ -6,16 +6,18 @@ held to the bars of ``harness.measure.agreement`` on 99.9 % of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from harness.core.detections import Image
-from harness.engines.detectron2 import Detectron2Engine
+from harness.core.engine import Engine
 from harness.engines.native import NativeEngine
-from harness.engines.stages import detectron2_stages, native_stages
+from harness.engines.stages import Stages, native_stages
 from harness.measure.agreement import BOX_BAR_PX, Agreement, combine, compare
 from harness.measure.timing import NULL_STOPWATCH
 
@@ -55,15 +57,22 @@ class ParityReport:
 
 
 def compare_engines(
-    native: NativeEngine, reference: Detectron2Engine, images: Iterable[Image]
+    native: NativeEngine,
+    reference: Engine,
+    images: Iterable[Image],
+    *,
+    reference_stages: Callable[[Any], tuple[Stages, Tensor]],
 ) -> ParityReport:
-    """Both engines on every image, compared stage by stage."""
+    """Both engines on every image, compared stage by stage.
+
+    reference_stages: of an image that the reference prepared, its stages and its proposals (n, 4).
+    """
     stages: dict[str, list[StageDifference]] = {}
     agreements = []
     for image in images:
         ours = native.prepare(image, NULL_STOPWATCH)
         theirs = reference.prepare(image, NULL_STOPWATCH)
-        expected, proposals = detectron2_stages(reference, theirs)
+        expected, proposals = reference_stages(theirs)
         found = native_stages(native, ours, proposals)
         for stage, value in expected.items():
             difference = _difference(stage, found[stage], value)

@@ -1,12 +1,13 @@
 """Intermediate results of the two real engines on one image, stage by stage.
 
-Both functions return the same keys in network order. Values are float32 NumPy arrays without the
+All of them have the same keys in network order. Values are float32 NumPy arrays without the
 batch axis. ``box logits`` and ``box deltas`` are computed on given proposals, so that a swap of two
 proposals does not look like a difference of the box head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     own = network.proposal_generator.select(logits, deltas, anchors, batch.sizes)[0]
     box_logits, box_deltas = network.roi_heads.classify(pyramid, [proposals.to(engine.device)])
     resized = torch.from_numpy(image.pixels).permute(2, 0, 1)
-    return _stages(resized, pyramid, logits, deltas, own, box_logits, box_deltas)
+    return named_stages(resized, pyramid, logits, deltas, own, box_logits, box_deltas)
 
 
 @torch.inference_mode()
@@ -54,18 +55,21 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     pooled = heads.box_pooler(levels, [one.proposal_boxes for one in found])
     box_logits, box_deltas = heads.box_predictor(heads.box_head(pooled))
     boxes = found[0].proposal_boxes.tensor
-    return _stages(image["image"], pyramid, logits, deltas, boxes, box_logits, box_deltas), boxes
+    return named_stages(
+        image["image"], pyramid, logits, deltas, boxes, box_logits, box_deltas
+    ), boxes
 
 
-def _stages(
+def named_stages(
     resized: Tensor,
-    pyramid: list[Tensor],
-    logits: list[Tensor],
-    deltas: list[Tensor],
+    pyramid: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    deltas: Sequence[Tensor],
     proposals: Tensor,
     box_logits: Tensor,
     box_deltas: Tensor,
 ) -> Stages:
+    """The stages of one image by name: resized (3, H, W), levels p2 … p6, the rest as in ``nn``."""
     named = {"resized input": resized}
     named.update({f"backbone p{index}": level[0] for index, level in enumerate(pyramid, start=2)})
     named["rpn logits"] = torch.cat([level[0] for level in logits])

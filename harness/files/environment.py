@@ -25,6 +25,8 @@ PACKAGES = (
     "pycocotools",
     "faster-coco-eval",
     "detectron2",
+    "onnx",
+    "onnxruntime",
 )
 
 

@@ -30,8 +30,8 @@ def require_shared(
     of the run folder's file system tells, unless all nodes are this machine. nodes: names of their
     machines. notice: told of doubt.
     """
+    require_below_shared(profile, [folder, *needed])
     if profile.shared:
-        _require_below(profile.shared, [folder, *needed])
         return
     kind = file_system_of(folder)
     if kind not in (*IN_MEMORY, *ON_DISK) or _are_here(nodes):
@@ -45,6 +45,17 @@ def require_shared(
         f"{folder} lies on a disk of this machine ({kind}); do the nodes see it? "
         "Name shared folders in the profile, and this is checked"
     )
+
+
+def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
+    """Raise UsageError for a path outside the shared folders that the profile names, if any."""
+    roots = [root.resolve() for root in profile.shared]
+    for path in paths:
+        if roots and not any(path.resolve().is_relative_to(root) for root in roots):
+            raise UsageError(
+                f"the nodes cannot see {path}: it lies in none of the profile's shared folders",
+                hint=f"shared are: {', '.join(str(root) for root in profile.shared)}",
+            )
 
 
 def file_system_of(path: Path) -> str:
@@ -62,13 +73,3 @@ def file_system_of(path: Path) -> str:
 def _are_here(nodes: Collection[str]) -> bool:
     host = socket.gethostname()
     return bool(nodes) and set(nodes) <= {host, host.partition(".")[0]}
-
-
-def _require_below(shared: Sequence[Path], paths: Sequence[Path]) -> None:
-    roots = [root.resolve() for root in shared]
-    for path in paths:
-        if not any(path.resolve().is_relative_to(root) for root in roots):
-            raise UsageError(
-                f"the nodes cannot see {path}: it lies in none of the profile's shared folders",
-                hint=f"shared are: {', '.join(str(root) for root in shared)}",
-            )

@@ -41,7 +41,7 @@ class Finding:
 
 def diagnose(root: Path) -> list[Finding]:
     """Everything worth knowing before a run, most basic first."""
-    return [*_software(), *_devices(), _detectron2(), *_data(root)]
+    return [*_software(), *_devices(), _detectron2(), _onnx(), *_data(root)]
 
 
 def pairing(torch_version: str, torchvision_version: str, load_error: str | None) -> Finding:
@@ -127,6 +127,17 @@ def _detectron2() -> Finding:
     )
     complete = importlib.util.find_spec("pkg_resources") is not None
     return _finding(subject, found, complete, fix, worst="warn")
+
+
+def _onnx() -> Finding:
+    subject, runtime = "ONNX", package_version("onnxruntime")
+    missing = [name for name in ("onnx", "onnxscript") if package_version(name) is None]
+    if runtime is None:
+        found = "onnxruntime is not installed; needed only for --engine onnx and harness export"
+    else:
+        found = f"onnxruntime {runtime}"
+        found += f"; without {' and '.join(missing)}, which harness export needs" if missing else ""
+    return Finding(subject=subject, found=found, status="ok")
 
 
 def _data(root: Path) -> Iterator[Finding]:

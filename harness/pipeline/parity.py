@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from harness.core.architecture import Architecture
 from harness.core.detections import Image
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
+from harness.engines.stages import detectron2_stages
+from harness.files.digest import file_digest
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
+from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
 from harness.zoo.lock import find_model, read_lock
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+Against = Literal["detectron2", "onnx"]
 
 
 def check_parity(
@@ -29,23 +37,66 @@ def check_parity(
     limit: int | None,
     threads: int | None,
     progress: Progress,
+    against: Against = "detectron2",
+    exported: Path | None = None,
 ) -> ParityReport:
-    """How far the native engine and Detectron2 differ on the images of a folder, on the CPU."""
+    """How far the native engine and another one differ on the images of a folder, on the CPU.
+
+    exported: of ``against="onnx"``, the file; None for where ``harness export`` writes it.
+    """
     paths = find_images(images)[:limit]
     lock = read_lock()
     entry = find_model(lock, model)
-    architecture = architecture_of(entry.architecture)
-    require_network("detectron2", architecture)
-    require_detectron2()
+    require_network(against, architecture_of(entry.architecture))
+    _require(against)
     checkpoint = find_checkpoint(lock, entry, weights, root)
+    if against == "onnx":
+        return check_exported(
+            find_exported(entry, exported, root),
+            checkpoint=checkpoint,
+            paths=paths,
+            threads=threads,
+            progress=progress,
+        )
+    architecture = architecture_of(entry.architecture)
     native = open_native(
         architecture=architecture, weights=checkpoint, device="cpu", threads=threads
     )
     reference = open_detectron2(
         architecture=architecture, weights=checkpoint, device="cpu", threads=threads
     )
+    stages = partial(detectron2_stages, reference)
     with progress.task("compare", total=len(paths), unit="img") as tick:
-        return compare_engines(native, reference, _decoded(paths, tick))
+        return compare_engines(native, reference, _decoded(paths, tick), reference_stages=stages)
+
+
+def check_exported(
+    file: Path,
+    *,
+    checkpoint: Path,
+    paths: Sequence[Path],
+    threads: int | None,
+    progress: Progress,
+) -> ParityReport:
+    """The same of an exported file and the checkpoint it was made from."""
+    from harness.engines.onnx import open_onnx
+    from harness.export.stages import exported_stages, open_stages
+
+    facts = read_facts(file)
+    found = file_digest(checkpoint)
+    if found != facts.checkpoint_sha256:
+        raise IntegrityError(
+            f"{file} was exported from another checkpoint than {checkpoint}:\n"
+            f"  in the file sha256 {facts.checkpoint_sha256}\n  checkpoint  sha256 {found}",
+            hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
+        )
+    numbers: Architecture = facts.architecture
+    native = open_native(architecture=numbers, weights=checkpoint, device="cpu", threads=threads)
+    reference = open_onnx(architecture=numbers, weights=file, device="cpu", threads=threads)
+    tapped = open_stages(file, threads=reference.info.threads)
+    stages = partial(exported_stages, tapped)
+    with progress.task("compare", total=len(paths), unit="img") as tick:
+        return compare_engines(native, reference, _decoded(paths, tick), reference_stages=stages)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -56,6 +107,18 @@ def find_images(folder: Path) -> list[Path]:
     if not paths:
         raise UsageError(f"no image in {folder}", hint=f"known endings: {', '.join(IMAGE_ENDINGS)}")
     return paths
+
+
+def _require(against: Against) -> None:
+    """PrerequisiteError for packages that the comparison needs, before anything is read."""
+    if against == "detectron2":
+        require_detectron2()
+        return
+    from harness.engines.onnx import require_onnx_settings
+    from harness.export.onnx_file import require_exporter
+
+    require_exporter()
+    require_onnx_settings("cpu", "fp32")
 
 
 def _decoded(paths: Sequence[Path], tick: Advance) -> Iterator[Image]:

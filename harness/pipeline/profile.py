@@ -26,9 +26,10 @@ ARTEFACTS = {"profile": PROFILE, "trace": TRACE, "profile_picture": PICTURE}
 
 def check_profiling(request: BenchRequest) -> None:
     """Raise UsageError for a profile that cannot be meant."""
-    if request.profiling and request.inference.engine == "fake":
+    engine = request.inference.engine
+    if request.profiling and engine in ("fake", "onnx"):
         raise UsageError(
-            "--profile needs a network, and the fake engine has none",
+            f"--profile looks into a network of torch, and the {engine} engine has none",
             hint="leave out --engine",
         )
 

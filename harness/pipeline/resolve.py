@@ -23,11 +23,16 @@ from harness.engines.opening import (
 )
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
+from harness.pipeline.weights import weights_of
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
+CHANGED = (
+    "the exported file was changed since its export (quantised, simplified or edited): this is its "
+    "own AP, no longer its checkpoint's"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,8 @@ class Job:
     """A request with every question answered.
 
     published: the model's own recipe. architecture: the same with the request's overrides.
-    dataset: the images to run on; image_count: how many the whole data set has.
+    exported: what the file of the onnx engine says. dataset: the images to run on; image_count: how
+    many the whole data set has.
     """
 
     request: InferenceRequest
@@ -44,6 +50,7 @@ class Job:
     architecture: Architecture
     weights: Path | None
     checkpoint: CheckpointFacts | None
+    exported: ExportFacts | None = None
     dataset: Dataset
     image_count: int
 
@@ -60,17 +67,21 @@ class Job:
     def deviations_on(self, evaluated_images: int) -> tuple[str, ...]:
         """The same for a number that depends on so many images of the data set."""
         faked = self.engine == "fake"
+        pinned = self.checkpoint is not None and self.checkpoint.pinned
+        changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
         conditions = Conditions(
             architecture=self.architecture,
             precision=self.request.precision,
             batch_size=self.request.batch_size,
             compiled=self.request.compile,
-            pinned_weights=faked or (self.checkpoint is not None and self.checkpoint.pinned),
+            pinned_weights=faked or pinned or changed,
             evaluated_images=evaluated_images,
             image_count=self.image_count,
         )
         found = deviations(conditions, self.published)
-        return (FAKED, *found) if faked else found
+        if faked:
+            return (FAKED, *found)
+        return (CHANGED, *found) if changed else found
 
     @property
     def dataset_facts(self) -> DatasetFacts:
@@ -87,6 +98,7 @@ class Job:
             "memory_format": self.request.memory_format or own_memory_format(self.engine),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
+            **({} if self.exported is None else {"exported": to_plain(self.exported)}),
         }
 
 
@@ -119,16 +131,16 @@ def job_of(
     if request.engine is not None:
         require_network(request.engine, published)
     _check_categories(entry, published, dataset)
-    weights = None
-    if request.engine != "fake":
-        weights = find_checkpoint(lock, entry, request.weights, request.root)
+    architecture = _overridden(published, request)
+    weights, checkpoint, exported = weights_of(lock, entry, architecture, request, dataset)
     return Job(
         request=request,
         entry=entry,
         published=published,
-        architecture=_overridden(published, request),
+        architecture=architecture,
         weights=weights,
-        checkpoint=None if weights is None else facts_of(lock, entry, weights),
+        checkpoint=checkpoint,
+        exported=exported,
         dataset=dataset,
         image_count=image_count,
     )
@@ -210,6 +222,11 @@ def check_values(request: InferenceRequest) -> None:
         if value is not None and value < least:
             option = "--" + name.removesuffix("_px").replace("_", "-")
             raise UsageError(f"{option} must be at least {least}, got {value}")
+    if request.engine == "onnx" and request.batch_size != 1:
+        raise UsageError(
+            f"an exported file computes one image at a time, not {request.batch_size}",
+            hint="leave out --batch-size, or choose --engine native",
+        )
     threshold = request.score_threshold
     if threshold is not None and not 0 <= threshold < 1:
         raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")

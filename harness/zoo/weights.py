@@ -41,7 +41,9 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
         ".safetensors": _read_safetensors,
     }
     if path.suffix not in readers:
-        raise UsageError(f"{path} has an unknown ending", hint=f"known are {', '.join(readers)}")
+        known = f"known are {', '.join(readers)}"
+        hint = "exported files are for --engine onnx" if path.suffix == ".onnx" else known
+        raise UsageError(f"{path} has an unknown ending", hint=hint)
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -29,6 +29,7 @@ TINY = {
     "forward_vs_detectron2": "--architecture tiny --images {data}/images --count 1 --repeats 1 "
     "--device cpu --threads 1",
     "history_year": "--nights 10 --repeats 1",
+    "onnx_vs_native": "--model tiny --images {data}/images --count 1 --repeats 1 --threads 1",
     "score_vs_pycocotools": "--images 10",
     "startup": "--repeats 1",
     "submit_overhead": "--engine fake --repeats 1",
@@ -48,6 +49,8 @@ def missing(name: str) -> str | None:
         return "needs detectron2"
     if name == "draw_vs_detectron2" and importlib.util.find_spec("cv2") is None:
         return "needs what detectron2's Visualizer needs: opencv-python-headless"
+    if name == "onnx_vs_native" and importlib.util.find_spec("onnxscript") is None:
+        return "needs the packages of harness[onnx]"
     if name == "download_vs_curl" and not all(map(shutil.which, ("curl", "sha256sum"))):
         return "needs curl and sha256sum"
     if name == "submit_overhead" and missing_packages():

@@ -35,18 +35,25 @@ def test_unknown_words_are_refused_with_a_guess(
 
 
 @pytest.mark.parametrize(
-    "argv",
+    ("argv", "said"),
     [
-        ["eval", "--limit", "many"],
-        ["eval", "--engine", "natve"],
-        ["eval", "--limi", "3", "--model"],
-        ["--frobnicate"],
+        (["eval", "--limit", "many"], "--limit: invalid int value: 'many'"),
+        (["eval", "--engine", "natve"], "invalid choice: 'natve'"),
+        (["eval", "--limi", "3", "--model"], "--model: expected one argument"),
+        (["submit"], "required: work"),
+        (["submit", "evla"], "invalid choice: 'evla'"),
+        (["--frobnicate"], "required: command"),
     ],
 )
-def test_values_argparse_refuses_end_in_2(argv: list[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(argv)
-    assert left.value.code == 2
+def test_values_argparse_refuses_are_one_message(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(argv) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("error: harness")
+    assert said in output.err
+    assert output.err.count("\n") == 2, "one line that says it, one that says where to read on"
+    assert output.out == ""
 
 
 def test_options_are_never_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:

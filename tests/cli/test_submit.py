@@ -53,6 +53,16 @@ def test_a_typo_in_the_profile(
     assert "unknown fields: partion (did you mean partition?)" in capsys.readouterr().err
 
 
+def test_a_dry_run_finds_a_folder_that_the_nodes_cannot_see(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = tmp_path / "project"
+    (tmp_path / "cluster.toml").write_text(f'shared = ["{shared}"]\n', encoding="utf-8")
+    assert run([*words, "--dry-run", "--output", str(shared / "run")]) == 0
+    assert run([*words, "--dry-run", "--output", str(tmp_path / "run")]) == 2
+    assert f"the nodes cannot see {tmp_path / 'run'}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["status", "logs", "cancel", "wait"])
 def test_a_run_that_was_not_submitted(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,19 +54,21 @@ def test_both_engines_agree_on_the_embedded_model_and_a_change_is_found() -> Non
     from harness.engines.detectron2 import open_detectron2
     from harness.engines.native import open_native
     from harness.engines.parity import compare_engines
+    from harness.engines.stages import detectron2_stages
 
     weights = EMBEDDED / "tiny.safetensors"
     native = open_native(architecture=tiny(), weights=weights, device="cpu", threads=1)
     reference = open_detectron2(architecture=tiny(), weights=weights, device="cpu", threads=1)
-    report = compare_engines(native, reference, pictures())
-    # One pixel of one of so few masks may fall on the other side of its threshold.
-    assert report.first_failing in (None, "pasted masks")
+    stages = partial(detectron2_stages, reference)
+    report = compare_engines(native, reference, pictures(), reference_stages=stages)
+    assert report.first_failing is None
     assert report.agreement.min_mask_iou > 0.999
     assert report.agreement.unmatched == 0
     assert report.agreement.detections > 5
     bias = native.network.backbone.get_submodule("fpn_output3").bias
     bias.data[0] += 0.01  # type: ignore[operator, index, union-attr]
-    assert compare_engines(native, reference, pictures()).first_failing == "backbone p3"
+    report = compare_engines(native, reference, pictures(), reference_stages=stages)
+    assert report.first_failing == "backbone p3"
 
 
 def test_the_command_needs_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,15 +12,18 @@ LAYERS = (
     ("nn", "measure", "files"),
     ("zoo", "data"),
     ("engines", "launch", "report"),
-    ("training",),
+    ("training", "export"),
     ("pipeline",),
     ("cli",),
 )
 
 #: Heavy package → packages of ours that may import it at all; anything else is an error.
 HOMES = {
-    "torch": ("nn", "engines", "training"),
-    "torchvision": ("nn", "engines", "training"),
+    "torch": ("nn", "engines", "training", "export"),
+    "torchvision": ("nn", "engines", "training", "export"),
+    "onnx": ("export",),
+    "onnxscript": ("export",),
+    "onnxruntime": ("engines",),
     "detectron2": ("engines", "training"),
     "pycocotools": ("measure",),
     "faster_coco_eval": ("measure",),

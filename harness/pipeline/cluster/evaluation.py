@@ -13,7 +13,7 @@ from harness.files.layout import runs_folder
 from harness.launch.clients import cancel, node_hosts, require_slurm
 from harness.launch.local import Work
 from harness.launch.profile import Profile, read_profile
-from harness.launch.shared import require_shared
+from harness.launch.shared import require_below_shared, require_shared
 from harness.launch.slurm import Size, script, submit
 from harness.launch.slurm_tasks import PartTask
 from harness.pipeline.cluster.finish import finish
@@ -87,6 +87,7 @@ def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
     profile = read_profile(request.profile)
     evaluation = request.work
     output = evaluation.output or runs_folder() / new_run_id(evaluation, now)
+    require_below_shared(profile, [output.absolute()])
     folder = output.absolute() / JOBS
     gpus, name = min(profile.gpus_per_node, 1), f"harness-{output.name}"
     size = Size(gpus=gpus)

@@ -15,7 +15,7 @@ from harness.files.layout import runs_folder
 from harness.launch.clients import node_hosts, require_slurm
 from harness.launch.local import Work
 from harness.launch.profile import read_profile
-from harness.launch.shared import require_shared
+from harness.launch.shared import require_below_shared, require_shared
 from harness.launch.slurm import Size, script, submit
 from harness.launch.slurm_tasks import GroupTask, PartTask
 from harness.pipeline.bench import check_values
@@ -197,10 +197,12 @@ def submit_planned(
     return submission
 
 
-def script_of(planned: Planned, profile: Path) -> str:
+def script_of(planned: Planned, profile_path: Path) -> str:
     """The batch script of the job, without submitting anything."""
+    profile = read_profile(profile_path)
+    require_below_shared(profile, [planned.folder])
     return script(
-        read_profile(profile),
+        profile,
         folder=planned.folder / JOBS,
         name=planned.name,
         size=planned.size,

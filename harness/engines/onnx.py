@@ -1,0 +1,183 @@
+"""The engine that runs an exported file with ONNX Runtime.
+
+Everything around the network is the native engine's own: resizing, pasting, encoding. The file only
+takes the network's place, so a difference in AP is a difference of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections, Image
+from harness.core.engine import EngineInfo, Precision, Stopwatch
+from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
+from harness.engines.devices import (
+    apply_threads,
+    device_class,
+    find_device,
+    keep_freed_memory,
+)
+from harness.engines.native import NativeEngine, PreparedImage
+from harness.nn.rcnn import RCNN, Batch
+from harness.nn.roi_heads import RawDetections
+from harness.zoo.exported import read_facts, require_match
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+GPU_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+#: ONNX Runtime's own word for errors and worse; its warnings are about its own optimiser.
+ERRORS_ONLY = 3
+
+
+def open_onnx(
+    *,
+    architecture: Architecture,
+    weights: Path,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> OnnxEngine:
+    """The exported file ``weights`` as an engine, if it holds this architecture.
+
+    PrerequisiteError without onnxruntime; IntegrityError for a file that is not what was asked for.
+    """
+    require_onnx_settings(device, precision)
+    import onnxruntime
+
+    require_match(read_facts(weights), architecture, path=weights)
+    place = find_onnx_device(device)
+    count = apply_threads(threads)
+    keep_freed_memory(place)
+    session = open_session(weights, place, threads=count)
+    info = EngineInfo(
+        name="onnx",
+        version=onnxruntime.__version__,
+        device=str(place),
+        device_class=device_class(place),
+        precision=precision,
+        threads=count,
+        architecture=architecture,
+        memory_format="contiguous",
+    )
+    return OnnxEngine(session, info)
+
+
+def require_onnx_settings(device: str, precision: Precision) -> None:
+    """Raise unless onnxruntime is there and computes in this precision on this device."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"the onnx engine needs the onnxruntime package ({error})",
+            hint="run: pip install 'harness[onnx]'; for a GPU: pip install onnxruntime-gpu",
+        ) from None
+    place = find_onnx_device(device)
+    if place.type == "cuda" and GPU_PROVIDER not in onnxruntime.get_available_providers():
+        raise PrerequisiteError(
+            f"this onnxruntime has no {GPU_PROVIDER}, which {place} needs",
+            hint="run: pip uninstall onnxruntime && pip install onnxruntime-gpu, "
+            "or choose --device cpu",
+        )
+    if precision != "fp32":
+        raise UsageError(
+            f"an exported file computes in fp32, not in {precision}",
+            hint="choose --precision fp32, or --engine native",
+        )
+
+
+def find_onnx_device(name: str) -> torch.device:
+    """As ``find_device``; ``auto`` is the CPU where this onnxruntime has nothing for a GPU."""
+    import onnxruntime
+
+    blind = GPU_PROVIDER not in onnxruntime.get_available_providers()
+    return find_device("cpu" if name == "auto" and blind else name)
+
+
+def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> InferenceSession:
+    """ONNX Runtime's session of a file, or of its bytes, in true fp32."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    providers: list[Any] = [CPU_PROVIDER]
+    if place.type == "cuda":
+        settings = {"device_id": str(place.index or 0), "use_tf32": "0"}  # it is on by default
+        providers.insert(0, (GPU_PROVIDER, settings))
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=providers)
+    except Exception as error:  # onnxruntime's own exceptions derive from nothing narrower
+        named = "the graph" if isinstance(model, bytes) else str(model)
+        raise IntegrityError(
+            f"onnxruntime {onnxruntime.__version__} cannot open {named}: {error}",
+            hint="a newer onnxruntime may know its operators; else export it again",
+        ) from error
+
+
+class OnnxEngine:
+    """An opened file, inside a native engine that has it for a network."""
+
+    def __init__(self, session: InferenceSession, info: EngineInfo) -> None:
+        self.info = info
+        # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
+        # of a session lies on the CPU, whatever computed it.
+        self.network = SessionNetwork(session)
+        self._native = NativeEngine(cast(RCNN, self.network), info, torch.device("cpu"))
+
+    def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
+        """The image resized to the architecture's test size, in its channel order."""
+        return self._native.prepare(image, stopwatch)
+
+    def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
+        """Detections of each image, computed one after the other, in original pixels."""
+        return [self._native.infer([one], stopwatch)[0] for one in prepared]
+
+    def settle(self) -> None:
+        """Nothing to wait for: a session answers when it is through."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """None: ONNX Runtime does not tell."""
+        return None
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        del self.network
+        self._native.close()
+
+
+class SessionNetwork:
+    """A session in the place of the network."""
+
+    def __init__(self, session: InferenceSession) -> None:
+        self.session = session
+        self.names = [output.name for output in session.get_outputs()]
+
+    def batch(self, images: Sequence[Tensor]) -> Batch:
+        """The images as they are: the file normalises and pads. Only one at a time."""
+        (image,) = images
+        return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
+
+    def __call__(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
+        """What an ``RCNN`` answers. Raises FloatingPointError as it does."""
+        found = self.values(batch.pixels.permute(1, 2, 0).numpy())
+        if not found["finite"]:
+            raise FloatingPointError("the network's output is not finite")
+        tensors = {name: torch.from_numpy(value) for name, value in found.items() if value.ndim}
+        raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
+        return [raw], [tensors["masks"]] if "masks" in tensors else None
+
+    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """Every output of the file by name, for an image (H, W, 3)."""
+        answer = self.session.run(None, {"image": image})
+        return dict(zip(self.names, answer, strict=True))

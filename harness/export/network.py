@@ -1,0 +1,181 @@
+"""The network as an exporter can trace it: one image in, one graph without a Python decision.
+
+The layers are those of ``harness.nn``, weights included. What stands between them there decides in
+Python how much there is to do (which levels have regions, which way of suppression is faster); here
+it is written so that every decision is an operation of the graph. The numbers stay the same but for
+the order of sums, and ``harness export`` compares them stage by stage.
+
+R regions, K classes, S pooled side in cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import nms, roi_align
+
+from harness.nn.boxes import apply_deltas, clip, nonempty, pyramid_levels
+from harness.nn.fpn import SIZE_DIVISOR_PX, STRIDES_PX
+from harness.nn.rcnn import RCNN
+from harness.nn.roi_heads import RawDetections
+from harness.nn.rpn import DELTA_WEIGHTS
+
+#: Names of what comes out, in order; ``masks`` only of a network that has them.
+RESULTS = ("boxes", "scores", "classes", "finite", "masks")
+
+#: Names of intermediate values that follow, in network order: what a stage-by-stage check taps.
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+STAGES = (
+    *LEVELS,
+    *(f"rpn_logits_{level}" for level in LEVELS),
+    *(f"rpn_deltas_{level}" for level in LEVELS),
+    "proposals",
+    "box_logits",
+    "box_deltas",
+)
+
+
+def result_names(network: RCNN) -> tuple[str, ...]:
+    """Names of the results that this network has."""
+    return RESULTS if network.architecture.has_masks else RESULTS[:-1]
+
+
+class TraceableRCNN(nn.Module):
+    """One image → its results and stages, for tracing."""
+
+    def __init__(self, network: RCNN) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Results, then stages.
+
+        image: (H, W, 3) uint8 in the network's channel order, resized. boxes (n, 4) float32 in px
+        of ``image``, best score first · scores (n,) float32 · classes (n,) int64 · finite () bool:
+        false if any output of the network was NaN or infinite, which says that the rest means
+        nothing · masks (n, M, M) float32 probabilities in the frame of each box.
+        """
+        network = self.network
+        height, width, _ = image.shape
+        pyramid = network.backbone(self._padded(image))
+        logits, deltas = network.proposal_generator.rpn_head(pyramid)
+        proposals = self._proposals(pyramid, logits, deltas, height, width)
+        box_logits, box_deltas = self._classified(pyramid, proposals)
+        found = self._detections(box_logits, box_deltas, proposals, height, width)
+        finite = torch.stack([_all_finite(one) for one in (*logits, box_logits, box_deltas)]).all()
+        masks = (self._masks(pyramid, found),) if network.architecture.has_masks else ()
+        return (
+            *(*found, finite, *masks),
+            *(*pyramid, *logits, *deltas),
+            *(proposals, box_logits, box_deltas),
+        )
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """(1, 3, H', W') float32, normalised, then padded with zeros to multiples of 32."""
+        network = self.network
+        pixels = (image.permute(2, 0, 1).float() - network.pixel_mean) / network.pixel_std
+        height, width, _ = image.shape
+        return F.pad(pixels, (0, -width % SIZE_DIVISOR_PX, 0, -height % SIZE_DIVISOR_PX))[None]
+
+    def _proposals(
+        self,
+        pyramid: Sequence[Tensor],
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        height: int,
+        width: int,
+    ) -> Tensor:
+        """(R, 4), best first: ``RPN.select`` with one suppression a level.
+
+        Boxes without area are dropped last: their overlap with anything is zero, so they suppress
+        nothing meanwhile.
+        """
+        numbers = self.network.architecture
+        pre_nms = numbers.rpn_pre_nms_per_level
+        boxes, scores = [], []
+        for level_logits, level_deltas, anchors in zip(
+            logits, deltas, self.network.proposal_generator.anchors(pyramid), strict=True
+        ):
+            count = torch.sym_min(level_logits.shape[1], pre_nms)  # type: ignore[no-untyped-call]
+            best, where = level_logits[0].topk(count)
+            moved = apply_deltas(level_deltas[0][where], anchors[where], DELTA_WEIGHTS)
+            moved = clip(moved, height, width)
+            kept = _at_most(pre_nms, nms(moved, best, numbers.rpn_nms_iou))
+            boxes.append(moved[kept])
+            scores.append(best[kept])
+        candidates, objectness = torch.cat(boxes), torch.cat(scores)
+        (full,) = torch.nonzero(nonempty(candidates), as_tuple=True)
+        full = _at_most(pre_nms * len(boxes), full)
+        candidates, objectness = candidates[full], objectness[full]
+        best = objectness.argsort(descending=True)[: numbers.rpn_post_nms]
+        return candidates[_at_most(numbers.rpn_post_nms, best)]
+
+    def _classified(self, pyramid: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, K + 1) and deltas (R, 4K): ``RoIHeads.classify``."""
+        heads = self.network.roi_heads
+        numbers = self.network.architecture
+        pooled, order = _pooled(pyramid, proposals, numbers.box_pool_px, numbers.rpn_post_nms)
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        return logits[order], deltas[order]
+
+    def _detections(
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, height: int, width: int
+    ) -> RawDetections:
+        """``RoIHeads.detect``; classes are kept apart by moving their boxes apart, as there."""
+        numbers = self.network.architecture
+        scores = F.softmax(logits, dim=-1)[:, :-1]  # (R, K)
+        regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
+        regions = _at_most(numbers.rpn_post_nms * numbers.class_count, regions)
+        kept_scores = scores[regions, classes]
+        kept_deltas = deltas.view(-1, numbers.class_count, 4)[regions, classes]
+        boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
+        boxes = clip(boxes, height, width)
+        furthest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()  # of no box at all: 0
+        apart = boxes + (classes.to(boxes.dtype) * (furthest + 1))[:, None]
+        best = nms(apart, kept_scores, numbers.box_nms_iou)[: numbers.max_detections]
+        best = _at_most(numbers.max_detections, best)
+        return RawDetections(boxes[best], kept_scores[best], classes[best])
+
+    def _masks(self, pyramid: Sequence[Tensor], found: RawDetections) -> Tensor:
+        """(n, M, M) float32: ``RoIHeads.masks``."""
+        numbers = self.network.architecture
+        pooled, order = _pooled(pyramid, found.boxes, numbers.mask_pool_px, numbers.max_detections)
+        mask_head = self.network.roi_heads.mask_head
+        return mask_head.probabilities(pooled[order], found.classes)
+
+
+def _pooled(
+    pyramid: Sequence[Tensor], boxes: Tensor, side: int, most: int
+) -> tuple[Tensor, Tensor]:
+    """(R, C, S, S), level by level, and the order (R,) that puts the rows back in that of boxes.
+
+    most: boxes that there can be.
+    """
+    levels = pyramid_levels(boxes)
+    parts, places = [], []
+    for number, (features, stride) in enumerate(
+        zip(pyramid[:4], STRIDES_PX[:4], strict=True), start=2
+    ):
+        (where,) = torch.nonzero(levels == number, as_tuple=True)
+        own = boxes[_at_most(most, where)]
+        rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)  # all of image 0
+        # sampling_ratio 0 is what −1 means, without the exporter's warning about it.
+        parts.append(roi_align(features, rois, side, 1 / stride, sampling_ratio=0, aligned=True))
+        places.append(where)
+    return torch.cat(parts), torch.cat(places).argsort()
+
+
+def _at_most(most: int, tensor: Tensor) -> Tensor:
+    """The tensor, known to the exporter to have no more rows than ``most``.
+
+    It would work out some bound by itself, and torch 2.11 one that no ONNX file can hold.
+    """
+    torch._check(tensor.shape[0] <= most)  # type: ignore[no-untyped-call]
+    return tensor
+
+
+def _all_finite(tensor: Tensor) -> Tensor:
+    return torch.isfinite(tensor).all()

@@ -1,0 +1,117 @@
+"""A traced network as an ONNX file of standard operators that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.export import ExportedProgram
+
+from harness.core.errors import PrerequisiteError, RunFailedError
+from harness.export.network import STAGES
+from harness.export.program import quiet
+from harness.files.atomic import disk_errors, replacing
+from harness.zoo.exported import ExportFacts, metadata_of
+
+if TYPE_CHECKING:
+    import onnx
+
+INPUT = "image"
+
+#: Names of the first dimensions of the input, and of every result.
+INPUT_DIMENSIONS, RESULT_DIMENSIONS = ("height", "width"), ("detections",)
+
+
+def require_exporter() -> None:
+    """PrerequisiteError, with how to get them, unless the packages that write ONNX are there."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"an ONNX file is written by the packages onnx and onnxscript ({error})",
+            hint="run: pip install 'harness[onnx]'",
+        ) from None
+
+
+def write_onnx(
+    program: ExportedProgram,
+    results: Sequence[str],
+    output: Path,
+    *,
+    opset: int,
+    facts: Callable[[int, str], ExportFacts],
+) -> ExportFacts:
+    """Write ``program`` to ``output``, checked by ``onnx.checker``; the metadata it has.
+
+    results: names of the program's results, which the stages follow. facts: the metadata of a graph
+    of so many bytes and this sha256. The stages are no outputs of the file; their values keep their
+    names (``harness.export.network.STAGES``), so that a checking session can ask for them.
+    """
+    import onnx
+
+    model = _converted(program, results, opset)
+    _require_standard(model)
+    graph = model.SerializeToString(deterministic=True)
+    told = facts(len(graph), hashlib.sha256(graph).hexdigest())
+    entries = [
+        onnx.StringStringEntryProto(key=key, value=value)
+        for key, value in metadata_of(told).items()
+    ]
+    # Two messages after one another are one message with the fields of both.
+    metadata = onnx.ModelProto(metadata_props=entries).SerializeToString(deterministic=True)
+    with disk_errors(output), replacing(output) as path:
+        path.write_bytes(graph + metadata)
+        onnx.checker.check_model(path, full_check=True)
+    return told
+
+
+def _converted(program: ExportedProgram, results: Sequence[str], opset: int) -> onnx.ModelProto:
+    with quiet():
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[*results, *STAGES],
+            verbose=False,
+        )
+    assert converted is not None  # with dynamo=True it returns a program
+    model = converted.model_proto
+    del model.graph.output[len(results) :]
+    _clean(model)
+    for value in (*model.graph.input, *model.graph.output):
+        names = INPUT_DIMENSIONS if value.name == INPUT else RESULT_DIMENSIONS
+        for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
+            dimension.dim_param = name
+    model.producer_name = "harness"
+    return model
+
+
+def _clean(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes for its own developers: stack traces, guesses of sizes."""
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    parts = (
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    )
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _require_standard(model: onnx.ModelProto) -> None:
+    """Raise unless every operator is of ONNX's own domain: others run almost nowhere."""
+    foreign = sorted({f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain})
+    if foreign or model.functions:
+        raise RunFailedError(
+            f"the exported graph has operators outside ONNX's standard: {', '.join(foreign)}",
+            hint="this torch exports differently: use one that harness is tested with (2.11, 2.12)",
+        )

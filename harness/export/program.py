@@ -1,0 +1,53 @@
+"""A network traced by ``torch.export``: for images of any size, with any number of detections."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from harness.export.network import TraceableRCNN
+from harness.nn.rcnn import RCNN
+from harness.nn.resnet import NormedConv
+
+#: (height, width) of the image that is traced. No side is a multiple of 32 and the two differ, so
+#: that nothing can be mistaken for a constant.
+TRACED_SIZE = (241, 333)
+
+
+def trace(network: RCNN) -> ExportedProgram:
+    """The program of ``network``, in fp32 on the CPU; its BatchNorms are folded, in place."""
+    for module in network.modules():
+        if isinstance(module, NormedConv):
+            module.fold()
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(256, (*TRACED_SIZE, 3), generator=generator, dtype=torch.uint8)
+    with torch.no_grad(), quiet():
+        return torch.export.export(
+            TraceableRCNN(network).eval(),
+            (image,),
+            dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
+            strict=False,
+            # Sizes that must agree (the levels of the pyramid) are asserted when the program runs
+            # instead of being proven now, which the symbolic arithmetic of rounding up cannot do.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what torch and torchvision warn and log for each other, of functions renamed."""
+    logged = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", category=FutureWarning, module=r"(torch|copyreg|torchvision)"
+        )
+        try:
+            yield
+        finally:
+            logging.disable(logged)

@@ -1,0 +1,69 @@
+"""The network as it is traced gives what the network gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections
+from harness.export.network import STAGES, TraceableRCNN, result_names
+from harness.measure.agreement import compare
+from harness.nn.rcnn import RCNN
+from harness.nn.roi_heads import RawDetections
+from harness.zoo.architectures import faster_rcnn_r50_fpn, mask_rcnn_r50_fpn, tiny
+from harness.zoo.seeded import seeded_checkpoint
+
+NETWORKS = (mask_rcnn_r50_fpn(), faster_rcnn_r50_fpn(), tiny(), replace(tiny(), has_masks=False))
+
+
+def network_of(architecture: Architecture) -> RCNN:
+    network = RCNN(architecture).eval().requires_grad_(False)
+    tensors = seeded_checkpoint(architecture)
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    return network
+
+
+def picture(height: int, width: int) -> torch.Tensor:
+    """Smooth noise, (height, width, 3) uint8."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    coarse = torch.from_numpy(generator.uniform(0, 255, (1, 3, 9, 9)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
+    return smooth[0].clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def detections(raw: RawDetections) -> Detections:
+    boxes, scores, classes = (one.numpy() for one in raw)
+    return Detections(
+        image_id=1, boxes_xyxy_px=boxes, scores=scores, class_index=classes, masks=None
+    )
+
+
+@pytest.mark.parametrize("architecture", NETWORKS, ids=["mask", "faster", "tiny", "tiny boxes"])
+@pytest.mark.parametrize("size", [(192, 275), (33, 160)])
+@torch.inference_mode()
+def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]) -> None:
+    network = network_of(architecture)
+    image = picture(*size)
+    names = (*result_names(network), *STAGES)
+    found = dict(zip(names, TraceableRCNN(network)(image), strict=True))
+    (expected,), soft = network(network.batch([image.permute(2, 0, 1)]))
+    assert len(expected.scores) > 10, "too few detections to prove anything"
+    assert found["finite"]
+    answer = RawDetections(found["boxes"], found["scores"], found["classes"])
+    assert compare(detections(answer), detections(expected)).share_within_bars == 1.0
+    assert ("masks" in found) == architecture.has_masks
+    if soft is not None:
+        same = torch.cdist(expected.boxes, found["boxes"]).argmin(dim=1)  # scores may tie
+        torch.testing.assert_close(found["masks"][same], soft[0], rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_numbers_that_are_not_finite_are_told() -> None:
+    network = network_of(tiny())
+    network.roi_heads.box_predictor.cls_score.weight.fill_(3e38)
+    found = dict(zip(result_names(network), TraceableRCNN(network)(picture(64, 96)), strict=False))
+    assert not found["finite"]
