@@ -1,66 +1,30 @@
-"""``harness data check``."""
+"""``harness data``: your own annotations converted, checked, cleaned, split and joined."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from harness.cli import console
-from harness.cli.options import add_answer_options
-
-if TYPE_CHECKING:
-    from harness.pipeline.data_check import DataReport
-
-#: Categories shown in the table; --json has all of them.
-SHOWN_CATEGORIES = 100
+#: Action → the module of ``harness.cli`` that has its options, runs it and prints its answer.
+ACTIONS = {
+    "convert": "data_convert",
+    "check": "data_check",
+    "clean": "data_edit",
+    "split": "data_edit",
+    "merge": "data_edit",
+    "subset": "data_edit",
+    "openimages": "data_openimages",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The one action there is, and what it looks at."""
+    """The actions, each with its own options."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    check = actions.add_parser("check", help="say what training and scoring make of a data set")
-    check.add_argument("file", type=Path, help="COCO annotation file")
-    check.add_argument("--images", type=Path, help="folder of its images: every one is looked at")
-    check.add_argument("--boxes-only", action="store_true", help="for a network without masks")
-    add_answer_options(check)
+    for name, module in ACTIONS.items():
+        import_module(f"harness.cli.{module}").add_action(actions, name)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; a file that cannot be used at all is an error with its exit code."""
-    from harness.pipeline.data_check import check_data
-
-    report = check_data(
-        arguments.file,
-        arguments.images,
-        with_masks=not arguments.boxes_only,
-        progress=console.TerminalProgress(),
-    )
-    if arguments.json:
-        console.answer_json(report)
-    else:
-        _print(report, arguments)
-    return 0
-
-
-def _print(report: DataReport, arguments: argparse.Namespace) -> None:
-    from harness.report.tables import render
-
-    rows = [
-        (str(one.category_id), one.name, str(one.annotations), str(one.learnable))
-        for one in report.categories[:SHOWN_CATEGORIES]
-    ]
-    columns = ("id", "category", "annotations", "to learn from")
-    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
-    if len(report.categories) > SHOWN_CATEGORIES:
-        hidden = len(report.categories) - SHOWN_CATEGORIES
-        console.answer(f"… and {hidden} more categories (--json)")
-    console.answer(
-        f"{report.image_count:,} images, {report.annotation_count:,} annotations; "
-        f"{report.learnable_images:,} images with {report.learnable_objects:,} objects to learn "
-        "from"
-    )
-    for sentence in (*report.warnings, *(f"left out: {one}" for one in report.left_out)):
-        console.answer(f"note: {sentence}")
-    checked = "every image is there and of its listed size"
-    console.answer(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
+    """What the action's module does."""
+    code: int = import_module(f"harness.cli.{ACTIONS[arguments.action]}").run(arguments)
+    return code

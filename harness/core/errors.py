@@ -68,6 +68,10 @@ class RunFailedError(HarnessError):
     exit_code = 5
 
 
+class NotServedError(RunFailedError):
+    """A server answers, and says that it has no such file."""
+
+
 class Interrupted(HarnessError):
     """The user stopped the run; it can be resumed."""
 

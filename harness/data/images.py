@@ -53,10 +53,7 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 in BGR order, upright; errors begin with ``where``."""
     try:
         with PillowImage.open(path) as file:
-            upright = _upright(file)
-            # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
-            upright.info.pop("transparency", None)
-            return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+            return upright_pixels(file)
     except FileNotFoundError:
         raise IntegrityError(
             f"{where} is missing",
@@ -71,6 +68,17 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
             f"{where} cannot be decoded: {error}",
             hint="the file is probably cut off; fetch the data again: harness download",
         ) from error
+
+
+def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 in BGR order of an opened image, turned as its EXIF says.
+
+    Raises whatever Pillow's decoders raise on damaged bytes.
+    """
+    upright = _upright(image)
+    # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
+    upright.info.pop("transparency", None)
+    return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
 
 
 def _upright(image: PillowImage.Image) -> PillowImage.Image:

@@ -17,7 +17,7 @@ def open_engine(
     *,
     architecture: Architecture,
     weights: Path | None,
-    dataset: Dataset,
+    dataset: Dataset | None,
     device: str = "auto",
     precision: Precision = "fp32",
     memory_format: MemoryFormat | None = None,
@@ -26,10 +26,10 @@ def open_engine(
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint, for the onnx engine an exported file; only the fake engine, which answers
-    from the ground truth of ``dataset``, does without. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. memory_format: None for the engine's own. threads: CPU threads to compute with, None
-    for one a core. Raises what ``require_network`` and ``require_settings`` raise.
+    weights: a checkpoint, for the onnx engine an exported file. dataset: the ground truth, which
+    the fake engine answers from; it needs nothing else, and the others do without it. device:
+    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: None for the engine's own. threads:
+    None for one a core. Raises what ``require_network`` and ``require_settings`` raise.
     """
     require_network(name, architecture)
     require_settings(
@@ -59,7 +59,7 @@ def open_engine(
         case "fake":
             from harness.engines.fake import open_fake
 
-            return open_fake(dataset, architecture)
+            return open_fake(_truth(dataset), architecture)
 
 
 def own_engine(architecture: Architecture) -> EngineName:
@@ -209,3 +209,9 @@ def _required(name: str, weights: Path | None) -> Path:
             f"the {name} engine needs weights", hint="give a checkpoint file with --weights"
         )
     return weights
+
+
+def _truth(dataset: Dataset | None) -> Dataset:
+    if dataset is None:
+        raise UsageError("the fake engine answers from ground truth, and there is none")
+    return dataset

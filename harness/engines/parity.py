@@ -62,10 +62,12 @@ def compare_engines(
     images: Iterable[Image],
     *,
     reference_stages: Callable[[Any], tuple[Stages, Tensor]],
+    mask_slack_px: int = 0,
 ) -> ParityReport:
     """Both engines on every image, compared stage by stage.
 
     reference_stages: of an image that the reference prepared, its stages and its proposals (n, 4).
+    mask_slack_px: pixels by which any mask may differ, however small it is.
     """
     stages: dict[str, list[StageDifference]] = {}
     agreements = []
@@ -81,10 +83,11 @@ def compare_engines(
             compare(
                 native.infer([ours], NULL_STOPWATCH)[0],
                 reference.infer([theirs], NULL_STOPWATCH)[0],
+                mask_slack_px=mask_slack_px,
             )
         )
     agreement = combine(agreements)
-    rows = (*(_worst(parts) for parts in stages.values()), *_final_rows(agreement))
+    rows = (*(_worst(parts) for parts in stages.values()), *_final_rows(agreement, mask_slack_px))
     failing = next((row.stage for row in rows if not row.ok), None)
     return ParityReport(
         images=len(agreements), stages=rows, agreement=agreement, first_failing=failing
@@ -142,11 +145,12 @@ def _worst(parts: list[StageDifference]) -> StageDifference:
     )
 
 
-def _final_rows(agreement: Agreement) -> tuple[StageDifference, ...]:
+def _final_rows(agreement: Agreement, mask_slack_px: int) -> tuple[StageDifference, ...]:
     count = max(agreement.detections, 1)
     paired = 1 - agreement.unmatched / count
     masks = 1 - agreement.masks_below / count
     ok = agreement.share_within_bars >= SHARE_BAR
+    slack = f" or {mask_slack_px} px" if mask_slack_px else ""
     return (
         StageDifference(
             stage="final boxes, scores, classes",
@@ -161,7 +165,7 @@ def _final_rows(agreement: Agreement) -> tuple[StageDifference, ...]:
             max_absolute=1 - agreement.min_mask_iou,
             max_relative=1 - agreement.min_mask_iou,
             share=masks,
-            tolerance="IoU 0.9999 on ≥ 99.9 % of detections, with the row above",
+            tolerance=f"IoU 0.9999{slack} on ≥ 99.9 % of detections, with the row above",
             ok=ok,
         ),
     )

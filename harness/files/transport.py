@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.errors import IntegrityError, NotServedError, RunFailedError
 
 if TYPE_CHECKING:
     import requests
@@ -28,6 +28,9 @@ PASSING = (
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
+
+#: Answers that mean: not here. Amazon's storage says FORBIDDEN where listing is not allowed.
+ABSENT = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 ANOTHER_MIRROR = "name another place that has the same layout: --mirror URL"
 
@@ -152,6 +155,8 @@ def _require_content(response: requests.Response, url: str) -> None:
         raise BrokenOff(said)
     if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise Changed
+    if code in ABSENT:
+        raise NotServedError(said, hint=ANOTHER_MIRROR)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise RunFailedError(said, hint=ANOTHER_MIRROR)
     if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -198,7 +203,7 @@ def _cause(error: BaseException) -> BaseException:
 def _local(url: str) -> Path:
     path = Path(unquote(urlsplit(url).path))
     if not path.is_file():
-        raise RunFailedError(f"{url}: no such file", hint=ANOTHER_MIRROR)
+        raise NotServedError(f"{url}: no such file", hint=ANOTHER_MIRROR)
     return path
 
 

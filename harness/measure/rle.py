@@ -87,6 +87,25 @@ def decode(rle: Rle) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def area_px(rle: Rle) -> int:
+    """How many pixels of the mask are true."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(_compressed(rle)))
+
+
+def box_xywh_px(rle: Rle) -> list[float]:
+    """The smallest box around the mask's pixels; zeros for an empty one."""
+    from pycocotools import mask as coco_mask
+
+    box: list[float] = coco_mask.toBbox(_compressed(rle)).tolist()
+    return box
+
+
+def _compressed(rle: Rle) -> dict[str, Any]:
+    return {"size": [rle.height_px, rle.width_px], "counts": rle.counts.encode("ascii")}
+
+
 def closed_polygons(polygons: Sequence[Polygon]) -> list[Polygon]:
     """The polygons of three points or more: fewer enclose no pixel, and pycocotools stumbles."""
     return [polygon for polygon in polygons if len(polygon) >= 6]

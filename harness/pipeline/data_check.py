@@ -86,4 +86,7 @@ def _require_images(rows: list[dict[str, object]], folder: Path, progress: Progr
     if faults:
         shown = "\n  ".join(faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-        raise IntegrityError(f"{len(faults)} image(s) of {folder}:\n  {shown}{more}")
+        raise IntegrityError(
+            f"{len(faults)} image(s) of {folder}:\n  {shown}{more}",
+            hint="to leave them out: harness data clean FILE --images DIR --output CLEAN",
+        )

@@ -18,6 +18,7 @@ from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
 from harness.engines.stages import detectron2_stages
 from harness.files.digest import file_digest
+from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
@@ -96,7 +97,13 @@ def check_exported(
     tapped = open_stages(file, threads=reference.info.threads)
     stages = partial(exported_stages, tapped)
     with progress.task("compare", total=len(paths), unit="img") as tick:
-        return compare_engines(native, reference, _decoded(paths, tick), reference_stages=stages)
+        return compare_engines(
+            native,
+            reference,
+            _decoded(paths, tick),
+            reference_stages=stages,
+            mask_slack_px=EXPORTED_MASK_SLACK_PX,
+        )
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -27,11 +27,23 @@ COLOURS = {
 COUNTS = ("timed_images", "repeats", "gpu_clock_mhz")
 
 #: Columns that give way when the terminal is narrow.
-ELASTIC = ("source", "found", "fix", "category", "title", "proof", "why", "drift", "setting")
+ELASTIC = (
+    "source",
+    "found",
+    "fix",
+    "category",
+    "title",
+    "proof",
+    "why",
+    "drift",
+    "setting",
+    "first",
+)
 NUMERIC = (
     *("measured", "reference", "delta"),
     *("ms/image", "time", "GFLOP", "GFLOP/s", "of peak", "GB/s", "of copy", "parameters"),
     *("calls/image", "CPU ms", "GPU ms"),
+    *("count", "objects", "of them boxes only"),
     *("FPS", "ratio", "p50 ms", "p90 ms", "p99 ms", "memory"),
 )
 RECORD_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")

@@ -47,7 +47,12 @@ def urls_of(artefact: Artefact, mirror: str | None) -> list[str]:
     """Where to fetch from, in order: the mirror alone, or the published address and its mirrors."""
     if mirror is None:
         return [artefact.url, *artefact.mirrors]
-    return [mirror.rstrip("/") + urlsplit(artefact.url).path]
+    return [mirrored(artefact.url, mirror)]
+
+
+def mirrored(url: str, mirror: str | None) -> str:
+    """The address itself, or its path at the mirror."""
+    return url if mirror is None else mirror.rstrip("/") + urlsplit(url).path
 
 
 def check_mirror(mirror: str | None) -> None:

@@ -31,6 +31,7 @@ TINY = {
     "history_year": "--nights 10 --repeats 1",
     "onnx_vs_native": "--model tiny --images {data}/images --count 1 --repeats 1 --threads 1",
     "score_vs_pycocotools": "--images 10",
+    "serve_overhead": "--images {data}/images --count 1 --repeats 1 --threads 1 --clients 2",
     "startup": "--repeats 1",
     "submit_overhead": "--engine fake --repeats 1",
     "train_vs_detectron2": "--architecture tiny --annotations {data}/annotations.json "

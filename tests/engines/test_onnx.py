@@ -15,7 +15,7 @@ from harness.core.errors import IntegrityError, PrerequisiteError, RunFailedErro
 from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.onnx import OnnxEngine, open_onnx, require_onnx_settings
 from harness.engines.opening import default_batch_sizes, require_settings, worker_devices
-from harness.measure.agreement import compare
+from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
@@ -54,7 +54,9 @@ def test_it_answers_what_the_native_engine_answers(
         expected = native.infer([one], NULL_STOPWATCH)[0]
         assert found.image_id == expected.image_id
         assert len(expected) >= 3
-        assert compare(found, expected).share_within_bars == 1.0
+        assert (
+            compare(found, expected, mask_slack_px=EXPORTED_MASK_SLACK_PX).share_within_bars == 1.0
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -66,7 +68,7 @@ def test_images_of_any_shape(
     found = engine.infer([image], NULL_STOPWATCH)[0]
     expected = native.infer([image], NULL_STOPWATCH)[0]
     assert len(expected) > 50 or size != (288, 384)
-    assert compare(found, expected).share_within_bars == 1.0
+    assert compare(found, expected, mask_slack_px=EXPORTED_MASK_SLACK_PX).share_within_bars == 1.0
 
 
 def test_an_image_without_detections(engine: OnnxEngine) -> None:

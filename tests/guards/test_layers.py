@@ -13,7 +13,7 @@ LAYERS = (
     ("zoo", "data"),
     ("engines", "launch", "report"),
     ("training", "export"),
-    ("pipeline",),
+    ("pipeline", "serve"),
     ("cli",),
 )
 
@@ -36,7 +36,13 @@ HOMES = {
     "requests": ("files",),
     "pydantic": ("files",),
     "pydantic_core": ("files",),
-    "PIL": ("data", "engines", "training", "report"),
+    "fastapi": ("serve",),
+    "fastapi_offline": ("serve",),
+    "starlette": ("serve",),
+    "uvicorn": ("serve",),
+    "prometheus_client": ("serve",),
+    "yaml": ("data",),
+    "PIL": ("data", "engines", "training", "serve", "report"),
 }
 
 #: Functions elsewhere that import it when they are called, and why.

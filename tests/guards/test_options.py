@@ -7,6 +7,14 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
+from harness.core.data_requests import (
+    CleanRequest,
+    ConvertRequest,
+    MergeRequest,
+    OpenImagesRequest,
+    SplitRequest,
+    SubsetRequest,
+)
 from harness.core.drawing import DrawingStyle
 from harness.core.picture_requests import PredictRequest, ShowRequest
 from harness.core.requests import (
@@ -22,6 +30,7 @@ from harness.core.requests import (
     SweepRequest,
     TrainRequest,
 )
+from harness.core.serve_request import ServeRequest
 
 #: Filled by the command itself: nested, or a folder that is searched for.
 NOT_AN_OPTION = {"inference", "axes", "work", "style"}
@@ -36,6 +45,16 @@ ELSEWHERE = {
     "submit train": {"processes", "shards"},
     "submit nightly": {"shards", "nodes", "tasks_per_node", "rehearse_preemption"},
 }
+
+#: What a command does not parse without.
+NEEDED = {
+    "data convert": ["photos", "--output", "out.json"],
+    "data clean": ["in.json", "--output", "out.json"],
+    "data split": ["in.json"],
+    "data merge": ["a.json", "b.json", "--output", "out.json"],
+    "data subset": ["in.json", "--output", "out.json"],
+    "data openimages": ["--classes", "Duck", "--output", "ducks"],
+}
 SEARCHED_DEFAULT = {"root", "results"}
 
 
@@ -49,8 +68,15 @@ SEARCHED_DEFAULT = {"root", "results"}
         ("score", (ScoreRequest,)),
         ("download", (DownloadRequest,)),
         ("export", (ExportRequest,)),
+        ("serve", (ServeRequest,)),
         ("train", (TrainRequest,)),
         ("nightly", (NightRequest,)),
+        ("data convert", (ConvertRequest,)),
+        ("data clean", (CleanRequest,)),
+        ("data split", (SplitRequest,)),
+        ("data merge", (MergeRequest,)),
+        ("data subset", (SubsetRequest,)),
+        ("data openimages", (OpenImagesRequest,)),
         ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
         ("submit bench", (SubmitRequest, BenchRequest, InferenceRequest)),
         ("submit train", (SubmitRequest, TrainRequest)),
@@ -59,6 +85,7 @@ SEARCHED_DEFAULT = {"root", "results"}
 )
 def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
     words = command.split()
+    words += NEEDED.get(command, [])
     words += ["--profile", "p.toml"] if words[0] == "submit" else []
     words += ["photos"] if words[0] == "predict" else []
     given = vars(_parser(words).parse_args(words))

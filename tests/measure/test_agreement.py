@@ -62,6 +62,24 @@ def test_a_mask_that_lost_two_pixels_is_below_its_bar() -> None:
     assert agreement.mask_off_px == 2
 
 
+def test_slack_lets_a_small_mask_lose_one_pixel() -> None:
+    small = np.ones((10, 10), dtype=bool)
+    for lost_px, slack_px, below in ((1, 0, 1), (1, 1, 0), (2, 1, 1)):
+        short = small.copy()
+        short[0, :lost_px] = False
+        pair = [
+            encode_region(one, top_px=2, left_px=2, height_px=200, width_px=200)
+            for one in (short, small)
+        ]
+        found, expected = (
+            replace(detections(), masks=(one, *(pair[1],) * (len(detections()) - 1)))
+            for one in pair
+        )
+        agreement = compare(found, expected, mask_slack_px=slack_px)
+        assert agreement.masks_below == below
+        assert agreement.min_mask_iou == pytest.approx(1 - lost_px / 100)
+
+
 def test_missing_and_surplus_detections_both_count() -> None:
     full = detections()
     assert full.masks is not None

@@ -1,0 +1,65 @@
+"""``harness data check``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cli import console
+from harness.cli.options import add_answer_options
+
+if TYPE_CHECKING:
+    from harness.pipeline.data_check import DataReport
+
+#: Categories shown in the table; --json has all of them.
+SHOWN_CATEGORIES = 100
+
+
+def add_action(actions: Any, name: str) -> None:
+    """What is looked at."""
+    check = actions.add_parser(name, help="say what training and scoring make of a data set")
+    check.add_argument("file", type=Path, help="COCO annotation file")
+    check.add_argument("--images", type=Path, help="folder of its images: every one is looked at")
+    check.add_argument("--boxes-only", action="store_true", help="for a network without masks")
+    add_answer_options(check)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; a file that cannot be used at all is an error with its exit code."""
+    from harness.pipeline.data_check import check_data
+
+    report = check_data(
+        arguments.file,
+        arguments.images,
+        with_masks=not arguments.boxes_only,
+        progress=console.TerminalProgress(),
+    )
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print(report, arguments)
+    return 0
+
+
+def _print(report: DataReport, arguments: argparse.Namespace) -> None:
+    from harness.report.tables import render
+
+    rows = [
+        (str(one.category_id), one.name, str(one.annotations), str(one.learnable))
+        for one in report.categories[:SHOWN_CATEGORIES]
+    ]
+    columns = ("id", "category", "annotations", "to learn from")
+    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
+    if len(report.categories) > SHOWN_CATEGORIES:
+        hidden = len(report.categories) - SHOWN_CATEGORIES
+        console.answer(f"… and {hidden} more categories (--json)")
+    console.answer(
+        f"{report.image_count:,} images, {report.annotation_count:,} annotations; "
+        f"{report.learnable_images:,} images with {report.learnable_objects:,} objects to learn "
+        "from"
+    )
+    for sentence in (*report.warnings, *(f"left out: {one}" for one in report.left_out)):
+        console.answer(f"note: {sentence}")
+    checked = "every image is there and of its listed size"
+    console.answer(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")

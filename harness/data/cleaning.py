@@ -1,0 +1,250 @@
+"""What is wrong with an annotation file put right, or left out, and counted.
+
+More is accepted here than ``harness.data.coco`` accepts: any JSON with the three lists. What comes
+out is valid there. Ids and further keys stay as they are wherever they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.core.data_requests import SameNames
+from harness.core.errors import IntegrityError
+from harness.core.progress import Progress, Silent
+from harness.data.cleaning_objects import cleaned_object
+from harness.data.coco import finite
+from harness.data.drawn import Tally, told_size
+from harness.data.photographs import UnreadableImage, size_of
+from harness.files.digest import file_digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaning:
+    """What is asked for beyond the obvious.
+
+    images: folder of the photographs, None to believe the file. same_names: categories that share
+    a name stay so, get numbers behind it, or become one. renumber: category ids from 1 without
+    gaps. keep_boxes: objects without a mask stay in a file that has masks. progress: who is told.
+    """
+
+    images: Path | None = None
+    same_names: SameNames = "keep"
+    renumber: bool = False
+    keep_boxes: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+
+def cleaned(content: Mapping[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
+    """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
+    rows = [row for row in content["annotations"] if isinstance(row, dict)]
+    annotated = {_key(row.get("image_id")) for row in rows}
+    images, image_ids = _images(content["images"], cleaning, annotated, tally)
+    categories, category_ids = _categories(content["categories"], cleaning, tally)
+    if len(rows) < len(content["annotations"]):
+        tally.drop(
+            "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
+        )
+    masks_wanted = not cleaning.keep_boxes and any(row.get("segmentation") for row in rows)
+    sizes = {row["id"]: (row["height"], row["width"]) for row in images}
+    kept: list[dict[str, Any]] = []
+    seen: set[Any] = set()
+    with cleaning.progress.task("annotations", total=len(rows), unit="annotations") as advance:
+        for row in rows:
+            advance(1)
+            where = f"annotation {row.get('id')}"
+            image, category = image_ids.get(_key(row.get("image_id"))), row.get("category_id")
+            if image is None:
+                tally.drop("of an image that is not listed, or was left out", where)
+                continue
+            if _key(category) not in category_ids:
+                tally.drop("of a category that is not listed", where)
+                continue
+            named = {**row, "image_id": image, "category_id": category_ids[_key(category)]}
+            one = cleaned_object(named, sizes[image], where, tally, masks_wanted=masks_wanted)
+            if one is not None and not _repeats(one, seen, where, tally):
+                kept.append(one)
+    _give_ids(kept, tally)
+    return {**content, "images": images, "annotations": kept, "categories": categories}
+
+
+def _key(identifier: Any) -> Any:
+    """An id as a key of a dict; what cannot be one is nobody's id."""
+    return identifier if isinstance(identifier, (int, str, float)) else None
+
+
+def _images(
+    rows: list[Any], cleaning: Cleaning, annotated: Collection[Any], tally: Tally
+) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The rows that stay, and the id each listed id becomes."""
+    by_name: dict[str, dict[str, Any]] = {}
+    by_id = _names_by_id(rows)
+    with cleaning.progress.task("images", total=len(rows), unit="img") as advance:
+        for position, row in enumerate(rows):
+            advance(1)
+            known = by_id.get(_key(row.get("id"))) if isinstance(row, dict) else None
+            if known is None or row.get("file_name") != known:
+                tally.image("without an id and a file name", f"images[{position}]")
+                continue
+            name, where = row["file_name"], f"image {row['id']}: {row['file_name']}"
+            sized = _sized(row, cleaning.images, where, tally)
+            if name in by_name:
+                tally.image("listed again: annotations joined", where)
+            elif isinstance(sized, str):
+                tally.image(sized, where)
+            else:
+                by_name[name] = sized
+    if cleaning.images is not None:
+        _drop_twins(by_name, cleaning.images, annotated, tally)
+    numbers = _whole_ids([row["id"] for row in by_name.values()])
+    kept = [{**row, "id": one} for row, one in zip(by_name.values(), numbers, strict=True)]
+    ids = dict(zip(by_name, numbers, strict=True))
+    return kept, {key: ids[name] for key, name in by_id.items() if name in ids}
+
+
+def _names_by_id(rows: list[Any]) -> dict[Any, str]:
+    """The file name of every id; of rows without either nothing."""
+    names: dict[Any, str] = {}
+    for row in rows:
+        told = row if isinstance(row, dict) else {}
+        name, identifier = told.get("file_name"), _key(told.get("id"))
+        if not isinstance(name, str) or not name or identifier is None:
+            continue
+        if names.setdefault(identifier, name) != name:
+            raise IntegrityError(
+                f"the id {identifier} is that of two images, {names[identifier]} and {name}: "
+                "whose annotations are whose cannot be told",
+                hint="give one of them an id of its own, and its annotations the same",
+            )
+    return names
+
+
+def _whole_ids(found: list[Any]) -> list[int]:
+    """The ids themselves where all are integers, else 1, 2, 3, …."""
+    if all(type(one) is int for one in found):
+        return found
+    return list(range(1, len(found) + 1))
+
+
+def _sized(
+    row: dict[str, Any], folder: Path | None, where: str, tally: Tally
+) -> dict[str, Any] | str:
+    """The row with a height and a width of whole numbers, or why it cannot stay."""
+    size = told_size(row.get("height"), row.get("width"))
+    if folder is not None:
+        path = folder / row["file_name"]
+        if not path.is_file():
+            return "whose file is missing"
+        try:
+            found = size_of(path)
+        except UnreadableImage:
+            return "whose file is no readable image"
+        if size is None:
+            tally.note("image(s) whose size was not in the file", where)
+            size = (found.height_px, found.width_px)
+        if size != (found.height_px, found.width_px):
+            return "of another size than listed"
+    if size is None:
+        return "without a height and a width"
+    return {**row, "height": size[0], "width": size[1]}
+
+
+def _drop_twins(
+    by_name: dict[str, dict[str, Any]], folder: Path, annotated: Collection[Any], tally: Tally
+) -> None:
+    """Leave out files of the same bytes: one photograph must not be in two parts of a split.
+
+    The first that has annotations stays.
+    """
+    by_size: dict[int, list[str]] = {}
+    for name in sorted(by_name, key=lambda name: by_name[name]["id"] not in annotated):
+        by_size.setdefault((folder / name).stat().st_size, []).append(name)
+    for names in by_size.values():
+        first: dict[str, str] = {}
+        for name in names if len(names) > 1 else ():
+            known = first.setdefault(file_digest(folder / name), name)
+            if known != name:
+                tally.image("the same photograph as another", f"{name}, as {known}")
+                del by_name[name]
+
+
+def _categories(
+    rows: list[Any], cleaning: Cleaning, tally: Tally
+) -> tuple[list[dict[str, Any]], dict[Any, int]]:
+    """The rows that stay, and the id each listed id becomes."""
+    listed: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        if not isinstance(row, dict) or _key(row.get("id")) is None or "name" not in row:
+            tally.note("categories without an id and a name: left out", str(row)[:60])
+        elif listed.setdefault(row["id"], row)["name"] != row["name"]:
+            raise IntegrityError(
+                f"the category id {row['id']} is that of {listed[row['id']]['name']} and of "
+                f"{row['name']}: which annotations are of which cannot be told"
+            )
+    numbers = dict(zip(listed, _whole_ids(list(listed)), strict=True))
+    rows = [{**row, "id": numbers[key], "name": str(row["name"])} for key, row in listed.items()]
+    rows.sort(key=lambda row: row["id"])
+    kept, becomes = _named(rows, cleaning.same_names, tally)
+    if cleaning.renumber:
+        order = {row["id"]: number for number, row in enumerate(kept, start=1)}
+        changed = sum(old != new for old, new in order.items())
+        if changed:
+            tally.note("categories with another id", "ids now from 1 without gaps", changed)
+        kept = [{**row, "id": order[row["id"]]} for row in kept]
+        becomes = {old: order[new] for old, new in becomes.items()}
+    return kept, {key: becomes[numbers[key]] for key in listed}
+
+
+def _named(
+    rows: list[dict[str, Any]], same_names: SameNames, tally: Tally
+) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """Categories whose names are dealt with as asked, and the id each id becomes."""
+    kept: list[dict[str, Any]] = []
+    first: dict[str, int] = {}
+    count: dict[str, int] = {}
+    becomes: dict[int, int] = {}
+    taken = {row["name"] for row in rows}
+    for row in rows:
+        name, identifier = row["name"], row["id"]
+        becomes[identifier] = identifier
+        if name not in first:
+            first[name] = identifier
+        elif same_names == "merge":
+            becomes[identifier] = first[name]
+            tally.note("categories merged with another of their name", f"{identifier} {name}")
+            continue
+        elif same_names == "apart":
+            count[name] = count.get(name, 1) + 1
+            while (new := f"{name} ({count[name]})") in taken:
+                count[name] += 1
+            taken.add(new)
+            tally.note("categories renamed to tell them apart", f"{identifier} {new}")
+            row = {**row, "name": new}
+        else:
+            tally.note("categories that share a name: --same-names apart|merge", name)
+        kept.append(row)
+    return kept, becomes
+
+
+def _repeats(row: dict[str, Any], seen: set[Any], where: str, tally: Tally) -> bool:
+    """Whether the very same object was there before."""
+    shape = row.get("segmentation") or row["bbox"]
+    key = (row["image_id"], row["category_id"], row["iscrowd"], repr(shape))
+    if key in seen:
+        tally.drop("there twice", where)
+        return True
+    seen.add(key)
+    return False
+
+
+def _give_ids(rows: list[dict[str, Any]], tally: Tally) -> None:
+    """A whole number of its own for each; the first of those that share one keeps it."""
+    known = {row["id"] for row in rows if type(row.get("id")) is int and finite([row["id"]])}
+    following, used = max(known, default=0) + 1, set()
+    for row in rows:
+        if type(row.get("id")) is not int or row["id"] in used:
+            tally.note("annotation(s) with a new id", f"annotation {row.get('id')} → {following}")
+            row["id"], following = following, following + 1
+        used.add(row["id"])

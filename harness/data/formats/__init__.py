@@ -1,0 +1,1 @@
+"""Annotation formats, a module each: files in, drawings out. Finding photographs is not theirs."""

@@ -1,0 +1,187 @@
+"""Label Studio: its JSON export, and the flatter JSON-MIN.
+
+Coordinates are percent of the image. A task may have been annotated by several people: one of them
+is taken, and the objects of the others are counted. Polygons, brushes and ellipses are masks;
+rectangles are boxes, turned ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.data.drawn import PERCENT, Drawn, DrawnObject, Tally
+from harness.data.formats.labelstudio_regions import Region, drawn_region, regions_of
+from harness.data.photographs import SUFFIXES, names_in_address
+from harness.files.json import read as read_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One person's work on one task. by: their number, or their address where it is told."""
+
+    where: str
+    by: str
+    ground_truth: bool
+    changed: str
+    regions: list[Region]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One photograph. names: what it may be called, the likeliest first."""
+
+    where: str
+    names: tuple[str, ...]
+    annotations: list[Annotation]
+
+
+def read(source: Path, tally: Tally, *, annotator: str | None = None) -> Iterator[Drawn]:
+    """One drawing a task of a JSON or JSON-MIN export.
+
+    annotator: whose annotations are taken; None takes a task's ground truth, else the one changed
+    last. Raises UsageError, naming those there are, for an annotator who is not in the file.
+    """
+    tasks = _tasks(read_json(source), source)
+    people = sorted({one.by for task in tasks for one in task.annotations})
+    if annotator is not None and annotator not in people:
+        raise UsageError(
+            f"nobody called {annotator} annotated {source}",
+            hint=f"--annotator takes one of {', '.join(people)}",
+        )
+    for task in tasks:
+        usable = [one for one in task.annotations if annotator in (None, one.by)]
+        if usable:
+            # The last of those that are equally good, so that the file alone decides.
+            chosen = sorted(usable, key=lambda one: (one.ground_truth, one.changed))[-1]
+            _count_others(task, chosen, annotator, tally)
+            yield _drawn(task, chosen, source, tally)
+        else:
+            tally.note("task(s) without an annotation: not taken as empty images", task.where)
+
+
+def is_labelstudio(content: Any) -> bool:
+    """Whether parsed JSON is an export of either kind."""
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        return False
+    return isinstance(content[0].get("data"), dict) or "annotation_id" in content[0]
+
+
+def _count_others(task: Task, chosen: Annotation, annotator: str | None, tally: Tally) -> None:
+    rule = f"that of {annotator}" if annotator else "the ground truth, else the last,"
+    for other in task.annotations:
+        if other is not chosen and other.regions:
+            reason = f"of another annotation of the same task ({rule} is taken)"
+            tally.drop(reason, other.where, len(other.regions))
+
+
+def _tasks(content: Any, source: Path) -> list[Task]:
+    """Every task with the annotations that were not cancelled."""
+    if not is_labelstudio(content):
+        raise IntegrityError(f"{source} is no export of Label Studio: expected a list of tasks")
+    tasks: dict[Any, Task] = {}
+    for position, row in enumerate(content):
+        if not isinstance(row, dict):
+            raise IntegrityError(f"{source}: task {position} is no object of JSON")
+        where = f"{source}: task {row.get('id', position)}"
+        data = row.get("data")
+        if isinstance(data, dict):
+            with _as_exported(where):
+                rows = _annotations(row)
+                found = [_full(one, where) for one in rows if not one.get("was_cancelled")]
+            names = _names(data, row.get("file_upload"))
+            tasks[position] = Task(where=where, names=names, annotations=found)
+        else:  # JSON-MIN has a row for each annotation of a task
+            task = Task(where=where, names=_names(row, None), annotations=[])
+            with _as_exported(where):
+                key = ("min", row.get("id", position))
+                tasks.setdefault(key, task).annotations.append(_least(row, where))
+    return list(tasks.values())
+
+
+@contextmanager
+def _as_exported(where: str) -> Iterator[None]:
+    """Whatever has another shape than Label Studio writes, as an error that names the task."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{where} is not as Label Studio exports it: {error}") from None
+
+
+def _annotations(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = row.get("annotations", row.get("completions")) or []
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _full(row: Mapping[str, Any], where: str) -> Annotation:
+    where = f"{where}, annotation {row.get('id')}"
+    return Annotation(
+        where=where,
+        by=_person(row.get("completed_by")),
+        ground_truth=bool(row.get("ground_truth")),
+        changed=str(row.get("updated_at") or row.get("created_at") or ""),
+        regions=regions_of(row.get("result") or [], where),
+    )
+
+
+def _least(row: Mapping[str, Any], where: str) -> Annotation:
+    """An annotation of JSON-MIN: regions are lists of what elsewhere is their value."""
+    where = f"{where}, annotation {row.get('annotation_id')}"
+    results = [
+        {"type": kind, "value": value, **value}
+        for values in row.values()
+        if isinstance(values, list)
+        for value in values
+        if isinstance(value, dict)
+        if (kind := next((key for key in value if key.endswith("labels")), None))
+    ]
+    return Annotation(
+        where=where,
+        by=_person(row.get("annotator")),
+        ground_truth=False,
+        changed=str(row.get("updated_at") or row.get("created_at") or ""),
+        regions=regions_of(results, where),
+    )
+
+
+def _person(told: Any) -> str:
+    if isinstance(told, dict):
+        return str(told.get("email") or told.get("id"))
+    return str(told)
+
+
+def _names(data: Mapping[str, Any], upload: Any) -> tuple[str, ...]:
+    """What the image may be called: the field ``image`` or the first that looks like one."""
+    fields = {name: told for name, told in data.items() if isinstance(told, str)}
+    lists = [told[0] for told in data.values() if isinstance(told, list) and told]
+    lists = [told for told in lists if isinstance(told, str)]
+    looking = [told for told in (*fields.values(), *lists) if _is_image(told)]
+    addresses = [fields.get("image", ""), *looking[:1], upload if isinstance(upload, str) else ""]
+    names = [name for address in addresses for name in names_in_address(address)]
+    # An address of another system may say less than the name of the upload.
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: not _is_image(name))) or ("?",)
+
+
+def _is_image(name: str) -> bool:
+    return Path(names_in_address(name)[-1] if name else "").suffix.lower() in SUFFIXES
+
+
+def _drawn(task: Task, chosen: Annotation, source: Path, tally: Tally) -> Drawn:
+    sizes = [one.size_px for one in chosen.regions if one.size_px is not None]
+    objects: list[DrawnObject] = []
+    for region in chosen.regions:
+        drawn = drawn_region(region, tally)
+        if drawn is not None:
+            objects.append(drawn)
+    return Drawn(
+        where=chosen.where,
+        names=task.names,
+        beside=source.parent,
+        frame=PERCENT,
+        size_px=sizes[0] if sizes else None,
+        objects=tuple(objects),
+    )

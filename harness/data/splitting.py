@@ -1,0 +1,216 @@
+"""Annotation files cut into parts, cut down, and put together.
+
+Everything takes and gives the content of valid files, as ``harness.data.coco.read_annotations``
+returns it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.data.drawn import Tally
+
+Content = dict[str, Any]
+
+
+def split(content: Content, fractions: Sequence[float], seed: int) -> list[Content]:
+    """The images dealt out to parts, each image whole, every category as even as that allows.
+
+    The rarest category is dealt first (as in Sechidis, Tsoumakas and Vlahavas 2011), each image to
+    the part whose share of every category it brings nearest to what it should be; errors count
+    relative to that share, squared, so that a small part gets some of a rare category, too. Sizes
+    follow the fractions to one image. Depends on ids and the seed alone, not on the file's order.
+    """
+    objects: dict[int, Counter[int]] = {image["id"]: Counter() for image in content["images"]}
+    for row in content["annotations"]:
+        objects[row["image_id"]][row["category_id"]] += 1
+    order = sorted(objects)
+    random.Random(seed).shuffle(order)
+    dealt = _dealt(order, objects, fractions)
+    return [only_images(content, members) for members in dealt]
+
+
+def _dealt(
+    order: Sequence[int], objects: Mapping[int, Counter[int]], fractions: Sequence[float]
+) -> list[set[int]]:
+    room = _shares(len(order), fractions)
+    holders = _holders(order, objects)
+    totals: Counter[int] = Counter()
+    for counts in objects.values():
+        totals.update(counts)
+    shares = [{kind: total * one for kind, total in totals.items()} for one in fractions]
+    missing = [dict(share) for share in shares]
+    waiting = dict.fromkeys(order)
+    left = Counter({kind: len(images) for kind, images in holders.items()})
+    parts: list[set[int]] = [set() for _ in fractions]
+
+    def deal(image: int) -> None:
+        free = (number for number in range(len(parts)) if room[number] > 0)
+        part = min(
+            free,
+            key=lambda one: (_off(objects[image], missing[one], shares[one]), -room[one], one),
+        )
+        parts[part].add(image)
+        room[part] -= 1
+        del waiting[image]
+        left.subtract(objects[image].keys())
+        for kind, count in objects[image].items():
+            missing[part][kind] -= count
+
+    while rarest := min(((count, kind) for kind, count in left.items() if count > 0), default=None):
+        for image in holders[rarest[1]]:
+            if image in waiting:
+                deal(image)
+    for image in list(waiting):
+        deal(image)
+    return parts
+
+
+def _holders(order: Sequence[int], objects: Mapping[int, Counter[int]]) -> dict[int, list[int]]:
+    """The images that have an object of it, by category, in the order of the images."""
+    holders: dict[int, list[int]] = defaultdict(list)
+    for image in order:
+        for kind in objects[image]:
+            holders[kind].append(image)
+    return holders
+
+
+def _off(
+    counts: Mapping[int, int], missing: Mapping[int, float], shares: Mapping[int, float]
+) -> float:
+    """How much farther a part is off its shares with an image of these counts than without it."""
+    return sum(
+        (count - 2 * missing[kind]) * count / shares[kind] ** 2 for kind, count in counts.items()
+    )
+
+
+def _shares(count: int, fractions: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to ``count``, each within one of its fraction."""
+    ends = [round(count * sum(fractions[: number + 1])) for number in range(len(fractions))]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def only_images(content: Content, ids: Collection[int]) -> Content:
+    """The same file with only some of its images; all categories stay."""
+    return {
+        **content,
+        "images": [row for row in content["images"] if row["id"] in ids],
+        "annotations": [row for row in content["annotations"] if row["image_id"] in ids],
+    }
+
+
+def subset(
+    content: Content, *, categories: Sequence[str], image_count: int | None, seed: int
+) -> Content:
+    """Only some categories, the images that have an object of them, and of those a random few.
+
+    categories: names; empty for all, and then images without an object stay, too. Ids stay. Raises
+    UsageError for a name that is not in the file, and for more images than there are.
+    """
+    if categories:
+        content = _only_categories(content, categories)
+    ids = sorted(row["id"] for row in content["images"])
+    if image_count is not None:
+        if not 0 < image_count <= len(ids):
+            raise UsageError(f"asked for {image_count} images; there are {len(ids)} to choose from")
+        ids = random.Random(seed).sample(ids, image_count)
+    return only_images(content, set(ids))
+
+
+def _only_categories(content: Content, names: Sequence[str]) -> Content:
+    known = [row["name"] for row in content["categories"]]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"no category is called {', '.join(unknown)}", hint=f"there are {', '.join(known)}"
+        )
+    kept = [row for row in content["categories"] if row["name"] in names]
+    ids = {row["id"] for row in kept}
+    rows = [row for row in content["annotations"] if row["category_id"] in ids]
+    images = {row["image_id"] for row in rows}
+    return {
+        **content,
+        "images": [row for row in content["images"] if row["id"] in images],
+        "annotations": rows,
+        "categories": kept,
+    }
+
+
+def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -> Content:
+    """One file out of several: categories joined by name, images by file name.
+
+    prefixes: put before the file names of each. The first file keeps its ids; those of the others
+    follow. An object that is there twice is kept once. Raises IntegrityError when one file name
+    stands for images of two sizes.
+    """
+    images: dict[str, dict[str, Any]] = {}
+    categories: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
+    seen: set[Any] = set()
+    for content, prefix in zip(contents, prefixes, strict=True):
+        names = Counter(row["name"] for row in content["categories"])
+        for name in (name for name, count in names.items() if count > 1):
+            tally.note("categories of one file that share a name: joined", name, names[name])
+        kinds = _joined(categories, content["categories"], "name")
+        named = [{**row, "file_name": prefix + row["file_name"]} for row in content["images"]]
+        again = [row for row in named if row["file_name"] in images]
+        for row in again:
+            _require_same(row, images[row["file_name"]])
+            tally.note("image(s) that several files list: objects joined", row["file_name"])
+        pictures = _joined(images, named, "file_name")
+        for row in content["annotations"]:
+            moved = {
+                **row,
+                "image_id": pictures[row["image_id"]],
+                "category_id": kinds[row["category_id"]],
+            }
+            shape = repr(row.get("segmentation") or row["bbox"])
+            key = (moved["image_id"], moved["category_id"], shape)
+            if key in seen:
+                tally.drop("there twice", f"annotation {row['id']}")
+                continue
+            seen.add(key)
+            rows.append(moved)
+    _number(rows)
+    return {"images": [*images.values()], "annotations": rows, "categories": [*categories.values()]}
+
+
+def _joined(known: dict[str, dict[str, Any]], rows: Sequence[Any], key: str) -> dict[int, int]:
+    """Add rows to those known by ``key``; the id each id becomes."""
+    used = {row["id"] for row in known.values()}
+    following = max(used, default=0) + 1
+    becomes = {}
+    for row in rows:
+        name, identifier = row[key], row["id"]
+        if name not in known:
+            if identifier in used:
+                identifier, following = following, following + 1
+            used.add(identifier)
+            following = max(following, identifier + 1)
+            known[name] = {**row, "id": identifier}
+        becomes[row["id"]] = known[name]["id"]
+    return becomes
+
+
+def _require_same(row: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    sizes = [(one["width"], one["height"]) for one in (known, row)]
+    if sizes[0] != sizes[1]:
+        raise IntegrityError(
+            f"{row['file_name']} is {sizes[0][0]} × {sizes[0][1]} px in one file and "
+            f"{sizes[1][0]} × {sizes[1][1]} px in another: two photographs of one name",
+            hint="say which folder each file's images are in: --folders DIR DIR",
+        )
+
+
+def _number(rows: list[dict[str, Any]]) -> None:
+    """An id of its own for each; the first of those that share one keeps it."""
+    used: set[int] = set()
+    following = max((row["id"] for row in rows), default=0) + 1
+    for row in rows:
+        if row["id"] in used:
+            row["id"], following = following, following + 1
+        used.add(row["id"])

@@ -1,0 +1,1 @@
+"""The service: one engine behind HTTP, for pictures, JSON and a web page."""

@@ -1,0 +1,194 @@
+"""The routes of the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi_offline import FastAPIOffline
+
+from harness import __version__
+from harness.files.json import dumps, to_plain
+from harness.serve.answers import Answer, PictureAnswer
+from harness.serve.failures import answer_failures
+from harness.serve.negotiation import MEDIA_TYPES, chosen_format
+from harness.serve.observed import Observed
+from harness.serve.refusals import ErrorAnswer, Refusal, refused
+from harness.serve.service import Service
+from harness.serve.settings import Settings, require_known
+from harness.serve.uploads import FIELD, discard, read_uploads
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).with_name("page.html")
+
+#: The page is one file: whatever else it would load is an intruder.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "array", "items": BINARY["schema"]}},
+                }
+            },
+            "image/*": BINARY,
+        },
+    }
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture with its objects drawn, or everything about them as JSON",
+        "model": Answer,
+        "content": {"image/png": BINARY, "image/jpeg": BINARY},
+    },
+    **{
+        status: {"model": ErrorAnswer, "description": meaning}
+        for status, meaning in {
+            400: "Not a picture, or a damaged one",
+            406: "No answer of a type that the client accepts",
+            413: "Too many bytes, pixels or pictures",
+            415: "A body of a type that is no picture",
+            422: "Settings or a form that cannot be meant",
+            500: "The inference failed",
+            503: "All places are taken; Retry-After says when to come again",
+        }.items()
+    },
+}
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application of an opened service; it does not close it."""
+    app = FastAPIOffline(
+        title="harness",
+        version=__version__,
+        description=f"Objects in pictures. The model: {service.model.entry.title}.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    answer_failures(app, service.notice)
+    app.add_middleware(Observed, service=service)
+
+    @app.post("/predict", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
+    async def predict(request: Request, settings: Annotated[Settings, Depends()]) -> Response:
+        """Find the objects in one picture or several.
+
+        One picture is answered as a picture or as JSON, several as JSON.
+        """
+        return await _predict(service, request, settings)
+
+    _add_facts(app, service)
+    _add_page(app, service)
+    return app
+
+
+def _add_page(app: FastAPI, service: Service) -> None:
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page() -> HTMLResponse:
+        content = PAGE.read_text(encoding="utf-8")
+        return HTMLResponse(content, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/examples/{number}", include_in_schema=False)
+    async def example(number: int) -> FileResponse:
+        if not 0 <= number < len(service.examples):
+            raise refused(404, f"there is no example {number}", next_step="GET /info lists them")
+        return FileResponse(service.examples[number])
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health")
+    async def health() -> Response:
+        """200 while the engine works, 503 when its last inference crashed."""
+        crashed = service.engine.crashed
+        facts = {
+            "status": "ok" if crashed is None else "failing",
+            "reason": crashed,
+            "places_taken": service.engine.taken,
+            "places": service.engine.places,
+        }
+        return _json(facts, 200 if crashed is None else 503)
+
+    @app.get("/info")
+    async def info() -> Response:
+        """The model, its categories, the limits of this service."""
+        return _json(service.info())
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Counts and latencies for Prometheus."""
+        return Response(service.metrics.text(), media_type=service.metrics.content_type)
+
+
+async def _predict(service: Service, request: Request, settings: Settings) -> Response:
+    require_known(request)
+    format = chosen_format(settings.format, request.headers.get("accept"))
+    with ExitStack() as places:
+        try:
+            places.enter_context(service.engine.held(1))
+        except Refusal:
+            await discard(request, service.max_upload_bytes)
+            raise
+        uploads = await read_uploads(
+            request, max_bytes=service.max_upload_bytes, most=service.engine.places
+        )
+        headers = service.headers_of(uploads, 1.0 if format == "json" else settings.scale)
+        if format == "json":
+            places.enter_context(service.engine.held(len(uploads) - 1))
+            describing = service.describe(uploads, headers, settings)
+            return _json(await _unless_gone(request, describing))
+        if len(uploads) > 1:
+            raise _one_only(len(uploads))
+        drawing = service.draw(uploads[0], headers[0], settings, format)
+        drawn = await _unless_gone(request, drawing)
+    return Response(drawn.content, media_type=MEDIA_TYPES[format], headers=_facts_of(drawn.answer))
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What ``work`` gives; when the client goes away first, what has not begun is dropped."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise refused(499, "the client went away before its answer was ready")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(dumps(to_plain(content)), status_code=status, media_type="application/json")
+
+
+def _facts_of(answer: PictureAnswer) -> dict[str, str]:
+    """What a client that takes the picture can still read: in headers."""
+    timing = ", ".join(f"{name};dur={1e3 * s:.1f}" for name, s in answer.timing_s.items())
+    facts = {"Server-Timing": timing, "X-Objects": str(len(answer.detections))}
+    if answer.masked is not None:
+        facts["X-Masked-Share"] = f"{answer.masked.share:.6f}"
+    return facts
+
+
+def _one_only(count: int) -> Refusal:
+    return refused(
+        422,
+        "several pictures have no answer that is one picture",
+        expected="one picture, or a JSON answer",
+        found=f"{count} pictures",
+        next_step="ask with ?format=json, or send them one by one",
+    )

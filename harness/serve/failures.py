@@ -1,0 +1,70 @@
+"""Whatever goes wrong in a request, as the JSON that refusals are told in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from harness.core.errors import HarnessError
+from harness.files.json import dumps, to_plain
+from harness.serve.refusals import ErrorAnswer, Fault, Refusal
+
+
+def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
+    """Have ``app`` answer every failure in one shape. notice: told of inferences that failed.
+
+    A bug goes on to the server after its answer, which logs it with its traceback.
+    """
+
+    @app.exception_handler(Refusal)
+    async def refusal(_: Request, error: Refusal) -> Response:
+        return answer_of(error.fault, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def settings(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        fault = Fault(
+            status=422,
+            what=f"the setting {name} cannot be meant",
+            expected=str(first["msg"]),
+            found=str(first["input"]),
+            next_step="see /docs",
+        )
+        return answer_of(fault)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        fault = Fault(
+            status=error.status_code,
+            what=f"{request.method} {request.url.path}: {error.detail}",
+            next_step="see /docs for what there is",
+        )
+        return answer_of(fault, error.headers)
+
+    @app.exception_handler(HarnessError)
+    async def failure(_: Request, error: HarnessError) -> Response:
+        notice(f"error: {error}")
+        fault = Fault(status=500, what=error.message, next_step=error.hint)
+        return answer_of(fault)
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, error: Exception) -> Response:
+        fault = Fault(
+            status=500,
+            what=f"a bug in harness, or a broken device: {type(error).__name__}",
+            next_step="the service's log has the traceback; please report it",
+        )
+        return answer_of(fault)
+
+
+def answer_of(fault: Fault, headers: Mapping[str, str] | None = None) -> Response:
+    """The JSON answer of a fault."""
+    body = dumps(to_plain(ErrorAnswer(error=fault)))
+    return Response(
+        body, status_code=fault.status, headers=dict(headers or {}), media_type="application/json"
+    )

@@ -1,0 +1,200 @@
+"""Pictures that strangers send, and pictures that are sent back.
+
+Pixels are those an evaluation would see: the same decoding, the same turning by EXIF. Only formats
+of photographs are opened at all: others of Pillow's start programs or hold whole documents.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from harness.core.detections import Image
+from harness.data.images import TURNS, upright_pixels
+from harness.serve.refusals import refused
+
+#: Pillow's names. JPEG is also what some cameras write with more pictures behind it (MPO).
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
+
+#: EXIF tag of the orientation (Exif 2.3).
+ORIENTATION = 274
+
+#: How pictures are written. PNG: by runs alone, which is as fast as zlib gets, and smaller here
+#: than its first levels. JPEG: with colours at full resolution, for thin lines are lost without.
+PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+JPEG: dict[str, Any] = {"quality": 90, "subsampling": 0}
+
+PictureFormat = Literal["png", "jpeg"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One file as it came. name: what the sender calls it."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the first bytes of a picture say.
+
+    width_px and height_px: upright. notes: what was made of it that its sender may not expect.
+    """
+
+    format: str
+    width_px: int
+    height_px: int
+    notes: tuple[str, ...]
+
+
+def refuse_bombs(max_megapixels: float) -> None:
+    """Have Pillow refuse, in this whole process, to decode what would become larger.
+
+    It sees pictures inside of pictures that no header of ours tells of.
+    """
+    PillowImage.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
+    warnings.filterwarnings("error", category=PillowImage.DecompressionBombWarning)
+
+
+def read_header(upload: Upload, max_megapixels: float) -> Header:
+    """Format and size of a picture; nothing is decoded.
+
+    Raises Refusal: 400 for what is no picture, 413 for one of more than ``max_megapixels``.
+    """
+    if not upload.content:
+        raise refused(
+            400,
+            f"{upload.name} is empty",
+            expected="a picture",
+            found="0 bytes",
+            next_step="send the file itself: curl -F file=@photo.jpg",
+        )
+    try:
+        with PillowImage.open(BytesIO(upload.content), formats=FORMATS) as file:
+            mode, header = file.mode, _header(file)
+    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
+        raise _too_large(upload, str(error).partition(" exceeds")[0], max_megapixels) from None
+    except UnidentifiedImageError:
+        raise refused(
+            400,
+            f"{upload.name} is not a picture",
+            expected=" ".join(FORMATS),
+            found=_begins(upload.content),
+            next_step="send a photograph, for instance as JPEG or PNG",
+        ) from None
+    except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
+        raise _damaged(upload, error) from error
+    if mode == "F":
+        raise refused(
+            400,
+            f"{upload.name} is not a picture as networks see them",
+            expected="whole numbers of 8 or 16 bits",
+            found="floating-point numbers of no known range",
+            next_step="convert it to PNG",
+        )
+    if header.width_px * header.height_px > max_megapixels * 1e6:
+        found = f"{header.width_px} × {header.height_px} px"
+        raise _too_large(upload, found, max_megapixels)
+    return header
+
+
+def decode(upload: Upload) -> Image:
+    """The picture upright; Refusal (400) when it is cut off or damaged."""
+    try:
+        with PillowImage.open(BytesIO(upload.content), formats=FORMATS) as file:
+            wide = file.mode.startswith("I")
+            pixels = _upper_bits(file) if wide else upright_pixels(file)
+    except Exception as error:  # see read_header
+        raise _damaged(upload, error) from error
+    return Image(image_id=0, pixels_bgr=pixels)
+
+
+def _upper_bits(file: PillowImage.Image) -> npt.NDArray[np.uint8]:
+    """The same of a grey picture of 16 bits, of which the network sees the upper 8.
+
+    Pillow's conversion, and with it Detectron2 and an evaluation, makes all above 255 white. Of
+    the pictures strangers send nothing would be left.
+    """
+    values = np.asarray(file)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError(f"values {values.min()}…{values.max()} are not of 16 bits")
+    narrow = PillowImage.fromarray((values >> 8).astype(np.uint8))
+    turn = TURNS.get(_orientation(file))
+    return upright_pixels(narrow if turn is None else narrow.transpose(turn))
+
+
+def encode(pixels_bgr: npt.NDArray[np.uint8], format: PictureFormat) -> bytes:
+    """A (H, W, 3) uint8 picture as the bytes of a PNG or JPEG file."""
+    picture = PillowImage.fromarray(np.ascontiguousarray(pixels_bgr[:, :, ::-1]))
+    written = BytesIO()
+    picture.save(written, format=format, **(PNG if format == "png" else JPEG))
+    return written.getvalue()
+
+
+def _header(file: PillowImage.Image) -> Header:
+    orientation = _orientation(file)
+    width, height = file.size if orientation < 5 else file.size[::-1]
+    return Header(
+        format=str(file.format),
+        width_px=width,
+        height_px=height,
+        notes=tuple(_notes(file, orientation)),
+    )
+
+
+def _orientation(file: PillowImage.Image) -> int:
+    """1…8; 1 where there is none, or none that can be read."""
+    try:
+        found = file.getexif().get(ORIENTATION, 1)
+    except Exception:  # as decoding does: odd EXIF is no EXIF
+        return 1
+    return found if found in TURNS else 1
+
+
+def _notes(file: PillowImage.Image, orientation: int) -> Iterator[str]:
+    if orientation != 1:
+        yield f"turned upright as EXIF orientation {orientation} says"
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1:
+        yield f"the first of its {frames} pictures was used"
+    if file.mode.startswith("I"):
+        yield "of its 16 bits a pixel the upper 8 were used; an evaluation sees white above 255"
+    elif file.mode == "CMYK":
+        yield "CMYK was converted to RGB without a colour profile"
+    elif file.mode.endswith(("A", "a")):
+        yield "transparency was left out"
+
+
+def _too_large(upload: Upload, found: str, max_megapixels: float) -> Exception:
+    return refused(
+        413,
+        f"{upload.name} has too many pixels",
+        expected=f"at most {max_megapixels:g} megapixels",
+        found=found,
+        next_step="send it smaller: the network looks at it at about 1 megapixel anyway; "
+        "or start the service with a larger --max-megapixels",
+    )
+
+
+def _damaged(upload: Upload, error: Exception) -> Exception:
+    return refused(
+        400,
+        f"{upload.name} cannot be decoded",
+        expected="a whole picture",
+        found=f"{len(upload.content)} bytes: {error}",
+        next_step="the file is probably cut off; send it again",
+    )
+
+
+def _begins(content: bytes) -> str:
+    return f"{len(content)} bytes that begin with {content[:12]!r}"

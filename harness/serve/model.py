@@ -1,0 +1,115 @@
+"""What a service serves: a model with its weights proven, and what its classes are called."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.architecture import Architecture
+from harness.core.dataset import Category
+from harness.core.engine import Engine
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import ModelEntry
+from harness.core.record import CheckpointFacts
+from harness.core.serve_request import ServeRequest
+from harness.data.categories import categories_of, read_categories
+from harness.engines.opening import open_engine, require_settings
+from harness.files.json import read
+from harness.zoo.architectures import architecture_of
+from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.lock import find_model, read_lock
+
+#: What a training leaves beside its weights.
+TRAINING = "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model entry with everything its answers are made of.
+
+    categories: by class index.
+    """
+
+    entry: ModelEntry
+    architecture: Architecture
+    categories: tuple[Category, ...]
+    weights: Path
+    checkpoint: CheckpointFacts
+
+
+def find_served(request: ServeRequest) -> ServedModel:
+    """The model a request names; every proof that needs no inference happens here."""
+    _check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.model)
+    require_settings(
+        request.engine,
+        device=request.device,
+        precision=request.precision,
+        memory_format=request.memory_format,
+        compiled=request.compile,
+    )
+    architecture = architecture_of(entry.architecture)
+    listed = request.annotations or _learned_from(request.weights)
+    if listed is None:
+        categories = categories_of(entry.dataset)
+    else:
+        categories = read_categories(listed)
+        if request.weights is not None:
+            architecture = replace(architecture, class_count=len(categories))
+    if len(categories) != architecture.class_count:
+        raise IntegrityError(
+            f"{entry.name} knows {architecture.class_count} classes, "
+            f"{listed} lists {len(categories)} categories",
+            hint="give the annotation file the weights were trained on",
+        )
+    weights = find_checkpoint(lock, entry, request.weights, request.root)
+    return ServedModel(
+        entry=entry,
+        architecture=architecture,
+        categories=categories,
+        weights=weights,
+        checkpoint=facts_of(lock, entry, weights),
+    )
+
+
+def open_served(request: ServeRequest, model: ServedModel) -> Engine:
+    """The engine of a served model, ready for inference."""
+    return open_engine(
+        request.engine,
+        architecture=model.architecture,
+        weights=model.weights,
+        dataset=None,
+        device=request.device,
+        precision=request.precision,
+        memory_format=request.memory_format,
+        compiled=request.compile,
+        threads=request.threads,
+    )
+
+
+def _learned_from(weights: Path | None) -> Path | None:
+    """The annotation file of the training that left these weights, where it is still there."""
+    if weights is None or not (weights.parent / TRAINING).is_file():
+        return None
+    run = read(weights.parent / TRAINING)
+    if run.get("kind") != "train":
+        return None
+    annotations = Path(run["dataset"]["annotations_path"])
+    return annotations if annotations.is_file() else None
+
+
+def _check_values(request: ServeRequest) -> None:
+    if not 0 <= request.port <= 65535:
+        raise UsageError(f"--port must be between 0 and 65535, got {request.port}")
+    lowest = {"--threads": request.threads, "--queue": request.queue}
+    for option, value in lowest.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{option} must be at least 1, got {value}")
+    sizes = {"--max-upload-mb": request.max_upload_mb, "--max-megapixels": request.max_megapixels}
+    for option, size in sizes.items():
+        if not 0 < size < math.inf:
+            raise UsageError(f"{option} must be above 0, and finite, got {size}")
+    if request.weights is not None and not request.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.weights}")

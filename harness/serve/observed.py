@@ -1,0 +1,45 @@
+"""Every request counted, timed and told of, whatever became of it."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from harness.serve.service import Service
+
+#: Asked by machines every few seconds: not worth a line.
+UNTOLD = ("/health", "/metrics")
+
+
+class Observed:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; look at the status on its way out."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def watching(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        begun = time.perf_counter()
+        try:
+            await self._app(scope, receive, watching)
+        finally:
+            seconds = time.perf_counter() - begun
+            path = getattr(scope.get("route"), "path", "other")
+            self._service.metrics.answered(path, status, seconds)
+            if path not in UNTOLD and not self._service.request.quiet:
+                self._service.notice(
+                    f"{scope['method']} {scope['path']} {status} {1e3 * seconds:.0f} ms"
+                )

@@ -1,0 +1,193 @@
+"""What is behind every request: the model, its engine, the limits, the numbers for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from harness import __version__
+from harness.core.detections import Image
+from harness.core.serve_request import ServeRequest
+from harness.report.colours import colour_of
+from harness.report.drawing import draw
+from harness.serve.answers import Answer, ModelFacts, PictureAnswer, picture_answer
+from harness.serve.engine_thread import EngineThread, Inferred
+from harness.serve.images import Header, PictureFormat, Upload, encode, read_header
+from harness.serve.metrics import Metrics
+from harness.serve.model import ServedModel
+from harness.serve.refusals import refused
+from harness.serve.settings import Settings
+
+T = TypeVar("T")
+
+#: (height, width) of the picture the engine is warmed up with, px: COCO's most frequent.
+WARM_UP_PX = (480, 640)
+
+#: The page colours objects as pictures do, and begins again after so many.
+PALETTE = 100
+
+
+class Drawn(NamedTuple):
+    """A picture as bytes, and the same facts as its JSON has."""
+
+    content: bytes
+    answer: PictureAnswer
+
+
+class Service:
+    """A served model with its engine open. notice: told what an operator should know.
+
+    It owns the engine: whoever closes the service closes it.
+    """
+
+    def __init__(
+        self,
+        request: ServeRequest,
+        model: ServedModel,
+        engine: EngineThread,
+        *,
+        examples: Sequence[Path] = (),
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.request = request
+        self.model = model
+        self.examples = tuple(examples)
+        self.notice = notice
+        self.begun_s = time.monotonic()
+        self.engine = engine
+        self.metrics = Metrics(lambda: engine.taken, engine.places)
+        self.names = [category.name for category in model.categories]
+        info = engine.engine.info
+        self.facts = ModelFacts(
+            name=model.entry.name,
+            checkpoint_sha256=model.checkpoint.sha256,
+            checkpoint_pinned=model.checkpoint.pinned,
+            engine=info.name,
+            engine_version=info.version,
+            device=info.device_class,
+            precision=info.precision,
+            harness_version=__version__,
+        )
+
+    def warm_up(self) -> float:
+        """Seconds of the first inference, of a grey picture."""
+        grey = np.full((*WARM_UP_PX, 3), 128, dtype=np.uint8)
+        return self.engine.warm_up(Image(image_id=0, pixels_bgr=grey))
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Of one request."""
+        return int(self.request.max_upload_mb * 1e6)
+
+    def headers_of(self, uploads: Sequence[Upload], scale: float) -> list[Header]:
+        """What each upload is; Refusal for the first that cannot be answered."""
+        headers = [read_header(upload, self.request.max_megapixels) for upload in uploads]
+        for upload, header in zip(uploads, headers, strict=True):
+            drawn = header.width_px * header.height_px * scale**2
+            if drawn > self.request.max_megapixels * 1e6:
+                raise refused(
+                    422,
+                    f"{upload.name} would be drawn too large",
+                    expected=f"at most {self.request.max_megapixels:g} megapixels",
+                    found=f"{drawn / 1e6:.0f} megapixels at scale {scale:g}",
+                    next_step="ask for a smaller scale",
+                )
+        return headers
+
+    async def describe(
+        self, uploads: Sequence[Upload], headers: Sequence[Header], settings: Settings
+    ) -> Answer:
+        """The JSON answer for all pictures."""
+        begun = time.perf_counter()
+
+        def described(name: str, header: Header) -> Callable[[Inferred], PictureAnswer]:
+            return lambda found: self._picture(name, header, settings, found)
+
+        pictures = await _all(
+            self.engine.infer(upload, described(upload.name, header))
+            for upload, header in zip(uploads, headers, strict=True)
+        )
+        for picture in pictures:
+            self.metrics.inferred(picture.found, picture.timing_s)
+        total_s = round(time.perf_counter() - begun, 6)
+        return Answer(model=self.facts, pictures=pictures, total_s=total_s)
+
+    async def draw(
+        self, upload: Upload, header: Header, settings: Settings, format: PictureFormat
+    ) -> Drawn:
+        """One picture with its objects drawn."""
+
+        def drawn(found: Inferred) -> Drawn:
+            begun = time.perf_counter()
+            pixels = draw(found.image.pixels_bgr, found.detections, self.names, settings.style)
+            content = encode(pixels, format)
+            found.seconds["draw"] = time.perf_counter() - begun
+            return Drawn(content, self._picture(upload.name, header, settings, found))
+
+        answer = await self.engine.infer(upload, drawn)
+        self.metrics.inferred(answer.answer.found, answer.answer.timing_s)
+        return answer
+
+    def info(self) -> dict[str, Any]:
+        """What ``GET /info`` says."""
+        entry, architecture = self.model.entry, self.model.architecture
+        return {
+            "model": self.facts,
+            "title": entry.title,
+            "has_masks": architecture.has_masks,
+            "lowest_score": architecture.score_threshold,
+            "most_objects": architecture.max_detections,
+            "categories": [
+                {"category_id": one.category_id, "category": one.name}
+                for one in self.model.categories
+            ],
+            "limits": {
+                "upload_bytes": self.max_upload_bytes,
+                "megapixels": self.request.max_megapixels,
+                "pictures": self.engine.places,
+            },
+            "examples": [
+                {"name": path.name, "url": f"examples/{number}"}
+                for number, path in enumerate(self.examples)
+            ],
+            "colours": [colour_of(number).css for number in range(PALETTE)],
+            "uptime_s": round(time.monotonic() - self.begun_s, 3),
+        }
+
+    def close(self) -> None:
+        """Give back the engine."""
+        self.engine.close()
+
+    def _picture(
+        self, name: str, header: Header, settings: Settings, found: Inferred
+    ) -> PictureAnswer:
+        picture = picture_answer(
+            name,
+            header,
+            found.detections,
+            self.model.categories,
+            threshold=settings.threshold,
+            polygons=settings.polygons,
+            timing_s=found.seconds,
+        )
+        if not settings.picture:
+            return picture
+        content = base64.b64encode(encode(found.image.pixels_bgr, "jpeg")).decode("ascii")
+        return replace(picture, picture=f"data:image/jpeg;base64,{content}")
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> tuple[T, ...]:
+    """What each gives, in order; when one fails, what has not begun of the others is dropped."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()

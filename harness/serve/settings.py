@@ -1,0 +1,72 @@
+"""The settings of one request, which stand in its address."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Query, Request
+
+from harness.core.drawing import LARGEST_SCALE, Background, ColourBy, DrawingStyle
+from harness.serve.negotiation import AnswerFormat
+from harness.serve.refusals import refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What ``POST /predict`` may be told; FastAPI fills it in, checks it and documents it."""
+
+    format: Annotated[
+        AnswerFormat | None, Query(description="instead of the Accept header; without both, png")
+    ] = None
+    threshold: Annotated[
+        float, Query(ge=0, le=1, description="objects with a lower score are left out")
+    ] = 0.5
+    background: Annotated[
+        Background, Query(description="grey takes the colour from all that is no object")
+    ] = "colour"
+    colour_by: Annotated[
+        ColourBy, Query(description="a colour for each object, or for each category")
+    ] = "instance"
+    opacity: Annotated[float, Query(ge=0, le=1, description="of masks")] = 0.5
+    boxes: Annotated[bool, Query(description="draw boxes")] = True
+    labels: Annotated[bool, Query(description="write category and score")] = True
+    scale: Annotated[
+        float,
+        Query(gt=0, le=LARGEST_SCALE, description="size of the drawn picture against the one sent"),
+    ] = 1.0
+    polygons: Annotated[
+        bool, Query(description="JSON: outlines of masks too, as COCO's polygons")
+    ] = False
+    picture: Annotated[
+        bool, Query(description="JSON: also the picture as it was decoded, upright, a data: URL")
+    ] = False
+
+    @property
+    def style(self) -> DrawingStyle:
+        """How the picture is drawn."""
+        return DrawingStyle(
+            background=self.background,
+            colour_by=self.colour_by,
+            opacity=self.opacity,
+            boxes=self.boxes,
+            labels=self.labels,
+            scale=self.scale,
+            threshold=self.threshold,
+        )
+
+
+def require_known(request: Request) -> None:
+    """Refusal (422) for a setting that does not exist: it would have no effect, silently."""
+    known = list(Settings.__dataclass_fields__)
+    for name in request.query_params:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise refused(
+                422,
+                f"there is no setting {name}",
+                expected=", ".join(known),
+                found=name,
+                next_step=f"did you mean {near[0]}?" if near else "see /docs",
+            )

@@ -1,0 +1,33 @@
+"""Categories known by heart are those the files list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UsageError
+from harness.data.categories import categories_of, read_categories
+from harness.data.shapes import SHAPES
+from tests.conftest import SMALL_CATEGORIES
+
+
+def test_coco_is_what_its_annotation_file_lists(shared_data: Path) -> None:
+    annotations = shared_data / "coco" / "annotations" / "instances_val2017.json"
+    assert categories_of("coco_2017_val") == read_categories(annotations)
+
+
+def test_the_embedded_ones_are_sorted_by_id() -> None:
+    found = categories_of("synthetic_val")
+    assert [one.category_id for one in found] == sorted(SHAPES)
+    assert found[0].name == "circle"
+
+
+def test_a_file_gives_the_order_of_a_data_set(small_coco: Path) -> None:
+    found = read_categories(small_coco / "annotations.json")
+    assert tuple(one.category_id for one in found) == SMALL_CATEGORIES
+
+
+def test_others_are_not_known() -> None:
+    with pytest.raises(UsageError, match="--annotations"):
+        categories_of("my_photos")

@@ -1,0 +1,188 @@
+"""Whatever is wrong comes out right or counted, and what is right does not change."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import IntegrityError
+from harness.data.cleaning import Cleaning, cleaned
+from harness.data.coco import read_annotations
+from harness.data.drawn import Tally
+from tests.data.formats.drawing import photograph
+
+SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
+
+
+def row(number: int, **more: Any) -> dict[str, Any]:
+    base = {"image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [10, 10, 20, 20], "area": 400}
+    return {"id": number, **base, "segmentation": [list(SQUARE)], **more}
+
+
+def content(*rows: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 60, "width": 80, "license": 3}],
+        "annotations": list(rows),
+        "categories": [{"id": 1, "name": "cup", "supercategory": "kitchen"}],
+        **more,
+    }
+
+
+def test_real_coco_does_not_change(shared_data: Path) -> None:
+    path = shared_data / "coco/annotations/instances_val2017.json"
+    before = read_annotations(path)
+    tally = Tally()
+    after = cleaned(deepcopy(before), Cleaning(images=shared_data / "coco/val2017"), tally)
+    assert after == before
+    assert tally == Tally()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"segmentation": []}, "with an empty segmentation"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "with a degenerate segmentation"),
+        ({"segmentation": [[1, 1, 5, 5, 9, 9]]}, "without an area inside their image"),
+        ({"segmentation": [[90, 1, 99, 1, 99, 9]]}, "without an area inside their image"),
+        ({"segmentation": "zigzag"}, "whose segmentation cannot be read in its image"),
+        (
+            {"segmentation": {"size": [5, 5], "counts": [25]}},
+            "whose segmentation cannot be read in its image",
+        ),
+        ({"segmentation": {"size": [60, 80], "counts": [4800]}}, "whose mask covers no pixel"),
+        ({"image_id": 7}, "of an image that is not listed, or was left out"),
+        ({"category_id": 7}, "of a category that is not listed"),
+        ({"category_id": [1]}, "of a category that is not listed"),
+        ({"id": 9}, "there twice"),
+    ],
+)
+def test_what_is_no_object_is_left_out(wrong: dict[str, Any], reason: str) -> None:
+    tally = Tally()
+    after = cleaned(content(row(1), row(2, **wrong)), Cleaning(), tally)
+    assert [one["id"] for one in after["annotations"]] == [1]
+    assert list(tally.objects) == [reason]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bbox": [10, 10, 0, 0]},
+        {"bbox": [0, 0, 70, 50]},
+        {"bbox": None},
+        {"area": 0},
+        {"area": 7000},
+        {"area": float("nan")},
+        {"iscrowd": None},
+        {"iscrowd": "0"},
+    ],
+)
+def test_boxes_areas_and_flags_are_put_right(wrong: dict[str, Any]) -> None:
+    tally = Tally()
+    after = cleaned(content({**row(1), **wrong}), Cleaning(), tally)
+    assert after["annotations"] == [row(1)]
+    assert len(tally.notes) == (0 if "iscrowd" in wrong else 1)
+
+
+def test_polygons_are_cut_at_the_border() -> None:
+    outside = [[-10, 10, 20, 10, 20, 30, -10, 30]]
+    after = cleaned(content(row(1, segmentation=outside)), Cleaning(), Tally())
+    (one,) = after["annotations"]
+    assert (one["bbox"], one["area"]) == ([0, 10, 20, 20], 400)
+    assert min(one["segmentation"][0][::2]) == 0
+
+
+def test_boxes_are_the_content_of_a_file_without_masks() -> None:
+    rows = [
+        row(1, segmentation=[], bbox=[70, 50, 20, 20], area=400),
+        row(2, segmentation=[], bbox=[5, 5, 0, 9]),
+    ]
+    tally = Tally()
+    (one,) = cleaned(content(*rows), Cleaning(), tally)["annotations"]
+    assert (one["bbox"], one["area"], "segmentation" in one) == ([70, 50, 10, 10], 100, False)
+    assert list(tally.objects) == ["whose box has no area"]
+    mixed = content(row(1), row(2, segmentation=[], bbox=[40, 40, 9, 9], area=81))
+    assert len(cleaned(mixed, Cleaning(keep_boxes=True), Tally())["annotations"]) == 2
+
+
+def test_names_that_repeat_and_ids_with_gaps() -> None:
+    """Three categories called Person, ids from 0: a real export had them."""
+    names = ["Car", "Person", "Person", "Person"]
+    categories = [{"id": 2 * number, "name": name} for number, name in enumerate(names)]
+    rows = [row(number, category_id=2 * number, bbox=[10, 10, 20, 20]) for number in range(4)]
+    for number, one in enumerate(rows):
+        one["segmentation"][0][0] += number * 0.1
+    odd = content(*rows, categories=categories)
+
+    def after(**asked: Any) -> tuple[list[tuple[int, str]], list[int]]:
+        found = cleaned(deepcopy(odd), Cleaning(**asked), Tally())
+        kinds = [(one["id"], one["name"]) for one in found["categories"]]
+        return kinds, [one["category_id"] for one in found["annotations"]]
+
+    assert after()[0] == [(0, "Car"), (2, "Person"), (4, "Person"), (6, "Person")]
+    apart = [(1, "Car"), (2, "Person"), (3, "Person (2)"), (4, "Person (3)")]
+    assert after(same_names="apart", renumber=True) == (apart, [1, 2, 3, 4])
+    assert after(same_names="merge") == ([(0, "Car"), (2, "Person")], [0, 2, 2, 2])
+
+
+def test_images_missing_broken_or_there_twice(tmp_path: Path) -> None:
+    first = photograph(tmp_path / "a.png", 80, 60)
+    (tmp_path / "twin.png").write_bytes(first.read_bytes())
+    photograph(tmp_path / "small.png", 8, 6)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    names = ["a.png", "twin.png", "small.png", "broken.png", "gone.png", "a.png"]
+    images = [
+        {"id": number, "file_name": name, "height": 60, "width": 80}
+        for number, name in enumerate(names)
+    ]
+    rows = [
+        row(1, image_id=0),
+        row(2, image_id=1),
+        row(3, image_id=5, segmentation=[[1, 1, 9, 1, 9, 9]]),
+    ]
+    tally = Tally()
+    after = cleaned(content(*rows, images=images), Cleaning(images=tmp_path), tally)
+    assert [one["file_name"] for one in after["images"]] == ["a.png"]
+    assert [(one["id"], one["image_id"]) for one in after["annotations"]] == [(1, 0), (3, 0)]
+    assert set(tally.images) == {
+        "the same photograph as another",
+        "of another size than listed",
+        "whose file is no readable image",
+        "whose file is missing",
+        "listed again: annotations joined",
+    }
+
+
+def test_sizes_that_are_not_in_the_file_are_read_from_the_image(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg", 80, 60)
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    tally = Tally()
+    after = cleaned(content(row(1), images=images), Cleaning(images=tmp_path), tally)
+    assert after["images"] == [{"id": 1, "file_name": "a.jpg", "height": 60, "width": 80}]
+    assert cleaned(content(images=images), Cleaning(), tally)["images"] == []
+    assert list(tally.images) == ["without a height and a width"]
+
+
+def test_ids_of_text_become_numbers_and_shared_ones_new(tmp_path: Path) -> None:
+    images = [{"id": "x1", "file_name": "a.jpg", "height": 60, "width": 80}]
+    moved = [[20, 20, 30, 20, 30, 30]]
+    odd = content(row(5, image_id="x1"), row(5, image_id="x1", segmentation=moved), images=images)
+    after = cleaned(odd, Cleaning(), Tally())
+    assert [one["id"] for one in after["annotations"]] == [5, 6]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(after), encoding="utf-8")
+    assert read_annotations(path)["images"][0]["id"] == 1
+
+
+def test_what_cannot_be_decided_is_an_error() -> None:
+    images = [
+        {"id": 1, "file_name": name, "height": 60, "width": 80} for name in ("a.jpg", "b.jpg")
+    ]
+    with pytest.raises(IntegrityError, match=r"two images, a\.jpg and b\.jpg"):
+        cleaned(content(images=images), Cleaning(), Tally())
+    categories = [{"id": 1, "name": "cup"}, {"id": 1, "name": "dice"}]
+    with pytest.raises(IntegrityError, match="cup and of dice"):
+        cleaned(content(categories=categories), Cleaning(), Tally())

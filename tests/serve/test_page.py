@@ -1,0 +1,206 @@
+"""The web page in a real browser: Chromium without a window."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image as PillowImage
+
+from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, sent
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+WIDE, PHONE = (1280, 900), (360, 700)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs Chromium; on Debian: apt-get install chromium")
+    # Chromium's own sandbox does not work for root, as whom tests run in containers.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(params=[(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
+def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page that fails its test with any error of its scripts, and any request elsewhere."""
+    (width, height), scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+    )
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on(
+        "request",
+        lambda asked: (
+            None
+            if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+            else faults.append(asked.url)
+        ),
+    )
+    yield opened
+    context.close()
+    assert not faults
+
+
+def chosen(page: Any, url: str, content: bytes, name: str = "two halves.png") -> None:
+    page.goto(url)
+    page.wait_for_selector("#model:not(:empty)")
+    page.set_input_files("#file", [{"name": name, "mimeType": "image/png", "buffer": content}])
+    page.wait_for_selector("#status:has-text('object'), #error:not([hidden])")
+
+
+def colour_at(page: Any, x: int, y: int) -> tuple[int, ...]:
+    script = f"[...$('view').getContext('2d').getImageData({x}, {y}, 1, 1).data]"
+    return tuple(page.evaluate(script)[:3])
+
+
+def rows(page: Any) -> list[str]:
+    return [" ".join(text.split()) for text in page.locator("#objects tr").all_inner_texts()]
+
+
+def test_it_shows_what_was_found(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes())
+    assert page.inner_text("#status") == (
+        "two halves.png, 40 × 30 px: 1 object, 50.0 % of the picture masked."
+    )
+    assert rows(page) == ["circle 90 % 600 50.0 %"]
+    assert page.get_attribute("#view", "aria-label") == "Picture with 1 × circle"
+    assert "threshold=0.50" in page.inner_text("#curl")
+    assert colour_at(page, 30, 15) == RIGHT
+    assert colour_at(page, 10, 15) != LEFT
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
+
+
+def test_the_slider_and_the_switches_ask_nobody(page: Any, told: Told) -> None:
+    url, engine = told()
+    chosen(page, url, picture_bytes())
+    assert engine.calls == 1
+    page.focus("#threshold")
+    for _ in range(25):
+        page.keyboard.press("ArrowLeft")
+    assert rows(page) == ["circle 90 % 600 50.0 %", "square 30 % 300 25.0 %"]
+    assert page.inner_text("#shares tr:first-child td:last-child") == "50.0 %"
+    page.fill("#threshold", "95")
+    assert rows(page) == []
+    assert colour_at(page, 10, 15) == LEFT
+    page.check("input[value=grey]")
+    assert len(set(colour_at(page, 30, 15))) == 1
+    assert engine.calls == 1
+
+
+def test_an_object_under_the_pointer_tells_its_name(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes())
+    assert page.is_hidden("#tip")
+    frame = page.locator("#view").bounding_box()
+    page.mouse.move(frame["x"] + frame["width"] * 0.25, frame["y"] + frame["height"] * 0.5)
+    assert page.inner_text("#tip") == "circle 90 %"
+    assert page.get_attribute("#objects tr", "class") == "on"
+    page.mouse.move(frame["x"] + frame["width"] * 0.75, frame["y"] + frame["height"] * 0.5)
+    assert page.is_hidden("#tip")
+
+
+def test_the_keyboard_reaches_every_object(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes())
+    page.focus("#json")
+    for _ in range(3):  # past what scrolls
+        page.keyboard.press("Tab")
+        if page.is_visible("#tip"):
+            break
+    assert page.inner_text("#tip") == "circle 90 %"
+
+
+def test_picture_and_json_can_be_kept(page: Any, told: Told, tmp_path: Path) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes())
+    with page.expect_download() as waiting:
+        page.click("#json")
+    assert waiting.value.suggested_filename == "two halves.json"
+    kept = json.loads(Path(waiting.value.path()).read_text("utf-8"))
+    expected = sent(url, picture_bytes(), params={"format": "json", "threshold": 0}).json()
+    assert kept["pictures"][0]["detections"] == expected["pictures"][0]["detections"]
+    with page.expect_download() as waiting:
+        page.click("#save")
+    assert waiting.value.suggested_filename == "two halves-found.png"
+    with PillowImage.open(waiting.value.path()) as picture:
+        assert picture.size == (800, 600)
+        assert picture.convert("RGB").getpixel((700, 300)) == RIGHT
+
+
+def test_what_the_browser_cannot_show_the_service_decodes(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes("TIFF"), "scan.tif")
+    assert "scan.tif, 40 × 30 px: 1 object" in page.inner_text("#status")
+    assert max(abs(a - b) for a, b in zip(colour_at(page, 35, 15), RIGHT, strict=True)) < 12
+
+
+def test_an_error_says_what_to_do(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, b"no picture", "notes.txt")
+    said = page.inner_text("#error")
+    assert "notes.txt is not a picture" in said
+    assert "next: send a photograph" in said
+    chosen(page, url, picture_bytes())
+    assert page.is_hidden("#error")
+
+
+def test_turned_pictures_are_upright(page: Any, told: Told) -> None:
+    exif = PillowImage.Exif()
+    exif[274] = 6
+    url, _ = told()
+    chosen(page, url, picture_bytes("JPEG", exif=exif))
+    assert "30 × 40 px" in page.inner_text("#status")
+    assert "turned upright" in page.inner_text("#notes")
+
+
+def test_masks_and_shares_are_those_of_the_service(page: Any, tiny_url: str) -> None:
+    """Run lengths are decoded a second time, in the page: on shapes that are no rectangles."""
+    content = scene()
+    chosen(page, tiny_url, content)
+    page.fill("#threshold", "20")
+    answer = sent(tiny_url, content, params={"format": "json", "threshold": 0.2}).json()
+    (picture,) = answer["pictures"]
+    assert len(picture["detections"]) > 2
+    script = "covered(state.shown)"
+    assert page.evaluate(script) == picture["masked"]["pixels"]
+    areas = page.evaluate("state.shown.map((one) => covered([one]))")
+    assert areas == [one["area_px"] for one in picture["detections"]]
+
+
+def scene() -> bytes:
+    """Discs and squares that the embedded model finds."""
+    rows, columns = np.mgrid[:240, :320]
+    pixels = np.full((240, 320, 3), 90, dtype=np.uint8)
+    for x, y, radius, colour in ((70, 80, 40, (220, 40, 40)), (220, 150, 55, (40, 90, 230))):
+        pixels[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = colour
+    pixels[30:80, 200:260] = (250, 220, 40)
+    pixels[160:220, 40:110] = (40, 200, 90)
+    written = BytesIO()
+    PillowImage.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
+
+
+def test_the_documentation_works_without_a_network(page: Any, told: Told) -> None:
+    url, _ = told()
+    page.goto(f"{url}/docs")
+    page.wait_for_selector("text=/predict")
+    assert requests.get(f"{url}/openapi.json", timeout=60).ok
