@@ -32,10 +32,11 @@ from harness.engines.devices import (
 )
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
+from harness.training.augmentation import Augmentation, draw_change
 from harness.training.optimiser import freeze
 from harness.training.plan import Schedule
 from harness.training.processes import World
-from harness.training.samples import Augmentation, Sample, draw_change, make_sample
+from harness.training.samples import Sample, make_sample
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint

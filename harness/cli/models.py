@@ -65,7 +65,8 @@ def _reference(model: dict[str, Any], metric: str) -> str:
 def _size(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
     """Of the checkpoint: as pinned, else as found on disk; unknown until it was fetched."""
     if model["checkpoint"] is None:
-        return f"{model['embedded']['bytes'] / 1e6:,.0f} MB"
+        embedded = model.get("embedded")
+        return "–" if embedded is None else f"{embedded['bytes'] / 1e6:,.0f} MB"
     artefact = artefacts[model["checkpoint"]]
     path = root / artefact["path"]
     size = artefact["bytes"] or (path.stat().st_size if path.is_file() else None)
@@ -74,5 +75,5 @@ def _size(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
 
 def _on_disk(model: dict[str, Any], artefacts: dict[str, Any], root: Path) -> str:
     if model["checkpoint"] is None:
-        return "embedded"
+        return "none" if model.get("embedded") is None else "embedded"
     return "yes" if (root / artefacts[model["checkpoint"]]["path"]).is_file() else "no"

@@ -38,7 +38,7 @@ def add_subject_options(parser: argparse.ArgumentParser) -> None:
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """How a network is run, and its test recipe."""
     how = parser.add_argument_group("how to run it")
-    how.add_argument("--engine", choices=ENGINE_NAMES, default="native")
+    how.add_argument("--engine", choices=ENGINE_NAMES, help="default: the model's own")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="verdicts need fp32")
     how.add_argument(

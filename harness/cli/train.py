@@ -12,7 +12,7 @@ from harness.cli import console
 from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.cli.options import add_answer_options, request_from
 from harness.core.engine import PRECISIONS
-from harness.core.requests import EMBEDDED_MODEL, TrainRequest
+from harness.core.requests import AUGMENTS, BEST_BY, EMBEDDED_MODEL, OPTIMISERS, TrainRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.training_job import TrainingJob
@@ -58,6 +58,17 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     plan.add_argument("--iterations", type=int, metavar="N")
     plan.add_argument("--batch-size", type=int, help="images an iteration, all processes together")
     plan.add_argument("--lr", dest="learning_rate", type=float, metavar="RATE")
+    plan.add_argument("--optimiser", choices=OPTIMISERS, default="sgd")
+    plan.add_argument("--weight-decay", type=float, metavar="RATE", help="default: the optimiser's")
+    plan.add_argument(
+        "--augment",
+        choices=AUGMENTS,
+        default="flip",
+        help="strong: both flips, brightness, contrast, and two of JPEG, gamma, blur, equalise",
+    )
+    plan.add_argument(
+        "--short-edge", dest="short_edge_px", type=int, metavar="PX", help="size of the images"
+    )
     plan.add_argument("--freeze", type=int, metavar="N", help="first stages that stay fixed")
     plan.add_argument("--rois-per-image", type=int, metavar="N", help="regions for the box head")
     plan.add_argument("--clip-gradients", type=float, metavar="NORM")
@@ -76,6 +87,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
     how.add_argument("--deterministic", action="store_true", help="slower, repeats exactly")
     run = parser.add_argument_group("the run")
     run.add_argument("--eval-every", type=int, default=0, metavar="N", help="iterations; 0: once")
+    run.add_argument(
+        "--best-by", choices=BEST_BY, default="ap", help="what the best weights have most, or least"
+    )
     run.add_argument(
         "--reference-curve",
         type=Path,

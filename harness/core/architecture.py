@@ -5,18 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Backbone = Literal["resnet", "mobilenet_v2"]
 Block = Literal["basic", "bottleneck"]
 ChannelOrder = Literal["BGR", "RGB"]
+
+#: Functions of torchvision.models.detection that build a whole network.
+TorchvisionBuilder = Literal[
+    "maskrcnn_resnet50_fpn",
+    "maskrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Every number of a Faster/Mask R-CNN with a ResNet-FPN backbone, and how it is tested.
+    """Every number of a Faster/Mask R-CNN with a feature pyramid, and how it is tested.
 
     The defaults are those of Detectron2's COCO FPN models; each comment names the key of
     ``detectron2/config/defaults.py`` or ``configs/Base-RCNN-FPN.yaml`` (commit 02b5c4e2) that the
     value comes from. Sizes in px are pixels of the resized input unless said otherwise.
+
+    torchvision: the function of torchvision that builds the network; None for networks of our own.
+    With it, only the test-time recipe (PROTOCOL_FIELDS), ``class_count``, ``has_masks`` and
+    ``mask_threshold`` are read from here; every other number is torchvision's.
     """
+
+    torchvision: TorchvisionBuilder | None = None
 
     # -- input ---------------------------------------------------------------------------------
     channel_order: ChannelOrder = "BGR"  # INPUT.FORMAT
@@ -25,9 +40,10 @@ class Architecture:
     short_edge_px: int = 800  # INPUT.MIN_SIZE_TEST
     long_edge_max_px: int = 1333  # INPUT.MAX_SIZE_TEST
 
-    # -- backbone: ResNet ------------------------------------------------------------------------
-    block: Block = "bottleneck"
-    blocks_per_stage: tuple[int, int, int, int] = (3, 4, 6, 3)  # RESNETS.DEPTH 50
+    # -- backbone --------------------------------------------------------------------------------
+    backbone: Backbone = "resnet"
+    block: Block = "bottleneck"  # of a ResNet
+    blocks_per_stage: tuple[int, int, int, int] = (3, 4, 6, 3)  # of a ResNet: RESNETS.DEPTH 50
     stem_channels: int = 64  # RESNETS.STEM_OUT_CHANNELS
     stage_channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)  # RES2_OUT_CHANNELS ×2
     batch_norm_eps: float = 1e-5  # layers/batch_norm.py FrozenBatchNorm2d

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
@@ -14,8 +14,8 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 MemoryFormat = Literal["channels_last", "contiguous"]
 MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
-EngineName = Literal["native", "detectron2", "onnx", "fake"]
-ENGINE_NAMES: tuple[EngineName, ...] = ("native", "detectron2", "onnx", "fake")
+EngineName = Literal["native", "detectron2", "torchvision", "onnx", "fake"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 #: Phases an engine reports while it prepares and infers; the pipeline adds ``load`` before them.
 PHASES = ("load", "resize", "transfer", "forward", "paste", "encode")

@@ -40,8 +40,9 @@ class FileFacts:
 class Artefact:
     """One file to fetch, with every hash a source gives. None: no source gives the value.
 
-    group: what ``--only`` selects. path: where it lies below the data-set root. md5_prefix: the
-    six hex digits the zoo puts into file names. source: where the numbers come from.
+    group: what ``--only`` selects. path: where it lies below the data-set root. md5_prefix,
+    sha256_prefix: the hex digits that Detectron2's zoo and torchvision put into file names.
+    source: where the numbers come from.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Artefact:
     sha256: str | None = None
     md5: str | None = None
     md5_prefix: str | None = None
+    sha256_prefix: str | None = None
     licence: str
     source: str
     unpacked: UnpackedFacts | None = None
@@ -64,7 +66,8 @@ class TrainRecipe:
     """The training settings a model is published with.
 
     backbone: artefact of the ImageNet weights it begins with, None for random ones. dataset: what
-    it is trained on. rois_per_image: regions sampled for the box head.
+    it is trained on. rois_per_image: regions sampled for the box head. frozen_stages: first stages
+    that keep the backbone's weights (BACKBONE.FREEZE_AT).
     """
 
     schedule: Literal["1x", "3x", "own"]
@@ -75,6 +78,7 @@ class TrainRecipe:
     backbone: str | None
     dataset: str = "coco_2017_train"
     rois_per_image: int = 512
+    frozen_stages: int = 2
     source: str
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, get_args
 
 from harness.core.architecture import ChannelOrder
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
 from harness.core.model import Group
 
 Work = TypeVar("Work")
+
+Optimiser = Literal["sgd", "adamw"]
+OPTIMISERS: tuple[Optimiser, ...] = get_args(Optimiser)
+Augment = Literal["flip", "strong"]
+AUGMENTS: tuple[Augment, ...] = get_args(Augment)
+BestBy = Literal["ap", "loss"]
+BEST_BY: tuple[BestBy, ...] = get_args(BestBy)
 
 Evaluator = Literal["fast", "pycocotools", "both"]
 EVALUATORS: tuple[Evaluator, ...] = ("fast", "pycocotools", "both")
@@ -28,12 +35,12 @@ class InferenceRequest:
     """The part that evaluation and timed inference share: which network on which images, how.
 
     model: a name of the lock. dataset: a known name; or annotations and images together.
-    weights: a file instead of the pinned checkpoint. device: ``auto``, ``cpu``, ``cuda`` or
-    ``cuda:N``. memory_format: how feature maps lie in memory, None for the engine's own.
-    compile: by torch.compile. loaders: threads that decode and resize ahead of the network.
-    threads: CPU threads of the network, None for all cores. limit: only the first N images. The
-    protocol fields (score_threshold … channel_order) override the model's own test recipe, which
-    makes the result not comparable. root: where data sets and checkpoints lie.
+    engine: None for the model's own. weights: a file instead of the pinned checkpoint. device:
+    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: how feature maps lie in memory, None
+    for the engine's own. compile: by torch.compile. loaders: threads that decode and resize ahead
+    of the network. threads: CPU threads of the network, None for all cores. limit: only the first N
+    images. The protocol fields (score_threshold … channel_order) override the model's own test
+    recipe, which makes the result not comparable. root: where data sets and checkpoints lie.
     """
 
     model: str = EMBEDDED_MODEL
@@ -41,7 +48,7 @@ class InferenceRequest:
     annotations: Path | None = None
     images: Path | None = None
     root: Path = Path("datasets")
-    engine: EngineName = "native"
+    engine: EngineName | None = None
     weights: Path | None = None
     device: str = "auto"
     precision: Precision = "fp32"
@@ -134,13 +141,16 @@ class TrainRequest:
     model: a name of the lock; its recipe is the plan. dataset, or train_annotations with
     train_images: what is learned; the val pair, or the data set of the model's references: what is
     evaluated. schedule, iterations, batch_size (of all processes together), learning_rate: None
-    follows from the recipe. processes: on this machine, one device each. init: ``zoo`` (the pinned
-    checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first stages of
-    the backbone that stay as they are; None for 2, or 0 without weights to start from. accumulate:
-    parts a batch is computed in. ema: decay of a moving average. eval_every: iterations between
-    evaluations, 0 for one in the end. reference_curve: ``metrics.json`` of an earlier training of
-    the recipe; leaving the band around it is told. deterministic: slower operations that repeat
-    exactly.
+    follows from the recipe; weight_decay: None for the optimiser's own. augment: a flip, as the
+    zoo, or much more. short_edge_px: of images at test time; in training 0.8 … 1.0 of it, and the
+    longest edge in proportion. processes: on this machine, one device each. init: ``zoo`` (the
+    pinned checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first
+    stages of the backbone that stay as they are; None for the recipe's, or 0 without weights to
+    start from. accumulate: parts a batch is computed in. ema: decay of a moving average.
+    eval_every: iterations between evaluations, 0 for one in the end. best_by: the number that says
+    which was the best, mean AP or the losses on validation images. reference_curve:
+    ``metrics.json`` of an earlier training of the recipe; leaving the band around it is told.
+    deterministic: slower operations that repeat exactly.
     """
 
     model: str = EMBEDDED_MODEL
@@ -155,6 +165,10 @@ class TrainRequest:
     iterations: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    optimiser: Optimiser = "sgd"
+    weight_decay: float | None = None
+    augment: Augment = "flip"
+    short_edge_px: int | None = None
     init: str = "imagenet"
     freeze: int | None = None
     rois_per_image: int | None = None
@@ -169,6 +183,7 @@ class TrainRequest:
     threads: int | None = None
     deterministic: bool = False
     eval_every: int = 0
+    best_by: BestBy = "ap"
     reference_curve: Path | None = None
     output: Path | None = None
     resume: bool = False

@@ -28,6 +28,9 @@ DOWNLOAD_GROUPS = {
 #: Embedded data sets, generated on first use.
 SYNTHETIC_SPLITS = ("synthetic_train", "synthetic_val")
 
+#: The part of a data set that what was learned from another part is evaluated on.
+VALIDATION_OF = {"coco_2017_train": "coco_2017_val", "synthetic_train": "synthetic_val"}
+
 DATASET_NAMES = (*COCO_LAYOUT, *SYNTHETIC_SPLITS)
 
 

@@ -17,9 +17,15 @@ import torch
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Precision, Stopwatch
-from harness.core.errors import PrerequisiteError, UsageError
+from harness.core.errors import PrerequisiteError
 from harness.engines.detectron2_model import build_model
-from harness.engines.devices import apply_precision, apply_threads, device_class, find_device
+from harness.engines.devices import (
+    apply_precision,
+    apply_threads,
+    device_class,
+    find_device,
+    require_single_precision,
+)
 from harness.zoo.weights import account_for, read_checkpoint
 
 #: The commit this engine is tested with.
@@ -42,7 +48,7 @@ def open_detectron2(
     require_detectron2()
     import detectron2
 
-    require_detectron2_precision(precision)
+    require_single_precision("detectron2", precision)
     place = find_device(device)
     apply_precision(precision, place)
     thread_count = apply_threads(threads)
@@ -59,15 +65,6 @@ def open_detectron2(
         memory_format="contiguous",
     )
     return Detectron2Engine(model, info, place)
-
-
-def require_detectron2_precision(precision: Precision) -> None:
-    """UsageError for a precision that Detectron2 does not offer at inference."""
-    if precision not in ("fp32", "tf32"):
-        raise UsageError(
-            f"the detectron2 engine computes in fp32 or tf32, not {precision}",
-            hint="choose --precision fp32, or --engine native",
-        )
 
 
 def require_detectron2() -> None:

@@ -77,6 +77,15 @@ def require_precision(precision: Precision, device: torch.device) -> None:
         )
 
 
+def require_single_precision(engine: str, precision: Precision) -> None:
+    """UsageError for a precision below float32, from an engine that computes in nothing else."""
+    if DTYPES[precision] != torch.float32:
+        raise UsageError(
+            f"the {engine} engine computes in fp32 or tf32, not {precision}",
+            hint="choose --precision fp32",
+        )
+
+
 def require_compiler(device: torch.device) -> None:
     """PrerequisiteError where torch.compile has nothing to make code for ``device`` with."""
     if device.type == "cuda":

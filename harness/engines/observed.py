@@ -18,6 +18,7 @@ from harness.core.engine import Engine, Stopwatch
 from harness.core.errors import UsageError
 from harness.engines.detectron2 import Detectron2Engine
 from harness.engines.native import NativeEngine
+from harness.engines.torchvision import TorchvisionEngine
 from harness.measure.profile import REST
 
 
@@ -62,6 +63,24 @@ DETECTRON2_PARTS = (
     Part("roi_heads.mask_head", "forward", "mask head"),
 )
 
+#: torchvision's; images are resized where they are normalised.
+TORCHVISION_PARTS = (
+    Part("transform", "forward", "normalise"),
+    Part("backbone.body", "forward", "backbone"),
+    Part("backbone", "forward", "fpn"),
+    Part("rpn.head", "forward", "rpn head"),
+    Part("rpn", "forward", "proposals"),
+    Part("roi_heads", "forward", REST),
+    Part("roi_heads.box_roi_pool", "forward", "box pooling"),
+    Part("roi_heads.box_head", "forward", "box head"),
+    Part("roi_heads.box_predictor", "forward", "box head"),
+    Part("roi_heads", "postprocess_detections", "box selection"),
+    Part("roi_heads.mask_roi_pool", "forward", "mask pooling"),
+    Part("roi_heads.mask_head", "forward", "mask head"),
+    Part("roi_heads.mask_predictor", "forward", "mask head"),
+    Part("transform", "postprocess", "paste"),
+)
+
 #: All stages in the order an image passes them, those of the engines' own phases included.
 STAGES = (
     *("transfer", "normalise", "backbone", "fpn", "rpn head", "proposals"),
@@ -76,9 +95,11 @@ def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
         return engine.network, NATIVE_PARTS
     if isinstance(engine, Detectron2Engine):
         return engine.model, DETECTRON2_PARTS
+    if isinstance(engine, TorchvisionEngine):
+        return engine.network, TORCHVISION_PARTS
     raise UsageError(
         f"the {engine.info.name} engine has no network to profile",
-        hint="choose --engine native or detectron2",
+        hint="leave out --engine",
     )
 
 

@@ -29,8 +29,9 @@ def open_engine(
     weights: a checkpoint, for the onnx engine an exported file. dataset: the ground truth, which
     the fake engine answers from; it needs nothing else, and the others do without it. device:
     ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: None for the engine's own. threads:
-    None for one a core. Raises what ``require_settings`` raises.
+    None for one a core. Raises what ``require_network`` and ``require_settings`` raise.
     """
+    require_network(name, architecture)
     require_settings(
         name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
     )
@@ -47,7 +48,7 @@ def open_engine(
                 compiled=compiled,
                 threads=threads,
             )
-        case "detectron2" | "onnx":
+        case "detectron2" | "torchvision" | "onnx":
             return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
@@ -61,12 +62,38 @@ def open_engine(
             return open_fake(_truth(dataset), architecture)
 
 
-def _opener(name: Literal["detectron2", "onnx"]) -> Callable[..., Engine]:
+def own_engine(architecture: Architecture) -> EngineName:
+    """The engine that computes a network unless another one is asked for."""
+    return "native" if architecture.torchvision is None else "torchvision"
+
+
+def require_network(name: EngineName, architecture: Architecture) -> None:
+    """UsageError for an engine that does not know this network; the fake one answers for any."""
+    if name == "fake":
+        return
+    if architecture.torchvision is not None:
+        known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
+    elif architecture.backbone != "resnet":
+        known, kind = name in ("native", "onnx"), f"one with the backbone {architecture.backbone}"
+    else:
+        known, kind = name != "torchvision", "Detectron2's"
+    if not known:
+        raise UsageError(
+            f"the {name} engine does not know this network: it is {kind}",
+            hint=f"leave out --engine, or choose --engine {own_engine(architecture)}",
+        )
+
+
+def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[..., Engine]:
     """What opens an engine that has neither a choice of memory format nor parts to compile."""
     if name == "detectron2":
         from harness.engines.detectron2 import open_detectron2
 
         return open_detectron2
+    if name == "torchvision":
+        from harness.engines.torchvision import open_torchvision
+
+        return open_torchvision
     from harness.engines.onnx import open_onnx
 
     return open_onnx
@@ -103,17 +130,23 @@ def require_settings(
 
         require_onnx_settings(device, precision)
         return
-    from harness.engines.devices import find_device, require_compiler, require_precision
+    from harness.engines.devices import (
+        find_device,
+        require_compiler,
+        require_precision,
+        require_single_precision,
+    )
 
     place = find_device(device)
     require_precision(precision, place)
     if compiled:
         require_compiler(place)
     if name == "detectron2":
-        from harness.engines.detectron2 import require_detectron2, require_detectron2_precision
+        from harness.engines.detectron2 import require_detectron2
 
         require_detectron2()
-        require_detectron2_precision(precision)
+    if name != "native":
+        require_single_precision(name, precision)
 
 
 def own_memory_format(name: EngineName) -> MemoryFormat:

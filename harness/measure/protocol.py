@@ -17,7 +17,7 @@ HARM = {
     "max_detections": "AP and AR count up to 100 detections an image",
     "short_edge_px": "another test size moves AP by whole points, small objects most",
     "long_edge_max_px": "another test size moves AP by whole points, small objects most",
-    "channel_order": "swapped channels cost several AP: the zoo's weights want BGR",
+    "channel_order": "swapped channels cost several AP: weights expect the order of their training",
     "box_nms_iou": "another NMS threshold trades recall for duplicates",
 }
 

@@ -1,4 +1,4 @@
-"""Feature pyramid on top of a ResNet (Detectron2 ``modeling/backbone/fpn.py``)."""
+"""Feature pyramid on top of a backbone (Detectron2 ``modeling/backbone/fpn.py``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
 from harness.nn.convolution import Conv
+from harness.nn.mobilenet import MobileNetV2
 from harness.nn.resnet import ResNet
 
 #: Pixels of the input per cell, for p2 … p6.
@@ -14,6 +15,15 @@ STRIDES_PX = (4, 8, 16, 32, 64)
 
 #: Both sides of the padded input are multiples of this (FPN.size_divisibility).
 SIZE_DIVISOR_PX = 32
+
+
+def bottom_up(architecture: Architecture) -> ResNet | MobileNetV2:
+    """The backbone: ``stem`` and ``res2`` … ``res5``, whose four outputs the pyramid merges."""
+    match architecture.backbone:
+        case "resnet":
+            return ResNet(architecture)
+        case "mobilenet_v2":
+            return MobileNetV2(architecture)
 
 
 class FPN(nn.Module):
@@ -25,7 +35,7 @@ class FPN(nn.Module):
         for level, channels_in in enumerate(architecture.stage_channels, start=2):
             self.add_module(f"fpn_lateral{level}", Conv(channels_in, channels, 1))
             self.add_module(f"fpn_output{level}", Conv(channels, channels, 3, padding=1))
-        self.bottom_up = ResNet(architecture)
+        self.bottom_up = bottom_up(architecture)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) → p2 … p6, each (B, C, H/s, W/s) with s of STRIDES_PX."""

@@ -18,6 +18,7 @@ from harness.nn.fpn import FPN, SIZE_DIVISOR_PX
 from harness.nn.resnet import NormedConv
 from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
+from harness.nn.torchvision_networks import torchvision_shapes
 
 
 class Batch(NamedTuple):
@@ -136,6 +137,8 @@ def _round_up(length_px: int) -> int:
 
 def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Every key of the network's checkpoint and its shape; no memory is spent on the tensors."""
+    if architecture.torchvision is not None:
+        return torchvision_shapes(architecture)
     with torch.device("meta"):
         network = RCNN(architecture)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}

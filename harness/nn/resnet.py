@@ -47,8 +47,11 @@ class NormedConv(Conv):
 
     norm: FrozenBatchNorm | None
 
-    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, eps: float):
-        super().__init__(channels_in, channels, kernel, stride, kernel // 2, bias=False)
+    def __init__(
+        self, channels_in: int, channels: int, kernel: int, stride: int, eps: float, groups: int = 1
+    ) -> None:
+        padding = kernel // 2
+        super().__init__(channels_in, channels, kernel, stride, padding, groups=groups, bias=False)
         self.norm = FrozenBatchNorm(channels, eps)
 
     def convolve(self, x: Tensor) -> Tensor:
@@ -57,8 +60,8 @@ class NormedConv(Conv):
             # Scaling the weights instead of the output costs far less, there and in the gradient.
             scale, shift = self.norm.affine()
             weight = self.weight * scale[:, None, None, None]
-            return F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation)
-        x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+            return self._conv_forward(x, weight, shift)
+        x = self._conv_forward(x, self.weight, self.bias)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests import OPSETS, ExportRequest
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_of, read_categories
+from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport
 from harness.pipeline.parity import check_exported, find_images
 from harness.zoo.architectures import architecture_of
@@ -56,6 +57,7 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     _check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.model)
+    require_network("onnx", architecture_of(entry.architecture))
     output = request.output or default_file(entry.name, request.root)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.weights, request.root)

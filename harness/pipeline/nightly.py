@@ -16,6 +16,7 @@ from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, NightRequest
+from harness.engines.opening import require_network
 from harness.files.atomic import unwritable, write_text
 from harness.files.environment import read_environment
 from harness.files.history import NightRow, add_night
@@ -32,6 +33,7 @@ from harness.pipeline.run_files import NIGHT, PAGE, RECORD, SHARDS
 from harness.pipeline.run_folder import utc_now
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
+from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 
 HISTORY = "history.sqlite"
@@ -50,8 +52,9 @@ def read_matrix(path: Path | None) -> Matrix:
         return Matrix()
     matrix, lock = read_toml(Matrix, path), read_lock()
     for block in matrix.block:
-        for name in block.models:
-            find_model(lock, name)  # a name that is misspelt is no cell that failed
+        for name, engine in product(block.models, block.engines):
+            # What cannot be meant is no cell that failed.
+            require_network(engine, architecture_of(find_model(lock, name).architecture))
     return matrix
 
 

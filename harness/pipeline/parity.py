@@ -14,6 +14,7 @@ from harness.core.progress import Advance, Progress
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
+from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
 from harness.engines.stages import detectron2_stages
 from harness.files.digest import file_digest
@@ -44,10 +45,11 @@ def check_parity(
 
     exported: of ``against="onnx"``, the file; None for where ``harness export`` writes it.
     """
-    _require(against)
     paths = find_images(images)[:limit]
     lock = read_lock()
     entry = find_model(lock, model)
+    require_network(against, architecture_of(entry.architecture))
+    _require(against)
     checkpoint = find_checkpoint(lock, entry, weights, root)
     if against == "onnx":
         return check_exported(

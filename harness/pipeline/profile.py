@@ -30,7 +30,7 @@ def check_profiling(request: BenchRequest) -> None:
     if request.profiling and engine in ("fake", "onnx"):
         raise UsageError(
             f"--profile looks into a network of torch, and the {engine} engine has none",
-            hint="choose --engine native or detectron2",
+            hint="leave out --engine",
         )
 
 

@@ -8,13 +8,19 @@ from typing import Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
-from harness.core.engine import Engine
+from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests import InferenceRequest
 from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
-from harness.engines.opening import open_engine, own_memory_format, require_settings
+from harness.engines.opening import (
+    open_engine,
+    own_engine,
+    own_memory_format,
+    require_network,
+    require_settings,
+)
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.pipeline.weights import weights_of
@@ -49,13 +55,18 @@ class Job:
     image_count: int
 
     @property
+    def engine(self) -> EngineName:
+        """The engine asked for, or the model's own."""
+        return self.request.engine or own_engine(self.published)
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """What makes the job's accuracy not comparable with published numbers."""
         return self.deviations_on(len(self.dataset.images))
 
     def deviations_on(self, evaluated_images: int) -> tuple[str, ...]:
         """The same for a number that depends on so many images of the data set."""
-        faked = self.request.engine == "fake"
+        faked = self.engine == "fake"
         pinned = self.checkpoint is not None and self.checkpoint.pinned
         changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
         conditions = Conditions(
@@ -83,7 +94,8 @@ class Job:
         return {
             **to_plain(self.request),
             "dataset": self.dataset.name,
-            "memory_format": self.request.memory_format or own_memory_format(self.request.engine),
+            "engine": self.engine,
+            "memory_format": self.request.memory_format or own_memory_format(self.engine),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
             **({} if self.exported is None else {"exported": to_plain(self.exported)}),
@@ -116,6 +128,8 @@ def job_of(
     Raises IntegrityError where its categories are not as many as the model's classes.
     """
     published = _published(entry, request, dataset)
+    if request.engine is not None:
+        require_network(request.engine, published)
     _check_categories(entry, published, dataset)
     architecture = _overridden(published, request)
     weights, checkpoint, exported = weights_of(lock, entry, architecture, request, dataset)
@@ -149,7 +163,7 @@ def require_job_settings(job: Job) -> None:
     """Raise what opening the job's engine would raise for its device and settings."""
     asked = job.request
     require_settings(
-        asked.engine,
+        job.engine,
         device=asked.device,
         precision=asked.precision,
         memory_format=asked.memory_format,
@@ -160,7 +174,7 @@ def require_job_settings(job: Job) -> None:
 def open_job_engine(job: Job) -> Engine:
     """The engine of a job, ready for inference."""
     return open_engine(
-        job.request.engine,
+        job.engine,
         architecture=job.architecture,
         weights=job.weights,
         dataset=job.dataset,

@@ -57,7 +57,8 @@ def new_run_id(request: FolderRequest, now: datetime) -> str:
     kind = kind_of(request)
     asked = request if isinstance(request, TrainRequest) else request.inference
     tail = hashlib.sha256(f"{now.isoformat()}{comparable(request)}".encode()).hexdigest()[:6]
-    return f"{now:%Y%m%d-%H%M%S}-{kind}-{asked.model}-{asked.engine}-{tail}"
+    parts = (f"{now:%Y%m%d-%H%M%S}", kind, asked.model, asked.engine, tail)
+    return "-".join(part for part in parts if part is not None)
 
 
 def kind_of(request: FolderRequest) -> RunKind:

@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from harness import __version__
+from harness.core.engine import EngineName
 from harness.core.errors import AnotherRunError, HarnessError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.core.requests import InferenceRequest, SweepRequest
@@ -61,8 +62,8 @@ def sweep(
     """
     _check(request)
     job = resolve(request.inference)
-    settings = settings_of(request)
-    _require(request.inference, settings[0])
+    settings = settings_of(request, job.engine)
+    _require(job, settings[0])
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         _require_same(run, request, job)
         with keeping(run):
@@ -93,16 +94,16 @@ def read_sweep(folder: Path) -> Sweep:
     return to_typed(Sweep, read(folder / SWEEP), where=str(folder / SWEEP))
 
 
-def settings_of(request: SweepRequest) -> list[Setting]:
+def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
     """Every combination of the axes once; the reference first, whether the axes have it or not."""
-    asked, axes = request.inference, request.axes
+    axes = request.axes
     reference = Setting(
         precision="fp32",
-        memory_format=own_memory_format(asked.engine),
+        memory_format=own_memory_format(engine),
         compile=False,
         batch_size=1,
     )
-    batch_sizes = axes.batch_sizes or default_batch_sizes(asked.engine, asked.device)
+    batch_sizes = axes.batch_sizes or default_batch_sizes(engine, request.inference.device)
     combined = [
         Setting(precision=precision, memory_format=memory, compile=compiled, batch_size=size)
         for size, precision, memory, compiled in product(
@@ -134,10 +135,10 @@ def _check(request: SweepRequest) -> None:
         raise UsageError(f"--batch-sizes must be at least 1, got {small[0]}")
 
 
-def _require(request: InferenceRequest, setting: Setting) -> None:
+def _require(job: Job, setting: Setting) -> None:
     require_settings(
-        request.engine,
-        device=request.device,
+        job.engine,
+        device=job.request.device,
         precision=setting.precision,
         memory_format=setting.memory_format,
         compiled=setting.compile,
@@ -155,7 +156,7 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
     differing = differences(facts(read_run(run.folder).request), facts(to_plain(request)))
     expected = {
         "harness": __version__,
-        "device_class": device_class_of(request.inference.engine, request.inference.device),
+        "device_class": device_class_of(job.engine, request.inference.device),
         "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
         "dataset_sha256": job.dataset.digest,
     }
@@ -174,7 +175,7 @@ def _measured(
 ) -> list[SweepCell]:
     """All cells, in the order of ``settings``."""
     images = len(job.dataset.images)
-    reasons = {one: _unable(request.inference, one, images) for one in settings}
+    reasons = {one: _unable(job, one) for one in settings}
     possible = [one for one in settings if not reasons[one]]
     tasks = {one: _task(request, settings[0], one, run.folder) for one in possible}
     standard = cache(lambda: standard_of(job, tasks[settings[0]].folder))
@@ -248,12 +249,13 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
         run_workers(measure, [part], notice=run.progress.notice, poll=poll)
 
 
-def _unable(request: InferenceRequest, setting: Setting, images: int) -> str:
+def _unable(job: Job, setting: Setting) -> str:
     """Why a cell cannot be measured here; empty when it can."""
     try:
-        _require(request, setting)
+        _require(job, setting)
     except HarnessError as error:
         return error.message
+    images = len(job.dataset.images)
     if setting.batch_size > images:
         return f"batch {setting.batch_size} is more than the {images} image(s)"
     return ""

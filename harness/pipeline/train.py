@@ -150,7 +150,7 @@ def _continuable(run: Run) -> Iterator[None]:
 
 def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
     """The evaluation of ``weights``, continued where an earlier life of the run left it."""
-    request = job.request
+    request, numbers = job.request, job.architecture
     return EvalRequest(
         inference=InferenceRequest(
             model=request.model,
@@ -162,6 +162,8 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
             device=request.device,
             loaders=request.loaders,
             threads=request.threads,
+            short_edge_px=None if request.short_edge_px is None else numbers.short_edge_px,
+            long_edge_max_px=None if request.short_edge_px is None else numbers.long_edge_max_px,
         ),
         output=output,
         resume=(output / RUN).exists(),
@@ -179,12 +181,18 @@ def _no_clock() -> float:
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
     """The job as the training loop wants it; its files go to ``folder``."""
     request = job.request
+    validation = training_set(job.validation, with_masks=job.architecture.has_masks)
+    if request.best_by == "loss" and not validation.images:
+        raise UsageError(
+            f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
+            hint="leave it out, or choose other validation data",
+        )
     return Setup(
         folder=folder,
         identity=job.identity,
         architecture=job.architecture,
         training=job.training,
-        validation=training_set(job.validation, with_masks=job.architecture.has_masks),
+        validation=validation,
         schedule=job.plan.schedule,
         init_kind=job.init_kind,
         init=job.init,
@@ -194,6 +202,10 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         device=request.device,
         precision=request.precision,
         accumulate=request.accumulate,
+        optimiser=request.optimiser,
+        weight_decay=job.weight_decay,
+        augment=request.augment,
+        best_by=request.best_by,
         clip_gradients=request.clip_gradients,
         ema=request.ema,
         loaders=request.loaders,

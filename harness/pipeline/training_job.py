@@ -14,19 +14,27 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests import TrainRequest
-from harness.data.catalog import find_dataset
 from harness.data.objects import TrainingSet, training_set
+from harness.engines.opening import require_network
 from harness.pipeline.resolve import require_images
+from harness.pipeline.training_data import (
+    require_same_categories,
+    training_data,
+    validation_data,
+)
 from harness.training.group import launched
 from harness.training.log import read_curve
-from harness.training.plan import Plan, make_plan, published_schedule
+from harness.training.plan import (
+    ADAMW_WEIGHT_DECAY,
+    WEIGHT_DECAY,
+    Plan,
+    make_plan,
+    published_schedule,
+)
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
-
-#: Frozen stages when training begins with a pretrained backbone (BACKBONE.FREEZE_AT).
-FREEZE_AT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,13 @@ class TrainingJob:
     warnings: tuple[Signals, ...] = ()
 
     @property
+    def weight_decay(self) -> float:
+        """As asked, or the optimiser's own."""
+        if self.request.weight_decay is not None:
+            return self.request.weight_decay
+        return WEIGHT_DECAY if self.request.optimiser == "sgd" else ADAMW_WEIGHT_DECAY
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """What makes the trained AP not comparable with the published one."""
         return tuple(self._deviations())
@@ -68,6 +83,14 @@ class TrainingJob:
         wanted = "random" if self.recipe.backbone is None else "backbone"
         if self.init_kind != wanted:
             yield f"begins with {self.request.init} weights, published from {wanted}"
+        if self.request.optimiser != "sgd":
+            yield f"trained with {self.request.optimiser}, published with sgd"
+        elif self.weight_decay != WEIGHT_DECAY:
+            yield f"weight decay {self.weight_decay:g}, published {WEIGHT_DECAY:g}"
+        if self.request.augment != "flip":
+            yield f"augmented with {self.request.augment}, published with flip"
+        if self.request.short_edge_px is not None:
+            yield f"images have a short edge of {self.request.short_edge_px} px, not the published"
         if self.rois_per_image != self.recipe.rois_per_image:
             yield f"{self.rois_per_image} regions an image, published {self.recipe.rois_per_image}"
 
@@ -90,6 +113,11 @@ class TrainingJob:
             "seed": self.request.seed,
             "precision": self.request.precision,
             "accumulate": self.request.accumulate,
+            "optimiser": self.request.optimiser,
+            "weight_decay": self.weight_decay,
+            "augment": self.request.augment,
+            "short_edge_px": self.architecture.short_edge_px,
+            "best_by": self.request.best_by,
             "clip_gradients": self.request.clip_gradients,
             "ema": self.request.ema,
         }
@@ -103,7 +131,8 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     entry = find_model(lock, request.model)
     recipe = _recipe(entry)
     published = architecture_of(entry.architecture)
-    training = training_set(_training_data(request, recipe), with_masks=published.has_masks)
+    require_network(request.engine, published)
+    training = training_set(training_data(request, recipe), with_masks=published.has_masks)
     if not training.images:
         raise IntegrityError(
             f"{training.dataset.annotations_path} has no object to learn from: "
@@ -111,8 +140,8 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
             hint="look at it with: harness data check",
         )
     require_images(training.dataset)
-    validation = _validation_data(request, entry)
-    _require_same_categories(training.dataset, validation)
+    validation = validation_data(request, entry)
+    require_same_categories(training.dataset, validation)
     require_images(validation)
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = make_plan(
@@ -120,20 +149,21 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         batch_size=request.batch_size,
         iterations=request.iterations,
         learning_rate=request.learning_rate,
+        optimiser=request.optimiser,
     )
     _check_division(request, plan.schedule.batch_size)
     return TrainingJob(
         request=request,
         entry=entry,
         recipe=recipe,
-        architecture=replace(published, class_count=len(training.dataset.categories)),
+        architecture=_architecture(published, request, len(training.dataset.categories)),
         plan=plan,
         training=training,
         validation=validation,
         init_kind=kind,
         init=init,
         checkpoint=checkpoint,
-        freeze=_freeze(request, kind),
+        freeze=_freeze(request, kind, recipe),
         rois_per_image=request.rois_per_image or recipe.rois_per_image,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
@@ -141,18 +171,28 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
 
 def _check_values(request: TrainRequest) -> None:
     lowest = {"loaders": 1, "threads": 1, "processes": 1, "accumulate": 1, "eval_every": 0}
-    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0}
+    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0, "short_edge_px": 32}
     for name, least in lowest.items():
         value = getattr(request, name)
         if value is not None and value < least:
-            option = "--" + name.replace("_", "-")
+            option = "--" + name.removesuffix("_px").replace("_", "-")
             raise UsageError(f"{option} must be at least {least}, got {value}")
     if request.freeze is not None and request.freeze > 5:
         raise UsageError(f"--freeze must be at most 5 (stem, res2 … res5), got {request.freeze}")
     if request.ema is not None and not 0 < request.ema < 1:
         raise UsageError(f"--ema must be above 0 and below 1, got {request.ema}")
+    if request.weight_decay is not None and not 0 <= request.weight_decay < 1:
+        raise UsageError(
+            f"--weight-decay must be at least 0 and below 1, got {request.weight_decay}"
+        )
     if request.clip_gradients is not None and not request.clip_gradients > 0:
         raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
+
+
+def _architecture(published: Architecture, request: TrainRequest, class_count: int) -> Architecture:
+    short = request.short_edge_px or published.short_edge_px
+    long = round(published.long_edge_max_px * short / published.short_edge_px)
+    return replace(published, class_count=class_count, short_edge_px=short, long_edge_max_px=long)
 
 
 def _check_engine(request: TrainRequest) -> None:
@@ -182,47 +222,6 @@ def _recipe(entry: ModelEntry) -> TrainRecipe:
     return entry.recipe
 
 
-def _training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
-    own = request.train_annotations is not None or request.train_images is not None
-    return find_dataset(
-        dataset=request.dataset or (None if own else recipe.dataset),
-        annotations=request.train_annotations,
-        images=request.train_images,
-        root=request.root,
-        options=("--train-annotations", "--train-images"),
-    )
-
-
-def _validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
-    """The given pair; else the model's own, unless the training data are the user's."""
-    own = request.val_annotations is not None or request.val_images is not None
-    if not own and request.train_annotations is not None:
-        raise UsageError(
-            "data of your own need validation data as well",
-            hint="give --val-annotations and --val-images; they may be the training pair",
-        )
-    return find_dataset(
-        dataset=None if own else entry.dataset,
-        annotations=request.val_annotations,
-        images=request.val_images,
-        root=request.root,
-        options=("--val-annotations", "--val-images"),
-    )
-
-
-def _require_same_categories(training: Dataset, validation: Dataset) -> None:
-    if training.categories == validation.categories:
-        return
-    ours, theirs = set(training.categories), set(validation.categories)
-    odd = sorted(ours ^ theirs, key=lambda one: one.category_id)
-    shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
-    raise IntegrityError(
-        f"training and validation data list other categories: {shown}\n"
-        f"  {training.annotations_path}\n  {validation.annotations_path}",
-        hint="both files must list the same ids and names, used or not",
-    )
-
-
 def _initial(
     lock: Lock, entry: ModelEntry, recipe: TrainRecipe, request: TrainRequest
 ) -> tuple[InitKind, Path | None, CheckpointFacts | None]:
@@ -246,7 +245,7 @@ def _initial(
             return "model", path, facts_of_file(path)
 
 
-def _freeze(request: TrainRequest, kind: InitKind) -> int:
+def _freeze(request: TrainRequest, kind: InitKind, recipe: TrainRecipe) -> int:
     if request.freeze is not None:
         return request.freeze
-    return 0 if kind == "random" else FREEZE_AT
+    return 0 if kind == "random" else recipe.frozen_stages

@@ -87,7 +87,7 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     """The missing images of a run by ``workers`` processes on this machine."""
     missing = missing_images(job, run.folder)
     count = min(workers, max(1, len(missing)))
-    devices = worker_devices(job.request.engine, job.request.device, count)
+    devices = worker_devices(job.engine, job.request.device, count)
     tasks = divided(job.request, run.folder, missing, devices)
     positions = dict.fromkeys((shard_path(run.folder, task.number) for task in tasks), 0)
     for path in positions:

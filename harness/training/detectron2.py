@@ -18,10 +18,10 @@ from harness.data.coco import read_annotations
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
+from harness.training.augmentation import augmentation_for
 from harness.training.checkpoints import CHECKPOINTS
-from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, WEIGHT_DECAY
+from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
-from harness.training.samples import augmentation_for
 from harness.training.setup import Setup, first_weights
 from harness.zoo.weights import write_checkpoint
 
@@ -66,6 +66,9 @@ def _require_offered(setup: Setup) -> None:
         "--clip-gradients": setup.clip_gradients is not None,
         "--ema": setup.ema is not None,
         "--eval-every": setup.eval_every != 0,
+        "--optimiser adamw": setup.optimiser != "sgd",
+        "--augment strong": setup.augment != "flip",
+        "--best-by loss": setup.best_by != "ap",
         "--precision bf16": setup.precision == "bf16",
     }
     asked = [option for option, used in missing.items() if used]
@@ -135,7 +138,7 @@ def _config(setup: Setup, device: torch.device) -> Any:
         "SOLVER.STEPS": schedule.steps,
         "SOLVER.GAMMA": STEP_FACTOR,
         "SOLVER.MOMENTUM": MOMENTUM,
-        "SOLVER.WEIGHT_DECAY": WEIGHT_DECAY,
+        "SOLVER.WEIGHT_DECAY": setup.weight_decay,
         "SOLVER.WARMUP_ITERS": schedule.warmup,
         "SOLVER.WARMUP_FACTOR": WARMUP_FACTOR,
         "SOLVER.CHECKPOINT_PERIOD": schedule.checkpoint_period,

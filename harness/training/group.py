@@ -23,8 +23,9 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
+from harness.training.best import Best
 from harness.training.processes import World, join, leave
-from harness.training.run import Best, Evaluate, run_training
+from harness.training.run import Evaluate, run_training
 from harness.training.setup import Setup
 
 #: Seconds the others get to notice that one process has ended, before they are ended too.

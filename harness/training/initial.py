@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from harness.core.errors import IntegrityError
+from harness.nn.mobilenet import InvertedResidual
 from harness.nn.rcnn import RCNN
 
 Array = npt.NDArray[np.float32]
@@ -55,19 +57,37 @@ def initialise(network: RCNN, seed: int) -> None:
     """Random weights as Detectron2 draws them, from ``seed``; BatchNorm stays the identity.
 
     Backbone and mask convolutions: He et al. (fan-out); FPN and fully connected layers: Caffe2's
-    Xavier (uniform, fan-in); predictors: almost zero.
+    Xavier (uniform, fan-in); predictors: almost zero. MobileNetV2: He et al. with fan-in, as
+    fan-out would silence filters of one channel (see also ``_bound``).
     """
     generator = torch.Generator().manual_seed(seed)
+    fan: Literal["fan_out", "fan_in"] = (
+        "fan_out" if network.architecture.backbone == "resnet" else "fan_in"
+    )
     for name, value in network.named_parameters():
         std = next((std for start, std in SILENT_STD.items() if name.startswith(start)), None)
         if name.endswith("bias"):
             value.zero_()
         elif std is not None:
             value.normal_(std=std, generator=generator)
-        elif name.startswith(BACKBONE) or ".mask_head." in name:
+        elif name.startswith(BACKBONE):
+            nn.init.kaiming_normal_(value, mode=fan, nonlinearity="relu", generator=generator)
+        elif ".mask_head." in name:
             nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
         else:
             nn.init.kaiming_uniform_(value, a=1, generator=generator)
+    for module in network.modules():
+        if isinstance(module, InvertedResidual):
+            _bound(module)
+
+
+def _bound(block: InvertedResidual) -> None:
+    """Have a block's output spread no more than its input; its last layer has no ReLU behind it.
+
+    What is added to a shortcut begins at a quarter: BatchNorm, which usually bounds such sums, is
+    frozen at the identity.
+    """
+    block.project.weight.mul_(0.5**0.5 * (0.25 if block.has_shortcut else 1.0))
 
 
 @torch.no_grad()

@@ -49,16 +49,22 @@ def transformed(
     size: tuple[int, int],
     scale: tuple[float, float],
     flip: bool,
+    flip_down: bool = False,
 ) -> ObjectMasks:
     """Masks of the original image in the frame of the resized one.
 
     size: (height, width) of the resized image. scale: of x and y. flip: left and right swapped.
+    flip_down: top and bottom.
     """
-    return ObjectMasks(tuple(_moved(one, size, scale, flip) for one in segmentations))
+    return ObjectMasks(tuple(_moved(one, size, scale, flip, flip_down) for one in segmentations))
 
 
 def _moved(
-    segmentation: Segmentation, size: tuple[int, int], scale: tuple[float, float], flip: bool
+    segmentation: Segmentation,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    flip: bool,
+    flip_down: bool,
 ) -> Polygons | Bitmap:
     height_px, width_px = size
     if isinstance(segmentation, list):
@@ -69,12 +75,15 @@ def _moved(
             points[1::2] *= scale[1]
             if flip:
                 points[0::2] = width_px - points[0::2]
+            if flip_down:
+                points[1::2] = height_px - points[1::2]
             polygons.append(points)
         return polygons
     whole = PillowImage.fromarray(decode(segmentation))
     nearest = PillowImage.Resampling.NEAREST
     bitmap = np.array(whole.resize((width_px, height_px), nearest), dtype=bool)
-    return bitmap[:, ::-1] if flip else bitmap
+    bitmap = bitmap[:, ::-1] if flip else bitmap
+    return bitmap[::-1] if flip_down else bitmap
 
 
 def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:

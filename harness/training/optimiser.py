@@ -1,4 +1,4 @@
-"""SGD as the zoo uses it, reduced precision, and a moving average of the weights."""
+"""SGD as the zoo uses it, AdamW, reduced precision, and a moving average of the weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.engine import Precision
+from harness.core.requests import Optimiser
 from harness.nn.rcnn import RCNN
 from harness.training.plan import MOMENTUM, WEIGHT_DECAY
 
@@ -29,13 +30,17 @@ def freeze(network: RCNN, stages: int) -> None:
         part.requires_grad_(False)
 
 
-def make_optimiser(network: nn.Module) -> torch.optim.SGD:
-    """SGD over what is not frozen; its rate is set before each step (``set_rate``).
+def make_optimiser(
+    network: nn.Module, kind: Optimiser = "sgd", weight_decay: float = WEIGHT_DECAY
+) -> torch.optim.Optimizer:
+    """The optimiser of what is not frozen; its rate is set before each step (``set_rate``).
 
     Frozen BatchNorm has no parameters, so every parameter decays, as in the zoo.
     """
     trained = [one for one in network.parameters() if one.requires_grad]
-    return torch.optim.SGD(trained, lr=0.0, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    if kind == "adamw":
+        return torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
+    return torch.optim.SGD(trained, lr=0.0, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

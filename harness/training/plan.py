@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import UsageError
 from harness.core.model import TrainRecipe
+from harness.core.requests import Optimiser
 
 #: SOLVER of Detectron2's configs/Base-RCNN-FPN.yaml and config/defaults.py.
 MOMENTUM = 0.9
@@ -21,6 +22,12 @@ WARMUP_ITERATIONS = 1000
 WARMUP_FACTOR = 1e-3
 STEP_FACTOR = 0.1
 CHECKPOINT_PERIOD = 5000
+
+#: AdamW for Mask R-CNN at a batch of 16: open-mmlab/mmdetection@fff646d3
+#: ``configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py``.
+ADAMW_RATE = 1e-4
+ADAMW_BATCH_SIZE = 16
+ADAMW_WEIGHT_DECAY = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +95,12 @@ def make_plan(
     batch_size: int | None = None,
     iterations: int | None = None,
     learning_rate: float | None = None,
+    optimiser: Optimiser = "sgd",
 ) -> Plan:
-    """``published`` for another batch, length or rate; what is not given follows from the batch."""
+    """``published`` for another batch, length or rate; what is not given follows from the batch.
+
+    The published rate is SGD's. AdamW has its own.
+    """
     for option, value in (
         ("--batch-size", batch_size),
         ("--iterations", iterations),
@@ -99,27 +110,31 @@ def make_plan(
             raise UsageError(f"{option} must be above 0, got {value}")
     batch = batch_size or published.batch_size
     ratio = batch / published.batch_size
+    rule = (published.learning_rate, published.batch_size)
+    if optimiser == "adamw":
+        rule = (ADAMW_RATE, ADAMW_BATCH_SIZE)
     scaled_iterations = max(1, round(published.iterations / ratio))
     count = iterations or scaled_iterations
     stretch = count / published.iterations
     schedule = Schedule(
         iterations=count,
         batch_size=batch,
-        learning_rate=learning_rate or published.learning_rate * ratio,
+        learning_rate=learning_rate or rule[0] * batch / rule[1],
         steps=tuple(round(step * stretch) for step in published.steps),
         # A short run must not end inside its warm-up.
         warmup=min(round(published.warmup / ratio), max(1, count // 10)),
         checkpoint_period=max(1, round(published.checkpoint_period * min(stretch, 1 / ratio))),
     )
-    warnings = _warnings(published, schedule, iterations, learning_rate)
+    warnings = _warnings(published, schedule, iterations, rule)
     return Plan(schedule=schedule, published=published, warnings=tuple(warnings))
 
 
 def _warnings(
-    published: Schedule, chosen: Schedule, iterations: int | None, learning_rate: float | None
+    published: Schedule, chosen: Schedule, iterations: int | None, rule: tuple[float, int]
 ) -> Sequence[str]:
-    ratio = chosen.batch_size / published.batch_size
-    scaled_rate = published.learning_rate * ratio
+    """rule: a learning rate, and the batch size it is for."""
+    rate, batch_size = rule
+    scaled_rate = rate * chosen.batch_size / batch_size
     found = []
     if iterations is not None and abs(chosen.images_seen / published.images_seen - 1) > 0.01:
         share = chosen.images_seen / published.images_seen
@@ -129,10 +144,11 @@ def _warnings(
             f"({published.images_seen:,}); all of it: --iterations "
             f"{round(published.images_seen / chosen.batch_size)}"
         )
-    if learning_rate is not None and not 0.5 <= learning_rate / scaled_rate <= 2:
+    times = chosen.learning_rate / scaled_rate
+    if not 0.5 <= times <= 2:
         found.append(
-            f"--lr {learning_rate:g} is {learning_rate / scaled_rate:.3g} times the rate that "
-            f"batch {chosen.batch_size} calls for ({scaled_rate:g} = {published.learning_rate:g} × "
-            f"{chosen.batch_size}/{published.batch_size})"
+            f"--lr {chosen.learning_rate:g} is {times:.3g} times the rate that "
+            f"batch {chosen.batch_size} calls for ({scaled_rate:g} = {rate:g} × "
+            f"{chosen.batch_size}/{batch_size})"
         )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from harness.core.errors import Interrupted, RunFailedError
 from harness.core.progress import Advance, Progress
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
+from harness.training.augmentation import Augmentation, augmentation_for
+from harness.training.best import Best, goodness
 from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
 from harness.training.log import TrainingLog
 from harness.training.order import Draw, batches
 from harness.training.processes import World
-from harness.training.samples import Augmentation, Sample, augmentation_for, sample_batches
+from harness.training.samples import Sample, sample_batches
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
 from harness.training.stopping import Stop
@@ -32,18 +34,6 @@ VALIDATION_IMAGES = 200
 
 #: Weights and iteration → numbers by name (``bbox/AP`` …) of an evaluation.
 Evaluate = Callable[[Path, int], dict[str, float]]
-
-
-@dataclass(slots=True, kw_only=True)
-class Best:
-    """The best evaluation so far by the mean of its APs; −1 before the first.
-
-    evaluated: iteration of the last one, best or not.
-    """
-
-    value: float = -1.0
-    iteration: int = 0
-    evaluated: int = 0
 
 
 def run_training(
@@ -119,7 +109,7 @@ def training_batches(
     return sample_batches(
         images,
         setup.training.dataset.images_dir,
-        augmentation_for(setup.architecture),
+        augmentation_for(setup.architecture, setup.augment),
         setup.architecture,
         whole,
         part=world.share(trainer.schedule.batch_size),
@@ -179,12 +169,11 @@ def _evaluate(
         numbers = _validation_losses(setup, trainer)
         scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration)
         log.write(trainer.iteration, {**numbers, **scores})
-        main = [value for name, value in scores.items() if name.endswith("/AP")]
-        value = sum(main) / len(main) if main else -1.0
         shown = ", ".join(f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP"))
         loss = numbers.get("validation/total_loss")
         told = "" if loss is None else f", validation loss {loss:.3f}"
         progress.notice(f"iteration {trainer.iteration}: {shown}{told}")
+        value = goodness(setup.best_by, numbers, scores)
         if value > best.value:
             best.value, best.iteration = value, trainer.iteration
             write_weights(setup.folder / WEIGHTS_BEST, trainer)

@@ -7,32 +7,19 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import ImageRecord
-from harness.data.images import load_image, resize, resize_shape
+from harness.data.images import load_image, resize
 from harness.data.objects import AnnotatedImage
+from harness.training.augmentation import Augmentation, Change, draw_change, with_effects
 from harness.training.masks import ObjectMasks, transformed
-from harness.training.order import AUGMENT, Draw, generator
+from harness.training.order import Draw
 
 #: Batches decoded ahead of the one in training.
 BATCHES_AHEAD = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How a training image is changed. Defaults: Detectron2's for COCO (Base-RCNN-FPN.yaml).
-
-    short_edges_px: one is drawn for each image. flip_probability: of a horizontal flip.
-    """
-
-    short_edges_px: tuple[int, ...] = (640, 672, 704, 736, 768, 800)  # INPUT.MIN_SIZE_TRAIN
-    long_edge_max_px: int = 1333  # INPUT.MAX_SIZE_TRAIN
-    flip_probability: float = 0.5  # INPUT.RANDOM_FLIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,39 +40,6 @@ class Sample:
     masks: ObjectMasks | None
 
 
-def augmentation_for(architecture: Architecture) -> Augmentation:
-    """The zoo's scale jitter, in proportion to the architecture's test size.
-
-    640 … 800 px for a test size of 800 px, 0.8 … 1.0 of it for any other.
-    """
-    steps = (640, 672, 704, 736, 768, 800)
-    return Augmentation(
-        short_edges_px=tuple(round(step * architecture.short_edge_px / 800) for step in steps),
-        long_edge_max_px=architecture.long_edge_max_px,
-    )
-
-
-class Change(NamedTuple):
-    """What was drawn for one image: its new (height, width), and whether it is flipped."""
-
-    size: tuple[int, int]
-    flip: bool
-
-
-def draw_change(
-    record: ImageRecord, augmentation: Augmentation, *, seed: int, ordinal: int
-) -> Change:
-    """The change of the image at ``ordinal``; it depends on nothing else but the seed."""
-    random = generator(seed, AUGMENT, ordinal)
-    size = resize_shape(
-        record.height_px,
-        record.width_px,
-        int(random.choice(augmentation.short_edges_px)),
-        augmentation.long_edge_max_px,
-    )
-    return Change(size, bool(random.random() < augmentation.flip_probability))
-
-
 def make_sample(
     image: AnnotatedImage,
     images_dir: Path,
@@ -95,39 +49,41 @@ def make_sample(
     canvas: tuple[int, int],
     ordinal: int,
 ) -> Sample:
-    """The image decoded, resized and perhaps flipped."""
-    (height_px, width_px), flip = change
+    """The image decoded, changed, resized and perhaps flipped; its objects with it."""
+    height_px, width_px = change.size
     pixels = load_image(image.record, images_dir).pixels_bgr
-    if architecture.channel_order == "RGB":
+    pixels = with_effects(pixels[:, :, ::-1], change.effects)
+    if architecture.channel_order == "BGR":
         pixels = pixels[:, :, ::-1]
     pixels = resize(np.ascontiguousarray(pixels), height_px, width_px)
-    if flip:
+    if change.flip:
         pixels = pixels[:, ::-1]
+    if change.flip_down:
+        pixels = pixels[::-1]
     scale = (width_px / image.record.width_px, height_px / image.record.height_px)
     masks = None
     if image.segmentations is not None and architecture.has_masks:
-        masks = transformed(image.segmentations, (height_px, width_px), scale, flip)
+        masks = transformed(image.segmentations, change.size, scale, change.flip, change.flip_down)
     return Sample(
         image_id=image.record.image_id,
         ordinal=ordinal,
         pixels=np.ascontiguousarray(pixels),
         canvas=canvas,
-        boxes=_moved_boxes(image.boxes_xyxy_px, (height_px, width_px), scale, flip),
+        boxes=_moved_boxes(image.boxes_xyxy_px, change, scale),
         classes=image.class_index,
         masks=masks,
     )
 
 
 def _moved_boxes(
-    boxes: npt.NDArray[np.float64],
-    size: tuple[int, int],
-    scale: tuple[float, float],
-    flip: bool,
+    boxes: npt.NDArray[np.float64], change: Change, scale: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
-    height_px, width_px = size
+    height_px, width_px = change.size
     moved = boxes * [scale[0], scale[1], scale[0], scale[1]]
-    if flip:
+    if change.flip:
         moved[:, [0, 2]] = width_px - moved[:, [2, 0]]
+    if change.flip_down:
+        moved[:, [1, 3]] = height_px - moved[:, [3, 1]]
     limits = np.array([width_px, height_px, width_px, height_px])
     return np.clip(moved, 0, limits).astype(np.float32)
 

@@ -11,6 +11,7 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.engine import Precision
+from harness.core.requests import Augment, BestBy, Optimiser
 from harness.data.objects import TrainingSet
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
@@ -49,6 +50,10 @@ class Setup:
     device: str
     precision: Precision
     accumulate: int
+    optimiser: Optimiser
+    weight_decay: float
+    augment: Augment
+    best_by: BestBy
     clip_gradients: float | None
     ema: float | None
     loaders: int
@@ -81,6 +86,8 @@ def build_trainer(
         seed=setup.seed,
         accumulate=setup.accumulate,
         gradient_limit=setup.clip_gradients,
+        kind=setup.optimiser,
+        weight_decay=setup.weight_decay,
         average=None if setup.ema is None else MovingAverage(network, setup.ema),
     )
     return trainer, initial
@@ -103,6 +110,6 @@ def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
         return network, InitialWeights(kept=(), fresh=tuple(network.state_dict()))
     tensors = read_checkpoint(setup.init)
     if setup.init_kind == "backbone":
-        backbone = backbone_of(tensors, setup.architecture.batch_norm_eps)
+        backbone = backbone_of(tensors, setup.architecture)
         return network, load_backbone(network, backbone, where=str(setup.init))
     return network, load_matching(network, tensors, where=str(setup.init))

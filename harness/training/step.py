@@ -13,12 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.core.engine import Precision
 from harness.core.errors import RunFailedError
+from harness.core.requests import Optimiser
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.targets import Losses, Targets, TrainingNumbers
 from harness.training.optimiser import MovingAverage, computing_in, make_optimiser, set_rate
 from harness.training.order import SAMPLE, generator
-from harness.training.plan import Schedule
+from harness.training.plan import WEIGHT_DECAY, Schedule
 from harness.training.processes import World
 from harness.training.samples import Sample
 
@@ -39,7 +40,7 @@ class LossModel(nn.Module):
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Everything an iteration changes. iteration: finished ones."""
+    """Everything an iteration changes. kind: of the optimiser. iteration: finished ones."""
 
     network: RCNN
     schedule: Schedule
@@ -51,13 +52,15 @@ class Trainer:
     accumulate: int
     gradient_limit: float | None
     average: MovingAverage | None
+    kind: Optimiser = "sgd"
+    weight_decay: float = WEIGHT_DECAY
     iteration: int = 0
-    optimiser: torch.optim.SGD = field(init=False)
+    optimiser: torch.optim.Optimizer = field(init=False)
     scaler: GradScaler = field(init=False)
     model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimiser = make_optimiser(self.network)
+        self.optimiser = make_optimiser(self.network, self.kind, self.weight_decay)
         self.scaler = GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.model = LossModel(self.network, self.numbers, self.world)
         if self.world.size > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.core.architecture import Architecture
+from harness.core.architecture import Architecture, TorchvisionBuilder
 from harness.core.errors import IntegrityError
 
 
@@ -15,6 +15,12 @@ def architecture_of(name: str) -> Architecture:
             return mask_rcnn_r101_fpn()
         case "faster_rcnn_R_50_FPN":
             return faster_rcnn_r50_fpn()
+        case "mask_rcnn_mobilenet_v2_fpn_lite":
+            return mask_rcnn_mobilenet_v2_fpn_lite()
+        case "maskrcnn_resnet50_fpn" | "maskrcnn_resnet50_fpn_v2":
+            return of_torchvision(name, has_masks=True)
+        case "fasterrcnn_resnet50_fpn" | "fasterrcnn_mobilenet_v3_large_fpn":
+            return of_torchvision(name, has_masks=False)
         case "tiny":
             return tiny()
         case _:
@@ -37,6 +43,37 @@ def mask_rcnn_r101_fpn() -> Architecture:
 def faster_rcnn_r50_fpn() -> Architecture:
     """configs/COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml: the same network without masks."""
     return Architecture(has_masks=False)
+
+
+#: What torchvision's ImageNet weights expect of an image of 0 … 255 (``ImageClassification``).
+TORCHVISION_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+TORCHVISION_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+def mask_rcnn_mobilenet_v2_fpn_lite() -> Architecture:
+    """MobileNetV2 with a pyramid of 128 channels: about a third of the multiplications of R50-FPN.
+
+    Levels, their channels and the pyramid's: youngwanLEE/vovnet-detectron2@b81c813
+    ``vovnet/mobilenet.py`` and ``configs/*_Mv2_FPNLite_3x.yaml``. Pixels are normalised as
+    torchvision's ImageNet weights want it, which the backbone begins with.
+    """
+    return Architecture(
+        channel_order="RGB",
+        pixel_mean=TORCHVISION_MEAN,
+        pixel_std=TORCHVISION_STD,
+        backbone="mobilenet_v2",
+        stem_channels=32,
+        stage_channels=(24, 32, 96, 320),
+        fpn_channels=128,
+    )
+
+
+def of_torchvision(builder: TorchvisionBuilder, *, has_masks: bool) -> Architecture:
+    """A network of torchvision, tested as ``torchvision.models.detection`` does by default.
+
+    Its test recipe has Detectron2's numbers, and RGB.
+    """
+    return Architecture(torchvision=builder, channel_order="RGB", has_masks=has_masks)
 
 
 def tiny() -> Architecture:

@@ -1,4 +1,4 @@
-"""ImageNet backbones: the names of Caffe2, or of a bare ResNet, turned into those of the network.
+"""ImageNet backbones: Caffe2's names, torchvision's, or bare ones, turned into the network's.
 
 The MSRA ResNets keep BatchNorm as a scale and a shift, its statistics already absorbed
 (Detectron2 ``checkpoint/c2_model_loading.py``).
@@ -11,6 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.core.architecture import Architecture
+from harness.core.errors import IntegrityError
 
 Array = npt.NDArray[np.float32]
 
@@ -29,8 +32,67 @@ BARE = re.compile(r"(stem|res\d)\..+")
 ENDINGS = {"w": "weight", "bn_s": "norm.weight", "bn_b": "norm.bias"}
 
 
-def backbone_of(tensors: Mapping[str, Array], batch_norm_eps: float) -> dict[str, Array]:
+#: torchvision's MobileNetV2: number of its first block, and how many blocks, by our stage.
+MOBILENET_STAGES = {"res2": (2, 2), "res3": (4, 3), "res4": (7, 7), "res5": (14, 4)}
+
+#: Convolution and BatchNorm of a block in torchvision's file, by our name for the two.
+MOBILENET_BLOCK = {
+    "expand": ("0.0", "0.1"),
+    "depthwise": ("1.0", "1.1"),
+    "project": ("2", "3"),
+}
+MOBILENET_FIRST_BLOCK = {"depthwise": ("0.0", "0.1"), "project": ("1", "2")}
+
+#: What of torchvision's file is no backbone: the last layer, the classifier, counters of training.
+MOBILENET_REST = re.compile(r"features\.18\..+|classifier\..+|.+\.num_batches_tracked")
+
+
+def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dict[str, Array]:
     """The backbone's tensors by the network's keys; the classifier of ImageNet is left out.
+
+    IntegrityError for a MobileNetV2 with a tensor that nobody knows.
+    """
+    if architecture.backbone == "mobilenet_v2":
+        return _mobilenet(tensors)
+    return _resnet(tensors, architecture.batch_norm_eps)
+
+
+def mobilenet_names() -> dict[str, str]:
+    """Every key of torchvision's MobileNetV2 that the backbone has, and the network's key."""
+    names = {**_pair("features.0.0", "features.0.1", "stem.conv1")}
+    for part, (convolution, norm) in MOBILENET_FIRST_BLOCK.items():
+        start = "features.1.conv"
+        names |= _pair(f"{start}.{convolution}", f"{start}.{norm}", f"stem.block.{part}")
+    for stage, (first, count) in MOBILENET_STAGES.items():
+        for index in range(count):
+            start = f"features.{first + index}.conv"
+            for part, (convolution, norm) in MOBILENET_BLOCK.items():
+                ours = f"{stage}.{index}.{part}"
+                names |= _pair(f"{start}.{convolution}", f"{start}.{norm}", ours)
+    return names
+
+
+def _pair(convolution: str, norm: str, ours: str) -> dict[str, str]:
+    statistics = ("weight", "bias", "running_mean", "running_var")
+    names = {f"{norm}.{one}": f"{PREFIX}{ours}.norm.{one}" for one in statistics}
+    return {f"{convolution}.weight": f"{PREFIX}{ours}.weight", **names}
+
+
+def _mobilenet(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """By torchvision's names, or by the network's own."""
+    names = mobilenet_names()
+    known = names | {ours: ours for ours in names.values()}
+    unknown = [key for key in tensors if key not in known and not MOBILENET_REST.fullmatch(key)]
+    if unknown:
+        raise IntegrityError(
+            f"{len(unknown)} tensors are of no MobileNetV2, the first is {unknown[0]}",
+            hint="torchvision's comes with: harness download --only backbones",
+        )
+    return {known[key]: value for key, value in tensors.items() if key in known}
+
+
+def _resnet(tensors: Mapping[str, Array], batch_norm_eps: float) -> dict[str, Array]:
+    """By Caffe2's names, or by the network's own, with or without their prefix.
 
     BatchNorm without statistics gets a mean of 0 and a variance of 1 − eps: the identity before
     scale and shift.

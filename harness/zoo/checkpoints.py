@@ -61,8 +61,10 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
 def _embedded_file(entry: ModelEntry) -> Path:
     path = EMBEDDED / f"{entry.name}.safetensors"
     if entry.embedded is None:
-        raise IntegrityError(
-            f"the lock names no weights for {entry.name}", hint="give a checkpoint with --weights"
+        raise PrerequisiteError(
+            f"nobody published weights of {entry.name}",
+            hint=f"give a checkpoint with --weights, or train one: harness train --model "
+            f"{entry.name}",
         )
     found = file_digest(path) if path.is_file() else "no file"
     if found != entry.embedded.sha256:

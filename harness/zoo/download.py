@@ -196,8 +196,10 @@ def _unpacked_bytes(artefact: Artefact) -> int:
 
 def _spoken(artefact: Artefact) -> str:
     expected = expected_of(artefact)
-    if expected.digest:
+    if expected.digest and expected.digest in (artefact.sha256, artefact.md5):
         return f"has its {expected.algorithm}"
+    if expected.digest:
+        return f"has the prefix of its {expected.algorithm}"
     return "complete as served; no source gives a hash"
 
 

@@ -20,9 +20,10 @@ SHOWN_FAULTS = 5
 
 
 def expected_of(artefact: Artefact) -> Expected:
-    """The strongest hash a source gives: sha256, md5, the md5 prefix in the name, or none."""
-    if artefact.sha256 is not None:
-        return Expected(size=artefact.bytes, algorithm="sha256", digest=artefact.sha256)
+    """The strongest hash a source gives: sha256, md5, a prefix of one in the name, or none."""
+    digest = artefact.sha256 or (None if artefact.md5 else artefact.sha256_prefix)
+    if digest is not None:
+        return Expected(size=artefact.bytes, algorithm="sha256", digest=digest)
     digest = artefact.md5 or artefact.md5_prefix or ""
     return Expected(size=artefact.bytes, algorithm="md5", digest=digest)
 

@@ -29,8 +29,12 @@ GAINS = {
     "cls_score.weight": 2.0,
     "bbox_pred.weight": 0.01,
     "mask_head.predictor.weight": 3.0,
+    # torchvision's names for objectness and mask probabilities
+    "rpn.head.cls_logits.weight": 1.4,
+    "mask_fcn_logits.weight": 3.0,
 }
-LATERAL_GAIN = 1.0
+LINEAR_GAIN = 1.0
+RESIDUAL_ENDS = (".conv3.norm.weight", ".conv2.norm.weight", ".bn3.weight", ".project.norm.weight")
 BACKGROUND_BIAS = 5.5
 MASK_BIAS = -1.0
 
@@ -56,6 +60,10 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
     tensors = {
         key: _tensor(key, shape, generator) for key, shape in tensor_shapes(architecture).items()
     }
+    background = -1 if architecture.torchvision is None else 0
+    tensors["roi_heads.box_predictor.cls_score.bias"][background] = BACKGROUND_BIAS
+    if architecture.torchvision is not None:
+        return tensors
     # The gain of the stem is for pixels of 0…255; an architecture may divide them first.
     std = np.array(architecture.pixel_std, dtype=np.float32)
     tensors["backbone.bottom_up.stem.conv1.weight"] *= std[:, None, None]
@@ -67,15 +75,13 @@ def _tensor(key: str, shape: tuple[int, ...], generator: np.random.Generator) ->
         values = generator.uniform(0.5, 1.5, shape)
     elif key.endswith("running_mean"):
         values = generator.normal(0.0, 0.05, shape)
-    elif key.endswith("norm.weight"):
+    elif key.endswith("weight") and len(shape) == 1:  # of a BatchNorm
         # Half-strength residual branches keep the variance of a deep network in bounds.
-        residual_end = ".conv3." in key or ".conv2.norm" in key
+        residual_end = key.endswith(RESIDUAL_ENDS)
         values = generator.uniform(0.4, 0.6, shape) if residual_end else np.ones(shape)
     elif key.endswith("bias"):
         values = generator.normal(0.0, 0.1, shape)
-        if key.endswith("cls_score.bias"):
-            values[-1] = BACKGROUND_BIAS
-        elif key.endswith("mask_head.predictor.bias"):
+        if key.endswith(("mask_head.predictor.bias", "mask_fcn_logits.bias")):
             values += MASK_BIAS
     else:
         values = _weight(key, shape, generator)
@@ -91,13 +97,16 @@ def _weight(
     kernels blur because features of a trained network are smooth: with white ones, a box moved by
     the last bit of a float32 (3e-5 px) would move its scores by 1e-4 and flip pixels of its mask.
     """
-    incoming = (0,) if "deconv" in key else tuple(range(1, len(shape)))
-    fan_in = shape[0] if "deconv" in key else int(np.prod(shape[1:]))
+    deconvolution = "deconv" in key or "conv5_mask" in key
+    incoming = (0,) if deconvolution else tuple(range(1, len(shape)))
+    fan_in = shape[0] if deconvolution else int(np.prod(shape[1:]))
     values: npt.NDArray[np.float64] = generator.normal(0.0, 1.0, shape)
     if shape[2:] in BLURS:
         values = BLURS[shape[2:]] * values[:, :, :1, :1] + SHARPNESS * values
-    values -= values.mean(axis=incoming, keepdims=True)
-    default = LATERAL_GAIN if ".fpn_" in key else HIDDEN_GAIN
+    if shape[1] > 1:  # a filter of one channel without its mean would pass edges only
+        values -= values.mean(axis=incoming, keepdims=True)
+    linear = ".fpn" in key or (".block." in key and shape[0] < fan_in)  # MobileNetV3 projects
+    default = LINEAR_GAIN if linear else HIDDEN_GAIN
     gain = next((gain for end, gain in GAINS.items() if key.endswith(end)), default)
     values *= gain / np.sqrt(fan_in)
     return values

@@ -23,8 +23,9 @@ CONSTANT_KEYS = re.compile(
     r"|.*\.num_batches_tracked"  # a counter of training, which inference does not use
 )
 
-#: Under which key a file may keep its table of tensors: Detectron2's, and Caffe2's.
-TABLE_KEYS = ("model", "blobs")
+#: Under which key a file may keep its table of tensors: Detectron2's and torchvision's trainings,
+#: Caffe2, and many trainings of one's own.
+TABLE_KEYS = ("model", "blobs", "state_dict")
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
@@ -187,6 +188,8 @@ def _explanation(missing: list[str], unexpected: list[str], misshapen: list[str]
         return "this checkpoint has masks and the model is box-only: wrong checkpoint or model"
     if "conv1_w" in unexpected:
         return "these are Caffe2's names: a backbone to start training from, not a whole model"
+    if any(key.startswith("backbone.body.") for key in missing + unexpected):
+        return "one of them is torchvision's, the other is not: see the names in harness models"
     if any(".res4." in key for key in missing + unexpected):
         return "the backbone has another depth: is this the checkpoint of another model?"
     if any("box_predictor" in line for line in misshapen):

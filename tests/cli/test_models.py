@@ -40,8 +40,10 @@ def test_every_model_with_its_published_numbers(
     assert found["R_50_FPN_3x"] == ["3x", "41.0", "37.2", "0.043", "178 MB", "no"]
     assert found["R_101_FPN_3x"] == ["3x", "42.9", "38.6", "0.056", "?", "no"]
     assert found["faster_rcnn_R_50_FPN_3x"][1:3] == ["40.2", "–"]
+    assert found["torchvision_maskrcnn_resnet50_fpn"] == ["–", "37.9", "34.6", "–", "?", "no"]
+    assert found["MobileNetV2_FPNLite_3x"] == ["3x", "–", "–", "–", "–", "none"]
     assert found["tiny"][-1] == "embedded"
-    assert len(found) == 5
+    assert len(found) == 10
 
 
 def test_what_is_on_disk(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,29 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
     assert process(*words, "--resume").code == 0
 
 
+def test_another_optimiser_more_augmentation_and_the_best_by_loss(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = [*("train", *on_small_twice), *("--optimiser", "adamw", "--augment", "strong")]
+    words += ["--best-by", "loss", "--eval-every", "3", "--output", "run"]
+    answer = harness(*words, "--iterations", "6")
+    assert answer.code == 0, answer.err
+    assert "trained with adamw, published with sgd" in answer.err
+    assert "augmented with strong, published with flip" in answer.err
+    losses = {
+        line["iteration"]: line["validation/total_loss"]
+        for line in read_log(project / "run")
+        if "validation/total_loss" in line
+    }
+    best = load_file(project / "run" / "model_best.safetensors")
+    last = trained(project / "run")
+    same = all(np.array_equal(best[key], last[key]) for key in last)
+    assert same == (losses[6] < losses[3])
+    for wrong in (["--optimiser", "sgd"], ["--augment", "flip"]):
+        again = harness(*words, "--iterations", "6", *wrong, "--resume")
+        assert again.code in (2, 4), again.err
+
+
 def test_a_training_that_leaves_an_earlier_curve_is_told(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:

@@ -67,6 +67,13 @@ def test_a_misspelt_model_of_a_matrix_is_refused(tmp_path: Path) -> None:
         read_matrix(tmp_path / "m.toml")
 
 
+def test_an_engine_that_does_not_know_a_model_is_refused(tmp_path: Path) -> None:
+    model = "torchvision_fasterrcnn_resnet50_fpn"
+    (tmp_path / "m.toml").write_text(f'[[block]]\nmodels = ["{model}"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="the native engine does not know this network"):
+        read_matrix(tmp_path / "m.toml")
+
+
 def test_a_place_for_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot write"):

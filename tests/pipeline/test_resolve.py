@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from harness.core.architecture import TorchvisionBuilder
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.core.requests import InferenceRequest
 from harness.files.digest import file_digest
 from harness.files.layout import LOCK_NAME, find_lock
-from harness.pipeline.resolve import FAKED, resolve
+from harness.pipeline.resolve import FAKED, open_job_engine, resolve
+from harness.zoo.architectures import of_torchvision
+from harness.zoo.checkpoints import find_checkpoint
+from harness.zoo.lock import find_model, read_lock
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 
@@ -61,6 +65,41 @@ def test_a_data_set_without_images_is_refused(asked: InferenceRequest, small_coc
     bare.write_text(json.dumps({**content, "images": [], "annotations": []}), encoding="utf-8")
     with pytest.raises(IntegrityError, match="lists no image"):
         resolve(replace(asked, annotations=bare))
+
+
+LIGHT_BUILDER: TorchvisionBuilder = "fasterrcnn_mobilenet_v3_large_fpn"
+LIGHT = "torchvision_fasterrcnn_mobilenet_v3_large_fpn"
+
+
+def test_a_model_brings_its_engine(asked: InferenceRequest, tmp_path: Path) -> None:
+    weights = tmp_path / "own.safetensors"
+    architecture = replace(of_torchvision(LIGHT_BUILDER, has_masks=False), class_count=8)
+    write_checkpoint(weights, seeded_checkpoint(architecture))
+    request = replace(asked, model=LIGHT, engine=None, weights=weights, limit=2)
+    job = resolve(request)
+    assert job.engine == job.resolved["engine"] == "torchvision"
+    assert job.resolved["memory_format"] == "contiguous"
+    assert [one.partition(":")[0] for one in job.deviations] == [
+        "only 2 of 6 images were evaluated",
+        "the checkpoint is not the pinned one",
+    ]
+    engine = open_job_engine(job)
+    assert (engine.info.name, engine.info.architecture.class_count) == ("torchvision", 8)
+    assert resolve(replace(asked, engine=None)).engine == "native"
+    swapped = resolve(replace(request, channel_order="BGR"))
+    assert any("channel_order is BGR, the protocol says RGB" in one for one in swapped.deviations)
+    for name in ("native", "detectron2"):
+        with pytest.raises(UsageError, match="choose --engine torchvision"):
+            resolve(replace(request, engine=name))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="choose --engine native"):
+        resolve(replace(asked, engine="torchvision"))
+
+
+def test_a_model_without_weights_says_how_to_get_some(asked: InferenceRequest) -> None:
+    lock = read_lock()
+    entry = find_model(lock, "MobileNetV2_FPNLite_3x")
+    with pytest.raises(PrerequisiteError, match="harness train --model MobileNetV2_FPNLite_3x"):
+        find_checkpoint(lock, entry, None, asked.root)
 
 
 def test_known_data_that_is_not_there_names_the_download(asked: InferenceRequest) -> None:

@@ -98,7 +98,7 @@ def test_the_reference_is_measured_whatever_is_asked(swept: Swept, asked: Infere
         "fp32-contiguous-b1",
         "fp16-contiguous-b2",
     ]
-    names = [one.name for one in settings_of(SweepRequest(inference=asked))]
+    names = [one.name for one in settings_of(SweepRequest(inference=asked), "native")]
     assert len(names) == len(set(names)) == 32
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,3 +92,15 @@ def test_a_short_run_does_not_end_inside_its_warm_up(published: Schedule) -> Non
     assert schedule.warmup == 30
     assert schedule.rate_at(200) == pytest.approx(0.00025 * 0.1)
     assert schedule.rate_at(100) == 0.00025
+
+
+def test_adamw_has_a_rate_of_its_own(published: Schedule) -> None:
+    plan = make_plan(published, batch_size=2, optimiser="adamw")
+    assert plan.schedule.learning_rate == pytest.approx(1e-4 / 8)
+    assert plan.warnings == ()
+    (warning,) = make_plan(published, optimiser="adamw", learning_rate=0.02).warnings
+    assert "200 times the rate" in warning
+    # Its rate is for 16 images, whatever batch SGD's recipe is for.
+    small = replace(published, batch_size=8)
+    assert make_plan(small, optimiser="adamw").schedule.learning_rate == pytest.approx(5e-5)
+    assert make_plan(published, optimiser="sgd").schedule.learning_rate == 0.02

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -221,6 +222,18 @@ def test_an_md5_prefix_is_checked(world: World) -> None:
     url_path = f"/d2/second/{name}"
     world.site.files[url_path] = b"another file"
     with pytest.raises(IntegrityError, match=r"expected md5 [0-9a-f]{6}…\n  found    md5"):
+        bring(world, DownloadRequest(only=("checkpoints",)))
+
+
+def test_a_sha256_prefix_is_checked(world: World) -> None:
+    name = "model_final_aaaaaa.pkl"
+    world.pin(
+        name, bytes=None, sha256=None, sha256_prefix=hashlib.sha256(CHECKPOINT).hexdigest()[:8]
+    )
+    assert bring(world)[name].proof == ("has the prefix of its sha256",)
+    (world.root / "checkpoints" / "first" / name).unlink()
+    world.pin(name, sha256_prefix="00000000")
+    with pytest.raises(IntegrityError, match=r"expected sha256 00000000…\n  found    sha256"):
         bring(world, DownloadRequest(only=("checkpoints",)))
 
 

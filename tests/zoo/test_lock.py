@@ -31,7 +31,7 @@ def plain(repository: Path) -> dict[str, Any]:
 
 def test_what_no_source_gives_is_null_and_says_so(lock: Lock) -> None:
     for artefact in lock.artefacts:
-        hashes = (artefact.sha256, artefact.md5)
+        hashes = (artefact.sha256, artefact.md5)  # a prefix is no whole hash
         if artefact.bytes is None or not any(hashes):
             assert "no source gives" in artefact.source, artefact.name
         assert artefact.licence
@@ -44,6 +44,9 @@ def test_hashes_and_names_have_their_form(lock: Lock) -> None:
             assert value is None or re.fullmatch(f"[0-9a-f]{{{length}}}", value), artefact.name
         if artefact.md5_prefix:
             assert artefact.url.endswith(f"_{artefact.md5_prefix}.pkl")
+        if artefact.sha256_prefix:
+            assert re.fullmatch("[0-9a-f]{8}", artefact.sha256_prefix)
+            assert artefact.url.endswith(f"-{artefact.sha256_prefix}.pth")
         assert artefact.path.rpartition("/")[2] == artefact.url.rpartition("/")[2]
         assert all(mirror.endswith(artefact.path.split("/")[-1]) for mirror in artefact.mirrors)
 

@@ -78,6 +78,7 @@ def test_what_is_written_is_a_file_of_the_zoo(tmp_path: Path) -> None:
         lambda table: {"model": table, "__author__": "nobody", "matching_heuristics": True},
         lambda table: {"model": OrderedDict(table), "iteration": 89_999, "optimizer": {"lr": [1]}},
         lambda table: {"blobs": table},
+        lambda table: {"state_dict": table, "optimizer": {"lr": 0.1}},
     ],
 )
 def test_a_table_is_found_in_what_it_is_wrapped_in(

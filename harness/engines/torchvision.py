@@ -1,0 +1,212 @@
+"""The detectors of torchvision behind the Engine protocol.
+
+Preprocessing, network and post-processing are torchvision's; ours is what lies around them: a
+proven checkpoint, labels turned into classes, masks encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections, Image, Rle
+from harness.core.engine import EngineInfo, Precision, Stopwatch
+from harness.core.errors import IntegrityError, RunFailedError
+from harness.engines.devices import (
+    apply_precision,
+    apply_threads,
+    device_class,
+    find_device,
+    keep_freed_memory,
+    require_single_precision,
+)
+from harness.measure.rle import encode_region
+from harness.nn.rcnn import require_finite
+from harness.nn.torchvision_networks import (
+    build_torchvision,
+    coco_labels,
+    preprocessing_of,
+    published_labels,
+    weight_shapes,
+)
+from harness.zoo.weights import account_for, read_checkpoint
+
+#: The tensor with one number a label.
+CLASSIFIER = "roi_heads.box_predictor.cls_score.bias"
+
+
+class PreparedImage(NamedTuple):
+    """An image as it is. pixels: (3, H, W) uint8 in the network's channel order."""
+
+    image_id: int
+    pixels: Tensor
+
+
+def open_torchvision(
+    *,
+    architecture: Architecture,
+    weights: Path,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> TorchvisionEngine:
+    """A network of torchvision with the checkpoint ``weights``, ready for inference.
+
+    UsageError for a reduced precision, IntegrityError for a checkpoint of another network or for
+    other classes.
+    """
+    require_single_precision("torchvision", precision)
+    place = find_device(device)
+    apply_precision(precision, place)
+    keep_freed_memory(place)
+    thread_count = apply_threads(threads)
+    tensors = read_checkpoint(weights)
+    labels = class_labels(architecture, tensors, where=str(weights))
+    network = build_torchvision(architecture, _label_count(architecture, tensors))
+    load_weights(network, tensors, where=str(weights))
+    info = EngineInfo(
+        name="torchvision",
+        version=torchvision.__version__,
+        device=str(place),
+        device_class=device_class(place),
+        precision=precision,
+        threads=thread_count,
+        architecture=architecture,
+        memory_format="contiguous",
+    )
+    return TorchvisionEngine(network.to(place), info, place, labels)
+
+
+def class_labels(
+    architecture: Architecture, tensors: Mapping[str, Any], *, where: str
+) -> tuple[int, ...]:
+    """The label that the network gives each class, by class index.
+
+    Of a network with torchvision's 91 labels, COCO's category ids; of one that was trained for
+    other classes, 1 … n. IntegrityError when the labels are neither.
+    """
+    assert architecture.torchvision is not None
+    count = _label_count(architecture, tensors)
+    if count == architecture.class_count + 1:
+        return tuple(range(1, count))
+    labels = coco_labels(architecture.torchvision)
+    if count == published_labels(architecture) and len(labels) == architecture.class_count:
+        return labels
+    raise IntegrityError(
+        f"{where} has {count} labels, background included; the data set has "
+        f"{architecture.class_count} categories",
+        hint="use the data set these weights were trained for",
+    )
+
+
+def _label_count(architecture: Architecture, tensors: Mapping[str, Any]) -> int:
+    """Labels of a checkpoint; without a classifier in it, those of the published weights."""
+    found = tensors.get(CLASSIFIER)
+    return published_labels(architecture) if found is None else len(found)
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) -> None:
+    """Every tensor put into ``network``, none missing, none left over."""
+    found = account_for(tensors, weight_shapes(network), where=where)
+    state = network.state_dict()
+    state.update({key: torch.from_numpy(value) for key, value in found.items()})
+    network.load_state_dict(state)
+
+
+class TorchvisionEngine:
+    """An opened network of torchvision. labels: of each class, by class index."""
+
+    def __init__(
+        self, network: nn.Module, info: EngineInfo, device: torch.device, labels: tuple[int, ...]
+    ) -> None:
+        assert info.architecture.torchvision is not None
+        self.network = network
+        self.info = info
+        self.device = device
+        self._preprocess = preprocessing_of(info.architecture.torchvision)
+        self._class_of_label = torch.full((max(labels) + 1,), -1)
+        self._class_of_label[list(labels)] = torch.arange(len(labels))
+        for part in ("rpn.head", "roi_heads.box_predictor"):
+            network.get_submodule(part).register_forward_hook(_look_at_output)
+
+    def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
+        """The pixels in the network's channel order; resizing is part of the network."""
+        with stopwatch.phase("resize"):
+            pixels = image.pixels_bgr
+            if self.info.architecture.channel_order == "RGB":
+                pixels = pixels[:, :, ::-1]
+            planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return PreparedImage(image.image_id, planes)
+
+    @torch.inference_mode()
+    def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
+        """Detections of each image, in order; resizing and pasting are inside ``forward``."""
+        apply_precision(self.info.precision, self.device)  # another engine may have computed since
+        with stopwatch.phase("transfer"):
+            images = [self._preprocess(one.pixels.to(self.device)) for one in prepared]
+        with stopwatch.phase("forward"):
+            try:
+                outputs = self.network(images)
+            except FloatingPointError as error:
+                ids = ", ".join(str(one.image_id) for one in prepared)
+                raise RunFailedError(f"image {ids}: {error}", hint="check the weights") from None
+        with stopwatch.phase("encode"):
+            return [
+                self._detections(one.image_id, output)
+                for one, output in zip(prepared, outputs, strict=True)
+            ]
+
+    def _detections(self, image_id: int, output: Mapping[str, Tensor]) -> Detections:
+        """One image's answer; what has a label of no class is left out, as COCO's scoring does."""
+        labels = output["labels"].cpu()
+        inside = labels < len(self._class_of_label)
+        classes = torch.where(inside, self._class_of_label[labels * inside], -1)
+        known = classes >= 0
+        masks = None
+        if "masks" in output:
+            threshold = self.info.architecture.mask_threshold
+            binary = (output["masks"][known.to(self.device), 0] > threshold).cpu().numpy()
+            masks = tuple(_encode(mask) for mask in binary)
+        return Detections(
+            image_id=image_id,
+            boxes_xyxy_px=output["boxes"].cpu()[known].numpy(),
+            scores=output["scores"].cpu()[known].numpy(),
+            class_index=classes[known].numpy(),
+            masks=masks,
+        )
+
+    def settle(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_memory_bytes(self) -> int | None:
+        """Peak bytes torch allocated on the GPU; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+    def close(self) -> None:
+        """Give the device's memory back."""
+        del self.network
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _look_at_output(module: nn.Module, given: Any, output: tuple[Any, Any]) -> None:
+    """Raise FloatingPointError for what torchvision would silently read as nothing found."""
+    del module, given
+    tensors = [one for part in output for one in ([part] if isinstance(part, Tensor) else part)]
+    require_finite(*tensors)
+
+
+def _encode(mask: np.ndarray[Any, Any]) -> Rle:
+    height_px, width_px = mask.shape
+    return encode_region(mask, top_px=0, left_px=0, height_px=height_px, width_px=width_px)

@@ -1,0 +1,121 @@
+"""The models beside the zoo's, as users meet them: trained, evaluated, timed, compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torchvision.models import mobilenet_v2
+
+from harness.files.layout import LOCK_NAME
+from harness.zoo.lock import find_artefact, read_lock
+from tests.end_to_end.conftest import Answer
+
+LIGHT = "MobileNetV2_FPNLite_3x"
+THEIRS = "torchvision_fasterrcnn_mobilenet_v3_large_fpn"
+QUICK = ("--short-edge", "64", "--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture
+def training(small_coco: Path) -> list[str]:
+    annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    return [
+        *("--train-annotations", annotations, "--train-images", images),
+        *("--val-annotations", annotations, "--val-images", images),
+        *("--iterations", "2", "--batch-size", "2", "--rois-per-image", "16", *QUICK),
+    ]
+
+
+@pytest.fixture
+def imagenet(project: Path) -> Path:
+    """torchvision's file as it would lie there after a download, pinned by the project's lock."""
+    artefact = find_artefact(read_lock(), "torchvision/mobilenet_v2")
+    path = project / "datasets" / artefact.path
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    torch.save(mobilenet_v2(weights=None).state_dict(), path)
+    lock = project / LOCK_NAME
+    prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    text = lock.read_text(encoding="utf-8").replace(f'"{artefact.sha256_prefix}"', f'"{prefix}"')
+    lock.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_light_network_trains_from_imagenet_and_is_compared(
+    harness: Callable[..., Answer],
+    training: list[str],
+    on_small: list[str],
+    imagenet: Path,
+    project: Path,
+) -> None:
+    answer = harness("train", "--model", LIGHT, *training, "--output", "light")
+    assert answer.code == 0, answer.err
+    assert "255 of 297 tensors are kept" in answer.err
+    weights = project / "light" / "model_last.safetensors"
+    stem = "backbone.bottom_up.stem.conv1.weight"
+    before = torch.load(imagenet)["features.0.0.weight"].numpy()
+    assert (load_file(weights)[stem] != before).any(), "the recipe freezes no stage"
+    again = harness("eval", "--model", LIGHT, "--weights", weights, *on_small, *QUICK)
+    assert again.code == 0, again.err
+    heavy = harness("train", "--model", "tiny", "--init", "none", *training, "--output", "heavy")
+    assert heavy.code == 0, heavy.err
+    runs = [project / name / "evaluations" / "iteration-0000002" for name in ("light", "heavy")]
+    compared = harness("compare", *runs, "--json")
+    assert compared.code in (0, 1), compared.err
+    assert "bbox/AP" in compared.out
+
+
+def test_a_damaged_backbone_is_no_backbone(
+    harness: Callable[..., Answer], training: list[str], imagenet: Path
+) -> None:
+    imagenet.write_bytes(imagenet.read_bytes()[:-1])
+    answer = harness("train", "--model", LIGHT, *training)
+    assert answer.code == 4
+    assert "harness download --only backbones" in answer.err
+
+
+def test_torchvisions_network_on_classes_of_ones_own(
+    harness: Callable[..., Answer], on_small: list[str], project: Path
+) -> None:
+    from dataclasses import replace
+
+    from harness.zoo.architectures import of_torchvision
+    from harness.zoo.seeded import seeded_checkpoint
+    from harness.zoo.weights import write_checkpoint
+
+    network = of_torchvision("fasterrcnn_mobilenet_v3_large_fpn", has_masks=False)
+    write_checkpoint(
+        project / "own.safetensors", seeded_checkpoint(replace(network, class_count=8))
+    )
+    given = ["--model", THEIRS, "--weights", "own.safetensors", *on_small, *QUICK]
+    answer = harness("eval", *given, "--output", "run")
+    assert answer.code == 0, answer.err
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    assert record["engine"]["name"] == record["resolved"]["engine"] == "torchvision"
+    assert "segm/AP" not in record["metrics"]
+    timed = harness(
+        "bench", *given, "--limit", "1", "--repeats", "1", "--min-duration", "0", "--profile"
+    )
+    assert timed.code == 0, timed.err
+    refused = harness("eval", *given, "--engine", "native")
+    assert refused.code == 2
+    assert "leave out --engine, or choose --engine torchvision" in refused.err
+    untrainable = harness("train", "--model", THEIRS)
+    assert untrainable.code == 2
+    assert "has no training recipe" in untrainable.err
+
+
+def test_weights_of_each_network_are_generated_and_recognised(
+    harness: Callable[..., Answer], project: Path
+) -> None:
+    for model in (LIGHT, THEIRS):
+        made = harness("weights", "seeded", "--model", model, "--output", f"{model}.pkl")
+        assert made.code == 0, made.err
+        checked = harness("weights", "check", f"{model}.pkl")
+        assert checked.code == 0, checked.err
+        assert f"fits {model}:" in checked.out
