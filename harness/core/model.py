@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from harness.core.checks import Reference
 
 #: What ``harness download --only`` selects.
-Group = Literal["annotations", "val", "val100", "train", "checkpoints", "backbones"]
+Group = Literal["annotations", "val", "val100", "train", "checkpoints", "torchvision", "backbones"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 

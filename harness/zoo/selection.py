@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ from harness.core.model import GROUPS, Artefact, Lock
 from harness.core.requests import DownloadRequest
 from harness.files.transport import SCHEMES
 from harness.zoo.lock import find_model
+
+#: Groups of checkpoints of model entries: Detectron2's, and torchvision's.
+CHECKPOINT_GROUPS = ("checkpoints", "torchvision")
 
 
 def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
@@ -22,18 +26,20 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
                 f"unknown group {group!r}" + (f"; did you mean {near[0]}?" if near else ""),
                 hint=f"--only takes some of {','.join(GROUPS)}",
             )
-    checkpoints = {_checkpoint(lock, name) for name in request.models}
-    if checkpoints and "checkpoints" not in request.only:
+    named = {_checkpoint(lock, name) for name in request.models}
+    if named and not set(request.only) & set(CHECKPOINT_GROUPS):
         raise UsageError("--model chooses among checkpoints, which --only leaves out")
-    found = [
-        artefact
-        for artefact in lock.artefacts
-        if artefact.group in request.only
-        and (artefact.group != "checkpoints" or not checkpoints or artefact.name in checkpoints)
-    ]
+    found = [one for one in lock.artefacts if _wanted(one, request.only, named)]
     if not found:
         raise UsageError("nothing is asked for", hint=f"--only takes some of {','.join(GROUPS)}")
     return found
+
+
+def _wanted(artefact: Artefact, groups: Collection[str], named: Collection[str]) -> bool:
+    """Of the checkpoints only those that are named, if any are; else all of the groups."""
+    if named and artefact.group in CHECKPOINT_GROUPS:
+        return artefact.name in named
+    return artefact.group in groups
 
 
 def _checkpoint(lock: Lock, model: str) -> str:

@@ -12,10 +12,12 @@ import pytest
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import GROUPS, Lock
+from harness.core.requests import DownloadRequest
 from harness.data.catalog import COCO_LAYOUT
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_artefact, find_model, read_lock
+from harness.zoo.selection import CHECKPOINT_GROUPS, chosen
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,17 @@ def test_nothing_is_there_twice(lock: Lock) -> None:
     assert {artefact.group for artefact in lock.artefacts} == set(GROUPS)
 
 
+def test_torchvisions_checkpoints_come_only_when_asked_for(lock: Lock) -> None:
+    zoo = chosen(lock, DownloadRequest(only=("checkpoints",)))
+    assert [one.path for one in zoo if "torchvision" in one.path] == []
+    assert len(zoo) == 4
+    assert len(chosen(lock, DownloadRequest(only=("torchvision",)))) == 4
+    for model in ("torchvision_maskrcnn_resnet50_fpn", "R_50_FPN_3x"):
+        request = DownloadRequest(only=("annotations", "checkpoints"), models=(model,))
+        named = [one.name for one in chosen(lock, request) if one.group != "annotations"]
+        assert named == [find_model(lock, model).checkpoint]
+
+
 def test_annotations_come_before_the_images_they_prove(lock: Lock) -> None:
     groups = [artefact.group for artefact in lock.artefacts]
     assert groups.index("annotations") < groups.index("val")
@@ -84,7 +97,7 @@ def test_models_name_what_exists(lock: Lock) -> None:
         tasks = {r.metric.split("/")[0] for r in entry.references if "/" in r.metric}
         assert tasks <= set(architecture.tasks)
         if entry.checkpoint is not None:
-            assert find_artefact(lock, entry.checkpoint).group == "checkpoints"
+            assert find_artefact(lock, entry.checkpoint).group in CHECKPOINT_GROUPS
         if entry.recipe is not None and entry.recipe.backbone is not None:
             assert find_artefact(lock, entry.recipe.backbone).group == "backbones"
 
