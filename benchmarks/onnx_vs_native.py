@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.forward_vs_detectron2 import SCOPES, Ways, our_ways, their_ways, ways
 from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.progress import Silent
-from harness.core.requests import ExportRequest
+from harness.core.requests.zoo import ExportRequest
 from harness.engines.devices import device_class, find_device
 from harness.engines.onnx import SessionNetwork, open_onnx
 from harness.pipeline.export import export

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import compared, in_turn, keep
-from harness.core.requests import Evaluator
+from harness.core.requests.inference import Evaluator
 from harness.files.environment import usable_cpus
 from harness.measure.coco import score
 from harness.measure.rle import rle_of

@@ -26,7 +26,7 @@ import requests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import in_turn, keep
 from harness.core.engine import Engine
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 from harness.files.layout import datasets_folder
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.parity import find_images

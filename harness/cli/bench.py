@@ -16,7 +16,7 @@ from harness.cli.options import (
 )
 from harness.cli.sweep import add_sweep_options, require_sweep, run_sweep
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest
+from harness.core.requests.inference import BenchRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

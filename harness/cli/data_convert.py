@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
 from harness.cli.options import add_answer_options, request_from
-from harness.core.data_requests import FORMATS, ConvertRequest
+from harness.core.requests.data import FORMATS, ConvertRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.data_convert import ConvertReport

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cli import console
 from harness.cli.data_convert import words
 from harness.cli.options import add_answer_options, request_from
-from harness.core.data_requests import (
+from harness.core.requests.data import (
     SAME_NAMES,
     CleanRequest,
     MergeRequest,

@@ -9,8 +9,8 @@ from typing import Any
 from harness.cli import console
 from harness.cli.data_convert import print_report, words
 from harness.cli.options import add_answer_options, request_from
-from harness.core.data_requests import OPEN_IMAGES_SPLITS, OpenImagesRequest
 from harness.core.errors import UsageError
+from harness.core.requests.data import OPEN_IMAGES_SPLITS, OpenImagesRequest
 
 
 def add_action(actions: Any, name: str) -> None:

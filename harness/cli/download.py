@@ -10,7 +10,7 @@ from harness.cli import console
 from harness.cli.options import add_answer_options, request_from
 from harness.core.errors import UsageError
 from harness.core.model import GROUPS
-from harness.core.requests import EVALUATION_GROUPS, DownloadRequest
+from harness.core.requests.zoo import EVALUATION_GROUPS, DownloadRequest
 
 if TYPE_CHECKING:
     from harness.zoo.download import Outcome

@@ -15,7 +15,7 @@ from harness.cli.options import (
     request_from,
 )
 from harness.core.record import RunRecord
-from harness.core.requests import EVALUATORS, EvalRequest
+from harness.core.requests.inference import EVALUATORS, EvalRequest
 
 FAILED_VERDICT_EXIT_CODE = 1
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from harness.cli import console
 from harness.cli.options import add_answer_options, request_from
 from harness.cli.parity import NO_PARITY_EXIT_CODE, answer_parity
-from harness.core.requests import EMBEDDED_MODEL, OPSETS, ExportRequest
+from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.zoo import OPSETS, ExportRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.export import Export

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.cli import console
 from harness.cli.options import add_answer_options, request_from
 from harness.core.nightly import Night
-from harness.core.requests import NightRequest
+from harness.core.requests.cluster import NightRequest
 
 REGRESSION_EXIT_CODE = 1
 FAILED_EXIT_CODE = 5

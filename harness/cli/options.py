@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from harness.core.drawing import BACKGROUNDS, COLOURS_BY, DrawingStyle
 from harness.core.engine import ENGINE_NAMES, MEMORY_FORMATS, PRECISIONS
-from harness.core.requests import EMBEDDED_MODEL, InferenceRequest
+from harness.core.requests.inference import EMBEDDED_MODEL, InferenceRequest
 from harness.report.tables import FORMATS
 
 T = TypeVar("T")

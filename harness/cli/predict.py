@@ -17,8 +17,8 @@ from harness.cli.options import (
     style_from,
 )
 from harness.core.errors import RunFailedError
-from harness.core.picture_requests import PICTURE_FORMATS, PredictRequest
-from harness.core.requests import EMBEDDED_MODEL
+from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.pictures import PICTURE_FORMATS, PredictRequest
 
 if TYPE_CHECKING:
     from harness.core.predicted import PredictReport

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.cli import console
 from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.cli.options import add_answer_options, request_from
-from harness.core.requests import EVALUATORS, ScoreRequest
+from harness.core.requests.inference import EVALUATORS, ScoreRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.cli import console
 from harness.cli.options import request_from
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS
-from harness.core.requests import EMBEDDED_MODEL
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.serving import ServeRequest
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -14,7 +14,7 @@ from harness.cli.options import (
     style_from,
 )
 from harness.core.errors import RunFailedError
-from harness.core.picture_requests import MOST_SHOWN, ShowRequest
+from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.show import ShowReport

@@ -14,7 +14,9 @@ from harness.cli.eval import add_run_options
 from harness.cli.nightly import add_night_options, night_from
 from harness.cli.options import add_inference_options, inference_from, request_from
 from harness.cli.train import add_training_options
-from harness.core.requests import BenchRequest, EvalRequest, SubmitRequest, TrainRequest, Work
+from harness.core.requests.cluster import SubmitRequest, Work
+from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.requests.training import TrainRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from harness.cli import console
 from harness.cli.options import inference_from, request_from
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS
 from harness.core.errors import UsageError
-from harness.core.requests import BenchRequest, InferenceRequest, SweepAxes, SweepRequest
+from harness.core.requests.inference import BenchRequest, InferenceRequest, SweepAxes, SweepRequest
 
 DEFAULT = SweepRequest()
 

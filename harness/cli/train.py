@@ -12,7 +12,8 @@ from harness.cli import console
 from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.cli.options import add_answer_options, request_from
 from harness.core.engine import PRECISIONS
-from harness.core.requests import AUGMENTS, BEST_BY, EMBEDDED_MODEL, OPTIMISERS, TrainRequest
+from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.training import AUGMENTS, BEST_BY, OPTIMISERS, TrainRequest
 
 if TYPE_CHECKING:
     from harness.pipeline.training_job import TrainingJob

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from harness.core.checks import Check
 from harness.core.engine import EngineName, Precision
-from harness.core.requests import EMBEDDED_MODEL
+from harness.core.requests.inference import EMBEDDED_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

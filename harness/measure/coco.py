@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.record import CategoryScore
-from harness.core.requests import Evaluator
+from harness.core.requests.inference import Evaluator
 from harness.measure.evaluators import (
     Curves,
     Floats,

@@ -23,7 +23,7 @@ from harness.core.engine import PHASES, Engine
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest, SweepRequest
+from harness.core.requests.inference import BenchRequest, SweepRequest
 from harness.data.images import load_image
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.core.data_requests import ConvertRequest, Format
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
+from harness.core.requests.data import ConvertRequest, Format
 from harness.data.convert.assembly import Wanted, assembled
 from harness.data.convert.drawn import Counted, Drawn, Tally
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, voc, yolo

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.data_requests import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
+from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.data.coco import read_annotations
 from harness.data.convert.drawn import Counted, Tally
 from harness.data.convert.formats.coco import is_coco

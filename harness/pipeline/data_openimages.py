@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from harness.core.data_requests import ConvertRequest, OpenImagesRequest
 from harness.core.errors import Interrupted, UsageError
+from harness.core.requests.data import ConvertRequest, OpenImagesRequest
 from harness.data.convert.assembly import Wanted, assembled
 from harness.data.convert.drawn import Tally
 from harness.data.convert.formats.openimages import (

@@ -13,7 +13,7 @@ from harness.core.engine import Engine
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import EvalRequest
+from harness.core.requests.inference import EvalRequest
 from harness.data.coco import read_annotations
 from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score

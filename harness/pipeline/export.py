@@ -12,7 +12,7 @@ from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.progress import Progress
 from harness.core.record import CheckpointFacts
-from harness.core.requests import OPSETS, ExportRequest
+from harness.core.requests.zoo import OPSETS, ExportRequest
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_of, read_categories
 from harness.engines.opening import require_network

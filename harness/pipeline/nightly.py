@@ -15,7 +15,8 @@ from harness.core.errors import HarnessError, Interrupted
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest, EvalRequest, InferenceRequest, NightRequest
+from harness.core.requests.cluster import NightRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest, InferenceRequest
 from harness.engines.opening import require_network
 from harness.files.atomic import unwritable, write_text
 from harness.files.environment import read_environment

@@ -10,9 +10,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from harness.core.data_requests import OpenImagesRequest
 from harness.core.errors import IntegrityError, NotServedError, RunFailedError
 from harness.core.progress import Progress, Silent
+from harness.core.requests.data import OpenImagesRequest
 from harness.data.convert.drawn import Tally
 from harness.files.fetch import Expected, FetchOptions, fetch
 from harness.zoo import openimages

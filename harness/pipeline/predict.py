@@ -12,9 +12,9 @@ from typing import Any
 from harness import __version__
 from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import IntegrityError
-from harness.core.picture_requests import PredictRequest
 from harness.core.predicted import CategoryCount, PredictReport, Unreadable
 from harness.core.progress import Progress
+from harness.core.requests.pictures import PredictRequest
 from harness.files.atomic import replacing, write_text
 from harness.files.json import dumps, to_plain
 from harness.pipeline.predict_images import predict_missing

@@ -11,9 +11,9 @@ from typing import Any
 from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
-from harness.core.picture_requests import PredictRequest
 from harness.core.record import DatasetFacts
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.pictures import PredictRequest
 from harness.data.categories import categories_of, read_categories
 from harness.data.photos import digest_of, find_photos, folder_of_all, read_size
 from harness.files.json import to_plain

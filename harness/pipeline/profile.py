@@ -10,7 +10,7 @@ from typing import Any
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests import BenchRequest
+from harness.core.requests.inference import BenchRequest
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.profile import Profile

@@ -13,12 +13,12 @@ from harness import __version__
 from harness.core.checks import Check
 from harness.core.engine import EngineInfo
 from harness.core.record import CategoryScore, RunRecord
-from harness.core.requests import BenchRequest, EvalRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest
 from harness.files.atomic import write_text
 from harness.files.environment import read_environment
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.verdict import conclude
-from harness.pipeline.resolve import facts_of_dataset
+from harness.pipeline.datasets import facts_of_dataset
 from harness.pipeline.run_files import PER_CATEGORY, RECORD
 from harness.pipeline.run_folder import Run
 

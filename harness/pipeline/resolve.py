@@ -12,8 +12,8 @@ from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
-from harness.core.requests import InferenceRequest
-from harness.data.catalog import COCO_LAYOUT, find_dataset, limited
+from harness.core.requests.inference import InferenceRequest
+from harness.data.catalog import find_dataset, limited
 from harness.engines.opening import (
     open_engine,
     own_engine,
@@ -23,6 +23,7 @@ from harness.engines.opening import (
 )
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
+from harness.pipeline.datasets import facts_of_dataset, proven_dataset, require_images
 from harness.pipeline.weights import weights_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
@@ -113,7 +114,7 @@ def resolve(request: InferenceRequest) -> Job:
     dataset = find_dataset(
         dataset=named, annotations=request.annotations, images=request.images, root=request.root
     )
-    dataset = _proven(lock, dataset, request.root)
+    dataset = proven_dataset(lock, dataset, request.root)
     _check_categories(entry, _published(entry, request, dataset), dataset)
     asked = dataset if request.limit is None else limited(dataset, request.limit)
     require_images(asked)
@@ -143,19 +144,6 @@ def job_of(
         exported=exported,
         dataset=dataset,
         image_count=image_count,
-    )
-
-
-def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> DatasetFacts:
-    """What a record keeps of ``dataset``; image_count: how many images it had before a limit."""
-    return DatasetFacts(
-        name=dataset.name,
-        annotations_path=str(dataset.annotations_path.absolute()),
-        images_dir=str(dataset.images_dir.absolute()),
-        digest=dataset.digest,
-        image_count=len(dataset.images) if image_count is None else image_count,
-        evaluated_images=len(dataset.images),
-        warnings=dataset.warnings,
     )
 
 
@@ -234,33 +222,6 @@ def check_values(request: InferenceRequest) -> None:
         raise UsageError(f"no such checkpoint file: {request.weights}")
 
 
-def _proven(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
-    """The data set, under the name its references know if its annotations are the pinned ones.
-
-    Raises IntegrityError when it has such a name and its annotation file is another one: the AP of
-    another data set would be judged against the published one.
-    """
-    pinned = {
-        path: facts.sha256
-        for artefact in lock.artefacts
-        if artefact.unpacked is not None
-        for path, facts in artefact.unpacked.files.items()
-        if facts.sha256 is not None
-    }
-    for name, (file, _) in COCO_LAYOUT.items():
-        expected = pinned.get(file)
-        if expected is not None and dataset.digest == expected:
-            return replace(dataset, name=name)
-        if expected is not None and dataset.name == name:
-            raise IntegrityError(
-                f"{dataset.annotations_path} is not the annotation file of {name}:\n"
-                f"  expected sha256 {expected}\n  found    sha256 {dataset.digest}",
-                hint=f"run: harness download --only annotations --root {root}; "
-                "for data of your own: --annotations and --images",
-            )
-    return dataset
-
-
 def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
     if len(dataset.categories) != architecture.class_count:
         raise IntegrityError(
@@ -271,18 +232,3 @@ def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Da
         )
     if not dataset.images:
         raise IntegrityError(f"{dataset.annotations_path} lists no image")
-
-
-def require_images(dataset: Dataset) -> None:
-    """Raise IntegrityError for a missing image now, not after an hour."""
-    missing = [
-        record.file_name
-        for record in dataset.images
-        if not (dataset.images_dir / record.file_name).is_file()
-    ]
-    if missing:
-        raise IntegrityError(
-            f"{len(missing)} of {len(dataset.images)} images are missing in {dataset.images_dir}, "
-            f"the first is {missing[0]}",
-            hint="check --images; COCO's images come with: harness download",
-        )

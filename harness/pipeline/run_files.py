@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.errors import UsageError
-from harness.core.picture_requests import FolderRequest, PredictRequest
 from harness.core.record import DatasetFacts
-from harness.core.requests import EvalRequest, SweepRequest, TrainRequest
+from harness.core.requests.inference import EvalRequest, SweepRequest
+from harness.core.requests.pictures import FolderRequest, PredictRequest
+from harness.core.requests.training import TrainRequest
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 

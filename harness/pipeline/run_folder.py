@@ -18,10 +18,10 @@ from harness.core.errors import (
     RunFailedError,
     UsageError,
 )
-from harness.core.picture_requests import FolderRequest
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
-from harness.core.requests import BenchRequest
+from harness.core.requests.inference import BenchRequest
+from harness.core.requests.pictures import FolderRequest
 from harness.files.atomic import unwritable, write_text
 from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder

@@ -12,7 +12,7 @@ from harness import __version__
 from harness.core.checks import Check
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
-from harness.core.requests import ScoreRequest
+from harness.core.requests.inference import ScoreRequest
 from harness.data.coco import dataset_of, finite, read_annotations, segmentation_fault, shown
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import read, to_plain

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from harness.core.engine import EngineName
 from harness.core.progress import Progress, Silent
-from harness.core.requests import EvalRequest, InferenceRequest
+from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.measure.timing import PhaseTimer

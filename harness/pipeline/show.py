@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from harness.core.dataset import ImageRecord
 from harness.core.errors import HarnessError
-from harness.core.picture_requests import MOST_SHOWN, ShowRequest
 from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
+from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.data.images import load_image
 from harness.files.atomic import disk_errors, write_text
 from harness.files.environment import usable_cpus

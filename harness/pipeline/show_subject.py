@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import UsageError
-from harness.core.picture_requests import ShowRequest
+from harness.core.requests.pictures import ShowRequest
 from harness.data.coco import dataset_of, read_annotations
 from harness.files.layout import results_folder
 from harness.pipeline.run_files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, read_run

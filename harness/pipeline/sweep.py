@@ -18,7 +18,7 @@ from harness import __version__
 from harness.core.engine import EngineName
 from harness.core.errors import AnotherRunError, HarnessError, UsageError
 from harness.core.progress import Advance, Progress
-from harness.core.requests import InferenceRequest, SweepRequest
+from harness.core.requests.inference import InferenceRequest, SweepRequest
 from harness.engines.opening import (
     default_batch_sizes,
     device_class_of,

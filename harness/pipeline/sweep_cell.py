@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.core.engine import Engine
 from harness.core.progress import Silent
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.data.images import load_image
 from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes

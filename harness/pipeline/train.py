@@ -12,14 +12,15 @@ from harness.core.checks import Check, Reference, Tolerance
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
-from harness.core.requests import EvalRequest, InferenceRequest, TrainRequest
+from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.training import TrainRequest
 from harness.data.objects import training_set
 from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
+from harness.pipeline.datasets import facts_of_dataset
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.records import read_record, training_record, write_record
-from harness.pipeline.resolve import facts_of_dataset
 from harness.pipeline.run_files import CHECKPOINTS, EVALUATIONS, LOG, RECORD, RUN
 from harness.pipeline.run_folder import Run, announce, log, open_run, utc_now
 from harness.pipeline.training_job import TrainingJob

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.core.dataset import Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
-from harness.core.requests import TrainRequest
+from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
 
 

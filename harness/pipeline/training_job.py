@@ -13,10 +13,10 @@ from harness.core.dataset import Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
-from harness.core.requests import TrainRequest
+from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet, training_set
 from harness.engines.opening import require_network
-from harness.pipeline.resolve import require_images
+from harness.pipeline.datasets import require_images
 from harness.pipeline.training_data import (
     require_same_categories,
     training_data,

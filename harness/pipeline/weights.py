@@ -8,7 +8,7 @@ from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.zoo.checkpoints import facts_of, find_checkpoint
 from harness.zoo.exported import ExportFacts, proven_export
 

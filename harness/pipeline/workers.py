@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.core.engine import Engine, EngineInfo
 from harness.core.progress import Progress, Silent
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.engines.opening import worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed

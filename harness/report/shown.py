@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.picture_requests import ShowRequest
+from harness.core.requests.pictures import ShowRequest
 from harness.measure.hits import FALSE_KINDS, MATCH_IOU, ImageHits
 from harness.report.gallery import Card, Gallery, counted
 from harness.report.truth import LEGEND

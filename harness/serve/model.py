@@ -12,7 +12,7 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 from harness.data.categories import categories_of, read_categories
 from harness.engines.opening import open_engine, require_settings
 from harness.files.json import read

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 
 INSTALL = "run: pip install 'harness[serve]'"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import __version__
 from harness.core.detections import Image
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 from harness.report.colours import colour_of
 from harness.report.drawing import draw
 from harness.serve.answers import Answer, ModelFacts, PictureAnswer, picture_answer

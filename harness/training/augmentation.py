@@ -16,7 +16,7 @@ from PIL import ImageFilter, ImageOps
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import ImageRecord
-from harness.core.requests import Augment
+from harness.core.requests.training import Augment
 from harness.data.images import resize_shape
 from harness.training.order import AUGMENT, generator
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.core.requests import BestBy
+from harness.core.requests.training import BestBy
 
 
 @dataclass(slots=True, kw_only=True)

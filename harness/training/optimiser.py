@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.engine import Precision
-from harness.core.requests import Optimiser
+from harness.core.requests.training import Optimiser
 from harness.nn.rcnn import RCNN
 from harness.training.plan import MOMENTUM, WEIGHT_DECAY
 

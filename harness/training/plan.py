@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import UsageError
 from harness.core.model import TrainRecipe
-from harness.core.requests import Optimiser
+from harness.core.requests.training import Optimiser
 
 #: SOLVER of Detectron2's configs/Base-RCNN-FPN.yaml and config/defaults.py.
 MOMENTUM = 0.9

@@ -11,7 +11,7 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.engine import Precision
-from harness.core.requests import Augment, BestBy, Optimiser
+from harness.core.requests.training import Augment, BestBy, Optimiser
 from harness.data.objects import TrainingSet
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.core.engine import Precision
 from harness.core.errors import RunFailedError
-from harness.core.requests import Optimiser
+from harness.core.requests.training import Optimiser
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.targets import Losses, Targets, TrainingNumbers

@@ -15,7 +15,7 @@ from typing import Literal
 from harness.core.errors import HarnessError, IntegrityError, Interrupted
 from harness.core.model import Artefact, Lock
 from harness.core.progress import Progress
-from harness.core.requests import DownloadRequest
+from harness.core.requests.zoo import DownloadRequest
 from harness.files.atomic import disk_errors
 from harness.files.fetch import FetchOptions, fetch
 from harness.files.locks import held

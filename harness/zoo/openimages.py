@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.data_requests import OpenImagesSplit
+from harness.core.requests.data import OpenImagesSplit
 from harness.files.fetch import Expected
 from harness.files.json import read, to_typed
 

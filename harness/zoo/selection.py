@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from harness.core.errors import UsageError
 from harness.core.model import GROUPS, Artefact, Lock
-from harness.core.requests import DownloadRequest
+from harness.core.requests.zoo import DownloadRequest
 from harness.files.transport import SCHEMES
 from harness.zoo.lock import find_model
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from harness.core.progress import Silent
-from harness.core.requests import EvalRequest, InferenceRequest
+from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.engines.detectron2 import open_detectron2
 from harness.engines.stages import detectron2_stages
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer

@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 
 from harness.cli.main import _parser
-from harness.core.data_requests import (
+from harness.core.drawing import DrawingStyle
+from harness.core.requests.cluster import NightRequest, SubmitRequest
+from harness.core.requests.data import (
     CleanRequest,
     ConvertRequest,
     MergeRequest,
@@ -15,22 +17,18 @@ from harness.core.data_requests import (
     SplitRequest,
     SubsetRequest,
 )
-from harness.core.drawing import DrawingStyle
-from harness.core.picture_requests import PredictRequest, ShowRequest
-from harness.core.requests import (
+from harness.core.requests.inference import (
     BenchRequest,
-    DownloadRequest,
     EvalRequest,
-    ExportRequest,
     InferenceRequest,
-    NightRequest,
     ScoreRequest,
-    SubmitRequest,
     SweepAxes,
     SweepRequest,
-    TrainRequest,
 )
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.pictures import PredictRequest, ShowRequest
+from harness.core.requests.serving import ServeRequest
+from harness.core.requests.training import TrainRequest
+from harness.core.requests.zoo import DownloadRequest, ExportRequest
 
 #: Filled by the command itself: nested, or a folder that is searched for.
 NOT_AN_OPTION = {"inference", "axes", "work", "style"}

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests import EvalRequest, InferenceRequest
+from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.evaluate import evaluate
 from harness.pipeline.resolve import Job, resolve

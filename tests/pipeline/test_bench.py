@@ -16,7 +16,7 @@ from harness.core.engine import Engine, Stopwatch
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest, InferenceRequest
+from harness.core.requests.inference import BenchRequest, InferenceRequest
 from harness.engines.fake import FakeEngine, open_fake
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.bench import _checks, bench

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.core.data_requests import OpenImagesRequest
 from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.core.progress import Silent
+from harness.core.requests.data import OpenImagesRequest
 from harness.data.coco import read_annotations
 from harness.files.connections import Patience
 from harness.files.fetch import FetchOptions

@@ -16,7 +16,7 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.engines.fake import open_fake
 from harness.measure.coco import Scores
 from harness.pipeline.evaluate import accuracy_checks

@@ -12,7 +12,8 @@ import pytest
 
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests import ExportRequest, InferenceRequest
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.zoo import ExportRequest
 from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
 from harness.pipeline.export import export

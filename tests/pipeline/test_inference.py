@@ -16,7 +16,7 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.progress import Silent
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.engines.fake import FakeEngine, open_fake
 from harness.pipeline.inference import (
     BATCHES_AHEAD,

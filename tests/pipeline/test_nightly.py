@@ -12,7 +12,7 @@ from harness.cli.main import run
 from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
 from harness.core.progress import Silent
-from harness.core.requests import NightRequest
+from harness.core.requests.cluster import NightRequest
 from harness.pipeline.nightly import cells_of, read_matrix, run_night
 from harness.pipeline.run_folder import utc_now
 

@@ -16,15 +16,16 @@ from harness.core.detections import Detections
 from harness.core.drawing import DrawingStyle
 from harness.core.engine import Engine
 from harness.core.errors import AnotherRunError, RunFailedError, UsageError
-from harness.core.picture_requests import PredictRequest
 from harness.core.predicted import PredictReport
 from harness.core.progress import Silent
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.pictures import PredictRequest
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.synthetic import scene
 from harness.files.json import to_plain
+from harness.pipeline.datasets import facts_of_dataset
 from harness.pipeline.predict import predict
-from harness.pipeline.resolve import Job, facts_of_dataset, open_job_engine
+from harness.pipeline.resolve import Job, open_job_engine
 from harness.pipeline.run_files import RunFile
 from harness.pipeline.run_folder import utc_now
 from harness.zoo.checkpoints import EMBEDDED

@@ -12,7 +12,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests import BenchRequest, InferenceRequest
+from harness.core.requests.inference import BenchRequest, InferenceRequest
 from harness.measure.profile import whole
 from harness.pipeline.bench import bench
 from harness.pipeline.profile import read_profile

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.architecture import TorchvisionBuilder
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.files.digest import file_digest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.pipeline.resolve import FAKED, open_job_engine, resolve

@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests import BenchRequest, EvalRequest, SweepRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.pipeline.resolve import Job
 from harness.pipeline.run_files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run

@@ -14,7 +14,7 @@ from harness.cli.main import run
 from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import RunRecord
-from harness.core.requests import ScoreRequest
+from harness.core.requests.inference import ScoreRequest
 from harness.data.coco import read_annotations
 from harness.measure.rle import rle_of
 from harness.measure.timing import PhaseTimer

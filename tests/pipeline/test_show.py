@@ -10,8 +10,8 @@ from PIL import Image as PillowImage
 
 from harness.core.drawing import DrawingStyle
 from harness.core.errors import UsageError
-from harness.core.picture_requests import ShowRequest
 from harness.core.progress import Silent
+from harness.core.requests.pictures import ShowRequest
 from harness.pipeline.show import ShowReport, show
 from tests.pipeline.conftest import Evaluate
 

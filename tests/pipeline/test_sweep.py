@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests import InferenceRequest, SweepAxes, SweepRequest
+from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest
 from harness.measure.sweep import Sweep
 from harness.pipeline.run_folder import utc_now
 from harness.pipeline.sweep import read_sweep, settings_of, sweep

@@ -23,7 +23,7 @@ from harness.core.engine import EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Advance, Silent
 from harness.core.record import RunRecord
-from harness.core.requests import InferenceRequest
+from harness.core.requests.inference import InferenceRequest
 from harness.engines.opening import worker_devices
 from harness.pipeline.resolve import Job, open_job_engine
 from harness.pipeline.run_files import PREDICTIONS, RECORD, SHARDS

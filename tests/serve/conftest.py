@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 from harness.measure.rle import encode_region
 
 pytest.importorskip("fastapi", reason="needs the extra serve")

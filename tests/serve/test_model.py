@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import IntegrityError
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.serving import ServeRequest
 from harness.serve.model import find_served
 from tests.conftest import SMALL_CATEGORIES
 

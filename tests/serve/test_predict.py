@@ -17,8 +17,8 @@ from PIL import Image as PillowImage
 
 from harness.core.detections import Rle
 from harness.core.progress import Silent
-from harness.core.requests import EvalRequest, InferenceRequest
-from harness.core.serve_request import ServeRequest
+from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.serving import ServeRequest
 from harness.measure.rle import decode
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.evaluate import evaluate

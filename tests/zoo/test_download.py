@@ -30,7 +30,7 @@ from harness.core.errors import (
 )
 from harness.core.model import GROUPS
 from harness.core.progress import Silent
-from harness.core.requests import DownloadRequest
+from harness.core.requests.zoo import DownloadRequest
 from harness.files.connections import Patience
 from harness.files.fetch import FetchOptions
 from harness.files.parts import arrived_bytes

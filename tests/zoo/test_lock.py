@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import GROUPS, Lock
-from harness.core.requests import DownloadRequest
+from harness.core.requests.zoo import DownloadRequest
 from harness.data.catalog import COCO_LAYOUT
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.zoo.architectures import architecture_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.data_requests import SameNames
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
+from harness.core.requests.data import SameNames
 from harness.data.coco import finite
 from harness.data.convert.drawn import Tally, told_size
 from harness.data.edit.cleaning_objects import cleaned_object

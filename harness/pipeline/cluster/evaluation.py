@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests import EvalRequest, SubmitRequest
+from harness.core.requests.cluster import SubmitRequest
+from harness.core.requests.inference import EvalRequest
 from harness.files.layout import runs_folder
 from harness.launch.clients import cancel, node_hosts, require_slurm
 from harness.launch.local import Work

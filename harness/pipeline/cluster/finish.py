@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
-from harness.core.requests import EvalRequest
+from harness.core.requests.inference import EvalRequest
 from harness.launch.slurm import log_of
 from harness.measure.timing import PhaseTimer
 from harness.pipeline.cluster.status import shard_is_done, status_of

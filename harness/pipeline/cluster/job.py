@@ -9,7 +9,9 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests import BenchRequest, NightRequest, SubmitRequest, TrainRequest
+from harness.core.requests.cluster import NightRequest, SubmitRequest
+from harness.core.requests.inference import BenchRequest
+from harness.core.requests.training import TrainRequest
 from harness.files.atomic import unwritable
 from harness.files.layout import runs_folder
 from harness.launch.clients import node_hosts, require_slurm

@@ -17,7 +17,9 @@ from signal import SIGTERM
 
 from harness.core.errors import PrerequisiteError, RunFailedError
 from harness.core.progress import Advance, Silent
-from harness.core.requests import BenchRequest, NightRequest, TrainRequest
+from harness.core.requests.cluster import NightRequest
+from harness.core.requests.inference import BenchRequest
+from harness.core.requests.training import TrainRequest
 from harness.engines.devices import gpu_count
 from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.measure.timing import PhaseTimer

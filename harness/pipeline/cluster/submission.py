@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from harness.core import errors
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
-from harness.core.requests import EvalRequest
+from harness.core.requests.inference import EvalRequest
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.clients import cancel, states

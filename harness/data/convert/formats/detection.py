@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.core.data_requests import FORMATS, Format
 from harness.core.errors import UsageError
+from harness.core.requests.data import FORMATS, Format
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages
 from harness.files.json import read as read_json
 

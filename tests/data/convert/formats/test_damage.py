@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness.core.data_requests import CleanRequest, ConvertRequest, Format
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
+from harness.core.requests.data import CleanRequest, ConvertRequest, Format
 from harness.pipeline.data_convert import convert
 from harness.pipeline.data_edit import clean
 from tests.data.convert.formats.drawing import shape, written

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.drawing import DEFAULT_STYLE, DrawingStyle
-from harness.core.requests import InferenceRequest, RunRequest
+from harness.core.requests import RunRequest
+from harness.core.requests.inference import InferenceRequest
 
 PictureFormat = Literal["jpg", "png", "none"]
 PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.engine import MemoryFormat, Precision
-from harness.core.requests import EMBEDDED_MODEL
+from harness.core.requests.inference import EMBEDDED_MODEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""The data set of a run: the one its references mean, complete, and as the record keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.core.dataset import Dataset
+from harness.core.errors import IntegrityError
+from harness.core.model import Lock
+from harness.core.record import DatasetFacts
+from harness.data.catalog import COCO_LAYOUT
+
+
+def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
+    """The data set, under the name its references know if its annotations are the pinned ones.
+
+    Raises IntegrityError when it has such a name and its annotation file is another one: the AP of
+    another data set would be judged against the published one.
+    """
+    pinned = {
+        path: facts.sha256
+        for artefact in lock.artefacts
+        if artefact.unpacked is not None
+        for path, facts in artefact.unpacked.files.items()
+        if facts.sha256 is not None
+    }
+    for name, (file, _) in COCO_LAYOUT.items():
+        expected = pinned.get(file)
+        if expected is not None and dataset.digest == expected:
+            return replace(dataset, name=name)
+        if expected is not None and dataset.name == name:
+            raise IntegrityError(
+                f"{dataset.annotations_path} is not the annotation file of {name}:\n"
+                f"  expected sha256 {expected}\n  found    sha256 {dataset.digest}",
+                hint=f"run: harness download --only annotations --root {root}; "
+                "for data of your own: --annotations and --images",
+            )
+    return dataset
+
+
+def require_images(dataset: Dataset) -> None:
+    """Raise IntegrityError for a missing image now, not after an hour."""
+    missing = [
+        record.file_name
+        for record in dataset.images
+        if not (dataset.images_dir / record.file_name).is_file()
+    ]
+    if missing:
+        raise IntegrityError(
+            f"{len(missing)} of {len(dataset.images)} images are missing in {dataset.images_dir}, "
+            f"the first is {missing[0]}",
+            hint="check --images; COCO's images come with: harness download",
+        )
+
+
+def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> DatasetFacts:
+    """What a record keeps of ``dataset``; image_count: how many images it had before a limit."""
+    return DatasetFacts(
+        name=dataset.name,
+        annotations_path=str(dataset.annotations_path.absolute()),
+        images_dir=str(dataset.images_dir.absolute()),
+        digest=dataset.digest,
+        image_count=len(dataset.images) if image_count is None else image_count,
+        evaluated_images=len(dataset.images),
+        warnings=dataset.warnings,
+    )
