@@ -42,7 +42,7 @@ class DrawingStyle:
                 )
         for name in ("opacity", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+                raise UsageError(f"--{name} must be from 0 to 1, got {getattr(self, name)}")
         if not (math.isfinite(self.scale) and 0 < self.scale <= LARGEST_SCALE):
             raise UsageError(f"scale must be above 0 and at most {LARGEST_SCALE}, got {self.scale}")
 

@@ -1,8 +1,8 @@
 """Convolutions together with what comes right after them: a sum, a ReLU.
 
 On a CPU a sum or a ReLU by itself takes about as long as the convolution before it, for both wait
-for memory. oneDNN does all of it in one pass over the result, and the numbers are the same. The
-operators are those that torch.compile fuses to (torch/_inductor/mkldnn_lowerings.py).
+for memory. oneDNN does one of them in the same pass, and the numbers are the same. The operators
+are those that torch.compile fuses to (torch/_inductor/mkldnn_lowerings.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ ONE_PASS_AVAILABLE = torch.backends.mkldnn.is_available() and all(
         "_convolution_transpose_pointwise",
     )
 )
+
+#: oneDNN's ReLU makes 0 of NaN: a network that overflowed would find nothing instead of failing.
+#: Its leaky one keeps NaN, and with this slope what is below zero is lost in any sum it enters.
+LEAKY = ("leaky_relu", [1e-30], "")
 
 
 class Conv(nn.Conv2d):
@@ -50,11 +54,11 @@ class Conv(nn.Conv2d):
         shape = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
         operators = torch.ops.mkldnn
         if add is None:
-            then = "relu" if relu else "none"
-            return cast(Tensor, operators._convolution_pointwise(x, *shape, then, [], ""))
-        unary: tuple[object, ...] = ("relu", [], "") if relu else (None, [], None)
+            then = LEAKY if relu else ("none", [], "")
+            return cast(Tensor, operators._convolution_pointwise(x, *shape, *then))
         onto = operators._convolution_pointwise_.binary
-        return cast(Tensor, onto(add, x, *shape, "add", 1.0, *unary))
+        out = cast(Tensor, onto(add, x, *shape, "add", 1.0, None, [], None))
+        return F.relu_(out) if relu else out  # only the hiding ReLU could be had with a sum
 
 
 class Deconv(nn.ConvTranspose2d):
@@ -68,4 +72,4 @@ class Deconv(nn.ConvTranspose2d):
             return F.relu_(super().forward(x))
         sizes = (self.padding, self.output_padding, self.stride, self.dilation, self.groups)
         operator = torch.ops.mkldnn._convolution_transpose_pointwise
-        return cast(Tensor, operator(x, self.weight, self.bias, *sizes, "relu", [], ""))
+        return cast(Tensor, operator(x, self.weight, self.bias, *sizes, *LEAKY))

@@ -137,10 +137,8 @@ def split_file(request: SplitRequest) -> EditReport:
                 tally.note(f"categories without an object in {name}", one.name)
     folder = request.output or request.file.parent
     paths = [folder / f"{name}.json" for name in names]
-    if request.file.resolve() in [path.resolve() for path in paths]:
-        raise UsageError(
-            f"a part would replace {request.file}", hint="name the parts --names, or --output DIR"
-        )
+    for path in paths:
+        _require_other(path, [request.file], "name the parts --names, or --output DIR")
     written = tuple(_write(path, part) for path, part in zip(paths, parts, strict=True))
     return _report((request.file,), [content], written, tally)
 
@@ -165,8 +163,10 @@ def merge(request: MergeRequest) -> EditReport:
     """Write one file with everything of several.
 
     With folders, file names become relative to the deepest folder that holds them all. Raises
-    IntegrityError when one file name stands for images of two sizes.
+    IntegrityError when one file name stands for images of two sizes, UsageError for an output that
+    is one of the files.
     """
+    _require_other(request.output, request.files, "give another --output")
     prefixes, root = [""] * len(request.files), None
     if request.folders:
         if len(request.folders) != len(request.files):
@@ -187,7 +187,8 @@ def merge(request: MergeRequest) -> EditReport:
 
 
 def subset_file(request: SubsetRequest) -> EditReport:
-    """Write some categories and some images of a file."""
+    """Write some categories and some images of a file, and not in its place."""
+    _require_other(request.output, [request.file], "give another --output")
     content = read_annotations(request.file)
     kept = subset(
         content,
@@ -196,6 +197,13 @@ def subset_file(request: SubsetRequest) -> EditReport:
         seed=request.seed,
     )
     return _report((request.file,), [content], (_write(request.output, kept),), Tally())
+
+
+def _require_other(output: Path, files: Sequence[Path], hint: str) -> None:
+    """Raise UsageError where ``output`` would replace one of the files it is made from."""
+    for file in files:
+        if output.resolve() == file.resolve():
+            raise UsageError(f"{output} would replace {file}, which is read", hint=hint)
 
 
 def _write(path: Path, content: dict[str, Any]) -> Written:

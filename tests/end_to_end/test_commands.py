@@ -209,7 +209,7 @@ def test_bench_explains_where_the_time_goes(
     assert set(json.loads(told.out)) == {"record", "profile"}
     refused = harness("bench", "--engine", "fake", *on_small, "--profile")
     assert refused.code == 2
-    assert "--profile needs a network" in refused.err
+    assert "--profile looks into a network of torch" in refused.err
 
 
 def test_a_sweep_recommends_a_setting(
