@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cli import console
 from harness.cli.options import request_from
-from harness.core.engine import MEMORY_FORMATS, PRECISIONS
+from harness.core.engine import ENGINE_NAMES, MEMORY_FORMATS, PRECISIONS
 from harness.core.requests.inference import EMBEDDED_MODEL
 from harness.core.requests.serving import ServeRequest
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
     how = parser.add_argument_group("how to run it")
-    how.add_argument("--engine", choices=("native", "detectron2"), default="native")
+    how.add_argument("--engine", choices=ENGINE_NAMES, help="default: the model's own")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     how.add_argument("--precision", choices=PRECISIONS, default="fp32")
     how.add_argument(

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category
-from harness.core.engine import Engine
+from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.serving import ServeRequest
 from harness.data.categories import categories_of, read_categories
-from harness.engines.opening import open_engine, require_settings
+from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.files.json import read
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.exported import proven_export
 from harness.zoo.lock import find_model, read_lock
 
 #: What a training leaves beside its weights.
@@ -28,10 +29,11 @@ TRAINING = "run.json"
 class ServedModel:
     """A model entry with everything its answers are made of.
 
-    categories: by class index.
+    engine: the one that was asked for, or the model's own. categories: by class index.
     """
 
     entry: ModelEntry
+    engine: EngineName
     architecture: Architecture
     categories: tuple[Category, ...]
     weights: Path
@@ -43,14 +45,8 @@ def find_served(request: ServeRequest) -> ServedModel:
     _check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.model)
-    require_settings(
-        request.engine,
-        device=request.device,
-        precision=request.precision,
-        memory_format=request.memory_format,
-        compiled=request.compile,
-    )
     architecture = architecture_of(entry.architecture)
+    engine = _proven_engine(request, architecture)
     listed = request.annotations or _learned_from(request.weights)
     if listed is None:
         categories = categories_of(entry.dataset)
@@ -64,20 +60,27 @@ def find_served(request: ServeRequest) -> ServedModel:
             f"{listed} lists {len(categories)} categories",
             hint="give the annotation file the weights were trained on",
         )
-    weights = find_checkpoint(lock, entry, request.weights, request.root)
+    if engine == "onnx":
+        weights, checkpoint, _ = proven_export(
+            entry, architecture, request.weights, request.root, categories=categories
+        )
+    else:
+        weights = find_checkpoint(lock, entry, request.weights, request.root)
+        checkpoint = facts_of(lock, entry, weights)
     return ServedModel(
         entry=entry,
+        engine=engine,
         architecture=architecture,
         categories=categories,
         weights=weights,
-        checkpoint=facts_of(lock, entry, weights),
+        checkpoint=checkpoint,
     )
 
 
 def open_served(request: ServeRequest, model: ServedModel) -> Engine:
     """The engine of a served model, ready for inference."""
     return open_engine(
-        request.engine,
+        model.engine,
         architecture=model.architecture,
         weights=model.weights,
         dataset=None,
@@ -87,6 +90,22 @@ def open_served(request: ServeRequest, model: ServedModel) -> Engine:
         compiled=request.compile,
         threads=request.threads,
     )
+
+
+def _proven_engine(request: ServeRequest, architecture: Architecture) -> EngineName:
+    """The engine to serve with, once it is known to compute this network with these settings."""
+    if request.engine == "fake":
+        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+    engine = request.engine or own_engine(architecture)
+    require_network(engine, architecture)
+    require_settings(
+        engine,
+        device=request.device,
+        precision=request.precision,
+        memory_format=request.memory_format,
+        compiled=request.compile,
+    )
+    return engine
 
 
 def _learned_from(weights: Path | None) -> Path | None:

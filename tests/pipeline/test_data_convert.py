@@ -233,6 +233,8 @@ def test_clean_split_merge_and_subset_from_the_command_line(
         (["split", "a.json", "--fractions", "0.8,0.3"], "add up to 1"),
         (["split", "a.json", "--fractions", "0.2,0.2,0.2,0.4"], "as many names"),
         (["split", "a.json", "--names", "a,b"], "would replace"),
+        (["merge", "a.json", "b.json", "--output", "./a.json"], "would replace a.json"),
+        (["subset", "a.json", "--images", "1", "--output", "a.json"], "would replace a.json"),
         (["split", "a.json", "--fractions", "0.99,0.01"], "too few"),
         (["subset", "a.json", "--images", "9", "--output", "b.json"], "there are"),
         (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.serving import ServeRequest
 from harness.serve.model import find_served
 from tests.conftest import SMALL_CATEGORIES
@@ -60,3 +61,40 @@ def test_categories_of_another_number_than_the_pinned_weights(small_coco: Path) 
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(IntegrityError, match=r"tiny knows 8 classes.*more\.json lists 9"):
         find_served(ServeRequest(annotations=path))
+
+
+@pytest.mark.parametrize(
+    ("model", "engine"),
+    [
+        ("R_50_FPN_3x", "native"),
+        ("MobileNetV2_FPNLite_3x", "native"),
+        ("torchvision_maskrcnn_resnet50_fpn", "torchvision"),
+    ],
+)
+def test_a_model_is_served_by_its_own_engine(weights: Path, model: str, engine: str) -> None:
+    assert find_served(ServeRequest(model=model, weights=weights)).engine == engine
+
+
+def test_an_exported_file_is_proven_and_served(exported_tiny: Path, weights: Path) -> None:
+    served = find_served(ServeRequest(engine="onnx", weights=exported_tiny))
+    assert (served.engine, served.weights) == ("onnx", exported_tiny)
+    assert served.checkpoint.pinned
+    with pytest.raises(IntegrityError, match="no ONNX file of harness"):
+        find_served(ServeRequest(engine="onnx", weights=weights))
+
+
+def test_the_exported_file_is_found_where_export_writes_it(
+    exported_tiny: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "exported" / "tiny.onnx"
+    path.parent.mkdir()
+    shutil.copy(exported_tiny, path)
+    assert find_served(ServeRequest(engine="onnx", root=tmp_path)).weights == path
+
+
+def test_an_engine_that_cannot_serve_this_is_refused_at_once(weights: Path) -> None:
+    name = "torchvision_maskrcnn_resnet50_fpn"
+    with pytest.raises(UsageError, match="the native engine does not know this network"):
+        find_served(ServeRequest(model=name, engine="native", weights=weights))
+    with pytest.raises(UsageError, match="fake engine answers from ground truth"):
+        find_served(ServeRequest(engine="fake"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from harness.core.engine import MemoryFormat, Precision
+from harness.core.engine import EngineName, MemoryFormat, Precision
 from harness.core.requests.inference import EMBEDDED_MODEL
 
 
@@ -14,8 +13,9 @@ from harness.core.requests.inference import EMBEDDED_MODEL
 class ServeRequest:
     """A service that infers what it is sent.
 
-    model, weights, root, device, precision, memory_format, compile, threads: as of an inference.
-    annotations: COCO annotation file whose categories the weights know; None for the model's own.
+    model, weights, root, engine, device, precision, memory_format, compile, threads: as of an
+    inference. annotations: COCO annotation file whose categories the weights know; None for the
+    model's own.
     host, port: where it listens; port 0 takes a free one. max_upload_mb: of one request, in 10^6
     bytes. max_megapixels: of one image, before and after scaling. queue: images that may be read,
     waiting and computed at once; more are told to come again. quiet: no line for each request.
@@ -25,7 +25,7 @@ class ServeRequest:
     weights: Path | None = None
     annotations: Path | None = None
     root: Path = Path("datasets")
-    engine: Literal["native", "detectron2"] = "native"
+    engine: EngineName | None = None
     device: str = "auto"
     precision: Precision = "fp32"
     memory_format: MemoryFormat | None = None
