@@ -152,7 +152,7 @@ def _data(root: Path) -> Iterator[Finding]:
     )
     for name, parts in COCO_LAYOUT.items():
         there = all((root / part).exists() for part in parts)
-        fix = f"harness download --only {DOWNLOAD_GROUPS[name]}"
+        fix = f"harness download --only {DOWNLOAD_GROUPS[name]} --root {root}"
         yield _finding(name, "there" if there else "not there", there, fix, worst="warn")
     try:
         lock = read_lock()
@@ -161,9 +161,10 @@ def _data(root: Path) -> Iterator[Finding]:
         return
     for entry in lock.models:
         if entry.checkpoint is not None:
-            there = (root / find_artefact(lock, entry.checkpoint).path).is_file()
+            artefact = find_artefact(lock, entry.checkpoint)
+            there = (root / artefact.path).is_file()
             found = "there" if there else "not there"
-            fix = "harness download --only checkpoints"
+            fix = f"harness download --only {artefact.group} --model {entry.name} --root {root}"
             yield _finding(f"checkpoint {entry.name}", found, there, fix, worst="warn")
 
 

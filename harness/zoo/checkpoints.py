@@ -24,16 +24,20 @@ def find_checkpoint(lock: Lock, entry: ModelEntry, weights: Path | None, root: P
         return weights
     if entry.checkpoint is None:
         return _embedded_file(entry)
-    return pinned_file(find_artefact(lock, entry.checkpoint), root)
+    return pinned_file(find_artefact(lock, entry.checkpoint), root, model=entry.name)
 
 
-def pinned_file(artefact: Artefact, root: Path) -> Path:
-    """The file of an artefact below ``root``, proven; PrerequisiteError when it is not there."""
+def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> Path:
+    """The file of an artefact below ``root``, proven; PrerequisiteError when it is not there.
+
+    model: whose checkpoint it is, for the command that fetches it and nothing else.
+    """
     path = root / artefact.path
     if not path.is_file():
+        chosen = "" if model is None else f" --model {model}"
         raise PrerequisiteError(
             f"{artefact.name} is not there: no {path}",
-            hint=f"run: harness download --only {artefact.group} --root {root}, "
+            hint=f"run: harness download --only {artefact.group}{chosen} --root {root}, "
             "or give a file of your own",
         )
     prove(artefact, path)

@@ -32,8 +32,14 @@ def test_what_is_not_ok_has_a_fix_and_what_is_ok_has_none(tmp_path: Path) -> Non
 def test_data_and_checkpoints_are_found(tmp_path: Path) -> None:
     missing = by_subject(tmp_path)
     assert missing["coco_2017_val"].status == "warn"
-    assert missing["coco_2017_val"].fix == "harness download --only val,annotations"
-    assert missing["checkpoint R_50_FPN_3x"].fix == "harness download --only checkpoints"
+    where = f"--root {tmp_path}"
+    assert missing["coco_2017_val"].fix == f"harness download --only val,annotations {where}"
+    for group, model in (
+        ("checkpoints", "R_50_FPN_3x"),
+        ("torchvision", "torchvision_maskrcnn_resnet50_fpn"),
+    ):
+        fix = f"harness download --only {group} --model {model} {where}"
+        assert missing[f"checkpoint {model}"].fix == fix
     annotations, images = COCO_LAYOUT["coco_2017_val"]
     (tmp_path / images).mkdir(parents=True)
     (tmp_path / annotations).parent.mkdir(parents=True)
