@@ -24,7 +24,10 @@ from harness.engines.devices import (
     apply_threads,
     device_class,
     find_device,
+    give_memory_back,
+    peak_memory_bytes,
     require_single_precision,
+    settle,
 )
 from harness.zoo.weights import account_for, read_checkpoint
 
@@ -129,20 +132,16 @@ class Detectron2Engine:
 
     def settle(self) -> None:
         """Wait for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
         """Peak bytes torch allocated on the GPU; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Give the device's memory back."""
         del self.model
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_memory_back(self.device)
 
 
 def _detections(image_id: int, instances: Any) -> Detections:

@@ -121,3 +121,20 @@ def keep_freed_memory(device: torch.device) -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+def settle(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Peak bytes torch allocated on the GPU; None on a CPU."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Hand what torch keeps of the GPU's memory, and nothing uses, back to it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

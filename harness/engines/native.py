@@ -25,7 +25,10 @@ from harness.engines.devices import (
     apply_threads,
     device_class,
     find_device,
+    give_memory_back,
     keep_freed_memory,
+    peak_memory_bytes,
+    settle,
 )
 from harness.measure.rle import encode_edges, encode_region
 from harness.nn.boxes import clip, nonempty
@@ -186,20 +189,16 @@ class NativeEngine:
 
     def settle(self) -> None:
         """Wait for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
         """Peak bytes torch allocated on the GPU; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Give the device's memory back."""
         del self.network
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_memory_back(self.device)
 
 
 def _detections(image: PreparedImage, found: RawDetections, pasted: Pasted | None) -> Detections:

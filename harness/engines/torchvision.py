@@ -24,8 +24,11 @@ from harness.engines.devices import (
     apply_threads,
     device_class,
     find_device,
+    give_memory_back,
     keep_freed_memory,
+    peak_memory_bytes,
     require_single_precision,
+    settle,
 )
 from harness.measure.rle import encode_region
 from harness.nn.rcnn import require_finite
@@ -184,20 +187,16 @@ class TorchvisionEngine:
 
     def settle(self) -> None:
         """Wait for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
         """Peak bytes torch allocated on the GPU; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        return int(torch.cuda.max_memory_allocated(self.device))
+        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Give the device's memory back."""
         del self.network
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_memory_back(self.device)
 
 
 def _look_at_output(module: nn.Module, given: Any, output: tuple[Any, Any]) -> None:

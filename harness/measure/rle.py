@@ -89,9 +89,22 @@ def decode(rle: Rle) -> npt.NDArray[np.bool_]:
 
 def area_px(rle: Rle) -> int:
     """How many pixels of the mask are true."""
+    return areas_px([rle])[0]
+
+
+def areas_px(masks: Sequence[Rle]) -> list[int]:
+    """Pixels of each mask."""
     from pycocotools import mask as coco_mask
 
-    return int(coco_mask.area(_compressed(rle)))
+    areas = coco_mask.area([_compressed(one) for one in masks]) if masks else ()
+    return [int(area) for area in areas]
+
+
+def union_px(masks: Sequence[Rle]) -> int:
+    """Pixels that at least one of the masks, all of one size, covers; 0 for none."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(coco_mask.merge([_compressed(one) for one in masks]))) if masks else 0
 
 
 def box_xywh_px(rle: Rle) -> list[float]:

@@ -20,7 +20,7 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 from harness.data.images import read_pixels
-from harness.measure.coverage import areas_px, union_px
+from harness.measure.rle import areas_px, union_px
 from harness.measure.timing import NULL_STOPWATCH
 from harness.pipeline.inference import ahead, batches_with, grouped, infer_batch
 from harness.pipeline.predict_job import PredictJob

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Rle
-from harness.measure.coverage import areas_px, union_px
+from harness.measure.rle import areas_px, union_px
 from harness.serve.images import Header
 from harness.serve.outlines import outlines
 

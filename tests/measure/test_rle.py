@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from harness.core.detections import Rle
-from harness.measure.rle import closed_polygons, decode, encode_region, rle_of, run_lengths
+from harness.measure.rle import (
+    areas_px,
+    closed_polygons,
+    decode,
+    encode_region,
+    rle_of,
+    run_lengths,
+    union_px,
+)
 
 
 def full_mask_counts(mask: np.ndarray) -> str:
@@ -97,3 +105,16 @@ def test_every_kind_of_segmentation_is_the_same_mask():
 
 def test_polygons_that_enclose_nothing_are_left_out():
     assert closed_polygons([[], [1, 2], SQUARE, [1, 2, 3, 4]]) == [SQUARE]
+
+
+def test_pixels_under_several_masks_count_once() -> None:
+    random = np.random.default_rng(5)
+    masks = random.random((4, 30, 20)) < 0.3
+    encoded = [encode_region(m, top_px=0, left_px=0, height_px=30, width_px=20) for m in masks]
+    assert areas_px(encoded) == masks.sum(axis=(1, 2)).tolist()
+    assert union_px(encoded) == masks.any(axis=0).sum()
+
+
+def test_no_mask_covers_nothing() -> None:
+    assert areas_px([]) == []
+    assert union_px([]) == 0
