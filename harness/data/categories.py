@@ -9,6 +9,10 @@ from harness.core.errors import UsageError
 from harness.data.catalog import COCO_LAYOUT, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 from harness.data.shapes import SHAPES
+from harness.files.json import read
+
+#: What a training leaves beside its weights.
+TRAINING = "run.json"
 
 #: COCO's 80 categories in the order of their ids, which is that of the networks' classes
 #: (Detectron2, ``data/datasets/builtin_meta.py``; the same as in ``instances_val2017.json``).
@@ -113,3 +117,26 @@ def read_categories(annotations: Path) -> tuple[Category, ...]:
     listed = read_annotations(annotations)["categories"]
     ordered = sorted(listed, key=lambda category: int(category["id"]))
     return tuple(Category(category["id"], category["name"]) for category in ordered)
+
+
+def categories_for(
+    dataset: str, *, annotations: Path | None, weights: Path | None
+) -> tuple[Category, ...]:
+    """What a model's classes are called, in the order of its classes.
+
+    By the annotation file that was given; else by the training that left these weights, where its
+    annotations are still there; else those of ``dataset``, the model's own, by heart.
+    """
+    listed = annotations or _learned_from(weights)
+    return categories_of(dataset) if listed is None else read_categories(listed)
+
+
+def _learned_from(weights: Path | None) -> Path | None:
+    """The annotation file of the training in whose folder ``weights`` lie."""
+    if weights is None or not (weights.parent / TRAINING).is_file():
+        return None
+    run = read(weights.parent / TRAINING)
+    if not isinstance(run, dict) or run.get("kind") != "train":
+        return None
+    annotations = Path(run["dataset"]["annotations_path"])
+    return annotations if annotations.is_file() else None

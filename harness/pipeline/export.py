@@ -14,7 +14,7 @@ from harness.core.progress import Progress
 from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import OPSETS, ExportRequest
 from harness.data.catalog import find_dataset
-from harness.data.categories import categories_of, read_categories
+from harness.data.categories import categories_for
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport
 from harness.pipeline.parity import check_exported, find_images
@@ -127,11 +127,10 @@ def _facts(
 
 
 def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
-    """By class index: those of the user's annotation file, else of the model's own data set."""
-    if request.annotations is not None:
-        categories = read_categories(request.annotations)
-    else:
-        categories = categories_of(entry.dataset)
+    """By class index."""
+    categories = categories_for(
+        entry.dataset, annotations=request.annotations, weights=request.weights
+    )
     return tuple(category.name for category in categories)
 
 

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.dataset import Category, Dataset, ImageRecord
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.pictures import PredictRequest
-from harness.data.categories import categories_of, read_categories
+from harness.data.categories import categories_for
 from harness.data.photos import digest_of, find_photos, folder_of_all, read_size
 from harness.files.json import to_plain
 from harness.pipeline.inference import identity_of
 from harness.pipeline.resolve import Job, check_values, job_of, require_job_settings
-from harness.pipeline.run_files import RUN, read_run
 from harness.report.pictures import picture_names
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
@@ -97,23 +96,9 @@ def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Data
             ImageRecord(number, path.relative_to(folder).as_posix(), height, width)
             for number, (path, (height, width)) in enumerate(zip(paths, sizes, strict=True), 1)
         ),
-        categories=_categories(asked, named),
+        categories=categories_for(named, annotations=asked.annotations, weights=asked.weights),
         annotation_count=0,
         crowd_count=0,
         has_masks=False,
         digest=digest_of(paths),
     )
-
-
-def _categories(asked: InferenceRequest, named: str) -> tuple[Category, ...]:
-    """What the classes are called: by the file that was given, by the training that the weights
-    come from, or by heart.
-    """
-    if asked.annotations is not None:
-        return read_categories(asked.annotations)
-    if asked.weights is not None and (asked.weights.parent / RUN).is_file():
-        training = read_run(asked.weights.parent)
-        learned = Path(training.dataset.annotations_path)
-        if training.kind == "train" and learned.is_file():
-            return read_categories(learned)
-    return categories_of(named)

@@ -13,16 +13,12 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.serving import ServeRequest
-from harness.data.categories import categories_of, read_categories
+from harness.data.categories import categories_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
-from harness.files.json import read
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, find_checkpoint
 from harness.zoo.exported import proven_export
 from harness.zoo.lock import find_model, read_lock
-
-#: What a training leaves beside its weights.
-TRAINING = "run.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +43,15 @@ def find_served(request: ServeRequest) -> ServedModel:
     entry = find_model(lock, request.model)
     architecture = architecture_of(entry.architecture)
     engine = _proven_engine(request, architecture)
-    listed = request.annotations or _learned_from(request.weights)
-    if listed is None:
-        categories = categories_of(entry.dataset)
-    else:
-        categories = read_categories(listed)
-        if request.weights is not None:
-            architecture = replace(architecture, class_count=len(categories))
+    categories = categories_for(
+        entry.dataset, annotations=request.annotations, weights=request.weights
+    )
+    if request.weights is not None:
+        architecture = replace(architecture, class_count=len(categories))
     if len(categories) != architecture.class_count:
         raise IntegrityError(
             f"{entry.name} knows {architecture.class_count} classes, "
-            f"{listed} lists {len(categories)} categories",
+            f"{request.annotations} lists {len(categories)} categories",
             hint="give the annotation file the weights were trained on",
         )
     if engine == "onnx":
@@ -106,17 +100,6 @@ def _proven_engine(request: ServeRequest, architecture: Architecture) -> EngineN
         compiled=request.compile,
     )
     return engine
-
-
-def _learned_from(weights: Path | None) -> Path | None:
-    """The annotation file of the training that left these weights, where it is still there."""
-    if weights is None or not (weights.parent / TRAINING).is_file():
-        return None
-    run = read(weights.parent / TRAINING)
-    if run.get("kind") != "train":
-        return None
-    annotations = Path(run["dataset"]["annotations_path"])
-    return annotations if annotations.is_file() else None
 
 
 def _check_values(request: ServeRequest) -> None:
