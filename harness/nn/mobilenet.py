@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.resnet import NormedConv
+from harness.nn.resnet import NormedConv, Staged
 
 #: How much wider a block is inside than at its ends.
 EXPANSION = 6
@@ -63,13 +63,10 @@ class Stem(nn.Module):
         return self.block(F.relu6(self.conv1(x), inplace=True))
 
 
-class MobileNetV2(nn.Module):
-    """Stem and four stages; answers the outputs of all four."""
+class MobileNetV2(Staged):
+    """The stages of inverted residuals of ``STAGES``."""
 
-    res2: nn.Sequential
-    res3: nn.Sequential
-    res4: nn.Sequential
-    res5: nn.Sequential
+    stem: Stem
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -85,12 +82,3 @@ class MobileNetV2(nn.Module):
             ]
             self.add_module(name, nn.Sequential(*blocks))
             channels_in = widths[-1]
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → four maps (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
-        x = self.stem(x)
-        outputs = []
-        for stage in (self.res2, self.res3, self.res4, self.res5):
-            x = stage(x)
-            outputs.append(x)
-        return outputs

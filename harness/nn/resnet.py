@@ -128,13 +128,29 @@ class Stem(nn.Module):
         return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
 
 
-class ResNet(nn.Module):
+class Staged(nn.Module):
     """Stem and four stages; answers the outputs of all four."""
 
+    stem: nn.Module
     res2: nn.Sequential
     res3: nn.Sequential
     res4: nn.Sequential
     res5: nn.Sequential
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) → four maps (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
+        x = self.stem(x)
+        outputs = []
+        for stage in (self.res2, self.res3, self.res4, self.res5):
+            x = stage(x)
+            outputs.append(x)
+        return outputs
+
+
+class ResNet(Staged):
+    """The stages of residual blocks that ``architecture`` counts."""
+
+    stem: Stem
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -148,12 +164,3 @@ class ResNet(nn.Module):
             others = [block(channels, channels, 1, eps) for _ in range(count - 1)]
             self.add_module(f"res{index + 2}", nn.Sequential(first, *others))
             channels_in = channels
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → four maps (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
-        x = self.stem(x)
-        outputs = []
-        for stage in (self.res2, self.res3, self.res4, self.res5):
-            x = stage(x)
-            outputs.append(x)
-        return outputs
