@@ -24,10 +24,10 @@ from harness.engines.opening import (
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
 from harness.pipeline.datasets import facts_of_dataset, proven_dataset, require_images
-from harness.pipeline.weights import weights_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
+from harness.zoo.model_file import find_model_file
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
 CHANGED = (
@@ -133,15 +133,26 @@ def job_of(
         require_network(request.engine, published)
     _check_categories(entry, published, dataset)
     architecture = _overridden(published, request)
-    weights, checkpoint, exported = weights_of(lock, entry, architecture, request, dataset)
+    engine = request.engine or own_engine(published)
+    file = None
+    if engine != "fake":
+        file = find_model_file(
+            lock,
+            entry,
+            architecture,
+            dataset.categories,
+            engine=engine,
+            weights=request.weights,
+            root=request.root,
+        )
     return Job(
         request=request,
         entry=entry,
         published=published,
         architecture=architecture,
-        weights=weights,
-        checkpoint=checkpoint,
-        exported=exported,
+        weights=None if file is None else file.path,
+        checkpoint=None if file is None else file.checkpoint,
+        exported=None if file is None else file.exported,
         dataset=dataset,
         image_count=image_count,
     )

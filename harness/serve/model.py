@@ -16,9 +16,8 @@ from harness.core.requests.serving import ServeRequest
 from harness.data.categories import categories_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, find_checkpoint
-from harness.zoo.exported import proven_export
 from harness.zoo.lock import find_model, read_lock
+from harness.zoo.model_file import find_model_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +53,22 @@ def find_served(request: ServeRequest) -> ServedModel:
             f"{request.annotations} lists {len(categories)} categories",
             hint="give the annotation file the weights were trained on",
         )
-    if engine == "onnx":
-        weights, checkpoint, _ = proven_export(
-            entry, architecture, request.weights, request.root, categories=categories
-        )
-    else:
-        weights = find_checkpoint(lock, entry, request.weights, request.root)
-        checkpoint = facts_of(lock, entry, weights)
+    file = find_model_file(
+        lock,
+        entry,
+        architecture,
+        categories,
+        engine=engine,
+        weights=request.weights,
+        root=request.root,
+    )
     return ServedModel(
         entry=entry,
         engine=engine,
         architecture=architecture,
         categories=categories,
-        weights=weights,
-        checkpoint=checkpoint,
+        weights=file.path,
+        checkpoint=file.checkpoint,
     )
 
 
