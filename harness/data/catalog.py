@@ -51,7 +51,15 @@ def find_dataset(
     """
     if annotations is not None or images is not None:
         if annotations is None or images is None:
-            raise UsageError(f"{options[0]} and {options[1]} go together")
+            missing, what = (
+                (options[1], "the folder of its images")
+                if images is None
+                else (options[0], "the COCO annotation file that lists the images")
+            )
+            raise UsageError(
+                f"{options[0]} and {options[1]} go together, and {missing} is missing",
+                hint=f"give {missing} as well: {what}",
+            )
         if dataset is not None:
             raise UsageError(f"give --dataset, or {options[0]} with {options[1]}, not both")
         return read_dataset(annotations, images)

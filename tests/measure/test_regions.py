@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.core.detections import Rle
 from harness.measure.regions import decode_region
 from harness.measure.rle import encode_region
-
-
-@st.composite
-def placed_regions(draw):
-    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
-    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    rows, columns = draw(st.integers(1, height - top)), draw(st.integers(1, width - left))
-    seed, density = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1]))
-    region = np.random.default_rng(seed).random((rows, columns)) < density
-    return height, width, top, left, region
+from tests.measure.parts import placed_regions
 
 
 @given(placed_regions())

@@ -16,20 +16,11 @@ from harness.measure.rle import (
     run_lengths,
     union_px,
 )
+from tests.measure.parts import placed_regions
 
 
 def full_mask_counts(mask: np.ndarray) -> str:
     return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii")
-
-
-@st.composite
-def placed_regions(draw):
-    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
-    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-    rows, columns = draw(st.integers(1, height - top)), draw(st.integers(1, width - left))
-    seed, density = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1]))
-    region = np.random.default_rng(seed).random((rows, columns)) < density
-    return height, width, top, left, region
 
 
 @given(placed_regions())
