@@ -10,6 +10,7 @@ from harness.core.record import CheckpointFacts
 from harness.files.digest import file_digest
 from harness.zoo.lock import find_artefact
 from harness.zoo.proof import expected_of, mismatches, prove
+from harness.zoo.weights import require_known_ending
 
 #: Weights that come with the package.
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -18,9 +19,11 @@ EMBEDDED = Path(__file__).parent / "embedded"
 def find_checkpoint(lock: Lock, entry: ModelEntry, weights: Path | None, root: Path) -> Path:
     """The file of weights to use: ``weights``, or the pinned one below ``root``, proven.
 
-    Raises PrerequisiteError with the download command when the pinned file is not there.
+    Raises PrerequisiteError with the download command when the pinned file is not there, UsageError
+    for ``weights`` that are none by their name.
     """
     if weights is not None:
+        require_known_ending(weights)
         return weights
     if entry.checkpoint is None:
         return _embedded_file(entry)

@@ -27,6 +27,17 @@ CONSTANT_KEYS = re.compile(
 #: Caffe2, and many trainings of one's own.
 TABLE_KEYS = ("model", "blobs", "state_dict")
 
+#: Of the files that ``read_checkpoint`` reads.
+ENDINGS = (".pkl", ".pth", ".pt", ".safetensors")
+
+
+def require_known_ending(path: Path) -> None:
+    """Raise UsageError for a file that its name says is no checkpoint."""
+    if path.suffix not in ENDINGS:
+        known = f"known are {', '.join(ENDINGS)}"
+        hint = "exported files are for --engine onnx" if path.suffix == ".onnx" else known
+        raise UsageError(f"{path} has an unknown ending", hint=hint)
+
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
     """Every tensor of a ``.pkl``, ``.pth`` or ``.safetensors`` file by key.
@@ -34,16 +45,10 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
     Raises UsageError when the file cannot be opened or is of another kind, IntegrityError when it
     is cut off, hostile, or holds something that is not a table of tensors.
     """
-    readers = {
-        ".pkl": read_pickle,
-        ".pth": _read_torch,
-        ".pt": _read_torch,
-        ".safetensors": _read_safetensors,
-    }
-    if path.suffix not in readers:
-        known = f"known are {', '.join(readers)}"
-        hint = "exported files are for --engine onnx" if path.suffix == ".onnx" else known
-        raise UsageError(f"{path} has an unknown ending", hint=hint)
+    require_known_ending(path)
+    readers = dict(
+        zip(ENDINGS, (read_pickle, _read_torch, _read_torch, _read_safetensors), strict=True)
+    )
     try:
         with path.open("rb") as file:
             head = file.read(64)

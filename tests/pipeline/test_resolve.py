@@ -35,6 +35,7 @@ from harness.zoo.weights import write_checkpoint
         ({"score_threshold": 1.0}, UsageError, "--score-threshold must be"),
         ({"score_threshold": float("nan")}, UsageError, "--score-threshold must be"),
         ({"weights": Path("nowhere.pkl")}, UsageError, "no such checkpoint file: nowhere.pkl"),
+        ({"weights": Path(__file__), "engine": "native"}, UsageError, "unknown ending"),
         ({"model": "tinny"}, UsageError, "did you mean tiny?"),
         ({"images": None}, UsageError, "go together, and --images is missing"),
         ({"annotations": None}, UsageError, "go together, and --annotations is missing"),
