@@ -188,6 +188,8 @@ def _draw_frame(axes: Any, plot: Plot) -> None:
 
 
 def _draw_dot(axes: Any, dot: Dot) -> None:
+    from matplotlib.patheffects import withStroke
+
     axes.plot((dot.x, dot.x), (dot.low_y, dot.high_y), color=dot.colour, linewidth=1.2, alpha=0.7)
     for end in (dot.low_y, dot.high_y):
         axes.plot((dot.x - CAP, dot.x + CAP), (end, end), color=dot.colour, linewidth=1.2)
@@ -205,4 +207,7 @@ def _draw_dot(axes: Any, dot: Dot) -> None:
         va="center",
         fontsize=11 * POINTS,
         weight="bold" if dot.picked else "normal",
+        # Lines and intervals run behind a label, not through it.
+        path_effects=[withStroke(linewidth=4 * POINTS, foreground="white")],
+        zorder=5,
     )
