@@ -24,22 +24,32 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status, told = 500, False
+        begun = time.perf_counter()
+
+        def tell() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self._tell(scope, status, time.perf_counter() - begun)
 
         async def watching(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif not message.get("more_body", False):
+                tell()  # before the last bytes leave: whoever has an answer finds it counted
             await send(message)
 
-        begun = time.perf_counter()
         try:
             await self._app(scope, receive, watching)
         finally:
-            seconds = time.perf_counter() - begun
-            path = getattr(scope.get("route"), "path", "other")
-            self._service.metrics.answered(path, status, seconds)
-            if path not in UNTOLD and not self._service.request.quiet:
-                self._service.notice(
-                    f"{scope['method']} {scope['path']} {status} {1e3 * seconds:.0f} ms"
-                )
+            tell()
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "other")
+        self._service.metrics.answered(path, status, seconds)
+        if path not in UNTOLD and not self._service.request.quiet:
+            self._service.notice(
+                f"{scope['method']} {scope['path']} {status} {1e3 * seconds:.0f} ms"
+            )
