@@ -24,7 +24,7 @@ from harness.core.detections import Detections
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
 from harness.measure.rle import decode, rle_of
-from harness.report.drawing import DrawingStyle, draw
+from harness.visualization.overlays import DrawingStyle, draw
 
 Ways = Mapping[str, Callable[[], object]]
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def our_ways(annotations: Path, images: Path, count: int) -> Ways:
-    """``harness.report.drawing``."""
+    """``harness.visualization.overlays``."""
     return {
         f"{ground} {number}": partial(
             draw, pixels, detections, names, DrawingStyle(background=ground)

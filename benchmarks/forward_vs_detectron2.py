@@ -28,7 +28,7 @@ from harness.engines.detectron2 import open_detectron2
 from harness.engines.devices import device_class, find_device
 from harness.engines.native import open_native
 from harness.measure.timing import NULL_STOPWATCH
-from harness.pipeline.parity import find_images
+from harness.workflows.parity import find_images
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint

@@ -26,8 +26,8 @@ from harness.core.progress import Silent
 from harness.core.requests.zoo import ExportRequest
 from harness.engines.devices import device_class, find_device
 from harness.engines.onnx import SessionNetwork, open_onnx
-from harness.pipeline.export import export
-from harness.pipeline.parity import find_images
+from harness.workflows.export import export
+from harness.workflows.parity import find_images
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import read_facts
 from harness.zoo.lock import find_model, read_lock

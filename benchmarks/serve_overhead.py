@@ -29,9 +29,9 @@ from harness.core.engine import Engine
 from harness.core.requests.serving import ServeRequest
 from harness.files.layout import datasets_folder
 from harness.measure.timing import NULL_STOPWATCH
-from harness.pipeline.parity import find_images
 from harness.serve.images import Upload, decode
 from harness.serve.model import find_served, open_served
+from harness.workflows.parity import find_images
 
 #: Requests that several clients have sent in turn before the clock stops.
 ROUNDS = 3

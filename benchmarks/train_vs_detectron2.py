@@ -33,7 +33,7 @@ from harness.engines.devices import (
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
 from harness.training.augmentation import Augmentation, draw_change
-from harness.training.optimiser import freeze
+from harness.training.optimizer import freeze
 from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.samples import Sample, make_sample

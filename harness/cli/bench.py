@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_sweep(arguments)
     if arguments.sweep:
         return run_sweep(arguments)
-    from harness.pipeline.bench import bench
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.benchmark.bench import bench
+    from harness.workflows.runs.folder import utc_now
 
     record, folder = bench(
         request_from(BenchRequest, arguments, inference=inference_from(arguments)),
@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _answer_with_profile(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> None:
     """The record, then the profile that lies beside it."""
-    from harness.pipeline.profile import ARTEFACTS, read_profile
     from harness.report.profile import profile_parts
+    from harness.workflows.benchmark.profile import ARTEFACTS, read_profile
 
     profile = read_profile(folder)
     if arguments.json:

@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stop what is queued or running, and say how to go on."""
-    from harness.pipeline.cluster.submission import cancel_jobs, read_submission
-    from harness.pipeline.cluster.waiting import way_on
+    from harness.workflows.cluster.status import way_on
+    from harness.workflows.runs.submissions import cancel_jobs, read_submission
 
     cancelled = cancel_jobs(arguments.run)
     if not cancelled:

@@ -10,7 +10,7 @@ from harness.cli import console
 from harness.cli.options import add_answer_options
 
 if TYPE_CHECKING:
-    from harness.pipeline.compare import Comparison, MetricChange
+    from harness.workflows.pictures.compare import Comparison, MetricChange
 
 COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what differs; a difference is no failure."""
-    from harness.pipeline.compare import compare_runs
+    from harness.workflows.pictures.compare import compare_runs
 
     progress = console.TerminalProgress()
     comparison = compare_runs(
@@ -48,8 +48,8 @@ def _write_page(
 ) -> None:
     """The page, and beside it a folder of the images that changed most."""
     from harness.files.atomic import write_text
-    from harness.pipeline.compare_pictures import draw_changed
     from harness.report.page import comparison_page
+    from harness.workflows.pictures.compare_images import draw_changed
 
     page: Path = arguments.html
     folder = page.with_name(f"{page.stem}-pictures")

@@ -10,7 +10,7 @@ from harness.cli import console
 from harness.cli.options import add_answer_options
 
 if TYPE_CHECKING:
-    from harness.pipeline.data_check import DataReport
+    from harness.workflows.datasets.check import DataReport
 
 #: Categories shown in the table; --json has all of them.
 SHOWN_CATEGORIES = 100
@@ -27,7 +27,7 @@ def add_action(actions: Any, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; a file that cannot be used at all is an error with its exit code."""
-    from harness.pipeline.data_check import check_data
+    from harness.workflows.datasets.check import check_data
 
     report = check_data(
         arguments.file,

@@ -12,7 +12,7 @@ from harness.cli.options import add_answer_options, request_from
 from harness.core.requests.data import FORMATS, ConvertRequest
 
 if TYPE_CHECKING:
-    from harness.pipeline.data_convert import ConvertReport
+    from harness.workflows.datasets.convert import ConvertReport
 
 
 def add_action(actions: Any, name: str) -> None:
@@ -51,7 +51,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, and print what became of everything."""
-    from harness.pipeline.data_convert import convert
+    from harness.workflows.datasets.convert import convert
 
     report = convert(request_from(ConvertRequest, arguments), console.TerminalProgress())
     if arguments.json:

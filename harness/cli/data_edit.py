@@ -19,7 +19,7 @@ from harness.core.requests.data import (
 )
 
 if TYPE_CHECKING:
-    from harness.pipeline.data_edit import EditReport
+    from harness.workflows.datasets.edit import EditReport
 
 
 def add_action(actions: Any, name: str) -> None:
@@ -93,19 +93,19 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it, and print what came out."""
-    from harness.pipeline import data_edit
+    from harness.workflows.datasets import edit
 
     match arguments.action:
         case "clean":
             request = request_from(CleanRequest, arguments)
-            report = data_edit.clean(request, console.TerminalProgress())
+            report = edit.clean(request, console.TerminalProgress())
         case "split":
-            report = data_edit.split_file(request_from(SplitRequest, arguments))
+            report = edit.split_file(request_from(SplitRequest, arguments))
         case "merge":
             arguments.files, arguments.folders = tuple(arguments.files), tuple(arguments.folders)
-            report = data_edit.merge(request_from(MergeRequest, arguments))
+            report = edit.merge(request_from(MergeRequest, arguments))
         case _:
-            report = data_edit.subset_file(request_from(SubsetRequest, arguments))
+            report = edit.subset_file(request_from(SubsetRequest, arguments))
     if arguments.json:
         console.answer_json(report)
     else:

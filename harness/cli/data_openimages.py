@@ -43,7 +43,7 @@ def add_action(actions: Any, name: str) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fetch, convert, and print what became of everything."""
     from harness.files.fetch import FetchOptions
-    from harness.pipeline.data_openimages import fetch_openimages
+    from harness.workflows.datasets.openimages import fetch_openimages
     from harness.zoo.openimages import known_files
 
     if arguments.jobs < 1:

@@ -50,8 +50,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table and the verdict, answer the exit code."""
     from harness.measure.timing import PhaseTimer
-    from harness.pipeline.evaluate import evaluate
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.evaluation.evaluate import evaluate
+    from harness.workflows.runs.folder import utc_now
 
     record, folder = evaluate(
         request_from(EvalRequest, arguments, inference=inference_from(arguments)),

@@ -13,7 +13,7 @@ from harness.core.requests.inference import EMBEDDED_MODEL
 from harness.core.requests.zoo import OPSETS, ExportRequest
 
 if TYPE_CHECKING:
-    from harness.pipeline.export import Export
+    from harness.workflows.export import Export
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export, compare, print one row a stage; 1 when the file computes something else."""
     from harness.files.layout import datasets_folder
-    from harness.pipeline.export import export
+    from harness.workflows.export import export
 
     root = arguments.root or datasets_folder()
     found = export(

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the path of each log and its last lines."""
-    from harness.pipeline.cluster.submission import logs_of
+    from harness.workflows.runs.submissions import logs_of
 
     logs = logs_of(arguments.run)
     if arguments.shard is not None:

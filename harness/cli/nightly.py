@@ -36,8 +36,8 @@ def add_night_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the matrix; answer 1 for a regression, 5 for a failure that is none."""
-    from harness.pipeline.nightly import run_night
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.nightly import run_night
+    from harness.workflows.runs.folder import utc_now
 
     night, folder, change = run_night(
         night_from(arguments), progress=console.TerminalProgress(), now=utc_now()

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage, answer 0 or 1."""
     from harness.files.layout import datasets_folder
-    from harness.pipeline.parity import check_parity
+    from harness.workflows.parity import check_parity
 
     report = check_parity(
         model=arguments.model,

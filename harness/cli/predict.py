@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, print what was found; files that are no pictures are a failure in the end."""
-    from harness.pipeline.predict import predict
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.pictures.predict import predict
+    from harness.workflows.runs.folder import utc_now
 
     request = request_from(
         PredictRequest,

@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score, print, answer the exit code; predictions of unknown origin are not judged."""
     from harness.measure.timing import PhaseTimer
-    from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.score import score_saved
+    from harness.workflows.evaluation.score import score_saved
+    from harness.workflows.runs.folder import utc_now
 
     record = score_saved(
         request_from(ScoreRequest, arguments),

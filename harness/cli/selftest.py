@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate with each number of workers, print one row each, answer 0 when all are equal."""
     from harness.files.layout import datasets_folder
-    from harness.pipeline.selftest import differing, try_shards
     from harness.report.tables import render
+    from harness.workflows.selftest import differing, try_shards
 
     trials = try_shards(
         arguments.workers,

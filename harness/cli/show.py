@@ -17,7 +17,7 @@ from harness.core.errors import RunFailedError
 from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 
 if TYPE_CHECKING:
-    from harness.pipeline.show import ShowReport
+    from harness.workflows.pictures.show import ShowReport
 
 #: Rows of the table of the worst images.
 SHOWN_IMAGES = 10
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, and say where the page is."""
-    from harness.pipeline.show import show
+    from harness.workflows.pictures.show import show
 
     request = request_from(
         ShowRequest,

@@ -10,7 +10,7 @@ from harness.cli import console
 from harness.cli.options import add_answer_options
 
 if TYPE_CHECKING:
-    from harness.pipeline.cluster.status import RunStatus
+    from harness.workflows.cluster.status import RunStatus
 
 
 #: What happens when all is counted.
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row a job, and how long it will take."""
-    from harness.pipeline.cluster.status import status_of
     from harness.report.tables import render
+    from harness.workflows.cluster.status import status_of
 
     status = status_of(arguments.run)
     if arguments.json:

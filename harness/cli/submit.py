@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluation(arguments: argparse.Namespace) -> int:
-    from harness.pipeline.cluster.evaluation import scripts_of, submit_evaluation
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.cluster.evaluation import scripts_of, submit_evaluation
+    from harness.workflows.runs.folder import utc_now
 
     work = request_from(EvalRequest, arguments, inference=inference_from(arguments))
     request = _submit(arguments, work)
@@ -91,14 +91,14 @@ def _evaluation(arguments: argparse.Namespace) -> int:
 
 def _one_job(arguments: argparse.Namespace) -> int:
     from harness.files.layout import datasets_folder
-    from harness.pipeline.cluster.job import (
+    from harness.workflows.cluster.job import (
         plan_bench,
         plan_night,
         plan_training,
         script_of,
         submit_planned,
     )
-    from harness.pipeline.run_folder import utc_now
+    from harness.workflows.runs.folder import utc_now
 
     now, command = utc_now(), _command()
     match arguments.kind:

@@ -101,10 +101,10 @@ def require_sweep(arguments: argparse.Namespace) -> None:
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Measure all settings, print the table and the recommendations."""
-    from harness.pipeline.run_files import PAGE
-    from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.sweep import PICTURE, sweep
     from harness.report.sweep import sweep_parts
+    from harness.workflows.benchmark.sweep import PICTURE, sweep
+    from harness.workflows.runs.files import PAGE
+    from harness.workflows.runs.folder import utc_now
 
     _require_no_single_setting(arguments)
     found, folder = sweep(

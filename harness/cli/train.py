@@ -16,7 +16,7 @@ from harness.core.requests.inference import EMBEDDED_MODEL
 from harness.core.requests.training import AUGMENTS, BEST_BY, OPTIMISERS, TrainRequest
 
 if TYPE_CHECKING:
-    from harness.pipeline.training_job import TrainingJob
+    from harness.workflows.training.job import TrainingJob
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,9 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Show the plan, train, print the table and the verdict, answer the exit code."""
     from harness.files.layout import datasets_folder
     from harness.measure.timing import PhaseTimer
-    from harness.pipeline.run_folder import utc_now
-    from harness.pipeline.train import follow, train
-    from harness.pipeline.training_job import resolve_training
+    from harness.workflows.runs.folder import utc_now
+    from harness.workflows.training.job import resolve_training
+    from harness.workflows.training.train import follow, train
 
     root = arguments.root or datasets_folder()
     job = resolve_training(request_from(TrainRequest, arguments, root=root))
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _rehearse(job: TrainingJob, arguments: argparse.Namespace) -> int:
-    from harness.pipeline.rehearsal import rehearse
+    from harness.workflows.training.dry_run import rehearse
 
     rehearsal = rehearse(job)
     if arguments.json:

@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Wait, then print and answer what the command itself would have."""
-    from harness.pipeline.cluster.waiting import wait_for
-    from harness.pipeline.nightly import read_night
-    from harness.pipeline.records import read_record
+    from harness.workflows.cluster.status import wait_for
+    from harness.workflows.nightly import read_night
+    from harness.workflows.runs.records import read_record
 
     kind = wait_for(arguments.run, progress=console.TerminalProgress())
     if kind == "nightly":

@@ -8,7 +8,7 @@ from harness.core.dataset import Category
 from harness.core.errors import UsageError
 from harness.data.catalog import COCO_LAYOUT, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
-from harness.data.shapes import SHAPES
+from harness.data.synthetic import SHAPES
 from harness.files.json import read
 
 #: What a training leaves beside its weights.

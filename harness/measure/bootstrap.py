@@ -32,6 +32,9 @@ CHUNK = 50
 #: 95 %.
 PERCENTILES = (2.5, 97.5)
 
+#: One seed: the same two runs compare the same every time.
+SEED = 20171
+
 Floats = npt.NDArray[np.float64]
 
 

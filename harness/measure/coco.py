@@ -20,8 +20,7 @@ from harness.measure.evaluators import (
     collector_paused,
     summary,
 )
-from harness.measure.scoring_processes import score_shares
-from harness.measure.shares import dealt, joined
+from harness.measure.scoring_processes import dealt, joined, score_shares
 
 #: COCOeval.stats, in order.
 TASK_METRICS = (

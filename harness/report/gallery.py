@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.predicted import PredictReport
+from harness.core.requests.pictures import ShowRequest
+from harness.measure.matching import FALSE_KINDS, MATCH_IOU, ImageHits
 from harness.report.page import template
+from harness.visualization.truth import LEGEND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,3 +106,128 @@ def _prediction_card(image: Mapping[str, Any], names: Mapping[int, str]) -> Card
 def counted(number: int, noun: str) -> str:
     """``3 objects``, ``1 object``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+#: What false detections are, in words.
+FALSE_WORDS = {
+    "duplicate": "of an object that a better detection has",
+    "other class": "of an object of another category",
+    "misplaced": "near an object of the category, but too far off",
+    "background": "of nothing",
+}
+
+Rows = Mapping[int, Sequence[tuple[int, Mapping[str, Any]]]]
+
+
+def data_gallery(
+    dataset: Dataset, rows: Rows, cards: Sequence[tuple[ImageRecord, Card]]
+) -> Gallery:
+    """Ground truth, in the order of the images. rows: annotations by image id."""
+    names = {one.category_id: one.name for one in dataset.categories}
+    filled = []
+    for record, card in cards:
+        own = [row for _, row in rows[record.image_id]]
+        crowds = sum(bool(row.get("iscrowd", 0)) for row in own)
+        facts = [counted(len(own) - crowds, "object")]
+        facts += [counted(crowds, "crowd")] if crowds else []
+        filled.append(
+            replace(
+                card,
+                facts=(*facts, f"image {record.image_id}"),
+                tags=tuple(sorted({names[row["category_id"]] for row in own})),
+                keys={"order": -record.image_id, "objects": len(own), "bare": -len(own)},
+            )
+        )
+    ids = [row["category_id"] for record, _ in cards for _, row in rows[record.image_id]]
+    counts = Counter(names[category] for category in ids)
+    most = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(12))
+    return Gallery(
+        title=f"{dataset.name}: ground truth",
+        lead=(
+            f"{counted(len(ids), 'annotation')} in {counted(len(cards), 'image')}"
+            + (f" of {len(dataset.images):,}." if len(cards) < len(dataset.images) else "."),
+            *((f"Most frequent: {most}.",) if most else ()),
+            *(f"{sentence}." for sentence in dataset.warnings),
+        ),
+        cards=tuple(filled),
+        orders=(("order", "by id"), ("objects", "most objects first"), ("bare", "fewest first")),
+    )
+
+
+def hits_gallery(
+    dataset: Dataset,
+    judged: Sequence[ImageHits],
+    names: Mapping[int, set[str]],
+    cards: Sequence[tuple[ImageRecord, Card]],
+    request: ShowRequest,
+) -> Gallery:
+    """Predictions beside ground truth.
+
+    judged: of all images that were looked at. names: of the categories on each, by image id.
+    """
+    hits = sum(one.hits for one in judged)
+    false, missed = sum(one.false for one in judged), sum(len(one.missed) for one in judged)
+    kinds = Counter(one.kind for image in judged for one in image.detections)
+    clean = sum(one.errors == 0 for one in judged)
+    by_image = {one.image_id: one for one in judged}
+    what = "boxes" if request.task == "bbox" else "masks"
+    return Gallery(
+        title=f"{dataset.name}: what was found, and what was not",
+        lead=(
+            f"Detections that score at least {request.style.threshold:g}, and {what} that overlap "
+            f"by an IoU of {MATCH_IOU:g} or more, within a category.",
+            f"{hits:,} of {hits + missed:,} objects found ({_share(hits, hits + missed)}), "
+            f"{missed:,} missed; {false:,} of {hits + false:,} detections false "
+            f"({_share(false, hits + false)}). {clean:,} of {len(judged):,} images have no error; "
+            f"{counted(len(cards), 'image')} drawn, the worst first.",
+        ),
+        cards=tuple(
+            _hits_card(record, card, by_image[record.image_id], names[record.image_id])
+            for record, card in cards
+        ),
+        orders=(
+            ("errors", "most errors first"),
+            ("missed", "most missed first"),
+            ("false", "most false first"),
+            ("hits", "most found first"),
+            ("clean", "fewest errors first"),
+            ("order", "by id"),
+        ),
+        legend=LEGEND,
+        tables=(
+            (
+                "False detections",
+                ("count", "what they are"),
+                tuple((f"{kinds[kind]:,}", FALSE_WORDS[kind]) for kind in FALSE_KINDS),
+            ),
+        ),
+        wide=True,
+    )
+
+
+def _hits_card(record: ImageRecord, card: Card, hits: ImageHits, names: set[str]) -> Card:
+    """names: of the categories that are there, or were thought to be."""
+    faults = {one.kind for one in hits.detections if one.kind in FALSE_KINDS}
+    tags = {f"error: {fault}" for fault in (*faults, *(("missed",) if hits.missed else ()))}
+    return replace(
+        card,
+        facts=(
+            f"{len(hits.missed)} missed",
+            f"{hits.false} false",
+            f"{hits.hits} found",
+            f"image {record.image_id}",
+        ),
+        tags=tuple(sorted({*(tags or {"no error"}), *names})),
+        keys={
+            "errors": hits.errors,
+            "missed": len(hits.missed),
+            "false": hits.false,
+            "hits": hits.hits,
+            "clean": -hits.errors,
+            "order": -record.image_id,
+        },
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "none"

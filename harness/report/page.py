@@ -22,7 +22,7 @@ from harness.files.json import to_plain
 from harness.measure.sweep import Sweep
 from harness.report import sweep_plot as sweep_axes
 from harness.report import trends as axes
-from harness.report.night import COLUMNS, MARKS, night_rows, reason_of
+from harness.report.night import COLUMNS, MARKS, SOUND, night_rows, reason_of, troubles_of
 from harness.report.sweep import (
     columns_of,
     explanation,
@@ -33,7 +33,6 @@ from harness.report.sweep import (
 from harness.report.sweep_plot import plots_of
 from harness.report.tables import number
 from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_of
-from harness.report.trouble import SOUND, troubles_of
 
 #: What the axis of a watched metric is called.
 AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}

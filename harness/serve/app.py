@@ -14,11 +14,10 @@ from fastapi_offline import FastAPIOffline
 
 from harness import __version__
 from harness.files.json import dumps, to_plain
-from harness.serve.answers import Answer, PictureAnswer
-from harness.serve.failures import answer_failures
+from harness.serve.failures import ErrorAnswer, Refusal, answer_failures, refused
 from harness.serve.negotiation import MEDIA_TYPES, chosen_format
 from harness.serve.observed import Observed
-from harness.serve.refusals import ErrorAnswer, Refusal, refused
+from harness.serve.responses import Answer, PictureAnswer
 from harness.serve.service import Service
 from harness.serve.settings import Settings, require_known
 from harness.serve.uploads import FIELD, discard, read_uploads

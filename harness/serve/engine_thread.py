@@ -19,8 +19,8 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.core.errors import RunFailedError
 from harness.measure.timing import PhaseTimer
+from harness.serve.failures import refused
 from harness.serve.images import Upload, decode
-from harness.serve.refusals import refused
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +12,54 @@ from starlette.exceptions import HTTPException
 
 from harness.core.errors import HarnessError
 from harness.files.json import dumps, to_plain
-from harness.serve.refusals import ErrorAnswer, Fault, Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a request, in the words of its sender.
+
+    expected and found: None where there is nothing to set against each other. next_step: what to
+    do now.
+    """
+
+    status: int
+    what: str
+    expected: str | None = None
+    found: str | None = None
+    next_step: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorAnswer:
+    """The body of every answer that is none."""
+
+    error: Fault
+
+
+class Refusal(Exception):
+    """A request that is refused with the HTTP status of its fault.
+
+    headers: more of the answer's.
+    """
+
+    def __init__(self, fault: Fault, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(fault.what)
+        self.fault = fault
+        self.headers = dict(headers or {})
+
+
+def refused(
+    status: int,
+    what: str,
+    *,
+    expected: str | None = None,
+    found: str | None = None,
+    next_step: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Refusal:
+    """A refusal, ready to be raised."""
+    fault = Fault(status=status, what=what, expected=expected, found=found, next_step=next_step)
+    return Refusal(fault, headers=headers)
 
 
 def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from PIL import UnidentifiedImageError
 
 from harness.core.detections import Image
 from harness.data.images import TURNS, upright_pixels
-from harness.serve.refusals import refused
+from harness.serve.failures import refused
 
 #: Pillow's names. JPEG is also what some cameras write with more pictures behind it (MPO).
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")

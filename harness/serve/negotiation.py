@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.serve.refusals import refused
+from harness.serve.failures import refused
 
 AnswerFormat = Literal["png", "jpeg", "json"]
 

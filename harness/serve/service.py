@@ -15,15 +15,15 @@ import numpy as np
 from harness import __version__
 from harness.core.detections import Image
 from harness.core.requests.serving import ServeRequest
-from harness.report.colours import colour_of
-from harness.report.drawing import draw
-from harness.serve.answers import Answer, ModelFacts, PictureAnswer, picture_answer
 from harness.serve.engine_thread import EngineThread, Inferred
+from harness.serve.failures import refused
 from harness.serve.images import Header, PictureFormat, Upload, encode, read_header
 from harness.serve.metrics import Metrics
 from harness.serve.model import ServedModel
-from harness.serve.refusals import refused
+from harness.serve.responses import Answer, ModelFacts, PictureAnswer, picture_answer
 from harness.serve.settings import Settings
+from harness.visualization.overlays import draw
+from harness.visualization.palette import colour_of
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from harness.core.drawing import LARGEST_SCALE, Background, ColourBy, DrawingStyle
+from harness.serve.failures import refused
 from harness.serve.negotiation import AnswerFormat
-from harness.serve.refusals import refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

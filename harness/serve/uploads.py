@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from harness.serve.failures import Refusal, refused
 from harness.serve.images import Upload
-from harness.serve.refusals import Refusal, refused
 
 #: The part of a form that holds a picture; several may have this name.
 FIELD = "file"

@@ -16,7 +16,7 @@ from harness.data.objects import TrainingSet
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
 from harness.training.initial import InitialWeights, initialise, load_backbone, load_matching
-from harness.training.optimiser import MovingAverage, freeze
+from harness.training.optimizer import MovingAverage, freeze
 from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.step import Trainer

@@ -17,7 +17,7 @@ from harness.core.requests.training import Optimiser
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.targets import Losses, Targets, TrainingNumbers
-from harness.training.optimiser import MovingAverage, computing_in, make_optimiser, set_rate
+from harness.training.optimizer import MovingAverage, computing_in, make_optimiser, set_rate
 from harness.training.order import SAMPLE, generator
 from harness.training.plan import WEIGHT_DECAY, Schedule
 from harness.training.processes import World

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import run
-from harness.pipeline.selftest import ShardTrial, differing
+from harness.workflows.selftest import ShardTrial, differing
 
 TRIAL = ShardTrial(
     workers=1,

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.data.categories import categories_for, categories_of, read_categories
-from harness.data.shapes import SHAPES
+from harness.data.synthetic import SHAPES
 from tests.conftest import SMALL_CATEGORIES
 
 

@@ -18,7 +18,7 @@ from harness.core.errors import RunFailedError, UsageError
 from harness.data import synthetic
 from harness.data.coco import read_dataset
 from harness.data.images import load_image
-from harness.data.shapes import SHAPES, outlines
+from harness.data.synthetic import SHAPES, outlines
 from harness.measure.rle import decode, rle_of
 
 #: Of the annotation file, and of all pixels in the order of their images. Whoever changes these

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.files.layout import LOCK_NAME
-from harness.pipeline.records import read_record
+from harness.workflows.runs.records import read_record
 
 
 @pytest.fixture(scope="session")

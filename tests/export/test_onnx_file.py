@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.shapes import SHAPES
+from harness.data.synthetic import SHAPES
 from harness.export.network import STAGES
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED

@@ -21,7 +21,7 @@ from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN
 from harness.nn.targets import Targets, TrainingNumbers
 from harness.training.augmentation import Augmentation, draw_change
-from harness.training.optimiser import freeze
+from harness.training.optimizer import freeze
 from harness.training.samples import Sample, make_sample
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint

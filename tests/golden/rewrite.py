@@ -14,8 +14,8 @@ from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.engines.detectron2 import open_detectron2
 from harness.engines.stages import detectron2_stages
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer
-from harness.pipeline.evaluate import evaluate
-from harness.pipeline.run_folder import utc_now
+from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.runs.folder import utc_now
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections

@@ -11,9 +11,10 @@ LAYERS = (
     ("core",),
     ("nn", "measure", "files"),
     ("zoo", "data"),
+    ("visualization",),
     ("engines", "launch", "report"),
     ("training", "export"),
-    ("pipeline", "serve"),
+    ("workflows", "serve"),
     ("cli",),
 )
 
@@ -42,14 +43,14 @@ HOMES = {
     "uvicorn": ("serve",),
     "prometheus_client": ("serve",),
     "yaml": ("data",),
-    "PIL": ("data", "engines", "training", "serve", "report"),
+    "PIL": ("data", "engines", "training", "serve", "report", "visualization"),
 }
 
 #: Functions elsewhere that import it when they are called, and why.
 VISITORS = {
     ("engines/detectron2.py", "pycocotools"): "encodes full-size masks",
-    ("pipeline/doctor.py", "torch"): "asks it for devices",
-    ("pipeline/doctor.py", "torchvision"): "proves that the pair can be imported",
+    ("workflows/doctor.py", "torch"): "asks it for devices",
+    ("workflows/doctor.py", "torchvision"): "proves that the pair can be imported",
     ("zoo/proof.py", "PIL"): "reads the size of images",
     ("zoo/weights.py", "torch"): "reads .pth files",
 }

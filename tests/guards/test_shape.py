@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-FILE_LINES = 300
+FILE_LINES = 500
 FUNCTION_LINES = 50
 
 #: Words that say nothing about what a thing is.

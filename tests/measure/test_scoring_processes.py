@@ -18,8 +18,7 @@ from harness.data.coco import read_annotations
 from harness.measure import coco
 from harness.measure.coco import score
 from harness.measure.evaluators import Share, Task
-from harness.measure.scoring_processes import score_shares
-from harness.measure.shares import dealt, joined
+from harness.measure.scoring_processes import dealt, joined, score_shares
 from tests.measure.test_coco import shaken
 
 TASKS: tuple[Task, Task] = ("bbox", "segm")

@@ -15,7 +15,7 @@ from harness.core.errors import IntegrityError
 from harness.nn.mobilenet import InvertedResidual
 from harness.nn.rcnn import RCNN, prepare_for_inference
 from harness.training.initial import initialise, load_backbone
-from harness.training.optimiser import freeze
+from harness.training.optimizer import freeze
 from harness.zoo.architectures import architecture_of
 from harness.zoo.backbones import MOBILENET_REST, backbone_of, mobilenet_names
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image as PillowImage
 
 from harness.data.images import read_pixels
+from harness.serve.failures import Refusal
 from harness.serve.images import Upload, decode, encode, read_header
-from harness.serve.refusals import Refusal
 from tests.serve.conftest import picture_bytes
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.serve.failures import Refusal
 from harness.serve.negotiation import AnswerFormat, chosen_format
-from harness.serve.refusals import Refusal
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.serving import ServeRequest
 from harness.measure.rle import decode
 from harness.measure.timing import PhaseTimer
-from harness.pipeline.evaluate import evaluate
-from harness.pipeline.run_folder import utc_now
 from harness.serve.engine_thread import EngineThread
 from harness.serve.model import find_served, open_served
 from harness.serve.service import Service
+from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.runs.folder import utc_now
 from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, running, sent
 
 JSON = {"format": "json"}

@@ -17,12 +17,11 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.launch.slurm import log_of
-from harness.pipeline.cluster.status import status_of
-from harness.pipeline.cluster.submission import JOBS, read_submission
-from harness.pipeline.cluster.waiting import wait_for
-from harness.pipeline.records import read_record
-from harness.pipeline.run_files import PREDICTIONS
-from harness.pipeline.shards import read_lines, shard_path, shard_paths
+from harness.workflows.cluster.status import status_of, wait_for
+from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.records import read_record
+from harness.workflows.runs.shards import read_lines, shard_path, shard_paths
+from harness.workflows.runs.submissions import JOBS, read_submission
 from tests.slurm.cluster import Cluster, missing_packages
 
 #: Images of the embedded validation set that a run is given.

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from harness.core.errors import RunFailedError
-from harness.pipeline.cluster.status import status_of
-from harness.pipeline.run_files import RECORD
-from harness.pipeline.shards import shard_path
+from harness.workflows.cluster.status import status_of
+from harness.workflows.runs.files import RECORD
+from harness.workflows.runs.shards import shard_path
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster
 from tests.slurm.conftest import IMAGES, Submitted, command, words_of

@@ -36,7 +36,7 @@ from harness.files.fetch import FetchOptions
 from harness.files.parts import arrived_bytes
 from harness.zoo.download import Outcome, download
 from harness.zoo.lock import read_lock
-from harness.zoo.manifest import read_manifest
+from harness.zoo.proof import read_manifest
 from tests.serving import Fault
 from tests.zoo.conftest import CHECKPOINT, SIZES, World, jpeg, pictures, zipped
 

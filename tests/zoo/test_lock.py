@@ -16,8 +16,8 @@ from harness.core.requests.zoo import DownloadRequest
 from harness.data.catalog import COCO_LAYOUT
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.zoo.architectures import architecture_of
+from harness.zoo.download import CHECKPOINT_GROUPS, chosen
 from harness.zoo.lock import find_artefact, find_model, read_lock
-from harness.zoo.selection import CHECKPOINT_GROUPS, chosen
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
 from harness.data.coco import finite
-from harness.data.convert.drawn import Tally, told_size
+from harness.data.convert.source_annotations import Tally, told_size
 from harness.data.edit.cleaning_objects import cleaned_object
-from harness.data.sizes import UnreadableImage, size_of
+from harness.data.image_files import UnreadableImage, size_of
 from harness.files.digest import file_digest
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.data.coco import finite, segmentation_fault
-from harness.data.convert.drawn import Tally
 from harness.data.convert.geometry import area, clipped, extent_xyxy, object_area
+from harness.data.convert.source_annotations import Tally
 from harness.measure.rle import area_px, box_xywh_px, rle_of
 
 #: A box may be this much off its mask before it is wrong. COCO's own differ by rounding: up to

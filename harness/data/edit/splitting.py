@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import Tally
+from harness.data.convert.source_annotations import Tally
 
 Content = dict[str, Any]
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import read_annotations
-from harness.data.convert.drawn import Tally
+from harness.data.convert.source_annotations import Tally
 from harness.data.edit.cleaning import Cleaning, cleaned
 from tests.data.convert.formats.drawing import photograph
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.coco import read_annotations
-from harness.data.convert.drawn import Tally
+from harness.data.convert.source_annotations import Tally
 from harness.data.edit.splitting import merged, split, subset
 
 

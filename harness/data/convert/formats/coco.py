@@ -14,9 +14,9 @@ from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import segmentation_fault
-from harness.data.convert.drawn import Drawn, DrawnObject, Tally, told_size
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.photographs import names_in_address
+from harness.data.convert.image_matching import names_in_address
+from harness.data.convert.source_annotations import Drawn, DrawnObject, Tally, told_size
 from harness.files.json import read as read_json
 from harness.measure.rle import decode, rle_of
 

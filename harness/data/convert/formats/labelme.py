@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.data.convert.drawn import Drawn, DrawnObject, Outline, Tally, told_size
 from harness.data.convert.geometry import Point, box_outline, ellipse_outline, extent_xyxy, flat
+from harness.data.convert.source_annotations import Drawn, DrawnObject, Outline, Tally, told_size
 from harness.files.json import read as read_json
 
 IGNORED = ("_background_", "__ignore__")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import PERCENT, Drawn, DrawnObject, Tally
 from harness.data.convert.formats.labelstudio_regions import Region, drawn_region, regions_of
-from harness.data.convert.photographs import SUFFIXES, names_in_address
+from harness.data.convert.image_matching import SUFFIXES, names_in_address
+from harness.data.convert.source_annotations import PERCENT, Drawn, DrawnObject, Tally
 from harness.files.json import read as read_json
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.data.convert.drawn import DrawnObject, Outline, Tally, told_size
 from harness.data.convert.formats.brush import decoded
 from harness.data.convert.geometry import box_outline, ellipse_outline, flat, scaled, turned
+from harness.data.convert.source_annotations import DrawnObject, Outline, Tally, told_size
 
 #: Kinds of region with an area, by what the type of a result begins with.
 KINDS = ("polygon", "rectangle", "ellipse", "brush")

@@ -19,8 +19,8 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import UNIT, Drawn, DrawnObject, Tally
 from harness.data.convert.geometry import box_outline
+from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
 
 MASK_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 BOX_COLUMNS = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import Drawn, DrawnObject, Tally, told_size
 from harness.data.convert.geometry import box_outline
+from harness.data.convert.source_annotations import Drawn, DrawnObject, Tally, told_size
 
 #: Where lists of image names of a part may lie.
 LISTS = ("Segmentation", "Main")

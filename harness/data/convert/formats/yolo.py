@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import UNIT, Drawn, DrawnObject, Tally
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.photographs import Photographs
+from harness.data.convert.image_matching import Photographs
+from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
 
 NAME_FILES = ("classes.txt", "*.names")
 

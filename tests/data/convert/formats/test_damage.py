@@ -15,8 +15,8 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.requests.data import CleanRequest, ConvertRequest, Format
-from harness.pipeline.data_convert import convert
-from harness.pipeline.data_edit import clean
+from harness.workflows.datasets.convert import convert
+from harness.workflows.datasets.edit import clean
 from tests.data.convert.formats.drawing import shape, written
 from tests.data.convert.formats.test_labelstudio import annotation, polygon, task
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError
-from harness.data.convert.drawn import Drawn, Tally
 from harness.data.convert.formats import labelme
 from harness.data.convert.geometry import area
+from harness.data.convert.source_annotations import Drawn, Tally
 from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.data.convert.drawn import Drawn, Tally
 from harness.data.convert.formats import labelstudio
 from harness.data.convert.geometry import area, scaled
+from harness.data.convert.source_annotations import Drawn, Tally
 from tests.data.convert.formats.drawing import written
 from tests.data.convert.formats.test_brush import encoded, rgba
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.drawn import Drawn, Tally
 from harness.data.convert.formats import coco, openimages, voc, yolo
-from harness.data.convert.photographs import Photographs
+from harness.data.convert.image_matching import Photographs
+from harness.data.convert.source_annotations import Drawn, Tally
 from tests.data.convert.formats.drawing import photograph, written
 
 VOC = """<annotation><filename>{name}</filename>

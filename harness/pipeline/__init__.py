@@ -1,1 +1,0 @@
-"""L4: the straight lines: evaluate, bench, score."""

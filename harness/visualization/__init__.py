@@ -1,0 +1,1 @@
+"""What is looked at: masks, boxes and labels drawn on images."""

@@ -1,0 +1,79 @@
+"""Detections drawn on their image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.detections import Detections
+from harness.core.drawing import DEFAULT_STYLE
+from harness.core.drawing import Background as Background
+from harness.core.drawing import ColourBy as ColourBy
+from harness.core.drawing import DrawingStyle as DrawingStyle
+from harness.visualization.canvas import Drawn, paint
+from harness.visualization.palette import colour_of
+
+
+def draw(
+    image_bgr: npt.NDArray[np.uint8],
+    detections: Detections,
+    names: Sequence[str],
+    style: DrawingStyle = DEFAULT_STYLE,
+) -> npt.NDArray[np.uint8]:
+    """The image with its detections: (round(h · scale), round(w · scale), 3) uint8, BGR.
+
+    image_bgr: (h, w, 3), the frame of the detections. names: of classes, by class_index. ValueError
+    where detections are not of this image's size, or of classes without a name.
+    """
+    _require_fitting(image_bgr, detections, names)
+    chosen = np.flatnonzero(detections.scores >= style.threshold)
+    objects = [
+        _drawn(detections, row, position, names, style)
+        for position, row in enumerate(chosen.tolist())
+    ]
+    return paint(
+        image_bgr,
+        objects,
+        scale=style.scale,
+        opacity=style.opacity,
+        grey_background=style.background == "grey",
+    )
+
+
+def percent(score: float) -> str:
+    """A score as labels show it: never rounded up to a certainty that is none."""
+    return f"{min(math.floor(score * 100 + 0.5), 99 if score < 1 else 100)}%"
+
+
+def _drawn(
+    detections: Detections, row: int, position: int, names: Sequence[str], style: DrawingStyle
+) -> Drawn:
+    index = int(detections.class_index[row])
+    x1, y1, x2, y2 = (float(side) for side in detections.boxes_xyxy_px[row])
+    return Drawn(
+        box_xyxy_px=(x1, y1, x2, y2),
+        mask=None if detections.masks is None else detections.masks[row],
+        colour=colour_of(index if style.colour_by == "class" else position),
+        text=f"{names[index]} {percent(float(detections.scores[row]))}" if style.labels else "",
+        box=style.boxes,
+    )
+
+
+def _require_fitting(
+    image_bgr: npt.NDArray[np.uint8], detections: Detections, names: Sequence[str]
+) -> None:
+    if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8:
+        raise ValueError(f"an image is (h, w, 3) uint8, got {image_bgr.shape} {image_bgr.dtype}")
+    classes = sorted(set(detections.class_index.tolist()))
+    nameless = [index for index in classes if not 0 <= index < len(names)]
+    if nameless:
+        raise ValueError(f"class {nameless[0]} has no name: there are {len(names)}")
+    for mask in detections.masks or ():
+        if (mask.height_px, mask.width_px) != image_bgr.shape[:2]:
+            raise ValueError(
+                f"a mask of {mask.height_px} × {mask.width_px} px on an image of "
+                f"{image_bgr.shape[0]} × {image_bgr.shape[1]} px"
+            )

@@ -1,0 +1,36 @@
+"""Pictures side by side, each under its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from PIL import ImageDraw
+
+from harness.visualization.fonts import lettering, one_line, text_px
+
+#: Ground of captions and gaps, and their ink; BGR, but they are grey.
+GROUND, INK = (24, 24, 24), (235, 235, 235)
+
+#: Of the height of letters: the height of a caption, and the gap between pictures.
+CAPTION_ROWS, GAP_ROWS = 1.7, 0.5
+
+
+def side_by_side(
+    pictures: Sequence[tuple[str, npt.NDArray[np.uint8]]],
+) -> npt.NDArray[np.uint8]:
+    """(caption, picture of one size)…, left to right, as one BGR picture."""
+    height, width = pictures[0][1].shape[:2]
+    letters = text_px(1, min(height, width))
+    top, gap = round(CAPTION_ROWS * letters), max(round(GAP_ROWS * letters), 2)
+    whole = PillowImage.new("RGB", (len(pictures) * (width + gap) - gap, height + top), GROUND)
+    pen = ImageDraw.Draw(whole)
+    for number, (caption, picture) in enumerate(pictures):
+        left = number * (width + gap)
+        whole.paste(PillowImage.fromarray(picture), (left, top))
+        place = (left + letters // 2, top / 2)
+        text, font = lettering(one_line(caption), letters)
+        pen.text(place, text, fill=INK, font=font, anchor="lm")
+    return np.asarray(whole)

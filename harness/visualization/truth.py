@@ -1,0 +1,154 @@
+"""Ground truth and judged predictions as objects to be painted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.core.dataset import ImageRecord
+from harness.core.detections import Rle
+from harness.core.drawing import DrawingStyle
+from harness.measure.matching import ImageHits, Judged
+from harness.measure.regions import decode_region
+from harness.measure.rle import rle_of
+from harness.visualization.canvas import Drawn
+from harness.visualization.overlays import percent
+from harness.visualization.palette import Colour, colour_of
+
+Row = Mapping[str, Any]
+
+#: What verdicts look like; told apart by the common kinds of colour blindness, too.
+FOUND, FALSE = Colour(38, 186, 120), Colour(240, 72, 62)
+MISSED, ASIDE = Colour(255, 190, 40), Colour(170, 170, 180)
+LEGEND = (
+    (FOUND.css, "found"),
+    (FALSE.css, "false"),
+    (MISSED.css, "missed (dashed beside the predictions)"),
+    (ASIDE.css, "crowd, or in one: does not count"),
+)
+
+
+def truth_objects(
+    record: ImageRecord, rows: Sequence[Row], names: Mapping[int, str], style: DrawingStyle
+) -> list[Drawn]:
+    """The annotations of an image, the largest first; crowds have dashed boxes."""
+    index = {category: number for number, category in enumerate(sorted(names))}
+    ordered = sorted(rows, key=lambda row: -float(row["bbox"][2] * row["bbox"][3]))
+    drawn = []
+    for number, row in enumerate(ordered):
+        category = row["category_id"]
+        colour = colour_of(index[category] if style.colour_by == "class" else number)
+        crowd = bool(row.get("iscrowd", 0))
+        text = f"{names[category]} (crowd)" if crowd else names[category]
+        drawn.append(_drawn(record, row, colour, text, style, dashed=crowd))
+    return drawn
+
+
+def predicted_objects(
+    record: ImageRecord, rows: Sequence[Row], names: Mapping[int, str], style: DrawingStyle
+) -> list[Drawn]:
+    """Predictions in COCO results form, as they come; the style's threshold is not applied."""
+    index = {category: number for number, category in enumerate(sorted(names))}
+    drawn = []
+    for number, row in enumerate(rows):
+        category = row["category_id"]
+        colour = colour_of(index[category] if style.colour_by == "class" else number)
+        text = f"{names[category]} {percent(float(row['score']))}"
+        drawn.append(_drawn(record, row, colour, text, style))
+    return drawn
+
+
+def found_and_missed(
+    record: ImageRecord,
+    rows: Sequence[tuple[int, Row]],
+    hits: ImageHits,
+    names: Mapping[int, str],
+    style: DrawingStyle,
+) -> list[Drawn]:
+    """The annotations of an image, coloured by what became of them. rows: with their positions."""
+    drawn = []
+    for position, row in sorted(
+        rows, key=lambda one: -float(one[1]["bbox"][2] * one[1]["bbox"][3])
+    ):
+        crowd, name = bool(row.get("iscrowd", 0)), names[row["category_id"]]
+        if crowd:
+            drawn.append(_drawn(record, row, ASIDE, f"{name} (crowd)", style, dashed=True))
+        elif position in hits.missed:
+            drawn.append(_drawn(record, row, MISSED, name, style))
+        else:
+            drawn.append(_drawn(record, row, FOUND, name, style))
+    return drawn
+
+
+def judged_objects(
+    record: ImageRecord,
+    predictions: Sequence[Row],
+    missed: Sequence[Row],
+    hits: ImageHits,
+    names: Mapping[int, str],
+    style: DrawingStyle,
+) -> list[Drawn]:
+    """The predictions of an image with their verdicts, and where what is missed would be."""
+    drawn = []
+    for judged in hits.detections:
+        row = predictions[judged.row]
+        text = f"{names[row['category_id']]} {percent(float(row['score']))}"
+        drawn.append(_drawn(record, row, _colour(judged), text + _reason(judged, names), style))
+    for row in missed:
+        # Its name stands beside it in the other picture.
+        drawn.append(_drawn(record, {"bbox": row["bbox"]}, MISSED, "", style, dashed=True))
+    return drawn
+
+
+def _colour(judged: Judged) -> Colour:
+    return {"hit": FOUND, "ignored": ASIDE}.get(judged.kind, FALSE)
+
+
+def _reason(judged: Judged, names: Mapping[int, str]) -> str:
+    match judged.kind:
+        case "hit":
+            return ""
+        case "ignored":
+            return ", in a crowd"
+        case "other class":
+            assert judged.instead is not None
+            return f", is {names[judged.instead]}"
+        case "background":
+            return ", nothing there"
+        case _:
+            return f", {judged.kind}"
+
+
+def _drawn(
+    record: ImageRecord,
+    row: Row,
+    colour: Colour,
+    text: str,
+    style: DrawingStyle,
+    *,
+    dashed: bool = False,
+) -> Drawn:
+    mask = _mask(row, record)
+    x, y, width, height = row["bbox"] if "bbox" in row or mask is None else _box(mask)
+    return Drawn(
+        box_xyxy_px=(x, y, x + width, y + height),
+        mask=mask,
+        colour=colour,
+        text=text if style.labels else "",
+        box=style.boxes or dashed,
+        dashed=dashed,
+    )
+
+
+def _box(mask: Rle) -> tuple[int, int, int, int]:
+    """x, y, width and height of the tight box around a mask, px."""
+    region = decode_region(mask)
+    height, width = region.pixels.shape
+    return region.left_px, region.top_px, width, height
+
+
+def _mask(row: Row, record: ImageRecord) -> Rle | None:
+    segmentation = row.get("segmentation")
+    if not segmentation:
+        return None
+    return rle_of(segmentation, record.height_px, record.width_px)

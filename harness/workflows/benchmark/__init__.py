@@ -1,0 +1,1 @@
+"""Speed of a model: timed inference, profiles, sweeps over settings."""

@@ -1,0 +1,225 @@
+"""``harness bench``: seconds per image the way Detectron2 measures them.
+
+Scope: pure compute at the batch size asked for (1 by default) on real images with real weights:
+transfer to the device, the network, masks pasted into the image. Decoding, resizing and run-length
+encoding are timed beside it, not in it (``evaluation/evaluator.py`` of Detectron2 draws the same
+lines). Images are decoded and resized before the clock runs; the device is settled before every
+reading of it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from harness.core.checks import Check
+from harness.core.engine import PHASES, Engine
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.core.record import RunRecord
+from harness.core.requests.inference import BenchRequest, SweepRequest
+from harness.data.images import load_image
+from harness.files.environment import gpu_clock_mhz, peak_process_bytes
+from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
+from harness.measure.verdict import check_references, unreferenced
+from harness.workflows.benchmark.profile import check_profiling, write_profile
+from harness.workflows.evaluation.inference import grouped, prepared_batches
+from harness.workflows.evaluation.record import record_of
+from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
+from harness.workflows.runs.files import LOG
+from harness.workflows.runs.folder import announce, log, open_run
+from harness.workflows.runs.records import write_record
+
+#: Phases that count as pure compute.
+COMPUTE_PHASES = ("transfer", "forward", "paste")
+
+#: At most this many prepared images are held: 200 of 800 × 1333 px are 640 MB.
+IMAGES_HELD = 200
+
+Clock = Callable[[], float]
+
+
+@dataclass
+class Timings:
+    """What was timed, in seconds. repeats: pure compute per image, a list a repeat."""
+
+    repeats: list[list[float]] = field(default_factory=list)
+    phases_s: dict[str, float] = field(default_factory=dict)
+    images: int = 0
+    detections: int = 0
+
+
+def bench(
+    request: BenchRequest,
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+    clock: Clock = time.perf_counter,
+    open_engine: Callable[[Job], Engine] = open_job_engine,
+) -> tuple[RunRecord, Path]:
+    """The record of one speed run, and the folder it lies in."""
+    check_values(request)
+    job = resolve(request.inference)
+    require_job_settings(job)
+    deviations = job.deviations_on(job.image_count)  # a subset of the images does not bend a speed
+    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        for sentence in deviations:
+            announce(run, f"not comparable: {sentence}")
+        engine = open_engine(job)
+        batches, preparation_s = _prepare(job, engine, clock, progress)
+        timings = _measure(request, engine, batches, clock, progress)
+        metrics = _metrics(timings, preparation_s, engine)
+        metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
+        artefacts = {"log": LOG}
+        if request.profiling:
+            artefacts |= write_profile(
+                run.folder,
+                engine,
+                batches,
+                repeats=request.repeats,
+                clock=clock,
+                progress=progress,
+            )
+        engine.close()
+        record = record_of(
+            run,
+            request,
+            job,
+            engine.info,
+            metrics=metrics,
+            stage_times_s=timings.phases_s,
+            deviations=deviations,
+            checks=_checks(job, metrics, deviations, engine.info.device_class),
+            artefacts=artefacts,
+            scope="pure compute: " + " + ".join(COMPUTE_PHASES),
+        )
+        log(run, record.verdict.line)
+        write_record(run.folder, record)
+    return record, run.folder
+
+
+def _prepare(
+    job: Job, engine: Engine, clock: Clock, progress: Progress
+) -> tuple[list[list[Any]], dict[str, float]]:
+    """Batches ready for the engine, and the seconds per image it took to load and resize."""
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
+    timer = PhaseTimer(clock, lambda: None)
+    prepared = []
+    with progress.task("prepare", total=len(records), unit="img") as tick:
+        for record in records:
+            with timer.phase("load"):
+                image = load_image(record, job.dataset.images_dir)
+            prepared.append(engine.prepare(image, timer))
+            tick(1)
+    size = job.request.batch_size
+    batches = [prepared[start : start + size] for start in range(0, len(prepared), size)]
+    return batches, {name: seconds / len(records) for name, seconds in timer.seconds.items()}
+
+
+def _measure(
+    request: BenchRequest,
+    engine: Engine,
+    batches: Sequence[list[Any]],
+    clock: Clock,
+    progress: Progress,
+) -> Timings:
+    """Warm-up, then passes over all batches until both the repeats and the duration are there."""
+    warmup_batches = math.ceil(request.warmup / len(batches[0]))
+    for batch in islice(cycle(batches), warmup_batches):
+        engine.infer(batch, NULL_STOPWATCH)
+    timings = Timings()
+    least = request.repeats * sum(len(batch) for batch in batches)
+    begun = clock()
+    with progress.task("time", total=least, unit="img") as advance:
+        while len(timings.repeats) < request.repeats or clock() - begun < request.min_duration_s:
+            timings.repeats.append([])
+            for batch in batches:
+                _time_batch(engine, batch, timings, clock)
+                advance(len(batch))
+    return timings
+
+
+def _time_batch(engine: Engine, batch: list[Any], timings: Timings, clock: Clock) -> None:
+    timer = PhaseTimer(clock, engine.settle)
+    detections = engine.infer(batch, timer)
+    compute_s = sum(timer.seconds.get(name, 0.0) for name in COMPUTE_PHASES)
+    timings.repeats[-1] += [compute_s / len(batch)] * len(batch)
+    for name, seconds in timer.seconds.items():
+        timings.phases_s[name] = timings.phases_s.get(name, 0.0) + seconds
+    timings.images += len(batch)
+    timings.detections += sum(len(one) for one in detections)
+
+
+def _metrics(
+    timings: Timings, preparation_s: dict[str, float], engine: Engine
+) -> dict[str, float | None]:
+    numbers = latency(timings.repeats)
+    # On a CPU it is the process's, the held images included.
+    peak = engine.peak_memory_bytes() or peak_process_bytes()
+    phases = {
+        **preparation_s,
+        **{name: seconds / timings.images for name, seconds in timings.phases_s.items()},
+    }
+    return {
+        "s_per_image": numbers.mean_s,
+        "fps": numbers.fps,
+        "latency_p50_s": numbers.p50_s,
+        "latency_p90_s": numbers.p90_s,
+        "latency_p99_s": numbers.p99_s,
+        "spread": numbers.spread,
+        **{f"phase/{name}_s": phases.get(name) for name in PHASES},
+        "detections_per_image": timings.detections / timings.images,
+        "peak_memory_bytes": float(peak),
+        "gpu_clock_mhz": gpu_clock_mhz() if engine.info.device.startswith("cuda") else None,
+        "timed_images": float(timings.images),
+        "repeats": float(len(timings.repeats)),
+    }
+
+
+def _end_to_end_fps(job: Job, engine: Engine, clock: Clock, progress: Progress) -> float:
+    """Images per second from files to encoded detections, loading overlapped with compute."""
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
+    begun = clock()
+    with progress.task("end to end", total=len(records), unit="img") as tick:
+        for batch, prepared in prepared_batches(job, engine, records):
+            engine.infer(prepared, NULL_STOPWATCH)
+            tick(len(batch))
+    engine.settle()
+    return len(records) / (clock() - begun)
+
+
+def _checks(
+    job: Job,
+    metrics: dict[str, float | None],
+    deviations: tuple[str, ...],
+    device_class: str,
+) -> tuple[Check, ...]:
+    checks = check_references(
+        job.entry.references,
+        metrics,
+        dataset=job.dataset.name,
+        deviations=deviations,
+        device_class=device_class,
+    )
+    return checks + unreferenced(["s_per_image"], metrics, checks)
+
+
+def check_values(request: BenchRequest | SweepRequest) -> None:
+    """Raise UsageError for a number of passes or seconds that cannot be."""
+    lowest = {"--warmup": (request.warmup, 0), "--repeats": (request.repeats, 1)}
+    for option, (value, least) in lowest.items():
+        if value < least:
+            raise UsageError(f"{option} must be at least {least}, got {value}")
+    if not 0 <= request.min_duration_s < math.inf:
+        raise UsageError(
+            f"--min-duration must be 0 or more seconds, and finite, got {request.min_duration_s}"
+        )
+    if isinstance(request, BenchRequest):
+        check_profiling(request)

@@ -1,0 +1,280 @@
+"""``harness bench --sweep``: one model under many settings, each with its speed and its AP.
+
+Each cell is measured in a process of its own, one after the other: two at once would share the
+device. What a cell leaves in its folder is kept, so a sweep that was stopped measures the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+from harness import __version__
+from harness.core.engine import EngineName
+from harness.core.errors import AnotherRunError, HarnessError, UsageError
+from harness.core.progress import Advance, Progress
+from harness.core.requests.inference import InferenceRequest, SweepRequest
+from harness.engines.opening import (
+    default_batch_sizes,
+    device_class_of,
+    own_memory_format,
+    require_settings,
+)
+from harness.files.atomic import write_text
+from harness.files.environment import read_environment
+from harness.files.json import differences, dumps, read, to_plain, to_typed
+from harness.launch.local import Work, run_workers
+from harness.measure.sweep import CellStatus, Setting, Speed, Sweep, SweepCell, recommend
+from harness.report.page import sweep_page
+from harness.report.sweep import cell_sentence
+from harness.report.sweep_plot import draw_sweep
+from harness.workflows.benchmark.bench import check_values
+from harness.workflows.benchmark.sweep_cell import (
+    SPEED,
+    CellTask,
+    Standard,
+    accuracy_of,
+    measure_cell,
+    standard_of,
+)
+from harness.workflows.evaluation.resolve import Job, resolve
+from harness.workflows.runs.files import CELLS, PAGE, SWEEP, read_run
+from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
+from harness.workflows.runs.shards import new_images, read_header, shard_path
+
+PICTURE = "sweep.png"
+CELL_LOG = "log.txt"
+
+Measure = Callable[[CellTask], None]
+
+
+def sweep(
+    request: SweepRequest,
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+    measure: Measure = measure_cell,
+) -> tuple[Sweep, Path]:
+    """The finished sweep, and the folder it lies in.
+
+    measure: importable by name, run in the process of each cell. A cell that fails is written down
+    and the next one begins; only without the reference cell there is no sweep.
+    """
+    _check(request)
+    job = resolve(request.inference)
+    settings = settings_of(request, job.engine)
+    _require(job, settings[0])
+    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        _require_same(run, request, job)
+        with keeping(run):
+            cells = _measured(request, job, run, settings, measure)
+        found = Sweep(
+            run_id=run.run_id,
+            created_utc=now.isoformat(timespec="seconds"),
+            harness_version=__version__,
+            command=command,
+            request=to_plain(request),
+            model=job.entry.name,
+            checkpoint=job.checkpoint,
+            dataset=job.dataset_facts,
+            environment=read_environment(),
+            tolerance_ap=request.ap_tolerance,
+            cells=tuple(cells),
+            choices=recommend(cells, request.ap_tolerance),
+        )
+        write_text(run.folder / PAGE, sweep_page(found))
+        draw_sweep(found, run.folder / PICTURE)
+        # Last: it says that the sweep is finished.
+        write_text(run.folder / SWEEP, dumps(to_plain(found), indent=2) + "\n")
+    return found, run.folder
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The finished sweep in ``folder``."""
+    return to_typed(Sweep, read(folder / SWEEP), where=str(folder / SWEEP))
+
+
+def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
+    """Every combination of the axes once; the reference first, whether the axes have it or not."""
+    axes = request.axes
+    reference = Setting(
+        precision="fp32",
+        memory_format=own_memory_format(engine),
+        compile=False,
+        batch_size=1,
+    )
+    batch_sizes = axes.batch_sizes or default_batch_sizes(engine, request.inference.device)
+    combined = [
+        Setting(precision=precision, memory_format=memory, compile=compiled, batch_size=size)
+        for size, precision, memory, compiled in product(
+            batch_sizes, axes.precisions, axes.memory_formats, axes.compiled
+        )
+    ]
+    return list(dict.fromkeys([reference, *combined]))
+
+
+def with_setting(request: InferenceRequest, setting: Setting) -> InferenceRequest:
+    """The request, computed that way."""
+    return replace(
+        request,
+        precision=setting.precision,
+        memory_format=setting.memory_format,
+        compile=setting.compile,
+        batch_size=setting.batch_size,
+    )
+
+
+def _check(request: SweepRequest) -> None:
+    check_values(request)
+    if not 0 <= request.ap_tolerance < math.inf:
+        raise UsageError(
+            f"--ap-tolerance must be a finite number of AP points, got {request.ap_tolerance}"
+        )
+    small = [size for size in request.axes.batch_sizes or () if size < 1]
+    if small:
+        raise UsageError(f"--batch-sizes must be at least 1, got {small[0]}")
+
+
+def _require(job: Job, setting: Setting) -> None:
+    require_settings(
+        job.engine,
+        device=job.request.device,
+        precision=setting.precision,
+        memory_format=setting.memory_format,
+        compiled=setting.compile,
+    )
+
+
+def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
+    """Raise AnotherRunError unless the cells measured so far can stand beside new ones."""
+
+    def facts(plain: dict[str, object]) -> dict[str, object]:
+        inference = plain["inference"]
+        assert isinstance(inference, dict)
+        return {**inference, **{name: plain[name] for name in ("warmup", "repeats")}}
+
+    differing = differences(facts(read_run(run.folder).request), facts(to_plain(request)))
+    expected = {
+        "harness": __version__,
+        "device_class": device_class_of(job.engine, request.inference.device),
+        "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
+        "dataset_sha256": job.dataset.digest,
+    }
+    for path in (run.folder / CELLS).glob("*/shards/*.jsonl"):
+        header = read_header(path) or expected
+        differing += differences({name: header.get(name) for name in expected}, expected)
+    if differing:
+        raise AnotherRunError(
+            f"{run.folder} holds another sweep:\n  " + "\n  ".join(dict.fromkeys(differing)),
+            hint="ask for the same as it, or choose another --output",
+        )
+
+
+def _measured(
+    request: SweepRequest, job: Job, run: Run, settings: Sequence[Setting], measure: Measure
+) -> list[SweepCell]:
+    """All cells, in the order of ``settings``."""
+    images = len(job.dataset.images)
+    reasons = {one: _unable(job, one) for one in settings}
+    possible = [one for one in settings if not reasons[one]]
+    tasks = {one: _task(request, settings[0], one, run.folder) for one in possible}
+    standard = cache(lambda: standard_of(job, tasks[settings[0]].folder))
+    cells: list[SweepCell] = []
+    with run.progress.task("sweep", total=images * len(possible), unit="img") as advance:
+        for setting in settings:
+            if reasons[setting]:
+                cells.append(_without_numbers(setting, "skipped", reasons[setting]))
+                log(run, cell_sentence(cells[-1]))
+                continue
+            advance(0, f"cell {possible.index(setting) + 1} of {len(possible)}: {setting.name}")
+            cells.append(_cell(setting, tasks[setting], job, run, standard, measure, advance))
+            announce(run, cell_sentence(cells[-1]))
+    return cells
+
+
+def _cell(
+    setting: Setting,
+    task: CellTask,
+    job: Job,
+    run: Run,
+    standard: Callable[[], Standard],
+    measure: Measure,
+    advance: Advance,
+) -> SweepCell:
+    """One cell, whatever happens in it; the reference cell's failure is the sweep's."""
+    try:
+        _measure(task, run, measure, advance)
+    except AnotherRunError:
+        raise
+    except HarnessError as error:
+        if task.reference is None:
+            raise
+        log(run, f"error: {error}")
+        return _without_numbers(setting, "failed", _line(error, setting))
+    accuracy = accuracy_of(job, standard(), task.folder)
+    return SweepCell(
+        setting=setting,
+        status="measured",
+        speed=_read_speed(task.folder),
+        ap=accuracy.ap,
+        delta=accuracy.delta,
+    )
+
+
+def _task(request: SweepRequest, reference: Setting, setting: Setting, folder: Path) -> CellTask:
+    asked = request.inference
+    return CellTask(
+        request=with_setting(asked, setting),
+        reference=None if setting == reference else with_setting(asked, reference),
+        folder=folder / CELLS / setting.name,
+        warmup=request.warmup,
+        repeats=request.repeats,
+        min_duration_s=request.min_duration_s,
+    )
+
+
+def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> None:
+    """Measure a cell unless that was done."""
+    path = shard_path(task.folder, 0)
+    done, position = new_images(path, 0)
+    advance(done)
+
+    def poll() -> None:
+        nonlocal position
+        images, position = new_images(path, position)
+        advance(images)
+
+    if not (task.folder / SPEED).exists():
+        part = Work(name=task.folder.name, item=task, log=task.folder / CELL_LOG)
+        run_workers(measure, [part], notice=run.progress.notice, poll=poll)
+
+
+def _unable(job: Job, setting: Setting) -> str:
+    """Why a cell cannot be measured here; empty when it can."""
+    try:
+        _require(job, setting)
+    except HarnessError as error:
+        return error.message
+    images = len(job.dataset.images)
+    if setting.batch_size > images:
+        return f"batch {setting.batch_size} is more than the {images} image(s)"
+    return ""
+
+
+def _without_numbers(setting: Setting, status: CellStatus, reason: str) -> SweepCell:
+    return SweepCell(setting=setting, status=status, reason=reason, ap={}, delta={})
+
+
+def _line(error: HarnessError, setting: Setting) -> str:
+    """An error in one line, without the name of its cell."""
+    return error.message.removeprefix(f"{setting.name}: ").partition("\n")[0]
+
+
+def _read_speed(folder: Path) -> Speed:
+    return to_typed(Speed, read(folder / SPEED), where=str(folder / SPEED))

@@ -1,0 +1,256 @@
+"""One cell of a sweep, measured in a process of its own: memory and switches are then its own.
+
+Accuracy and speed are two passes: all images once, for their predictions; then some of them again
+and again, in turn with the reference setting, for the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from harness.core.engine import Engine
+from harness.core.progress import Silent
+from harness.core.requests.inference import InferenceRequest
+from harness.data.coco import read_annotations
+from harness.data.images import load_image
+from harness.files.atomic import write_text
+from harness.files.environment import peak_process_bytes, usable_cpus
+from harness.files.json import dumps, read, to_plain, to_typed
+from harness.measure.bootstrap import SEED, Interval, Matches, compare_paired, matches_of
+from harness.measure.coco import check_coverage, score
+from harness.measure.evaluators import Task
+from harness.measure.sweep import Speed
+from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
+from harness.workflows.benchmark.bench import COMPUTE_PHASES
+from harness.workflows.evaluation.inference import grouped, identity_of, infer_missing
+from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
+from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.shards import (
+    open_shard,
+    read_lines,
+    shard_path,
+    shard_paths,
+    write_predictions,
+)
+
+SPEED = "speed.json"
+
+#: Images timed, at least a batch of them. They are held prepared: 32 of 800 × 1333 px are 100 MB.
+IMAGES_TIMED = 32
+
+Clock = Callable[[], float]
+OpenEngine = Callable[[Job], Engine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTask:
+    """What to measure, in a folder of the cell's own.
+
+    reference: timed in turn with it; None for the reference cell itself.
+    """
+
+    request: InferenceRequest
+    reference: InferenceRequest | None
+    folder: Path
+    warmup: int
+    repeats: int
+    min_duration_s: float
+
+
+def measure_cell(task: CellTask) -> None:
+    """Leave the shard of predictions and ``speed.json`` in the cell's folder."""
+    measure_with(task, open_engine=open_job_engine, clock=time.perf_counter)
+
+
+def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> None:
+    """The same with engines and a clock of the caller's."""
+    job = resolve(task.request)
+    begun = clock()
+    engine = open_engine(job)
+    opened_s = clock() - begun
+    prepared = _prepared(job, engine)
+    batches = _batched(prepared, job.request.batch_size)
+    begun = clock()
+    engine.infer(batches[0], NULL_STOPWATCH)
+    engine.settle()
+    first_answer_s = opened_s + clock() - begun
+    with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
+        infer_missing(job, engine, shard, Silent())
+    _warm_up(engine, batches, task.warmup)
+    # Read before the reference joins this process. The largest images are behind us.
+    peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
+    own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
+    engine.close()
+    speed = _speed(engine, batches, own, theirs, peak_bytes, first_answer_s)
+    write_text(task.folder / SPEED, dumps(to_plain(speed), indent=2) + "\n")
+
+
+def _prepared(job: Job, engine: Engine) -> list[Any]:
+    """The images to time, in whole batches."""
+    size = job.request.batch_size
+    count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
+    records = grouped(job.dataset.images, size)[:count]
+    images = (load_image(record, job.dataset.images_dir) for record in records)
+    return [engine.prepare(image, NULL_STOPWATCH) for image in images]
+
+
+def _batched(prepared: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [prepared[start : start + size] for start in range(0, len(prepared), size)]
+
+
+def _warm_up(engine: Engine, batches: Sequence[Sequence[Any]], images: int) -> None:
+    for batch in islice(cycle(batches), math.ceil(images / len(batches[0]))):
+        engine.infer(batch, NULL_STOPWATCH)
+
+
+def _in_turn(
+    task: CellTask,
+    engine: Engine,
+    batches: Sequence[Sequence[Any]],
+    prepared: Sequence[Any],
+    open_engine: OpenEngine,
+    clock: Clock,
+) -> tuple[list[list[float]], list[float]]:
+    """Seconds of each batch, a list a pass; and seconds of the reference's pass beside each."""
+    reference = None if task.reference is None else open_engine(resolve(task.reference))
+    singles = _batched(prepared, 1)
+    if reference is not None:
+        _warm_up(reference, singles, task.warmup)
+    own: list[list[float]] = []
+    theirs: list[float] = []
+    begun = clock()
+    while len(own) < task.repeats or clock() - begun < task.min_duration_s:
+        own.append(_pass(engine, batches, clock))
+        if reference is not None:
+            theirs.append(sum(_pass(reference, singles, clock)))
+    if reference is not None:
+        reference.close()
+    return own, theirs
+
+
+def _pass(engine: Engine, batches: Sequence[Sequence[Any]], clock: Clock) -> list[float]:
+    """Seconds of pure compute of each batch."""
+    spent = []
+    for batch in batches:
+        timer = PhaseTimer(clock, engine.settle)
+        engine.infer(batch, timer)
+        spent.append(sum(timer.seconds.get(name, 0.0) for name in COMPUTE_PHASES))
+    return spent
+
+
+def _speed(
+    engine: Engine,
+    batches: Sequence[Sequence[Any]],
+    own: Sequence[Sequence[float]],
+    theirs: Sequence[float],
+    peak_bytes: int,
+    first_answer_s: float,
+) -> Speed:
+    images = sum(len(batch) for batch in batches)
+    numbers = latency([[sum(one) / images] for one in own])
+    ratios = [slow / sum(one) for one, slow in zip(own, theirs, strict=bool(theirs))]
+    by_batch = sorted(seconds for one in own for seconds in one)
+    return Speed(
+        engine=engine.info,
+        fps=numbers.fps,
+        ratio=statistics.median(ratios) if ratios else 1.0,
+        latency_p50_s=percentile(by_batch, 50),
+        latency_p90_s=percentile(by_batch, 90),
+        latency_p99_s=percentile(by_batch, 99),
+        peak_memory_bytes=peak_bytes,
+        first_answer_s=first_answer_s,
+        passes=len(own),
+        timed_images=images,
+    )
+
+
+ACCURACY = "accuracy.json"
+
+#: Draws of the paired bootstrap, as many as ``harness compare`` makes.
+RESAMPLES = 200
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """``accuracy.json``: ap and delta of a SweepCell."""
+
+    ap: dict[str, float | None]
+    delta: dict[str, Interval | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standard:
+    """What the cells are held against: the ground truth, and the reference cell's answers to it."""
+
+    annotations: Mapping[str, Any]
+    image_ids: Sequence[int]
+    predictions: Rows
+    matches: Mapping[Task, Sequence[Matches]]
+
+
+def standard_of(job: Job, reference: Path) -> Standard:
+    """The standard that the finished reference cell in the folder ``reference`` sets."""
+    annotations = read_annotations(job.dataset.annotations_path)
+    predictions = _merged(job, reference)
+    return Standard(
+        annotations=annotations,
+        image_ids=job.dataset.image_ids,
+        predictions=predictions,
+        matches={
+            task: matches_of(annotations, predictions, task, job.dataset.image_ids)
+            for task in job.architecture.tasks
+        },
+    )
+
+
+def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
+    """The accuracy of the finished cell in ``folder``; told once, then kept there."""
+    path = folder / ACCURACY
+    if path.exists():
+        return to_typed(Accuracy, read(path), where=str(path))
+    predictions = _merged(job, folder)
+    tasks = job.architecture.tasks
+    metrics = score(
+        standard.annotations,
+        predictions,
+        tasks=tasks,
+        image_ids=standard.image_ids,
+        processes=usable_cpus(),
+    ).metrics
+    found = Accuracy(
+        ap={f"{task}/AP": metrics[f"{task}/AP"] for task in tasks},
+        delta={f"{task}/AP": _delta(standard, predictions, task) for task in tasks},
+    )
+    write_text(path, dumps(to_plain(found), indent=2) + "\n")
+    return found
+
+
+def _merged(job: Job, folder: Path) -> Rows:
+    lines = read_lines(shard_paths(folder))
+    check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
+    return write_predictions(folder / PREDICTIONS, lines)
+
+
+def _delta(standard: Standard, predictions: Rows, task: Task) -> Interval | None:
+    """None where the images have no ground truth."""
+    own = standard.matches[task]
+    if predictions != standard.predictions:
+        own = matches_of(standard.annotations, predictions, task, standard.image_ids)
+    found = compare_paired(
+        standard.matches[task],
+        own,
+        images=len(standard.image_ids),
+        resamples=RESAMPLES,
+        seed=SEED,
+        advance=lambda _: None,
+    )["AP"]
+    return None if math.isnan(found.difference) or math.isnan(found.low) else found

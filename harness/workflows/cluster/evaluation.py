@@ -1,0 +1,168 @@
+"""``harness submit eval``: an evaluation as a SLURM array, its shards merged by a last job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.core.requests.cluster import SubmitRequest
+from harness.core.requests.inference import EvalRequest
+from harness.files.layout import runs_folder
+from harness.launch.clients import cancel, node_hosts, require_slurm
+from harness.launch.local import Work
+from harness.launch.profile import Profile, read_profile
+from harness.launch.shared import require_below_shared, require_shared
+from harness.launch.slurm import Size, script, submit
+from harness.launch.slurm_tasks import PartTask
+from harness.workflows.cluster.finish import finish
+from harness.workflows.evaluation.resolve import Job, resolve
+from harness.workflows.evaluation.workers import (
+    ShardTask,
+    divided,
+    infer_shard,
+    missing_images,
+    with_threads_of_run,
+)
+from harness.workflows.runs.files import new_run_id
+from harness.workflows.runs.folder import Run, log, open_run
+from harness.workflows.runs.shards import new_images, shard_path
+from harness.workflows.runs.submissions import (
+    JOBS,
+    Submission,
+    SubmittedShard,
+    absolute,
+    failure_path,
+    final_log,
+    forget_failures,
+    require_no_jobs,
+    require_sbatch_name,
+    write_submission,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """Where a submitted run lies, and its jobs."""
+
+    folder: Path
+    submission: Submission
+
+
+def submit_evaluation(
+    request: SubmitRequest[EvalRequest],
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+) -> Submitted:
+    """Submit the array and the last job; returns as soon as SLURM has taken them.
+
+    Everything that can be proven here is: data, weights, profile, and that nodes see the folder.
+    """
+    _require_shards(request)
+    require_slurm()
+    profile = read_profile(request.profile)
+    asked = absolute(request.work)
+    job = resolve(asked.inference)
+    with open_run(asked, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        folder = run.folder.absolute()
+        require_sbatch_name(folder)
+        require_no_jobs(folder)
+        needed = [job.dataset.annotations_path, job.dataset.images_dir]
+        needed += [] if job.weights is None else [job.weights]
+        require_shared(folder, needed, profile, nodes=node_hosts(), notice=progress.notice)
+        job = with_threads_of_run(job, folder)
+        tasks = shard_tasks(job, folder, request.shards, gpus=profile.gpus_per_node)
+        submission = _submitted(request, asked, profile, tasks, run)
+        write_submission(folder, submission)
+        log(run, f"submitted: {', '.join(submission.job_ids)}")
+    return Submitted(folder=folder, submission=submission)
+
+
+def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
+    """The batch scripts of the array and of the last job, without submitting anything."""
+    _require_shards(request)
+    profile = read_profile(request.profile)
+    evaluation = request.work
+    output = evaluation.output or runs_folder() / new_run_id(evaluation, now)
+    require_below_shared(profile, [output.absolute()])
+    folder = output.absolute() / JOBS
+    gpus, name = min(profile.gpus_per_node, 1), f"harness-{output.name}"
+    size = Size(gpus=gpus)
+    shards = script(profile, folder=folder, name=name, size=size, count=request.shards)
+    size = size if request.rehearse_preemption else Size()
+    last = script(
+        profile, folder=folder, name=f"{name}-scoring", size=size, count=1, after="ARRAY_ID"
+    )
+    return [shards, last]
+
+
+def _require_shards(request: SubmitRequest[EvalRequest]) -> None:
+    if request.shards < 1:
+        raise UsageError(f"--shards must be at least 1, got {request.shards}")
+
+
+def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
+    """A task a shard, no more than there are images missing.
+
+    gpus: of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
+    than a night on its CPU.
+    """
+    missing = missing_images(job, folder)
+    device = "cuda" if gpus and job.request.device == "auto" else job.request.device
+    return divided(job.request, folder, missing, [device] * min(shards, max(1, len(missing))))
+
+
+def _submitted(
+    request: SubmitRequest[EvalRequest],
+    asked: EvalRequest,
+    profile: Profile,
+    tasks: list[ShardTask],
+    run: Run,
+) -> Submission:
+    folder = tasks[0].folder
+    jobs, name = folder / JOBS, f"harness-{run.run_id}"
+    size = Size(gpus=min(profile.gpus_per_node, 1))
+    before = [new_images(shard_path(folder, task.number), 0)[0] for task in tasks]
+    parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
+    forget_failures(folder)  # of an earlier submission
+    job_ids = submit(parts, profile, folder=jobs, name=name, size=size)
+    array = job_ids[0].partition("_")[0]
+    work = Work(name="scoring", item=folder, log=final_log(folder))
+    last = PartTask(finish, work, failure_path(folder, None))
+    try:
+        size = size if request.rehearse_preemption else Size()
+        (final_job,) = submit(
+            [last], profile, folder=jobs, name=f"{name}-scoring", size=size, after=array
+        )
+    except BaseException:  # Ctrl-C as well: no array without a job that tells how it ended
+        cancel([array])
+        raise
+    return Submission(
+        command=run.command,
+        work="eval",
+        submitted_utc=run.begun.isoformat(timespec="seconds"),
+        evaluation=asked,
+        profile=profile,
+        shards=tuple(
+            SubmittedShard(job_id=job_id, images=len(task.image_ids), images_before=images)
+            for job_id, task, images in zip(job_ids, tasks, before, strict=True)
+        ),
+        final_job=final_job,
+        rehearsal=request.rehearse_preemption,
+    )
+
+
+def _slurm_task(task: ShardTask, rehearse: bool) -> PartTask[ShardTask]:
+    log_path = shard_path(task.folder, task.number).with_suffix(".log")
+    work = Work(name=f"shard {task.number:04d}", item=task, log=log_path)
+    half = replace(task, image_ids=task.image_ids[: (len(task.image_ids) + 1) // 2])
+    return PartTask(
+        infer_shard,
+        work,
+        failure_path(task.folder, task.number),
+        replace(work, item=half) if rehearse else None,
+    )

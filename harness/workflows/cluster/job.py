@@ -1,0 +1,230 @@
+"""``harness submit bench|nightly|train``: one job that does the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.core.requests.cluster import NightRequest, SubmitRequest
+from harness.core.requests.inference import BenchRequest
+from harness.core.requests.training import TrainRequest
+from harness.files.atomic import unwritable
+from harness.files.layout import runs_folder
+from harness.launch.clients import node_hosts, require_slurm
+from harness.launch.local import Work
+from harness.launch.profile import read_profile
+from harness.launch.shared import require_below_shared, require_shared
+from harness.launch.slurm import Size, script, submit
+from harness.launch.slurm_tasks import GroupTask, PartTask
+from harness.workflows.benchmark.bench import check_values
+from harness.workflows.cluster.on_node import (
+    BenchWork,
+    NightWork,
+    TrainWork,
+    bench_on_node,
+    night_on_node,
+    train_on_node,
+)
+from harness.workflows.evaluation.resolve import resolve
+from harness.workflows.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
+from harness.workflows.runs.files import has_checkpoint, new_run_id, require_no_run
+from harness.workflows.runs.submissions import (
+    JOBS,
+    Submission,
+    WorkKind,
+    absolute,
+    failure_path,
+    final_log,
+    require_no_jobs,
+    require_sbatch_name,
+    write_submission,
+)
+from harness.workflows.training.job import resolve_training
+
+Task = PartTask[BenchWork] | PartTask[NightWork] | GroupTask[TrainWork]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The files and folders a job reads; the iterations of a training."""
+
+    paths: tuple[Path | None, ...]
+    iterations: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One job, ready to be submitted.
+
+    prove: raises for what would fail on the node; tells what the job reads, and how long it is.
+    """
+
+    kind: WorkKind
+    folder: Path
+    size: Size
+    task: Task
+    prove: Callable[[], Proven]
+    resume: bool = False
+    rehearsal: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"harness-{self.folder.name}"
+
+
+def plan_bench(
+    request: SubmitRequest[BenchRequest], *, command: tuple[str, ...], now: datetime
+) -> Planned:
+    """A bench on one device."""
+    size = Size(gpus=min(read_profile(request.profile).gpus_per_node, 1))
+    asked = absolute(request.work)
+    inference = replace(asked.inference, device=_device(asked.inference.device, size))
+    asked = replace(asked, inference=inference)
+    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
+    asked = replace(asked, output=folder)
+    work = BenchWork(request=asked, command=command, submitted=now)
+
+    def prove() -> Proven:
+        check_values(asked)
+        job = resolve(inference)
+        return Proven((job.dataset.annotations_path, job.dataset.images_dir, job.weights))
+
+    part = Work(name="bench", item=work, log=final_log(folder))
+    task = PartTask(bench_on_node, part, failure_path(folder, None))
+    return Planned(kind="bench", folder=folder, size=size, task=task, prove=prove)
+
+
+def plan_night(request: SubmitRequest[NightRequest], *, now: datetime) -> Planned:
+    """A night on one device; its folder is that of its reports."""
+    size = Size(gpus=min(read_profile(request.profile).gpus_per_node, 1))
+    asked = absolute(request.work)
+    night_id = new_night_id(asked.results, now)
+    folder = asked.results / NIGHTS / night_id
+    work = NightWork(request=asked, night_id=night_id, needs_gpu=size.gpus > 0, submitted=now)
+
+    def prove() -> Proven:
+        paths: list[Path | None] = [asked.matrix]
+        for cell in cells_of(read_matrix(asked.matrix)):
+            job = resolve(inference_of(cell, asked.root))
+            paths += [job.dataset.annotations_path, job.dataset.images_dir, job.weights]
+        return Proven(tuple(paths))
+
+    part = Work(name="night", item=work, log=final_log(folder))
+    task = PartTask(night_on_node, part, failure_path(folder, None))
+    return Planned(kind="nightly", folder=folder, size=size, task=task, prove=prove)
+
+
+def plan_training(
+    request: SubmitRequest[TrainRequest], *, command: tuple[str, ...], now: datetime
+) -> Planned:
+    """A training by ``nodes`` × ``tasks_per_node`` processes, on a device each."""
+    gpus = read_profile(request.profile).gpus_per_node
+    tasks = request.tasks_per_node or max(1, gpus)
+    for option, value in (("--nodes", request.nodes), ("--tasks-per-node", tasks)):
+        if value < 1:
+            raise UsageError(f"{option} must be at least 1, got {value}")
+    if gpus and tasks > gpus:
+        raise UsageError(f"--tasks-per-node {tasks}: the profile's nodes have {gpus} GPU(s)")
+    size = Size(nodes=request.nodes, tasks=tasks, gpus=min(gpus, tasks))
+    asked = absolute(request.work)
+    if Path(asked.init).is_file():
+        asked = replace(asked, init=str(Path(asked.init).absolute()))
+    asked = replace(asked, device=_device(asked.device, size))
+    folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
+
+    def prove() -> Proven:
+        # As one machine's training by as many processes: batch and engine must bear them.
+        job = resolve_training(replace(asked, processes=size.nodes * size.tasks))
+        sets = (job.training.dataset, job.validation)
+        paths = [path for one in sets for path in (one.annotations_path, one.images_dir)]
+        return Proven((*paths, job.init, asked.reference_curve), job.plan.schedule.iterations)
+
+    work = TrainWork(
+        request=asked,
+        output=folder,
+        command=command,
+        submitted=now,
+        rehearsal=request.rehearse_preemption,
+    )
+    return Planned(
+        kind="train",
+        folder=folder,
+        size=size,
+        task=GroupTask(train_on_node, work, failure_path(folder, None)),
+        prove=prove,
+        resume=asked.resume,
+        rehearsal=request.rehearse_preemption,
+    )
+
+
+def submit_planned(
+    planned: Planned,
+    profile_path: Path,
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+) -> Submission:
+    """Submit the job; returns as soon as SLURM has taken it.
+
+    Everything that can be proven here is: data, weights, profile, and that nodes see the folder.
+    """
+    require_slurm()
+    profile = read_profile(profile_path)
+    folder = planned.folder
+    require_sbatch_name(folder)
+    proven = planned.prove()
+    needed = [path for path in proven.paths if path is not None]
+    _claim(folder, resume=planned.resume)
+    require_shared(folder, needed, profile, nodes=node_hosts(), notice=progress.notice)
+    failure_path(folder, None).unlink(missing_ok=True)  # of an earlier submission
+    (job_id,) = submit(
+        [planned.task], profile, folder=folder / JOBS, name=planned.name, size=planned.size
+    )
+    submission = Submission(
+        work=planned.kind,
+        command=command,
+        submitted_utc=now.isoformat(timespec="seconds"),
+        profile=profile,
+        final_job=job_id,
+        processes=planned.size.nodes * planned.size.tasks,
+        iterations=proven.iterations,
+        rehearsal=planned.rehearsal,
+    )
+    write_submission(folder, submission)
+    return submission
+
+
+def script_of(planned: Planned, profile_path: Path) -> str:
+    """The batch script of the job, without submitting anything."""
+    profile = read_profile(profile_path)
+    require_below_shared(profile, [planned.folder])
+    return script(
+        profile,
+        folder=planned.folder / JOBS,
+        name=planned.name,
+        size=planned.size,
+        count=1,
+    )
+
+
+def _device(asked: str, size: Size) -> str:
+    """With GPUs asked for, ``auto`` means one: a node that lacks it is an error."""
+    return "cuda" if size.gpus and asked == "auto" else asked
+
+
+def _claim(folder: Path, *, resume: bool) -> None:
+    """The folder is there, and what is in it may be begun, or continued."""
+    if not resume:
+        require_no_run(folder)
+    elif not has_checkpoint(folder):
+        raise UsageError(f"nothing to resume: no checkpoint in {folder}", hint="leave out --resume")
+    require_no_jobs(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error

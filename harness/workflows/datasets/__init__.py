@@ -1,0 +1,1 @@
+"""Annotation files checked, converted, edited, fetched."""

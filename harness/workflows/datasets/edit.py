@@ -1,0 +1,236 @@
+"""``harness data clean``, ``split``, ``merge`` and ``subset``: annotation files in, files out."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.progress import Progress
+from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
+from harness.data.coco import read_annotations
+from harness.data.convert.formats.coco import is_coco
+from harness.data.convert.source_annotations import Counted, Tally
+from harness.data.edit.cleaning import Cleaning, cleaned
+from harness.data.edit.splitting import merged, split, subset
+from harness.files.atomic import write_text
+from harness.files.json import dumps
+from harness.files.json import read as read_json
+
+#: What parts are called where nobody says so, by how many there are.
+PART_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryObjects:
+    """One category of a written file. objects: its annotations; boxes: those without a mask."""
+
+    category_id: int
+    name: str
+    objects: int
+    boxes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One annotation file that was written."""
+
+    path: Path
+    image_count: int
+    object_count: int
+    categories: tuple[CategoryObjects, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditReport:
+    """What went in and what came out.
+
+    images: the folder that file names are relative to, where the action decides it. dropped_images,
+    dropped_objects: what is in no written file though it was in one read, by reason; what was not
+    asked for is not among them. notes: what is there, but not as it was.
+    """
+
+    files: tuple[Path, ...]
+    image_count: int
+    object_count: int
+    written: tuple[Written, ...]
+    images: Path | None = None
+    dropped_images: tuple[Counted, ...] = ()
+    dropped_objects: tuple[Counted, ...] = ()
+    notes: tuple[Counted, ...] = ()
+
+
+def counted_categories(content: dict[str, Any]) -> tuple[CategoryObjects, ...]:
+    """The categories of an annotation file's content, with how many objects each has."""
+    objects = Counter(row["category_id"] for row in content["annotations"])
+    boxes = Counter(
+        row["category_id"] for row in content["annotations"] if not row.get("segmentation")
+    )
+    return tuple(
+        CategoryObjects(
+            category_id=one["id"],
+            name=one["name"],
+            objects=objects[one["id"]],
+            boxes=boxes[one["id"]],
+        )
+        for one in content["categories"]
+    )
+
+
+def clean(request: CleanRequest, progress: Progress) -> EditReport:
+    """Write what is sound of a file; the original is not touched unless it is the output.
+
+    Raises IntegrityError for a file without the three lists of COCO's format, for one whose
+    contradictions cannot be decided, and where no image is left.
+    """
+    content = read_json(request.file)
+    if not is_coco(content):
+        raise IntegrityError(
+            f"{request.file} is no COCO annotation file: it has not the lists images, annotations "
+            "and categories",
+            hint="annotations of another program: harness data convert",
+        )
+    if request.images is not None and not request.images.is_dir():
+        raise UsageError(f"no such folder of images: {request.images}", hint="see --images")
+    tally = Tally()
+    wish = Cleaning(
+        images=request.images,
+        same_names=request.same_names,
+        renumber=request.renumber,
+        keep_boxes=request.keep_boxes,
+        progress=progress,
+    )
+    after = cleaned(content, wish, tally)
+    if not after["images"]:
+        reasons = [
+            f"{one.count} image(s) {one.what} ({one.first})" for one in tally.images.values()
+        ]
+        raise IntegrityError(
+            f"no image of {request.file} is left:\n  " + "\n  ".join(reasons or ["it lists none"])
+        )
+    written = (_write(request.output, after),)
+    return _report((request.file,), [content], written, tally, images=request.images)
+
+
+def split_file(request: SplitRequest) -> EditReport:
+    """Write the parts of a file: NAME.json in the folder asked for.
+
+    Raises UsageError for fractions that are none of 1, names that do not fit them, and for parts
+    that would be empty.
+    """
+    names = request.names or PART_NAMES.get(len(request.fractions), ())
+    _require_parts(request, names)
+    content = read_annotations(request.file)
+    parts = split(content, request.fractions, request.seed)
+    if not all(part["images"] for part in parts):
+        count = len(content["images"])
+        raise UsageError(f"{count} images are too few for the parts {', '.join(names)}")
+    tally = Tally()
+    for name, part in zip(names, parts, strict=True):
+        for one in counted_categories(part):
+            if not one.objects:
+                tally.note(f"categories without an object in {name}", one.name)
+    folder = request.output or request.file.parent
+    paths = [folder / f"{name}.json" for name in names]
+    for path in paths:
+        _require_other(path, [request.file], "name the parts --names, or --output DIR")
+    written = tuple(_write(path, part) for path, part in zip(paths, parts, strict=True))
+    return _report((request.file,), [content], written, tally)
+
+
+def _require_parts(request: SplitRequest, names: Sequence[str]) -> None:
+    fractions = request.fractions
+    whole = math.isclose(sum(fractions), 1, abs_tol=1e-9)
+    if not fractions or not whole or not all(0 < one < 1 for one in fractions):
+        told = ",".join(f"{one:g}" for one in fractions)
+        raise UsageError(
+            f"--fractions must lie between 0 and 1 and add up to 1, got {told or 'none'}",
+            hint="for instance --fractions 0.8,0.2",
+        )
+    if len(names) != len(fractions) or len(set(names)) != len(names):
+        raise UsageError(
+            f"{len(fractions)} fractions need as many names, got {', '.join(names) or 'none'}",
+            hint="for instance --names train,val,test,rest",
+        )
+
+
+def merge(request: MergeRequest) -> EditReport:
+    """Write one file with everything of several.
+
+    With folders, file names become relative to the deepest folder that holds them all. Raises
+    IntegrityError when one file name stands for images of two sizes, UsageError for an output that
+    is one of the files.
+    """
+    _require_other(request.output, request.files, "give another --output")
+    prefixes, root = [""] * len(request.files), None
+    if request.folders:
+        if len(request.folders) != len(request.files):
+            raise UsageError(
+                f"{len(request.files)} files need as many --folders, got {len(request.folders)}"
+            )
+        places = [folder.resolve() for folder in request.folders]
+        for folder in places:
+            if not folder.is_dir():
+                raise UsageError(f"no such folder of images: {folder}", hint="see --folders")
+        root = Path(os.path.commonpath(places))
+        relative = [folder.relative_to(root).as_posix() for folder in places]
+        prefixes = ["" if name == "." else f"{name}/" for name in relative]
+    contents = [read_annotations(path) for path in request.files]
+    tally = Tally()
+    written = (_write(request.output, merged(contents, prefixes, tally)),)
+    return _report(request.files, contents, written, tally, images=root)
+
+
+def subset_file(request: SubsetRequest) -> EditReport:
+    """Write some categories and some images of a file, and not in its place."""
+    _require_other(request.output, [request.file], "give another --output")
+    content = read_annotations(request.file)
+    kept = subset(
+        content,
+        categories=request.categories,
+        image_count=request.image_count,
+        seed=request.seed,
+    )
+    return _report((request.file,), [content], (_write(request.output, kept),), Tally())
+
+
+def _require_other(output: Path, files: Sequence[Path], hint: str) -> None:
+    """Raise UsageError where ``output`` would replace one of the files it is made from."""
+    for file in files:
+        if output.resolve() == file.resolve():
+            raise UsageError(f"{output} would replace {file}, which is read", hint=hint)
+
+
+def _write(path: Path, content: dict[str, Any]) -> Written:
+    write_text(path, dumps(content) + "\n")
+    return Written(
+        path=path,
+        image_count=len(content["images"]),
+        object_count=len(content["annotations"]),
+        categories=counted_categories(content),
+    )
+
+
+def _report(
+    files: tuple[Path, ...],
+    contents: Sequence[dict[str, Any]],
+    written: tuple[Written, ...],
+    tally: Tally,
+    *,
+    images: Path | None = None,
+) -> EditReport:
+    return EditReport(
+        files=files,
+        image_count=sum(len(content["images"]) for content in contents),
+        object_count=sum(len(content["annotations"]) for content in contents),
+        written=written,
+        images=images,
+        dropped_images=tuple(tally.images.values()),
+        dropped_objects=tuple(tally.objects.values()),
+        notes=tuple(tally.notes.values()),
+    )

@@ -1,0 +1,159 @@
+"""The files of Open Images that a request needs, brought to disk: what is there is not fetched."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+
+from harness.core.errors import IntegrityError, NotServedError, RunFailedError
+from harness.core.progress import Progress, Silent
+from harness.core.requests.data import OpenImagesRequest
+from harness.data.convert.source_annotations import Tally
+from harness.files.fetch import Expected, FetchOptions, fetch
+from harness.zoo import openimages
+from harness.zoo.download import mirrored
+from harness.zoo.proof import mismatches
+
+#: The rows of the table of masks by image id.
+Rows = Mapping[str, Sequence[Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetching:
+    """What every step of one request needs."""
+
+    request: OpenImagesRequest
+    options: FetchOptions
+    known: openimages.KnownFiles
+
+    def bring(self, path: str, folder: str) -> Path:
+        """A file of Google's storage, below ``folder`` of the output: the one that is there if it
+        is the pinned one, else fetched.
+        """
+        target = self.request.output / folder / Path(path).name
+        expected = openimages.expected_of(path, self.known)
+        if not target.is_file() or mismatches(expected, target):
+            url = mirrored(openimages.TABLES_URL + path, self.request.mirror)
+            fetch([url], target, expected, self.options)
+        return target
+
+
+def bring_masks(rows: Rows, work: Fetching) -> dict[str, Path]:
+    """The mask files of the rows by name, those that are in no archive left out."""
+    folder = work.request.output / "masks"
+    wanted: dict[str, list[str]] = {}
+    for image_id, several in rows.items():
+        path = openimages.mask_archive(work.request.split, image_id)
+        for row in several:
+            if not (folder / row["MaskPath"]).is_file():
+                wanted.setdefault(path, []).append(row["MaskPath"])
+    for path, masks in sorted(wanted.items()):
+        archive = work.bring(path, "archives")
+        _unpack(archive, masks, folder)
+        if not work.request.keep_archives:
+            archive.unlink()
+    if (work.request.output / "archives").is_dir() and not work.request.keep_archives:
+        (work.request.output / "archives").rmdir()
+    names = [row["MaskPath"] for several in rows.values() for row in several]
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def _unpack(archive: Path, masks: Sequence[str], folder: Path) -> None:
+    """Only the wanted members, whatever folder they are in, each whole or absent."""
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = {Path(name).name: name for name in source.namelist()}
+            for mask in masks:
+                if Path(mask).name == mask and mask in members:
+                    _put(folder / mask, source.read(members[mask]))
+    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
+        archive.unlink()  # or it would be opened again and again
+        raise IntegrityError(
+            f"{archive} is no whole archive: {error}",
+            hint="it was removed; the same command fetches it again",
+        ) from error
+
+
+def _put(path: Path, content: bytes) -> None:
+    """The file whole or absent, without the fsync that thousands of small ones forbid."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.unpacking")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> list[str]:
+    """Fetch what is missing, several at once; the ids of the images that are there then.
+
+    An image that the server has no more is counted and left out; when it has none, nobody can have
+    meant that server.
+    """
+    missing = [one for one in rows if not (folder / f"{one}.jpg").is_file()]
+    waiting: deque[str] = deque(missing)
+    arrived: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
+    absent: dict[str, NotServedError] = {}
+    done = len(rows) - len(missing)
+    with work.options.progress.task("images", total=len(rows), done=done, unit="img") as advance:
+        arguments = (waiting, folder, work, arrived)
+        count = min(work.options.jobs, len(missing))
+        # Daemons: whoever interrupts us does not wait for a silent server.
+        threads = [Thread(target=_fetch_waiting, args=arguments, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for _ in missing:
+            image_id, failure = arrived.get()
+            if isinstance(failure, NotServedError):
+                absent[image_id] = failure
+            elif failure is not None:
+                waiting.clear()
+                for thread in threads:  # none may write here once the folder's lock is free
+                    thread.join()
+                raise failure
+            advance(1)
+    if absent and len(absent) == len(rows):
+        last = absent[min(absent)]
+        raise RunFailedError(
+            f"none of {len(rows)} images is served: {last.message}", hint=last.hint
+        )
+    for image_id in sorted(absent):
+        tally.image("not served", f"{image_id}.jpg")
+        tally.drop("on an image left out: not served", f"{image_id}.jpg", len(rows[image_id]))
+    return [one for one in rows if one not in absent]
+
+
+def _fetch_waiting(
+    waiting: deque[str],
+    folder: Path,
+    work: Fetching,
+    arrived: SimpleQueue[tuple[str, Exception | None]],
+) -> None:
+    """Fetch images until none is waiting; says of each that it is there, or why not."""
+    anything = Expected(size=None, algorithm="md5", digest="")
+    options = replace(work.options, jobs=1, progress=_Notices(work.options.progress))
+    while True:
+        try:
+            image_id = waiting.popleft()
+        except IndexError:
+            return
+        url = mirrored(openimages.image_url(work.request.split, image_id), work.request.mirror)
+        try:
+            fetch([url], folder / f"{image_id}.jpg", anything, options)
+            arrived.put((image_id, None))
+        except Exception as error:  # told to the thread that waits for this image
+            arrived.put((image_id, error))
+
+
+class _Notices(Silent):
+    """Notices of many small downloads without a bar each."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def notice(self, text: str) -> None:
+        """The line, where the others go."""
+        self._progress.notice(text)

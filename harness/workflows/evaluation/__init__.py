@@ -1,0 +1,1 @@
+"""Accuracy of a model: inference into shards, merging, scoring, verdict."""

@@ -1,0 +1,159 @@
+"""``harness eval``: from a request to a verdict, one statement a stage."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness.core.checks import Check
+from harness.core.engine import Engine
+from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.progress import Progress
+from harness.core.record import RunRecord
+from harness.core.requests.inference import EvalRequest
+from harness.data.coco import read_annotations
+from harness.files.environment import usable_cpus
+from harness.measure.coco import Scores, check_coverage, score
+from harness.measure.timing import PhaseTimer
+from harness.measure.verdict import check_references, unreferenced
+from harness.workflows.evaluation.record import record_of
+from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
+from harness.workflows.evaluation.workers import (
+    ShardFacts,
+    ShardTask,
+    infer_share,
+    infer_with_workers,
+    missing_images,
+    throughput,
+    with_threads_of_run,
+)
+from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
+from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
+from harness.workflows.runs.records import write_record
+from harness.workflows.runs.shards import read_lines, shard_paths, write_predictions
+from harness.workflows.runs.submissions import require_no_jobs
+
+ARTEFACTS = {
+    "predictions": PREDICTIONS,
+    "per_category": PER_CATEGORY,
+    "shards": SHARDS,
+    "log": LOG,
+}
+
+
+def evaluate(
+    request: EvalRequest,
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+    open_engine: Callable[[Job], Engine] = open_job_engine,
+) -> tuple[RunRecord, Path]:
+    """The record of one accuracy run, and the folder it lies in.
+
+    command: what the user typed, for the record and for the line that says how to continue. now:
+    when the run began. stopwatch: books wall time by stage for the record. open_engine: of an
+    evaluation in this process; workers open their own.
+    """
+    with stopwatch.phase("resolve"):
+        job = resolve(request.inference)
+    _require_workers(request, job)
+    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+        require_no_jobs(run.folder)
+        job = with_threads_of_run(job, run.folder)
+        _announce(job, run)
+        if request.workers is None:
+            facts = _infer_here(job, run, stopwatch, open_engine)
+        else:
+            with stopwatch.phase("infer"), keeping(run):
+                facts = infer_with_workers(job, run, request.workers)
+        record = conclude(request, job, run, facts, stopwatch)
+    return record, run.folder
+
+
+def _require_workers(request: EvalRequest, job: Job) -> None:
+    """Raise what no engine could be opened for, before there is a folder that says it was tried."""
+    if request.workers is not None and request.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {request.workers}")
+    require_job_settings(job)
+
+
+def conclude(
+    request: EvalRequest, job: Job, run: Run, facts: Sequence[ShardFacts], stopwatch: PhaseTimer
+) -> RunRecord:
+    """Merge the shards, score them, write the record. facts: of the workers that filled them."""
+    with stopwatch.phase("merge"), keeping(run):
+        lines = read_lines(shard_paths(run.folder))
+        check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
+        predictions = write_predictions(run.folder / PREDICTIONS, lines)
+    with stopwatch.phase("score"):
+        scores = _score(request, job, predictions, run)
+    record = record_of(
+        run,
+        request,
+        job,
+        facts[0].engine,
+        metrics={**scores.metrics, **throughput(facts)},
+        per_category=scores.per_category,
+        stage_times_s=stopwatch.seconds,
+        deviations=job.deviations,
+        checks=accuracy_checks(job, scores),
+        artefacts=ARTEFACTS,
+    )
+    log(run, record.verdict.line)
+    write_record(run.folder, record)
+    return record
+
+
+def _infer_here(
+    job: Job, run: Run, stopwatch: PhaseTimer, open_engine: Callable[[Job], Engine]
+) -> list[ShardFacts]:
+    with stopwatch.phase("open engine"):
+        engine = open_engine(job)
+    with stopwatch.phase("infer"), keeping(run):
+        missing = tuple(missing_images(job, run.folder))
+        task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)
+        return [infer_share(job, engine, task, run.progress)]
+
+
+def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
+    """Every measured accuracy against the references of the model and data set."""
+    checks = check_references(
+        job.entry.references,
+        scores.metrics,
+        dataset=job.dataset.name,
+        deviations=job.deviations,
+    )
+    main = [f"{task}/AP" for task in job.architecture.tasks]
+    return checks + unreferenced(main, scores.metrics, checks)
+
+
+def _announce(job: Job, run: Run) -> None:
+    for sentence in job.dataset.warnings:
+        announce(run, f"data: {sentence}")
+    for sentence in job.deviations:
+        announce(run, f"not comparable: {sentence}")
+
+
+def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:
+    try:
+        return score(
+            read_annotations(job.dataset.annotations_path),
+            predictions,
+            tasks=job.architecture.tasks,
+            image_ids=job.dataset.image_ids,
+            evaluator=request.evaluator,
+            processes=usable_cpus(),
+        )
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise RunFailedError(
+            f"scoring failed: {type(error).__name__}: {error}",
+            hint="no prediction is lost; score them again with: harness score "
+            + shlex.quote(str(run.folder)),
+        ) from error

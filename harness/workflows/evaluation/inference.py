@@ -1,0 +1,198 @@
+"""Images through an engine: decoded and resized ahead in threads, finished ones to a shard.
+
+Threads are enough to decode ahead: Pillow releases the GIL while it decodes and resizes (decision
+0003).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from typing import Any, TypeVar
+
+from harness import __version__
+from harness.core.dataset import ImageRecord
+from harness.core.detections import Detections
+from harness.core.engine import Engine
+from harness.core.errors import HarnessError, RunFailedError
+from harness.core.progress import Progress
+from harness.data.images import load_image
+from harness.files.json import to_plain
+from harness.measure.timing import NULL_STOPWATCH
+from harness.workflows.evaluation.resolve import Job
+from harness.workflows.runs.shards import Shard, line_of
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Batches each loader may be ahead of the network; bounds memory.
+BATCHES_AHEAD = 2
+
+
+def infer_missing(
+    job: Job,
+    engine: Engine,
+    shard: Shard,
+    progress: Progress,
+    *,
+    share: Collection[int] | None = None,
+) -> None:
+    """Append the predictions of every image of ``share`` that the shard does not have yet.
+
+    share: image ids; None for all images of the job. A crash of the engine is a RunFailedError that
+    names the image; what was finished stays.
+    """
+    wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
+    needed = batches_with(
+        wanted, grouped(job.dataset.images, job.request.batch_size), job.request.batch_size
+    )
+    total = len(job.dataset.images)
+    with (
+        closing(prepared_batches(job, engine, needed)) as batches,
+        progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
+    ):
+        for records, prepared in batches:
+            fresh = [
+                one for one in infer_batch(job, engine, records, prepared) if one.image_id in wanted
+            ]
+            for detections in fresh:
+                shard.append(line_of(detections, job.dataset.categories))
+            advance(len(fresh))
+
+
+def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord]:
+    """The records in an order in which batches are of images of like shape, which pad least."""
+    if batch_size == 1:
+        return list(records)
+    return sorted(records, key=lambda one: (one.width_px / one.height_px, one.image_id))
+
+
+def batches_with(
+    wanted: Collection[int], records: Sequence[ImageRecord], size: int
+) -> list[ImageRecord]:
+    """Every batch of ``records`` that has a wanted image, whole.
+
+    Images of a batch are padded to a common size, which moves their numbers: so that these do not
+    depend on who infers what, or on where a run broke, a batch has the same images for ever.
+    """
+    batches = (records[start : start + size] for start in range(0, len(records), size))
+    return [
+        record
+        for batch in batches
+        if any(one.image_id in wanted for one in batch)
+        for record in batch
+    ]
+
+
+def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
+    """What must be equal for two runs to share a shard: everything that can move a number.
+
+    Not which of several equal GPUs computes; the number of threads only where they compute.
+    """
+    info = engine.info
+    ids = ",".join(str(image) for image in job.dataset.image_ids)
+    architecture = to_plain(info.architecture)
+    return {
+        "harness": __version__,
+        "model": job.entry.name,
+        "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
+        "dataset_sha256": job.dataset.digest,
+        "images": len(job.dataset.images),
+        "images_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        "engine": info.name,
+        "engine_version": info.version,
+        "device_class": info.device_class,
+        "precision": info.precision,
+        "memory_format": info.memory_format,
+        "compiled": info.compiled,
+        "threads": info.threads if info.device == "cpu" else None,
+        "batch_size": job.request.batch_size,
+        **{f"architecture.{name}": value for name, value in architecture.items()},
+    }
+
+
+def prepared_batches(
+    job: Job, engine: Engine, records: Sequence[ImageRecord]
+) -> Generator[tuple[list[ImageRecord], list[Any]], None, None]:
+    """Batches of records with what the engine prepared of them, in order."""
+
+    def prepare(record: ImageRecord) -> Any:
+        image = load_image(record, job.dataset.images_dir)
+        return engine.prepare(image, NULL_STOPWATCH)
+
+    with closing(
+        ahead(records, prepare, size=job.request.batch_size, loaders=job.request.loaders)
+    ) as batches:
+        for batch in batches:
+            yield [record for record, _ in batch], [_prepared(*one) for one in batch]
+
+
+def ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], *, size: int, loaders: int
+) -> Generator[list[tuple[Item, Future[Result]]], None, None]:
+    """Batches of ``size`` items with what becomes of them in ``loaders`` threads, in order.
+
+    The threads are a few batches ahead of who asks, and no more: memory is bounded.
+    """
+    window = size * (1 + BATCHES_AHEAD * loaders)
+    with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        coming = iter(items)
+        try:
+            while True:
+                for item in islice(coming, window - len(waiting)):
+                    waiting.append((item, pool.submit(work, item)))
+                if not waiting:
+                    return
+                yield [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
+    try:
+        return future.result()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise _failed("loading", [record], error) from error
+
+
+def infer_batch(
+    job: Job, engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
+) -> list[Detections]:
+    """The detections of one batch; RunFailedError, naming its images, for a crash of the engine."""
+    try:
+        answer = engine.infer(prepared, NULL_STOPWATCH)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise _failed("inference", records, error) from error
+    _require_answer(job, records, answer)
+    return answer
+
+
+def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[Detections]) -> None:
+    """Raise RunFailedError for an answer to another question: it would end as a low AP."""
+    asked, answered = [one.image_id for one in records], [one.image_id for one in answer]
+    if asked != answered:
+        raise RunFailedError(f"the engine was asked for images {asked}, it answered {answered}")
+    for one in answer:
+        classes = one.class_index
+        if len(classes) and not 0 <= classes.min() <= classes.max() < job.architecture.class_count:
+            raise RunFailedError(
+                f"image {one.image_id}: classes {classes.min()}…{classes.max()} are not all in "
+                f"0…{job.architecture.class_count - 1}"
+            )
+        if (one.masks is None) == job.architecture.has_masks:
+            found = "no masks" if one.masks is None else "masks"
+            raise RunFailedError(f"image {one.image_id}: {job.entry.name} answered with {found}")
+
+
+def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:
+    names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
+    return RunFailedError(f"{stage} failed at image {names}: {type(error).__name__}: {error}")

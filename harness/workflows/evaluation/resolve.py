@@ -1,0 +1,249 @@
+"""From what was asked to what will be done: model, weights, data, recipe, all proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.architecture import Architecture
+from harness.core.dataset import Dataset
+from harness.core.engine import Engine, EngineName
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import Lock, ModelEntry
+from harness.core.record import CheckpointFacts, DatasetFacts
+from harness.core.requests.inference import InferenceRequest
+from harness.data.catalog import find_dataset, limited
+from harness.data.proven import (
+    facts_of_dataset,
+    proven_dataset,
+    require_images,
+)
+from harness.engines.opening import (
+    open_engine,
+    own_engine,
+    own_memory_format,
+    require_network,
+    require_settings,
+)
+from harness.files.json import to_plain
+from harness.measure.protocol import Conditions, deviations
+from harness.zoo.architectures import architecture_of
+from harness.zoo.exported import ExportFacts
+from harness.zoo.lock import find_model, read_lock
+from harness.zoo.model_file import find_model_file
+
+FAKED = "the fake engine answers from the ground truth: no network was measured"
+CHANGED = (
+    "the exported file was changed since its export (quantised, simplified or edited): this is its "
+    "own AP, no longer its checkpoint's"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request with every question answered.
+
+    published: the model's own recipe. architecture: the same with the request's overrides.
+    exported: what the file of the onnx engine says. dataset: the images to run on; image_count: how
+    many the whole data set has.
+    """
+
+    request: InferenceRequest
+    entry: ModelEntry
+    published: Architecture
+    architecture: Architecture
+    weights: Path | None
+    checkpoint: CheckpointFacts | None
+    exported: ExportFacts | None = None
+    dataset: Dataset
+    image_count: int
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine asked for, or the model's own."""
+        return self.request.engine or own_engine(self.published)
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What makes the job's accuracy not comparable with published numbers."""
+        return self.deviations_on(len(self.dataset.images))
+
+    def deviations_on(self, evaluated_images: int) -> tuple[str, ...]:
+        """The same for a number that depends on so many images of the data set."""
+        faked = self.engine == "fake"
+        pinned = self.checkpoint is not None and self.checkpoint.pinned
+        changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
+        conditions = Conditions(
+            architecture=self.architecture,
+            precision=self.request.precision,
+            batch_size=self.request.batch_size,
+            compiled=self.request.compile,
+            pinned_weights=faked or pinned or changed,
+            evaluated_images=evaluated_images,
+            image_count=self.image_count,
+        )
+        found = deviations(conditions, self.published)
+        if faked:
+            return (FAKED, *found)
+        return (CHANGED, *found) if changed else found
+
+    @property
+    def dataset_facts(self) -> DatasetFacts:
+        """The data set as the record keeps it."""
+        return facts_of_dataset(self.dataset, self.image_count)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The request with every default filled in, for the record."""
+        return {
+            **to_plain(self.request),
+            "dataset": self.dataset.name,
+            "engine": self.engine,
+            "memory_format": self.request.memory_format or own_memory_format(self.engine),
+            "weights": None if self.weights is None else str(self.weights),
+            "architecture": to_plain(self.architecture),
+            **({} if self.exported is None else {"exported": to_plain(self.exported)}),
+        }
+
+
+def resolve(request: InferenceRequest) -> Job:
+    """The job a request stands for; every proof that needs no inference happens here."""
+    check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.model)
+    named = request.dataset
+    if named is None and request.annotations is None and request.images is None:
+        named = entry.dataset
+    dataset = find_dataset(
+        dataset=named, annotations=request.annotations, images=request.images, root=request.root
+    )
+    dataset = proven_dataset(lock, dataset, request.root)
+    _check_categories(entry, _published(entry, request, dataset), dataset)
+    asked = dataset if request.limit is None else limited(dataset, request.limit)
+    require_images(asked)
+    return job_of(lock, entry, request, asked, len(dataset.images))
+
+
+def job_of(
+    lock: Lock, entry: ModelEntry, request: InferenceRequest, dataset: Dataset, image_count: int
+) -> Job:
+    """The job of running on the images of ``dataset``, of the ``image_count`` there are.
+
+    Raises IntegrityError where its categories are not as many as the model's classes.
+    """
+    published = _published(entry, request, dataset)
+    if request.engine is not None:
+        require_network(request.engine, published)
+    _check_categories(entry, published, dataset)
+    architecture = _overridden(published, request)
+    engine = request.engine or own_engine(published)
+    file = None
+    if engine != "fake":
+        file = find_model_file(
+            lock,
+            entry,
+            architecture,
+            dataset.categories,
+            engine=engine,
+            weights=request.weights,
+            root=request.root,
+        )
+    return Job(
+        request=request,
+        entry=entry,
+        published=published,
+        architecture=architecture,
+        weights=None if file is None else file.path,
+        checkpoint=None if file is None else file.checkpoint,
+        exported=None if file is None else file.exported,
+        dataset=dataset,
+        image_count=image_count,
+    )
+
+
+def require_job_settings(job: Job) -> None:
+    """Raise what opening the job's engine would raise for its device and settings."""
+    asked = job.request
+    require_settings(
+        job.engine,
+        device=asked.device,
+        precision=asked.precision,
+        memory_format=asked.memory_format,
+        compiled=asked.compile,
+    )
+
+
+def open_job_engine(job: Job) -> Engine:
+    """The engine of a job, ready for inference."""
+    return open_engine(
+        job.engine,
+        architecture=job.architecture,
+        weights=job.weights,
+        dataset=job.dataset,
+        device=job.request.device,
+        precision=job.request.precision,
+        memory_format=job.request.memory_format,
+        compiled=job.request.compile,
+        threads=job.request.threads,
+    )
+
+
+def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> Architecture:
+    """The model's architecture; weights of the user's own have the classes of the data set."""
+    published = architecture_of(entry.architecture)
+    if request.weights is None or not dataset.categories:
+        return published
+    return replace(published, class_count=len(dataset.categories))
+
+
+def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
+    names = (
+        "score_threshold",
+        "max_detections",
+        "short_edge_px",
+        "long_edge_max_px",
+        "channel_order",
+    )
+    asked = {name: getattr(request, name) for name in names}
+    return replace(published, **{name: value for name, value in asked.items() if value is not None})
+
+
+def check_values(request: InferenceRequest) -> None:
+    """Raise UsageError for numbers that cannot be meant."""
+    lowest = {
+        "batch_size": 1,
+        "loaders": 1,
+        "threads": 1,
+        "limit": 1,
+        "max_detections": 1,
+        "short_edge_px": 32,
+        "long_edge_max_px": 32,
+    }
+    for name, least in lowest.items():
+        value = getattr(request, name)
+        if value is not None and value < least:
+            option = "--" + name.removesuffix("_px").replace("_", "-")
+            raise UsageError(f"{option} must be at least {least}, got {value}")
+    if request.engine == "onnx" and request.batch_size != 1:
+        raise UsageError(
+            f"an exported file computes one image at a time, not {request.batch_size}",
+            hint="leave out --batch-size, or choose --engine native",
+        )
+    threshold = request.score_threshold
+    if threshold is not None and not 0 <= threshold < 1:
+        raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
+    if request.weights is not None and not request.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.weights}")
+
+
+def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
+    if len(dataset.categories) != architecture.class_count:
+        raise IntegrityError(
+            f"{entry.name} knows {architecture.class_count} classes, "
+            f"{dataset.annotations_path} lists {len(dataset.categories)} categories",
+            hint="classes and categories are matched by order; use the data set the model was "
+            "trained for",
+        )
+    if not dataset.images:
+        raise IntegrityError(f"{dataset.annotations_path} lists no image")

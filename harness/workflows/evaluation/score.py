@@ -1,0 +1,222 @@
+"""``harness score``: the numbers of saved predictions, on CPU and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.core.checks import Check
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.record import DatasetFacts, RunRecord
+from harness.core.requests.inference import ScoreRequest
+from harness.data.coco import dataset_of, finite, read_annotations, segmentation_fault, shown
+from harness.files.environment import read_environment, usable_cpus
+from harness.files.json import read, to_plain
+from harness.measure.coco import score
+from harness.measure.evaluators import Task
+from harness.measure.timing import PhaseTimer
+from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
+from harness.workflows.runs.records import read_record, write_record
+
+
+def score_saved(
+    request: ScoreRequest,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+) -> RunRecord:
+    """The record of scoring a predictions file, or a run folder, again.
+
+    A run is scored on the images it evaluated, and judged as it was; a predictions file on all of
+    its annotation file, and not judged: how it was made is not known.
+    """
+    with stopwatch.phase("read"):
+        content, predictions_path, predictions, facts = _read(request)
+    tasks = _tasks(predictions)
+    with stopwatch.phase("score"):
+        scores = score(
+            content,
+            predictions,
+            tasks=tasks,
+            image_ids=sorted(image["id"] for image in content["images"])[: facts.evaluated_images],
+            evaluator=request.evaluator,
+            processes=usable_cpus(),
+        )
+    deviations, checks = _judged(request, scores.metrics, facts)
+    checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
+    record = RunRecord(
+        kind="score",
+        run_id=f"score-{now:%Y%m%d-%H%M%S}",
+        created_utc=now.isoformat(timespec="seconds"),
+        harness_version=__version__,
+        command=command,
+        request=to_plain(request),
+        resolved={"predictions": str(predictions_path), "evaluator": request.evaluator},
+        engine=None,
+        checkpoint=None,
+        dataset=facts,
+        environment=read_environment(),
+        metrics=scores.metrics,
+        per_category=scores.per_category,
+        stage_times_s=dict(stopwatch.seconds),
+        protocol_deviations=deviations,
+        checks=checks,
+        verdict=conclude(checks),
+        artefacts={},
+    )
+    if request.output is not None:
+        write_record(request.output, record)
+    return record
+
+
+def _read(
+    request: ScoreRequest,
+) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
+    """The annotations, the file of predictions, what is in it, and the data set."""
+    content, path, facts = _sources(request)
+    predictions = read_predictions(path)
+    if request.run is None:
+        require_valid(predictions, content, path)
+        facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
+    return content, path, predictions, facts
+
+
+def _judged(
+    request: ScoreRequest, metrics: Mapping[str, float | None], facts: DatasetFacts
+) -> tuple[tuple[str, ...], tuple[Check, ...]]:
+    """What is not comparable, and the checks, of a finished run; without one, nothing to check."""
+    if request.run is None or not (request.run / RECORD).exists():
+        return ("saved predictions: how they were made is not known here",), ()
+    known = read_record(request.run)
+    checks = check_references(
+        [check.reference for check in known.checks if check.reference is not None],
+        metrics,
+        dataset=facts.name,
+        deviations=known.protocol_deviations,
+    )
+    return known.protocol_deviations, checks
+
+
+def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
+    """The annotations, the predictions file and the data set of what is to be scored."""
+    if request.run is not None:
+        if request.predictions is not None or request.annotations is not None:
+            raise UsageError("give a run folder, or --predictions with --annotations, not both")
+        facts = read_run(request.run).dataset
+        if not facts.annotations_path:
+            raise UsageError(f"{request.run} holds predictions on pictures without ground truth")
+        if not (request.run / PREDICTIONS).exists():
+            raise UsageError(
+                f"{request.run} holds no predictions: it is unfinished, or no evaluation",
+                hint="finish an evaluation with --resume; nothing else can be scored",
+            )
+        content = read_annotations(Path(facts.annotations_path))
+        return content, request.run / PREDICTIONS, facts
+    if request.predictions is None or request.annotations is None:
+        raise UsageError(
+            "nothing to score", hint="give a run folder, or --predictions with --annotations"
+        )
+    content = read_annotations(request.annotations)
+    dataset = dataset_of(content, request.annotations, request.annotations.parent)
+    facts = DatasetFacts(
+        name=dataset.name,
+        annotations_path=str(request.annotations),
+        images_dir="",
+        digest=dataset.digest,
+        image_count=len(dataset.images),
+        evaluated_images=len(dataset.images),
+        warnings=dataset.warnings,
+    )
+    return content, request.predictions, facts
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of COCO results; IntegrityError for what is none."""
+    rows = read(path)
+    if not isinstance(rows, list):
+        raise IntegrityError(
+            f"{path} holds {type(rows).__name__}; COCO results are a list of predictions",
+            hint="ground truth goes to --annotations",
+        )
+    for position, row in enumerate(rows):
+        missing = [
+            key
+            for key in ("image_id", "category_id", "score")
+            if not isinstance(row, Mapping) or key not in row
+        ]
+        if missing or not ("bbox" in row or "segmentation" in row):
+            lacking = ", ".join(missing) or "bbox and segmentation"
+            raise IntegrityError(f"{path}: prediction {position} lacks {lacking}")
+    return rows
+
+
+def _missing(
+    predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """A sentence where images have no prediction: none was found, or none was looked for."""
+    told = {row["image_id"] for row in predictions}
+    silent = sum(image["id"] not in told for image in content["images"])
+    if not silent:
+        return ()
+    return (
+        f"{silent} of {len(content['images'])} image(s) have no prediction; if they were not "
+        "evaluated, the AP is too low",
+    )
+
+
+def require_valid(
+    predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any], path: Path
+) -> None:
+    """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number.
+
+    A run's own predictions were checked when they were made.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    categories = {category["id"] for category in content["categories"]}
+    for position, row in enumerate(predictions):
+        fault = _fault(row, sizes, categories)
+        if fault is not None:
+            raise IntegrityError(f"{path}: prediction {position} {fault}")
+
+
+def _fault(
+    row: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
+) -> str | None:
+    """What is wrong with a prediction, as the end of a sentence; None when nothing is."""
+    image, category = row["image_id"], row["category_id"]
+    if type(image) is not int or image not in sizes:
+        return f"names image {shown(image)}, which the annotations do not have"
+    if type(category) is not int or category not in categories:
+        return (
+            f"names category {shown(category)}, which the annotations do not have; predictions "
+            "carry COCO category ids, not class indices"
+        )
+    if not finite([row["score"]]):
+        return f"has the score {shown(row['score'])}; expected a finite number"
+    box = row.get("bbox", [0, 0, 0, 0])
+    if not isinstance(box, list) or len(box) != 4 or not finite(box):
+        return f"has the box {shown(box)}; expected four finite numbers"
+    mask = row.get("segmentation")
+    if mask is None:
+        return None
+    if not isinstance(mask, Mapping) or not isinstance(mask.get("counts"), str):
+        return f"has the mask {shown(mask)}; expected size and compressed run lengths"
+    return segmentation_fault(mask, *sizes[image])
+
+
+def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
+    """The tasks every prediction has what it takes for; boxes when there are none."""
+    tasks: list[Task] = []
+    if all("bbox" in row for row in predictions):
+        tasks.append("bbox")
+    if predictions and all("segmentation" in row for row in predictions):
+        tasks.append("segm")
+    if not tasks:
+        raise IntegrityError("some predictions have only a box and others only a mask")
+    return tuple(tasks)

@@ -1,0 +1,184 @@
+"""``harness export``: a checkpoint as an ONNX file, proven against the engine it comes from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import __version__
+from harness.core.architecture import Architecture
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.core.model import Lock, ModelEntry
+from harness.core.progress import Progress
+from harness.core.record import CheckpointFacts
+from harness.core.requests.zoo import OPSETS, ExportRequest
+from harness.data.catalog import find_dataset
+from harness.data.categories import categories_for
+from harness.engines.opening import require_network
+from harness.engines.parity import ParityReport
+from harness.workflows.parity import check_exported, find_images
+from harness.zoo.architectures import architecture_of
+from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.exported import ExportFacts, default_file
+from harness.zoo.lock import find_model, read_lock
+
+ENDING = ".onnx"
+
+#: The pictures of the check where the model's own are not on disk; they come with the package.
+EMBEDDED_PICTURES = "synthetic_val"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What was written, and how it compares.
+
+    bytes: of the file. seconds: to trace and write it. parity: the native engine against the file.
+    """
+
+    path: Path
+    bytes: int
+    opset: int
+    seconds: float
+    facts: ExportFacts
+    parity: ParityReport
+
+
+def export(request: ExportRequest, *, progress: Progress) -> Export:
+    """Write the model's network as an ONNX file, then run it and compare every stage.
+
+    The file stays when the comparison fails: it is what there is to look at.
+    """
+    from harness.engines.onnx import require_onnx_settings
+    from harness.export.onnx_file import require_exporter
+
+    require_exporter()
+    require_onnx_settings("cpu", "fp32")
+    _check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.model)
+    require_network("onnx", architecture_of(entry.architecture))
+    output = request.output or default_file(entry.name, request.root)
+    paths = _pictures(entry, request)[: request.limit]
+    checkpoint = find_checkpoint(lock, entry, request.weights, request.root)
+    begun = time.perf_counter()
+    facts = _written(lock, entry, checkpoint, output, request, progress)
+    seconds = time.perf_counter() - begun
+    parity = check_exported(
+        output, checkpoint=checkpoint, paths=paths, threads=request.threads, progress=progress
+    )
+    return Export(
+        path=output,
+        bytes=output.stat().st_size,
+        opset=request.opset,
+        seconds=seconds,
+        facts=facts,
+        parity=parity,
+    )
+
+
+def _written(
+    lock: Lock,
+    entry: ModelEntry,
+    checkpoint: Path,
+    output: Path,
+    request: ExportRequest,
+    progress: Progress,
+) -> ExportFacts:
+    from harness.engines.native import load_network
+    from harness.export.network import result_names
+    from harness.export.onnx_file import write_onnx
+    from harness.export.program import trace
+
+    names = _class_names(entry, request)
+    architecture = _architecture(entry, names, request)
+    network = load_network(architecture, checkpoint)
+    origin = facts_of(lock, entry, checkpoint)
+    progress.notice(f"tracing {entry.name}")
+    program = trace(network)
+    progress.notice(f"converting to ONNX, opset {request.opset}")
+    return write_onnx(
+        program,
+        result_names(network),
+        output,
+        opset=request.opset,
+        facts=lambda length, sha256: _facts(entry, architecture, names, origin, length, sha256),
+    )
+
+
+def _facts(
+    entry: ModelEntry,
+    architecture: Architecture,
+    names: tuple[str, ...],
+    origin: CheckpointFacts,
+    graph_bytes: int,
+    graph_sha256: str,
+) -> ExportFacts:
+    return ExportFacts(
+        harness_version=__version__,
+        model=entry.name,
+        architecture=architecture,
+        class_names=names,
+        checkpoint_sha256=origin.sha256,
+        checkpoint_pinned=origin.pinned,
+        graph_bytes=graph_bytes,
+        graph_sha256=graph_sha256,
+    )
+
+
+def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
+    """By class index."""
+    categories = categories_for(
+        entry.dataset, annotations=request.annotations, weights=request.weights
+    )
+    return tuple(category.name for category in categories)
+
+
+def _architecture(
+    entry: ModelEntry, names: tuple[str, ...], request: ExportRequest
+) -> Architecture:
+    """The model's own, with the number of classes there are, and the recipe that was asked for."""
+    published = architecture_of(entry.architecture)
+    return replace(
+        published,
+        class_count=len(names),
+        score_threshold=(
+            published.score_threshold
+            if request.score_threshold is None
+            else request.score_threshold
+        ),
+        max_detections=request.max_detections or published.max_detections,
+    )
+
+
+def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
+    """What the file is tried on: the user's images, the model's own data set, or the embedded."""
+    if request.images is not None:
+        return find_images(request.images)
+    for name in (entry.dataset, EMBEDDED_PICTURES):
+        try:
+            dataset = find_dataset(dataset=name, annotations=None, images=None, root=request.root)
+        except PrerequisiteError:
+            continue
+        paths = [dataset.images_dir / image.file_name for image in dataset.images]
+        if present := [path for path in paths if path.is_file()]:
+            return present
+    return []
+
+
+def _check_values(request: ExportRequest) -> None:
+    if request.output is not None and request.output.suffix != ENDING:
+        raise UsageError(f"--output must end in {ENDING}, got {request.output}")
+    if request.opset not in OPSETS:
+        raise UsageError(
+            f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, got {request.opset}"
+        )
+    for name in ("limit", "threads", "max_detections"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    threshold = request.score_threshold
+    if threshold is not None and not 0 <= threshold < 1:
+        raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
+    if request.weights is not None and not request.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.weights}")

@@ -1,0 +1,192 @@
+"""``harness compare``: what differs between two runs, and whether it is more than noise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.progress import Progress
+from harness.core.record import RunRecord
+from harness.data.coco import read_annotations
+from harness.files.json import read, to_plain
+from harness.measure.bootstrap import SEED, Interval, compare_paired, matches_of
+from harness.measure.evaluators import Task
+from harness.workflows.runs.files import PREDICTIONS, RECORD
+from harness.workflows.runs.records import read_record
+
+#: Facts that say nothing about a difference.
+UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")
+
+#: Rows of the lists of categories and images.
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricChange:
+    """One metric of both runs. interval: where it can be told, of AP, AP50 and AP75."""
+
+    metric: str
+    first: float | None
+    second: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Second against first.
+
+    facts: (name, first, second) of what differs in request, engine, weights, data, environment.
+    categories: (task, id, name, first AP, second AP), largest change first. images: (id, how many
+    predictions of it have no equal in the other run), most first. first_differing: image id.
+    """
+
+    first: str
+    second: str
+    facts: tuple[tuple[str, str, str], ...]
+    metrics: tuple[MetricChange, ...]
+    categories: tuple[tuple[str, int, str, float, float], ...]
+    images: tuple[tuple[int, int], ...]
+    differing_images: int
+    first_differing: int | None
+
+
+def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progress) -> Comparison:
+    """The comparison of two finished evaluations of the same images.
+
+    Raises UsageError where a folder holds no finished evaluation or the images differ.
+    """
+    records = (_record(first), _record(second))
+    _require_comparable(records[0], records[1], first, second)
+    predictions = [read(folder / PREDICTIONS) for folder in (first, second)]
+    changed = _changed_images(*predictions)
+    return Comparison(
+        first=records[0].run_id,
+        second=records[1].run_id,
+        facts=tuple(_facts(*records)),
+        metrics=_metrics(records, predictions, resamples, progress),
+        categories=tuple(_categories(*records)[:SHOWN]),
+        images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
+        differing_images=len(changed),
+        first_differing=min(changed, default=None),
+    )
+
+
+def _record(folder: Path) -> RunRecord:
+    if not (folder / RECORD).is_file() or not (folder / PREDICTIONS).is_file():
+        raise UsageError(
+            f"{folder} holds no finished evaluation", hint="they are made by: harness eval"
+        )
+    return read_record(folder)
+
+
+def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: Path) -> None:
+    facts = [(record.dataset.digest, record.dataset.evaluated_images) for record in (one, other)]
+    if facts[0] != facts[1]:
+        raise UsageError(
+            f"{first} and {second} evaluated other images: {one.dataset.evaluated_images} of "
+            f"{one.dataset.name} ({one.dataset.digest[:12]}), {other.dataset.evaluated_images} of "
+            f"{other.dataset.name} ({other.dataset.digest[:12]})"
+        )
+
+
+def _facts(one: RunRecord, other: RunRecord) -> list[tuple[str, str, str]]:
+    flat = [
+        _flattened(
+            {
+                "request": to_plain(record)["request"],
+                "engine": to_plain(record.engine),
+                "checkpoint": to_plain(record.checkpoint),
+                "dataset": to_plain(record.dataset),
+                "environment": to_plain(record.environment),
+                "harness": record.harness_version,
+            }
+        )
+        for record in (one, other)
+    ]
+    return [
+        (name, flat[0].get(name, "–"), flat[1].get(name, "–"))
+        for name in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(name) != flat[1].get(name) and name.rpartition(".")[2] not in UNTELLING
+    ]
+
+
+def _flattened(tree: Any, prefix: str = "") -> dict[str, str]:
+    if not isinstance(tree, Mapping):
+        return {prefix: str(tree)}
+    leaves: dict[str, str] = {}
+    for key, value in tree.items():
+        leaves |= _flattened(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def _metrics(
+    records: Sequence[RunRecord],
+    predictions: Sequence[list[dict[str, Any]]],
+    resamples: int,
+    progress: Progress,
+) -> tuple[MetricChange, ...]:
+    intervals: dict[str, Interval] = {}
+    names = [name for name in records[0].metrics if "/A" in name]
+    tasks: list[Task] = [task for task in ("bbox", "segm") if f"{task}/AP" in names]
+    path = Path(records[0].dataset.annotations_path)
+    if resamples < 0:
+        raise UsageError(f"--resamples must be 0 or more, got {resamples}")
+    if resamples and not path.is_file():
+        raise IntegrityError(
+            f"the annotations of both runs are no longer there: {path}",
+            hint="--resamples 0 compares without them",
+        )
+    with progress.task("resample", total=resamples * len(tasks), unit="draws") as tick:
+        for task in tasks if resamples else []:
+            content = read_annotations(path)
+            ids = sorted(image["id"] for image in content["images"])
+            ids = ids[: records[0].dataset.evaluated_images]
+            matches = [matches_of(content, rows, task, ids) for rows in predictions]
+            found = compare_paired(
+                *matches, images=len(ids), resamples=resamples, seed=SEED, advance=tick
+            )
+            intervals |= {f"{task}/{name}": interval for name, interval in found.items()}
+    return tuple(
+        MetricChange(
+            metric=name,
+            first=records[0].metrics[name],
+            second=records[1].metrics.get(name),
+            interval=intervals.get(name),
+        )
+        for name in names
+    )
+
+
+def _categories(one: RunRecord, other: RunRecord) -> list[tuple[str, int, str, float, float]]:
+    theirs = {(row.task, row.category_id): row.ap for row in other.per_category}
+    rows = [
+        (row.task, row.category_id, row.name, row.ap, ap)
+        for row in one.per_category
+        if row.ap is not None and (ap := theirs.get((row.task, row.category_id))) is not None
+    ]
+    rows = [row for row in rows if row[3] != row[4]]
+    return sorted(rows, key=lambda row: -abs(row[4] - row[3]))
+
+
+def _changed_images(
+    one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]
+) -> dict[int, int]:
+    """Image id → predictions without an equal in the other run; only images that have some."""
+    counts: dict[int, int] = defaultdict(int)
+    sides = [_by_image(rows) for rows in (one, other)]
+    for image in sides[0].keys() | sides[1].keys():
+        first, second = sides[0].get(image, set()), sides[1].get(image, set())
+        if first != second:
+            counts[image] = max(len(first - second), len(second - first))
+    return dict(counts)
+
+
+def _by_image(rows: Sequence[dict[str, Any]]) -> dict[int, set[str]]:
+    images: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        images[row["image_id"]].add(repr(sorted(row.items(), key=lambda item: item[0])))
+    return images

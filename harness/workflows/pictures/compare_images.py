@@ -1,0 +1,72 @@
+"""The images that changed most between two runs, drawn side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.core.drawing import DrawingStyle
+from harness.core.errors import HarnessError
+from harness.core.progress import Progress
+from harness.data.coco import dataset_of, read_annotations
+from harness.data.images import load_image
+from harness.files.atomic import disk_errors
+from harness.files.json import read
+from harness.visualization.canvas import paint
+from harness.visualization.image_files import write_picture
+from harness.visualization.panels import side_by_side
+from harness.visualization.truth import predicted_objects
+from harness.workflows.pictures.compare import Comparison
+from harness.workflows.runs.files import PREDICTIONS, read_run
+
+#: The same category has the same colour on both sides.
+STYLE = DrawingStyle(colour_by="class")
+
+
+def draw_changed(
+    comparison: Comparison, first: Path, second: Path, folder: Path, progress: Progress
+) -> dict[int, str]:
+    """File names below ``folder``, by image id, of pictures of the images that changed most.
+
+    An image that cannot be read, or whose data set is gone, has none, and that is told: a
+    comparison does not need its images.
+    """
+    ids = [image for image, _ in comparison.images]
+    if not ids:
+        return {}
+    try:
+        facts = read_run(first).dataset
+        annotations = Path(facts.annotations_path)
+        dataset = dataset_of(read_annotations(annotations), annotations, Path(facts.images_dir))
+    except HarnessError as error:
+        progress.notice(f"no pictures: {error.message}")
+        return {}
+    records = {record.image_id: record for record in dataset.images}
+    names = {one.category_id: one.name for one in dataset.categories}
+    sides = [(path.name, _by_image(path)) for path in (first, second)]
+    drawn: dict[int, str] = {}
+    for image in ids:
+        try:
+            pixels = load_image(records[image], dataset.images_dir).pixels_bgr
+        except HarnessError as error:
+            progress.notice(f"no picture: {error.message}")
+            continue
+        panels = [
+            (name, paint(pixels, predicted_objects(records[image], rows[image], names, STYLE)))
+            for name, rows in sides
+        ]
+        with disk_errors(folder):
+            write_picture(folder / f"{image}.jpg", side_by_side(panels), small=None)
+        drawn[image] = f"{image}.jpg"
+    return drawn
+
+
+def _by_image(run: Path) -> Mapping[int, list[dict[str, Any]]]:
+    """The predictions of a run that are drawn."""
+    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in read(run / PREDICTIONS):
+        if row["score"] >= STYLE.threshold:
+            rows[row["image_id"]].append(row)
+    return rows

@@ -1,0 +1,104 @@
+"""What ``harness predict`` will do: which pictures, with which network, drawn how; all proven."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.dataset import Dataset, ImageRecord
+from harness.core.engine import Engine
+from harness.core.errors import UsageError
+from harness.core.record import DatasetFacts
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.pictures import PredictRequest
+from harness.data.categories import categories_for
+from harness.data.image_files import digest_of, find_photos, folder_of_all, read_size
+from harness.files.json import to_plain
+from harness.visualization.image_files import picture_names
+from harness.workflows.evaluation.inference import identity_of
+from harness.workflows.evaluation.resolve import Job, check_values, job_of, require_job_settings
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
+
+#: What a run's facts call pictures that no annotation file lists.
+PHOTOS = "pictures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictJob:
+    """A request with every question answered. pictures: the drawing's name by image id."""
+
+    request: PredictRequest
+    job: Job
+    pictures: dict[int, str]
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """The pictures as ``run.json`` keeps them; there are no annotations."""
+        dataset = self.job.dataset
+        return DatasetFacts(
+            name=dataset.name,
+            annotations_path="",
+            images_dir=str(dataset.images_dir),
+            digest=dataset.digest,
+            image_count=len(dataset.images),
+            evaluated_images=len(dataset.images),
+            warnings=(),
+        )
+
+    def identity(self, engine: Engine) -> dict[str, Any]:
+        """What must be equal for a run to be continued: everything that changes what it leaves."""
+        style = {f"style.{name}": value for name, value in to_plain(self.request.style).items()}
+        return {**identity_of(self.job, engine), **style, "pictures": self.request.pictures}
+
+
+def find_predict_job(request: PredictRequest) -> PredictJob:
+    """The job a request stands for; every proof that needs no inference happens here."""
+    asked = request.inference
+    if asked.engine == "fake":
+        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+    check_values(asked)
+    lock = read_lock()
+    entry = find_model(lock, asked.model)
+    paths = find_photos(request.paths, outside=request.output)
+    # The recipe must let through what is to be drawn.
+    floor = min(architecture_of(entry.architecture).score_threshold, request.style.threshold)
+    if asked.score_threshold is None:
+        asked = replace(asked, score_threshold=floor)
+    dataset = _dataset(paths, asked, entry.dataset)
+    job = job_of(lock, entry, asked, dataset, len(paths))
+    require_job_settings(job)
+    pictures: dict[int, str] = {}
+    if request.pictures != "none":
+        names = picture_names([record.file_name for record in dataset.images], request.pictures)
+        pictures = dict(zip(dataset.image_ids, names, strict=True))
+    return PredictJob(request=request, job=job, pictures=pictures)
+
+
+def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Dataset:
+    """The pictures as the images of a data set without annotations.
+
+    Their sizes are only known where batches need them.
+    """
+    folder = folder_of_all(paths)
+    sizes = [(0, 0)] * len(paths)
+    if asked.batch_size > 1:
+        with ThreadPoolExecutor(asked.loaders) as pool:
+            sizes = list(pool.map(read_size, paths))
+    return Dataset(
+        name=PHOTOS,
+        annotations_path=asked.annotations or Path(named),
+        images_dir=folder,
+        images=tuple(
+            ImageRecord(number, path.relative_to(folder).as_posix(), height, width)
+            for number, (path, (height, width)) in enumerate(zip(paths, sizes, strict=True), 1)
+        ),
+        categories=categories_for(named, annotations=asked.annotations, weights=asked.weights),
+        annotation_count=0,
+        crowd_count=0,
+        has_masks=False,
+        digest=digest_of(paths),
+    )

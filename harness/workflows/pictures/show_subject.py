@@ -1,0 +1,155 @@
+"""What ``harness show`` is to show: images, their annotations, and predictions if there are any."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.dataset import Dataset, ImageRecord
+from harness.core.errors import UsageError
+from harness.core.requests.pictures import ShowRequest
+from harness.data.coco import dataset_of, read_annotations
+from harness.files.layout import results_folder
+from harness.workflows.evaluation.score import read_predictions, require_valid
+from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, read_run
+from harness.workflows.runs.shards import read_lines, shard_paths
+
+Row = dict[str, Any]
+
+#: Below a run's folder.
+SHOWN = "show"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Everything that pictures are made of.
+
+    dataset: with the images that were chosen. content: the whole annotation file. predictions: of
+    those images that score enough, None where only the data is shown. output: where pages go.
+    """
+
+    dataset: Dataset
+    content: dict[str, Any]
+    predictions: list[Row] | None
+    output: Path
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Category names by id."""
+        return {one.category_id: one.name for one in self.dataset.categories}
+
+    @property
+    def rows(self) -> dict[int, list[tuple[int, Row]]]:
+        """Annotations with their positions, by image id."""
+        by_image: dict[int, list[tuple[int, Row]]] = defaultdict(list)
+        for position, row in enumerate(self.content["annotations"]):
+            by_image[row["image_id"]].append((position, row))
+        return by_image
+
+
+def find_subject(request: ShowRequest) -> Subject:
+    """What the request names, read and proven; UsageError where that cannot be meant."""
+    if request.run is not None:
+        if request.annotations or request.images or request.predictions:
+            raise UsageError("give a run folder, or --annotations with --images, not both")
+        subject = _of_run(request.run)
+    else:
+        subject = _of_files(request)
+    chosen = _chosen(subject.dataset.images, request)
+    ids = {record.image_id for record in chosen}
+    predictions = subject.predictions
+    if predictions is not None:
+        predictions = [
+            row
+            for row in predictions
+            if row["image_id"] in ids and row["score"] >= request.style.threshold
+        ]
+        _require_task(predictions, request)
+    return replace(
+        subject,
+        dataset=replace(subject.dataset, images=tuple(chosen)),
+        predictions=predictions,
+        output=request.output or subject.output,
+    )
+
+
+def _of_run(folder: Path) -> Subject:
+    """A run's images, as far as it has come."""
+    facts = read_run(folder).dataset
+    if (folder / REPORT).exists() or not facts.annotations_path:
+        raise UsageError(
+            f"{folder} holds predictions on pictures without ground truth",
+            hint=f"they are drawn already: {folder / PAGE}",
+        )
+    content = read_annotations(Path(facts.annotations_path))
+    dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
+    images = dataset.images[: facts.evaluated_images]
+    if (folder / PREDICTIONS).exists():
+        predictions = read_predictions(folder / PREDICTIONS)
+    else:
+        lines = read_lines(shard_paths(folder))
+        if not lines:
+            inside = folder / EVALUATIONS
+            raise UsageError(
+                f"{folder} holds no predictions",
+                hint=f"a training has its evaluations in {inside}"
+                if inside.is_dir()
+                else "they are made by: harness eval",
+            )
+        finished = {line["image_id"] for line in lines}
+        images = tuple(record for record in images if record.image_id in finished)
+        predictions = [
+            {"image_id": line["image_id"], **row} for line in lines for row in line["predictions"]
+        ]
+    return Subject(
+        dataset=replace(dataset, name=facts.name, images=images),
+        content=content,
+        predictions=predictions,
+        output=folder / SHOWN,
+    )
+
+
+def _of_files(request: ShowRequest) -> Subject:
+    if request.annotations is None or request.images is None:
+        raise UsageError(
+            "nothing to show",
+            hint="give a run folder, or --annotations with --images (and --predictions)",
+        )
+    if not request.images.is_dir():
+        raise UsageError(f"no such folder of images: {request.images}")
+    content = read_annotations(request.annotations)
+    predictions = None
+    if request.predictions is not None:
+        predictions = read_predictions(request.predictions)
+        require_valid(predictions, content, request.predictions)
+    dataset = dataset_of(content, request.annotations, request.images)
+    output = request.output or results_folder() / "pictures" / dataset.name
+    return Subject(dataset=dataset, content=content, predictions=predictions, output=output)
+
+
+def _chosen(records: Sequence[ImageRecord], request: ShowRequest) -> list[ImageRecord]:
+    """The images that are asked for, by id."""
+    for option, value, least in (("sample", request.sample, 1), ("most", request.most, 0)):
+        if value is not None and value < least:
+            raise UsageError(f"--{option} must be at least {least}, got {value}")
+    if request.image_ids:
+        known = {record.image_id: record for record in records}
+        unknown = [number for number in request.image_ids if number not in known]
+        if unknown:
+            raise UsageError(f"there is no image {unknown[0]} among the {len(known)} there are")
+        return [known[number] for number in sorted(set(request.image_ids))]
+    if request.sample is None or request.sample >= len(records):
+        return list(records)
+    drawn = random.Random(request.seed).sample(list(records), request.sample)
+    return sorted(drawn, key=lambda record: record.image_id)
+
+
+def _require_task(predictions: Sequence[Row], request: ShowRequest) -> None:
+    key = "bbox" if request.task == "bbox" else "segmentation"
+    if not all(key in row for row in predictions):
+        other, what = ("segm", "boxes") if request.task == "bbox" else ("bbox", "masks")
+        raise UsageError(f"the predictions have no {what}", hint=f"try: --task {other}")

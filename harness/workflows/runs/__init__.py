@@ -1,0 +1,1 @@
+"""Run folders: their files, their lock and log, their records."""

@@ -1,0 +1,186 @@
+"""The folder of one run: who holds it, its log, and how a failure in it is told."""
+
+from __future__ import annotations
+
+import fcntl
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.core.errors import (
+    AnotherRunError,
+    HarnessError,
+    IntegrityError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
+from harness.core.progress import Progress
+from harness.core.record import DatasetFacts
+from harness.core.requests.inference import BenchRequest
+from harness.core.requests.pictures import FolderRequest
+from harness.files.atomic import unwritable, write_text
+from harness.files.json import dumps, to_plain
+from harness.files.layout import runs_folder
+from harness.workflows.runs.files import (
+    LOG,
+    RESUMABLE,
+    RUN,
+    RunFile,
+    comparable,
+    kind_of,
+    new_run_id,
+    newest_unfinished,
+    require_no_run,
+    resumable,
+)
+
+#: Held by the process at work in the folder. It stays behind: removing it would let two in.
+LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run that this process holds.
+
+    begun: when this process began it. command: what the user typed. again: the command that
+    continues it, None if none can.
+    """
+
+    run_id: str
+    folder: Path
+    begun: datetime
+    command: tuple[str, ...]
+    again: str | None
+    progress: Progress
+
+
+@contextmanager
+def open_run(
+    request: FolderRequest,
+    dataset: DatasetFacts,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    progress: Progress,
+) -> Iterator[Run]:
+    """The run of ``request`` in a writable folder that no other process may enter meanwhile.
+
+    A new run begins in ``request.output`` or below ``results/runs``; one to resume is found in
+    ``output``, or is the newest unfinished run of the same request. Raises UsageError when the
+    folder cannot be written, is in use, holds a run already, or has nothing to resume. Inside the
+    block, failures are logged, and Ctrl-C or a full disk becomes an error that says how to go on.
+    """
+    resume = not isinstance(request, BenchRequest) and request.resume
+    facts = RunFile(
+        run_id=new_run_id(request, now),
+        kind=kind_of(request),
+        request=comparable(request),
+        dataset=dataset,
+    )
+    if resume:
+        folder = request.output or newest_unfinished(facts)
+        facts = resumable(folder, facts.kind)
+    else:
+        folder = request.output or runs_folder() / facts.run_id
+    with _held(folder):
+        if not resume:
+            require_no_run(folder)
+            write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
+        again = continuing(command, folder) if facts.kind in RESUMABLE else None
+        run = Run(
+            run_id=facts.run_id,
+            folder=folder,
+            begun=now,
+            command=command,
+            again=again,
+            progress=progress,
+        )
+        with _logged(run):
+            announce(run, f"run folder: {folder}")
+            yield run
+
+
+def announce(run: Run, text: str) -> None:
+    """One line for the user and for ``log.txt``."""
+    run.progress.notice(text)
+    log(run, text)
+
+
+def log(run: Run, text: str) -> None:
+    """One line for ``log.txt`` alone."""
+    with (run.folder / LOG).open("a", encoding="utf-8") as file:
+        file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
+
+
+@contextmanager
+def keeping(run: Run) -> Iterator[None]:
+    """Failures in the block say that nothing finished is lost, and how to continue."""
+    try:
+        yield
+    except AnotherRunError:
+        raise
+    except (RunFailedError, IntegrityError) as error:
+        kept = f"finished images are kept; continue with: {run.again}"
+        hint = kept if error.hint is None else f"{error.hint}\n  {kept}"
+        raise type(error)(error.message, hint=hint) from error.__cause__
+
+
+def utc_now() -> datetime:
+    """The clock of run ids, records and logs."""
+    return datetime.now(timezone.utc)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("ab")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"another process is at work in {folder}",
+                hint="wait until it ends, or choose another --output",
+            ) from None
+        yield
+
+
+@contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    try:
+        with _interruptible(run):
+            yield
+    except HarnessError as error:
+        with suppress(OSError):  # the disk may be what failed
+            log(run, f"error: {error}")
+        raise
+
+
+@contextmanager
+def _interruptible(run: Run) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and failures of the disk as errors that say how to go on."""
+    hint = "start it again" if run.again is None else f"continue with: {run.again}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", hint=hint) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = error.filename or run.folder
+        raise RunFailedError(f"{place}: {error.strerror or error}", hint=hint) from error
+
+
+def continuing(command: tuple[str, ...], folder: Path) -> str:
+    """``command`` with what makes it continue the run in ``folder``."""
+    words = [word for word in command if word != "--resume"]
+    if not any(word == "--output" or word.startswith("--output=") for word in words):
+        words += ["--output", str(folder)]
+    return shlex.join([*words, "--resume"])

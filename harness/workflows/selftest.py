@@ -1,0 +1,83 @@
+"""``harness selftest``: claims of the harness about itself, tried on the embedded data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.core.engine import EngineName
+from harness.core.progress import Progress, Silent
+from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.files.digest import file_digest
+from harness.files.json import read
+from harness.measure.timing import PhaseTimer
+from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.folder import utc_now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTrial:
+    """What one number of workers gave. accuracy: the 24 metrics by name."""
+
+    workers: int
+    predictions: int
+    predictions_sha256: str
+    accuracy: dict[str, float | None]
+    all_devices_fps: float
+    one_device_fps: float
+
+
+def try_shards(
+    counts: Sequence[int], *, engine: EngineName, device: str, root: Path, progress: Progress
+) -> list[ShardTrial]:
+    """The embedded evaluation once for each number of workers.
+
+    The score threshold is 0, so that generated weights give as many detections as they can.
+    """
+    request = InferenceRequest(engine=engine, root=root, device=device, score_threshold=0.0)
+    trials = []
+    with (
+        TemporaryDirectory(prefix="harness-selftest-") as folder,
+        progress.task("try", total=len(counts), unit="runs") as advance,
+    ):
+        for count in counts:
+            trials.append(_trial(request, count, Path(folder) / str(count)))
+            advance(1)
+    return trials
+
+
+def differing(trials: Sequence[ShardTrial]) -> list[str]:
+    """How the trials differ from the first, one sentence each; empty when they are identical."""
+    first = trials[0]
+    found = []
+    for trial in trials[1:]:
+        if trial.predictions_sha256 != first.predictions_sha256:
+            found.append(f"{trial.workers} workers gave other predictions than {first.workers}")
+        if trial.accuracy != first.accuracy:
+            found.append(f"{trial.workers} workers gave other metrics than {first.workers}")
+    if not first.predictions:
+        found.append("nothing was detected: there was nothing to compare")
+    return found
+
+
+def _trial(request: InferenceRequest, workers: int, folder: Path) -> ShardTrial:
+    record, _ = evaluate(
+        EvalRequest(inference=request, workers=workers, output=folder),
+        progress=Silent(),
+        command=("harness", "selftest", "shards"),
+        now=utc_now(),
+        stopwatch=PhaseTimer(time.perf_counter, lambda: None),
+    )
+    metrics = record.metrics
+    return ShardTrial(
+        workers=workers,
+        predictions=len(read(folder / PREDICTIONS)),
+        predictions_sha256=file_digest(folder / PREDICTIONS),
+        accuracy={name: metrics[name] for name in metrics if name.startswith(("bbox/", "segm/"))},
+        all_devices_fps=metrics["throughput/all_devices_fps"] or 0.0,
+        one_device_fps=metrics["throughput/one_device_fps"] or 0.0,
+    )

@@ -1,0 +1,1 @@
+"""A training resolved, carried out, evaluated; its dry run."""

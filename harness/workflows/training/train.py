@@ -1,0 +1,286 @@
+"""``harness train``: from a request to trained weights, their record and their verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from harness.core.checks import Check, Reference, Tolerance
+from harness.core.errors import Interrupted, RunFailedError, UsageError
+from harness.core.progress import Progress, Silent
+from harness.core.record import RunRecord
+from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.training import TrainRequest
+from harness.data.objects import training_set
+from harness.data.proven import facts_of_dataset
+from harness.files.json import to_plain
+from harness.measure.band import departures
+from harness.measure.timing import PhaseTimer
+from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.report.curves import draw_curves
+from harness.training.checkpoints import checkpoints
+from harness.training.group import launched, train_here, train_in_processes, train_launched
+from harness.training.log import METRICS, read_log
+from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
+from harness.training.setup import Setup
+from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.runs.files import CHECKPOINTS, EVALUATIONS, LOG, RECORD, RUN
+from harness.workflows.runs.folder import Run, announce, log, open_run, utc_now
+from harness.workflows.runs.records import read_record, write_record
+from harness.workflows.training.job import TrainingJob
+
+CURVES = "curves.png"
+
+#: Two trainings of one recipe differ more than two evaluations of one checkpoint.
+RETRAINING = Tolerance(
+    below=0.5, above=0.5, source="chosen: seeds and data order move a retrained AP by some tenths"
+)
+
+
+def train(
+    job: TrainingJob,
+    *,
+    progress: Callable[[], Progress],
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+) -> tuple[RunRecord, Path]:
+    """The record of one training, and the folder its weights lie in.
+
+    progress: makes the progress of the process that shows it.
+    """
+    facts = facts_of_dataset(job.validation)
+    shown = progress()
+    with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
+        for sentence in job.plan.warnings:
+            log(run, f"warning: {sentence}")  # the user has seen them with the plan
+        for sentence in job.deviations:
+            announce(run, f"not comparable: {sentence}")
+        for sentence in job.training.left_out:
+            announce(run, f"left out: {sentence}")
+        setup = setup_of(job, run.folder)
+        scoring = Scoring(job=job, folder=run.folder)
+        with stopwatch.phase("train"), _continuable(run):
+            _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)
+        lines = read_log(run.folder)
+        for sentence in departures(lines, job.reference, job.plan.schedule.iterations):
+            log(run, f"warning: {sentence}")  # the user has seen them while it trained
+        if not draw_curves(lines, run.folder / CURVES, reference=job.reference):
+            announce(run, "no curves.png: it needs matplotlib (pip install 'harness[plots]')")
+        record = _record(job, run, stopwatch)
+        log(run, record.verdict.line)
+        write_record(run.folder, record)
+    return record, run.folder
+
+
+def follow(job: TrainingJob) -> bool:
+    """Do the share of a process that was launched beside the first, which holds the run.
+
+    False, with nothing done, in the first one and in a process that was started by hand.
+    """
+    world = launched()
+    if world is None:
+        return False
+    if job.request.output is None:
+        raise UsageError("launched processes can only agree on a given --output")
+    if world.is_first:
+        return False
+    folder = job.request.output
+    scoring = Scoring(job=job, folder=folder)
+    train_launched(setup_of(job, folder), world, progress=Silent(), evaluate=scoring)
+    return True
+
+
+def _train(
+    setup: Setup,
+    request: TrainRequest,
+    *,
+    progress: Callable[[], Progress],
+    shown: Progress,
+    scoring: Scoring,
+) -> None:
+    if request.engine == "detectron2":
+        from harness.training.detectron2 import train_with_detectron2
+
+        train_with_detectron2(setup, progress=shown, evaluate=scoring)
+    elif (world := launched()) is not None:
+        train_launched(setup, world, progress=shown, evaluate=scoring)
+    elif request.processes == 1:
+        train_here(setup, progress=shown, evaluate=scoring)
+    else:
+        train_in_processes(setup, request.processes, progress=progress, evaluate=scoring)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """Evaluates weights on the validation data of a job, as ``harness eval`` would."""
+
+    job: TrainingJob
+    folder: Path
+
+    def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
+        """Every number that could be computed, by name."""
+        output = _evaluation_folder(self.folder, iteration)
+        if (output / RECORD).exists():
+            record = read_record(output)
+        else:
+            record, _ = evaluate(
+                _evaluation(self.job, weights, output),
+                progress=Silent(),
+                command=("harness", "train"),
+                now=utc_now(),
+                stopwatch=PhaseTimer(_no_clock, lambda: None),
+            )
+        return {name: value for name, value in record.metrics.items() if value is not None}
+
+
+@contextmanager
+def _continuable(run: Run) -> Iterator[None]:
+    """Errors in the block say how to go on, once there is a checkpoint to go on from."""
+    try:
+        yield
+    except (Interrupted, RunFailedError) as error:
+        if not checkpoints(run.folder / CHECKPOINTS):
+            raise
+        again = f"continue with: {run.again}"
+        hint = again if error.hint is None else f"{error.hint}\n  {again}"
+        raise type(error)(error.message, hint=hint) from error.__cause__
+
+
+def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
+    """The evaluation of ``weights``, continued where an earlier life of the run left it."""
+    request, numbers = job.request, job.architecture
+    return EvalRequest(
+        inference=InferenceRequest(
+            model=request.model,
+            annotations=job.validation.annotations_path,
+            images=job.validation.images_dir,
+            root=request.root,
+            weights=weights,
+            engine=request.engine,
+            device=request.device,
+            loaders=request.loaders,
+            threads=request.threads,
+            short_edge_px=None if request.short_edge_px is None else numbers.short_edge_px,
+            long_edge_max_px=None if request.short_edge_px is None else numbers.long_edge_max_px,
+        ),
+        output=output,
+        resume=(output / RUN).exists(),
+    )
+
+
+def _evaluation_folder(folder: Path, iteration: int) -> Path:
+    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
+
+
+def _no_clock() -> float:
+    return 0.0
+
+
+def setup_of(job: TrainingJob, folder: Path) -> Setup:
+    """The job as the training loop wants it; its files go to ``folder``."""
+    request = job.request
+    validation = training_set(job.validation, with_masks=job.architecture.has_masks)
+    if request.best_by == "loss" and not validation.images:
+        raise UsageError(
+            f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
+            hint="leave it out, or choose other validation data",
+        )
+    return Setup(
+        folder=folder,
+        identity=job.identity,
+        architecture=job.architecture,
+        training=job.training,
+        validation=validation,
+        schedule=job.plan.schedule,
+        init_kind=job.init_kind,
+        init=job.init,
+        freeze=job.freeze,
+        rois_per_image=job.rois_per_image,
+        seed=request.seed,
+        device=request.device,
+        precision=request.precision,
+        accumulate=request.accumulate,
+        optimiser=request.optimiser,
+        weight_decay=job.weight_decay,
+        augment=request.augment,
+        best_by=request.best_by,
+        clip_gradients=request.clip_gradients,
+        ema=request.ema,
+        loaders=request.loaders,
+        threads=request.threads,
+        deterministic=request.deterministic,
+        eval_every=request.eval_every,
+        resume=request.resume,
+        reference=job.reference,
+        warnings=job.warnings,
+    )
+
+
+def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:
+    """The record of the finished training, with the numbers of its last evaluation."""
+    last = read_record(_evaluation_folder(run.folder, job.plan.schedule.iterations))
+    artefacts = {
+        "log": LOG,
+        "metrics": METRICS,
+        "curves": CURVES,
+        "weights": WEIGHTS_LAST,
+        "best": WEIGHTS_BEST,
+    }
+    return _training_record(
+        run,
+        job,
+        last,
+        stage_times_s=stopwatch.seconds,
+        checks=_checks(job, last.dataset.name, last.metrics),
+        artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
+    )
+
+
+def _checks(
+    job: TrainingJob, dataset: str, metrics: Mapping[str, float | None]
+) -> tuple[Check, ...]:
+    references = [_for_retraining(one) for one in job.entry.references]
+    checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
+    main = [f"{task}/AP" for task in job.architecture.tasks]
+    return checks + unreferenced(main, metrics, checks)
+
+
+def _for_retraining(reference: Reference) -> Reference:
+    return reference if reference.tolerance is None else replace(reference, tolerance=RETRAINING)
+
+
+def _training_record(
+    run: Run,
+    job: TrainingJob,
+    evaluation: RunRecord,
+    *,
+    stage_times_s: Mapping[str, float],
+    checks: tuple[Check, ...],
+    artefacts: Mapping[str, str],
+) -> RunRecord:
+    """What a training leaves behind: the numbers of its last evaluation, judged as a retraining."""
+    return replace(
+        evaluation,
+        kind="train",
+        run_id=run.run_id,
+        created_utc=run.begun.isoformat(timespec="seconds"),
+        command=run.command,
+        request=to_plain(job.request),
+        resolved={
+            **job.identity,
+            "training_data": to_plain(facts_of_dataset(job.training.dataset)),
+            "object_counts": {str(key): count for key, count in job.training.object_counts.items()},
+            "left_out": list(job.training.left_out),
+            "init": None if job.checkpoint is None else to_plain(job.checkpoint),
+            "evaluation": evaluation.resolved,
+        },
+        stage_times_s=dict(stage_times_s),
+        protocol_deviations=job.deviations,
+        checks=checks,
+        verdict=conclude(checks),
+        artefacts=dict(artefacts),
+    )

@@ -1,0 +1,74 @@
+"""Objects become annotations, or are counted with the reason."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from harness.data.convert.alignment import Placed
+from harness.data.convert.geometry import box_outline
+from harness.data.convert.source_annotations import DrawnObject, Tally
+from harness.data.convert.to_coco import Wanted, assembled
+
+
+def made(*objects: DrawnObject, name: str = "a.jpg") -> Placed:
+    return Placed(file_name=name, height_px=60, width_px=80, where=name, objects=objects)
+
+
+def cup(**more: object) -> DrawnObject:
+    return DrawnObject(**{"category": "cup", "where": "here", **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (cup(outlines=([0.0, 0, 5, 5],)), "of fewer than three points"),
+        (cup(outlines=(box_outline(90, 0, 99, 9),)), "without an area inside their image"),
+        (cup(outlines=([0.0, 0, 5, 5, 9, 9],)), "without an area inside their image"),
+        (
+            cup(outlines=([0.0, 0, math.nan, 5, 9, 0],)),
+            "with coordinates that are no finite numbers",
+        ),
+        (cup(outlines=(box_outline(5.1, 5.1, 5.2, 5.2),)), "too small to cover a pixel"),
+        (cup(mask=np.zeros((60, 80), dtype=bool)), "whose mask is empty"),
+        (cup(category=" ", outlines=(box_outline(0, 0, 9, 9),)), "without a category"),
+    ],
+)  # fmt: skip
+def test_what_is_no_object_is_counted(one: DrawnObject, reason: str) -> None:
+    tally = Tally()
+    content = assembled([made(one)], Wanted(), tally)
+    assert content["annotations"] == []
+    assert len(content["images"]) == 1
+    assert [(row.what, row.first) for row in tally.objects.values()] == [(reason, "here")]
+
+
+def test_masks_become_run_lengths_with_their_box_and_area() -> None:
+    mask = np.zeros((60, 80), dtype=bool)
+    mask[10:20, 30:35] = True
+    (row,) = assembled([made(cup(mask=mask, crowd=True))], Wanted(), Tally())["annotations"]
+    assert (row["bbox"], row["area"], row["iscrowd"]) == ([30, 10, 5, 10], 50, 1)
+    assert row["segmentation"]["size"] == [60, 80]
+
+
+def test_ids_do_not_depend_on_the_order_of_drawings() -> None:
+    boxes = [cup(category=name, outlines=(box_outline(0, 0, 9, 9),)) for name in "bac"]
+    drawings = [made(boxes[0], name="2.jpg"), made(boxes[1], boxes[2], name="1.jpg")]
+    content = assembled(drawings, Wanted(order=("c",)), Tally())
+    assert content == assembled(drawings[::-1], Wanted(order=("c",)), Tally())
+    assert [row["name"] for row in content["categories"]] == ["c", "a", "b"]
+    assert [row["id"] for row in content["annotations"]] == [1, 2, 3]
+    assert [row["category_id"] for row in content["annotations"]] == [2, 1, 3]
+
+
+def test_several_files_about_one_image_are_joined_and_slips_of_the_pen_told() -> None:
+    tally = Tally()
+    box = box_outline(0, 0, 9, 9)
+    two = [made(cup(outlines=(box,))), made(cup(category="Cup", outlines=(box,)))]
+    content = assembled(two, Wanted(), tally)
+    assert len(content["images"]) == 1
+    assert {row.what: row.first for row in tally.notes.values()} == {
+        "file(s) about an image that another one describes: joined": "a.jpg",
+        "categories that differ in case only": "Cup, cup",
+    }

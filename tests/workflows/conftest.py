@@ -1,0 +1,56 @@
+"""Jobs and runs on the small data set, without a command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.progress import Silent
+from harness.core.record import RunRecord
+from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.measure.timing import PhaseTimer
+from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.evaluation.resolve import Job, resolve
+from harness.workflows.runs.folder import utc_now
+
+Evaluate = Callable[..., tuple[RunRecord, Path]]
+
+
+@pytest.fixture
+def asked(small_coco: Path, tmp_path: Path) -> InferenceRequest:
+    """The fake engine on the small data set."""
+    return InferenceRequest(
+        annotations=small_coco / "annotations.json",
+        images=small_coco / "images",
+        root=tmp_path / "datasets",
+        engine="fake",
+    )
+
+
+@pytest.fixture
+def job(asked: InferenceRequest) -> Job:
+    return resolve(asked)
+
+
+@pytest.fixture
+def evaluated(asked: InferenceRequest) -> Evaluate:
+    """Run ``evaluate`` on the small data set, fields of the request and arguments as keywords."""
+
+    def run(output: Path, **given: Any) -> tuple[RunRecord, Path]:
+        arguments = {name: given.pop(name) for name in ("open_engine", "progress") if name in given}
+        return evaluate(
+            EvalRequest(inference=given.pop("inference", asked), output=output, **given),
+            **{
+                "progress": Silent(),
+                "command": ("harness", "eval"),
+                "now": utc_now(),
+                "stopwatch": PhaseTimer(time.perf_counter, lambda: None),
+                **arguments,
+            },
+        )
+
+    return run

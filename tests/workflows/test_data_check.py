@@ -1,0 +1,59 @@
+"""``harness data check`` says everything about a data set, and refuses broken images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.cli.main import run
+from harness.core.errors import IntegrityError
+from harness.core.progress import Silent
+from harness.workflows.datasets.check import check_data
+
+
+def test_a_good_data_set_is_counted(small_coco: Path) -> None:
+    report = check_data(
+        small_coco / "annotations.json", small_coco / "images", with_masks=True, progress=Silent()
+    )
+    assert (report.image_count, report.annotation_count, report.crowd_count) == (6, 10, 1)
+    assert (report.learnable_images, report.learnable_objects) == (5, 9)
+    assert {one.category_id: one.annotations for one in report.categories}[19] == 2
+    assert report.images_checked
+
+
+def test_broken_images_are_all_named(small_coco: Path) -> None:
+    images = small_coco / "images"
+    (images / "000000000042.png").unlink()
+    (images / "000000000007.png").write_bytes(b"no image")
+    Image.new("RGB", (5, 5)).save(images / "000000000300.png")
+    with pytest.raises(IntegrityError) as caught:
+        check_data(small_coco / "annotations.json", images, with_masks=True, progress=Silent())
+    told = caught.value.message
+    assert told.startswith("3 image(s)")
+    assert "000000000042.png is missing" in told
+    assert "000000000007.png is not a readable image" in told
+    assert "000000000300.png is 5 × 5 px, listed 64 × 64 px" in told
+
+
+def test_the_command_prints_counts_and_notes(
+    small_coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = str(small_coco / "annotations.json")
+    assert run(["data", "check", annotations, "--images", str(small_coco / "images")]) == 0
+    told = capsys.readouterr().out
+    assert "5 images with 9 objects to learn from" in told
+    assert "left out: 1 crowd region(s)" in told
+    assert "OK: every image is there" in told
+    assert run(["data", "check", annotations, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["learnable_objects"] == 9
+    assert run(["data", "check", "absent.json"]) == 2
+
+
+def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
+    empty = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cup"}]}
+    (tmp_path / "a.json").write_text(json.dumps(empty), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="lists no image"):
+        check_data(tmp_path / "a.json", None, with_masks=True, progress=Silent())

@@ -1,0 +1,156 @@
+"""An export is refused before it starts where it cannot be meant, and proven when it is done."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
+from harness.core.progress import Silent
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.zoo import ExportRequest
+from harness.data.catalog import find_dataset
+from harness.engines.parity import ParityReport
+from harness.workflows.evaluation.resolve import CHANGED, resolve
+from harness.workflows.export import export
+from harness.workflows.parity import check_exported, check_parity
+from harness.zoo.architectures import tiny
+from harness.zoo.checkpoints import EMBEDDED
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+
+onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
+pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
+
+CHECKPOINT = EMBEDDED / "tiny.safetensors"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the embedded scenes."""
+    root = tmp_path_factory.mktemp("root")
+    find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
+    return root
+
+
+def scene_files(root: Path) -> list[Path]:
+    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
+    return [dataset.images_dir / image.file_name for image in dataset.images[:2]]
+
+
+def checked(file: Path, root: Path) -> ParityReport:
+    paths = scene_files(root)
+    return check_exported(file, checkpoint=CHECKPOINT, paths=paths, threads=1, progress=Silent())
+
+
+def changed(file: Path, output: Path, ending: str, by: float) -> Path:
+    """The file with all numbers of a tensor moved; its metadata stays."""
+    model = onnx.load(file)
+    (tensor,) = (one for one in model.graph.initializer if one.name.endswith(ending))
+    tensor.raw_data = (onnx.numpy_helper.to_array(tensor) + np.float32(by)).tobytes()
+    output.write_bytes(model.SerializeToString())
+    return output
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"output": Path("model.pt")}, r"--output must end in \.onnx, got model\.pt"),
+        ({"opset": 17}, "--opset must be between 18 and 21, got 17"),
+        ({"limit": 0}, "--limit must be at least 1"),
+        ({"max_detections": 0}, "--max-detections must be at least 1"),
+        ({"score_threshold": 1.0}, "--score-threshold must be"),
+        ({"weights": Path("nowhere.pkl")}, "no such checkpoint file: nowhere.pkl"),
+        ({"model": "tinny"}, "did you mean tiny?"),
+        ({"images": Path("nowhere")}, "no such folder of images: nowhere"),
+        ({"annotations": Path("nowhere.json")}, "no such file: nowhere.json"),
+    ],
+)
+def test_refusals(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        export(replace(ExportRequest(root=tmp_path), **change), progress=Silent())
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_weights_with_other_classes_need_their_names(tmp_path: Path, small_coco: Path) -> None:
+    weights = tmp_path / "own.safetensors"
+    write_checkpoint(weights, seeded_checkpoint(replace(tiny(), class_count=3)))
+    with pytest.raises(HarnessError, match="cls_score"):
+        export(ExportRequest(weights=weights, root=tmp_path), progress=Silent())
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_packages_that_are_missing_are_asked_for_first(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(PrerequisiteError, match=r"pip install 'harness\[onnx\]'"):
+        export(ExportRequest(root=tmp_path), progress=Silent())
+
+
+def test_an_unchanged_file_is_in_parity(exported_tiny: Path, scenes: Path) -> None:
+    report = checked(exported_tiny, scenes)
+    assert report.first_failing is None
+    assert report.agreement.detections > 20
+    assert [row.stage for row in report.stages][:2] == ["resized input", "backbone p2"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "stage"),
+    [
+        ("fpn_output4.bias", "backbone p4"),
+        ("rpn_head.objectness_logits.bias", "rpn logits"),
+        ("box_predictor.cls_score.bias", "box logits"),
+        ("mask_head.mask_fcn1.bias", "pasted masks"),
+    ],
+)
+def test_the_stage_that_a_file_computes_differently_is_named(
+    exported_tiny: Path, scenes: Path, tmp_path: Path, ending: str, stage: str
+) -> None:
+    by = 5.0 if stage == "pasted masks" else 0.05
+    file = changed(exported_tiny, tmp_path / "changed.onnx", ending, by)
+    assert checked(file, scenes).first_failing == stage
+
+
+def test_another_checkpoint_is_refused(exported_tiny: Path, scenes: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "seeded.safetensors"
+    write_checkpoint(weights, seeded_checkpoint(tiny()))
+    with pytest.raises(IntegrityError, match="was exported from another checkpoint"):
+        check_parity(
+            model="tiny",
+            images=scene_files(scenes)[0].parent,
+            weights=weights,
+            root=scenes,
+            limit=1,
+            threads=1,
+            progress=Silent(),
+            against="onnx",
+            exported=exported_tiny,
+        )
+
+
+def test_a_file_counts_as_pinned_until_its_graph_changes(
+    exported_tiny: Path, scenes: Path, tmp_path: Path
+) -> None:
+    asked = InferenceRequest(engine="onnx", weights=exported_tiny, root=scenes, device="cpu")
+    job = resolve(asked)
+    assert job.checkpoint is not None
+    assert job.checkpoint.pinned
+    assert job.deviations == ()
+    assert job.resolved["exported"]["model"] == "tiny"
+    file = changed(exported_tiny, tmp_path / "changed.onnx", "fpn_output4.bias", 0.05)
+    changed_job = resolve(replace(asked, weights=file))
+    assert changed_job.checkpoint is not None
+    assert not changed_job.checkpoint.pinned
+    assert changed_job.deviations == (CHANGED,)
+
+
+def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
+    asked = InferenceRequest(engine="onnx", weights=exported_tiny, root=scenes, batch_size=2)
+    with pytest.raises(UsageError, match="one image at a time, not 2"):
+        resolve(asked)

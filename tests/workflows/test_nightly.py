@@ -1,0 +1,144 @@
+"""A night keeps going, compares, remembers, and tells a regression from a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.cli.main import run
+from harness.core.errors import UsageError
+from harness.core.nightly import Block, Matrix
+from harness.core.progress import Silent
+from harness.core.requests.cluster import NightRequest
+from harness.workflows.nightly import cells_of, read_matrix, run_night
+from harness.workflows.runs.folder import utc_now
+
+QUICK = """
+[[block]]
+models = ["tiny"]
+engines = ["fake"]
+limit = 3
+bench = false
+"""
+MISSING = """
+[[block]]
+models = ["R_50_FPN_3x"]
+bench = false
+"""
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path / "results"
+
+
+def nightly(results: Path, matrix: str, *more: str) -> int:
+    path = results.parent / "matrix.toml"
+    path.write_text(matrix, encoding="utf-8")
+    root = str(results.parent / "datasets")
+    words = ["--matrix", str(path), "--results", str(results), "--root", root]
+    return run(["nightly", *words, *more])
+
+
+def nights(results: Path) -> list[Path]:
+    return sorted((results / "nights").iterdir())
+
+
+def test_a_matrix_is_every_combination_once() -> None:
+    block = Block(models=("a", "b"), engines=("native", "fake"), precisions=("fp32", "bf16"))
+    cells = cells_of(Matrix(block=(block, Block(models=("a",)))))
+    assert len(cells) == 8
+    assert len({cell.name for cell in cells}) == 8
+
+
+def test_an_unknown_key_of_a_matrix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('[[block]]\nmodel = ["tiny"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="model"):
+        read_matrix(tmp_path / "m.toml")
+
+
+def test_a_misspelt_model_of_a_matrix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text('[[block]]\nmodels = ["tinny"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="did you mean tiny"):
+        read_matrix(tmp_path / "m.toml")
+
+
+def test_an_engine_that_does_not_know_a_model_is_refused(tmp_path: Path) -> None:
+    model = "torchvision_fasterrcnn_resnet50_fpn"
+    (tmp_path / "m.toml").write_text(f'[[block]]\nmodels = ["{model}"]\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="the native engine does not know this network"):
+        read_matrix(tmp_path / "m.toml")
+
+
+def test_a_place_for_results_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"):
+        run_night(NightRequest(results=tmp_path / "file"), progress=Silent(), now=utc_now())
+
+
+def test_the_matrix_of_the_repository_is_valid(repository: Path) -> None:
+    cells = cells_of(read_matrix(repository / "slurm" / "nightly.toml"))
+    assert [cell.model for cell in cells] == ["R_50_FPN_1x", "R_50_FPN_3x", "R_101_FPN_3x"]
+
+
+def test_a_failed_cell_does_not_end_the_night(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightly(results, MISSING + QUICK, "--json") == 5
+    night = json.loads(capsys.readouterr().out)
+    assert [cell["status"] for cell in night["cells"]] == ["failed", "no-reference"]
+    assert "harness download" in night["cells"][0]["error"]
+    (folder,) = nights(results)
+    junit = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (junit.get("errors"), junit.get("failures")) == ("1", "0")
+    assert "harness download" in (folder / "index.html").read_text("utf-8")
+    assert "FAILED" in (folder / "summary.md").read_text("utf-8")
+
+
+def test_accepted_numbers_are_proposed_then_held(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightly(results, QUICK, "--accept") == 0
+    assert '+   "metric": "bbox/AP"' in capsys.readouterr().out
+    reference = results / "reference.json"
+    assert nightly(results, QUICK) == 0
+    assert (
+        json.loads((nights(results)[-1] / "night.json").read_text("utf-8"))["cells"][0]["status"]
+        == "pass"
+    )
+    content = json.loads(reference.read_text("utf-8"))
+    for baseline in content["baselines"]:
+        baseline["value"] -= 0.2  # as if tonight were too good by two tenths
+    reference.write_text(json.dumps(content), encoding="utf-8")
+    assert nightly(results, QUICK + MISSING) == 1  # a regression outweighs a failure
+    folder = nights(results)[-1]
+    junit = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (junit.get("errors"), junit.get("failures")) == ("1", "2")
+    assert "REGRESSION" in (folder / "summary.md").read_text("utf-8")
+    page = (folder / "index.html").read_text("utf-8")
+    assert "regression" in page
+    assert page.count("<polyline") == 2
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
+
+
+def test_history_shows_a_row_a_cell_and_metric(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["history", "--results", str(results)]) == 2
+    assert "run: harness nightly" in capsys.readouterr().err
+    nightly(results, QUICK)
+    nightly(results, QUICK)
+    capsys.readouterr()
+    assert run(["history", "--results", str(results), "--json"]) == 0
+    trends = json.loads(capsys.readouterr().out)
+    assert [(one["metric"], len(one["values"])) for one in trends] == [
+        ("bbox/AP", 2),
+        ("segm/AP", 2),
+    ]
+    assert run(["history", "--results", str(results), "--cell", "fake"]) == 0
+    assert "tiny-fake-fp32-auto" in capsys.readouterr().out

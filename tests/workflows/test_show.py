@@ -1,0 +1,133 @@
+"""``harness show``: ground truth, and predictions beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image as PillowImage
+
+from harness.core.drawing import DrawingStyle
+from harness.core.errors import UsageError
+from harness.core.progress import Silent
+from harness.core.requests.pictures import ShowRequest
+from harness.workflows.pictures.show import ShowReport, show
+from tests.workflows.conftest import Evaluate
+
+IMAGES = 6
+
+
+@pytest.fixture
+def run(evaluated: Evaluate, tmp_path: Path) -> Path:
+    """An evaluation that found all of five images and nothing of image 12."""
+    _, folder = evaluated(tmp_path / "run")
+    path = folder / "predictions.json"
+    rows = [row for row in json.loads(path.read_text("utf-8")) if row["image_id"] != 12]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+def shown(**given: object) -> ShowReport:
+    return show(ShowRequest(**given), progress=Silent())  # type: ignore[arg-type]
+
+
+def test_ground_truth_is_drawn(small_coco: Path, tmp_path: Path) -> None:
+    report = shown(
+        annotations=small_coco / "annotations.json",
+        images=small_coco / "images",
+        output=tmp_path / "truth",
+    )
+    assert (report.images, report.drawn, report.objects) == (IMAGES, IMAGES, 10)
+    page = Path(report.page).read_text("utf-8")
+    assert "1 crowd" in page
+    with (
+        PillowImage.open(tmp_path / "truth" / "pictures" / "42.jpg") as drawn,
+        PillowImage.open(small_coco / "images" / "000000000042.png") as plain,
+    ):
+        assert drawn.size == plain.size
+        assert drawn.convert("RGB").tobytes() != plain.convert("RGB").tobytes()
+
+
+def test_a_sample_is_the_same_by_its_seed(small_coco: Path, tmp_path: Path) -> None:
+    def drawn(seed: int) -> list[str]:
+        folder = tmp_path / f"{seed}"
+        report = shown(
+            annotations=small_coco / "annotations.json",
+            images=small_coco / "images",
+            sample=3,
+            seed=seed,
+            output=folder,
+        )
+        assert report.drawn == 3
+        return sorted(path.name for path in (folder / "pictures").iterdir())
+
+    assert drawn(1) == drawn(1)
+    assert any(drawn(1) != drawn(seed) for seed in range(2, 6))
+
+
+def test_the_worst_comes_first(run: Path) -> None:
+    report = shown(run=run)
+    assert (report.worst[0].image_id, report.worst[0].missed) == (12, 3)
+    assert (report.hits, report.missed, report.false) == (6, 3, dict.fromkeys(FALSE, 0))
+    page = (run / "show" / "index.html").read_text("utf-8")
+    assert page.index("000000000012") < page.index("000000000042")
+    assert "3 missed" in page
+    with PillowImage.open(run / "show" / "pictures" / "12.jpg") as picture:
+        assert picture.width > 2 * 96
+
+
+def test_only_the_worst_are_drawn_but_all_are_counted(run: Path) -> None:
+    report = shown(run=run, most=2)
+    assert (report.images, report.drawn, report.missed) == (IMAGES, 2, 3)
+
+
+def test_single_images_are_chosen_by_id(run: Path) -> None:
+    report = shown(run=run, image_ids=(42, 7))
+    assert {one.image_id for one in report.worst} == {7, 42}
+    with pytest.raises(UsageError, match="no image 5"):
+        shown(run=run, image_ids=(5,))
+
+
+def test_the_threshold_decides_what_counts(run: Path) -> None:
+    report = shown(run=run, style=DrawingStyle(threshold=0.99))
+    assert (report.hits or 0) < 6
+    assert (report.hits or 0) + (report.missed or 0) == 9
+
+
+def test_an_unfinished_run_shows_what_it_has(run: Path) -> None:
+    (run / "predictions.json").unlink()
+    report = shown(run=run)
+    assert (report.images, report.hits) == (IMAGES, 9)
+
+
+def test_predictions_of_a_file_are_shown(run: Path, small_coco: Path, tmp_path: Path) -> None:
+    report = shown(
+        annotations=small_coco / "annotations.json",
+        images=small_coco / "images",
+        predictions=run / "predictions.json",
+        task="segm",
+        output=tmp_path / "shown",
+    )
+    assert (report.hits, report.missed) == (6, 3)
+
+
+def test_a_broken_image_does_not_end_it(run: Path, small_coco: Path) -> None:
+    (small_coco / "images" / "000000000007.png").write_bytes(b"no picture")
+    report = shown(run=run)
+    assert [one.file for one in report.unreadable] == ["000000000007.png"]
+    assert report.drawn == IMAGES - 1
+
+
+def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not both"):
+        shown(run=run, images=small_coco / "images")
+    with pytest.raises(UsageError, match="nothing to show"):
+        shown(images=small_coco / "images")
+    with pytest.raises(UsageError, match="--sample must be at least 1"):
+        shown(run=run, sample=0)
+    with pytest.raises(UsageError, match="holds no run"):
+        shown(run=tmp_path)
+
+
+FALSE = ("duplicate", "other class", "misplaced", "background")

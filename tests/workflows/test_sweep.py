@@ -1,0 +1,147 @@
+"""All settings are measured, whatever happens to one of them, and each only once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
+from harness.core.progress import Silent
+from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest
+from harness.measure.sweep import Sweep
+from harness.workflows.benchmark.sweep import read_sweep, settings_of, sweep
+from harness.workflows.runs.folder import utc_now
+from tests.workflows.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
+
+Swept = Callable[..., tuple[Sweep, Path]]
+
+
+@pytest.fixture
+def request_(asked: InferenceRequest, tmp_path: Path) -> SweepRequest:
+    """All precisions at batch 1 and 2, once each."""
+    return SweepRequest(
+        inference=asked,
+        axes=SweepAxes(compiled=(False,), memory_formats=("contiguous",), batch_sizes=(1, 2)),
+        warmup=0,
+        repeats=1,
+        min_duration_s=0.0,
+        output=tmp_path / "run",
+    )
+
+
+@pytest.fixture
+def swept(request_: SweepRequest) -> Swept:
+    def run(**given: Any) -> tuple[Sweep, Path]:
+        measure = given.pop("measure", measure_but_bf16)
+        return sweep(
+            replace(request_, **given),
+            progress=Silent(),
+            command=("harness", "bench", "--sweep"),
+            now=utc_now(),
+            measure=measure,
+        )
+
+    return run
+
+
+def measured(folder: Path) -> list[str]:
+    return (folder / "measured.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT is KeyboardInterrupt, also where whoever started the tests had it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
+    found, folder = swept(axes=SweepAxes(compiled=(False, True), batch_sizes=(1, 100)))
+    assert read_sweep(folder) == found
+    assert (folder / "index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    by_name = {cell.setting.name: cell for cell in found.cells}
+    assert len(by_name) == len(found.cells) == 4 * 2 * 2 * 2
+    assert found.reference.setting.name == "fp32-contiguous-b1"
+    assert [name for name, one in by_name.items() if one.status == "measured"] == [
+        f"{precision}-contiguous-b1" for precision in ("fp32", "tf32", "fp16")
+    ]
+    assert by_name["bf16-contiguous-b1"].status == "failed"
+    assert by_name["bf16-contiguous-b1"].reason == "too few bits"
+    reasons = {one.reason for one in by_name.values() if one.status == "skipped"}
+    assert reasons == {
+        "the fake engine is not compiled here",
+        "the fake engine computes on contiguous feature maps, not on channels_last",
+        "batch 100 is more than the 6 image(s)",
+    }
+    # What is skipped costs nothing.
+    assert len(measured(folder)) == 4
+    exact = by_name["tf32-contiguous-b1"]
+    assert exact.ap == {"bbox/AP": pytest.approx(100), "segm/AP": pytest.approx(100)}
+    assert exact.cost_ap == 0.0
+    assert exact.speed is not None
+    assert exact.speed.timed_images == 6
+    assert exact.speed.engine.precision == "fp32", "the fake engine computes in nothing else"
+
+
+def test_the_reference_is_measured_whatever_is_asked(swept: Swept, asked: InferenceRequest) -> None:
+    axes = SweepAxes(
+        precisions=("fp16",), memory_formats=("contiguous",), compiled=(False,), batch_sizes=(2,)
+    )
+    found, _ = swept(axes=axes)
+    assert [one.setting.name for one in found.measured] == [
+        "fp32-contiguous-b1",
+        "fp16-contiguous-b2",
+    ]
+    names = [one.name for one in settings_of(SweepRequest(inference=asked), "native")]
+    assert len(names) == len(set(names)) == 32
+
+
+def test_what_was_measured_is_not_measured_again(
+    swept: Swept, interruptible: None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted, match="interrupted"):
+        swept(measure=measure_and_stop_at_fp16)
+    assert not (folder / "sweep.json").exists()
+    speeds = {path: path.read_bytes() for path in folder.glob("cells/*/speed.json")}
+    assert {path.parent.name for path in speeds} == {"fp32-contiguous-b1", "tf32-contiguous-b1"}
+    with pytest.raises(UsageError, match="an unfinished run"):
+        swept()
+    found, _ = swept(resume=True)
+    assert all(path.read_bytes() == before for path, before in speeds.items())
+    assert len(found.measured) == 6
+    assert measured(folder).count("tf32-contiguous-b1") == 1
+    with pytest.raises(UsageError, match="is finished"):
+        swept(resume=True)
+
+
+def test_another_sweep_is_not_continued(swept: Swept, interruptible: None) -> None:
+    with pytest.raises(Interrupted, match="interrupted"):
+        swept(measure=measure_and_stop_at_fp16)
+    with pytest.raises(IntegrityError, match="holds another sweep:\n  repeats"):
+        swept(resume=True, repeats=2)
+
+
+def test_without_a_reference_there_is_no_sweep(swept: Swept) -> None:
+    with pytest.raises(RunFailedError, match="is beyond us") as raised:
+        swept(measure=refuse)
+    assert "--resume" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ap_tolerance": -0.1}, "--ap-tolerance must be a finite number"),
+        ({"repeats": 0}, "--repeats"),
+        ({"axes": SweepAxes(batch_sizes=(0,))}, "--batch-sizes must be at least 1, got 0"),
+    ],
+)
+def test_senseless_numbers_are_refused(swept: Swept, given: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        swept(**given)
