@@ -17,7 +17,8 @@ from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.digest import file_digest
 from harness.files.json import read
-from harness.measure.rle import closed_polygons, run_lengths
+from harness.measure.polygons import usable_polygons
+from harness.measure.rle import run_lengths
 
 REQUIRED_KEYS = {
     "images": ("id", "file_name", "height", "width"),
@@ -202,7 +203,10 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
     masked = any(row.get("segmentation") for row in rows)
     degenerate = sum(_is_degenerate(row.get("segmentation")) for row in rows) if masked else 0
     if degenerate:
-        yield f"{degenerate} annotation(s) have an empty or degenerate segmentation"
+        yield (
+            f"{degenerate} annotation(s) have an empty or degenerate segmentation: polygons of "
+            "fewer than three points, or of an odd number of coordinates, count nowhere"
+        )
     names = Counter(category["name"] for category in categories)
     repeated = sorted(name for name, count in names.items() if count > 1)
     if repeated:
@@ -222,7 +226,7 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_degenerate(segmentation: Any) -> bool:
-    """True for no polygon at all, and for one of fewer than three points."""
+    """True for no polygon at all, and for one that does not count (``measure.polygons``)."""
     if isinstance(segmentation, Mapping):
         return False
-    return not segmentation or len(closed_polygons(segmentation)) < len(segmentation)
+    return not segmentation or len(usable_polygons(segmentation)) < len(segmentation)

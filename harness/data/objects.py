@@ -13,7 +13,8 @@ import numpy.typing as npt
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
 from harness.data.coco import read_annotations
-from harness.measure.rle import closed_polygons, rle_of
+from harness.measure.polygons import usable_polygons
+from harness.measure.rle import rle_of
 
 #: Polygons [x, y, x, y, …] in px, or run lengths of the whole image.
 Segmentation = list[list[float]] | Rle
@@ -99,7 +100,7 @@ def _usable_box(
 
 def _has_mask(segmentation: Any) -> bool:
     if isinstance(segmentation, list):
-        return bool(closed_polygons(segmentation))
+        return bool(usable_polygons(segmentation))
     return segmentation is not None
 
 
@@ -122,5 +123,5 @@ def _annotated(
 
 def _segmentation(segmentation: Any, record: ImageRecord) -> Segmentation:
     if isinstance(segmentation, list):
-        return [list(polygon) for polygon in closed_polygons(segmentation)]
+        return [list(polygon) for polygon in usable_polygons(segmentation)]
     return rle_of(segmentation, record.height_px, record.width_px)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.measure.rle import closed_polygons
+from harness.measure.polygons import usable_polygons
 
 Task = Literal["bbox", "segm"]
 
@@ -63,7 +63,7 @@ def ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
 
     Ids are renumbered from 1: the evaluators mark "unmatched" with 0, so an annotation with id 0
     could never be found. A missing area is the box's, as COCO's own tools take it. Polygons that
-    enclose nothing are left out, and for masks what has no other.
+    do not count (``measure.polygons``) are left out, and for masks what has no other.
     """
     rows = []
     for number, row in enumerate(annotations["annotations"], start=1):
@@ -71,7 +71,7 @@ def ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
         segmentation = filled.pop("segmentation", None)
         if task == "segm":
             if isinstance(segmentation, list):
-                segmentation = closed_polygons(segmentation)
+                segmentation = usable_polygons(segmentation)
             if not segmentation:
                 continue
             filled["segmentation"] = segmentation

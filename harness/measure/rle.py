@@ -8,15 +8,13 @@ ever making one (100 masks of a COCO image are 30 MB).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Rle
-
-#: x, y, x, y, … in px, as a list or an array.
-Polygon = TypeVar("Polygon", Sequence[float], npt.NDArray[np.float64])
+from harness.measure.polygons import Polygon, usable_polygons
 
 
 def encode_region(
@@ -53,7 +51,7 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
     from pycocotools import mask as coco_mask
 
     if isinstance(segmentation, list):
-        polygons = closed_polygons(segmentation)
+        polygons = usable_polygons(segmentation)
         if polygons:
             pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
             counts = coco_mask.merge(pieces)["counts"].decode("ascii")
@@ -69,10 +67,10 @@ def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> np
     """(height, width) bool: what the union of ``polygons`` (x, y, x, y, …) covers."""
     from pycocotools import mask as coco_mask
 
-    closed = closed_polygons(polygons)
-    if not closed:
+    usable = usable_polygons(polygons)
+    if not usable:
         return np.zeros((height_px, width_px), dtype=bool)
-    pieces = coco_mask.frPyObjects(closed, height_px, width_px)
+    pieces = coco_mask.frPyObjects(usable, height_px, width_px)
     counts = coco_mask.merge(pieces)["counts"].decode("ascii")
     return decode(Rle(height_px, width_px, counts))
 
@@ -117,11 +115,6 @@ def box_xywh_px(rle: Rle) -> list[float]:
 
 def _compressed(rle: Rle) -> dict[str, Any]:
     return {"size": [rle.height_px, rle.width_px], "counts": rle.counts.encode("ascii")}
-
-
-def closed_polygons(polygons: Sequence[Polygon]) -> list[Polygon]:
-    """The polygons of three points or more: fewer enclose no pixel, and pycocotools stumbles."""
-    return [polygon for polygon in polygons if len(polygon) >= 6]
 
 
 def run_lengths(counts: str | Sequence[Any]) -> Sequence[int] | None:

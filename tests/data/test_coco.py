@@ -278,6 +278,10 @@ ODDITIES: dict[str, tuple[Edit, str]] = {
         setting("annotations", "segmentation", [SQUARE, [1, 1, 2, 2]]),
         "1 annotation(s) have an empty or degenerate segmentation",
     ),
+    "polygon of seven numbers": (
+        setting("annotations", "segmentation", [SQUARE, [1, 1, 5, 1, 5, 5, 1]]),
+        "1 annotation(s) have an empty or degenerate segmentation",
+    ),
     "repeated names": (
         setting("categories", "name", "dog"),
         "category names that repeat: dog; scores are kept by id",

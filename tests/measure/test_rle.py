@@ -9,7 +9,6 @@ from pycocotools import mask as coco_mask
 from harness.core.detections import Rle
 from harness.measure.rle import (
     areas_px,
-    closed_polygons,
     decode,
     encode_region,
     rle_of,
@@ -92,10 +91,6 @@ def test_every_kind_of_segmentation_is_the_same_mask():
         np.testing.assert_array_equal(decode(rle_of(segmentation, 8, 9)), expected)
     for nothing in ([], [[]], [[1, 2, 3, 4]], [[1, 1, 5, 5, 3, 3]]):
         assert not decode(rle_of(nothing, 8, 9)).any()
-
-
-def test_polygons_that_enclose_nothing_are_left_out():
-    assert closed_polygons([[], [1, 2], SQUARE, [1, 2, 3, 4]]) == [SQUARE]
 
 
 def test_pixels_under_several_masks_count_once() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from harness.data.coco import finite, segmentation_fault
 from harness.data.convert.geometry import area, clipped, extent_xyxy, object_area
 from harness.data.convert.source_annotations import Tally
+from harness.measure.polygons import usable_polygons
 from harness.measure.rle import area_px, box_xywh_px, rle_of
 
 #: A box may be this much off its mask before it is wrong. COCO's own differ by rounding: up to
@@ -82,7 +83,7 @@ def _segmentation(
         return None
     if isinstance(found, dict):
         return found
-    whole = [polygon for polygon in found if len(polygon) >= 6 and len(polygon) % 2 == 0]
+    whole = usable_polygons(found)
     if not whole:
         tally.drop("with a degenerate segmentation", where)
         return None
