@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 class NetworkRefusedError(AssertionError):
     """A test tried to leave this machine."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Make SIGINT a KeyboardInterrupt here and in every child.
+
+    A shell that is not interactive starts ``make test &`` with SIGINT ignored, and a child of a
+    process that ignores a signal ignores it too.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

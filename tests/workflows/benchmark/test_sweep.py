@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRe
 from harness.measure.sweep import Sweep
 from harness.workflows.benchmark.sweep import read_sweep, settings_of, sweep
 from harness.workflows.runs.folder import utc_now
-from tests.workflows.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
+from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
 
 Swept = Callable[..., tuple[Sweep, Path]]
 
@@ -51,14 +50,6 @@ def swept(request_: SweepRequest) -> Swept:
 
 def measured(folder: Path) -> list[str]:
     return (folder / "measured.txt").read_text(encoding="utf-8").split()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT is KeyboardInterrupt, also where whoever started the tests had it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
@@ -102,9 +93,7 @@ def test_the_reference_is_measured_whatever_is_asked(swept: Swept, asked: Infere
     assert len(names) == len(set(names)) == 32
 
 
-def test_what_was_measured_is_not_measured_again(
-    swept: Swept, interruptible: None, tmp_path: Path
-) -> None:
+def test_what_was_measured_is_not_measured_again(swept: Swept, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted, match="interrupted"):
         swept(measure=measure_and_stop_at_fp16)
@@ -121,7 +110,7 @@ def test_what_was_measured_is_not_measured_again(
         swept(resume=True)
 
 
-def test_another_sweep_is_not_continued(swept: Swept, interruptible: None) -> None:
+def test_another_sweep_is_not_continued(swept: Swept) -> None:
     with pytest.raises(Interrupted, match="interrupted"):
         swept(measure=measure_and_stop_at_fp16)
     with pytest.raises(IntegrityError, match="holds another sweep:\n  repeats"):
