@@ -25,11 +25,13 @@ class Fault:
 
     status: answer this instead of the file. after: send so many bytes of the body and then
     ``reset`` the connection, ``close`` it properly, or go silent until the server is released.
+    surplus: send the whole span and then these bytes as well, of a length that is not announced.
     """
 
     status: int | None = None
     after: int = 0
     then: str = "close"
+    surplus: bytes = b""
 
 
 @dataclass
@@ -116,11 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self._send_facts(content, end - start)
+        self._send_facts(content, end - start, announced=fault is None or not fault.surplus)
         self._send_body(content, start, end, fault)
 
-    def _send_facts(self, content: bytes, length: int) -> None:
-        if self.site.lengths:
+    def _send_facts(self, content: bytes, length: int, *, announced: bool) -> None:
+        if self.site.lengths and announced:
             self.send_header("Content-Length", str(length))
         else:
             self.send_header("Connection", "close")
@@ -130,11 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_body(self, content: bytes, start: int, end: int, fault: Fault | None) -> None:
-        stop = end if fault is None else min(start + fault.after, end)
+        stop = end if fault is None or fault.surplus else min(start + fault.after, end)
         with self.site.lock:
             self.site.requests.append((self.path, start, stop - start))
         try:
             self._write(memoryview(content)[start:stop])
+            if fault is not None:
+                self._write(memoryview(fault.surplus))
         except OSError:  # the client went away, as one that only wants the size may
             self.close_connection = True
             return

@@ -95,21 +95,25 @@ def _fetch_span(session: Transport, span: Span, work: Work) -> None:
 
 
 def _copy(session: Transport, start: int, end: int, work: Work) -> None:
-    """Bytes from ``start`` up to ``end``, in one request."""
+    """Write the bytes from ``start`` up to ``end``, in one request; drop all others.
+
+    Without ranges the bytes before ``start`` come again. A server that sends more than it was asked
+    for is not read any further.
+    """
     position = start if work.remote.ranges else 0
     with read_span(session, work.remote, start, end) as chunks:
         for chunk in chunks:
-            # Without ranges the bytes we have come again; and no server may send beyond the end.
-            new = chunk[max(start - position, 0) : end - position]
-            if new:
-                work.part.write(max(start, position), new)
-                work.advance(len(new))
+            first, last = max(start, position), min(end, position + len(chunk))
+            if first < last:
+                work.part.write(first, chunk[first - position : last - position])
+                work.advance(last - first)
             position += len(chunk)
-    if position < end:
-        raise BrokenOff(
-            f"{work.remote.url}: the connection ended after {position:,} of {end:,} bytes",
-            cut_short=True,
-        )
+            if position >= end:
+                return
+    raise BrokenOff(
+        f"{work.remote.url}: the connection ended after {position:,} of {end:,} bytes",
+        cut_short=True,
+    )
 
 
 def _wait(error: BrokenOff, failures: int, patience: Patience, tell: Tell, stopped: Event) -> None:

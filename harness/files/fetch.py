@@ -1,8 +1,8 @@
 """Downloads that resume after any break, use several connections, and are proven before they count.
 
-The order of events: look at the address; fetch the missing spans, several at once, and hash from
-the beginning behind them; compare size and hash; give the file its name. A file that has its name
-is complete and proven.
+The order of events: look at the address; fetch the missing spans, several at once; refuse further
+bytes; hash the file as it is on the disk and compare length and hash; give the file its name. A
+file that has its name is complete and proven.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.core.errors import HarnessError, IntegrityError
 from harness.core.progress import Progress
 from harness.files.atomic import disk_errors
 from harness.files.connections import PATIENCE, Patience, Work, look_patiently, work_off
+from harness.files.digest import file_digest
 from harness.files.parts import Part, gaps, open_part
 from harness.files.transport import ANOTHER_MIRROR, Changed, Remote
 
 #: A span is one request: long enough that a round trip does not count.
 SPAN_BYTES = 16 << 20
-READ_BYTES = 1 << 20
 
 #: How often a file may change, or its hash be wrong after a resumption, until we give up.
 STARTS = 3
@@ -97,26 +97,30 @@ def _fetch_from(url: str, target: Path, expected: Expected, options: FetchOption
     for _ in range(STARTS):
         remote = look_patiently(url, options.patience, options.progress.notice)
         size = _agreed_size(remote, expected)
-        with open_part(target, remote) as part:
+        with open_part(target, remote, size) as part:
             resumed = part.done_bytes
             _require_space(target, size - resumed, options)
             try:
-                digest = _receive(remote, size, part, expected.algorithm, options)
+                _receive(remote, part, options)
             except Changed:
                 part.discard()
                 options.progress.notice(
                     f"{url} has changed meanwhile; starting {target.name} again"
                 )
                 continue
-            if digest.startswith(expected.digest):
+            part.seal()
+            length, digest = _on_disk(part, expected.algorithm, options)
+            if length == size and digest.startswith(expected.digest):
                 part.finish(target)
                 return Fetched(url=url, size=size, digest=digest)
             part.discard()
         if not resumed:
+            sizes = "" if length == size else f" and {size:,} bytes"
+            found = "" if length == size else f" and {length:,} bytes"
             raise IntegrityError(
                 f"{url} is not the expected file:\n"
-                f"  expected {expected}\n"
-                f"  found    {expected.algorithm} {digest}",
+                f"  expected {expected}{sizes}\n"
+                f"  found    {expected.algorithm} {digest}{found}",
                 hint=ANOTHER_MIRROR,
             )
         options.progress.notice(f"{target.name}: wrong hash after resuming; starting again")
@@ -146,11 +150,12 @@ def _require_space(target: Path, needed: int, options: FetchOptions) -> None:
         raise OSError(errno.ENOSPC, f"it needs {needed:,} more bytes, {free:,} are free")
 
 
-def _receive(remote: Remote, size: int, part: Part, algorithm: str, options: FetchOptions) -> str:
-    """Fetch what is missing and hash behind it; the hash."""
-    waiting = deque(gaps(part.spans, size, SPAN_BYTES if remote.ranges else size))
-    title = part.path.name.removesuffix(".part")
-    progress = options.progress.task(title, total=size, done=part.done_bytes, unit="bytes")
+def _receive(remote: Remote, part: Part, options: FetchOptions) -> None:
+    """Fetch what is missing; every byte has arrived on return."""
+    longest = SPAN_BYTES if remote.ranges else part.size
+    waiting = deque(gaps(part.spans, part.size, longest))
+    title = _title(part)
+    progress = options.progress.task(title, total=part.size, done=part.done_bytes, unit="bytes")
     with progress as advance:
         work = Work(
             remote=remote,
@@ -162,16 +167,16 @@ def _receive(remote: Remote, size: int, part: Part, algorithm: str, options: Fet
         for _ in range(min(options.jobs, len(waiting))):
             # Daemons: whoever interrupts us does not wait for a silent server.
             Thread(target=work_off, args=(work, waiting), daemon=True).start()
-        return _digest_behind(part, size, algorithm)
+        part.wait_until_whole()
 
 
-def _digest_behind(part: Part, size: int, algorithm: str) -> str:
-    digest, position = hashlib.new(algorithm), 0
-    with part.path.open("rb") as file:
-        while position < size:
-            end = part.wait_beyond(position)
-            while position < end:
-                piece = file.read(min(READ_BYTES, end - position))
-                digest.update(piece)
-                position += len(piece)
-    return digest.hexdigest()
+def _on_disk(part: Part, algorithm: str, options: FetchOptions) -> tuple[int, str]:
+    """Length in bytes and hash of the sealed file, read from the disk by its name."""
+    length = part.path.stat().st_size
+    title = f"proving {_title(part)}"
+    with options.progress.task(title, total=length, unit="bytes") as advance:
+        return length, file_digest(part.path, algorithm, advance)
+
+
+def _title(part: Part) -> str:
+    return part.path.name.removesuffix(".part")

@@ -54,14 +54,22 @@ class Stopped(Exception):
 
 
 class Part:
-    """The file on its way; threads write to it, one reads behind them.
+    """A file that is being fetched: several threads write to it, one waits for them.
 
-    spans: what has arrived. stopped: set when nothing more is wanted. A thread that wakes up later
-    is refused: the descriptor may be another file's by then.
+    No byte is written twice and none beyond the end. Once ``seal`` has returned nothing is written
+    at all, so what is hashed afterwards is what takes the file's name.
+
+    Attributes:
+        path: The file.
+        size: Its length in bytes once it is whole.
+        spans: What has arrived.
+        stopped: Set when nothing more is wanted. A thread that wakes up later is refused: the
+            descriptor may be another file's by then.
     """
 
-    def __init__(self, path: Path, header: str, spans: list[Span]) -> None:
+    def __init__(self, path: Path, header: str, spans: list[Span], size: int) -> None:
         self.path = path
+        self.size = size
         self.spans = spans
         self.stopped = Event()
         self._changed = Condition()
@@ -81,10 +89,17 @@ class Part:
         return next((end for begin, end in self.spans if begin <= start < end), start)
 
     def write(self, position: int, data: bytes) -> None:
-        """Put ``data`` where it belongs; raises Stopped when it is not wanted any more."""
+        """Put ``data`` where it belongs.
+
+        Raises:
+            Stopped: No more bytes are wanted.
+            ValueError: Some of these bytes have arrived before, or are beyond the end. What has
+                arrived may have been read already and must stay as it is.
+        """
         with self._changed:
             if self.stopped.is_set():
                 raise Stopped
+            self._require_new(position, position + len(data))
             written = 0
             while written < len(data):
                 written += os.pwrite(self._file.fileno(), data[written:], position + written)
@@ -96,22 +111,24 @@ class Part:
             self._changed.notify_all()
 
     def fail(self, error: Exception) -> None:
-        """Tell whoever waits that no more will come; the first failure counts."""
+        """Wake the waiting thread because no more bytes will come; the first failure counts."""
         with self._changed:
             self._failure = self._failure or error
             self.stopped.set()
             self._changed.notify_all()
 
-    def wait_beyond(self, position: int) -> int:
-        """How far the file is complete from its beginning, once that is beyond ``position``.
-
-        Raises what a writer failed with.
-        """
+    def wait_until_whole(self) -> None:
+        """Return when every byte has arrived; raise what a writer failed with."""
         with self._changed:
-            self._changed.wait_for(lambda: self.reached() > position or self._failure is not None)
+            self._changed.wait_for(lambda: self._whole() or self._failure is not None)
             if self._failure is not None:
                 raise self._failure
-            return self.reached()
+
+    def seal(self) -> None:
+        """Refuse all further bytes, and have the disk hold those that arrived."""
+        with self._changed:  # a writer that holds the lock has finished its write by then
+            self.stopped.set()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Keep what has arrived for another time."""
@@ -123,8 +140,7 @@ class Part:
             self._file.close()
 
     def finish(self, target: Path) -> None:
-        """The complete file takes its name."""
-        os.fsync(self._file.fileno())
+        """Give the sealed and proven file its name."""
         self.path.replace(target)
         _journal(self.path).unlink()
 
@@ -133,17 +149,33 @@ class Part:
         self.path.unlink()
         _journal(self.path).unlink()
 
+    def _whole(self) -> bool:
+        return self.reached() >= self.size
+
+    def _require_new(self, start: int, end: int) -> None:
+        overlaps = any(start < known_end and known < end for known, known_end in self.spans)
+        if overlaps or start < 0 or end > self.size:
+            raise ValueError(
+                f"{self.path}: bytes {start:,} to {end:,} of {self.size:,} are not wanted"
+            )
+
     def _save(self) -> None:
         self._journal.write("".join(map(_line, self._unsaved)).encode())
         self._unsaved = []
 
 
 @contextmanager
-def open_part(target: Path, remote: Remote) -> Iterator[Part]:
-    """What has arrived of ``target``, when it is of the same remote file; else an empty part."""
+def open_part(target: Path, remote: Remote, size: int) -> Iterator[Part]:
+    """What has arrived of ``target`` if it is of the same remote file, else an empty part.
+
+    Args:
+        target: The file to be.
+        remote: What the server says of the file.
+        size: Its length in bytes, from the server or the lock.
+    """
     path = part_path(target)
     header = dumps({"size": remote.size, "validator": remote.validator}) + "\n"
-    part = Part(path, header, _resumable(path, header, remote))
+    part = Part(path, header, _resumable(path, header, remote, size), size)
     try:
         yield part
     finally:
@@ -161,9 +193,14 @@ def arrived_bytes(target: Path) -> int:
     return _total(_spans(path)) if path.is_file() else 0
 
 
-def _resumable(path: Path, header: str, remote: Remote) -> list[Span]:
-    """Without a validator or ranges, nothing says that the rest would be of the same file."""
+def _resumable(path: Path, header: str, remote: Remote, size: int) -> list[Span]:
+    """What of the part can be used; nothing if it may be of another file or is too long.
+
+    Without a validator or ranges nothing shows that the rest would be of the same file.
+    """
     if not (remote.ranges and remote.validator and path.is_file()):
+        return []
+    if path.stat().st_size > size:
         return []
     lines = _lines(path)
     return _spans(path) if lines and lines[0] == header else []

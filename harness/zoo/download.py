@@ -195,7 +195,7 @@ def _prove_if_there(artefact: Artefact, root: Path, progress: Progress) -> tuple
         if artefact.unpacked is not None:
             return prove_unpacked(artefact.unpacked, root, progress=progress)
         prove(artefact, root / artefact.path)
-        return (_spoken(artefact),)
+        return (_spoken(artefact) or "was there before; no source gives a hash to prove it",)
     except HarnessError as error:
         progress.notice(f"{error.message}\nfetching it again")
         return None
@@ -210,7 +210,8 @@ def _fetch_and_prove(
     if artefact.unpacked is None or not file.is_file() or mismatches(expected, file):
         url = fetch(urls, file, expected, options).url
     if artefact.kind == "file" or artefact.unpacked is None:
-        return _outcome(artefact, request.root, "fetched", url=url, proof=(_spoken(artefact),))
+        spoken = _spoken(artefact) or "complete as served; no source gives a hash"
+        return _outcome(artefact, request.root, "fetched", url=url, proof=(spoken,))
     try:
         unpack(file, file.parent, kind=artefact.kind, progress=options.progress)
         proof = prove_unpacked(artefact.unpacked, request.root, progress=options.progress)
@@ -258,12 +259,13 @@ def _unpacked_bytes(artefact: Artefact) -> int:
 
 
 def _spoken(artefact: Artefact) -> str:
+    """Name the proof of the file; empty where no source gives a hash."""
     expected = expected_of(artefact)
     if expected.digest and expected.digest in (artefact.sha256, artefact.md5):
         return f"has its {expected.algorithm}"
     if expected.digest:
         return f"has the prefix of its {expected.algorithm}"
-    return "complete as served; no source gives a hash"
+    return ""
 
 
 def _outcome(

@@ -39,14 +39,18 @@ class Proven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything proven below one root, by the name of the artefact."""
+    """Everything proven below one root."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    """Version 1 was written before files were hashed as they are on the disk: a server could have
+    changed them after their proof. Nothing in it counts, so all is proven again."""
+
     proven: dict[str, Proven] = field(default_factory=dict)
+    """By the name of the artefact."""
 
 
 def read_manifest(root: Path) -> Manifest:
-    """What the manifest below ``root`` says; nothing when it is absent or not readable."""
+    """Read the manifest below ``root``; an empty one if it is absent, not readable or older."""
     path = root / NAME
     try:
         return to_typed(Manifest, read(path), where=str(path))

@@ -78,8 +78,59 @@ def test_arrives_proven_and_leaves_nothing_else(
     assert fetched == Fetched(url=site.url + PATH, size=len(CONTENT), digest=SHA256)
     assert target.read_bytes() == CONTENT
     assert leftovers(target) == []
-    ((title, done, advances, total),) = told.tasks
-    assert (title, done, sum(advances), total) == ("some.zip", 0, len(CONTENT), len(CONTENT))
+    assert [(title, done, sum(advances), total) for title, done, advances, total in told.tasks] == [
+        ("some.zip", 0, len(CONTENT), len(CONTENT)),
+        ("proving some.zip", 0, len(CONTENT), len(CONTENT)),
+    ]
+
+
+@pytest.mark.parametrize("surplus", [1, CHUNK_BYTES - 1, CHUNK_BYTES, 3 << 20])
+@pytest.mark.parametrize("jobs", [1, 4])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_bytes_that_were_not_asked_for_are_dropped(
+    site: Site, tmp_path: Path, ranges: bool, jobs: int, surplus: int
+) -> None:
+    site.ranges = site.lengths = ranges
+    # Broken off once, so that what is left is no multiple of what is read at a time.
+    site.faults[PATH] = [Fault(after=1000), *[Fault(surplus=b"x" * surplus)] * 10]
+    assert bring(site, tmp_path / "some.zip", jobs=jobs).digest == SHA256
+    assert (tmp_path / "some.zip").read_bytes() == CONTENT
+    assert leftovers(tmp_path / "some.zip") == []
+
+
+def test_what_is_hashed_is_what_is_on_the_disk(site: Site, tmp_path: Path) -> None:
+    """Bytes changed on the disk after they arrived, before the proof: found, and fetched again."""
+    told, target = Told(), tmp_path / "some.zip"
+
+    @contextmanager
+    def spoiling(title: str, **_: Any) -> Iterator[Advance]:
+        yield lambda _: None
+        if title == "some.zip":
+            with part_path(target).open("r+b") as file:
+                file.write(b"other")
+
+    told.task = spoiling  # type: ignore[method-assign]
+    with pytest.raises(IntegrityError, match="is not the expected file"):
+        bring(site, target, progress=told)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [-1, 1])
+def test_a_file_of_another_length_gets_no_name(site: Site, tmp_path: Path, size: int) -> None:
+    """Also where no hash is known: the length of what is on the disk is compared."""
+    told, target = Told(), tmp_path / "some.zip"
+
+    @contextmanager
+    def spoiling(title: str, **_: Any) -> Iterator[Advance]:
+        yield lambda _: None
+        if title == "some.zip":
+            with part_path(target).open("r+b") as file:
+                file.truncate(len(CONTENT) + size)
+
+    told.task = spoiling  # type: ignore[method-assign]
+    with pytest.raises(IntegrityError, match=f"found .*{len(CONTENT) + size:,} bytes"):
+        bring(site, target, UNKNOWN, progress=told)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_spans_are_asked_for_separately(site: Site, tmp_path: Path) -> None:

@@ -179,8 +179,9 @@ def test_files_that_are_there_are_not_written_again(kind: Kind, tmp_path: Path) 
     assert below(tmp_path / "out") == FILES
 
 
-def test_a_file_with_other_content_is_replaced(tmp_path: Path) -> None:
-    archive = make("zip", tmp_path / "in", FILES)
+@pytest.mark.parametrize("kind", ["zip", "tgz"])
+def test_a_file_with_other_content_is_replaced(kind: Kind, tmp_path: Path) -> None:
+    archive = make(kind, tmp_path / "in", FILES)
     bring(archive, tmp_path / "out")
     (tmp_path / "out" / "val" / "two.jpg").write_bytes(b"2wo")
     bring(archive, tmp_path / "out")

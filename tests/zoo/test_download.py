@@ -387,3 +387,25 @@ def test_hundreds_of_members_unpack_after_a_kill_only_once(world: World) -> None
 def test_the_zip_of_a_test_is_a_real_one() -> None:
     with zipfile.ZipFile(io.BytesIO(zipped(pictures([1])))) as archive:
         assert archive.testzip() is None
+
+
+def test_what_an_earlier_version_called_proven_is_proven_again(world: World) -> None:
+    """Version 1 of the manifest may name a file that was changed after its proof."""
+    bring(world)
+    path = world.root / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    assert manifest["schema_version"] == 2
+    checkpoint = next(world.root.rglob("model_final_aaaaaa.pkl"))
+    forged = checkpoint.read_bytes() + b"surplus"
+    checkpoint.write_bytes(forged)
+    status = checkpoint.stat()
+    entry = next(one for one in read_lock().artefacts if checkpoint.name in one.path)
+    line = f"{entry.path} {status.st_size} {status.st_mtime_ns}\n"
+    manifest["proven"][entry.name]["evidence"] = hashlib.sha256(line.encode()).hexdigest()
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    assert bring(world)[entry.name].action == "known", "the entry must look unchanged"
+    path.write_text(json.dumps({**manifest, "schema_version": 1}), encoding="utf-8")
+    told = Told()
+    assert bring(world, progress=told)[entry.name].action == "fetched"
+    assert "another length" in "".join(told.notices) or "is not" in "".join(told.notices)
+    assert checkpoint.read_bytes() != forged
