@@ -105,7 +105,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def exported_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model as an ONNX file, written once for all test processes: it takes a while."""
-    pytest.importorskip("onnxscript", reason="needs the packages of harness[onnx]")
+    pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
     from harness.cli.main import run
     from harness.files.locks import held
 

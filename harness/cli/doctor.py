@@ -19,11 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix; 3 when something every run needs is broken."""
-    from harness.files.layout import datasets_folder
     from harness.report.tables import render
     from harness.workflows.doctor import diagnose
 
-    findings = diagnose(arguments.root or datasets_folder())
+    findings = diagnose(arguments.root)
     if arguments.json:
         console.answer_json(findings)
     else:

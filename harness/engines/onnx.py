@@ -26,6 +26,7 @@ from harness.engines.devices import (
     keep_freed_memory,
 )
 from harness.engines.native import NativeEngine, PreparedImage
+from harness.files.extras import install_command
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.exported import read_facts, require_match
@@ -79,7 +80,7 @@ def require_onnx_settings(device: str, precision: Precision) -> None:
     except ImportError as error:
         raise PrerequisiteError(
             f"the onnx engine needs the onnxruntime package ({error})",
-            hint="run: pip install 'harness[onnx]'; for a GPU: pip install onnxruntime-gpu",
+            hint=f"run: {install_command('onnx')}; for a GPU: pip install onnxruntime-gpu",
         ) from None
     place = find_onnx_device(device)
     if place.type == "cuda" and GPU_PROVIDER not in onnxruntime.get_available_providers():

@@ -14,6 +14,7 @@ from harness.core.errors import PrerequisiteError, RunFailedError
 from harness.export.network import STAGES
 from harness.export.program import quiet
 from harness.files.atomic import disk_errors, replacing
+from harness.files.extras import install_command
 from harness.zoo.exported import ExportFacts, metadata_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def require_exporter() -> None:
     except ImportError as error:
         raise PrerequisiteError(
             f"an ONNX file is written by the packages onnx and onnxscript ({error})",
-            hint="run: pip install 'harness[onnx]'",
+            hint=f"run: {install_command('onnx')}",
         ) from None
 
 

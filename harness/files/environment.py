@@ -13,11 +13,11 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from harness import __version__
 from harness.core.record import Environment
 
-#: Packages whose version can move a number.
+#: Packages whose version can move a number, besides this one.
 PACKAGES = (
-    "harness",
     "torch",
     "torchvision",
     "numpy",
@@ -42,13 +42,18 @@ def read_environment() -> Environment:
         cpu=cpu_name(),
         cpu_count=usable_cpus(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        packages={name: version for name in PACKAGES if (version := package_version(name))},
+        packages={"harness": __version__, **_package_versions()},
         cuda=_torch_cuda(),
         driver=drivers[0] if drivers else None,
         gpus=tuple(gpus),
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def _package_versions() -> dict[str, str]:
+    """Return the version of each of PACKAGES that is installed."""
+    return {name: version for name in PACKAGES if (version := package_version(name))}
 
 
 def peak_process_bytes() -> int:

@@ -8,8 +8,7 @@ from contextlib import closing, suppress
 
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.requests.serving import ServeRequest
-
-INSTALL = "run: pip install 'harness[serve]'"
+from harness.files.extras import install_command
 
 #: Requests that are still inside when the service is told to stop get so long to be answered.
 LAST_ANSWERS_S = 30
@@ -35,7 +34,8 @@ def serve(
         if (error.name or "").startswith("harness"):
             raise
         raise PrerequisiteError(
-            f"the service needs the package {error.name}", hint=INSTALL
+            f"the service needs the package {error.name}",
+            hint=f"run: {install_command('serve')}",
         ) from error
     from harness.serve.engine_thread import EngineThread
     from harness.serve.examples import find_examples

@@ -14,6 +14,7 @@ from typing import Literal
 from harness.core.errors import HarnessError
 from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS
 from harness.files.environment import cpu_name, gpu_drivers, package_version, usable_cpus
+from harness.files.layout import Place, datasets_place, results_place
 from harness.zoo.lock import find_artefact, read_lock
 
 PACKAGES = ("torch", "torchvision", "numpy", "Pillow", "pycocotools", "faster-coco-eval")
@@ -39,9 +40,18 @@ class Finding:
     fix: str = ""
 
 
-def diagnose(root: Path) -> list[Finding]:
-    """Everything worth knowing before a run, most basic first."""
-    return [*_software(), *_devices(), _detectron2(), _onnx(), *_data(root)]
+def diagnose(root: Path | None = None) -> list[Finding]:
+    """Look at the machine, most basic things first.
+
+    Args:
+        root: Folder of data sets and checkpoints; None looks at the default one.
+
+    Raises:
+        UsageError: An environment variable that chooses a folder names a file.
+    """
+    data = Place(path=root, reason="--root") if root else datasets_place()
+    places = _places(data, results_place())
+    return [*_software(), *_devices(), _detectron2(), _onnx(), *places, *_data(data.path)]
 
 
 def pairing(torch_version: str, torchvision_version: str, load_error: str | None) -> Finding:
@@ -138,6 +148,12 @@ def _onnx() -> Finding:
         found = f"onnxruntime {runtime}"
         found += f"; without {' and '.join(missing)}, which harness export needs" if missing else ""
     return Finding(subject=subject, found=found, status="ok")
+
+
+def _places(data: Place, results: Place) -> Iterator[Finding]:
+    """Which folders are used by default, and which rule chose them."""
+    for subject, place in (("data sets and checkpoints", data), ("results", results)):
+        yield Finding(subject=subject, found=f"{place.path} ({place.reason})", status="ok")
 
 
 def _data(root: Path) -> Iterator[Finding]:

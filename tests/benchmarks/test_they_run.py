@@ -51,7 +51,7 @@ def missing(name: str) -> str | None:
     if name == "draw_vs_detectron2" and importlib.util.find_spec("cv2") is None:
         return "needs what detectron2's Visualizer needs: opencv-python-headless"
     if name == "onnx_vs_native" and importlib.util.find_spec("onnxscript") is None:
-        return "needs the packages of harness[onnx]"
+        return "needs the packages of the extra onnx"
     if name == "download_vs_curl" and not all(map(shutil.which, ("curl", "sha256sum"))):
         return "needs curl and sha256sum"
     if name == "submit_overhead" and missing_packages():

@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.conftest import Answer
 from tests.golden.cases import read_golden
 
-pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
+pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
 
 #: Allowed between the exported file and Detectron2's AP with the same weights, in AP.
 EQUAL_AP = 0.05

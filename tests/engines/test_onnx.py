@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,14 +16,15 @@ from harness.core.errors import IntegrityError, PrerequisiteError, RunFailedErro
 from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.onnx import OnnxEngine, open_onnx, require_onnx_settings
 from harness.engines.opening import default_batch_sizes, require_settings, worker_devices
+from harness.files.extras import install_command
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from tests.golden.cases import pictures
 
-onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
-pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
+onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
+pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
 
 #: (height, width) of images as they reach the network, none of them the one that was traced: even
 #: and odd numbers of cells in the smallest level, single cells, and less than one.
@@ -124,5 +126,5 @@ def test_settings_it_does_not_have() -> None:
 
 def test_without_onnxruntime_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(PrerequisiteError, match=r"pip install 'harness\[onnx\]'"):
+    with pytest.raises(PrerequisiteError, match=re.escape(install_command("onnx"))):
         require_onnx_settings("cpu", "fp32")

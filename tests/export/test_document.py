@@ -18,7 +18,7 @@ from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from tests.golden.cases import pictures
 
-pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
+pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
 
 
 def test_the_example_finds_what_the_engine_finds(

@@ -14,8 +14,8 @@ from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.exported import is_as_exported, read_facts
 
-onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
-pytest.importorskip("onnxscript", reason="needs the packages of harness[onnx]")
+onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
 
 
 def dimensions(value: onnx.ValueInfoProto) -> list[str | int]:

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from harness.cli.main import run
+from harness.files.extras import install_command
 from tests.serve.conftest import picture_bytes, sent, until
 
 Started = Callable[..., tuple["subprocess.Popen[str]", str]]
@@ -127,4 +128,4 @@ def test_without_the_extra_it_names_it(
     assert run(["serve"]) == 3
     error = capsys.readouterr().err
     assert "needs the package uvicorn" in error
-    assert "pip install 'harness[serve]'" in error
+    assert install_command("serve") in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.zoo import ExportRequest
 from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
+from harness.files.extras import install_command
 from harness.workflows.evaluation.resolve import CHANGED, resolve
 from harness.workflows.export import export
 from harness.workflows.parity import check_exported, check_parity
@@ -24,8 +26,8 @@ from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 
-onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
-pytest.importorskip("onnxruntime", reason="needs the packages of harness[onnx]")
+onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
+pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
 
 CHECKPOINT = EMBEDDED / "tiny.safetensors"
 
@@ -89,7 +91,7 @@ def test_packages_that_are_missing_are_asked_for_first(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(PrerequisiteError, match=r"pip install 'harness\[onnx\]'"):
+    with pytest.raises(PrerequisiteError, match=re.escape(install_command("onnx"))):
         export(ExportRequest(root=tmp_path), progress=Silent())
 
 

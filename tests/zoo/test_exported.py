@@ -22,7 +22,7 @@ from harness.zoo.exported import (
 )
 from harness.zoo.lock import find_model, read_lock
 
-onnx = pytest.importorskip("onnx", reason="needs the packages of harness[onnx]")
+onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 
 #: A message of every wire type: a varint, eight bytes, four bytes, and text.
 GRAPH = b"\x08\x96\x01" + b"\x11" + bytes(8) + b"\x1d" + bytes(4) + b"\x3a\x03abc"

@@ -16,6 +16,7 @@ from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import training_set
 from harness.data.proven import facts_of_dataset
+from harness.files.extras import install_command
 from harness.files.json import to_plain
 from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
@@ -69,7 +70,7 @@ def train(
         for sentence in departures(lines, job.reference, job.plan.schedule.iterations):
             log(run, f"warning: {sentence}")  # the user has seen them while it trained
         if not draw_curves(lines, run.folder / CURVES, reference=job.reference):
-            announce(run, "no curves.png: it needs matplotlib (pip install 'harness[plots]')")
+            announce(run, f"no curves.png: it needs matplotlib; run: {install_command('plots')}")
         record = _record(job, run, stopwatch)
         log(run, record.verdict.line)
         write_record(run.folder, record)
