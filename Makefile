@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := harness tests benchmarks
 
-.PHONY: setup eval test test-slurm check fmt golden schema retrain-tiny clean
+.PHONY: setup eval test test-slurm test-attack attack-table check fmt golden schema retrain-tiny clean
 
 setup: $(INSTALLED)
 
@@ -20,11 +20,19 @@ eval: setup
 	$(BIN)/harness eval $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m 'not attack' $(ARGS)
 
 # On a real SLURM cluster that is started for it; where SLURM is missing it says what to install.
 test-slurm: setup
 	$(BIN)/python -m pytest tests/slurm $(ARGS)
+
+# Hostile and damaged inputs (docs/robustness.md). Longer fuzzing: ATTACK_BUDGET=20 make test-attack
+test-attack: setup
+	$(BIN)/python -m pytest tests/attack -q -n 2 --timeout 180 $(ARGS)
+
+# The same, and its table of trials and faults in docs/robustness.md.
+attack-table: setup
+	$(BIN)/python -m pytest tests/attack -q -n 2 --timeout 180 --attack-table docs/robustness.md $(ARGS)
 
 check: setup
 	$(BIN)/ruff check $(wildcard $(SOURCES))

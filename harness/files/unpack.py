@@ -7,6 +7,7 @@ interrupted continues where it stopped.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import stat
 import tarfile
@@ -61,7 +62,8 @@ def reading(archive: Path) -> Iterator[None]:
     """Whatever the block fails with says that the archive is damaged.
 
     The libraries raise many kinds of errors for what an attacker may write: of the formats, of
-    the compressions (bz2 raises an OSError without a number), of text, of numbers.
+    the compressions (bz2 raises an OSError without a number), of text, of numbers, and of the
+    system for positions that no file has.
 
     Raises:
         IntegrityError: The archive cannot be read.
@@ -72,7 +74,7 @@ def reading(archive: Path) -> Iterator[None]:
     except HarnessError:
         raise
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL, errno.EOVERFLOW):
             raise
         raise _damaged(archive, error) from error
     except Exception as error:
@@ -190,7 +192,8 @@ def _require_usable(archive: Path, name: str, *, is_folder: bool) -> None:
     except UnicodeEncodeError:  # bytes that are no text in any way
         lengths = [LONGEST_PATH_BYTES]
     short = max(lengths, default=0) <= LONGEST_NAME_BYTES
-    if not (lengths or is_folder) or not short or sum(lengths) > LONGEST_PATH_BYTES:
+    short = short and sum(lengths) + len(lengths) <= LONGEST_PATH_BYTES
+    if not short or not (lengths or is_folder):
         raise IntegrityError(f"{archive} holds {name[:80]!r}, which is no usable name: refused")
 
 
