@@ -23,9 +23,17 @@ ONE_PASS_AVAILABLE = torch.backends.mkldnn.is_available() and all(
     )
 )
 
+#: Whether oneDNN computes in bf16 on this processor; it needs AVX-512 or AVX-NE-CONVERT.
+BF16_IN_ONE_PASS = ONE_PASS_AVAILABLE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
 #: oneDNN's ReLU makes 0 of NaN: a network that overflowed would find nothing instead of failing.
 #: Its leaky one keeps NaN, and with this slope what is below zero is lost in any sum it enters.
 LEAKY = ("leaky_relu", [1e-30], "")
+
+
+def in_one_pass(x: Tensor) -> bool:
+    """Return whether oneDNN's fused operators take ``x``: not without elements, not any dtype."""
+    return x.numel() > 0 and (x.dtype != torch.bfloat16 or BF16_IN_ONE_PASS)
 
 
 class Conv(nn.Conv2d):
@@ -39,7 +47,7 @@ class Conv(nn.Conv2d):
         add: of the result's shape. The caller gives it up: in one pass the result is written there,
         which spares a network's largest tensors.
         """
-        if self.one_pass and x.numel():
+        if self.one_pass and in_one_pass(x):
             return self._in_one_pass(x, add, relu)
         out = self.convolve(x)
         if add is not None:
@@ -68,7 +76,7 @@ class Deconv(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no output_size here
         """(B, C_in, H, W) → (B, C, stride·H, stride·W), none below zero."""
-        if not (self.one_pass and x.numel()):
+        if not (self.one_pass and in_one_pass(x)):
             return F.relu_(super().forward(x))
         sizes = (self.padding, self.output_padding, self.stride, self.dilation, self.groups)
         operator = torch.ops.mkldnn._convolution_transpose_pointwise

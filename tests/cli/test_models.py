@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -80,10 +80,11 @@ def test_a_lock_that_cannot_be_shown_is_an_error(
 
 
 def test_it_answers_at_once(project: Path) -> None:
-    """Under 0.3 s; the best of a few, as other work on the machine is no fault of ours."""
+    """Under 0.3 s of computing: unlike time on the clock, that does not grow with other load."""
     times = []
-    for _ in range(5):
-        begun = time.perf_counter()
+    for _ in range(3):
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "harness", "models"], check=True, capture_output=True)
-        times.append(time.perf_counter() - begun)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime - begun.ru_utime + ended.ru_stime - begun.ru_stime)
     assert min(times) < 0.3, times

@@ -6,10 +6,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.nn.convolution import Conv, Deconv
+from harness.nn import convolution
+from harness.nn.convolution import BF16_IN_ONE_PASS, Conv, Deconv
 
 #: Of the largest number: one unit in its last place, for sums are rounded once or twice.
 ROUNDING = {torch.float32: 2**-23, torch.bfloat16: 2**-7}
+DTYPES = (
+    torch.float32,
+    pytest.param(
+        torch.bfloat16,
+        marks=pytest.mark.skipif(
+            not BF16_IN_ONE_PASS, reason="oneDNN has no bf16 convolution for this processor"
+        ),
+    ),
+)
 
 
 def numbers(*shape: int, seed: int, dtype: torch.dtype) -> Tensor:
@@ -26,7 +36,7 @@ def filled(module: Conv | Deconv, dtype: torch.dtype) -> Conv | Deconv:
     return module.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 1), (7, 2)])
@@ -44,7 +54,7 @@ def test_convolution(kernel: int, stride: int, added: bool, relu: bool, dtype: t
     assert bool((found < -1e-20).any()) != relu
 
 
-@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_transposed_convolution(dtype: torch.dtype) -> None:
     deconv = filled(Deconv(16, 24, 2, stride=2), dtype)
     x = numbers(3, 16, 14, 14, seed=1, dtype=dtype)
@@ -56,7 +66,23 @@ def test_transposed_convolution(dtype: torch.dtype) -> None:
     assert -1e-20 < float(found.min()) <= 0
 
 
-@pytest.mark.parametrize("dtype", ROUNDING)
+def test_bf16_takes_separate_steps_on_a_processor_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convolution, "BF16_IN_ONE_PASS", False)
+    conv, deconv = (
+        filled(Conv(16, 24, 3), torch.bfloat16),
+        filled(Deconv(16, 24, 2), torch.bfloat16),
+    )
+    x = numbers(2, 16, 9, 9, seed=1, dtype=torch.bfloat16)
+    add = numbers(2, 24, 7, 7, seed=2, dtype=torch.bfloat16)
+    steps = conv(x, add=add.clone(), relu=True), deconv(x)
+    conv.one_pass = deconv.one_pass = True
+    assert torch.equal(conv(x, add=add, relu=True), steps[0])
+    assert torch.equal(deconv(x), steps[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_number_that_is_none_stays_one(dtype: torch.dtype) -> None:
     """Else an overflow would end as an image without detections."""
     conv = filled(Conv(16, 24, 3, padding=1), dtype)
