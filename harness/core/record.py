@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.core.checks import Check, Verdict
@@ -72,7 +72,9 @@ class RunRecord:
 
     metrics: by name (``bbox/AP`` 0-100, ``fps``, ``latency_p90_s`` …); None where the number
     could not be computed. request and resolved: as asked, and with every default filled in.
-    stage_times_s: wall time by stage. artefacts: files of the run, relative to its folder.
+    stage_times_s: wall time by stage. artefacts: files of the run, relative to its folder. sha256:
+    of its predictions and shards, by path relative to its folder; empty in records of older
+    versions.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -94,3 +96,4 @@ class RunRecord:
     checks: tuple[Check, ...]
     verdict: Verdict
     artefacts: dict[str, str]
+    sha256: dict[str, str] = field(default_factory=dict)

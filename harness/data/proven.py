@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.core.dataset import Dataset
 from harness.core.errors import IntegrityError
 from harness.core.model import Lock
 from harness.core.record import DatasetFacts
 from harness.data.catalog import COCO_LAYOUT
+from harness.data.coco import read_annotations
+from harness.files.digest import file_digest
 
 
 def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
@@ -37,6 +40,30 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
                 "for data of your own: --annotations and --images",
             )
     return dataset
+
+
+def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
+    """Read the annotations that a run was evaluated on.
+
+    Args:
+        facts: The data set as the run's files name it.
+        otherwise: What the user can do where the file changed.
+
+    Returns:
+        The parsed annotation file, valid.
+
+    Raises:
+        UsageError: It is no longer there.
+        IntegrityError: It is another one now: its numbers would not be those of the run.
+    """
+    path = Path(facts.annotations_path)
+    if path.is_file() and (found := file_digest(path)) != facts.digest:
+        raise IntegrityError(
+            f"{path} changed since the run was evaluated on it:\n"
+            f"  expected sha256 {facts.digest}\n  found    sha256 {found}",
+            hint=f"put the file of the run back, or {otherwise}",
+        )
+    return read_annotations(path)
 
 
 def require_images(dataset: Dataset) -> None:

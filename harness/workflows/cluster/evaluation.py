@@ -28,7 +28,7 @@ from harness.workflows.evaluation.workers import (
 )
 from harness.workflows.runs.files import new_run_id
 from harness.workflows.runs.folder import Run, log, open_run
-from harness.workflows.runs.shards import new_images, shard_path
+from harness.workflows.runs.shards import finished_images, shard_path
 from harness.workflows.runs.submissions import (
     JOBS,
     Submission,
@@ -126,7 +126,7 @@ def _submitted(
     folder = tasks[0].folder
     jobs, name = folder / JOBS, f"harness-{run.run_id}"
     size = Size(gpus=min(profile.gpus_per_node, 1))
-    before = [new_images(shard_path(folder, task.number), 0)[0] for task in tasks]
+    before = [len(finished_images([shard_path(folder, task.number)])) for task in tasks]
     parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
     forget_failures(folder)  # of an earlier submission
     job_ids = submit(parts, profile, folder=jobs, name=name, size=size)

@@ -15,6 +15,7 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
 from harness.data.coco import read_annotations
+from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
@@ -30,10 +31,11 @@ from harness.workflows.evaluation.workers import (
     throughput,
     with_threads_of_run,
 )
+from harness.workflows.runs.checksums import add_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.records import write_record
-from harness.workflows.runs.shards import read_lines, shard_paths, write_predictions
+from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 
 ARTEFACTS = {
@@ -87,11 +89,13 @@ def conclude(
 ) -> RunRecord:
     """Merge the shards, score them, write the record. facts: of the workers that filled them."""
     with stopwatch.phase("merge"), keeping(run):
-        lines = read_lines(shard_paths(run.folder))
+        lines = read_lines(shard_paths(run.folder), notice=lambda text: log(run, text))
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
         predictions = write_predictions(run.folder / PREDICTIONS, lines)
     with stopwatch.phase("score"):
         scores = _score(request, job, predictions, run)
+    shards = shard_sums(run.folder)
+    add_sums(run.folder, shards)
     record = record_of(
         run,
         request,
@@ -103,6 +107,7 @@ def conclude(
         deviations=job.deviations,
         checks=accuracy_checks(job, scores),
         artefacts=ARTEFACTS,
+        sha256={PREDICTIONS: file_digest(run.folder / PREDICTIONS), **shards},
     )
     log(run, record.verdict.line)
     write_record(run.folder, record)
@@ -115,7 +120,7 @@ def _infer_here(
     with stopwatch.phase("open engine"):
         engine = open_engine(job)
     with stopwatch.phase("infer"), keeping(run):
-        missing = tuple(missing_images(job, run.folder))
+        missing = tuple(missing_images(job, run.folder, notice=run.progress.notice))
         task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)
         return [infer_share(job, engine, task, run.progress)]
 

@@ -29,6 +29,7 @@ def record_of(
     deviations: tuple[str, ...],
     checks: tuple[Check, ...],
     artefacts: Mapping[str, str],
+    sha256: Mapping[str, str] | None = None,
     **resolved: Any,
 ) -> RunRecord:
     """What the run leaves behind. resolved: beside what the job resolved."""
@@ -51,4 +52,5 @@ def record_of(
         checks=checks,
         verdict=conclude(checks, require_reference=request.require_reference),
         artefacts=dict(artefacts),
+        sha256=dict(sha256 or {}),
     )

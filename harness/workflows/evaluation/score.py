@@ -14,6 +14,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.data.coco import dataset_of, finite, read_annotations, segmentation_fault, shown
+from harness.data.proven import read_annotations_of
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import read, to_plain
 from harness.measure.coco import score
@@ -21,7 +22,13 @@ from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
-from harness.workflows.runs.records import read_record, write_record
+from harness.workflows.runs.records import (
+    read_record,
+    require_own_predictions,
+    write_record,
+)
+
+OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
 
 
 def score_saved(
@@ -81,8 +88,8 @@ def _read(
     """The annotations, the file of predictions, what is in it, and the data set."""
     content, path, facts = _sources(request)
     predictions = read_predictions(path)
+    require_valid(predictions, content, path)
     if request.run is None:
-        require_valid(predictions, content, path)
         facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
     return content, path, predictions, facts
 
@@ -94,6 +101,8 @@ def _judged(
     if request.run is None or not (request.run / RECORD).exists():
         return ("saved predictions: how they were made is not known here",), ()
     known = read_record(request.run)
+    if facts.digest != known.dataset.digest:
+        return (*known.protocol_deviations, OTHER_ANNOTATIONS), ()
     checks = check_references(
         [check.reference for check in known.checks if check.reference is not None],
         metrics,
@@ -103,21 +112,54 @@ def _judged(
     return known.protocol_deviations, checks
 
 
+def _of_run(folder: Path, annotations: Path | None) -> tuple[dict[str, Any], Path, DatasetFacts]:
+    """Return the same of a run folder.
+
+    Args:
+        folder: The run.
+        annotations: The file to score against instead of the run's own.
+
+    Raises:
+        UsageError: It holds no predictions, or they have no ground truth.
+        IntegrityError: The predictions or the annotations are not those of the run.
+    """
+    facts = read_run(folder).dataset
+    if not facts.annotations_path:
+        raise UsageError(f"{folder} holds predictions on images without ground truth")
+    if not (folder / PREDICTIONS).exists():
+        raise UsageError(
+            f"{folder} holds no predictions: it is unfinished, or no evaluation",
+            hint="finish an evaluation with --resume; nothing else can be scored",
+        )
+    unknown = require_own_predictions(folder)
+    if unknown is not None:
+        facts = replace(facts, warnings=(*facts.warnings, unknown))
+    if annotations is None:
+        content = read_annotations_of(facts, "name the file to score against with --annotations")
+        return content, folder / PREDICTIONS, facts
+    content = read_annotations(annotations)
+    dataset = dataset_of(content, annotations, annotations.parent)
+    if dataset.digest != facts.digest:
+        count = len(dataset.images)
+        limited = facts.evaluated_images < facts.image_count
+        facts = replace(
+            facts,
+            name=dataset.name,
+            annotations_path=str(annotations),
+            digest=dataset.digest,
+            image_count=count,
+            evaluated_images=min(count, facts.evaluated_images) if limited else count,
+            warnings=(*dataset.warnings, OTHER_ANNOTATIONS),
+        )
+    return content, folder / PREDICTIONS, facts
+
+
 def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
     """The annotations, the predictions file and the data set of what is to be scored."""
     if request.run is not None:
-        if request.predictions is not None or request.annotations is not None:
+        if request.predictions is not None:
             raise UsageError("give a run folder, or --predictions with --annotations, not both")
-        facts = read_run(request.run).dataset
-        if not facts.annotations_path:
-            raise UsageError(f"{request.run} holds predictions on pictures without ground truth")
-        if not (request.run / PREDICTIONS).exists():
-            raise UsageError(
-                f"{request.run} holds no predictions: it is unfinished, or no evaluation",
-                hint="finish an evaluation with --resume; nothing else can be scored",
-            )
-        content = read_annotations(Path(facts.annotations_path))
-        return content, request.run / PREDICTIONS, facts
+        return _of_run(request.run, request.annotations)
     if request.predictions is None or request.annotations is None:
         raise UsageError(
             "nothing to score", hint="give a run folder, or --predictions with --annotations"
@@ -173,10 +215,7 @@ def _missing(
 def require_valid(
     predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any], path: Path
 ) -> None:
-    """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number.
-
-    A run's own predictions were checked when they were made.
-    """
+    """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for position, row in enumerate(predictions):

@@ -7,7 +7,7 @@ always told from the shards, so a run may be continued by any other number of wo
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from harness.workflows.runs.shards import (
     read_header,
     shard_path,
     shard_paths,
+    silent,
 )
 
 #: CPU threads of one worker's network, whatever the number of workers. On a CPU the number of
@@ -85,7 +86,7 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
 
 def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     """The missing images of a run by ``workers`` processes on this machine."""
-    missing = missing_images(job, run.folder)
+    missing = missing_images(job, run.folder, notice=run.progress.notice)
     count = min(workers, max(1, len(missing)))
     devices = worker_devices(job.engine, job.request.device, count)
     tasks = divided(job.request, run.folder, missing, devices)
@@ -113,9 +114,17 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     return [read_facts(run.folder, task.number) for task in tasks]
 
 
-def missing_images(job: Job, run_folder: Path) -> list[int]:
-    """Images of the job that no shard of the run has, in the order of its batches."""
-    finished = finished_images(shard_paths(run_folder))
+def missing_images(
+    job: Job, run_folder: Path, *, notice: Callable[[str], None] = silent
+) -> list[int]:
+    """Return the images of the job that no shard of the run has, in the order of its batches.
+
+    Args:
+        job: The evaluation.
+        run_folder: Where its shards are.
+        notice: Called with a sentence for each damaged line of a shard.
+    """
+    finished = finished_images(shard_paths(run_folder), notice=notice)
     records = grouped(job.dataset.images, job.request.batch_size)
     return [one.image_id for one in records if one.image_id not in finished]
 

@@ -11,12 +11,13 @@ from typing import Any
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.data.coco import read_annotations
-from harness.files.json import read, to_plain
+from harness.data.proven import read_annotations_of
+from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Interval, compare_paired, matches_of
 from harness.measure.evaluators import Task
+from harness.workflows.evaluation.score import read_predictions, require_valid
 from harness.workflows.runs.files import PREDICTIONS, RECORD
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.records import read_record, require_own_predictions
 
 #: Facts that say nothing about a difference.
 UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")
@@ -61,7 +62,7 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     """
     records = (_record(first), _record(second))
     _require_comparable(records[0], records[1], first, second)
-    predictions = [read(folder / PREDICTIONS) for folder in (first, second)]
+    predictions = [_predictions(folder, progress) for folder in (first, second)]
     changed = _changed_images(*predictions)
     return Comparison(
         first=records[0].run_id,
@@ -81,6 +82,21 @@ def _record(folder: Path) -> RunRecord:
             f"{folder} holds no finished evaluation", hint="they are made by: harness eval"
         )
     return read_record(folder)
+
+
+def _predictions(folder: Path, progress: Progress) -> list[dict[str, Any]]:
+    """Read the predictions of a run as it wrote them."""
+    unknown = require_own_predictions(folder)
+    if unknown is not None:
+        progress.notice(f"note: {unknown}")
+    rows = read_predictions(folder / PREDICTIONS)
+    for position, row in enumerate(rows):
+        if type(row["image_id"]) is not int:
+            raise IntegrityError(
+                f"{folder / PREDICTIONS}: prediction {position} names an image by "
+                f"{type(row['image_id']).__name__}, not by its id"
+            )
+    return rows
 
 
 def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: Path) -> None:
@@ -132,7 +148,8 @@ def _metrics(
     intervals: dict[str, Interval] = {}
     names = [name for name in records[0].metrics if "/A" in name]
     tasks: list[Task] = [task for task in ("bbox", "segm") if f"{task}/AP" in names]
-    path = Path(records[0].dataset.annotations_path)
+    facts = records[0].dataset
+    path = Path(facts.annotations_path)
     if resamples < 0:
         raise UsageError(f"--resamples must be 0 or more, got {resamples}")
     if resamples and not path.is_file():
@@ -142,9 +159,11 @@ def _metrics(
         )
     with progress.task("resample", total=resamples * len(tasks), unit="draws") as tick:
         for task in tasks if resamples else []:
-            content = read_annotations(path)
+            content = read_annotations_of(facts, "compare without it: --resamples 0")
+            for rows in predictions:
+                require_valid(rows, content, Path(PREDICTIONS))
             ids = sorted(image["id"] for image in content["images"])
-            ids = ids[: records[0].dataset.evaluated_images]
+            ids = ids[: facts.evaluated_images]
             matches = [matches_of(content, rows, task, ids) for rows in predictions]
             found = compare_paired(
                 *matches, images=len(ids), resamples=resamples, seed=SEED, advance=tick

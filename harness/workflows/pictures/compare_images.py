@@ -10,14 +10,15 @@ from typing import Any
 from harness.core.drawing import DrawingStyle
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
-from harness.data.coco import dataset_of, read_annotations
+from harness.data.coco import dataset_of
 from harness.data.images import load_image
+from harness.data.proven import read_annotations_of
 from harness.files.atomic import disk_errors
-from harness.files.json import read
 from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
+from harness.workflows.evaluation.score import read_predictions, require_valid
 from harness.workflows.pictures.compare import Comparison
 from harness.workflows.runs.files import PREDICTIONS, read_run
 
@@ -38,14 +39,14 @@ def draw_changed(
         return {}
     try:
         facts = read_run(first).dataset
-        annotations = Path(facts.annotations_path)
-        dataset = dataset_of(read_annotations(annotations), annotations, Path(facts.images_dir))
+        content = read_annotations_of(facts, "compare without images: leave out --output")
+        dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
+        sides = [(path.name, _by_image(path, content)) for path in (first, second)]
     except HarnessError as error:
         progress.notice(f"no pictures: {error.message}")
         return {}
     records = {record.image_id: record for record in dataset.images}
     names = {one.category_id: one.name for one in dataset.categories}
-    sides = [(path.name, _by_image(path)) for path in (first, second)]
     drawn: dict[int, str] = {}
     for image in ids:
         try:
@@ -63,10 +64,12 @@ def draw_changed(
     return drawn
 
 
-def _by_image(run: Path) -> Mapping[int, list[dict[str, Any]]]:
-    """The predictions of a run that are drawn."""
+def _by_image(run: Path, content: dict[str, Any]) -> Mapping[int, list[dict[str, Any]]]:
+    """Return the predictions of a run that are drawn, by image id."""
+    predictions = read_predictions(run / PREDICTIONS)
+    require_valid(predictions, content, run / PREDICTIONS)
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in read(run / PREDICTIONS):
+    for row in predictions:
         if row["score"] >= STYLE.threshold:
             rows[row["image_id"]].append(row)
     return rows

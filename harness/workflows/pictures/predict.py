@@ -24,8 +24,8 @@ from harness.workflows.pictures.predict_images import predict_missing
 from harness.workflows.pictures.predict_job import PredictJob, find_predict_job
 from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
 from harness.workflows.runs.folder import Run, keeping, open_run
+from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import (
-    Line,
     open_shard,
     read_lines,
     shard_path,

@@ -27,7 +27,8 @@ from harness.visualization.overlays import draw
 from harness.workflows.evaluation.inference import ahead, batches_with, grouped, infer_batch
 from harness.workflows.pictures.predict_job import PredictJob
 from harness.workflows.runs.folder import Run, announce
-from harness.workflows.runs.shards import Line, Shard, line_of
+from harness.workflows.runs.sealed_lines import Line
+from harness.workflows.runs.shards import Shard, line_of
 
 #: Below a run's folder.
 PICTURES, SMALL = "pictures", "small"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.pictures import ShowRequest
 from harness.data.coco import dataset_of, read_annotations
+from harness.data.proven import read_annotations_of
 from harness.files.layout import results_folder
 from harness.workflows.evaluation.score import read_predictions, require_valid
-from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, read_run
+from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
+from harness.workflows.runs.records import require_own_predictions
+from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import read_lines, shard_paths
 
 Row = dict[str, Any]
@@ -85,13 +89,21 @@ def _of_run(folder: Path) -> Subject:
             f"{folder} holds predictions on pictures without ground truth",
             hint=f"they are drawn already: {folder / PAGE}",
         )
-    content = read_annotations(Path(facts.annotations_path))
+    content = read_annotations_of(
+        facts,
+        "show it against another: --annotations FILE --images FOLDER --predictions "
+        + shlex.quote(str(folder / PREDICTIONS)),
+    )
     dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
     images = dataset.images[: facts.evaluated_images]
     if (folder / PREDICTIONS).exists():
+        unknown = require_own_predictions(folder)
+        if unknown is not None:
+            dataset = replace(dataset, warnings=(*dataset.warnings, unknown))
         predictions = read_predictions(folder / PREDICTIONS)
+        require_valid(predictions, content, folder / PREDICTIONS)
     else:
-        lines = read_lines(shard_paths(folder))
+        lines = _finished_lines(folder)
         if not lines:
             inside = folder / EVALUATIONS
             raise UsageError(
@@ -105,12 +117,22 @@ def _of_run(folder: Path) -> Subject:
         predictions = [
             {"image_id": line["image_id"], **row} for line in lines for row in line["predictions"]
         ]
+        require_valid(predictions, content, folder / SHARDS)
     return Subject(
         dataset=replace(dataset, name=facts.name, images=images),
         content=content,
         predictions=predictions,
         output=folder / SHOWN,
     )
+
+
+def _finished_lines(folder: Path) -> list[Line]:
+    """Read the shards of an unfinished run; IntegrityError where one is damaged."""
+    damage: list[str] = []
+    lines = read_lines(shard_paths(folder), notice=damage.append)
+    if damage:
+        raise IntegrityError("\n  ".join(damage), hint="continue the run with --resume")
+    return lines
 
 
 def _of_files(request: ShowRequest) -> Subject:

@@ -1,31 +1,33 @@
-"""What lies in the folder of a run, and what it says of the run.
+"""The files in the folder of a run, and what they say about it.
 
-``run.json`` says what the run is from its first second on, so that a run that died can be continued
-and scored without knowing anything else.
+``run.json`` says what the run is from its first second on, so that a run that was killed can be
+continued and scored without knowing anything else.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.core.errors import UsageError
+from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
+from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
 
 RUN = "run.json"
 RECORD = "record.json"
-NIGHT = "night.json"  # what a night has instead
-SWEEP = "sweep.json"  # and a sweep
-REPORT = "predict.json"  # and predictions on pictures
+NIGHT = "night.json"  # a night's record
+SWEEP = "sweep.json"  # a sweep's
+REPORT = "predict.json"  # that of predictions on images without annotations
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
@@ -34,7 +36,7 @@ EVALUATIONS = "evaluations"  # of a training
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
-#: Of a night, of a sweep and of predictions. A night leaves it last.
+#: Of a night, a sweep and predictions. A night writes it last.
 PAGE = "index.html"
 
 RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
@@ -45,16 +47,23 @@ RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train", "predict")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
-    """``run.json``. request: as asked, without what changes no number (output, resume, workers)."""
+    """``run.json``."""
 
     run_id: str
+    """Sorts by time; the folder's name unless another was asked for."""
+
     kind: RunKind
+    """Which command made it."""
+
     request: dict[str, Any]
+    """As asked, without what changes no number (output, resume, workers)."""
+
     dataset: DatasetFacts
+    """The data set it runs on."""
 
 
 def new_run_id(request: FolderRequest, now: datetime) -> str:
-    """Sorts by time, is readable, and differs from others of the same second in its last part."""
+    """Return an id that sorts by time and differs from others of the same second at its end."""
     kind = kind_of(request)
     asked = request if isinstance(request, TrainRequest) else request.inference
     tail = hashlib.sha256(f"{now.isoformat()}{comparable(request)}".encode()).hexdigest()[:6]
@@ -63,7 +72,7 @@ def new_run_id(request: FolderRequest, now: datetime) -> str:
 
 
 def kind_of(request: FolderRequest) -> RunKind:
-    """The word that run ids and records call a request by."""
+    """Return the word that run ids and records call a request by."""
     if isinstance(request, TrainRequest):
         return "train"
     if isinstance(request, SweepRequest):
@@ -74,25 +83,54 @@ def kind_of(request: FolderRequest) -> RunKind:
 
 
 def read_run(folder: Path) -> RunFile:
-    """What the run in ``folder`` is, finished or not; UsageError when there is none."""
-    if not (folder / RUN).is_file():
+    """Read what the run in ``folder`` is, finished or not.
+
+    Raises:
+        UsageError: There is no run.
+        IntegrityError: ``run.json`` was damaged since it was written.
+    """
+    path = folder / RUN
+    if not path.is_file():
         raise UsageError(f"{folder} holds no run: no {RUN}", hint="runs are made by: harness eval")
-    return to_typed(RunFile, read(folder / RUN), where=str(folder / RUN))
+    require_undamaged(
+        path,
+        read_sums(folder).get(RUN),
+        repair=f"give the command of the run again, with --output {shlex.quote(str(folder))} "
+        "--resume: what is finished is kept",
+    )
+    return to_typed(RunFile, read(path), where=str(path))
 
 
 def comparable(request: FolderRequest) -> dict[str, Any]:
-    """The request without what changes no number."""
+    """Return the request without what changes no number."""
     plain: dict[str, Any] = to_plain(request)
     return {
         key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
     }
 
 
-def newest_unfinished(facts: RunFile) -> Path:
-    """The folder of the newest run with the request of ``facts``; UsageError when there is none."""
+def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
+    """Find the newest run that can be continued.
+
+    Args:
+        facts: Of the run that is asked for.
+        notice: Called with a sentence for each run that cannot be read and is passed over.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        UsageError: There is none with this request.
+    """
     for folder in sorted(runs_folder().glob(f"*-{facts.kind}-*"), reverse=True):
-        unfinished = (folder / RUN).is_file() and not is_finished(folder)
-        if unfinished and read(folder / RUN)["request"] == facts.request:
+        if not (folder / RUN).is_file() or is_finished(folder):
+            continue
+        try:
+            found = read_run(folder)
+        except HarnessError as error:
+            notice(f"passed over: {error.message}")
+            continue
+        if found.request == facts.request:
             return folder
     raise UsageError(
         f"nothing to resume: no unfinished run of this request in {runs_folder()}",
@@ -100,25 +138,55 @@ def newest_unfinished(facts: RunFile) -> Path:
     )
 
 
-def resumable(folder: Path, kind: RunKind) -> RunFile:
-    """The unfinished run in ``folder``; UsageError where there is none of this kind."""
+def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> RunFile:
+    """Find what the run in ``folder`` is, so that it can be continued.
+
+    A finished evaluation can be continued as well where one of its files was damaged since.
+
+    Args:
+        folder: The run folder.
+        asked: What ``run.json`` would be if the run were begun now; used where it is damaged.
+        notice: Called with a sentence for each damage.
+
+    Returns:
+        The content of ``run.json``.
+
+    Raises:
+        UsageError: There is nothing to continue, or a run of another kind.
+    """
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
     for name, kind_of_run in ((SWEEP, "sweep"), (REPORT, "prediction")):
         if (folder / name).exists():
             raise UsageError(f"nothing to resume: the {kind_of_run} in {folder} is finished")
     if is_finished(folder):
+        damage = _damage_of_finished(folder) if asked.kind == "eval" else []
+        if not damage:
+            raise UsageError(
+                f"nothing to resume: the run in {folder} is finished",
+                hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
+            )
+        for sentence in damage:
+            notice(f"damaged: {sentence}")
+    try:
+        found = read_run(folder)
+    except IntegrityError as error:
+        notice(f"damaged: {error.message}\n  {RUN} is written anew from this command")
+        return asked
+    if found.kind != asked.kind:
         raise UsageError(
-            f"nothing to resume: the run in {folder} is finished",
-            hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
-        )
-    found = read_run(folder)
-    if found.kind != kind:
-        raise UsageError(
-            f"{folder} holds a run of another kind: {found.kind}, not {kind}",
-            hint=f"continue it as what it is, or choose another --output for the {kind}",
+            f"{folder} holds a run of another kind: {found.kind}, not {asked.kind}",
+            hint=f"continue it as what it is, or choose another --output for the {asked.kind}",
         )
     return found
+
+
+def _damage_of_finished(folder: Path) -> list[str]:
+    """Return a sentence for each file of a finished evaluation that was damaged since."""
+    try:
+        return damage_of(folder, read_sums(folder))
+    except IntegrityError as error:
+        return [error.message]
 
 
 def require_no_run(folder: Path) -> None:
@@ -126,7 +194,8 @@ def require_no_run(folder: Path) -> None:
     finished = is_finished(folder)
     if (folder / PREDICTIONS).exists() and not (folder / RUN).exists():
         raise UsageError(
-            f"{folder} holds a {PREDICTIONS} that no run here left", hint="choose another --output"
+            f"{folder} holds a {PREDICTIONS} that no run of harness wrote",
+            hint="choose another --output",
         )
     begun = has_checkpoint(folder) or any((folder / name).exists() for name in (SHARDS, CELLS))
     if finished or begun:
@@ -137,10 +206,10 @@ def require_no_run(folder: Path) -> None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a training in ``folder`` has something to go on from."""
+    """Return whether a training in ``folder`` can be continued."""
     return any((folder / CHECKPOINTS).glob("*.pth"))
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` left what a run leaves last."""
+    """Return whether the run in ``folder`` wrote what a run writes last."""
     return any((folder / name).exists() for name in (RECORD, SWEEP, REPORT))

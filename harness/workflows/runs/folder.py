@@ -1,4 +1,4 @@
-"""The folder of one run: who holds it, its log, and how a failure in it is told."""
+"""The folder of one run: its lock, its log, and how failures inside it are reported."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
-from harness.files.atomic import unwritable, write_text
+from harness.files.atomic import unwritable
 from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
+from harness.workflows.runs.checksums import write_checked
 from harness.workflows.runs.files import (
     LOG,
     RESUMABLE,
@@ -38,24 +39,31 @@ from harness.workflows.runs.files import (
     resumable,
 )
 
-#: Held by the process at work in the folder. It stays behind: removing it would let two in.
+#: Locked by the process at work in the folder. It is never removed: that would let two in.
 LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that this process holds.
-
-    begun: when this process began it. command: what the user typed. again: the command that
-    continues it, None if none can.
-    """
+    """A run whose folder this process has locked."""
 
     run_id: str
+    """As in ``run.json``."""
+
     folder: Path
+    """Where its files are."""
+
     begun: datetime
+    """When this process opened it, in UTC."""
+
     command: tuple[str, ...]
+    """What the user typed."""
+
     again: str | None
+    """The command that continues it; None where none can."""
+
     progress: Progress
+    """Receives notices for the user."""
 
 
 @contextmanager
@@ -67,29 +75,35 @@ def open_run(
     now: datetime,
     progress: Progress,
 ) -> Iterator[Run]:
-    """The run of ``request`` in a writable folder that no other process may enter meanwhile.
+    """Open the run of ``request`` in a writable folder that no other process may enter meanwhile.
 
     A new run begins in ``request.output`` or below ``results/runs``; one to resume is found in
-    ``output``, or is the newest unfinished run of the same request. Raises UsageError when the
-    folder cannot be written, is in use, holds a run already, or has nothing to resume. Inside the
-    block, failures are logged, and Ctrl-C or a full disk becomes an error that says how to go on.
+    ``output``, or is the newest unfinished run of the same request. Inside the block failures are
+    logged, and Ctrl-C or a full disk becomes an error that names the command that continues.
+
+    Args:
+        request: What is asked for.
+        dataset: The data set it runs on.
+        command: What the user typed.
+        now: For the run id.
+        progress: Receives notices for the user.
+
+    Raises:
+        UsageError: The folder cannot be written, is in use, has a run, or nothing to resume.
     """
-    resume = not isinstance(request, BenchRequest) and request.resume
-    facts = RunFile(
+    asked = RunFile(
         run_id=new_run_id(request, now),
         kind=kind_of(request),
         request=comparable(request),
         dataset=dataset,
     )
-    if resume:
-        folder = request.output or newest_unfinished(facts)
-        facts = resumable(folder, facts.kind)
-    else:
-        folder = request.output or runs_folder() / facts.run_id
+    resume = not isinstance(request, BenchRequest) and request.resume
+    folder, facts = _found(request.output, asked, resume, progress)
     with _held(folder):
         if not resume:
             require_no_run(folder)
-            write_text(folder / RUN, dumps(to_plain(facts), indent=2) + "\n")
+        if facts is asked:  # a new run, or one whose run.json was damaged
+            write_checked(folder, RUN, dumps(to_plain(facts), indent=2) + "\n")
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
@@ -104,21 +118,31 @@ def open_run(
             yield run
 
 
+def _found(
+    output: Path | None, asked: RunFile, resume: bool, progress: Progress
+) -> tuple[Path, RunFile]:
+    """Return the folder of the run, and what ``run.json`` says or is to say."""
+    if not resume:
+        return output or runs_folder() / asked.run_id, asked
+    folder = output or newest_unfinished(asked, progress.notice)
+    return folder, resumable(folder, asked, progress.notice)
+
+
 def announce(run: Run, text: str) -> None:
-    """One line for the user and for ``log.txt``."""
+    """Report one line to the user and in ``log.txt``."""
     run.progress.notice(text)
     log(run, text)
 
 
 def log(run: Run, text: str) -> None:
-    """One line for ``log.txt`` alone."""
+    """Write one line to ``log.txt`` alone."""
     with (run.folder / LOG).open("a", encoding="utf-8") as file:
         file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
 
 
 @contextmanager
 def keeping(run: Run) -> Iterator[None]:
-    """Failures in the block say that nothing finished is lost, and how to continue."""
+    """Add to errors in the block that finished images are kept, and how to continue."""
     try:
         yield
     except AnotherRunError:
@@ -130,7 +154,7 @@ def keeping(run: Run) -> Iterator[None]:
 
 
 def utc_now() -> datetime:
-    """The clock of run ids, records and logs."""
+    """Return the time for run ids, records and logs."""
     return datetime.now(timezone.utc)
 
 
@@ -165,7 +189,7 @@ def _logged(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(run: Run) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and failures of the disk as errors that say how to go on."""
+    """Turn Ctrl-C, SIGTERM and failures of the disk into errors that say how to continue."""
     hint = "start it again" if run.again is None else f"continue with: {run.again}"
     try:
         yield
@@ -179,7 +203,12 @@ def _interruptible(run: Run) -> Iterator[None]:
 
 
 def continuing(command: tuple[str, ...], folder: Path) -> str:
-    """``command`` with what makes it continue the run in ``folder``."""
+    """Return the shell command that continues the run in ``folder``.
+
+    Args:
+        command: What the user typed when it began.
+        folder: The run folder.
+    """
     words = [word for word in command if word != "--resume"]
     if not any(word == "--output" or word.startswith("--output=") for word in words):
         words += ["--output", str(folder)]

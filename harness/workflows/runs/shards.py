@@ -1,9 +1,11 @@
-"""Predictions on disk, image by image, so that nothing computed is ever lost.
+"""Predictions on disk, image by image, so that nothing computed is lost.
 
 A shard is a file of JSON lines: first the identity of the run, then one line an image, appended the
-moment the image is finished. A process that is killed leaves at most one torn line behind; opening
-the shard again cuts it off. Merging the shards gives the same bytes however often the run broke,
-and however many shards there are: any shard may hold any image.
+moment the image is finished. Each line ends with the key of the run's identity and a checksum
+(``sealed_lines``). A process that is killed leaves at most one torn line; opening the shard again
+cuts it off. Damaged lines, and lines of another run, are reported and ignored: their images count
+as missing. Merging the shards gives the same bytes however often the run broke, and however many
+shards there are: any shard may hold any image.
 
 Trade-off: a line is handed to the operating system at once, which survives any death of the
 process, but forced to the disk only every second: a power cut repeats that second's images.
@@ -11,13 +13,12 @@ process, but forced to the disk only every second: a power cut repeats that seco
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +27,52 @@ import numpy.typing as npt
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
-from harness.core.errors import AnotherRunError, IntegrityError
+from harness.core.errors import AnotherRunError
 from harness.files.atomic import replacing
 from harness.files.json import differences, dumps
 from harness.files.locks import held
+from harness.workflows.runs.checksums import add_sums
 from harness.workflows.runs.files import SHARDS
+from harness.workflows.runs.sealed_lines import (
+    Line,
+    SealedFile,
+    key_of,
+    read_sealed,
+    seal,
+)
 
-#: A shard line: the image, and its predictions in COCO results format without the image id.
-Line = dict[str, Any]
+#: The identity of the run, beside its shards: what tells a damaged or foreign shard from the shard
+#: of a run that was asked for with other settings.
+IDENTITY = "identity.json"
+
+#: Keys of an identity that shards of older versions do not have.
+NEWER_KEYS = ("image_files",)
 
 SYNC_PERIOD_S = 1.0
 
+Notice = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Ignore a notice."""
+
 
 class Shard:
-    """An open shard: ``finished`` image ids, and ``append`` for the next one."""
+    """An open shard.
 
-    def __init__(self, file: FileIO, finished: list[int]) -> None:
+    Attributes:
+        finished: Ids of the images that it has.
+    """
+
+    def __init__(self, file: FileIO, key: str, finished: list[int]) -> None:
         self._file = file
+        self._key = key
         self._synced_s = time.monotonic()
         self.finished = finished
 
     def append(self, line: Line) -> None:
-        """One finished image, safe from the death of this process when this returns."""
-        _write(self._file, line)
+        """Append one finished image, safe from the death of this process when this returns."""
+        _write(self._file, seal(line, self._key))
         self.finished.append(line["image_id"])
         if time.monotonic() - self._synced_s >= SYNC_PERIOD_S:
             os.fsync(self._file.fileno())
@@ -56,54 +80,62 @@ class Shard:
 
 
 def shard_path(run_folder: Path, number: int) -> Path:
-    """Where shard ``number`` of a run is."""
+    """Return where shard ``number`` of a run is."""
     return run_folder / SHARDS / f"{number:04d}.jsonl"
 
 
 def shard_paths(run_folder: Path) -> list[Path]:
-    """Every shard that has been begun, in order."""
+    """Return every shard that has been begun, in order."""
     return sorted((run_folder / SHARDS).glob("*.jsonl"))
 
 
 @contextmanager
-def open_shard(
-    path: Path, identity: dict[str, Any], *, notice: Callable[[str], None] = lambda _: None
-) -> Iterator[Shard]:
-    """The shard at ``path``, new or continued; waits for a process that still writes it.
+def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent) -> Iterator[Shard]:
+    """Open the shard at ``path``, new or continued; waits for a process that still writes it.
 
-    Raises AnotherRunError when it, or another shard of the run, was begun by another request,
-    checkpoint or data set: ``identity`` says what must be equal. notice: told who is waited for.
+    Damaged lines are removed from the file first. A shard of another run that replaced it is
+    renamed to ``*.foreign`` and begun anew.
+
+    Args:
+        path: The shard.
+        identity: What must be equal for a shard to be continued: request, checkpoint, data set.
+        notice: Called with a sentence for each damage, and with who is waited for.
+
+    Yields:
+        The shard, open for appending.
+
+    Raises:
+        AnotherRunError: The run was begun with another identity.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with held(path.with_name(f".{path.stem}.lock"), notice=notice):
-        for other in path.parent.glob("*.jsonl"):
-            header = read_header(other)
-            if header is not None:
-                _require_same(header, identity, other)
+        key = _require_identity(path.parent, identity, notice)
+        finished = _mended(path, identity, key, notice)
         # Unbuffered: a full disk must be told by the line it cuts off, not when the file is closed.
         with FileIO(path, "a") as file:
-            begun, finished, whole_bytes = False, [], 0
-            for line, end in _parsed(path):
-                whole_bytes = end
-                if begun:
-                    finished.append(line["image_id"])
-                begun = True
-            file.truncate(whole_bytes)
-            if not begun:
-                _write(file, identity)
-            yield Shard(file, finished)
+            yield Shard(file, key, finished)
             os.fsync(file.fileno())
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
-    """The identity a shard was begun with; None when it was killed before that was written."""
-    return next((line for line, _ in _parsed(path)), None)
+    """Read the identity that a shard was begun with.
+
+    Returns:
+        The identity; None when the process was killed before it was written, or it is damaged.
+    """
+    return read_sealed(path).header
 
 
 def new_images(path: Path, position: int) -> tuple[int, int]:
-    """How many images a shard got since ``position``, and the position after them.
+    """Count the images that a shard got since ``position``, without reading them.
 
-    position: 0 in the beginning; a torn last line is counted once it is whole.
+    Args:
+        path: The shard.
+        position: Offset in bytes that the last call returned; 0 in the beginning.
+
+    Returns:
+        The number of images, and the offset after them. A torn last line is counted once it is
+        whole.
     """
     if not path.exists():
         return 0, position
@@ -115,35 +147,76 @@ def new_images(path: Path, position: int) -> tuple[int, int]:
     return lines - (1 if position == 0 and lines else 0), end
 
 
-def finished_images(paths: Sequence[Path]) -> set[int]:
-    """Ids of the images that several shards have together."""
-    return {line["image_id"] for path in paths for line, _ in islice(_parsed(path), 1, None)}
+def finished_images(paths: Sequence[Path], *, notice: Notice = silent) -> set[int]:
+    """Return the ids of the images that several shards have together, without damaged lines."""
+    return set(_by_image(paths, notice))
 
 
-def read_lines(paths: Sequence[Path]) -> list[Line]:
-    """The lines of all images in several finished shards."""
-    return [line for path in paths for line, _ in islice(_parsed(path), 1, None)]
+def read_lines(paths: Sequence[Path], *, notice: Notice = silent) -> list[Line]:
+    """Read the images of several shards.
+
+    Args:
+        paths: Shards of one run.
+        notice: Called with a sentence for each line that is damaged or of another run.
+
+    Returns:
+        One line for each image, in the order of the shards; of an image that several have, the
+        first.
+    """
+    return list(_by_image(paths, notice).values())
+
+
+def shard_sums(run_folder: Path) -> dict[str, str]:
+    """Return the sha256 of each shard by its path relative to the run folder."""
+    return {
+        path.relative_to(run_folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in shard_paths(run_folder)
+    }
 
 
 def write_predictions(path: Path, lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """All predictions in COCO results format, sorted by image, then score; written and returned."""
+    """Write all predictions in COCO's results format, and their checksum beside them.
+
+    Args:
+        path: ``predictions.json`` of a run folder.
+        lines: Each image once, in any order.
+
+    Returns:
+        The predictions as written, sorted by image, then score.
+    """
     rows = [
         {"image_id": line["image_id"], **prediction}
         for line in sorted(lines, key=lambda line: int(line["image_id"]))
         for prediction in sorted(line["predictions"], key=lambda row: -float(row["score"]))
     ]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for number, row in enumerate(rows):
-            file.write(("\n" if number == 0 else ",\n") + dumps(row))
-        file.write("\n]\n")
+    digest = hashlib.sha256()
+    with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            for piece in _pieces(rows):
+                digest.update(piece)
+                file.write(piece)
+        add_sums(path.parent, {path.name: digest.hexdigest()})
     return rows
 
 
-def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
-    """One image's detections as a shard line; boxes as x, y, width, height in px.
+def _pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the text of ``predictions.json``, one prediction a line."""
+    yield b"["
+    for number, row in enumerate(rows):
+        yield (("\n" if number == 0 else ",\n") + dumps(row)).encode("utf-8")
+    yield b"\n]\n"
 
-    Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
+
+def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
+    """Convert one image's detections to a shard line.
+
+    Args:
+        detections: Of one image, boxes in pixels of the original image.
+        categories: By class index.
+
+    Returns:
+        The image id and its predictions in COCO's results format, boxes as x, y, width, height in
+        px. Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
     """
     boxes_xywh_px = detections.boxes_xyxy_px.copy()
     boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
@@ -165,36 +238,108 @@ def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
 
 
 def _shortest(values: npt.NDArray[np.float32]) -> list[float]:
-    """Numbers that print with the fewest digits that still give back the same float32."""
+    """Return numbers that print with the fewest digits that still give the same float32."""
     return [float(str(value)) for value in values.astype(np.float32, copy=False)]
 
 
-def _write(file: FileIO, line: Line) -> None:
-    content = memoryview((dumps(line) + "\n").encode("utf-8"))
+def _write(file: FileIO, raw: bytes) -> None:
+    content = memoryview(raw)
     while content:
         content = content[file.write(content) :]
 
 
-def _parsed(path: Path) -> Iterator[tuple[Line, int]]:
-    """Every whole line with the offset of its end; a torn last line is left out."""
-    end = 0
-    with path.open("rb") as file:
-        for raw in file:
-            if not raw.endswith(b"\n"):
-                return
-            end += len(raw)
-            try:
-                line = json.loads(raw)
-            except ValueError as error:
-                raise IntegrityError(
-                    f"{path} is damaged before byte {end}: {error}",
-                    hint="delete it and evaluate again",
-                ) from error
-            yield line, end
+def _by_image(paths: Sequence[Path], notice: Notice) -> dict[int, Line]:
+    """Return the first undamaged line of each image, and report what is ignored."""
+    found: dict[int, Line] = {}
+    for path in paths:
+        own = read_sealed(path.with_name(IDENTITY))
+        shard = read_sealed(path)
+        for fault in _faults_of(shard, own):
+            notice(f"{path}: {fault}; it is ignored")
+        if _is_foreign(shard, own):
+            continue
+        for _, line in shard.images:
+            found.setdefault(line["image_id"], line)
+    return found
+
+
+def _faults_of(shard: SealedFile, own: SealedFile) -> list[str]:
+    """Return what is wrong with a shard of the run with the identity ``own``."""
+    if _is_foreign(shard, own):
+        return ["the file belongs to another run"]
+    return shard.faults
+
+
+def _is_foreign(shard: SealedFile, own: SealedFile) -> bool:
+    """Return whether a shard was begun by another run than its folder's."""
+    if own.header is None or (shard.header is None and shard.key is None):
+        return False
+    if shard.key is None:  # of an older version
+        return bool(_differing(shard.header or {}, own.header))
+    return shard.key != own.key
+
+
+def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> list[int]:
+    """Bring a shard into a state in which it can be continued.
+
+    Returns:
+        Ids of the images that it has.
+    """
+    shard, own = read_sealed(path), SealedFile(header=identity, key=key)
+    if _is_foreign(shard, own):
+        aside = path.with_name(f"{path.name}.foreign")
+        path.replace(aside)
+        notice(f"{path} belongs to another run: it is now {aside.name}, and its images are missing")
+        shard = SealedFile()
+    for fault in shard.faults:
+        notice(f"{path}: {fault}; what it held is inferred again")
+    images = {line["image_id"]: (raw, line) for raw, line in reversed(shard.images)}
+    if shard.header is not None and shard.key is None:
+        notice(f"{path} has no checksums (an older version wrote it): it is used as it is")
+        images = {number: (seal(line, key), line) for number, (_, line) in images.items()}
+    whole = [raw for raw, _ in reversed(images.values())]
+    content = b"".join([seal(identity, key), *whole])
+    if not path.exists() or path.read_bytes() != content:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    return list(reversed(images))
+
+
+def _require_identity(folder: Path, identity: dict[str, Any], notice: Notice) -> str:
+    """Compare the identity of the run in ``folder`` with ``identity``; keep it when it is new.
+
+    Returns:
+        The key of the identity.
+    """
+    path = folder / IDENTITY
+    with held(folder / ".identity.lock", notice=notice):
+        found = read_sealed(path)
+        if found.header is not None:
+            _require_same(found.header, identity, _begun_with(found.header, path))
+            return key_of(identity)
+        headers = [(one, read_header(one)) for one in sorted(folder.glob("*.jsonl"))]
+        for one, header in headers:
+            if header is not None:
+                _require_same(header, identity, one)
+        key = key_of(identity)
+        with replacing(path) as temporary:
+            temporary.write_bytes(seal(identity, key))
+    return key
+
+
+def _begun_with(header: dict[str, Any], path: Path) -> Path:
+    """Return a shard with this header, to be named in a message; the file ``path`` without one."""
+    shards = sorted(path.parent.glob("*.jsonl"))
+    return next((one for one in shards if read_header(one) == header), path)
+
+
+def _differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    known = {name: found.get(name, expected.get(name)) for name in NEWER_KEYS if name in expected}
+    return differences({**found, **known}, expected)
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
-    differing = differences(found, expected)
+    differing = _differing(found, expected)
     if differing:
         raise AnotherRunError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),

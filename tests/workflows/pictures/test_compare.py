@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import run
+from harness.workflows.runs.checksums import write_checked
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def runs(small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     path = folders[1] / "predictions.json"
     rows = json.loads(path.read_text("utf-8"))
     rows[0]["score"] *= 0.5
-    path.write_text(json.dumps(rows[:-1]), encoding="utf-8")
+    write_checked(folders[1], path.name, json.dumps(rows[:-1]))
     capsys.readouterr()
     return folders
 

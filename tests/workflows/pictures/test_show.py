@@ -13,6 +13,7 @@ from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.requests.pictures import ShowRequest
 from harness.workflows.pictures.show import ShowReport, show
+from harness.workflows.runs.checksums import write_checked
 from tests.workflows.conftest import Evaluate
 
 IMAGES = 6
@@ -24,7 +25,7 @@ def run(evaluated: Evaluate, tmp_path: Path) -> Path:
     _, folder = evaluated(tmp_path / "run")
     path = folder / "predictions.json"
     rows = [row for row in json.loads(path.read_text("utf-8")) if row["image_id"] != 12]
-    path.write_text(json.dumps(rows), encoding="utf-8")
+    write_checked(folder, path.name, json.dumps(rows))
     return folder
 
 

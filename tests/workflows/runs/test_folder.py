@@ -15,6 +15,7 @@ from harness.core.progress import Silent
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.evaluation.resolve import Job
+from harness.workflows.runs.checksums import SUMS
 from harness.workflows.runs.files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run
 from harness.workflows.runs.folder import Run, announce, keeping, open_run
 
@@ -96,7 +97,7 @@ def test_results_of_something_else_are_not_overwritten(
     theirs.parent.mkdir()
     theirs.write_text("[]", encoding="utf-8")
     request = with_output(request_, theirs.parent)
-    with pytest.raises(UsageError, match="no run here left"), opened(request, job):
+    with pytest.raises(UsageError, match="no run of harness wrote"), opened(request, job):
         raise AssertionError("entered")
     assert theirs.read_text(encoding="utf-8") == "[]"
 
@@ -243,5 +244,8 @@ def test_a_folder_without_a_run_or_with_a_broken_one(
         pass
     plain = json.loads((tmp_path / "run" / RUN).read_text(encoding="utf-8"))
     (tmp_path / "run" / RUN).write_text(json.dumps({**plain, "kind": "no kind"}), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="is not the file that was written"):
+        read_run(tmp_path / "run")
+    (tmp_path / "run" / SUMS).unlink()
     with pytest.raises(IntegrityError, match="kind"):
         read_run(tmp_path / "run")

@@ -1,0 +1,129 @@
+"""Checksums of the files that a run leaves, kept beside them.
+
+``SHA256SUMS`` has the format of the program of that name, so that ``sha256sum -c SHA256SUMS`` in a
+run folder checks it without this package. An entry is written before the file that it is of: when a
+process is killed between the two, the file is missing or differs, and is never trusted by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.core.errors import IntegrityError
+from harness.files.atomic import write_text
+from harness.files.digest import file_digest
+
+SUMS = "SHA256SUMS"
+
+#: What is added to the results of a run whose files have no checksums.
+UNKNOWN = (
+    "{path} has no checksum (an older version of harness wrote it): whether it was damaged since "
+    "is not known"
+)
+
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Read the checksums of a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        Hexadecimal sha256 by path relative to ``folder``; empty for a run of an older version.
+
+    Raises:
+        IntegrityError: The file of checksums is itself damaged.
+    """
+    path = folder / SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} is damaged: {error}") from error
+    sums = {}
+    for number, line in enumerate(lines, start=1):
+        parts = _LINE.fullmatch(line)
+        if parts is None:
+            raise IntegrityError(
+                f"{path} is damaged: line {number} is not a sha256, two spaces and a file name",
+                hint=f"delete {SUMS} to go on without checksums",
+            )
+        sums[parts[2]] = parts[1]
+    return sums
+
+
+def add_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    """Write checksums of files that are about to be written.
+
+    Args:
+        folder: The run folder.
+        sums: Hexadecimal sha256 by path relative to ``folder``; other entries stay as they are.
+    """
+    try:
+        known = read_sums(folder)
+    except IntegrityError:
+        known = {}
+    merged = sorted({**known, **sums}.items())
+    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in merged))
+
+
+def write_checked(folder: Path, name: str, text: str) -> None:
+    """Write the file ``name`` of a run with its checksum.
+
+    Args:
+        folder: The run folder.
+        name: The file, relative to ``folder``.
+        text: Its whole content, written as UTF-8.
+    """
+    add_sums(folder, {name: hashlib.sha256(text.encode("utf-8")).hexdigest()})
+    write_text(folder / name, text)
+
+
+def damage_of(folder: Path, names: Mapping[str, str]) -> list[str]:
+    """Compare files of a run with their checksums.
+
+    Args:
+        folder: The run folder.
+        names: The expected sha256 by path relative to ``folder``.
+
+    Returns:
+        One sentence for each file that is missing or differs.
+    """
+    faults = []
+    for name, expected in names.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(f"{path} is missing")
+        elif (found := file_digest(path)) != expected:
+            faults.append(
+                f"{path} is not the file that was written:\n"
+                f"  expected sha256 {expected}\n  found    sha256 {found}"
+            )
+    return faults
+
+
+def require_undamaged(path: Path, expected: str | None, *, repair: str) -> bool:
+    """Compare one file with its checksum.
+
+    Args:
+        path: The file.
+        expected: Its sha256; None where none was kept.
+        repair: What the user can do about a damaged file.
+
+    Returns:
+        Whether there was a checksum to compare with.
+
+    Raises:
+        IntegrityError: The file differs.
+    """
+    if expected is None:
+        return False
+    for fault in damage_of(path.parent, {path.name: expected}):
+        raise IntegrityError(fault, hint=repair)
+    return True
