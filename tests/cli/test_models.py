@@ -80,11 +80,18 @@ def test_a_lock_that_cannot_be_shown_is_an_error(
 
 
 def test_it_answers_at_once(project: Path) -> None:
-    """Under 0.3 s of computing: unlike time on the clock, that does not grow with other load."""
-    times = []
-    for _ in range(3):
-        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "harness", "models"], check=True, capture_output=True)
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(ended.ru_utime - begun.ru_utime + ended.ru_stime - begun.ru_stime)
-    assert min(times) < 0.3, times
+    """Under 0.3 s where Python needs 0.05 s to start; counted in computing, not on the clock.
+
+    Other load on the machine slows both down alike.
+    """
+    bare = min(computing_s("-c", "import argparse, dataclasses, json, subprocess") for _ in "123")
+    ours = min(computing_s("-m", "harness", "models") for _ in "123")
+    assert ours / bare < 6, (ours, bare)
+
+
+def computing_s(*words: str) -> float:
+    """Processor time of Python with these words, in seconds."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime - begun.ru_utime + ended.ru_stime - begun.ru_stime
