@@ -3,9 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-SOURCES := harness tests benchmarks
+SOURCES := harness tests benchmarks scripts
 
-.PHONY: setup eval test test-slurm test-attack attack-table check fmt golden schema retrain-tiny clean
+# Test processes; auto is one a core.
+JOBS ?= auto
+
+.PHONY: setup eval test test-slow test-slurm test-attack test-all attack-table check docs fmt golden \
+	schema retrain-tiny clean
 
 setup: $(INSTALLED)
 
@@ -19,26 +23,38 @@ $(INSTALLED): pyproject.toml constraints.txt
 eval: setup
 	$(BIN)/harness eval $(ARGS)
 
+# What a change needs at every step: in parallel, in random order. One process: make test JOBS=0
 test: setup
-	$(BIN)/python -m pytest -m 'not attack' $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not attack' $(ARGS)
 
-# On a real SLURM cluster that is started for it; where SLURM is missing it says what to install.
+# What is slow by nature: a SLURM cluster, a browser, whole builds, every benchmark once.
+test-slow: setup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'slow and not attack' $(ARGS)
+
+# Of those only the tests on a SLURM cluster; where SLURM is missing it says what to install.
 test-slurm: setup
 	$(BIN)/python -m pytest tests/slurm $(ARGS)
 
+test-all: test test-slow test-attack
+
 # Hostile and damaged inputs (docs/robustness.md). Longer fuzzing: ATTACK_BUDGET=20 make test-attack
 test-attack: setup
-	$(BIN)/python -m pytest tests/attack -q -n 2 --timeout 180 $(ARGS)
+	$(BIN)/python -m pytest tests/attack -q -n $(JOBS) --timeout 180 $(ARGS)
 
 # The same, and its table of trials and faults in docs/robustness.md.
 attack-table: setup
-	$(BIN)/python -m pytest tests/attack -q -n 2 --timeout 180 --attack-table docs/robustness.md $(ARGS)
+	$(BIN)/python -m pytest tests/attack -q -n $(JOBS) --timeout 180 --attack-table docs/robustness.md $(ARGS)
 
 check: setup
 	$(BIN)/ruff check $(wildcard $(SOURCES))
 	$(BIN)/ruff format --check $(wildcard $(SOURCES))
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/guards
+
+# The reference site in build/docs/site: the documents, the command line, the Python API.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python scripts/build_docs.py
 
 fmt: setup
 	$(BIN)/ruff check --fix $(wildcard $(SOURCES))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,21 +103,55 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def exported_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The embedded model as an ONNX file, written once for all test processes: it takes a while."""
-    pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
-    from harness.cli.main import run
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fill a folder once for all test processes; who changes its files works on a copy."""
     from harness.files.locks import held
 
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    file = folder / "exported-tiny.onnx"
-    with held(folder / "exported-tiny.lock", notice=lambda _: None):
-        if not file.exists():
-            words = ["--root", str(folder / "exported-root"), "--output", str(file)]
-            assert run(["export", *words, "--limit", "1", "--threads", "1"]) == 0
-    return file
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = base / f"once-{name}"
+        with held(base / f"once-{name}.lock", notice=lambda _: None):
+            if not folder.exists():
+                part = base / f"once-{name}.part"
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                fill(part)
+                part.rename(folder)
+        return folder
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def embedded_root(once: Once) -> Path:
+    """A folder of data sets with the embedded images in it."""
+
+    def fill(folder: Path) -> None:
+        from harness.data.catalog import find_dataset
+
+        find_dataset(dataset="synthetic_val", annotations=None, images=None, root=folder)
+
+    return once("embedded", fill)
+
+
+@pytest.fixture(scope="session")
+def exported_tiny(once: Once, embedded_root: Path) -> Path:
+    """The embedded model as an ONNX file."""
+    pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
+
+    def fill(folder: Path) -> None:
+        from harness.cli.main import run
+
+        words = ["--root", str(embedded_root), "--output", str(folder / "tiny.onnx")]
+        assert run(["export", *words, "--limit", "1", "--threads", "1"]) == 0
+
+    return once("exported", fill) / "tiny.onnx"
 
 
 @pytest.fixture

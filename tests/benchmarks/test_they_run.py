@@ -18,6 +18,8 @@ from PIL import Image
 from tests.conftest import write_small_coco
 from tests.slurm.cluster import missing_packages
 
+pytestmark = pytest.mark.slow
+
 #: The words after each benchmark's name; {data} is a folder with annotations.json and images.
 TINY = {
     "decode_threads": "{data}/photos --repeats 1",

@@ -74,7 +74,7 @@ def test_inline_commands_name_real_options(repository: Path) -> None:
 
 
 def test_make_targets_and_scripts_exist(repository: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text("utf-8"), re.MULTILINE)
     wrong = [
         where
         for where, words in blocks(repository)
@@ -127,3 +127,18 @@ def options(words: Sequence[str]) -> set[str]:
 def module_file(repository: Path, name: str) -> Path:
     path = repository / "harness" / name.removesuffix(".*").replace(".", "/")
     return path if path.is_dir() else path.with_suffix(".py")
+
+
+def test_every_page_is_on_the_site(repository: Path) -> None:
+    text = (repository / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^ +- (\S+\.md)$", text, re.MULTILINE))
+    pages = {path.relative_to(repository).as_posix() for path in documents(repository)}
+    unlisted = {page for page in pages - listed if not page.startswith("docs/decisions/0")}
+    assert not unlisted, "add to nav in mkdocs.yml"
+    assert {page for page in listed - pages if not page.startswith("docs/reference/")} == set()
+
+
+def test_every_decision_is_in_the_index(repository: Path) -> None:
+    folder = repository / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in sorted(folder.glob("0*.md")) if path.name not in index] == []

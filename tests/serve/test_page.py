@@ -19,6 +19,8 @@ from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, sent
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, PHONE = (1280, 900), (360, 700)
 

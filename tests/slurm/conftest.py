@@ -36,6 +36,14 @@ signal_delay_s = {signal_delay_s}
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests in this folder as slow, and keep them in one process: one cluster for all."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+
+
 class Answer(NamedTuple):
     code: int
     out: str
