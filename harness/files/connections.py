@@ -1,4 +1,4 @@
-"""Connections that fetch the missing spans of one file, several at once, each with patience."""
+"""Connections that fetch the missing spans of one file, several at once, with retries."""
 
 from __future__ import annotations
 
@@ -21,26 +21,34 @@ from harness.files.transport import (
     transport,
 )
 
-#: Told one line the user should see now.
-Tell = Callable[[str], None]
+#: Receives one line that the user should see now.
+Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How failures that may pass are borne.
-
-    attempts: failures in a row without a new byte. Before each new try comes a random wait of up
-    to first_delay_s, doubled every time, at most longest_delay_s. timeout_s: how long a server may
-    be silent.
-    """
+class RetryPolicy:
+    """How often and how soon a failure that may pass is tried again."""
 
     attempts: int = 8
+    """Failures in a row without LEAST_PROGRESS_BYTES more."""
+
     first_delay_s: float = 1.0
+    """Before a new try comes a random wait of up to this long, doubled every time."""
+
     longest_delay_s: float = 60.0
+
     timeout_s: float = 30.0
+    """How long a server may be silent."""
+
+    least_bytes_per_s: float = 1024.0
+    """A server that sends less over twice ``timeout_s`` is cut off, which counts as a failure.
+    Chosen: far below any usable line."""
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
+
+#: A server that breaks off after less than this every time would be asked for ever.
+LEAST_PROGRESS_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +58,26 @@ class Work:
     remote: Remote
     part: Part
     advance: Advance
-    patience: Patience
-    tell: Tell
+    retries: RetryPolicy
+    notice: Notice
 
 
-def look_patiently(url: str, patience: Patience, tell: Tell) -> Remote:
-    """What is at ``url``, whatever breaks in between, unless patience ends."""
+def look_with_retries(url: str, retries: RetryPolicy, notice: Notice) -> Remote:
+    """Ask what is at an address, again after failures that may pass."""
     failures = 0
-    with transport(patience.timeout_s) as session:
+    with transport(retries.timeout_s, retries.least_bytes_per_s) as session:
         while True:
             try:
                 return look(session, url)
             except BrokenOff as error:
                 failures += 1
-                _wait(error, failures, patience, tell, Event())
+                _wait(error, failures, retries, notice, Event())
 
 
-def work_off(work: Work, waiting: deque[Span]) -> None:
-    """Fetch spans until none is waiting. A failure goes to whoever waits for the part."""
+def fetch_spans(work: Work, waiting: deque[Span]) -> None:
+    """Fetch spans until none is waiting. A failure goes to the thread that waits for the part."""
     try:
-        with transport(work.patience.timeout_s) as session:
+        with transport(work.retries.timeout_s, work.retries.least_bytes_per_s) as session:
             while True:
                 try:
                     span = waiting.popleft()
@@ -81,17 +89,19 @@ def work_off(work: Work, waiting: deque[Span]) -> None:
 
 
 def _fetch_span(session: Transport, span: Span, work: Work) -> None:
-    """All bytes of ``span``, whatever breaks in between, unless patience ends."""
+    """Fetch all bytes of a span, again after failures that may pass."""
     start, end = span
     furthest, failures = start, 0
     while (position := work.part.reached(start)) < end:
-        if position > furthest:
+        if position - furthest >= LEAST_PROGRESS_BYTES:
             furthest, failures = position, 0
         try:
             _copy(session, position, end, work)
         except BrokenOff as error:
+            if work.part.reached(start) >= end:
+                return
             failures += 1
-            _wait(error, failures, work.patience, work.tell, work.part.stopped)
+            _wait(error, failures, work.retries, work.notice, work.part.stopped)
 
 
 def _copy(session: Transport, start: int, end: int, work: Work) -> None:
@@ -116,13 +126,15 @@ def _copy(session: Transport, start: int, end: int, work: Work) -> None:
     )
 
 
-def _wait(error: BrokenOff, failures: int, patience: Patience, tell: Tell, stopped: Event) -> None:
-    """Some time before the next try; raises when patience has ended."""
-    if failures < patience.attempts:
-        longest = min(patience.first_delay_s * 2 ** (failures - 1), patience.longest_delay_s)
+def _wait(
+    error: BrokenOff, failures: int, retries: RetryPolicy, notice: Notice, stopped: Event
+) -> None:
+    """Wait before the next try; raise when there have been enough."""
+    if failures < retries.attempts:
+        longest = min(retries.first_delay_s * 2 ** (failures - 1), retries.longest_delay_s)
         delay = random.uniform(0, longest)
-        if failures > 1 and not stopped.is_set():  # one break now and then is no news
-            tell(f"{error}; try {failures + 1} of {patience.attempts} in {delay:.0f} s")
+        if failures > 1 and not stopped.is_set():  # one failure now and then is no news
+            notice(f"{error}; try {failures + 1} of {retries.attempts} in {delay:.0f} s")
         stopped.wait(delay)
         return
     kind = IntegrityError if error.cut_short else RunFailedError

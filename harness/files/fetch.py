@@ -20,7 +20,13 @@ from typing import Literal
 from harness.core.errors import HarnessError, IntegrityError
 from harness.core.progress import Progress
 from harness.files.atomic import disk_errors
-from harness.files.connections import PATIENCE, Patience, Work, look_patiently, work_off
+from harness.files.connections import (
+    RETRY_POLICY,
+    RetryPolicy,
+    Work,
+    fetch_spans,
+    look_with_retries,
+)
 from harness.files.digest import file_digest
 from harness.files.parts import Part, gaps, open_part
 from harness.files.transport import ANOTHER_MIRROR, Changed, Remote
@@ -34,14 +40,13 @@ STARTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a file must be, as far as a source says.
-
-    digest: the hash, or only its beginning; empty when no source gives one.
-    """
+    """What a file must be, as far as a source says."""
 
     size: int | None
     algorithm: Literal["sha256", "md5"]
+
     digest: str
+    """The hash in hex digits, or only its beginning; empty when no source gives one."""
 
     def __str__(self) -> str:
         whole = len(self.digest) == 2 * hashlib.new(self.algorithm).digest_size
@@ -58,26 +63,43 @@ class Fetched:
 
 
 def free_bytes(folder: Path) -> int:
-    """Space left where ``folder`` is."""
+    """Return the bytes left where ``folder`` is."""
     return shutil.disk_usage(folder).free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchOptions:
-    """How to fetch: connections at once, patience, who is told, and how free space is read."""
+    """How to fetch."""
 
     progress: Progress
+
     jobs: int = 4
-    patience: Patience = PATIENCE
+    """Connections at once."""
+
+    retries: RetryPolicy = RETRY_POLICY
+
     free_bytes: Callable[[Path], int] = free_bytes
+    """Reads the free space where a folder is."""
 
 
 def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchOptions) -> Fetched:
-    """The file of the first of ``urls`` that serves it, proven, at ``target``.
+    """Fetch a file and prove it.
 
-    The caller sees to it that no other process fetches the same target. Raises IntegrityError for
-    a wrong length or hash or a file that ends early, RunFailedError when no address answers or the
-    disk is full; what has arrived is kept for the next time unless it is known to be wrong.
+    What has arrived is kept for the next time unless it is known to be wrong.
+
+    Args:
+        urls: Addresses in order of preference; the first one that serves the file is used.
+        target: Where the file goes. No other process may fetch the same target meanwhile.
+        expected: Size and hash, as far as they are known.
+        options: How to fetch.
+
+    Returns:
+        The address that served it, and the size and hash of the file on the disk.
+
+    Raises:
+        IntegrityError: Wrong length or hash, or a file that ends early.
+        RunFailedError: No address answers, or the disk is full.
+        UsageError: Nothing may be written there.
     """
     failures: list[HarnessError] = []
     with disk_errors(target):
@@ -95,9 +117,9 @@ def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchO
 
 def _fetch_from(url: str, target: Path, expected: Expected, options: FetchOptions) -> Fetched:
     for _ in range(STARTS):
-        remote = look_patiently(url, options.patience, options.progress.notice)
+        remote = look_with_retries(url, options.retries, options.progress.notice)
         size = _agreed_size(remote, expected)
-        with open_part(target, remote, size) as part:
+        with open_part(target, remote, size, options.progress.notice) as part:
             resumed = part.done_bytes
             _require_space(target, size - resumed, options)
             try:
@@ -161,12 +183,12 @@ def _receive(remote: Remote, part: Part, options: FetchOptions) -> None:
             remote=remote,
             part=part,
             advance=advance,
-            patience=options.patience,
-            tell=options.progress.notice,
+            retries=options.retries,
+            notice=options.progress.notice,
         )
         for _ in range(min(options.jobs, len(waiting))):
             # Daemons: whoever interrupts us does not wait for a silent server.
-            Thread(target=work_off, args=(work, waiting), daemon=True).start()
+            Thread(target=fetch_spans, args=(work, waiting), daemon=True).start()
         part.wait_until_whole()
 
 

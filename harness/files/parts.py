@@ -1,15 +1,19 @@
 """Files that arrive in pieces, in any order, and survive being cut off at any moment.
 
 ``name.part`` has the bytes at their final positions; ``name.part.journal`` says which of them have
-arrived. A killed process loses what it wrote since its last line there: at most 1 MiB a connection.
+arrived, with a checksum of their content, so that only what is still as it arrived is used. A
+killed process loses what it wrote since its last line there: at most 1 MiB a connection.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Condition, Event
 
@@ -21,9 +25,13 @@ from harness.files.transport import Remote
 Span = tuple[int, int]
 
 JOURNAL_STEP_BYTES = 1 << 20
+READ_BYTES = 1 << 20
 
-#: A whole line of the journal; the last one may have been cut off.
-SPAN_LINE = re.compile(r"\d+ \d+\n")
+#: A line of the journal: start, end, checksum. Positions are below a thousand terabytes.
+SPAN_LINE = re.compile(rb"([0-9]{1,15}) ([0-9]{1,15}) ([0-9a-f]{8})")
+
+#: More than the journal of a file of 100 TB has; anything longer is not ours.
+LONGEST_JOURNAL_BYTES = 1 << 30
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
@@ -49,6 +57,18 @@ def gaps(spans: Iterable[Span], size: int, longest: int) -> list[Span]:
     return result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A span that has arrived, and the checksum of its numbers and its content."""
+
+    start: int
+    end: int
+    checksum: int
+
+    def __str__(self) -> str:
+        return f"{self.start} {self.end} {self.checksum:08x}\n"
+
+
 class Stopped(Exception):
     """The part takes no more bytes."""
 
@@ -67,17 +87,17 @@ class Part:
             descriptor may be another file's by then.
     """
 
-    def __init__(self, path: Path, header: str, spans: list[Span], size: int) -> None:
+    def __init__(self, path: Path, header: str, lines: list[Line], size: int) -> None:
         self.path = path
         self.size = size
-        self.spans = spans
+        self.spans = merged((line.start, line.end) for line in lines)
         self.stopped = Event()
         self._changed = Condition()
         self._failure: Exception | None = None
         self._unsaved: list[Span] = []
-        write_text(_journal(path), "".join([header, *map(_line, spans)]))
+        write_text(_journal(path), "".join([header, *map(str, lines)]))
         self._journal = _journal(path).open("ab", buffering=0)
-        self._file = path.open("r+b" if spans else "wb", buffering=0)
+        self._file = path.open("r+b" if lines else "w+b", buffering=0)
 
     @property
     def done_bytes(self) -> int:
@@ -160,22 +180,29 @@ class Part:
             )
 
     def _save(self) -> None:
-        self._journal.write("".join(map(_line, self._unsaved)).encode())
+        lines = (
+            Line(start=start, end=end, checksum=_checksum(self._file.fileno(), start, end))
+            for start, end in self._unsaved
+        )
+        self._journal.write("".join(map(str, lines)).encode())
         self._unsaved = []
 
 
 @contextmanager
-def open_part(target: Path, remote: Remote, size: int) -> Iterator[Part]:
-    """What has arrived of ``target`` if it is of the same remote file, else an empty part.
+def open_part(
+    target: Path, remote: Remote, size: int, notice: Callable[[str], None]
+) -> Iterator[Part]:
+    """Open what has arrived of a file if it is of the same remote file, else an empty part.
 
     Args:
         target: The file to be.
         remote: What the server says of the file.
         size: Its length in bytes, from the server or the lock.
+        notice: Receives a line when something has arrived before and cannot be used.
     """
     path = part_path(target)
     header = dumps({"size": remote.size, "validator": remote.validator}) + "\n"
-    part = Part(path, header, _resumable(path, header, remote, size), size)
+    part = Part(path, header, _resumable(path, header, remote, size, notice), size)
     try:
         yield part
     finally:
@@ -183,41 +210,82 @@ def open_part(target: Path, remote: Remote, size: int) -> Iterator[Part]:
 
 
 def part_path(target: Path) -> Path:
-    """Where ``target`` grows."""
+    """Return where ``target`` is while it is fetched."""
     return target.with_name(target.name + ".part")
 
 
 def arrived_bytes(target: Path) -> int:
-    """How much of ``target`` a broken download left behind."""
+    """Return how much of ``target`` an interrupted download left behind, as its journal says."""
     path = part_path(target)
-    return _total(_spans(path)) if path.is_file() else 0
+    if not path.is_file():
+        return 0
+    _, lines, _ = _read_journal(path)
+    return _total(merged((line.start, line.end) for line in lines))
 
 
-def _resumable(path: Path, header: str, remote: Remote, size: int) -> list[Span]:
-    """What of the part can be used; nothing if it may be of another file or is too long.
+def _resumable(
+    path: Path, header: str, remote: Remote, size: int, notice: Callable[[str], None]
+) -> list[Line]:
+    """What of the part can be used: nothing if it may be of another file, or is no part of ours.
 
     Without a validator or ranges nothing shows that the rest would be of the same file.
     """
     if not (remote.ranges and remote.validator and path.is_file()):
         return []
-    if path.stat().st_size > size:
-        return []
-    lines = _lines(path)
-    return _spans(path) if lines and lines[0] == header else []
+    name = path.name.removesuffix(".part")
+    first, lines, whole = _read_journal(path)
+    if first == header and whole and path.stat().st_size <= size:
+        kept = [line for line in lines if line.end <= size and _is_as_it_arrived(path, line)]
+        if len(kept) < len(lines):
+            notice(f"{name}: some of what has arrived is damaged; fetching that again")
+        return kept
+    if first is not None and first != header and _is_header(first):
+        notice(f"{name}: what has arrived is of another version of the file; starting again")
+    else:
+        notice(f"{name}: what has arrived, or {_journal(path).name}, is damaged; starting again")
+    return []
 
 
-def _spans(path: Path) -> list[Span]:
-    """Spans of the journal that the file is long enough to hold."""
-    length = path.stat().st_size
-    numbers = [line.split() for line in _lines(path)[1:] if SPAN_LINE.fullmatch(line)]
-    return [span for span in merged((int(a), int(b)) for a, b in numbers) if span[1] <= length]
+def _read_journal(path: Path) -> tuple[str | None, list[Line], bool]:
+    """The header, the spans, and whether there is nothing else.
 
-
-def _lines(path: Path) -> list[str]:
+    The last line may have been cut off. The header is None for what is no text or not there.
+    """
+    journal = _journal(path)
     try:
-        return _journal(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
+        if journal.stat().st_size > LONGEST_JOURNAL_BYTES:
+            return None, [], False
+        first, *rest = journal.read_bytes().split(b"\n")
+        header = first.decode() + "\n"
+    except (OSError, UnicodeDecodeError):
+        return None, [], False
+    found = [SPAN_LINE.fullmatch(line) for line in rest[:-1]]  # the last one is empty, or cut off
+    lines = [
+        Line(start=int(one[1]), end=int(one[2]), checksum=int(one[3], 16)) for one in found if one
+    ]
+    sound = all(line.start < line.end for line in lines)
+    return header, lines if sound else [], sound and len(lines) == len(found)
+
+
+def _is_header(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_as_it_arrived(path: Path, line: Line) -> bool:
+    with path.open("rb", buffering=0) as file:
+        return _checksum(file.fileno(), line.start, line.end) == line.checksum
+
+
+def _checksum(descriptor: int, start: int, end: int) -> int:
+    """CRC-32 of a span's numbers and of its content as far as the file reaches."""
+    checksum = zlib.crc32(b"%d %d" % (start, end))
+    while start < end and (piece := os.pread(descriptor, min(READ_BYTES, end - start), start)):
+        checksum = zlib.crc32(piece, checksum)
+        start += len(piece)
+    return checksum if start == end else -1
 
 
 def _journal(path: Path) -> Path:
@@ -226,7 +294,3 @@ def _journal(path: Path) -> Path:
 
 def _total(spans: Iterable[Span]) -> int:
     return sum(end - start for start, end in spans)
-
-
-def _line(span: Span) -> str:
-    return f"{span[0]} {span[1]}\n"

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
 from harness.core.progress import Advance, Silent
 from harness.files import fetch as fetching
-from harness.files.connections import Patience
+from harness.files.connections import RetryPolicy
 from harness.files.fetch import Expected, Fetched, FetchOptions, fetch
 from harness.files.parts import JOURNAL_STEP_BYTES, part_path
 from harness.files.transport import CHUNK_BYTES
@@ -26,7 +26,7 @@ OTHER = random.Random(8).randbytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 EXACTLY = Expected(size=len(CONTENT), algorithm="sha256", digest=SHA256)
 UNKNOWN = Expected(size=None, algorithm="md5", digest="")
-IMPATIENT = Patience(attempts=3, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=0.5)
+IMPATIENT = RetryPolicy(attempts=3, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=0.5)
 PATH = "/zips/some.zip"
 
 #: A cut at a multiple of what is read at once loses no byte on the way.
@@ -59,7 +59,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 def bring(site: Site, target: Path, expected: Expected = EXACTLY, **options: Any) -> Fetched:
-    options = {"progress": Silent(), "patience": IMPATIENT, **options}
+    options = {"progress": Silent(), "retries": IMPATIENT, **options}
     return fetch([site.url + PATH], target, expected, FetchOptions(**options))
 
 
@@ -301,7 +301,8 @@ def test_damage_in_what_was_left_behind_is_repaired(site: Site, tmp_path: Path) 
     with part_path(target).open("r+b") as part:
         part.write(b"rotten")
     assert bring(site, target, progress=told).digest == SHA256
-    assert told.notices == ["some.zip: wrong hash after resuming; starting again"]
+    assert told.notices == ["some.zip: some of what has arrived is damaged; fetching that again"]
+    assert site.sent(PATH) == 2 << 20
 
 
 def test_the_last_journal_line_may_be_cut_off(site: Site, tmp_path: Path) -> None:
@@ -335,7 +336,7 @@ def test_an_empty_file_is_an_error(site: Site, tmp_path: Path) -> None:
 
 def test_the_next_address_is_tried(site: Site, tmp_path: Path) -> None:
     told = Told()
-    options = FetchOptions(progress=told, patience=IMPATIENT)
+    options = FetchOptions(progress=told, retries=IMPATIENT)
     urls = [f"{site.url}/gone", f"{site.url}{PATH}"]
     assert fetch(urls, tmp_path / "x", EXACTLY, options).url == urls[1]
     assert told.notices == [f"{urls[0]}: the server answered 404 Not Found\ntrying {urls[1]}"]
@@ -347,7 +348,7 @@ def test_a_mirror_of_files(site: Site, odd_tmp_path: Path) -> None:
     source = odd_tmp_path / "mirror" / "some file.zip"
     source.parent.mkdir()
     source.write_bytes(CONTENT)
-    options = FetchOptions(progress=Silent(), patience=IMPATIENT)
+    options = FetchOptions(progress=Silent(), retries=IMPATIENT)
     assert fetch([source.as_uri()], odd_tmp_path / "a", EXACTLY, options).digest == SHA256
     missing = source.with_name("nothing").as_uri()
     with pytest.raises(RunFailedError, match="nothing: no such file"):

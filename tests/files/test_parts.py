@@ -49,11 +49,11 @@ def test_gaps_are_the_rest_in_short_pieces(spans: list[Span], longest: int) -> N
 
 def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
     target = tmp_path / "file"
-    with open_part(target, REMOTE, SIZE_BYTES) as part:
+    with open_part(target, REMOTE, SIZE_BYTES, print) as part:
         part.write(10, b"later")
         part.write(0, b"first")
         assert (part.reached(), part.reached(10), part.done_bytes) == (5, 15, 10)
-    with open_part(target, REMOTE, SIZE_BYTES) as part:
+    with open_part(target, REMOTE, SIZE_BYTES, print) as part:
         assert part.spans == [(0, 5), (10, 15)]
     assert arrived_bytes(target) == 10
     assert part_path(target).read_bytes() == b"first\0\0\0\0\0later"
@@ -69,35 +69,35 @@ def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
     ],
 )
 def test_bytes_of_another_file_are_forgotten(tmp_path: Path, other: Remote) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
-    with open_part(tmp_path / "file", other, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", other, SIZE_BYTES, print) as part:
         assert part.spans == []
         assert part.path.read_bytes() == b""
 
 
 def test_the_same_file_elsewhere_is_the_same_file(tmp_path: Path) -> None:
     elsewhere = Remote(url="http://z", size=REMOTE.size, validator=REMOTE.validator, ranges=True)
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
-    with open_part(tmp_path / "file", elsewhere, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", elsewhere, SIZE_BYTES, print) as part:
         assert part.done_bytes == 5
 
 
 @pytest.mark.parametrize("damage", ["", "nonsense", "1 2 3\n4\n-1 5\n", "0 999999999999\n"])
 def test_a_damaged_journal_means_fetching_again(tmp_path: Path, damage: str) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
     journal = tmp_path / "file.part.journal"
     header = journal.read_text().splitlines(keepends=True)[0] if damage else ""
     journal.write_text(header + damage)
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         assert part.spans == []
 
 
 def test_the_journal_is_behind_by_one_step_at_most(tmp_path: Path) -> None:
     chunk = bytes(JOURNAL_STEP_BYTES // 4)
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         for number in range(11):
             part.write(number * len(chunk), chunk)
             # Read as another process would after a kill, while this one still writes.
@@ -106,7 +106,7 @@ def test_the_journal_is_behind_by_one_step_at_most(tmp_path: Path) -> None:
 
 
 def test_a_late_writer_is_refused(tmp_path: Path) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
     with pytest.raises(Stopped):
         part.write(0, b"late!")
@@ -120,7 +120,7 @@ def test_a_late_writer_is_refused(tmp_path: Path) -> None:
 def test_no_byte_is_written_twice_and_none_beyond_the_end(
     tmp_path: Path, position: int, data: bytes
 ) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
         with pytest.raises(ValueError, match="not wanted"):
             part.write(position, data)
@@ -128,7 +128,7 @@ def test_no_byte_is_written_twice_and_none_beyond_the_end(
 
 
 def test_nothing_is_written_once_it_is_sealed(tmp_path: Path) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
         part.seal()
         with pytest.raises(Stopped):
@@ -137,17 +137,17 @@ def test_nothing_is_written_once_it_is_sealed(tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_too_long_is_forgotten(tmp_path: Path) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.write(0, b"first")
     with part_path(tmp_path / "file").open("r+b") as file:
         file.truncate(SIZE_BYTES + 1)
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         assert part.spans == []
         assert part.path.read_bytes() == b""
 
 
 def test_a_failure_wakes_who_waits(tmp_path: Path) -> None:
-    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES) as part:
+    with open_part(tmp_path / "file", REMOTE, SIZE_BYTES, print) as part:
         part.fail(ValueError("the first"))
         part.fail(ValueError("the second"))
         with pytest.raises(ValueError, match="the first"):

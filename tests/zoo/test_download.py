@@ -31,7 +31,7 @@ from harness.core.errors import (
 from harness.core.model import GROUPS
 from harness.core.progress import Silent
 from harness.core.requests.zoo import DownloadRequest
-from harness.files.connections import Patience
+from harness.files.connections import RetryPolicy
 from harness.files.fetch import FetchOptions
 from harness.files.parts import arrived_bytes
 from harness.zoo.download import Outcome, download
@@ -40,7 +40,7 @@ from harness.zoo.proof import read_manifest
 from tests.serving import Fault
 from tests.zoo.conftest import CHECKPOINT, SIZES, World, jpeg, pictures, zipped
 
-IMPATIENT = Patience(attempts=3, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=5)
+IMPATIENT = RetryPolicy(attempts=3, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=5)
 IMAGES = {name.partition("/")[2] for name in pictures(list(SIZES))}
 ALL = DownloadRequest(only=GROUPS)
 
@@ -54,7 +54,7 @@ class Told(Silent):
 
 
 def bring(world: World, request: DownloadRequest = ALL, **options: Any) -> dict[str, Outcome]:
-    options = {"progress": Silent(), "patience": IMPATIENT, **options}
+    options = {"progress": Silent(), "retries": IMPATIENT, **options}
     outcomes = download(
         read_lock(),
         replace(request, root=world.root),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,9 +16,13 @@ from harness.core.progress import Progress, Silent
 from harness.core.requests.data import OpenImagesRequest
 from harness.data.convert.source_annotations import Tally
 from harness.files.fetch import Expected, FetchOptions, fetch
+from harness.files.unpack import reading
 from harness.zoo import openimages
 from harness.zoo.download import mirrored
 from harness.zoo.proof import mismatches
+
+#: A mask is a PNG of two colours, of at most 1,600 px a side: some kilobytes. Chosen.
+LARGEST_MASK_BYTES = 16 << 20
 
 #: The rows of the table of masks by image id.
 Rows = Mapping[str, Sequence[Mapping[str, str]]]
@@ -66,17 +71,26 @@ def bring_masks(rows: Rows, work: Fetching) -> dict[str, Path]:
 def _unpack(archive: Path, masks: Sequence[str], folder: Path) -> None:
     """Only the wanted members, whatever folder they are in, each whole or absent."""
     try:
-        with zipfile.ZipFile(archive) as source:
-            members = {Path(name).name: name for name in source.namelist()}
+        with reading(archive), closing(zipfile.ZipFile(archive)) as source:
+            members = {Path(one.filename).name: one for one in source.infolist()}
             for mask in masks:
                 if Path(mask).name == mask and mask in members:
+                    _require_small(archive, members[mask])
                     _put(folder / mask, source.read(members[mask]))
-    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        archive.unlink()  # or it would be opened again and again
+    except IntegrityError as error:
+        archive.unlink(missing_ok=True)  # or it would be opened again and again
         raise IntegrityError(
-            f"{archive} is no whole archive: {error}",
-            hint="it was removed; the same command fetches it again",
+            error.message, hint="it was removed; the same command fetches it again"
         ) from error
+
+
+def _require_small(archive: Path, member: zipfile.ZipInfo) -> None:
+    """Raise IntegrityError for a mask that would fill the memory when it is unpacked."""
+    if member.file_size > LARGEST_MASK_BYTES:
+        raise IntegrityError(
+            f"{archive}: {member.filename[:80]!r} has {member.file_size:,} bytes, allowed are "
+            f"{LARGEST_MASK_BYTES:,}"
+        )
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.data import OpenImagesRequest
 from harness.data.coco import read_annotations
-from harness.files.connections import Patience
+from harness.files.connections import RetryPolicy
 from harness.files.fetch import FetchOptions
 from harness.workflows.datasets.check import check_data
 from harness.workflows.datasets.convert import ConvertReport
@@ -25,7 +25,7 @@ from harness.workflows.datasets.openimages import fetch_openimages
 from harness.zoo.openimages import KnownFiles, TableFile, known_files
 from tests.serving import Fault, Site, serving
 
-IMPATIENT = Patience(attempts=2, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=0.5)
+IMPATIENT = RetryPolicy(attempts=2, first_delay_s=0.001, longest_delay_s=0.001, timeout_s=0.5)
 NAMES = {"/m/03bj1": "Panda", "/m/029b3": "Dice", "/m/09ddx": "Duck", "/m/0x": "Unmasked"}
 TABLE = "/openimages/v5/validation-annotations-object-segmentation.csv"
 CLASSES = "/openimages/v5/class-descriptions-boxable.csv"
@@ -91,7 +91,7 @@ def bring(site: Site, output: Path, known: KnownFiles | None = None, **more: Any
     request = {"classes": ("Panda", "Dice", "Duck"), "image_count": 6, "seed": 42, **more}
     return fetch_openimages(
         OpenImagesRequest(output=output, mirror=site.url, **request),
-        FetchOptions(progress=Silent(), jobs=3, patience=IMPATIENT),
+        FetchOptions(progress=Silent(), jobs=3, retries=IMPATIENT),
         known or pinned(site),
     )
 

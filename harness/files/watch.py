@@ -1,0 +1,152 @@
+"""HTTP sessions whose connections are cut when too few bytes arrive.
+
+A time-out of the socket begins anew with every byte, so a server that sends one byte now and then
+would hold a connection for ever: in its headers, in a chunk's length or in the content.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock, Timer
+from typing import Any
+from weakref import WeakSet
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+
+class Watch:
+    """Cuts the connections of one session when a request is too slow.
+
+    A session has one request at a time. In each window of time at least so many bytes must arrive;
+    the headers of an answer have one window.
+    """
+
+    def __init__(self, *, window_s: float, least_bytes_per_s: float) -> None:
+        self.least_bytes_per_s = least_bytes_per_s
+        self.too_slow = False
+        self._window_s = window_s
+        self._lock = Lock()
+        # Weakly: a connection that nothing else uses any more is to be closed.
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._arrived = 0
+        self._timer: Timer | None = None
+
+    def add(self, connection: socket.socket) -> None:
+        """Watch a new connection as long as something uses it."""
+        with self._lock:
+            self._sockets.add(connection)
+
+    def arrived(self, count: int) -> None:
+        """Count bytes of content."""
+        self._arrived += count
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Watch one request from its first to its last byte."""
+        self.too_slow = False
+        self._arrive_in_window()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = None
+
+    def _arrive_in_window(self) -> None:
+        self._arrived = 0
+        self._timer = Timer(self._window_s, self._check)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _check(self) -> None:
+        with self._lock:
+            if self._timer is None:  # the request has ended meanwhile
+                return
+            if self._arrived >= self.least_bytes_per_s * self._window_s:
+                self._arrive_in_window()
+                return
+            self.too_slow = True
+            for one in list(self._sockets):
+                with suppress(OSError):  # closed already
+                    socket.socket.shutdown(one, socket.SHUT_RDWR)  # whatever TLS would make of it
+
+
+class _WatchingAdapter(HTTPAdapter):
+    """Opens connections that a watch knows."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._pool_classes = _pool_classes(watch)
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        if not str(proxy).lower().startswith("socks"):  # these have connections of their own
+            manager.pool_classes_by_scheme = self._pool_classes
+        return manager
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone.
+
+    The library reads the whole body of a redirect, however long, even where it is told not to
+    follow it.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No redirect is one to this session."""
+        return None
+
+
+def _pool_classes(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
+    class Connection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            opened = super()._new_conn()
+            watch.add(opened)
+            return opened
+
+    class SecureConnection(HTTPSConnection):
+        _during_handshake: socket.socket | None = None
+
+        def connect(self) -> None:
+            try:
+                super().connect()
+            finally:
+                if self._during_handshake is not None:
+                    self._during_handshake.close()
+                    self._during_handshake = None
+            watch.add(self.sock)
+
+        def _new_conn(self) -> socket.socket:
+            opened = super()._new_conn()
+            # The handshake works on an object of its own that is not known before its end; another
+            # descriptor of the same connection can cut it.
+            self._during_handshake = opened.dup()
+            watch.add(self._during_handshake)
+            return opened
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": Pool, "https": SecurePool}
+
+
+@contextmanager
+def watched_session(watch: Watch) -> Iterator[requests.Session]:
+    """Open a session whose connections ``watch`` may cut; it is closed at the end of the block."""
+    with _Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _WatchingAdapter(watch))
+        yield session
