@@ -15,8 +15,6 @@ from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 
 class Watch:
@@ -78,21 +76,18 @@ class Watch:
 
 
 class _WatchingAdapter(HTTPAdapter):
-    """Opens connections that a watch knows."""
+    """Opens connections that a watch knows, directly or through a proxy."""
 
     def __init__(self, watch: Watch) -> None:
-        self._pool_classes = _pool_classes(watch)
+        self._watch = watch
         super().__init__()
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = self._pool_classes
-
-    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **options)
-        if not str(proxy).lower().startswith("socks"):  # these have connections of their own
-            manager.pool_classes_by_scheme = self._pool_classes
-        return manager
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        """Return the pool of connections of a request."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        if not hasattr(pool.ConnectionCls, "watched"):
+            pool.ConnectionCls = _watched(pool.ConnectionCls, self._watch)
+        return pool
 
 
 class _Session(requests.Session):
@@ -107,40 +102,31 @@ class _Session(requests.Session):
         return None
 
 
-def _pool_classes(watch: Watch) -> dict[str, type[HTTPConnectionPool]]:
-    class Connection(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            opened = super()._new_conn()
-            watch.add(opened)
-            return opened
+def _watched(base: Any, watch: Watch) -> Any:
+    """A class of connections, direct, through TLS or a proxy, that the watch may cut."""
 
-    class SecureConnection(HTTPSConnection):
-        _during_handshake: socket.socket | None = None
+    class Connection(base):  # type: ignore[misc]
+        watched = True
+        _while_connecting: socket.socket | None = None
 
         def connect(self) -> None:
             try:
                 super().connect()
             finally:
-                if self._during_handshake is not None:
-                    self._during_handshake.close()
-                    self._during_handshake = None
+                if self._while_connecting is not None:
+                    self._while_connecting.close()
+                    self._while_connecting = None
             watch.add(self.sock)
 
         def _new_conn(self) -> socket.socket:
-            opened = super()._new_conn()
-            # The handshake works on an object of its own that is not known before its end; another
-            # descriptor of the same connection can cut it.
-            self._during_handshake = opened.dup()
-            watch.add(self._during_handshake)
+            opened: socket.socket = super()._new_conn()
+            # The handshake of TLS works on an object of its own that is not known before its end;
+            # another descriptor of the same connection can cut it.
+            self._while_connecting = opened.dup()
+            watch.add(self._while_connecting)
             return opened
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": Pool, "https": SecurePool}
+    return Connection
 
 
 @contextmanager
