@@ -86,6 +86,8 @@ def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
         f"{report.detections} object(s) in {report.images} picture(s) "
         f"at scores of {report.threshold:g} or more{masked}"
     )
+    for note in report.notes:
+        console.answer(f"note: {note}")
     folder = Path(report.output)
     console.answer(f"predictions: {folder / report.predictions}")
     if report.page is not None:

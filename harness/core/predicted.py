@@ -32,7 +32,8 @@ class PredictReport:
 
     output: the folder. images_dir: what file names are relative to. images: pictures that were
     read. threshold: no detection scores less. predictions, page: files in the folder; page is None
-    where no pictures were drawn.
+    where no pictures were drawn. notes: what an evaluation would see otherwise, a sentence
+    a kind.
     """
 
     schema_version: Literal[1] = 1
@@ -50,5 +51,6 @@ class PredictReport:
     mean_masked_share: float | None
     by_category: tuple[CategoryCount, ...]
     unreadable: tuple[Unreadable, ...]
+    notes: tuple[str, ...] = ()
     predictions: str
     page: str | None

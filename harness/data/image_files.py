@@ -1,30 +1,267 @@
-"""Pictures that no annotation file lists: found by name, in an order of their own."""
+"""Image files: the formats that are opened, their size as shown, and how they are found.
+
+Every command that opens an image opens it here, so that one list decides: Pillow's other decoders
+start programs (EPS starts Ghostscript), read whole documents, or are stubs of other libraries.
+"""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
+from typing import Any, Literal
 
-from PIL import ExifTags
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
-from harness.data.images import UPRIGHT
 
-#: What a folder is searched for; a file that is named is tried whatever it is called.
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jfif")
+#: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
+#: further images behind it (MPO).
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000", "PPM"),
+    *("QOI", "SGI", "SUN", "PCX", "TGA"),
+)
+
+#: What folders are searched for; a file that is named is tried whatever it is called.
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".avifs"),
+        *(".bmp", ".dib", ".gif", ".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".sgi", ".ras", ".pcx", ".tga"),
+    )
+)
+
+#: EXIF orientation of an image that is stored as it is shown.
+UPRIGHT = 1
+
+#: What undoes each other EXIF orientation (Exif 2.3, tag 274).
+TURNS = {
+    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PillowImage.Transpose.ROTATE_180,
+    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PillowImage.Transpose.TRANSPOSE,
+    6: PillowImage.Transpose.ROTATE_270,
+    7: PillowImage.Transpose.TRANSVERSE,
+    8: PillowImage.Transpose.ROTATE_90,
+}
+
+#: Those of them that exchange height and width.
+SIDEWAYS = (5, 6, 7, 8)
+
+#: What files that are no image of ours begin with, and what they are.
+BEGINNINGS = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "XML"),
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with git lfs pull"),
+    (b"%!ps", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"%pdf", "a PDF document"),
+    (b"8bps", "a Photoshop document"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"{", "JSON"),
+)
+
+#: Brands of ISO media files that hold photographs which Pillow cannot read.
+HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc")
 
 
-def find_photos(words: Sequence[str], *, outside: Path | None = None) -> list[Path]:
-    """Every picture that ``words`` name, once, in the order of the words, then by path.
+class UnreadableImage(Exception):
+    """A file that cannot be opened as an image. The text is the reason, as the end of a sentence.
 
-    A word is a file, a folder (with all below it) or a glob (``**`` for any depth). outside: a
-    folder, of earlier results, whose pictures are left out. Raises UsageError for a word that names
-    nothing.
+    is_missing: whether there is no such file.
+    """
+
+    def __init__(self, reason: str, *, is_missing: bool = False) -> None:
+        super().__init__(reason)
+        self.is_missing = is_missing
+
+
+def open_image(source: Path | BytesIO) -> PillowImage.Image:
+    """The opened image, its pixels not decoded yet; close it.
+
+    Raises:
+        PIL.UnidentifiedImageError: It is none of FORMATS.
+        OSError: It cannot be read.
+        Exception: Whatever Pillow's decoders raise on damaged bytes.
+    """
+    return PillowImage.open(source, formats=_known_formats())
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    """FORMATS without those that the installed Pillow has not."""
+    PillowImage.init()
+    return tuple(name for name in FORMATS if name in PillowImage.OPEN)
+
+
+def orientation_of(image: PillowImage.Image) -> int:
+    """The EXIF orientation, 1 … 8; 1 where there is none, or none that can be read."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # the reference takes any failure for "no orientation", and so must we
+        return UPRIGHT
+    return found if isinstance(found, int) and found in TURNS else UPRIGHT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """The size of an image in pixels."""
+
+    height_px: int
+    """Height as the image is shown."""
+
+    width_px: int
+    """Width as the image is shown."""
+
+    orientation: int
+    """The EXIF orientation that makes it so, 1 … 8."""
+
+    @property
+    def stored_px(self) -> tuple[int, int]:
+        """(height, width) as the file holds it, before it is turned upright."""
+        if self.orientation in SIDEWAYS:
+            return self.width_px, self.height_px
+        return self.height_px, self.width_px
+
+
+def size_of(path: Path) -> Size:
+    """The size of an image file; only its header is read.
+
+    Raises:
+        UnreadableImage: It is missing, damaged, or none of FORMATS.
+    """
+    try:
+        with open_image(path) as image:
+            return upright_size(image)
+    except Exception as bad:  # Pillow's many decoders raise anything on damaged bytes
+        raise unreadable(path, bad) from bad
+
+
+def upright_size(image: PillowImage.Image) -> Size:
+    """The size of an opened image."""
+    orientation = orientation_of(image)
+    width, height = image.size
+    if orientation in SIDEWAYS:
+        height, width = width, height
+    return Size(height_px=height, width_px=width, orientation=orientation)
+
+
+def unreadable(path: Path, bad: Exception) -> UnreadableImage:
+    """What an exception of opening ``path`` means, in words."""
+    match bad:
+        case FileNotFoundError():
+            return UnreadableImage("is missing", is_missing=True)
+        case UnidentifiedImageError():
+            return UnreadableImage(f"is not an image: {_looks_like(path)}")
+        case PillowImage.DecompressionBombError():
+            return UnreadableImage(f"is too large to be decoded: {bad}")
+        case OSError(strerror=str() as reason):
+            return UnreadableImage(f"cannot be decoded: {reason}")
+        case ValueError() if "\0" in str(path):
+            reason = "cannot be decoded: no file has a name with a NUL in it"
+            return UnreadableImage(reason, is_missing=True)
+    return UnreadableImage(f"cannot be decoded: {bad}")
+
+
+def _looks_like(path: Path) -> str:
+    """What a file that is none of FORMATS begins with, in words."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        return str(error.strerror)
+    if not head:
+        return "it is empty"
+    if not head.strip(b"\0"):
+        return "it holds nothing but zeros"
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        return "it is HEIC, which is not read; save it as JPEG or PNG"
+    folded = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    for beginning, what in BEGINNINGS:
+        if folded.startswith(beginning):
+            return f"it is {what}"
+    return f"it begins with {head[:12]!r}; formats: {' '.join(_known_formats())}"
+
+
+FaultKind = Literal["missing", "unreadable", "size", "turned", "path"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFault:
+    """What is wrong with the file of one listed image."""
+
+    kind: FaultKind
+    """turned: its listed size is the one before its EXIF turns it upright. path: it is there under
+    the same path with the slashes of this system."""
+
+    text: str
+    """The fault as a sentence that begins with the listed name."""
+
+
+def image_faults(
+    folder: Path, images: Sequence[Mapping[str, Any]], advance: Callable[[int], None]
+) -> Iterator[ImageFault]:
+    """A fault for each listed image whose file is not as listed; only headers are read.
+
+    Args:
+        folder: What file names are relative to.
+        images: Rows with ``file_name``, ``height`` and ``width``.
+        advance: Called with 1 for each row.
+    """
+    for image in images:
+        advance(1)
+        name = str(image["file_name"])
+        try:
+            size = size_of(folder / name)
+        except UnreadableImage as bad:
+            yield _unreadable_fault(folder, name, bad)
+            continue
+        listed = (image["height"], image["width"])
+        if listed == (size.height_px, size.width_px):
+            continue
+        text = (
+            f"{name} is {size.width_px} × {size.height_px} px, listed {listed[1]} × {listed[0]} px"
+        )
+        if listed == size.stored_px:
+            told = f"{text}: its EXIF turns it (orientation {size.orientation})"
+            yield ImageFault(kind="turned", text=told)
+        else:
+            yield ImageFault(kind="size", text=text)
+
+
+def _unreadable_fault(folder: Path, name: str, bad: UnreadableImage) -> ImageFault:
+    other = name.replace("\\", "/")
+    if bad.is_missing and other != name and (folder / other).is_file():
+        return ImageFault(kind="path", text=f"{name} {bad}; there is {other}")
+    kind: FaultKind = "missing" if bad.is_missing else "unreadable"
+    return ImageFault(kind=kind, text=f"{name} {bad}")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long; with a NUL
+        return False
+
+
+def find_images(words: Sequence[str], *, outside: Path | None = None) -> list[Path]:
+    """Every image that ``words`` name, once, in the order of the words, then by path.
+
+    Args:
+        words: Each a file, a folder (with all below it) or a glob (``**`` for any depth).
+        outside: A folder, of earlier results, whose images are left out.
+
+    Raises:
+        UsageError: A word names nothing.
     """
     found: dict[Path, None] = {}
     barred = None if outside is None else outside.absolute()
@@ -34,8 +271,13 @@ def find_photos(words: Sequence[str], *, outside: Path | None = None) -> list[Pa
             path for path in some if barred is None or barred not in path.parents
         )
     if not found:
-        raise UsageError("no picture given", hint=f"known endings: {', '.join(ENDINGS)}")
+        raise UsageError("no image given", hint=known_endings())
     return list(found)
+
+
+def known_endings() -> str:
+    """The endings that folders are searched for, as a hint."""
+    return f"known endings: {', '.join(sorted(SUFFIXES))}"
 
 
 def _named(word: str) -> Iterator[Path]:
@@ -43,9 +285,7 @@ def _named(word: str) -> Iterator[Path]:
     if path.is_dir():
         found = sorted(_below(path))
         if not found:
-            raise UsageError(
-                f"no picture in {path} or below it", hint=f"known endings: {', '.join(ENDINGS)}"
-            )
+            raise UsageError(f"no image in {path} or below it", hint=known_endings())
         yield from found
     elif path.exists() or path.is_symlink():
         yield path
@@ -56,7 +296,7 @@ def _named(word: str) -> Iterator[Path]:
         if not files:
             raise UsageError(
                 f"no such file or folder, and nothing that matches: {word}",
-                hint="give pictures, folders of pictures, or a quoted glob such as 'photos/*.jpg'",
+                hint="give images, folders of images, or a quoted glob such as 'images/*.jpg'",
             )
         yield from files
 
@@ -64,12 +304,12 @@ def _named(word: str) -> Iterator[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in ENDINGS and path.is_file():
+        if not hidden and path.suffix.lower() in SUFFIXES and path.is_file():
             yield path
 
 
 def folder_of_all(paths: Sequence[Path]) -> Path:
-    """The deepest folder that all files lie in or below."""
+    """The deepest folder that all files are in or below."""
     return Path(os.path.commonpath([path.parent for path in paths]))
 
 
@@ -87,7 +327,7 @@ def digest_of(paths: Sequence[Path]) -> str:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) in px of the upright picture, from the beginning of its file.
+    """(height, width) in px of the upright image, from the beginning of its file.
 
     (1, 1) where that cannot be told: decoding it will say why.
     """
@@ -96,43 +336,3 @@ def read_size(path: Path) -> tuple[int, int]:
     except UnreadableImage:
         return 1, 1
     return size.height_px, size.width_px
-
-
-#: EXIF orientations that exchange height and width (Exif 2.3, tag 274).
-SIDEWAYS = (5, 6, 7, 8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """Of an image in pixels: as it is shown, and the EXIF orientation that makes it so."""
-
-    height_px: int
-    width_px: int
-    orientation: int
-
-    @property
-    def stored_px(self) -> tuple[int, int]:
-        """(height, width) as the file holds it, before it is turned upright."""
-        if self.orientation in SIDEWAYS:
-            return self.width_px, self.height_px
-        return self.height_px, self.width_px
-
-
-class UnreadableImage(Exception):
-    """A file that Pillow cannot open."""
-
-
-def size_of(path: Path) -> Size:
-    """The size of an image file; only its header is read. Raises UnreadableImage."""
-    try:
-        with PillowImage.open(path) as image:
-            width, height = image.size
-            try:
-                orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-            except Exception:  # decoding takes any failure for "no orientation": so must this
-                orientation = UPRIGHT
-    except Exception as bad:  # Pillow's many decoders raise anything on damaged bytes
-        raise UnreadableImage(str(bad)) from bad
-    if orientation in SIDEWAYS:
-        height, width = width, height
-    return Size(height_px=height, width_px=width, orientation=orientation)

@@ -1,33 +1,30 @@
 """Decoding and resizing, pixel-equal to Detectron2's ``data`` package.
 
 Whatever the file holds (grey, palette, CMYK, 16 bit, alpha), Pillow's conversion to RGB decides the
-pixels, after the EXIF orientation was applied.
+pixels of an evaluation, after the EXIF orientation was applied. Images of a user's own that nobody
+measures (``harness predict`` and ``serve``) keep the contrast of 16 bits instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError
+from harness.data.image_files import TURNS, UPRIGHT, open_image, orientation_of, unreadable
 
-#: What undoes each EXIF orientation (Exif 2.3, tag 274) but the upright one.
-UPRIGHT = 1
-TURNS = {
-    2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
-    3: PillowImage.Transpose.ROTATE_180,
-    4: PillowImage.Transpose.FLIP_TOP_BOTTOM,
-    5: PillowImage.Transpose.TRANSPOSE,
-    6: PillowImage.Transpose.ROTATE_270,
-    7: PillowImage.Transpose.TRANSVERSE,
-    8: PillowImage.Transpose.ROTATE_90,
-}
+#: Pixels, or pixels and notes.
+Decoded = TypeVar("Decoded")
+
+#: What is said of an image of 16 bits.
+UPPER_BITS = "of its 16 bits a pixel the upper 8 were used; an evaluation sees white above 255"
 
 
 def load_image(record: ImageRecord, images_dir: Path) -> Image:
@@ -50,46 +47,113 @@ def load_image(record: ImageRecord, images_dir: Path) -> Image:
 
 
 def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 in BGR order, upright; errors begin with ``where``."""
+    """(H, W, 3) uint8 in BGR order, upright, as an evaluation sees it.
+
+    Args:
+        path: The image file.
+        where: What errors begin with.
+
+    Raises:
+        IntegrityError: It is missing, cut off, or no image.
+    """
+    return _decoded(path, where, upright_pixels)
+
+
+def read_own_pixels(path: Path, *, where: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """The same of an image that nobody measures, and what an evaluation would see otherwise.
+
+    Args:
+        path: The image file.
+        where: What errors begin with.
+
+    Returns:
+        Pixels as of ``own_pixels``, and a sentence for each difference.
+
+    Raises:
+        IntegrityError: It is missing, cut off, no image, or of numbers without a known range.
+    """
+
+    def decode(image: PillowImage.Image) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+        notes = (UPPER_BITS,) if is_wide(image) else ()
+        return own_pixels(image), notes
+
+    return _decoded(path, where, decode)
+
+
+def _decoded(path: Path, where: str, decode: Callable[[PillowImage.Image], Decoded]) -> Decoded:
     try:
-        with PillowImage.open(path) as file:
-            return upright_pixels(file)
-    except FileNotFoundError:
-        raise IntegrityError(
-            f"{where} is missing",
-            hint="complete the folder of images; COCO's come with: harness download",
-        ) from None
-    except UnidentifiedImageError:
-        raise IntegrityError(f"{where} is not an image") from None
-    except PillowImage.DecompressionBombError as error:
-        raise IntegrityError(f"{where} is too large to be decoded: {error}") from None
+        with open_image(path) as image:
+            return decode(image)
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
-        raise IntegrityError(
-            f"{where} cannot be decoded: {error}",
-            hint="the file is probably cut off; fetch the data again: harness download",
-        ) from error
+        bad = unreadable(path, error)
+        hint = (
+            "complete the folder of images; COCO's come with: harness download"
+            if bad.is_missing
+            else "the file is probably damaged; fetch or save it again"
+        )
+        raise IntegrityError(f"{where} {bad}", hint=hint) from error
 
 
 def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
     """(H, W, 3) uint8 in BGR order of an opened image, turned as its EXIF says.
 
-    Raises whatever Pillow's decoders raise on damaged bytes.
+    Raises:
+        Exception: Whatever Pillow's decoders raise on damaged bytes.
     """
-    upright = _upright(image)
+    upright = _upright(image, orientation_of(image))
     # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
     upright.info.pop("transparency", None)
     return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
 
 
-def _upright(image: PillowImage.Image) -> PillowImage.Image:
-    """The image turned as its EXIF orientation says; as it is when its EXIF cannot be read.
+def is_wide(image: PillowImage.Image) -> bool:
+    """Whether an opened image is grey with more than 8 bits a pixel."""
+    return image.mode.startswith("I")
+
+
+def own_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
+    """The same as ``upright_pixels``, but of 16 bits of grey the upper 8.
+
+    Pillow's conversion, and with it Detectron2 and an evaluation, makes all above 255 white: of a
+    user's own image nothing would be left.
+
+    Raises:
+        ValueError: Its values are not of 16 bits, or floating-point numbers of no known range.
+        Exception: Whatever Pillow's decoders raise on damaged bytes.
+    """
+    if image.mode == "F":
+        raise ValueError("it holds floating-point numbers of no known range; convert it to PNG")
+    if not is_wide(image):
+        return upright_pixels(image)
+    orientation = orientation_of(image)
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError(f"values {values.min()}…{values.max()} are not of 16 bits")
+    narrow = PillowImage.fromarray((values >> 8).astype(np.uint8))
+    return upright_pixels(_upright(narrow, orientation))
+
+
+def notes_on(image: PillowImage.Image) -> Iterator[str]:
+    """What is made of an opened image that its owner may not expect, a sentence each."""
+    orientation = orientation_of(image)
+    if orientation != UPRIGHT:
+        yield f"turned upright as EXIF orientation {orientation} says"
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        yield f"the first of its {frames} pictures was used"
+    if is_wide(image):
+        yield UPPER_BITS
+    elif image.mode == "CMYK":
+        yield "CMYK was converted to RGB without a colour profile"
+    elif image.mode.endswith(("A", "a")):
+        yield "transparency was left out"
+
+
+def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
+    """The image turned as its EXIF orientation says.
 
     Not Pillow's ``exif_transpose``: that also rewrites the EXIF, and fails where it is odd.
     """
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    except Exception:  # the reference takes any failure for "no orientation", and so must we
-        return image
     turn = TURNS.get(orientation)
     return image if turn is None else image.transpose(turn)
 

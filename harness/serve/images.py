@@ -1,14 +1,13 @@
 """Pictures that strangers send, and pictures that are sent back.
 
-Pixels are those an evaluation would see: the same decoding, the same turning by EXIF. Only formats
-of photographs are opened at all: others of Pillow's start programs or hold whole documents.
+Pixels are those an evaluation would see: the same decoding, the same turning by EXIF. Which formats
+are opened at all is decided in ``harness.data.image_files``.
 """
 
 from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Literal
@@ -19,14 +18,9 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from harness.core.detections import Image
-from harness.data.images import TURNS, upright_pixels
+from harness.data.image_files import FORMATS, open_image, upright_size
+from harness.data.images import notes_on, own_pixels
 from harness.serve.failures import refused
-
-#: Pillow's names. JPEG is also what some cameras write with more pictures behind it (MPO).
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF")
-
-#: EXIF tag of the orientation (Exif 2.3).
-ORIENTATION = 274
 
 #: How pictures are written. PNG: by runs alone, which is as fast as zlib gets, and smaller here
 #: than its first levels. JPEG: with colours at full resolution, for thin lines are lost without.
@@ -80,7 +74,7 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
             next_step="send the file itself: curl -F file=@photo.jpg",
         )
     try:
-        with PillowImage.open(BytesIO(upload.content), formats=FORMATS) as file:
+        with open_image(BytesIO(upload.content)) as file:
             mode, header = file.mode, _header(file)
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise _too_large(upload, str(error).partition(" exceeds")[0], max_megapixels) from None
@@ -111,26 +105,11 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
 def decode(upload: Upload) -> Image:
     """The picture upright; Refusal (400) when it is cut off or damaged."""
     try:
-        with PillowImage.open(BytesIO(upload.content), formats=FORMATS) as file:
-            wide = file.mode.startswith("I")
-            pixels = _upper_bits(file) if wide else upright_pixels(file)
+        with open_image(BytesIO(upload.content)) as file:
+            pixels = own_pixels(file)
     except Exception as error:  # see read_header
         raise _damaged(upload, error) from error
     return Image(image_id=0, pixels_bgr=pixels)
-
-
-def _upper_bits(file: PillowImage.Image) -> npt.NDArray[np.uint8]:
-    """The same of a grey picture of 16 bits, of which the network sees the upper 8.
-
-    Pillow's conversion, and with it Detectron2 and an evaluation, makes all above 255 white. Of
-    the pictures strangers send nothing would be left.
-    """
-    values = np.asarray(file)
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise ValueError(f"values {values.min()}…{values.max()} are not of 16 bits")
-    narrow = PillowImage.fromarray((values >> 8).astype(np.uint8))
-    turn = TURNS.get(_orientation(file))
-    return upright_pixels(narrow if turn is None else narrow.transpose(turn))
 
 
 def encode(pixels_bgr: npt.NDArray[np.uint8], format: PictureFormat) -> bytes:
@@ -142,37 +121,13 @@ def encode(pixels_bgr: npt.NDArray[np.uint8], format: PictureFormat) -> bytes:
 
 
 def _header(file: PillowImage.Image) -> Header:
-    orientation = _orientation(file)
-    width, height = file.size if orientation < 5 else file.size[::-1]
+    size = upright_size(file)
     return Header(
         format=str(file.format),
-        width_px=width,
-        height_px=height,
-        notes=tuple(_notes(file, orientation)),
+        width_px=size.width_px,
+        height_px=size.height_px,
+        notes=tuple(notes_on(file)),
     )
-
-
-def _orientation(file: PillowImage.Image) -> int:
-    """1…8; 1 where there is none, or none that can be read."""
-    try:
-        found = file.getexif().get(ORIENTATION, 1)
-    except Exception:  # as decoding does: odd EXIF is no EXIF
-        return 1
-    return found if found in TURNS else 1
-
-
-def _notes(file: PillowImage.Image, orientation: int) -> Iterator[str]:
-    if orientation != 1:
-        yield f"turned upright as EXIF orientation {orientation} says"
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1:
-        yield f"the first of its {frames} pictures was used"
-    if file.mode.startswith("I"):
-        yield "of its 16 bits a pixel the upper 8 were used; an evaluation sees white above 255"
-    elif file.mode == "CMYK":
-        yield "CMYK was converted to RGB without a colour profile"
-    elif file.mode.endswith(("A", "a")):
-        yield "transparency was left out"
 
 
 def _too_large(upload: Upload, found: str, max_megapixels: float) -> Exception:

@@ -153,7 +153,7 @@ def _changed(image: PillowImage.Image, name: EffectName, strength: float) -> Pil
         case "jpeg":
             file = BytesIO()
             image.save(file, format="JPEG", quality=round(strength))
-            return PillowImage.open(file).convert("RGB")
+            return PillowImage.open(file, formats=("JPEG",)).convert("RGB")
 
 
 def _by_curve(image: PillowImage.Image, curve: npt.NDArray[np.float64]) -> PillowImage.Image:

@@ -17,7 +17,7 @@ from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport
-from harness.workflows.parity import check_exported, find_images
+from harness.workflows.parity import check_exported, images_in
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of, find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file
@@ -154,7 +154,7 @@ def _architecture(
 def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
     """What the file is tried on: the user's images, the model's own data set, or the embedded."""
     if request.images is not None:
-        return find_images(request.images)
+        return images_in(request.images)
     for name in (entry.dataset, EMBEDDED_PICTURES):
         try:
             dataset = find_dataset(dataset=name, annotations=None, images=None, root=request.root)

@@ -11,6 +11,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
+from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
@@ -23,8 +24,6 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
 from harness.zoo.lock import find_model, read_lock
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 Against = Literal["detectron2", "onnx"]
 
@@ -45,7 +44,7 @@ def check_parity(
 
     exported: of ``against="onnx"``, the file; None for where ``harness export`` writes it.
     """
-    paths = find_images(images)[:limit]
+    paths = images_in(images)[:limit]
     lock = read_lock()
     entry = find_model(lock, model)
     require_network(against, architecture_of(entry.architecture))
@@ -106,13 +105,13 @@ def check_exported(
         )
 
 
-def find_images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The image files of a folder by name; UsageError when there is none."""
     if not folder.is_dir():
         raise UsageError(f"no such folder of images: {folder}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UsageError(f"no image in {folder}", hint=f"known endings: {', '.join(IMAGE_ENDINGS)}")
+        raise UsageError(f"no image in {folder}", hint=known_endings())
     return paths
 
 

@@ -98,8 +98,6 @@ def _evidence(artefact: Artefact, root: Path) -> Iterator[tuple[str, os.stat_res
     yield from ((name, (root / name).stat()) for name in named if (root / name).exists())
 
 
-EXIF_ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)
 SHOWN_FAULTS = 5
 
 
@@ -172,8 +170,10 @@ def _prove_images(facts: UnpackedFacts, root: Path, progress: Progress) -> list[
     _require(annotations, "images", facts.image_count, len(images))
     if facts.annotation_count is not None:
         _require(annotations, "annotations", facts.annotation_count, annotation_count)
+    from harness.data.image_files import image_faults  # Pillow: only where images are looked at
+
     with progress.task(f"proving {folder.name}", total=len(images), unit="images") as advance:
-        faults = list(islice(image_faults(folder, images, advance), SHOWN_FAULTS))
+        faults = [one.text for one in islice(image_faults(folder, images, advance), SHOWN_FAULTS)]
     if faults:
         raise IntegrityError(f"{folder} is not what {annotations} lists:\n  " + "\n  ".join(faults))
     return [f"{len(images):,} images of the listed sizes", f"{annotation_count:,} annotations"]
@@ -192,30 +192,3 @@ def _require(
 ) -> None:
     if found != expected and not (at_least and expected is not None and found > expected):
         raise IntegrityError(f"{place} has {found:,} {what}, expected {expected:,}")
-
-
-def image_faults(folder: Path, images: list[dict[str, Any]], advance: Any) -> Iterator[str]:
-    """One line for each image that is missing, no image, or of another size than listed."""
-    for image in images:
-        advance(1)
-        listed = (image["width"], image["height"])
-        try:
-            found = _upright_size(folder / image["file_name"])
-        except FileNotFoundError:
-            yield f"{image['file_name']} is missing"
-        except OSError as error:
-            yield f"{image['file_name']} is not a readable image: {error}"
-        else:
-            if found != listed:
-                sizes = f"{found[0]} × {found[1]} px, listed {listed[0]} × {listed[1]} px"
-                yield f"{image['file_name']} is {sizes}"
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels as the image is shown; reads the header only."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        width, height = image.size
-        sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
-        return (height, width) if sideways else (width, height)

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 LAYERS = (
     ("core",),
     ("nn", "measure", "files"),
-    ("zoo", "data"),
+    ("data",),
+    ("zoo",),
     ("visualization",),
     ("engines", "launch", "report"),
     ("training", "export"),
@@ -51,7 +52,6 @@ VISITORS = {
     ("engines/detectron2.py", "pycocotools"): "encodes full-size masks",
     ("workflows/doctor.py", "torch"): "asks it for devices",
     ("workflows/doctor.py", "torchvision"): "proves that the pair can be imported",
-    ("zoo/proof.py", "PIL"): "reads the size of images",
     ("zoo/weights.py", "torch"): "reads .pth files",
 }
 

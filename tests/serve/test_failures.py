@@ -49,7 +49,7 @@ def saved(picture: PillowImage.Image, format: str) -> bytes:
         (b"", 400, "0.png is empty", "0 bytes"),
         (b"not a picture at all", 400, "0.png is not a picture", "not a pictur"),
         (picture_bytes("JPEG")[:-40], 400, "0.png cannot be decoded", "truncated"),
-        (picture_bytes("PPM"), 400, "0.png is not a picture", "P6"),
+        (picture_bytes("EPS"), 400, "0.png is not a picture", "%!PS"),
         (saved(PillowImage.new("F", (9, 9)), "TIFF"), 400, "0.png is not", "floating-point"),
         (saved(PillowImage.new("RGB", (9000, 1)), "PNG"), 400, "0.png cannot be resized", "narrow"),
         (bomb(30_000), 413, "0.png has too many pixels", "900000000"),

@@ -19,8 +19,7 @@ from harness.core.errors import UsageError
 from harness.data.convert.geometry import Point, mapped, scaled
 from harness.data.convert.image_matching import Photographs
 from harness.data.convert.source_annotations import Drawn, DrawnObject, Outline, Tally
-from harness.data.image_files import Size, UnreadableImage, size_of
-from harness.data.images import TURNS
+from harness.data.image_files import TURNS, Size, UnreadableImage, size_of
 from harness.files.atomic import replacing
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright

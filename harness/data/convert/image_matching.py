@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-#: What is looked for; Pillow reads all of these.
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"))
+from harness.data.image_files import SUFFIXES
 
 #: Label Studio puts eight hexadecimal digits of a UUID before the name of an uploaded file.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress
 from harness.data.coco import read_annotations, read_dataset
+from harness.data.image_files import ImageFault, image_faults
 from harness.data.objects import training_set
-from harness.zoo.proof import image_faults
 
 #: Faulty images named in the error.
 NAMED = 5
@@ -55,7 +56,7 @@ def check_data(
     if not dataset.images:
         raise IntegrityError(f"{annotations} lists no image")
     if images is not None:
-        _require_images(content["images"], images, progress)
+        _require_images(content["images"], annotations, images, progress)
     counts = Counter(row["category_id"] for row in content["annotations"])
     training = training_set(dataset, with_masks=with_masks)
     return DataReport(
@@ -80,13 +81,35 @@ def check_data(
     )
 
 
-def _require_images(rows: list[dict[str, object]], folder: Path, progress: Progress) -> None:
+#: What puts right a kind of fault, the most particular first.
+REMEDIES = {
+    "turned": "to turn the objects with their images: harness data convert {file} --from coco "
+    "--images {images} --output NEW",
+    "path": "to write the paths as they are here: harness data convert {file} --from coco "
+    "--images {images} --output NEW",
+}
+LEAVE_OUT = "to leave them out: harness data clean {file} --images {images} --output CLEAN"
+
+
+def _require_images(
+    rows: list[dict[str, object]], file: Path, folder: Path, progress: Progress
+) -> None:
     with progress.task("images", total=len(rows), unit="img") as tick:
         faults = list(image_faults(folder, rows, tick))
     if faults:
-        shown = "\n  ".join(faults[:NAMED])
+        shown = "\n  ".join(one.text for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise IntegrityError(
             f"{len(faults)} image(s) of {folder}:\n  {shown}{more}",
-            hint="to leave them out: harness data clean FILE --images DIR --output CLEAN",
+            hint=_remedy(faults, file, folder),
         )
+
+
+def _remedy(faults: list[ImageFault], file: Path, folder: Path) -> str:
+    """The commands that put the faults right."""
+    kinds = {one.kind for one in faults}
+    wanted = list(dict.fromkeys(text for kind, text in REMEDIES.items() if kind in kinds))
+    if kinds - REMEDIES.keys():
+        wanted.append(LEAVE_OUT)
+    places = {"file": shlex.quote(str(file)), "images": shlex.quote(str(folder))}
+    return "\n  ".join(text.format(**places) for text in wanted)

@@ -105,9 +105,20 @@ def _report(job: PredictJob, run: Run, engine: EngineInfo, lines: Sequence[Line]
             for line in lines
             if "error" in line
         ),
+        notes=tuple(_notes(lines, names)),
         predictions=PREDICTIONS,
         page=PAGE if job.pictures else None,
     )
+
+
+def _notes(lines: Sequence[Line], names: dict[int, str]) -> Iterator[str]:
+    """Each kind of note of images once, with how many have it and the first."""
+    having: dict[str, list[str]] = {}
+    for line in lines:
+        for note in line.get("notes", ()):
+            having.setdefault(note, []).append(names[line["image_id"]])
+    for note, files in having.items():
+        yield f"{len(files)} image(s), the first is {files[0]}: {note}"
 
 
 def _images(job: PredictJob, lines: Sequence[Line]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
-from harness.data.images import read_pixels
+from harness.data.images import read_own_pixels
 from harness.measure.rle import areas_px, union_px
 from harness.measure.timing import NULL_STOPWATCH
 from harness.visualization.image_files import write_picture
@@ -38,10 +38,11 @@ DRAWINGS_BEHIND = 4
 
 
 class Loaded(NamedTuple):
-    """A decoded picture, and what the engine prepared of it."""
+    """A decoded image, what the engine prepared of it, what an evaluation sees otherwise."""
 
     image: Image
     prepared: Any
+    notes: tuple[str, ...]
 
 
 def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> None:
@@ -53,10 +54,10 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
 
     def load(record: ImageRecord) -> Loaded:
         path = job.job.dataset.images_dir / record.file_name
-        pixels = read_pixels(path, where=record.file_name)
+        pixels, notes = read_own_pixels(path, where=record.file_name)
         image = Image(image_id=record.image_id, pixels_bgr=pixels)
         try:
-            return Loaded(image, engine.prepare(image, NULL_STOPWATCH))
+            return Loaded(image, engine.prepare(image, NULL_STOPWATCH), notes)
         except ValueError as error:  # so narrow that nothing of it would be left
             raise IntegrityError(f"{record.file_name}: {error}") from error
 
@@ -76,7 +77,7 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
                 inferred = infer_batch(job.job, engine, records, [one.prepared for one in ready])
                 for one, detections in zip(ready, inferred, strict=True):
                     if one.image.image_id in wanted:
-                        drawer.take(one.image, detections)
+                        drawer.take(one.image, detections, one.notes)
         finally:  # what was inferred before a crash is not lost
             drawer.finish()
 
@@ -112,8 +113,9 @@ class _Drawer:
         self._advance = advance
         self._waiting: deque[Future[Line]] = deque()
 
-    def take(self, image: Image, detections: Detections) -> None:
-        self._waiting.append(self._pool.submit(_drawn, self._job, self._run, image, detections))
+    def take(self, image: Image, detections: Detections, notes: tuple[str, ...]) -> None:
+        drawing = self._pool.submit(_drawn, self._job, self._run, image, detections, notes)
+        self._waiting.append(drawing)
         limit = DRAWINGS_BEHIND * self._job.job.request.loaders
         while self._waiting and (len(self._waiting) > limit or self._waiting[0].done()):
             self._append()
@@ -127,7 +129,9 @@ class _Drawer:
         self._advance(1)
 
 
-def _drawn(job: PredictJob, run: Run, image: Image, detections: Detections) -> Line:
+def _drawn(
+    job: PredictJob, run: Run, image: Image, detections: Detections, notes: tuple[str, ...]
+) -> Line:
     """One finished picture: its drawing is on disk when its line is returned."""
     kept = _above(detections, job.request.style.threshold)
     line = line_of(kept, job.job.dataset.categories)
@@ -150,6 +154,7 @@ def _drawn(job: PredictJob, run: Run, image: Image, detections: Detections) -> L
         "masked_share": None if masks is None else union_px(masks) / pixels,
         "picture": None if name is None else f"{PICTURES}/{name}",
         "small": small,
+        **({"notes": list(notes)} if notes else {}),
     }
 
 

@@ -15,7 +15,7 @@ from harness.core.record import DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.pictures import PredictRequest
 from harness.data.categories import categories_for
-from harness.data.image_files import digest_of, find_photos, folder_of_all, read_size
+from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
 from harness.files.json import to_plain
 from harness.visualization.image_files import picture_names
 from harness.workflows.evaluation.inference import identity_of
@@ -63,7 +63,7 @@ def find_predict_job(request: PredictRequest) -> PredictJob:
     check_values(asked)
     lock = read_lock()
     entry = find_model(lock, asked.model)
-    paths = find_photos(request.paths, outside=request.output)
+    paths = find_images(request.paths, outside=request.output)
     # The recipe must let through what is to be drawn.
     floor = min(architecture_of(entry.architecture).score_threshold, request.style.threshold)
     if asked.score_threshold is None:

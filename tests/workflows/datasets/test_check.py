@@ -34,7 +34,7 @@ def test_broken_images_are_all_named(small_coco: Path) -> None:
     told = caught.value.message
     assert told.startswith("3 image(s)")
     assert "000000000042.png is missing" in told
-    assert "000000000007.png is not a readable image" in told
+    assert "000000000007.png is not an image" in told
     assert "000000000300.png is 5 × 5 px, listed 64 × 64 px" in told
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
 
 from harness.data.convert.geometry import Point, box_outline, ellipse_outline, extent_xyxy, flat
 from harness.data.convert.source_annotations import Drawn, DrawnObject, Outline, Tally, told_size
+from harness.data.image_files import open_image
 from harness.files.json import read as read_json
 
 IGNORED = ("_background_", "__ignore__")
@@ -114,7 +114,7 @@ def _mask(
         return None
     try:
         content = base64.b64decode(shape["mask"], validate=True)
-        with PillowImage.open(io.BytesIO(content)) as picture:
+        with open_image(io.BytesIO(content)) as picture:
             part = np.asarray(picture.convert("L")) > 0
         left, top = (round(number) for number in points[0])
     except (KeyError, IndexError, ValueError, TypeError, OSError):

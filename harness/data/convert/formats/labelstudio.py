@@ -15,8 +15,9 @@ from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.formats.labelstudio_regions import Region, drawn_region, regions_of
-from harness.data.convert.image_matching import SUFFIXES, names_in_address
+from harness.data.convert.image_matching import names_in_address
 from harness.data.convert.source_annotations import PERCENT, Drawn, DrawnObject, Tally
+from harness.data.image_files import SUFFIXES
 from harness.files.json import read as read_json
 
 

@@ -15,12 +15,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
+from harness.data.image_files import open_image
 
 MASK_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 BOX_COLUMNS = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}
@@ -174,7 +174,7 @@ def _object(
 
 def _mask(path: Path) -> npt.NDArray[np.bool_] | None:
     try:
-        with PillowImage.open(path) as picture:
+        with open_image(path) as picture:
             mask: npt.NDArray[np.bool_] = np.asarray(picture.convert("L")) >= WHITE
             return mask
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PillowImage
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import Drawn, DrawnObject, Tally, told_size
+from harness.data.image_files import open_image
 
 #: Where lists of image names of a part may lie.
 LISTS = ("Segmentation", "Main")
@@ -113,6 +113,6 @@ def _instances(path: Path) -> npt.NDArray[np.uint8] | None:
     picture = path.parent.parent / "SegmentationObject" / f"{path.stem}.png"
     if not picture.is_file():
         return None
-    with PillowImage.open(picture) as file:
+    with open_image(picture) as file:
         # Instances are palette numbers, which a conversion to grey would lose.
         return np.asarray(file) if file.mode in ("P", "L") else None
