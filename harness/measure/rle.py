@@ -105,6 +105,14 @@ def union_px(masks: Sequence[Rle]) -> int:
     return int(coco_mask.area(coco_mask.merge([_compressed(one) for one in masks]))) if masks else 0
 
 
+def union_of(masks: Sequence[Rle]) -> Rle:
+    """The pixels that at least one of the masks covers; all of one size, one at least."""
+    from pycocotools import mask as coco_mask
+
+    counts = coco_mask.merge([_compressed(one) for one in masks])["counts"].decode("ascii")
+    return Rle(masks[0].height_px, masks[0].width_px, counts)
+
+
 def box_xywh_px(rle: Rle) -> list[float]:
     """The smallest box around the mask's pixels; zeros for an empty one."""
     from pycocotools import mask as coco_mask

@@ -1,4 +1,4 @@
-"""Drawings brought onto their photographs: the file found, its real size read, coordinates in its
+"""Annotations brought onto their images: the file found, its real size read, coordinates in its
 pixels.
 
 Programs that label see an image in one of three ways: as it is, scaled, or not turned upright as
@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from harness.core.detections import Rle
 from harness.core.errors import UsageError
 from harness.data.convert.geometry import Point, mapped, scaled
-from harness.data.convert.image_matching import Photographs
-from harness.data.convert.source_annotations import Drawn, DrawnObject, Outline, Tally
-from harness.data.image_files import TURNS, Size, UnreadableImage, size_of
+from harness.data.convert.image_matching import ImageFolder, paths_in
+from harness.data.convert.source_annotations import (
+    Outline,
+    SourceAnnotations,
+    SourceObject,
+    Tally,
+)
+from harness.data.image_files import SUFFIXES, TURNS, Size, UnreadableImage, is_file, size_of
 from harness.files.atomic import replacing
+from harness.measure.rle import decode, encode_region
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright
 #: (Exif 2.3, tag 274); only the orientations that can be told from the size.
@@ -32,99 +41,173 @@ UPRIGHT_POINTS: Mapping[int, Callable[[float, float], Point]] = {
 }
 
 
+class Claim(IntEnum):
+    """How sure it is that annotations are of a file; a surer claim beats others."""
+
+    OWN = 0
+    """The path is right as it stands."""
+
+    NAMED = 1
+    """So it is, but an image called as the annotations' own file is there as well."""
+
+    ENDING = 2
+    """Only the ending of the path is right."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """One photograph with its objects in its own pixels. file_name: below the images' folder."""
+class AlignedAnnotations:
+    """One image with its objects in its own pixels."""
 
     file_name: str
+    """Path below the folder of images."""
+
     height_px: int
+    """Height of the upright image."""
+
     width_px: int
+    """Width of the upright image."""
+
     where: str
-    objects: tuple[DrawnObject, ...]
+    """The annotations, as a report names them."""
+
+    objects: tuple[SourceObject, ...]
+    """Objects in pixels of the upright image; masks have its size."""
+
+    claim: Claim = Claim.OWN
+    """How sure it is that they are of this file."""
+
+    told: str = ""
+    """What the annotations call the image, with the folder they are in."""
 
 
-def placed(
-    drawings: Iterable[Drawn], photographs: Photographs | None, tally: Tally
-) -> Iterator[Placed]:
-    """Every drawing whose photograph is known; the others are counted in ``tally``.
+class _Found(NamedTuple):
+    """A file of the folder, and how sure it is."""
 
-    photographs: None where nobody said where they are: names and sizes are then as told.
+    name: str
+    claim: Claim
+
+
+def aligned(
+    sources: Iterable[SourceAnnotations], images: ImageFolder | None, tally: Tally
+) -> Iterator[AlignedAnnotations]:
+    """All annotations whose image is known; the others are counted in ``tally``.
+
+    Args:
+        sources: What a format read.
+        images: None where nobody said where they are: names and sizes are then as stated.
+        tally: What is left out or changed is counted here.
     """
-    for drawn in drawings:
-        if photographs is None:
-            one = _as_told(drawn, tally)
+    for source in sources:
+        if images is None:
+            one = _as_stated(source, tally)
         else:
-            name = _file_name(drawn, photographs, tally)
-            one = None if name is None else _on_photograph(drawn, photographs.folder, name, tally)
+            found = _file_of(source, images, tally)
+            one = None if found is None else _on_image(source, images.folder, found, tally)
         if one is not None:
             yield one
 
 
-def _as_told(drawn: Drawn, tally: Tally) -> Placed | None:
-    if drawn.size_px is None:
-        tally.drop_image("nothing says how large it is", drawn)
+def _as_stated(source: SourceAnnotations, tally: Tally) -> AlignedAnnotations | None:
+    if source.size_px is None:
+        tally.drop_image("nothing says how large it is", source)
         return None
-    height, width = drawn.size_px
+    height, width = source.size_px
     size = Size(height_px=height, width_px=width, orientation=1)
-    return _placed(drawn, drawn.names[0], size, sideways=False)
+    return _aligned(source, _Found(source.names[0], Claim.OWN), size, sideways=False)
 
 
-def _file_name(drawn: Drawn, photographs: Photographs, tally: Tally) -> str | None:
-    found = photographs.matches(drawn.names, drawn.beside)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        tally.drop_image("several files could be it", drawn, ", ".join(found[:2]))
+def _file_of(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> _Found | None:
+    """The file that annotations mean; None, and counted, where that cannot be told."""
+    match = images.match(source.names, source.beside, is_sidecar=source.own_stem is not None)
+    if len(match.names) > 1:
+        tally.drop_image("several files could be it", source, ", ".join(match.names[:2]))
         return None
-    if drawn.embedded is None:
-        tally.drop_image("no such file among the images", drawn, drawn.names[0])
-        return None
-    if not photographs.extract:
+    # An image inside is surer than a file of which only the ending of the path is right.
+    if match.names and (match.is_exact or source.embedded is None or not images.extract):
+        (name,) = match.names
+        return _Found(name, _claim(source, name, images) if match.is_exact else Claim.ENDING)
+    if source.embedded is not None:
+        return _extracted(source, images, tally)
+    if match.contradicted:
+        detail = f"{source.names[0]}; there is {', '.join(match.contradicted[:2])}"
+        tally.drop_image("only files in other folders have its name", source, detail)
+    else:
+        tally.drop_image("no such file among the images", source, source.names[0])
+    return None
+
+
+def _claim(source: SourceAnnotations, name: str, images: ImageFolder) -> Claim:
+    stem = source.own_stem
+    if stem is None or PurePosixPath(name).stem == stem:
+        return Claim.OWN
+    return Claim.NAMED if images.has_own(stem, source.beside) else Claim.OWN
+
+
+def _extracted(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> _Found | None:
+    """The image inside its annotations, written into the folder; None, and counted, if not."""
+    assert source.embedded is not None
+    if not images.extract:
         raise UsageError(
-            f"{drawn.where} holds its image inside, and {drawn.names[0]} is not beside it",
+            f"{source.where} holds its image inside, and {source.names[0][:80]} is not beside it",
             hint="say where such images are to be written: --images DIR",
         )
-    name = PurePosixPath(drawn.names[0].replace("\\", "/")).name
-    path = photographs.folder / name
     try:
-        content = drawn.embedded()
+        content = source.embedded()
     except ValueError:
-        tally.drop_image("the image inside the annotations is damaged", drawn)
+        tally.drop_image("the image inside the annotations is damaged", source)
         return None
-    if path.exists() and path.read_bytes() != content:
-        tally.drop_image("another image of its name is there already", drawn, name)
+    name = PurePosixPath(source.names[0].replace("\\", "/")).name
+    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+        tally.drop_image("its image inside is not called as an image", source, name)
         return None
-    if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-        tally.note(f"image(s) taken out of their annotations into {path.parent}", drawn.where)
-    return name
-
-
-def _on_photograph(drawn: Drawn, folder: Path, name: str, tally: Tally) -> Placed | None:
+    if images.source is not None and source.beside.is_relative_to(images.source):
+        name = (source.beside.relative_to(images.source) / name).as_posix()
+    path = images.folder / name
     try:
-        size = size_of(folder / name)
-    except UnreadableImage:
-        tally.drop_image("not a readable image", drawn)
+        if is_file(path) and path.read_bytes() != content:
+            tally.drop_image("another image of its name is there already", source, name)
+            return None
+        if not is_file(path):
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+            tally.note(f"image(s) taken out of their annotations into {path.parent}", source.where)
+    except (ValueError, FileNotFoundError):
+        tally.drop_image("no file can have its name", source, name)
         return None
-    told = drawn.size_px
-    if told is None or told == (size.height_px, size.width_px):
-        return _placed(drawn, name, size, sideways=False)
-    if told == size.stored_px:
-        tally.note("image(s) labelled as stored: their objects were turned upright", drawn.where)
-        return _placed(drawn, name, size, sideways=True)
+    except OSError as error:
+        tally.drop_image("its image inside cannot be written", source, str(error.strerror))
+        return None
+    return _Found(name, Claim.OWN)
+
+
+def _on_image(
+    source: SourceAnnotations, folder: Path, found: _Found, tally: Tally
+) -> AlignedAnnotations | None:
+    try:
+        size = size_of(folder / found.name)
+    except UnreadableImage as bad:
+        tally.drop_image("not a readable image", source, str(bad))
+        return None
+    stated = source.size_px
+    if stated is None or stated == (size.height_px, size.width_px):
+        return _aligned(source, found, size, sideways=False)
+    if stated == size.stored_px:
+        tally.note("image(s) labelled as stored: their objects were turned upright", source.where)
+        return _aligned(source, found, size, sideways=True)
     # One pixel of rounding, whichever side was computed from the other.
-    if abs(told[1] / told[0] - size.width_px / size.height_px) > 1 / min(told):
-        shape = f"{told[1]} × {told[0]} px there, {size.width_px} × {size.height_px} px here"
-        tally.drop_image("labelled on an image of another shape", drawn, shape)
+    if abs(stated[1] / stated[0] - size.width_px / size.height_px) > 1 / min(stated):
+        shape = f"{stated[1]} × {stated[0]} px there, {size.width_px} × {size.height_px} px here"
+        tally.drop_image("labelled on an image of another shape", source, shape)
         return None
-    tally.note("image(s) labelled in another size: their objects were scaled", drawn.where)
-    return _placed(drawn, name, size, sideways=False)
+    tally.note("image(s) labelled in another size: their objects were scaled", source.where)
+    return _aligned(source, found, size, sideways=False)
 
 
-def _placed(drawn: Drawn, name: str, size: Size, *, sideways: bool) -> Placed:
+def _aligned(
+    source: SourceAnnotations, found: _Found, size: Size, *, sideways: bool
+) -> AlignedAnnotations:
     height, width = size.height_px, size.width_px
-    frame = drawn.frame or (height, width)
+    frame = source.frame or (height, width)
 
     def outline(one: Outline) -> Outline:
         unit = scaled(one, 1 / frame[1], 1 / frame[0])
@@ -134,7 +217,7 @@ def _placed(drawn: Drawn, name: str, size: Size, *, sideways: bool) -> Placed:
 
     keep = frame == (height, width) and not sideways
     objects = tuple(
-        DrawnObject(
+        SourceObject(
             category=one.category,
             where=one.where,
             outlines=one.outlines if keep else tuple(map(outline, one.outlines)),
@@ -142,19 +225,37 @@ def _placed(drawn: Drawn, name: str, size: Size, *, sideways: bool) -> Placed:
             is_box=one.is_box,
             crowd=one.crowd,
         )
-        for one in drawn.objects
+        for one in source.objects
     )
-    return Placed(
-        file_name=name, height_px=height, width_px=width, where=drawn.where, objects=objects
+    return AlignedAnnotations(
+        file_name=found.name,
+        height_px=height,
+        width_px=width,
+        where=source.where,
+        objects=objects,
+        claim=found.claim,
+        told=_told(source),
     )
 
 
-def _mask(mask: npt.NDArray[np.bool_], size: Size, *, sideways: bool) -> npt.NDArray[np.bool_]:
+def _told(source: SourceAnnotations) -> str:
+    """What tells one image from another where only the ending of a path is right."""
+    plain = next(iter(paths_in(source.names[0])), "")
+    return f"{source.beside}/{plain}" if source.own_stem is not None else plain
+
+
+def _mask(mask: Rle, size: Size, *, sideways: bool) -> Rle:
     """The mask at the size of its image, each pixel the nearest one's."""
-    if mask.shape == (size.height_px, size.width_px) and not sideways:
+    if (mask.height_px, mask.width_px) == (size.height_px, size.width_px) and not sideways:
         return mask
-    picture = PillowImage.fromarray(mask)
+    image = PillowImage.fromarray(decode(mask))
     if sideways:
-        picture = picture.transpose(TURNS[size.orientation])
-    resized = picture.resize((size.width_px, size.height_px), PillowImage.Resampling.NEAREST)
-    return np.asarray(resized, dtype=bool)
+        image = image.transpose(TURNS[size.orientation])
+    resized = image.resize((size.width_px, size.height_px), PillowImage.Resampling.NEAREST)
+    return whole_mask(np.asarray(resized, dtype=bool))
+
+
+def whole_mask(pixels: npt.NDArray[np.bool_]) -> Rle:
+    """The run lengths of a mask of a whole image, (height, width) bool."""
+    height, width = pixels.shape
+    return encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)

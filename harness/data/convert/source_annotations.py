@@ -1,4 +1,4 @@
-"""What people drew on photographs, whatever program they used: the one shape all formats end in."""
+"""What people annotated on images, whatever program they used: the one shape all formats end in."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from harness.core.detections import Rle
 
 #: x, y, x, y, … of a closed outline.
 Outline = list[float]
@@ -16,56 +15,76 @@ Outline = list[float]
 #: (height, width) of the frame that coordinates are in.
 Frame = tuple[float, float]
 
-#: More pixels than any program shows; Pillow refuses to decode a third of it.
-LARGEST_PX = 1 << 29
+#: Pixels of an image or mask; Pillow refuses to decode more unless it is told otherwise.
+LARGEST_PX = 178_956_970
 
 PERCENT: Frame = (100.0, 100.0)
 UNIT: Frame = (1.0, 1.0)
 
+#: Characters of a place that a report shows: a path and some more, never a whole embedded image.
+SHOWN_PLACE = 300
 
-def told_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """(height, width) of numbers from a file; None unless both are whole, positive, of an image."""
+
+def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """(height, width) in px of numbers from a file; None unless they are those of an image."""
     sides = (height, width)
-    if not all(type(one) in (int, float) and one > 0 and one == one // 1 for one in sides):
+    if not all(type(one) in (int, float) and 0 < one <= LARGEST_PX for one in sides):
+        return None
+    if height != height // 1 or width != width // 1:
         return None
     return (int(height), int(width)) if height * width <= LARGEST_PX else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrawnObject:
-    """One object as its annotator drew it.
-
-    where: file and place in it, as a report names it. outlines: parts of the object in the frame
-    of its image, x to the right and y down; they may leave it. mask: bool, of the whole image in
-    any resolution; None for outlines. is_box: the one outline has four corners and says where the
-    object is, not what it covers. crowd: many objects drawn as one.
-    """
+class SourceObject:
+    """One object as its annotator drew it."""
 
     category: str
+    """Its label, as in the file."""
+
     where: str
+    """File and place in it, as a report names it."""
+
     outlines: tuple[Outline, ...] = ()
-    mask: npt.NDArray[np.bool_] | None = None
+    """Parts of the object in the frame of its image, x to the right and y down; they may leave it."""
+
+    mask: Rle | None = None
+    """A mask of the whole image in any resolution; None for outlines."""
+
     is_box: bool = False
+    """The outlines have four corners and say where the object is, not what it covers."""
+
     crowd: bool = False
+    """Many objects annotated as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
-    """One photograph and what was drawn on it.
-
-    names: what it may be called, the likeliest first, with any slashes. beside: the folder those
-    names are relative to. frame: what coordinates are measured in, None for the pixels of the image
-    itself. size_px: (height, width) the program saw, None when it does not say. embedded: gives the
-    bytes of the image where the annotations hold it.
-    """
+class SourceAnnotations:
+    """One image and what was annotated on it."""
 
     where: str
+    """File and place in it, as a report names it."""
+
     names: tuple[str, ...]
+    """What the image may be called, the likeliest first, with any slashes, also as an address."""
+
     beside: Path
+    """The folder those names are relative to."""
+
     frame: Frame | None
+    """What coordinates are measured in; None for the pixels of the image itself."""
+
     size_px: tuple[int, int] | None
-    objects: tuple[DrawnObject, ...]
+    """(height, width) the program saw; None when it does not say."""
+
+    objects: tuple[SourceObject, ...]
+    """The objects, none for an image that was looked at and has none."""
+
+    own_stem: str | None = None
+    """Of formats with a file an image: the name of that file without its ending."""
+
     embedded: Callable[[], bytes] | None = None
+    """Returns the bytes of the image where the annotations hold it; ValueError when damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +92,13 @@ class Counted:
     """How often something happened, and where it did first."""
 
     what: str
+    """A phrase, such as ``without a category``."""
+
     count: int
+    """How many objects, images or files."""
+
     first: str
+    """The place of the first one."""
 
 
 @dataclass(slots=True)
@@ -82,8 +106,13 @@ class Tally:
     """Everything that did not come through as it was, counted: nothing is left out in silence."""
 
     objects: dict[str, Counted] = field(default_factory=dict)
+    """Objects that are not in the result, by reason."""
+
     images: dict[str, Counted] = field(default_factory=dict)
+    """Images that are not in the result, by reason."""
+
     notes: dict[str, Counted] = field(default_factory=dict)
+    """What is in the result, but not as it was."""
 
     def drop(self, reason: str, where: str, count: int = 1) -> None:
         """Count objects that are not in the result."""
@@ -93,11 +122,11 @@ class Tally:
         """Count an image that is not in the result."""
         _count(self.images, reason, where, 1)
 
-    def drop_image(self, reason: str, drawn: Drawn, detail: str = "") -> None:
+    def drop_image(self, reason: str, source: SourceAnnotations, detail: str = "") -> None:
         """Count an image that is not in the result, and all its objects."""
-        self.image(reason, f"{drawn.where}: {detail}" if detail else drawn.where)
-        if drawn.objects:
-            self.drop(f"on an image left out: {reason}", drawn.where, len(drawn.objects))
+        self.image(reason, f"{source.where}: {detail}" if detail else source.where)
+        if source.objects:
+            self.drop(f"on an image left out: {reason}", source.where, len(source.objects))
 
     def note(self, sentence: str, where: str, count: int = 1) -> None:
         """Count what is in the result, but not as it was."""
@@ -106,5 +135,6 @@ class Tally:
 
 def _count(rows: dict[str, Counted], what: str, where: str, count: int) -> None:
     known = rows.get(what)
+    where = where if len(where) <= SHOWN_PLACE else f"{where[:SHOWN_PLACE]}…"
     total, first = (count, where) if known is None else (known.count + count, known.first)
     rows[what] = Counted(what=what, count=total, first=first)

@@ -1,56 +1,72 @@
-"""A COCO annotation file out of placed drawings: ids, boxes, areas, and what could not be kept."""
+"""A COCO annotation file out of aligned annotations: ids, boxes, areas, and what was left out."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.data.coco import finite
-from harness.data.convert.alignment import Placed
+from harness.data.convert.alignment import AlignedAnnotations, Claim
 from harness.data.convert.geometry import clipped, extent_xyxy, object_area
-from harness.data.convert.source_annotations import DrawnObject, Tally
-from harness.measure.rle import area_px, box_xywh_px, encode_region, rle_of
+from harness.data.convert.source_annotations import SourceObject, Tally
+from harness.measure.polygons import usable_polygons
+from harness.measure.rle import area_px, box_xywh_px, rle_of
 
 #: Digits after the point of coordinates in px: finer than anyone draws.
 DIGITS = 3
 
+#: Coordinates in px that no image has; beyond 1e150 their products are infinite.
+FARTHEST_PX = 1e9
+
+#: What str.strip leaves at the ends of a name: marks without width.
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\0"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What becomes of drawings.
-
-    categories: their names in the order of their ids, and the only ones; None for all that are
-    drawn. order: names a source lists, in that order; the others follow sorted. boxes_as_masks:
-    whether a box stands for the pixels it encloses.
-    """
+class ConvertOptions:
+    """What becomes of annotations."""
 
     categories: tuple[str, ...] | None = None
+    """Names in the order of their ids, and the only ones; None for all that were annotated."""
+
     order: Sequence[str] = ()
+    """Names a source lists, in that order; the others follow sorted."""
+
     boxes_as_masks: bool = False
+    """A box stands for the pixels it encloses."""
 
 
-def assembled(drawings: Iterable[Placed], wanted: Wanted, tally: Tally) -> dict[str, Any]:
+#: The annotations of one image with their rows.
+Converted = tuple[AlignedAnnotations, list[dict[str, Any]]]
+
+
+def to_coco(
+    sources: Iterable[AlignedAnnotations], options: ConvertOptions, tally: Tally
+) -> dict[str, Any]:
     """The content of an annotation file: images by file name, ids from 1 without gaps.
 
-    The same drawings give the same content, whatever order they come in.
+    The same annotations give the same content, whatever order their images come in.
+
+    Args:
+        sources: Annotations in pixels of their images.
+        options: What becomes of them.
+        tally: What is left out or changed is counted here.
     """
-    by_name: dict[str, tuple[Placed, list[dict[str, Any]]]] = {}
-    for drawn in drawings:
-        rows = [row for one in drawn.objects if (row := _row(one, drawn, wanted, tally))]
-        if drawn.file_name in by_name:
-            tally.note("file(s) about an image that another one describes: joined", drawn.where)
-            by_name[drawn.file_name][1].extend(rows)
-        else:
-            by_name[drawn.file_name] = (drawn, rows)
-    found = {row["category"] for _, rows in by_name.values() for row in rows}
+    by_name: dict[str, list[Converted]] = {}
+    for source in sources:
+        rows = [row for one in source.objects if (row := _row(one, source, options, tally))]
+        # Outlines and masks are not needed any more.
+        by_name.setdefault(source.file_name, []).append((replace(source, objects=()), rows))
+    kept = {name: one for name in sorted(by_name) if (one := _one_image(by_name[name], tally))}
+    found = {row["category"] for _, rows in kept.values() for row in rows}
     _note_look_alikes(found, tally)
-    ids = {name: number for number, name in enumerate(_names(found, wanted), start=1)}
+    ids = {name: number for number, name in enumerate(_names(found, options, tally), start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, name in enumerate(sorted(by_name), start=1):
-        drawn, rows = by_name[name]
-        size = {"height": drawn.height_px, "width": drawn.width_px}
+    for image_id, (name, (source, rows)) in enumerate(kept.items(), start=1):
+        size = {"height": source.height_px, "width": source.width_px}
         images.append({"id": image_id, "file_name": name, **size})
         for row in rows:
             category = ids[row.pop("category")]
@@ -60,63 +76,117 @@ def assembled(drawings: Iterable[Placed], wanted: Wanted, tally: Tally) -> dict[
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
+def _one_image(found: Sequence[Converted], tally: Tally) -> Converted | None:
+    """All annotations of one file joined; those that hardly mean it are left out, and counted."""
+    surest = min(source.claim for source, _ in found)
+    kept = [one for one in found if one[0].claim == surest]
+    rivals = {source.told for source, _ in kept} if surest == Claim.ENDING else ()
+    if len(rivals) > 1:
+        kept = []
+    for source, rows in found:
+        if not any(source is one for one, _ in kept):
+            _drop(source, rows, "several annotations of different paths could mean one file", tally)
+    if not kept:
+        return None
+    first, rows = kept[0]
+    rows = [*rows]
+    for source, more in kept[1:]:
+        if (source.height_px, source.width_px) != (first.height_px, first.width_px):
+            _drop(source, more, "listed again in another size", tally)
+            continue
+        tally.note("file(s) about an image that another one describes: joined", source.where)
+        rows += more
+    return first, rows
+
+
+def _drop(
+    source: AlignedAnnotations, rows: Sequence[dict[str, Any]], reason: str, tally: Tally
+) -> None:
+    tally.image(reason, f"{source.where}: {source.file_name}")
+    if rows:
+        tally.drop(f"on an image left out: {reason}", source.where, len(rows))
+
+
 def _note_look_alikes(names: set[str], tally: Tally) -> None:
     """Names that only differ in case are two categories, and mostly a slip of the pen."""
     seen: dict[str, str] = {}
     for name in sorted(names):
-        if name.casefold() in seen:
-            tally.note("categories that differ in case only", f"{seen[name.casefold()]}, {name}", 2)
-        seen[name.casefold()] = name
+        key = " ".join(name.casefold().split())
+        if key in seen:
+            tally.note("categories that differ in case only", f"{seen[key]}, {name}", 2)
+        seen[key] = name
 
 
-def _names(found: set[str], wanted: Wanted) -> list[str]:
-    if wanted.categories is not None:
-        return list(wanted.categories)
-    return [*wanted.order, *sorted(found - set(wanted.order))]
+def _names(found: set[str], options: ConvertOptions, tally: Tally) -> list[str]:
+    """Every category once: those that are listed, in their order, then the others."""
+    listed = options.order if options.categories is None else options.categories
+    names: dict[str, None] = {}
+    for one in listed:
+        name = category_name(one)
+        if name != one:
+            tally.note("category name(s) with spaces around them, or decomposed", name)
+        if name in names:
+            tally.note("category name(s) listed more than once: one category", name)
+        elif name:
+            names[name] = None
+    if options.categories is None:
+        names |= dict.fromkeys(sorted(found - names.keys()))
+    return list(names)
 
 
-def _row(one: DrawnObject, drawn: Placed, wanted: Wanted, tally: Tally) -> dict[str, Any] | None:
+def category_name(name: str) -> str:
+    """A category's name without spaces around it, its letters composed (NFC)."""
+    return unicodedata.normalize("NFC", name).strip().strip(INVISIBLE).strip()
+
+
+def _row(
+    one: SourceObject, source: AlignedAnnotations, options: ConvertOptions, tally: Tally
+) -> dict[str, Any] | None:
     """One annotation, with the name of its category; None, and counted, for what is none."""
-    name = one.category.strip()
+    name = category_name(one.category)
     if not name:
         tally.drop("without a category", one.where)
         return None
-    if wanted.categories is not None and name not in wanted.categories:
-        tally.drop(f"of a category not asked for: {name}", one.where)
+    if options.categories is not None and name not in map(category_name, options.categories):
+        tally.drop(f"of a category not asked for: {name[:80]}", one.where)
         return None
-    shape = _masked(one) if one.mask is not None else _outlined(one, drawn, wanted)
+    if name != one.category:
+        tally.note("object(s) whose category has spaces around it, or is decomposed", one.where)
+    shape = _masked(one.mask) if one.mask is not None else _outlined(one, source, options)
     if isinstance(shape, str):
         tally.drop(shape, one.where)
         return None
-    if one.is_box and not wanted.boxes_as_masks:
+    if one.is_box and not options.boxes_as_masks:
         tally.note("object(s) that are boxes, with no mask: --boxes-as-masks gives one", one.where)
     return {"category": name, **shape, "iscrowd": int(one.crowd)}
 
 
-def _masked(one: DrawnObject) -> dict[str, Any] | str:
-    mask = one.mask
-    assert mask is not None
-    if not mask.any():
+def _masked(mask: Any) -> dict[str, Any] | str:
+    pixels = area_px(mask)
+    if not pixels:
         return "whose mask is empty"
-    height, width = mask.shape
-    rle = encode_region(mask, top_px=0, left_px=0, height_px=height, width_px=width)
-    segmentation = {"size": [height, width], "counts": rle.counts}
-    return {"bbox": box_xywh_px(rle), "area": area_px(rle), "segmentation": segmentation}
+    segmentation = {"size": [mask.height_px, mask.width_px], "counts": mask.counts}
+    return {"bbox": box_xywh_px(mask), "area": pixels, "segmentation": segmentation}
 
 
-def _outlined(one: DrawnObject, drawn: Placed, wanted: Wanted) -> dict[str, Any] | str:
-    height, width = drawn.height_px, drawn.width_px
+def _outlined(
+    one: SourceObject, source: AlignedAnnotations, options: ConvertOptions
+) -> dict[str, Any] | str:
+    height, width = source.height_px, source.width_px
     if not all(finite(outline) for outline in one.outlines):
         return "with coordinates that are no finite numbers"
-    if not any(len(outline) >= 6 for outline in one.outlines):
+    if any(max(map(abs, outline), default=0) > FARTHEST_PX for outline in one.outlines):
+        return "with coordinates that no image has"
+    usable = usable_polygons(one.outlines)
+    if not usable:
         return "of fewer than three points"
-    cut = [clipped(outline, height, width) for outline in one.outlines]
+    cut = [clipped(outline, height, width) for outline in usable]
     kept = [[round(number, DIGITS) for number in outline] for outline in cut if outline]
     if not kept:
         return "without an area inside their image"
     left, top, right, bottom = extent_xyxy(kept)
     box = [left, top, round(right - left, DIGITS), round(bottom - top, DIGITS)]
-    if one.is_box and not wanted.boxes_as_masks:
+    if one.is_box and not options.boxes_as_masks:
         return {"bbox": box, "area": round(box[2] * box[3], DIGITS)}
     pixels = area_px(rle_of(kept, height, width))
     if not pixels:

@@ -15,7 +15,7 @@ from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
 from harness.data.coco import finite
-from harness.data.convert.source_annotations import Tally, told_size
+from harness.data.convert.source_annotations import Tally, stated_size
 from harness.data.edit.cleaning_objects import cleaned_object
 from harness.data.image_files import UnreadableImage, size_of
 from harness.files.digest import file_digest
@@ -132,7 +132,7 @@ def _sized(
     row: dict[str, Any], folder: Path | None, where: str, tally: Tally
 ) -> dict[str, Any] | str:
     """The row with a height and a width of whole numbers, or why it cannot stay."""
-    size = told_size(row.get("height"), row.get("width"))
+    size = stated_size(row.get("height"), row.get("width"))
     if folder is not None:
         path = folder / row["file_name"]
         if not path.is_file():

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.data import ConvertRequest, Format
-from harness.data.convert.alignment import placed
+from harness.data.convert.alignment import aligned
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, voc, yolo
 from harness.data.convert.formats.detection import detected
-from harness.data.convert.image_matching import Photographs
-from harness.data.convert.source_annotations import Counted, Drawn, Tally
-from harness.data.convert.to_coco import Wanted, assembled
+from harness.data.convert.image_matching import ImageFolder
+from harness.data.convert.source_annotations import Counted, SourceAnnotations, Tally
+from harness.data.convert.to_coco import ConvertOptions, to_coco
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.workflows.datasets.edit import CategoryObjects, counted_categories
@@ -62,12 +62,12 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     order, drawings = _read(request, kind, photographs, tally)
     if photographs is None:
         tally.note(NOT_LOOKED_AT, "say where they are with --images DIR")
-    wanted = Wanted(
+    wanted = ConvertOptions(
         categories=request.categories or None,
         order=order,
         boxes_as_masks=request.boxes_as_masks,
     )
-    content = assembled(placed(_watched(drawings, progress), photographs, tally), wanted, tally)
+    content = to_coco(aligned(_watched(drawings, progress), photographs, tally), wanted, tally)
     report = report_of(request, kind, photographs, content, tally)
     if not content["images"]:
         raise nothing_left(report)
@@ -78,7 +78,7 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
 def report_of(
     request: ConvertRequest,
     kind: Format,
-    photographs: Photographs | None,
+    photographs: ImageFolder | None,
     content: dict[str, Any],
     tally: Tally,
 ) -> ConvertReport:
@@ -114,24 +114,24 @@ def nothing_left(report: ConvertReport) -> IntegrityError:
     )
 
 
-def _photographs(request: ConvertRequest, kind: Format) -> Photographs | None:
+def _photographs(request: ConvertRequest, kind: Format) -> ImageFolder | None:
     folder = request.images
     if folder is not None:
         if not folder.is_dir() and kind != "labelme":
             raise UsageError(f"no such folder of images: {folder}", hint="give it with --images")
-        return Photographs(folder, extract=kind == "labelme")
+        return ImageFolder(folder, extract=kind == "labelme")
     if request.source.is_dir():
-        return Photographs(request.source)
+        return ImageFolder(request.source)
     beside = request.source.parent
     if kind not in ANYWHERE:
-        return Photographs(beside)
+        return ImageFolder(beside)
     # Label Studio's exports with images have them in a folder of this name.
-    return Photographs(beside / "images") if (beside / "images").is_dir() else None
+    return ImageFolder(beside / "images") if (beside / "images").is_dir() else None
 
 
 def _read(
-    request: ConvertRequest, kind: Format, photographs: Photographs | None, tally: Tally
-) -> tuple[Sequence[str], Iterable[Drawn]]:
+    request: ConvertRequest, kind: Format, photographs: ImageFolder | None, tally: Tally
+) -> tuple[Sequence[str], Iterable[SourceAnnotations]]:
     """The category names that a source lists in an order of its own, and its drawings."""
     for option, given, kinds in (
         ("--annotator", request.annotator, ("labelstudio",)),

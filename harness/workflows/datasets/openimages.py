@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.errors import Interrupted, UsageError
 from harness.core.requests.data import ConvertRequest, OpenImagesRequest
-from harness.data.convert.alignment import placed
+from harness.data.convert.alignment import aligned
 from harness.data.convert.formats.openimages import (
     drawings,
     labels_of,
     read_descriptions,
     rows_by_image,
 )
-from harness.data.convert.image_matching import Photographs
+from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Tally
-from harness.data.convert.to_coco import Wanted, assembled
+from harness.data.convert.to_coco import ConvertOptions, to_coco
 from harness.files.atomic import disk_errors, write_text
 from harness.files.fetch import FetchOptions
 from harness.files.json import dumps
@@ -70,18 +70,18 @@ def _fetch(work: Fetching) -> ConvertReport:
     tally = Tally()
     images = request.output / "images"
     served = bring_images(rows, images, work, tally)
-    content = assembled(
-        placed(
+    content = to_coco(
+        aligned(
             drawings(table, {key: rows[key] for key in served}, names, masks, tally),
-            Photographs(images),
+            ImageFolder(images),
             tally,
         ),
-        Wanted(categories=request.classes),
+        ConvertOptions(categories=request.classes),
         tally,
     )
     output = request.output / "instances.json"
     source = ConvertRequest(source=request.output, output=output)
-    report = report_of(source, "openimages", Photographs(images), content, tally)
+    report = report_of(source, "openimages", ImageFolder(images), content, tally)
     if not content["images"]:
         raise nothing_left(report)
     write_text(output, dumps(content) + "\n")

@@ -1,4 +1,4 @@
-"""Photographs found by what annotations call them, and drawings brought into their pixels."""
+"""ImageFolder found by what annotations call them, and drawings brought into their pixels."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.data.convert.alignment import Placed, placed
+from harness.data.convert.alignment import AlignedAnnotations, aligned
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.image_matching import Photographs, names_in_address
-from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.image_matching import ImageFolder, names_in_address
+from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.image_files import size_of
 from harness.data.images import read_pixels
 from tests.data.convert.formats.drawing import photograph
 
-DRAWN = Drawn(
+DRAWN = SourceAnnotations(
     where="a.json",
     names=("a.jpg",),
     beside=Path("nowhere"),
     frame=(60, 80),
     size_px=(60, 80),
     objects=(
-        DrawnObject(category="cup", where="a.json: 0", outlines=(box_outline(8, 6, 16, 30),)),
+        SourceObject(category="cup", where="a.json: 0", outlines=(box_outline(8, 6, 16, 30),)),
     ),
 )
 
 
 def place(
-    drawn: Drawn, folder: Path | None, tally: Tally, *, extract: bool = False
-) -> list[Placed]:
-    photographs = None if folder is None else Photographs(folder, extract=extract)
-    return list(placed([drawn], photographs, tally))
+    drawn: SourceAnnotations, folder: Path | None, tally: Tally, *, extract: bool = False
+) -> list[AlignedAnnotations]:
+    photographs = None if folder is None else ImageFolder(folder, extract=extract)
+    return list(aligned([drawn], photographs, tally))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_photographs_are_found(odd_tmp_path: Path, told: str, found: list[str]) 
     for name in ("x/a.jpg", "x/b.jpg", "y/b.jpg"):
         photograph(odd_tmp_path / name, 8, 6)
     (odd_tmp_path / "x" / "notes.txt").write_text("no photograph", encoding="utf-8")
-    photographs = Photographs(odd_tmp_path)
+    photographs = ImageFolder(odd_tmp_path)
     assert photographs.names == ["x/a.jpg", "x/b.jpg", "y/b.jpg"]
     assert photographs.matches([told], Path("nowhere")) == found
     assert photographs.matches(["../y/b.jpg"], odd_tmp_path / "x") == ["y/b.jpg"]
@@ -105,7 +105,7 @@ def test_what_was_drawn_on_the_stored_image_is_turned_upright(
     picture.save(tmp_path / "a.png", exif=exif)
     mask = np.zeros((60, 80), dtype=bool)
     mask[6:30, 8:16] = True
-    masked = DrawnObject(category="cup", where="mask", mask=mask)
+    masked = SourceObject(category="cup", where="mask", mask=mask)
     drawn = replace(DRAWN, names=("a.png",), objects=(*DRAWN.objects, masked))
     (one,) = place(drawn, tmp_path, Tally())
     assert (one.height_px, one.width_px) == (80, 60)
@@ -131,8 +131,8 @@ def test_shares_become_pixels_and_masks_grow(tmp_path: Path) -> None:
     small = np.zeros((30, 40), dtype=bool)
     small[10:20, 20:30] = True
     objects = (
-        DrawnObject(category="cup", where="box", outlines=(box_outline(0.5, 0.5, 1, 1),)),
-        DrawnObject(category="cup", where="mask", mask=small),
+        SourceObject(category="cup", where="box", outlines=(box_outline(0.5, 0.5, 1, 1),)),
+        SourceObject(category="cup", where="mask", mask=small),
     )
     (one,) = place(replace(DRAWN, frame=UNIT, size_px=None, objects=objects), tmp_path, Tally())
     assert one.objects[0].outlines == (box_outline(40, 30, 80, 60),)
@@ -168,7 +168,7 @@ def test_embedded_images_are_written_where_asked(tmp_path: Path) -> None:
     assert (folder / one.file_name).read_bytes() == content
     other = replace(drawn, where="b.json", embedded=lambda: b"another image")
     tally, fresh = Tally(), tmp_path / "fresh"
-    found = list(placed([drawn, other, drawn], Photographs(fresh, extract=True), tally))
+    found = list(aligned([drawn, other, drawn], ImageFolder(fresh, extract=True), tally))
     assert [one.where for one in found] == ["a.json", "a.json"]
     assert [(one.what, one.first) for one in tally.images.values()] == [
         ("another image of its name is there already", "b.json: a.png")

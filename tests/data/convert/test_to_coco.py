@@ -7,18 +7,20 @@ import math
 import numpy as np
 import pytest
 
-from harness.data.convert.alignment import Placed
+from harness.data.convert.alignment import AlignedAnnotations
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.source_annotations import DrawnObject, Tally
-from harness.data.convert.to_coco import Wanted, assembled
+from harness.data.convert.source_annotations import SourceObject, Tally
+from harness.data.convert.to_coco import ConvertOptions, to_coco
 
 
-def made(*objects: DrawnObject, name: str = "a.jpg") -> Placed:
-    return Placed(file_name=name, height_px=60, width_px=80, where=name, objects=objects)
+def made(*objects: SourceObject, name: str = "a.jpg") -> AlignedAnnotations:
+    return AlignedAnnotations(
+        file_name=name, height_px=60, width_px=80, where=name, objects=objects
+    )
 
 
-def cup(**more: object) -> DrawnObject:
-    return DrawnObject(**{"category": "cup", "where": "here", **more})  # type: ignore[arg-type]
+def cup(**more: object) -> SourceObject:
+    return SourceObject(**{"category": "cup", "where": "here", **more})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +38,9 @@ def cup(**more: object) -> DrawnObject:
         (cup(category=" ", outlines=(box_outline(0, 0, 9, 9),)), "without a category"),
     ],
 )  # fmt: skip
-def test_what_is_no_object_is_counted(one: DrawnObject, reason: str) -> None:
+def test_what_is_no_object_is_counted(one: SourceObject, reason: str) -> None:
     tally = Tally()
-    content = assembled([made(one)], Wanted(), tally)
+    content = to_coco([made(one)], ConvertOptions(), tally)
     assert content["annotations"] == []
     assert len(content["images"]) == 1
     assert [(row.what, row.first) for row in tally.objects.values()] == [(reason, "here")]
@@ -47,7 +49,7 @@ def test_what_is_no_object_is_counted(one: DrawnObject, reason: str) -> None:
 def test_masks_become_run_lengths_with_their_box_and_area() -> None:
     mask = np.zeros((60, 80), dtype=bool)
     mask[10:20, 30:35] = True
-    (row,) = assembled([made(cup(mask=mask, crowd=True))], Wanted(), Tally())["annotations"]
+    (row,) = to_coco([made(cup(mask=mask, crowd=True))], ConvertOptions(), Tally())["annotations"]
     assert (row["bbox"], row["area"], row["iscrowd"]) == ([30, 10, 5, 10], 50, 1)
     assert row["segmentation"]["size"] == [60, 80]
 
@@ -55,8 +57,8 @@ def test_masks_become_run_lengths_with_their_box_and_area() -> None:
 def test_ids_do_not_depend_on_the_order_of_drawings() -> None:
     boxes = [cup(category=name, outlines=(box_outline(0, 0, 9, 9),)) for name in "bac"]
     drawings = [made(boxes[0], name="2.jpg"), made(boxes[1], boxes[2], name="1.jpg")]
-    content = assembled(drawings, Wanted(order=("c",)), Tally())
-    assert content == assembled(drawings[::-1], Wanted(order=("c",)), Tally())
+    content = to_coco(drawings, ConvertOptions(order=("c",)), Tally())
+    assert content == to_coco(drawings[::-1], ConvertOptions(order=("c",)), Tally())
     assert [row["name"] for row in content["categories"]] == ["c", "a", "b"]
     assert [row["id"] for row in content["annotations"]] == [1, 2, 3]
     assert [row["category_id"] for row in content["annotations"]] == [2, 1, 3]
@@ -66,7 +68,7 @@ def test_several_files_about_one_image_are_joined_and_slips_of_the_pen_told() ->
     tally = Tally()
     box = box_outline(0, 0, 9, 9)
     two = [made(cup(outlines=(box,))), made(cup(category="Cup", outlines=(box,)))]
-    content = assembled(two, Wanted(), tally)
+    content = to_coco(two, ConvertOptions(), tally)
     assert len(content["images"]) == 1
     assert {row.what: row.first for row in tally.notes.values()} == {
         "file(s) about an image that another one describes: joined": "a.jpg",

@@ -22,15 +22,20 @@ CHANNELS = 4
 
 
 def decoded(rle: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """(height, width) bool of the bytes ``rle``; ValueError when they are no such mask."""
+    """(height, width) bool of the bytes ``rle``.
+
+    Raises:
+        ValueError: They are no mask of that size.
+    """
     try:
         stream = np.array(rle, dtype=np.uint8)
     except (OverflowError, TypeError) as error:
         raise ValueError("the run lengths are no bytes") from error
     bits = "".join(map(str, np.unpackbits(stream)))
-    values = np.zeros(int(bits[:32] or "0", 2), dtype=np.uint8)
-    if len(values) != height * width * CHANNELS:
-        raise ValueError(f"{len(values):,} values for an image of {width} × {height} px")
+    count = int(bits[:32] or "0", 2)
+    if count != height * width * CHANNELS:
+        raise ValueError(f"{count:,} values for an image of {width} × {height} px")
+    values = np.zeros(count, dtype=np.uint8)
     word, lengths, position = _header(bits)
     done = 0
     while done < len(values):

@@ -7,20 +7,30 @@ Label Studio's COCO export is one of these: its file names are those of its serv
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import segmentation_fault
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.image_matching import names_in_address
-from harness.data.convert.source_annotations import Drawn, DrawnObject, Tally, told_size
-from harness.files.json import read as read_json
-from harness.measure.rle import decode, rle_of
+from harness.data.convert.source_annotations import (
+    Outline,
+    SourceAnnotations,
+    SourceObject,
+    Tally,
+    stated_size,
+)
+from harness.data.fields import flag_of, number_of, shown
+from harness.data.text_files import read_json
+from harness.measure.polygons import usable_polygons
+from harness.measure.rle import rle_of
 
 KEYS = ("images", "annotations", "categories")
+
+#: What a row must have to be counted as one.
+REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id",), "categories": ("id", "name")}
 
 
 def is_coco(content: Any) -> bool:
@@ -28,83 +38,139 @@ def is_coco(content: Any) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in KEYS)
 
 
-def read(source: Path, tally: Tally) -> tuple[list[str], Iterator[Drawn]]:
-    """The categories in the order of their ids, and a drawing an image."""
-    content = read_json(source)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file being read."""
+
+    path: Path
+    categories: Mapping[Any, str]
+    tally: Tally
+
+
+def read(
+    source: Path, tally: Tally, *, encoding: str | None = None
+) -> tuple[list[str], Iterator[SourceAnnotations]]:
+    """The categories in the order of their ids, and the annotations of every image.
+
+    Raises:
+        IntegrityError: It is no COCO file, contradicts itself, or has a flag that is none.
+    """
+    content = read_json(source, encoding=encoding)
     if not is_coco(content):
         raise IntegrityError(f"{source} has not the lists {', '.join(KEYS)} of a COCO file")
-    try:
-        categories = {row["id"]: str(row["name"]) for row in content["categories"]}
-        rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for row in content["annotations"]:
-            rows[row["image_id"]].append(row)
-        order = list(dict.fromkeys(categories[key] for key in sorted(categories)))
-        if len(order) < len(categories):
-            joined = len(categories) - len(order)
-            tally.note("categories joined with another of their name", str(source), joined)
-        images = sorted(content["images"], key=lambda row: str(row["file_name"]))
-        if len({row["id"] for row in images}) < len(images):
-            raise IntegrityError(f"{source} has one id for several images")
-        return order, _drawings(images, rows, categories, source, tally)
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{source} is no COCO file: a row lacks {error}") from None
+    for kind, keys in REQUIRED.items():
+        _require_rows(source, kind, content[kind], keys)
+    categories = {row["id"]: str(row["name"]) for row in content["categories"]}
+    order = list(dict.fromkeys(categories[key] for key in sorted(categories, key=_order)))
+    if len(order) < len(categories):
+        joined = len(categories) - len(order)
+        tally.note("categories joined with another of their name", str(source), joined)
+    if len(categories) < len(content["categories"]):
+        raise IntegrityError(f"{source} has one id for several categories")
+    images = sorted(content["images"], key=lambda row: str(row["file_name"]))
+    if len({row["id"] for row in images}) < len(images):
+        raise IntegrityError(f"{source} has one id for several images")
+    rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for row in content["annotations"]:
+        rows[row["image_id"]].append(row)
+    return order, _annotations(images, rows, _File(path=source, categories=categories, tally=tally))
 
 
-def _drawings(
-    images: list[dict[str, Any]],
-    rows: dict[Any, list[dict[str, Any]]],
-    categories: dict[Any, str],
-    source: Path,
-    tally: Tally,
-) -> Iterator[Drawn]:
+def _order(identifier: Any) -> tuple[bool, Any]:
+    """Numbers in their order, before text."""
+    is_text = isinstance(identifier, str)
+    return is_text, identifier
+
+
+def _require_rows(source: Path, kind: str, rows: list[Any], keys: tuple[str, ...]) -> None:
+    for position, row in enumerate(rows):
+        where = f"{source} is no COCO file: {kind}[{position}]"
+        missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+        if missing:
+            raise IntegrityError(f"{where} lacks {', '.join(map(repr, missing))}")
+        for key in keys:
+            if key.endswith("id") and not _is_id(row[key]):
+                raise IntegrityError(f"{where} has the {key} {shown(row[key])}")
+            if key in ("file_name", "name") and isinstance(row[key], (list, dict, type(None))):
+                raise IntegrityError(f"{where} has the {key} {shown(row[key])}")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) and isinstance(value, Hashable) and value == value
+
+
+def _annotations(
+    images: list[dict[str, Any]], rows: dict[Any, list[dict[str, Any]]], file: _File
+) -> Iterator[SourceAnnotations]:
     for image in images:
-        where = f"{source}: image {image.get('id')}"
-        size = told_size(image.get("height"), image.get("width"))
-        objects = (
-            _object(row, size, categories, source, tally) for row in rows.pop(image["id"], [])
-        )
-        yield Drawn(
-            where=where,
-            names=(str(image["file_name"]), *names_in_address(str(image["file_name"]))),
-            beside=source.parent,
+        size = stated_size(image.get("height"), image.get("width"))
+        objects = (_object(row, size, file) for row in rows.pop(image["id"], []))
+        yield SourceAnnotations(
+            where=f"{file.path}: image {image['id']}",
+            names=(str(image["file_name"]),),
+            beside=file.path.parent,
             frame=size,
             size_px=size,
             objects=tuple(one for one in objects if one is not None),
         )
     for left in rows.values():
-        where = f"{source}: annotation {left[0].get('id')}"
-        tally.drop("of an image that is not listed", where, len(left))
+        where = f"{file.path}: annotation {left[0].get('id')}"
+        file.tally.drop("of an image that is not listed", where, len(left))
 
 
-def _object(
-    row: dict[str, Any],
-    size: tuple[int, int] | None,
-    categories: dict[Any, str],
-    source: Path,
-    tally: Tally,
-) -> DrawnObject | None:
-    where = f"{source}: annotation {row.get('id')}"
+def _object(row: dict[str, Any], size: tuple[int, int] | None, file: _File) -> SourceObject | None:
+    where = f"{file.path}: annotation {shown(row.get('id'))}"
     category = row.get("category_id")
-    if not isinstance(category, (int, float, str)) or category not in categories:
-        tally.drop("of a category that is not listed", where)
+    if not _is_id(category) or category not in file.categories:
+        file.tally.drop("of a category that is not listed", where)
         return None
-    blank = DrawnObject(category=categories[category], where=where, crowd=bool(row.get("iscrowd")))
+    try:
+        crowd = flag_of(row.get("iscrowd"))
+    except ValueError as error:
+        raise IntegrityError(f"{where}: iscrowd {error}") from None
+    blank = SourceObject(category=file.categories[category], where=where, crowd=crowd)
     segmentation = row.get("segmentation")
     if isinstance(segmentation, dict):
         if size is None or segmentation_fault(segmentation, *size):
-            tally.drop("whose run lengths do not fit their image", where)
+            file.tally.drop("whose run lengths do not fit their image", where)
             return None
-        return replace(blank, mask=decode(rle_of(segmentation, *size)))
-    if segmentation:
-        fault = segmentation_fault(segmentation, *(size or (1, 1)))
-        if fault or any(len(polygon) % 2 for polygon in segmentation):
-            tally.drop("whose segmentation is no list of polygons", where)
-            return None
-        return replace(blank, outlines=tuple(map(list, segmentation)))
-    try:
-        x, y, box_width, box_height = (float(number) for number in row["bbox"])
-    except (KeyError, TypeError, ValueError):
-        tally.drop("without a segmentation and without a box", where)
+        return replace(blank, mask=rle_of(segmentation, *size))
+    polygons = _polygons(segmentation)
+    if polygons is None:
+        file.tally.drop("whose segmentation is no list of polygons", where)
         return None
-    outline = box_outline(x, y, x + box_width, y + box_height)
+    usable = usable_polygons(polygons)
+    if usable:
+        if len(usable) < len(polygons):
+            file.tally.note("object(s) that lost a polygon that does not count", where)
+        return replace(blank, outlines=tuple(usable))
+    return _boxed(row, blank, file.tally)
+
+
+def _boxed(row: Mapping[str, Any], blank: SourceObject, tally: Tally) -> SourceObject | None:
+    """The object as its box; None, and counted, where it has none."""
+    try:
+        x, y, width, height = (number_of(number) for number in row["bbox"])
+    except (KeyError, TypeError, ValueError):
+        tally.drop("without a segmentation and without a box", blank.where)
+        return None
+    if row.get("segmentation"):
+        tally.note("object(s) whose polygons do not count: their boxes are kept", blank.where)
+    outline = box_outline(x, y, x + width, y + height)
     return replace(blank, outlines=(outline,), is_box=True)
+
+
+def _polygons(segmentation: Any) -> list[Outline] | None:
+    """The polygons of a segmentation; also of one polygon that is not in a list; None for no such
+    list. A number that is none is NaN, which to_coco counts.
+    """
+    if segmentation in (None, "", [], {}):
+        return []
+    if not isinstance(segmentation, list):
+        return None
+    try:
+        if all(isinstance(one, list) for one in segmentation):
+            return [[number_of(number) for number in one] for one in segmentation]
+        return [[number_of(number) for number in segmentation]]
+    except ValueError:
+        return None

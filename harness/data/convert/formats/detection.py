@@ -1,54 +1,134 @@
-"""Which format annotations are in, told from what lies there."""
+"""Which format annotations are in: everything in a folder is weighed, and two of them are an error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from harness.core.errors import UsageError
+from harness.core.errors import HarnessError, UsageError
 from harness.core.requests.data import FORMATS, Format
-from harness.data.convert.formats import coco, labelme, labelstudio, openimages
-from harness.files.json import read as read_json
+from harness.data.convert.formats import coco, labelme, labelstudio, openimages, yolo
+from harness.data.text_files import read_json, read_lines
+
+#: Files of each ending that are looked into; the others are like them.
+LOOKED_INTO = 200
+
+#: Bytes of a text file in which its first lines are.
+HEAD = 4096
 
 
-def detected(source: Path) -> Format:
-    """The format of a file or folder; UsageError, with what was found, when it is none of ours."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Files that only one format has."""
+
+    kind: Format
+    """The format."""
+
+    count: int
+    """How many of the files that were looked into."""
+
+    first: Path
+    """The first of them."""
+
+
+def detected(source: Path, *, encoding: str | None = None, besides: Path | None = None) -> Format:
+    """The format of a file or folder.
+
+    Args:
+        source: File or folder.
+        encoding: Of its text files, where that is not certain.
+        besides: A file that says nothing: the one that will be written.
+
+    Raises:
+        UsageError: It is none of ours, or a folder with several; says what was found.
+    """
     if not source.exists():
         raise UsageError(f"no such file or folder: {source}")
-    found = _of_folder(source) if source.is_dir() else _of_file(source)
-    if found is None:
-        names = sorted(path.name for path in source.iterdir())[:4] if source.is_dir() else []
-        there = f"; there are {', '.join(names)}, …" if names else ""
+    if source.is_file():
+        kind = _of_file(source, encoding)
+        if kind is None:
+            raise _unknown(source)
+        return kind
+    found = sorted(evidence(source, encoding, besides), key=lambda one: -one.count)
+    if len(found) > 1:
+        told = ", ".join(f"{one.kind} ({one.count} file(s), {one.first.name})" for one in found)
         raise UsageError(
-            f"cannot tell which annotations these are: {source}{there}",
-            hint=f"say so: --from {'|'.join(FORMATS)}",
+            f"{source} has annotations of several formats: {told}",
+            hint=f"say which are meant: --from {'|'.join(one.kind for one in found)}",
         )
-    return found
+    if found:
+        return found[0].kind
+    if yolo.described_in(source, encoding):
+        return "yolo"  # a data set of which no image has an object, or an error that says so
+    raise _unknown(source)
 
 
-def _of_file(path: Path) -> Format | None:
+def _unknown(source: Path) -> UsageError:
+    names = sorted(path.name for path in source.iterdir())[:4] if source.is_dir() else []
+    there = f"; there are {', '.join(names)}, …" if names else ""
+    return UsageError(
+        f"cannot tell which annotations these are: {source}{there}",
+        hint=f"say so: --from {'|'.join(FORMATS)}",
+    )
+
+
+def evidence(folder: Path, encoding: str | None, besides: Path | None) -> Iterator[Evidence]:
+    """The formats that a folder has files of."""
+    found: dict[Format, list[Path]] = {}
+    for path in _files(folder, besides):
+        kind = _of_file(path, encoding)
+        if kind is not None and path.suffix.lower() not in (".yaml", ".yml"):
+            found.setdefault(kind, []).append(path)
+    for kind, paths in found.items():
+        yield Evidence(kind=kind, count=len(paths), first=paths[0])
+
+
+def _files(folder: Path, besides: Path | None) -> Iterator[Path]:
+    ours = None if besides is None else besides.resolve()
+    for pattern in ("*.xml", "*.json", "*.csv", "*.txt"):
+        paths: Iterable[Path] = (one for one in sorted(folder.rglob(pattern)) if one.is_file())
+        yield from islice((one for one in paths if one.resolve() != ours), LOOKED_INTO)
+
+
+def _of_file(path: Path, encoding: str | None) -> Format | None:
     match path.suffix.lower():
         case ".json":
-            content = read_json(path)
-            if labelstudio.is_labelstudio(content):
-                return "labelstudio"
-            if labelme.is_labelme(content):
-                return "labelme"
-            return "coco" if coco.is_coco(content) else None
+            return _of_json(path, encoding)
         case ".csv":
             return "openimages" if openimages.columns_of(path) else None
         case ".xml":
-            return "voc"
+            return "voc" if _begins_as_voc(path) else None
         case ".yaml" | ".yml":
             return "yolo"
+        case ".txt":
+            return "yolo" if _begins_as_labels(path, encoding) else None
     return None
 
 
-def _of_folder(folder: Path) -> Format | None:
-    """Told from the first file of each kind; a folder of text and images alone is YOLO's."""
-    if any(folder.glob("*.y*ml")) or any(folder.rglob("classes.txt")):
-        return "yolo"
-    for pattern in ("*.xml", "*.json", "*.csv"):
-        for path in sorted(folder.rglob(pattern)):
-            if (found := _of_file(path)) is not None:
-                return found
-    return "yolo" if any(folder.rglob("*.txt")) else None
+def _of_json(path: Path, encoding: str | None) -> Format | None:
+    content = read_json(path, encoding=encoding)
+    if labelstudio.is_labelstudio(content):
+        return "labelstudio"
+    if labelme.is_labelme(content):
+        return "labelme"
+    return "coco" if coco.is_coco(content) else None
+
+
+def _begins_as_voc(path: Path) -> bool:
+    """Whether an XML file names VOC's root near its beginning; broken ones count, to be refused."""
+    with path.open("rb") as file:
+        head = file.read(HEAD).replace(b"\0", b"")
+    return b"<annotation>" in head or b"<annotation " in head or b"<annotation\n" in head
+
+
+def _begins_as_labels(path: Path, encoding: str | None) -> bool:
+    """Whether the first line of a text file is one of YOLO's labels."""
+    if path.stem.casefold() in yolo.NO_LABELS:
+        return False
+    try:
+        lines = read_lines(path, encoding=encoding)
+    except HarnessError:
+        return False
+    return yolo.is_label_line(next((line for line in lines if line.strip()), ""))

@@ -10,38 +10,55 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.formats.labelstudio_regions import Region, drawn_region, regions_of
-from harness.data.convert.image_matching import names_in_address
-from harness.data.convert.source_annotations import PERCENT, Drawn, DrawnObject, Tally
+from harness.data.convert.formats.labelstudio_regions import Region, region_object, regions_of
+from harness.data.convert.image_matching import paths_in
+from harness.data.convert.source_annotations import PERCENT, SourceAnnotations, SourceObject, Tally
 from harness.data.image_files import SUFFIXES
-from harness.files.json import read as read_json
+from harness.data.fields import flag_of
+from harness.data.text_files import read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One person's work on one task. by: their number, or their address where it is told."""
+    """One person's work on one task."""
 
     where: str
+    """File, task and annotation."""
+
     by: str
+    """The person's number, or their address where it is stated."""
+
     ground_truth: bool
+    """Whether it was marked as the one that counts."""
+
     changed: str
+    """When it was changed last, as ISO 8601."""
+
     regions: list[Region]
+    """What was drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One photograph. names: what it may be called, the likeliest first."""
+    """One image."""
 
     where: str
+    """File and task."""
+
     names: tuple[str, ...]
+    """What the image may be called, the likeliest first."""
+
     annotations: list[Annotation]
+    """Those that were not cancelled."""
 
 
-def read(source: Path, tally: Tally, *, annotator: str | None = None) -> Iterator[Drawn]:
+def read(
+    source: Path, tally: Tally, *, annotator: str | None = None
+) -> Iterator[SourceAnnotations]:
     """One drawing a task of a JSON or JSON-MIN export.
 
     annotator: whose annotations are taken; None takes a task's ground truth, else the one changed
@@ -51,7 +68,7 @@ def read(source: Path, tally: Tally, *, annotator: str | None = None) -> Iterato
     people = sorted({one.by for task in tasks for one in task.annotations})
     if annotator is not None and annotator not in people:
         raise UsageError(
-            f"nobody called {annotator} annotated {source}",
+            f"{source} has no annotation by {annotator}",
             hint=f"--annotator takes one of {', '.join(people)}",
         )
     for task in tasks:
@@ -60,7 +77,7 @@ def read(source: Path, tally: Tally, *, annotator: str | None = None) -> Iterato
             # The last of those that are equally good, so that the file alone decides.
             chosen = sorted(usable, key=lambda one: (one.ground_truth, one.changed))[-1]
             _count_others(task, chosen, annotator, tally)
-            yield _drawn(task, chosen, source, tally)
+            yield _annotated(task, chosen, source, tally)
         else:
             tally.note("task(s) without an annotation: not taken as empty images", task.where)
 
@@ -93,7 +110,7 @@ def _tasks(content: Any, source: Path) -> list[Task]:
         if isinstance(data, dict):
             with _as_exported(where):
                 rows = _annotations(row)
-                found = [_full(one, where) for one in rows if not one.get("was_cancelled")]
+                found = [_full(one, where) for one in rows if not flag_of(one.get("was_cancelled"))]
             names = _names(data, row.get("file_upload"))
             tasks[position] = Task(where=where, names=names, annotations=found)
         else:  # JSON-MIN has a row for each annotation of a task
@@ -123,7 +140,7 @@ def _full(row: Mapping[str, Any], where: str) -> Annotation:
     return Annotation(
         where=where,
         by=_person(row.get("completed_by")),
-        ground_truth=bool(row.get("ground_truth")),
+        ground_truth=flag_of(row.get("ground_truth")),
         changed=str(row.get("updated_at") or row.get("created_at") or ""),
         regions=regions_of(row.get("result") or [], where),
     )
@@ -162,23 +179,23 @@ def _names(data: Mapping[str, Any], upload: Any) -> tuple[str, ...]:
     lists = [told for told in lists if isinstance(told, str)]
     looking = [told for told in (*fields.values(), *lists) if _is_image(told)]
     addresses = [fields.get("image", ""), *looking[:1], upload if isinstance(upload, str) else ""]
-    names = [name for address in addresses for name in names_in_address(address)]
+    names = [name.lstrip("/") for address in addresses for name in reversed(paths_in(address)[:4])]
     # An address of another system may say less than the name of the upload.
     return tuple(sorted(dict.fromkeys(names), key=lambda name: not _is_image(name))) or ("?",)
 
 
 def _is_image(name: str) -> bool:
-    return Path(names_in_address(name)[-1] if name else "").suffix.lower() in SUFFIXES
+    return any(PurePosixPath(one).suffix.lower() in SUFFIXES for one in paths_in(name))
 
 
-def _drawn(task: Task, chosen: Annotation, source: Path, tally: Tally) -> Drawn:
+def _annotated(task: Task, chosen: Annotation, source: Path, tally: Tally) -> SourceAnnotations:
     sizes = [one.size_px for one in chosen.regions if one.size_px is not None]
-    objects: list[DrawnObject] = []
+    objects: list[SourceObject] = []
     for region in chosen.regions:
-        drawn = drawn_region(region, tally)
-        if drawn is not None:
-            objects.append(drawn)
-    return Drawn(
+        one = region_object(region, tally)
+        if one is not None:
+            objects.append(one)
+    return SourceAnnotations(
         where=chosen.where,
         names=task.names,
         beside=source.parent,

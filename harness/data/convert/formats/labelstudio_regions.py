@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.detections import Rle
+from harness.data.convert.alignment import whole_mask
 from harness.data.convert.formats.brush import decoded
+from harness.data.convert.formats.mask_images import mask_in
 from harness.data.convert.geometry import box_outline, ellipse_outline, flat, scaled, turned
-from harness.data.convert.source_annotations import DrawnObject, Outline, Tally, told_size
+from harness.data.convert.source_annotations import Outline, SourceObject, Tally, stated_size
+from harness.data.fields import flag_of, labels_of, number_of
 
 #: Kinds of region with an area, by what the type of a result begins with.
-KINDS = ("polygon", "rectangle", "ellipse", "brush")
+KINDS = ("polygon", "rectangle", "ellipse", "brush", "bitmask", "vector")
+
+#: Kinds that enclose nothing.
+WITHOUT_AREA = ("keypoint",)
 
 #: Results that say something about a task or a region, and draw nothing.
 ANSWERS = (
@@ -28,17 +35,28 @@ ANSWERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """One region. labels: mostly one. size_px: (height, width) the program saw. angle: degrees by
-    which the view of the image was turned. item: which image of the task, None for the only one.
-    """
+    """One region."""
 
     where: str
+    """File, task, annotation and region."""
+
     kind: str
+    """One of KINDS, else the type of its result."""
+
     value: Mapping[str, Any]
+    """What its results say, together."""
+
     labels: Sequence[str]
+    """Mostly one."""
+
     size_px: tuple[int, int] | None
+    """(height, width) the program saw."""
+
     angle: float
+    """Degrees by which the view of the image was turned."""
+
     item: int | None
+    """Which image of the task; None for the only one."""
 
 
 def regions_of(results: Sequence[Any], where: str) -> list[Region]:
@@ -59,22 +77,25 @@ def _region(told: list[dict[str, Any]], where: str) -> Region:
         value |= one.get("value") or {}
     types = [str(one.get("type", "")) for one in told]
     kinds = [kind for kind in KINDS for one in types if one.startswith(kind)]
-    labels = [label for key, found in value.items() if key.endswith("labels") for label in found]
+    labels = [
+        label for key, found in value.items() if key.endswith("labels") for label in labels_of(found)
+    ]
     return Region(
         where=where,
         kind=kinds[0] if kinds else types[0],
         value=value,
         labels=labels,
-        size_px=told_size(told[0].get("original_height"), told[0].get("original_width")),
-        angle=float(told[0].get("image_rotation") or 0),
+        size_px=stated_size(told[0].get("original_height"), told[0].get("original_width")),
+        angle=number_of(told[0].get("image_rotation") or 0),
         item=told[0].get("item_index"),
     )
 
 
-def drawn_region(region: Region, tally: Tally) -> DrawnObject | None:
+def region_object(region: Region, tally: Tally) -> SourceObject | None:
     """The region as an object; None, and counted, for what is none."""
     if region.kind not in KINDS:
-        tally.drop(f"drawn as {region.kind or 'nothing'}, which has no area", region.where)
+        told = "has no area" if region.kind.startswith(WITHOUT_AREA) else "is not read"
+        tally.drop(f"drawn as {region.kind[:40] or 'nothing'}, which {told}", region.where)
         return None
     if region.item:
         tally.drop("on a further image of their task", region.where)
@@ -88,53 +109,77 @@ def drawn_region(region: Region, tally: Tally) -> DrawnObject | None:
     if len(region.labels) > 1:
         tally.note("object(s) with several labels: the first is taken", region.where)
     try:
-        if region.kind == "brush":
-            return _painted(region)
-        outline = OUTLINES[region.kind](region)
+        return _object(region)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        tally.drop("that cannot be read", f"{region.where}: {error}")
+        tally.drop(_unread(region.kind), f"{region.where}: {error}")
         return None
-    return DrawnObject(
-        category=str(region.labels[0]),
+
+
+def _unread(kind: str) -> str:
+    return f"drawn as {kind}, that cannot be read" if kind in ("bitmask", "vector") else "that cannot be read"
+
+
+def _object(region: Region) -> SourceObject:
+    label = region.labels[0]
+    if region.kind in ("brush", "bitmask"):
+        return SourceObject(category=label, where=region.where, mask=_painted(region))
+    return SourceObject(
+        category=label,
         where=region.where,
-        outlines=(outline,),
+        outlines=(OUTLINES[region.kind](region),),
         is_box=region.kind == "rectangle",
     )
 
 
-def _painted(region: Region) -> DrawnObject:
+def _painted(region: Region) -> Rle:
     if region.size_px is None:
         raise ValueError("nothing says how large its image is")
-    mask = decoded(region.value["rle"], *region.size_px)
-    return DrawnObject(category=str(region.labels[0]), where=region.where, mask=mask)
+    if region.kind == "brush":
+        return whole_mask(decoded(region.value["rle"], *region.size_px))
+    return whole_mask(mask_in(region.value.get("imageDataURL"), region.size_px))
 
 
 def _polygon(region: Region) -> Outline:
-    return flat([(float(x), float(y)) for x, y in region.value["points"]])
+    return flat([(number_of(x), number_of(y)) for x, y in region.value["points"]])
 
 
 def _rectangle(region: Region) -> Outline:
     """Turned clockwise about its top left corner."""
-    x, y = float(region.value["x"]), float(region.value["y"])
-    box = box_outline(x, y, x + float(region.value["width"]), y + float(region.value["height"]))
+    x, y = number_of(region.value["x"]), number_of(region.value["y"])
+    box = box_outline(x, y, x + number_of(region.value["width"]), y + number_of(region.value["height"]))
     return _turned(box, region, (x, y))
 
 
 def _ellipse(region: Region) -> Outline:
     """Turned clockwise about its centre."""
-    x, y = float(region.value["x"]), float(region.value["y"])
-    radii = float(region.value["radiusX"]), float(region.value["radiusY"])
+    x, y = number_of(region.value["x"]), number_of(region.value["y"])
+    radii = number_of(region.value["radiusX"]), number_of(region.value["radiusY"])
     return _turned(ellipse_outline(x, y, *radii), region, (x, y))
 
 
-OUTLINES = {"polygon": _polygon, "rectangle": _rectangle, "ellipse": _ellipse}
+def _vector(region: Region) -> Outline:
+    """A closed line of corners; curves and open lines enclose nothing that is known."""
+    vertices = region.value["vertices"]
+    if not flag_of(region.value.get("closed")):
+        raise ValueError("its line is not closed")
+    if any(flag_of(one.get("isBezier")) for one in vertices):
+        raise ValueError("its line has curves")
+    return flat([(number_of(one["x"]), number_of(one["y"])) for one in vertices])
+
+
+OUTLINES = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "ellipse": _ellipse,
+    "vector": _vector,
+}
 
 
 def _turned(outline: Outline, region: Region, about: tuple[float, float]) -> Outline:
     """Percent turned as the pixels they stand for are: one percent is as many to the right as down
     only in a square image.
     """
-    degrees = float(region.value.get("rotation") or 0)
+    degrees = number_of(region.value.get("rotation") or 0)
     if not degrees:
         return outline
     if region.size_px is None:

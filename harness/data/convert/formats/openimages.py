@@ -7,20 +7,21 @@ reader allows for that, too (voxel51/fiftyone, fiftyone/utils/openimages.py). A 
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from PIL import UnidentifiedImageError
 
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.detections import Rle
+from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.data.convert.alignment import whole_mask
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
+from harness.data.fields import flag_of, number_of
 from harness.data.image_files import open_image
+from harness.data.text_files import csv_rows
 
 MASK_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 BOX_COLUMNS = {"ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax"}
@@ -32,33 +33,38 @@ WHITE = 128
 Row = Mapping[str, str]
 
 
-def read(source: Path, tally: Tally) -> Iterator[Drawn]:
-    """A drawing an image of a table, or of the table of masks, else of boxes, in a folder."""
+def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator[SourceAnnotations]:
+    """The annotations of every image of a table, or of the one in a folder: of masks, else boxes.
+
+    Raises:
+        IntegrityError: The table is none of Open Images, or has a box or flag that is none.
+        UsageError: There are several tables, or none of the masks.
+    """
     table = source if source.is_file() else _table_in(source)
-    names = descriptions(table.parent)
+    names = descriptions(table.parent, encoding=encoding)
     if not names:
         tally.note(
             "table without class names beside it: categories are called as in it", str(table)
         )
-    rows = rows_by_image(table)
+    rows = rows_by_image(table, encoding=encoding)
     if columns_of(table) == "masks":
         masks = {path.name: path for path in sorted(table.parent.rglob("*.png"))}
-        if not any(row["MaskPath"] in masks for found in rows.values() for row in found):
+        named = {_base(row["MaskPath"]) for found in rows.values() for row in found}
+        if not named & masks.keys():
             raise UsageError(
                 f"none of the masks that {table} names is below {table.parent}",
                 hint="unpack the mask archives there, or fetch all: harness data openimages",
             )
-        yield from drawings(table, rows, names, masks, tally)
+        yield from annotations(table, rows, names, masks, tally)
     else:
-        yield from drawings(table, rows, names, {}, tally)
+        yield from annotations(table, rows, names, {}, tally)
 
 
 def columns_of(table: Path) -> Literal["masks", "boxes"] | None:
     """Which of the two tables a CSV file is; None for another one."""
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            columns = set(next(csv.reader(file), ()))
-    except (OSError, UnicodeDecodeError):
+        columns = {one.strip() for one in next(csv_rows(table), [])}
+    except HarnessError:
         return None
     if columns >= MASK_COLUMNS:
         return "masks"
@@ -66,29 +72,49 @@ def columns_of(table: Path) -> Literal["masks", "boxes"] | None:
 
 
 def rows_by_image(
-    table: Path, labels: Collection[str] | None = None
+    table: Path, labels: Collection[str] | None = None, *, encoding: str | None = None
 ) -> dict[str, list[dict[str, str]]]:
-    """The rows of a table by image id, in the table's order; only of ``labels`` when given."""
+    """The rows of a table by image id, in the table's order.
+
+    Args:
+        table: The CSV file.
+        labels: Only rows of these; None for all.
+        encoding: Of the file, where that is not certain.
+
+    Raises:
+        IntegrityError: It lacks a column, or a row is shorter than the first.
+    """
     found: dict[str, list[dict[str, str]]] = {}
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for row in csv.DictReader(file):
-            if labels is None or row["LabelName"] in labels:
-                row.pop("Clicks", None)  # most of the table, and nothing that is needed
-                found.setdefault(row["ImageID"], []).append(row)
+    rows = csv_rows(table, encoding=encoding)
+    columns = [one.strip() for one in next(rows, [])]
+    if not (set(columns) >= MASK_COLUMNS or set(columns) >= BOX_COLUMNS):
+        raise IntegrityError(
+            f"{table} is no table of Open Images: it has the columns {', '.join(columns)[:200]}",
+            hint=f"expected {', '.join(sorted(BOX_COLUMNS))}; or {', '.join(sorted(MASK_COLUMNS))}",
+        )
+    needed = max(columns.index(one) for one in columns if one in MASK_COLUMNS | BOX_COLUMNS)
+    for number, values in enumerate(rows, start=2):
+        if not values:
+            continue
+        if len(values) <= needed:
+            raise IntegrityError(f"{table}: row {number} has {len(values)} of {len(columns)} columns")
+        row = dict(zip(columns, values, strict=False))
+        if labels is None or row["LabelName"] in labels:
+            row.pop("Clicks", None)  # most of the table, and nothing that is needed
+            found.setdefault(row["ImageID"], []).append(row)
     return found
 
 
-def descriptions(folder: Path) -> dict[str, str]:
+def descriptions(folder: Path, *, encoding: str | None = None) -> dict[str, str]:
     """Class name by label, such as Panda by /m/03bj1; empty where no such table is."""
     for path in sorted(folder.rglob(DESCRIPTIONS)):
-        return read_descriptions(path)
+        return read_descriptions(path, encoding=encoding)
     return {}
 
 
-def read_descriptions(path: Path) -> dict[str, str]:
+def read_descriptions(path: Path, *, encoding: str | None = None) -> dict[str, str]:
     """The same of one file, with or without a line of headings."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) >= 2]
+    rows = [row for row in csv_rows(path, encoding=encoding) if len(row) >= 2]
     return {row[0]: row[1] for row in rows if row[0] not in ("LabelName", "Id")}
 
 
@@ -125,17 +151,25 @@ def _table_in(folder: Path) -> Path:
     raise UsageError(f"{folder} has no table of Open Images")
 
 
-def drawings(
+def annotations(
     table: Path,
     rows: Mapping[str, Sequence[Row]],
     names: Mapping[str, str],
     masks: Mapping[str, Path],
     tally: Tally,
-) -> Iterator[Drawn]:
-    """A drawing an image. names: as ``descriptions`` gives them. masks: PNG by its name."""
+) -> Iterator[SourceAnnotations]:
+    """The annotations of every image.
+
+    Args:
+        table: The file, for reports.
+        rows: By image id, as of ``rows_by_image``.
+        names: As of ``descriptions``.
+        masks: PNG by its name.
+        tally: What is left out is counted here.
+    """
     for image_id, found in rows.items():
         objects = [_object(row, table, names, masks, tally) for row in found]
-        yield Drawn(
+        yield SourceAnnotations(
             where=f"{table}: image {image_id}",
             names=(f"{image_id}.jpg", f"{image_id}.jpeg", f"{image_id}.png"),
             beside=table.parent,
@@ -147,21 +181,12 @@ def drawings(
 
 def _object(
     row: Row, table: Path, names: Mapping[str, str], masks: Mapping[str, Path], tally: Tally
-) -> DrawnObject | None:
+) -> SourceObject | None:
     category = names.get(row["LabelName"], row["LabelName"]) or ""
     if "MaskPath" not in row:
-        where = f"{table}: image {row['ImageID']}"
-        try:
-            sides = [float(row[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
-        except (TypeError, ValueError):
-            raise IntegrityError(f"{where} has a box that is no four numbers") from None
-        crowd = row.get("IsGroupOf") == "1"
-        outline = box_outline(*sides)
-        return DrawnObject(
-            category=category, where=where, outlines=(outline,), is_box=True, crowd=crowd
-        )
+        return _box_object(row, category, f"{table}: image {row['ImageID']}", tally)
     where = f"{table}: {row['MaskPath']}"
-    path = masks.get(row["MaskPath"])
+    path = masks.get(_base(row["MaskPath"]))
     if path is None:
         tally.drop("whose mask file is missing", where)
         return None
@@ -169,13 +194,42 @@ def _object(
     if mask is None:
         tally.drop("whose mask file cannot be read", where)
         return None
-    return DrawnObject(category=category, where=where, mask=mask)
+    return SourceObject(category=category, where=where, mask=mask)
 
 
-def _mask(path: Path) -> npt.NDArray[np.bool_] | None:
+def _box_object(row: Row, category: str, where: str, tally: Tally) -> SourceObject:
     try:
-        with open_image(path) as picture:
-            mask: npt.NDArray[np.bool_] = np.asarray(picture.convert("L")) >= WHITE
-            return mask
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        sides = [number_of(row[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
+    except ValueError:
+        raise IntegrityError(f"{where} has a box that is no four numbers") from None
+    return SourceObject(
+        category=category,
+        where=where,
+        outlines=(box_outline(*sides),),
+        is_box=True,
+        crowd=_is_group(row.get("IsGroupOf"), where, tally),
+    )
+
+
+def _is_group(told: str | None, where: str, tally: Tally) -> bool:
+    """What IsGroupOf says; -1 is Open Images' own "unknown"."""
+    if told is not None and told.strip() in ("-1", "-1.0"):
+        tally.note("box(es) of which IsGroupOf is unknown: taken as single objects", where)
+        return False
+    try:
+        return flag_of(told)
+    except ValueError as error:
+        raise IntegrityError(f"{where}: IsGroupOf {error}") from None
+
+
+def _base(path: str) -> str:
+    """The name of a mask file without its folders."""
+    return PurePosixPath(path.replace("\\", "/")).name
+
+
+def _mask(path: Path) -> Rle | None:
+    try:
+        with open_image(path) as image:
+            return whole_mask(np.asarray(image.convert("L")) >= WHITE)
+    except Exception:  # Pillow's many decoders raise anything on damaged bytes
         return None

@@ -1,86 +1,150 @@
 """YOLO: a text file an image; of each line a class number, then shares of the image.
 
-Four shares are a box (centre, size), six or more an outline. The text files lie where the path of
-the image has ``labels`` instead of ``images``, or beside the image. An image without one, or with
-an empty one, has no objects. Names are in ``data.yaml``, ``classes.txt`` or a ``.names`` file.
+Four shares are a box (centre, size), six or more an outline. Where ``data.yaml`` has ``kpt_shape``,
+keypoints follow the box, of two numbers or three. The text files are where the path of the image
+has ``labels`` instead of ``images``, or beside the image. An image without one, or with an empty
+one, has no objects. Names are in ``data.yaml``, ``classes.txt`` or a ``.names`` file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.data.convert.formats.yaml_text import names_in, read_yaml
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.image_matching import Photographs
-from harness.data.convert.source_annotations import UNIT, Drawn, DrawnObject, Tally
+from harness.data.convert.image_matching import ImageFolder
+from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
+from harness.data.fields import number_of, whole_number_of
+from harness.data.text_files import read_lines
 
 NAME_FILES = ("classes.txt", "*.names")
 
-#: Text files that stand about in such folders and are not labels.
-NO_LABELS = ("classes", "readme", "requirements", "train", "val", "test", "notes")
+#: Text files that are in such folders and are not labels.
+NO_LABELS = ("classes", "readme", "requirements", "train", "val", "test", "notes", "labels")
+
+#: The visibility of a keypoint: not labelled, hidden, visible.
+VISIBILITIES = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineFormat:
+    """How the lines of label files are read."""
+
+    names: tuple[str, ...]
+    """Class names in the order of their numbers."""
+
+    keypoint_numbers: int
+    """How many numbers of keypoints follow a box; 0 where there are none."""
+
+    encoding: str | None
+    """Of the files, where that is not certain."""
 
 
 def read(
     source: Path,
-    photographs: Photographs,
+    images: ImageFolder,
     tally: Tally,
     *,
     names: Sequence[str] | None = None,
     part: str | None = None,
-) -> tuple[list[str], Iterator[Drawn]]:
-    """The class names in the order of their numbers, and a drawing an image.
+    encoding: str | None = None,
+) -> tuple[list[str], Iterator[SourceAnnotations]]:
+    """The class names in the order of their numbers, and the annotations of every image.
 
-    names: used where no file has them. part: only the images under this key of ``data.yaml``.
+    Args:
+        source: The folder, or its ``data.yaml``.
+        images: The images; each looks for its label file.
+        tally: What is left out is counted here.
+        names: Used where no file has them.
+        part: Only the images under this key of ``data.yaml``; None for all.
+        encoding: Of the text files, where that is not certain.
+
+    Raises:
+        IntegrityError: A file is not what it should be.
+        UsageError: Nothing names the classes, or there is no such part.
     """
-    described = _described(source)
-    found = _names(source, described) or list(names or ())
+    described = _described(source, encoding)
+    found = _names(source, described, encoding, tally) or list(names or ())
     if not found:
         raise UsageError(
             f"{source} does not say what its classes are called: no data.yaml, no classes.txt",
             hint="name them in the order of their numbers: --categories A,B,C",
         )
     folder = source if source.is_dir() else source.parent
-    wanted = photographs.names
+    wanted = images.names
     if part is not None:
         prefixes = _part(source, described, part)
-        wanted = [one for one in wanted if _below(photographs.folder / one, folder, prefixes)]
-    return found, _drawings(folder, wanted, photographs, found, tally, whole=part is None)
+        wanted = [one for one in wanted if _below(images.folder / one, folder, prefixes)]
+    line_format = LineFormat(
+        names=tuple(found), keypoint_numbers=_keypoint_numbers(source, described), encoding=encoding
+    )
+    return found, _annotations(folder, wanted, images, line_format, tally, whole=part is None)
 
 
-def _described(source: Path) -> dict[str, Any]:
-    import yaml
-
-    paths = [source] if source.is_file() else sorted(source.glob("*.y*ml"))
-    for path in paths:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise IntegrityError(f"{path} is not YAML: {error}") from None
+def described_in(folder: Path, encoding: str | None = None) -> dict[str, Any]:
+    """The content of the YAML file of a folder that names classes; empty where there is none."""
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        content = read_yaml(path, encoding=encoding)
         if isinstance(content, dict) and "names" in content:
             return content
     return {}
 
 
-def _names(source: Path, described: dict[str, Any]) -> list[str]:
-    names = described.get("names")
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise IntegrityError(f"{source}: the numbers of names leave gaps: {sorted(names)}")
-        return [str(names[number]) for number in sorted(names)]
-    if isinstance(names, list):
-        return [str(name) for name in names]
+def _described(source: Path, encoding: str | None) -> dict[str, Any]:
+    if source.is_dir():
+        return described_in(source, encoding)
+    content = read_yaml(source, encoding=encoding)
+    return content if isinstance(content, dict) and "names" in content else {}
+
+
+def _names(
+    source: Path, described: Mapping[str, Any], encoding: str | None, tally: Tally
+) -> list[str]:
+    listed = names_in(described.get("names"), source)
     folder = source if source.is_dir() else source.parent
-    for pattern in NAME_FILES:
-        for path in sorted(folder.rglob(pattern)):
-            return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    return []
+    lists = {
+        path: tuple(line.strip() for line in read_lines(path, encoding=encoding) if line.strip())
+        for pattern in NAME_FILES
+        for path in sorted(folder.rglob(pattern))
+    }
+    found = {path: names for path, names in lists.items() if names}
+    if listed:
+        others = [path for path, names in found.items() if list(names) != listed]
+        if others:
+            tally.note("class list(s) unlike data.yaml, which counts", str(others[0]), len(others))
+        return listed
+    if len(set(found.values())) > 1:
+        raise UsageError(
+            f"{source} has class lists that differ: {', '.join(map(str, [*found][:3]))}",
+            hint="convert the folders one by one, or name the classes: --categories A,B,C "
+            "without those files",
+        )
+    return list(next(iter(found.values()), ()))
 
 
-def _part(source: Path, described: dict[str, Any], part: str) -> list[str]:
+def _keypoint_numbers(source: Path, described: Mapping[str, Any]) -> int:
+    shape = described.get("kpt_shape")
+    if shape is None:
+        return 0
+    try:
+        points, each = map(whole_number_of, shape)
+    except (TypeError, ValueError):
+        points, each = 0, 0
+    if points < 1 or each not in (2, 3):
+        raise IntegrityError(
+            f"{source}: kpt_shape is {str(shape)[:60]}; expected a number of keypoints and 2 or 3"
+        )
+    return points * each
+
+
+def _part(source: Path, described: Mapping[str, Any], part: str) -> list[str]:
     """The folders of images of one part, as data.yaml writes them."""
-    parts = [key for key in ("train", "val", "test") if described.get(key)]
+    parts = [key for key in ("train", "val", "test") if described.get(key) not in (None, "", [])]
     if part not in parts:
         raise UsageError(
             f"{source} has no part called {part}",
@@ -91,7 +155,7 @@ def _part(source: Path, described: dict[str, Any], part: str) -> list[str]:
 
 
 def _below(path: Path, folder: Path, prefixes: Sequence[str]) -> bool:
-    """Whether an image lies in a folder that data.yaml names; leading dots mean little there."""
+    """Whether an image is in a folder that data.yaml names; leading dots mean little there."""
     place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
     for prefix in prefixes:
         parts = [one for one in PurePosixPath(prefix.replace("\\", "/")).parts if one not in "../"]
@@ -100,40 +164,62 @@ def _below(path: Path, folder: Path, prefixes: Sequence[str]) -> bool:
     return False
 
 
-def _drawings(
+def _annotations(
     folder: Path,
     wanted: Sequence[str],
-    photographs: Photographs,
-    names: Sequence[str],
+    images: ImageFolder,
+    line_format: LineFormat,
     tally: Tally,
     *,
     whole: bool,
-) -> Iterator[Drawn]:
+) -> Iterator[SourceAnnotations]:
     used = set()
+    stems = Counter(PurePosixPath(name).stem for name in images.names)
     for name in wanted:
-        path = _labels_of(name, photographs.folder, folder)
+        alone = stems[PurePosixPath(name).stem] == 1
+        path = _labels_of(name, images.folder, folder, alone=alone)
         if path is None:
-            where = str(photographs.folder / name)
+            where = str(images.folder / name)
             tally.note("image(s) without a label file: taken as images without objects", where)
         else:
             used.add(path.resolve())
-        yield Drawn(
-            where=str(path or photographs.folder / name),
+        yield SourceAnnotations(
+            where=str(path or images.folder / name),
             names=(name,),
-            beside=photographs.folder,
+            beside=images.folder,
             frame=UNIT,
             size_px=None,
-            objects=() if path is None else tuple(_objects(path, names, tally)),
+            objects=() if path is None else tuple(_objects(path, line_format, tally)),
         )
     for path in sorted(folder.rglob("*.txt")) if whole else ():
         if path.resolve() not in used and path.stem.casefold() not in NO_LABELS:
-            tally.note("text file(s) that belong to no image: passed over", str(path))
+            _count_orphan(path, line_format, tally)
 
 
-def _labels_of(name: str, images: Path, folder: Path) -> Path | None:
+def _count_orphan(path: Path, line_format: LineFormat, tally: Tally) -> None:
+    """Count the objects of a label file that belongs to no image."""
+    objects = sum(is_label_line(line) for line in read_lines(path, encoding=line_format.encoding))
+    tally.note("text file(s) that belong to no image: passed over", str(path))
+    if objects:
+        tally.drop("of label files that belong to no image", str(path), objects)
+
+
+def is_label_line(line: str) -> bool:
+    """Whether a line of text is one of a label file: a class number, and four numbers or more."""
+    try:
+        values = [number_of(word) for word in line.split()]
+    except ValueError:
+        return False
+    return len(values) >= 5 and values[0] >= 0 and values[0] == int(values[0])
+
+
+def _labels_of(name: str, images: Path, folder: Path, *, alone: bool) -> Path | None:
+    """The label file of an image; by its bare name only where no other image has that."""
     text = PurePosixPath(name).with_suffix(".txt")
     parts = (images / text).parts
-    places = [images / text, folder / "labels" / text, folder / "labels" / text.name]
+    places = [images / text, folder / "labels" / text]
+    if alone:
+        places.append(folder / "labels" / text.name)
     swapped = [i for i, part in enumerate(parts) if part == "images"]
     if swapped:
         last = swapped[-1]
@@ -141,28 +227,47 @@ def _labels_of(name: str, images: Path, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _objects(path: Path, names: Sequence[str], tally: Tally) -> Iterator[DrawnObject]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise IntegrityError(f"{path} is no text") from None
-    for number, line in enumerate(lines, start=1):
+def _objects(path: Path, line_format: LineFormat, tally: Tally) -> Iterator[SourceObject]:
+    for number, line in enumerate(read_lines(path, encoding=line_format.encoding), start=1):
         where = f"{path}: line {number}"
         if not line.strip():
             continue
         try:
-            values = [float(word) for word in line.split()]
-            kind, shares = round(values[0]), values[1:]
-        except (ValueError, OverflowError):
+            kind, *shares = (number_of(word) for word in line.split())
+        except ValueError:
             tally.drop("that are not numbers", f"{where}: {line[:60]}")
             continue
-        if kind != values[0] or not 0 <= kind < len(names):
-            tally.drop(f"of a class number beyond the {len(names)} names", where)
-        elif len(shares) == 4:
-            x, y, width, height = shares
-            box = box_outline(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            yield DrawnObject(category=names[kind], where=where, outlines=(box,), is_box=True)
-        elif len(shares) >= 6 and len(shares) % 2 == 0:
-            yield DrawnObject(category=names[kind], where=where, outlines=(shares,))
-        else:
-            tally.drop(f"with {len(shares)} numbers: neither a box nor an outline", where)
+        if kind != int(kind) or not 0 <= kind < len(line_format.names):
+            tally.drop(f"of a class number beyond the {len(line_format.names)} names", where)
+            continue
+        one = _object(line_format.names[int(kind)], shares, line_format, where, tally)
+        if one is not None:
+            yield one
+
+
+def _object(
+    category: str, shares: list[float], line_format: LineFormat, where: str, tally: Tally
+) -> SourceObject | None:
+    """The object of one line; None, and counted, for what is none."""
+    points = line_format.keypoint_numbers
+    if points and len(shares) == 4 + points:
+        tally.note("object(s) with keypoints: their boxes are kept, keypoints are not", where)
+        shares = shares[:4]
+    if len(shares) == 4:
+        x, y, width, height = shares
+        box = box_outline(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return SourceObject(category=category, where=where, outlines=(box,), is_box=True)
+    if not points and _looks_like_pose(shares):
+        tally.drop("that look like keypoints: data.yaml has no kpt_shape", where)
+    elif not points and len(shares) >= 6 and len(shares) % 2 == 0:
+        return SourceObject(category=category, where=where, outlines=(shares,))
+    else:
+        wanted = f"a box and {points} of keypoints" if points else "neither a box nor an outline"
+        tally.drop(f"with {len(shares)} numbers: {wanted}", where)
+    return None
+
+
+def _looks_like_pose(shares: Sequence[float]) -> bool:
+    """Whether a box and keypoints of x, y and visibility: 2 is no share of an image."""
+    seen = shares[6::3]
+    return len(shares) % 3 == 1 and 2 in seen and all(one in VISIBILITIES for one in seen)

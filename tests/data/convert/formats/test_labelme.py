@@ -14,14 +14,14 @@ from PIL import Image
 from harness.core.errors import IntegrityError
 from harness.data.convert.formats import labelme
 from harness.data.convert.geometry import area
-from harness.data.convert.source_annotations import Drawn, Tally
+from harness.data.convert.source_annotations import SourceAnnotations, Tally
 from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]
 SQUARE = [[20, 20], [30, 20], [30, 30], [20, 30]]
 
 
-def drawn_from(folder: Path, tally: Tally | None = None) -> Drawn:
+def drawn_from(folder: Path, tally: Tally | None = None) -> SourceAnnotations:
     (drawn,) = labelme.read(folder, tally or Tally())
     return drawn
 

@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.data.convert.formats import labelstudio
 from harness.data.convert.geometry import area, scaled
-from harness.data.convert.source_annotations import Drawn, Tally
+from harness.data.convert.source_annotations import SourceAnnotations, Tally
 from tests.data.convert.formats.drawing import written
 from tests.data.convert.formats.test_brush import encoded, rgba
 
@@ -44,7 +44,7 @@ def annotation(number: int, *results: dict[str, Any], **more: Any) -> dict[str, 
     return {"id": number, "completed_by": number, "result": list(results), **more}
 
 
-def drawings(tmp_path: Path, content: Any, tally: Tally, **options: Any) -> list[Drawn]:
+def drawings(tmp_path: Path, content: Any, tally: Tally, **options: Any) -> list[SourceAnnotations]:
     path = written(tmp_path / "export.json", content)
     return list(labelstudio.read(path, tally, **options))
 

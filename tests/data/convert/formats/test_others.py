@@ -10,8 +10,8 @@ from PIL import Image
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.formats import coco, openimages, voc, yolo
-from harness.data.convert.image_matching import Photographs
-from harness.data.convert.source_annotations import Drawn, Tally
+from harness.data.convert.image_matching import ImageFolder
+from harness.data.convert.source_annotations import SourceAnnotations, Tally
 from tests.data.convert.formats.drawing import photograph, written
 
 VOC = """<annotation><filename>{name}</filename>
@@ -137,8 +137,8 @@ def yolo_folder(folder: Path) -> Path:
 
 def test_yolo_boxes_and_outlines(tmp_path: Path) -> None:
     folder, tally = yolo_folder(tmp_path / "set"), Tally()
-    order, found = yolo.read(folder, Photographs(folder), tally)
-    drawn: dict[str, Drawn] = {one.names[0]: one for one in found}
+    order, found = yolo.read(folder, ImageFolder(folder), tally)
+    drawn: dict[str, SourceAnnotations] = {one.names[0]: one for one in found}
     assert order == ["cup", "dice"]
     assert sorted(drawn) == ["images/train/a.jpg", "images/train/b.jpg", "images/val/c.jpg"]
     cup, dice = drawn["images/train/a.jpg"].objects
@@ -155,16 +155,16 @@ def test_yolo_boxes_and_outlines(tmp_path: Path) -> None:
 
 def test_yolo_parts_and_names(tmp_path: Path) -> None:
     folder = yolo_folder(tmp_path / "set")
-    _, found = yolo.read(folder / "data.yaml", Photographs(folder), Tally(), part="val")
+    _, found = yolo.read(folder / "data.yaml", ImageFolder(folder), Tally(), part="val")
     assert [one.names[0] for one in found] == ["images/val/c.jpg"]
     with pytest.raises(UsageError, match="takes one of train, val"):
-        yolo.read(folder, Photographs(folder), Tally(), part="test")
+        yolo.read(folder, ImageFolder(folder), Tally(), part="test")
     (folder / "data.yaml").unlink()
     with pytest.raises(UsageError, match="name them in the order"):
-        yolo.read(folder, Photographs(folder), Tally())
-    assert yolo.read(folder, Photographs(folder), Tally(), names=["x", "y"])[0] == ["x", "y"]
+        yolo.read(folder, ImageFolder(folder), Tally())
+    assert yolo.read(folder, ImageFolder(folder), Tally(), names=["x", "y"])[0] == ["x", "y"]
     (folder / "classes.txt").write_text("mug\ndie\n", encoding="utf-8")
-    assert yolo.read(folder, Photographs(folder), Tally())[0] == ["mug", "die"]
+    assert yolo.read(folder, ImageFolder(folder), Tally())[0] == ["mug", "die"]
 
 
 def test_a_coco_export_of_label_studio(tmp_path: Path) -> None:
