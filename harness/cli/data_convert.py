@@ -27,7 +27,7 @@ def add_action(actions: Any, name: str) -> None:
         help="what the annotations are; default: told from what lies there",
     )
     convert.add_argument(
-        "--images", type=Path, help="folder of the photographs; default: beside the annotations"
+        "--images", type=Path, help="folder of the images; default: beside the annotations"
     )
     convert.add_argument(
         "--categories",
@@ -41,6 +41,9 @@ def add_action(actions: Any, name: str) -> None:
     )
     convert.add_argument("--annotator", help="whose annotations of Label Studio are taken")
     convert.add_argument("--part", help="of YOLO or VOC: train, val, …; default: all")
+    convert.add_argument(
+        "--encoding", help="of text files in neither UTF-8 nor UTF-16: gbk, big5, shift_jis, …"
+    )
     add_answer_options(convert)
 
 

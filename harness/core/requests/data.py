@@ -24,7 +24,8 @@ class ConvertRequest:
     source_format: None tells it from what lies there. categories: their names in the order of their
     ids, and the only ones; empty for all. boxes_as_masks: a box stands for the pixels it encloses.
     annotator: whose annotations of Label Studio are taken. part: of a source that has
-    several (YOLO's train, val, test; VOC's lists of images).
+    several (YOLO's train, val, test; VOC's lists of images). encoding: of text files that do not
+    say theirs; None for UTF-8 or UTF-16.
     """
 
     source: Path
@@ -35,6 +36,7 @@ class ConvertRequest:
     boxes_as_masks: bool = False
     annotator: str | None = None
     part: str | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,9 @@ def _extracted(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> 
 def _on_image(
     source: SourceAnnotations, folder: Path, found: _Found, tally: Tally
 ) -> AlignedAnnotations | None:
+    if not found.name.isascii() and not _is_text(found.name):
+        tally.drop_image("whose file name is no Unicode text: rename it", source, ascii(found.name))
+        return None
     try:
         size = size_of(folder / found.name)
     except UnreadableImage as bad:
@@ -201,6 +204,15 @@ def _on_image(
         return None
     tally.note("image(s) labelled in another size: their objects were scaled", source.where)
     return _aligned(source, found, size, sideways=False)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is text; of bytes that are not, Python makes half characters."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _aligned(

@@ -135,9 +135,10 @@ class ImageFolder:
     def _folders_of(self, beside: Path | None) -> list[str]:
         """The folders below the source in which a file with annotations is."""
         for root in (self.source, self.folder):
-            if beside is not None and root is not None and beside.is_relative_to(root):
-                if parts := list(beside.relative_to(root).parts):
-                    return parts
+            if beside is None or root is None or not beside.is_relative_to(root):
+                continue
+            if parts := list(beside.relative_to(root).parts):
+                return parts
         return []
 
 

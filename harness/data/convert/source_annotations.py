@@ -46,7 +46,7 @@ class SourceObject:
     """File and place in it, as a report names it."""
 
     outlines: tuple[Outline, ...] = ()
-    """Parts of the object in the frame of its image, x to the right and y down; they may leave it."""
+    """Its parts in the frame of the image, x to the right and y down; they may leave it."""
 
     mask: Rle | None = None
     """A mask of the whole image in any resolution; None for outlines."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,60 +16,84 @@ from harness.data.convert.formats.detection import detected
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Counted, SourceAnnotations, Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
+from harness.data.text_files import known_encoding, read_json
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.workflows.datasets.edit import CategoryObjects, counted_categories
 
 T = TypeVar("T")
 
-#: A single file of these says nothing about where its photographs are.
+#: A single file of these says nothing about where its images are.
 ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
+
+#: Formats with an annotation file an image, in folders that may say which.
+SIDECARS: tuple[Format, ...] = ("labelme", "voc")
 
 NOT_LOOKED_AT = "image(s) not looked at: names and sizes are as told"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertReport:
-    """What a conversion read and wrote.
-
-    images: folder that file names are relative to; None where nobody said. dropped_objects and
-    dropped_images: what is not in the file, by reason. notes: what is, but not as it was.
-    """
+    """What a conversion read and wrote."""
 
     source: Path
+    """File or folder that was read."""
+
     source_format: Format
+    """What it was in."""
+
     output: Path
+    """The file that was written."""
+
     images: Path | None
+    """Folder that file names are relative to; None where nobody said."""
+
     image_count: int
+    """Images in the file."""
+
     object_count: int
+    """Annotations in the file."""
+
     categories: tuple[CategoryObjects, ...]
+    """Categories by id, with their objects."""
+
     dropped_objects: tuple[Counted, ...]
+    """Objects that are not in the file, by reason."""
+
     dropped_images: tuple[Counted, ...]
+    """Images that are not in the file, by reason."""
+
     notes: tuple[Counted, ...]
+    """What is in the file, but not as it was."""
 
 
 def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     """Read ``request.source`` and write ``request.output``, whole or not at all.
 
-    Raises UsageError for what cannot be meant, IntegrityError for files that are not what they
-    claim to be and where nothing at all could be converted.
+    Raises:
+        UsageError: Something was asked for that there is not, or cannot be told.
+        IntegrityError: Files are not what they claim to be, or not one object could be converted.
     """
-    kind = request.source_format or detected(request.source)
     if not request.source.exists():
         raise UsageError(f"no such file or folder: {request.source}")
-    photographs = _photographs(request, kind)
+    if request.encoding is not None:
+        request = replace(request, encoding=known_encoding(request.encoding))
+    kind = request.source_format or detected(
+        request.source, encoding=request.encoding, besides=request.output
+    )
+    images = _images(request, kind)
     tally = Tally()
-    order, drawings = _read(request, kind, photographs, tally)
-    if photographs is None:
+    order, sources = _read(request, kind, images, tally)
+    if images is None:
         tally.note(NOT_LOOKED_AT, "say where they are with --images DIR")
-    wanted = ConvertOptions(
+    options = ConvertOptions(
         categories=request.categories or None,
         order=order,
         boxes_as_masks=request.boxes_as_masks,
     )
-    content = to_coco(aligned(_watched(drawings, progress), photographs, tally), wanted, tally)
-    report = report_of(request, kind, photographs, content, tally)
-    if not content["images"]:
+    content = to_coco(aligned(_watched(sources, progress), images, tally), options, tally)
+    report = report_of(request, kind, images, content, tally)
+    if not content["annotations"]:
         raise nothing_left(report)
     write_text(request.output, dumps(content) + "\n")
     return report
@@ -78,7 +102,7 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
 def report_of(
     request: ConvertRequest,
     kind: Format,
-    photographs: ImageFolder | None,
+    images: ImageFolder | None,
     content: dict[str, Any],
     tally: Tally,
 ) -> ConvertReport:
@@ -87,7 +111,7 @@ def report_of(
         source=request.source,
         source_format=kind,
         output=request.output,
-        images=None if photographs is None else photographs.folder,
+        images=None if images is None else images.folder,
         image_count=len(content["images"]),
         object_count=len(content["annotations"]),
         categories=counted_categories(content),
@@ -104,65 +128,79 @@ def _shortened(rows: dict[str, Counted], source: Path) -> tuple[Counted, ...]:
 
 
 def nothing_left(report: ConvertReport) -> IntegrityError:
-    """The error for a source of which no image is left, with every reason."""
+    """The error for a source of which no object is left, with every reason."""
     reasons = [f"{one.count} image(s): {one.what} ({one.first})" for one in report.dropped_images]
+    reasons += [f"{one.count} object(s) {one.what} ({one.first})" for one in report.dropped_objects]
     reasons += [f"{one.count} {one.what} ({one.first})" for one in report.notes]
+    if report.image_count:
+        reasons.append(f"{report.image_count} image(s) without an object")
     return IntegrityError(
         f"nothing of {report.source} could be converted:\n  "
         + "\n  ".join(reasons or [f"it has no annotation of {report.source_format}"]),
-        hint="photographs are looked for in --images DIR, else beside the annotations",
+        hint="images are looked for in --images DIR, else beside the annotations; "
+        "another format: --from",
     )
 
 
-def _photographs(request: ConvertRequest, kind: Format) -> ImageFolder | None:
+def _images(request: ConvertRequest, kind: Format) -> ImageFolder | None:
+    """The folder of the images; None where nobody said, and the format says nothing either."""
     folder = request.images
+    source = request.source if request.source.is_dir() else request.source.parent
+    told = source if kind in SIDECARS else None
     if folder is not None:
         if not folder.is_dir() and kind != "labelme":
             raise UsageError(f"no such folder of images: {folder}", hint="give it with --images")
-        return ImageFolder(folder, extract=kind == "labelme")
-    if request.source.is_dir():
-        return ImageFolder(request.source)
-    beside = request.source.parent
-    if kind not in ANYWHERE:
-        return ImageFolder(beside)
+        return ImageFolder(folder, extract=kind == "labelme", source=told)
+    if request.source.is_dir() or kind not in ANYWHERE:
+        return ImageFolder(source, source=told)
     # Label Studio's exports with images have them in a folder of this name.
-    return ImageFolder(beside / "images") if (beside / "images").is_dir() else None
+    return ImageFolder(source / "images") if (source / "images").is_dir() else None
 
 
 def _read(
-    request: ConvertRequest, kind: Format, photographs: ImageFolder | None, tally: Tally
+    request: ConvertRequest, kind: Format, images: ImageFolder | None, tally: Tally
 ) -> tuple[Sequence[str], Iterable[SourceAnnotations]]:
-    """The category names that a source lists in an order of its own, and its drawings."""
+    """The category names that a source lists in an order of its own, and its annotations."""
     for option, given, kinds in (
         ("--annotator", request.annotator, ("labelstudio",)),
         ("--part", request.part, ("yolo", "voc")),
     ):
         if given is not None and kind not in kinds:
             raise UsageError(f"{option} means something for {' and '.join(kinds)}, not for {kind}")
-    source = request.source
+    source, encoding = request.source, request.encoding
     match kind:
         case "labelme":
-            return (), labelme.read(source, tally)
+            return (), labelme.read(source, tally, encoding=encoding)
         case "labelstudio":
-            file = _only_json(source) if source.is_dir() else source
-            return (), labelstudio.read(file, tally, annotator=request.annotator)
+            file = _only_json(request, labelstudio.is_labelstudio)
+            found = labelstudio.read(file, tally, annotator=request.annotator, encoding=encoding)
+            return (), found
         case "openimages":
-            return (), openimages.read(source, tally)
+            return (), openimages.read(source, tally, encoding=encoding)
         case "voc":
-            return (), voc.read(source, tally, part=request.part)
+            return (), voc.read(source, tally, part=request.part, encoding=encoding)
         case "coco":
-            return coco.read(_only_json(source) if source.is_dir() else source, tally)
+            return coco.read(_only_json(request, coco.is_coco), tally, encoding=encoding)
         case "yolo":
-            assert photographs is not None
+            assert images is not None
             names = request.categories
-            return yolo.read(source, photographs, tally, names=names, part=request.part)
+            return yolo.read(
+                source, images, tally, names=names, part=request.part, encoding=encoding
+            )
 
 
-def _only_json(folder: Path) -> Path:
-    """The one JSON file of an export's folder."""
-    found = sorted(folder.glob("*.json")) or sorted(folder.rglob("*.json"))
+def _only_json(request: ConvertRequest, is_meant: Callable[[Any], bool]) -> Path:
+    """The source, or the one JSON file of its kind in an export's folder."""
+    folder = request.source
+    if not folder.is_dir():
+        return folder
+    paths = sorted(folder.glob("*.json")) or sorted(folder.rglob("*.json"))
+    paths = [path for path in paths if path.resolve() != request.output.resolve()]
+    found = paths
+    if len(paths) > 1:
+        found = [path for path in paths if is_meant(read_json(path, encoding=request.encoding))]
     if len(found) != 1:
-        names = ", ".join(path.name for path in found[:4]) or "none"
+        names = ", ".join(path.name for path in (found or paths)[:4]) or "none"
         raise UsageError(f"expected one JSON file in {folder}, found {names}", hint="name the file")
     return found[0]
 

@@ -13,10 +13,10 @@ from harness.core.errors import Interrupted, UsageError
 from harness.core.requests.data import ConvertRequest, OpenImagesRequest
 from harness.data.convert.alignment import aligned
 from harness.data.convert.formats.openimages import (
-    drawings,
     labels_of,
     read_descriptions,
     rows_by_image,
+    table_annotations,
 )
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Tally
@@ -72,7 +72,7 @@ def _fetch(work: Fetching) -> ConvertReport:
     served = bring_images(rows, images, work, tally)
     content = to_coco(
         aligned(
-            drawings(table, {key: rows[key] for key in served}, names, masks, tally),
+            table_annotations(table, {key: rows[key] for key in served}, names, masks, tally),
             ImageFolder(images),
             tally,
         ),

@@ -30,7 +30,11 @@ from harness.measure.rle import rle_of
 KEYS = ("images", "annotations", "categories")
 
 #: What a row must have to be counted as one.
-REQUIRED = {"images": ("id", "file_name"), "annotations": ("image_id",), "categories": ("id", "name")}
+REQUIRED = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id",),
+    "categories": ("id", "name"),
+}
 
 
 def is_coco(content: Any) -> bool:
@@ -143,7 +147,7 @@ def _object(row: dict[str, Any], size: tuple[int, int] | None, file: _File) -> S
     if usable:
         if len(usable) < len(polygons):
             file.tally.note("object(s) that lost a polygon that does not count", where)
-        return replace(blank, outlines=tuple(usable))
+        return replace(blank, outlines=tuple(map(list, usable)))
     return _boxed(row, blank, file.tally)
 
 

@@ -1,4 +1,4 @@
-"""Which format annotations are in: everything in a folder is weighed, and two of them are an error."""
+"""Which format annotations are in: what a folder holds is weighed, and two formats are an error."""
 
 from __future__ import annotations
 

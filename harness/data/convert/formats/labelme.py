@@ -148,7 +148,9 @@ def _part(
         return _Part(where=where, kind=kind, outline=outline)
     if kind in ("rectangle", "circle", *OUTLINED):
         return f"drawn as a {kind} with too few points"
-    return f"drawn as a {kind[:40]}, which {'has no area' if kind in WITHOUT_AREA else 'is not read'}"
+    return (
+        f"drawn as a {kind[:40]}, which {'has no area' if kind in WITHOUT_AREA else 'is not read'}"
+    )
 
 
 def _outline(kind: str, points: list[Point]) -> Outline | None:
@@ -163,9 +165,7 @@ def _outline(kind: str, points: list[Point]) -> Outline | None:
     return None
 
 
-def _joined(
-    label: str, parts: Sequence[_Part], size: tuple[int, int] | None
-) -> SourceObject:
+def _joined(label: str, parts: Sequence[_Part], size: tuple[int, int] | None) -> SourceObject:
     """One object of all shapes of a group; as a mask where one of them is."""
     outlines = tuple(one.outline for one in parts if one.outline is not None)
     masks = [one.mask for one in parts if one.mask is not None]

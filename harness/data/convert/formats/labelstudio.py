@@ -17,8 +17,8 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.formats.labelstudio_regions import Region, region_object, regions_of
 from harness.data.convert.image_matching import paths_in
 from harness.data.convert.source_annotations import PERCENT, SourceAnnotations, SourceObject, Tally
-from harness.data.image_files import SUFFIXES
 from harness.data.fields import flag_of
+from harness.data.image_files import SUFFIXES
 from harness.data.text_files import read_json
 
 
@@ -57,14 +57,22 @@ class Task:
 
 
 def read(
-    source: Path, tally: Tally, *, annotator: str | None = None
+    source: Path, tally: Tally, *, annotator: str | None = None, encoding: str | None = None
 ) -> Iterator[SourceAnnotations]:
-    """One drawing a task of a JSON or JSON-MIN export.
+    """The annotations of every task of a JSON or JSON-MIN export.
 
-    annotator: whose annotations are taken; None takes a task's ground truth, else the one changed
-    last. Raises UsageError, naming those there are, for an annotator who is not in the file.
+    Args:
+        source: The exported file.
+        tally: What is left out is counted here.
+        annotator: Whose annotations are taken; None takes a task's ground truth, else the one
+            changed last.
+        encoding: Of the file, where that is not certain.
+
+    Raises:
+        IntegrityError: It is no such export.
+        UsageError: The annotator is not in the file.
     """
-    tasks = _tasks(read_json(source), source)
+    tasks = _tasks(read_json(source, encoding=encoding), source)
     people = sorted({one.by for task in tasks for one in task.annotations})
     if annotator is not None and annotator not in people:
         raise UsageError(

@@ -78,7 +78,10 @@ def _region(told: list[dict[str, Any]], where: str) -> Region:
     types = [str(one.get("type", "")) for one in told]
     kinds = [kind for kind in KINDS for one in types if one.startswith(kind)]
     labels = [
-        label for key, found in value.items() if key.endswith("labels") for label in labels_of(found)
+        label
+        for key, found in value.items()
+        if key.endswith("labels")
+        for label in labels_of(found)
     ]
     return Region(
         where=where,
@@ -116,7 +119,11 @@ def region_object(region: Region, tally: Tally) -> SourceObject | None:
 
 
 def _unread(kind: str) -> str:
-    return f"drawn as {kind}, that cannot be read" if kind in ("bitmask", "vector") else "that cannot be read"
+    return (
+        f"drawn as {kind}, that cannot be read"
+        if kind in ("bitmask", "vector")
+        else "that cannot be read"
+    )
 
 
 def _object(region: Region) -> SourceObject:
@@ -146,7 +153,9 @@ def _polygon(region: Region) -> Outline:
 def _rectangle(region: Region) -> Outline:
     """Turned clockwise about its top left corner."""
     x, y = number_of(region.value["x"]), number_of(region.value["y"])
-    box = box_outline(x, y, x + number_of(region.value["width"]), y + number_of(region.value["height"]))
+    box = box_outline(
+        x, y, x + number_of(region.value["width"]), y + number_of(region.value["height"])
+    )
     return _turned(box, region, (x, y))
 
 

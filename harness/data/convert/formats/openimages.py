@@ -55,9 +55,9 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
                 f"none of the masks that {table} names is below {table.parent}",
                 hint="unpack the mask archives there, or fetch all: harness data openimages",
             )
-        yield from annotations(table, rows, names, masks, tally)
+        yield from table_annotations(table, rows, names, masks, tally)
     else:
-        yield from annotations(table, rows, names, {}, tally)
+        yield from table_annotations(table, rows, names, {}, tally)
 
 
 def columns_of(table: Path) -> Literal["masks", "boxes"] | None:
@@ -97,7 +97,9 @@ def rows_by_image(
         if not values:
             continue
         if len(values) <= needed:
-            raise IntegrityError(f"{table}: row {number} has {len(values)} of {len(columns)} columns")
+            raise IntegrityError(
+                f"{table}: row {number} has {len(values)} of {len(columns)} columns"
+            )
         row = dict(zip(columns, values, strict=False))
         if labels is None or row["LabelName"] in labels:
             row.pop("Clicks", None)  # most of the table, and nothing that is needed
@@ -151,7 +153,7 @@ def _table_in(folder: Path) -> Path:
     raise UsageError(f"{folder} has no table of Open Images")
 
 
-def annotations(
+def table_annotations(
     table: Path,
     rows: Mapping[str, Sequence[Row]],
     names: Mapping[str, str],

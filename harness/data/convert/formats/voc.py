@@ -170,7 +170,9 @@ def _corners(polygon: ElementTree.Element) -> Outline | None:
         pairs = [(_number(one, "x"), _number(one, "y")) for one in points]
     else:
         count = sum(one.tag.startswith("x") for one in polygon)
-        pairs = [(_number(polygon, f"x{n}"), _number(polygon, f"y{n}")) for n in range(1, count + 1)]
+        pairs = [
+            (_number(polygon, f"x{n}"), _number(polygon, f"y{n}")) for n in range(1, count + 1)
+        ]
     outline = [number for pair in pairs for number in pair if number is not None]
     return outline if len(outline) == 2 * len(pairs) else None
 
