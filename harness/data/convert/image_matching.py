@@ -178,7 +178,7 @@ def paths_in(name: str) -> tuple[str, ...]:
     # A "#" or "?" in a plain name belongs to it; in an address nothing after it does.
     whole = [] if parts.scheme in ("http", "https", "s3", "gs", "azure-blob") or asked else [plain]
     paths = [one for path in [*whole, *(asked or [parts.path])] for one in (path, unquote(path))]
-    relative = (path.lstrip("/") for path in paths)
+    relative = (path.replace("\\", "/").lstrip("/") for path in paths)
     return tuple(dict.fromkeys(one for one in [*whole, *relative] if one))
 
 

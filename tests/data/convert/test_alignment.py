@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
-from harness.data.convert.alignment import AlignedAnnotations, aligned
+from harness.data.convert.alignment import AlignedAnnotations, aligned, whole_mask
 from harness.data.convert.geometry import box_outline
-from harness.data.convert.image_matching import ImageFolder, names_in_address
+from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.image_files import size_of
 from harness.data.images import read_pixels
+from harness.measure.rle import decode
 from tests.data.convert.formats.drawing import photograph
 
 DRAWN = SourceAnnotations(
@@ -35,41 +36,6 @@ def place(
 ) -> list[AlignedAnnotations]:
     photographs = None if folder is None else ImageFolder(folder, extract=extract)
     return list(aligned([drawn], photographs, tally))
-
-
-@pytest.mark.parametrize(
-    ("told", "found"),
-    [
-        ("a.jpg", ["x/a.jpg"]),
-        ("C:\\photos\\y\\b.jpg", ["y/b.jpg"]),
-        ("somewhere/x/b.jpg", ["x/b.jpg"]),
-        ("b.jpg", ["x/b.jpg", "y/b.jpg"]),
-        ("A.JPG", ["x/a.jpg"]),
-        ("c.jpg", []),
-    ],
-)
-def test_photographs_are_found(odd_tmp_path: Path, told: str, found: list[str]) -> None:
-    for name in ("x/a.jpg", "x/b.jpg", "y/b.jpg"):
-        photograph(odd_tmp_path / name, 8, 6)
-    (odd_tmp_path / "x" / "notes.txt").write_text("no photograph", encoding="utf-8")
-    photographs = ImageFolder(odd_tmp_path)
-    assert photographs.names == ["x/a.jpg", "x/b.jpg", "y/b.jpg"]
-    assert photographs.matches([told], Path("nowhere")) == found
-    assert photographs.matches(["../y/b.jpg"], odd_tmp_path / "x") == ["y/b.jpg"]
-
-
-@pytest.mark.parametrize(
-    ("address", "names"),
-    [
-        ("/data/upload/3/1a2b3c4d-a%20b.jpg", ("data/upload/3/1a2b3c4d-a b.jpg", "a b.jpg")),
-        ("/data/local-files/?d=pets/cat.jpg", ("pets/cat.jpg", "cat.jpg")),
-        ("https://host/p/cat.jpg?X-Amz-Signature=1", ("p/cat.jpg", "cat.jpg")),
-        ("images\\1/90fbb0c7-a.jpg", ("images/1/90fbb0c7-a.jpg", "a.jpg")),
-    ],
-)
-def test_addresses_of_label_studio(address: str, names: tuple[str, str]) -> None:
-    found = names_in_address(address)
-    assert (found[0], found[-1]) == names
 
 
 def test_drawings_in_another_size_are_scaled(tmp_path: Path) -> None:
@@ -105,7 +71,7 @@ def test_what_was_drawn_on_the_stored_image_is_turned_upright(
     picture.save(tmp_path / "a.png", exif=exif)
     mask = np.zeros((60, 80), dtype=bool)
     mask[6:30, 8:16] = True
-    masked = SourceObject(category="cup", where="mask", mask=mask)
+    masked = SourceObject(category="cup", where="mask", mask=whole_mask(mask))
     drawn = replace(DRAWN, names=("a.png",), objects=(*DRAWN.objects, masked))
     (one,) = place(drawn, tmp_path, Tally())
     assert (one.height_px, one.width_px) == (80, 60)
@@ -116,7 +82,7 @@ def test_what_was_drawn_on_the_stored_image_is_turned_upright(
     assert (max(outline[::2]), max(outline[1::2])) == pytest.approx(
         (columns.max() + 1, rows.max() + 1)
     )
-    assert np.array_equal(one.objects[1].mask, white)
+    assert np.array_equal(decode(one.objects[1].mask), white)
 
 
 def test_upright_drawings_on_turned_photographs_stay(tmp_path: Path) -> None:
@@ -132,12 +98,12 @@ def test_shares_become_pixels_and_masks_grow(tmp_path: Path) -> None:
     small[10:20, 20:30] = True
     objects = (
         SourceObject(category="cup", where="box", outlines=(box_outline(0.5, 0.5, 1, 1),)),
-        SourceObject(category="cup", where="mask", mask=small),
+        SourceObject(category="cup", where="mask", mask=whole_mask(small)),
     )
     (one,) = place(replace(DRAWN, frame=UNIT, size_px=None, objects=objects), tmp_path, Tally())
     assert one.objects[0].outlines == (box_outline(40, 30, 80, 60),)
-    mask = one.objects[1].mask
-    assert mask is not None
+    assert one.objects[1].mask is not None
+    mask = decode(one.objects[1].mask)
     assert mask.shape == (60, 80)
     assert mask[20:40, 40:60].all()
     assert mask.sum() == 400

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.data.convert.alignment import AlignedAnnotations
+from harness.data.convert.alignment import AlignedAnnotations, whole_mask
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import SourceObject, Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
@@ -34,7 +34,7 @@ def cup(**more: object) -> SourceObject:
             "with coordinates that are no finite numbers",
         ),
         (cup(outlines=(box_outline(5.1, 5.1, 5.2, 5.2),)), "too small to cover a pixel"),
-        (cup(mask=np.zeros((60, 80), dtype=bool)), "whose mask is empty"),
+        (cup(mask=whole_mask(np.zeros((60, 80), dtype=bool))), "whose mask is empty"),
         (cup(category=" ", outlines=(box_outline(0, 0, 9, 9),)), "without a category"),
     ],
 )  # fmt: skip
@@ -49,7 +49,9 @@ def test_what_is_no_object_is_counted(one: SourceObject, reason: str) -> None:
 def test_masks_become_run_lengths_with_their_box_and_area() -> None:
     mask = np.zeros((60, 80), dtype=bool)
     mask[10:20, 30:35] = True
-    (row,) = to_coco([made(cup(mask=mask, crowd=True))], ConvertOptions(), Tally())["annotations"]
+    (row,) = to_coco([made(cup(mask=whole_mask(mask), crowd=True))], ConvertOptions(), Tally())[
+        "annotations"
+    ]
     assert (row["bbox"], row["area"], row["iscrowd"]) == ([30, 10, 5, 10], 50, 1)
     assert row["segmentation"]["size"] == [60, 80]
 

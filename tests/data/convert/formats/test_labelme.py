@@ -15,6 +15,7 @@ from harness.core.errors import IntegrityError
 from harness.data.convert.formats import labelme
 from harness.data.convert.geometry import area
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
+from harness.measure.rle import decode
 from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]
@@ -76,7 +77,9 @@ def test_masks_lie_where_their_corner_says(tmp_path: Path, left: int, top: int) 
         for x in range(2, 7)
         if 0 <= top + y < 60 and 0 <= left + x < 80
     }
-    assert {(int(y), int(x)) for y, x in zip(*np.nonzero(cup.mask), strict=True)} == expected
+    assert {
+        (int(y), int(x)) for y, x in zip(*np.nonzero(decode(cup.mask)), strict=True)
+    } == expected
 
 
 def test_what_is_no_object_is_counted(tmp_path: Path) -> None:

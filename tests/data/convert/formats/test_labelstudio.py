@@ -14,6 +14,7 @@ from harness.core.errors import UsageError
 from harness.data.convert.formats import labelstudio
 from harness.data.convert.geometry import area, scaled
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
+from harness.measure.rle import decode
 from tests.data.convert.formats.drawing import written
 from tests.data.convert.formats.test_brush import encoded, rgba
 
@@ -94,7 +95,7 @@ def test_a_real_export_of_polygons_is_called_as_its_upload(shared_data: Path) ->
     path = shared_data / "other" / "labelstudio" / "data_polygons.json"
     (drawn,) = labelstudio.read(path, Tally())
     assert drawn.size_px == (426, 640)
-    assert drawn.names[:2] == ("e97d4735-000000000025.jpg", "000000000025.jpg")
+    assert drawn.names[0].endswith("e97d4735-000000000025.jpg")
     assert [(one.category, one.is_box) for one in drawn.objects] == [("Airplane", False)]
 
 
@@ -103,7 +104,7 @@ def test_brush_strokes_are_masks(tmp_path: Path) -> None:
     mask[10:30, 50:90] = True
     value = {"format": "rle", "rle": encoded(rgba(mask)), "brushlabels": ["cat"]}
     one = one_object(tmp_path, result("brushlabels", value))
-    assert np.array_equal(one.mask, mask)
+    assert np.array_equal(decode(one.mask), mask)
 
 
 def test_ellipses_turn_about_their_centre(tmp_path: Path) -> None:
