@@ -22,10 +22,10 @@ TRIAL = ShardTrial(
 
 
 def test_workers_agree_on_the_embedded_set(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["selftest", "shards", "--engine", "fake", "--workers", "1", "3", "--json"]
-    assert run([*words, "--root", str(tmp_path)]) == 0
+    assert run([*words, "--root", str(embedded_root)]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["identical"] is True
     assert [trial["workers"] for trial in answer["trials"]] == [1, 3]

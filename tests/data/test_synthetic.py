@@ -28,9 +28,9 @@ PIXELS_SHA256 = "0ed435cc5bf446ae93b30d09ce6e8b2a5d5030d144e5f070120958dd2b85283
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scenes(embedded_root: Path) -> Path:
     """The folder of the validation split."""
-    return synthetic.generate("synthetic_val", tmp_path_factory.mktemp("data sets"))
+    return synthetic.generate("synthetic_val", embedded_root)  # it is there: it is only found
 
 
 @pytest.fixture(scope="module")

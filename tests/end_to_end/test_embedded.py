@@ -16,15 +16,10 @@ from tests.golden.cases import read_golden
 EQUAL_AP = 0.001
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scenes")
-
-
 def test_the_default_run_reproduces_its_ap(
-    harness: Callable[..., Answer], project: Path, scenes: Path
+    harness: Callable[..., Answer], project: Path, embedded_root: Path
 ) -> None:
-    answer = harness("eval", "--root", scenes, "--output", "run")
+    answer = harness("eval", "--root", embedded_root, "--output", "run")
     assert answer.code == 0, answer.err
     assert "REPRODUCED: box AP" in answer.out
     record = json.loads((project / "run" / "record.json").read_text("utf-8"))

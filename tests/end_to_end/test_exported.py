@@ -19,8 +19,9 @@ EQUAL_AP = 0.05
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scenes")
+def scenes(tmp_path_factory: pytest.TempPathFactory, embedded_root: Path) -> Path:
+    """A copy of the embedded images, which the test may add to."""
+    return Path(shutil.copytree(embedded_root, tmp_path_factory.mktemp("scenes") / "root"))
 
 
 def test_its_ap_is_reproduced(

@@ -88,21 +88,21 @@ def test_perfect_answers_score_100(dataset: Dataset) -> None:
     assert measured["segm/AP"] == pytest.approx(100)
 
 
-def test_perfect_answers_on_the_embedded_scenes_score_100(tmp_path: Path) -> None:
+def test_perfect_answers_on_the_embedded_scenes_score_100(embedded_root: Path) -> None:
     """Crowds, run lengths, hidden parts: the ground truth agrees with itself."""
     from harness.data.synthetic import generate
 
-    folder = generate("synthetic_val", tmp_path)
+    folder = generate("synthetic_val", embedded_root)
     scenes = read_dataset(folder / "annotations.json", folder / "images")
     measured = metrics(scenes, answers(open_fake(scenes, tiny()), scenes))
     assert measured["bbox/AP"] == pytest.approx(100)
     assert measured["segm/AP"] == pytest.approx(100)
 
 
-def test_noisy_answers_are_worse_seeded_and_not_hopeless(tmp_path: Path) -> None:
+def test_noisy_answers_are_worse_seeded_and_not_hopeless(embedded_root: Path) -> None:
     from harness.data.synthetic import generate
 
-    folder = generate("synthetic_val", tmp_path)
+    folder = generate("synthetic_val", embedded_root)
     scenes = read_dataset(folder / "annotations.json", folder / "images")
     found, again, other = (
         answers(open_fake(scenes, tiny(), behaviour="noisy", seed=seed), scenes)

@@ -116,9 +116,9 @@ def left_half(image: Image) -> Detections:
 
 
 @pytest.fixture(scope="module")
-def tiny_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tiny_url(embedded_root: Path) -> Iterator[str]:
     """The embedded model behind a server."""
-    request = ServeRequest(root=tmp_path_factory.mktemp("datasets"), threads=1, quiet=True)
+    request = ServeRequest(root=embedded_root, threads=1, quiet=True)
     model = find_served(request)
     engine = EngineThread(lambda: open_served(request, model), request.queue)
     with running(Service(request, model, engine)) as url:

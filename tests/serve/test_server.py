@@ -25,7 +25,7 @@ Started = Callable[..., tuple["subprocess.Popen[str]", str]]
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
+def started(embedded_root: Path) -> Iterator[Started]:
     """Starts the command; gives the process and its address."""
     with ExitStack() as stack:
 
@@ -33,7 +33,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
             command = [sys.executable, "-m", "harness", "serve", "--port", "0", *words]
             process = stack.enter_context(
                 subprocess.Popen(
-                    [*command, "--threads", "1", "--root", str(tmp_path / "datasets")],
+                    [*command, "--threads", "1", "--root", str(embedded_root)],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     text=True,

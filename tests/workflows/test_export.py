@@ -33,11 +33,9 @@ CHECKPOINT = EMBEDDED / "tiny.safetensors"
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scenes(embedded_root: Path) -> Path:
     """A root with the embedded scenes."""
-    root = tmp_path_factory.mktemp("root")
-    find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
-    return root
+    return embedded_root
 
 
 def scene_files(root: Path) -> list[Path]:

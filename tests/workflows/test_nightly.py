@@ -31,8 +31,9 @@ bench = false
 
 
 @pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def results(tmp_path: Path, embedded_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "datasets").symlink_to(embedded_root)
     return tmp_path / "results"
 
 

@@ -100,10 +100,11 @@ def test_a_real_export_of_polygons_is_called_as_its_upload(shared_data: Path) ->
 
 
 def test_brush_strokes_are_masks(tmp_path: Path) -> None:
-    mask = np.zeros((100, 200), dtype=bool)
-    mask[10:30, 50:90] = True
+    mask = np.zeros((10, 20), dtype=bool)
+    mask[1:3, 5:9] = True
     value = {"format": "rle", "rle": encoded(rgba(mask)), "brushlabels": ["cat"]}
-    one = one_object(tmp_path, result("brushlabels", value))
+    size = {"original_width": 20, "original_height": 10}
+    one = one_object(tmp_path, result("brushlabels", value, **size))
     assert np.array_equal(decode(one.mask), mask)
 
 
