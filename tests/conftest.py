@@ -27,6 +27,13 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs an exported file as slow: tracing and converting a network takes a minute."""
+    for item in items:
+        if "exported_tiny" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 class NetworkRefusedError(AssertionError):
     """A test tried to leave this machine."""
 

@@ -142,3 +142,15 @@ def test_every_decision_is_in_the_index(repository: Path) -> None:
     folder = repository / "docs" / "decisions"
     index = (folder / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in sorted(folder.glob("0*.md")) if path.name not in index] == []
+
+
+def test_the_citation_has_the_version(repository: Path) -> None:
+    text = (repository / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {harness.__version__}\n" in text
+
+
+def test_hosted_checks_run_the_same_script(repository: Path) -> None:
+    text = (repository / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert ".ci/run" in text
+    steps = set(re.findall(r"^\(?.*?make ([a-z-]+)", (repository / ".ci/run").read_text(), re.M))
+    assert {"check", "test", "test-slow", "test-attack", "docs", "eval"} <= steps
