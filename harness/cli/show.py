@@ -88,19 +88,29 @@ def _print(report: ShowReport, arguments: argparse.Namespace) -> None:
 
     if report.worst:
         rows = [
-            (str(one.image_id), one.file_name, str(one.missed), str(one.false), str(one.hits))
+            (
+                str(one.image_id),
+                one.file_name,
+                str(one.false_negatives),
+                str(one.false_positives),
+                str(one.true_positives),
+            )
             for one in report.worst[:SHOWN_IMAGES]
         ]
         style = arguments.format or console.default_format()
-        columns = ("image", "file", "missed", "false", "found")
+        columns = ("image", "file", "false negatives", "false positives", "true positives")
         console.answer(render(columns, rows, style), "")
-    if report.false is None:
+    if report.false_positives is None:
         console.answer(f"{report.objects} annotation(s) in {report.images} image(s)")
     else:
-        false = ", ".join(f"{count} {kind}" for kind, count in report.false.items() if count)
+        kinds = ", ".join(
+            f"{count} {kind}" for kind, count in report.false_positives.items() if count
+        )
         console.answer(
-            f"{report.hits} found, {report.missed} missed, {sum(report.false.values())} false"
-            + (f" ({false})" if false else "")
+            f"{report.true_positives} true positive(s), "
+            f"{report.false_negatives} false negative(s), "
+            f"{sum(report.false_positives.values())} false positive(s)"
+            + (f" ({kinds})" if kinds else "")
             + f" in {report.images} image(s)"
         )
     if report.drawn < report.images:

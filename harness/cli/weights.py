@@ -44,11 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(file: Path, model: str | None) -> None:
     from harness.zoo.checkpoints import facts_of
     from harness.zoo.lock import find_model, read_lock
-    from harness.zoo.weights import read_checkpoint
+    from harness.zoo.weights import open_checkpoint
 
     lock = read_lock()
     entry = None if model is None else find_model(lock, model)
-    tensors = read_checkpoint(file)
+    checkpoint = open_checkpoint(file)
+    tensors = checkpoint.tensors
     if entry is None:
         entries = _fitting(lock.models, tensors, file)
     else:
@@ -61,6 +62,7 @@ def _check(file: Path, model: str | None) -> None:
         f"{file} fits {', '.join(facts)}: {len(tensors)} tensors, {count:,} numbers",
         f"sha256 {facts[entries[0].name].sha256}",
         f"the pinned checkpoint of {', '.join(pinned)}" if pinned else "not a pinned checkpoint",
+        *checkpoint.notes,
     )
 
 
@@ -92,10 +94,11 @@ def _require_fit(entry: ModelEntry, tensors: Mapping[str, Any], file: Path) -> N
 
 
 def _convert(file: Path, output: Path) -> None:
-    from harness.zoo.weights import read_checkpoint, write_checkpoint
+    from harness.zoo.weights import open_checkpoint, write_checkpoint
 
-    write_checkpoint(output, read_checkpoint(file))
-    console.answer(f"wrote {output}")
+    checkpoint = open_checkpoint(file)
+    write_checkpoint(output, checkpoint.tensors)
+    console.answer(f"wrote {output}", *checkpoint.notes)
 
 
 def _seed(model: str, output: Path, seed: int | None) -> None:

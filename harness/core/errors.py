@@ -12,6 +12,9 @@ HarnessError is a bug and ends with 70 and a traceback; Ctrl-C and SIGTERM end w
 
 from __future__ import annotations
 
+#: Characters of a message, and of a hint.
+LONGEST = 4000
+
 
 class HarnessError(Exception):
     """A failure the user can act on.
@@ -24,8 +27,8 @@ class HarnessError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _bounded(message)
+        self.hint = hint if hint is None else _bounded(hint)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
@@ -34,6 +37,14 @@ class HarnessError(Exception):
         # Keyword-only arguments are lost by the default pickling of exceptions, and errors cross
         # process borders here.
         return (_rebuild, (type(self), self.message, self.hint))
+
+
+def _bounded(text: str) -> str:
+    """The text, without its middle where it is longer than anyone reads: values come from files."""
+    if len(text) <= LONGEST:
+        return text
+    left_out = len(text) - LONGEST
+    return f"{text[: LONGEST - 500]} … ({left_out} characters left out) … {text[-500:]}"
 
 
 def _rebuild(kind: type[HarnessError], message: str, hint: str | None) -> HarnessError:

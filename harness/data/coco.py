@@ -1,8 +1,11 @@
-"""COCO annotation files: parsed, proved, and ready for scoring.
+"""COCO annotation files: parsed, validated, and in one canonical form for every command.
 
-An annotation file decides every number, so what would bend a number silently is an error here:
-duplicate ids, annotations of images that are not listed, sizes that are not positive. What is odd
-but has a defined meaning (an empty box, a category id of 0) is kept and reported as a warning.
+An annotation file decides every number, so what would change a number without notice is an error
+here: duplicate ids, annotations of images that are not listed, sizes that are not positive. What
+pycocotools takes and can only mean one thing is taken (a whole number written 1.0, a mask spelled
+with needless characters) and put into its usual form; what is odd but has a defined meaning (an
+empty box, a category id of 0) is kept and reported as a warning. ``data.predictions`` does the same
+for predictions. What is valid here can be trained on, scored, drawn, split and merged.
 """
 
 from __future__ import annotations
@@ -15,10 +18,22 @@ from typing import Any
 
 from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.shown import shown
+from harness.data.foreign import foreign_annotations
+from harness.data.segmentations import Masks, finite, segmentation_fault, whole
 from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.measure.polygons import usable_polygons
-from harness.measure.rle import run_lengths
+from harness.measure.rle import size_fault
+
+__all__ = [
+    "dataset_of",
+    "finite",
+    "read_annotations",
+    "read_dataset",
+    "segmentation_fault",
+    "shown",
+]
 
 REQUIRED_KEYS = {
     "images": ("id", "file_name", "height", "width"),
@@ -26,17 +41,31 @@ REQUIRED_KEYS = {
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
 
+#: Keys whose values are checked one by one; others are nobody's, and only kept writable.
+CHECKED_KEYS = {
+    "images": frozenset(REQUIRED_KEYS["images"]),
+    "categories": frozenset(REQUIRED_KEYS["categories"]),
+    "annotations": frozenset((*REQUIRED_KEYS["annotations"], "area", "iscrowd", "segmentation")),
+}
+
 #: The evaluators keep ids in 64 bits.
 LARGEST_ID = 2**63 - 1
 
-#: They draw polygons point by point, wherever these lie: at 1e8 px pycocotools crashes.
-FARTHEST_PX = 1e5
+#: From here on a float32 misses whole pixels; no image is a hundredth of it.
+FARTHEST_BOX_PX = 1e7
 
 
 def read_dataset(annotations: Path, images_dir: Path, *, name: str | None = None) -> Dataset:
-    """The data set of an annotation file and the folder its images lie in.
+    """The data set of an annotation file and the folder its images are in.
 
-    name: how records call it; None takes the file's stem.
+    Args:
+        annotations: The file.
+        images_dir: What file names are relative to.
+        name: How records call it; None takes the file's stem.
+
+    Raises:
+        UsageError: When the folder or the file is not there.
+        IntegrityError: When the file is not valid.
     """
     if not images_dir.is_dir():
         raise UsageError(f"no such folder of images: {images_dir}", hint="give it with --images")
@@ -69,46 +98,68 @@ def dataset_of(
 
 
 def read_annotations(path: Path) -> dict[str, Any]:
-    """The parsed annotation file, valid in the sense of this module.
+    """The parsed annotation file, valid and canonical in the sense of this module.
 
-    Raises UsageError when it is absent, IntegrityError, naming the place, when it is not valid.
+    Raises:
+        UsageError: When it is absent.
+        IntegrityError: When it is not valid; names the row and what is wrong with it.
     """
-    content = read(path)
-    if not isinstance(content, dict) or not REQUIRED_KEYS.keys() <= content.keys():
-        found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
-        raise IntegrityError(
-            f"{path} is not a COCO annotation file: expected the keys images, annotations and "
-            f"categories, found {found or 'none'}",
-            hint="predictions go to --predictions, ground truth to --annotations",
-        )
+    content: dict[str, Any] = read(path)
+    _require_tables(content, path)
     for kind, keys in REQUIRED_KEYS.items():
         _require_keys(path, kind, content[kind], keys)
         _require_unique_ids(path, kind, content[kind])
     sizes = _sizes(path, content["images"])
+    _require_names(path, content["categories"])
     categories = {category["id"] for category in content["categories"]}
-    for category in content["categories"]:
-        if not isinstance(category["name"], str):
-            raise IntegrityError(f"{path}: category {category['id']} has no name of text")
-    for row in content["annotations"]:
-        fault = _fault(row, sizes, categories)
+    masks = Masks()
+    for position, row in enumerate(content["annotations"]):
+        fault = _fault(row, sizes, categories) or masks.fault(
+            position, row, *sizes[row["image_id"]]
+        )
         if fault:
             raise IntegrityError(f"{path}: annotation {row['id']} {fault}")
+    text_fault = masks.text_fault()
+    if text_fault is not None:
+        position, fault = text_fault
+        raise IntegrityError(f"{path}: annotation {content['annotations'][position]['id']} {fault}")
+    make_writable(content)
     return content
 
 
+def _require_tables(content: Any, path: Path) -> None:
+    """Raise IntegrityError for what is no annotation file, or one of another task."""
+    foreign = foreign_annotations(content)
+    if foreign is not None:
+        raise IntegrityError(f"{path} is {foreign.what}", hint=foreign.hint)
+    if not isinstance(content, dict) or not REQUIRED_KEYS.keys() <= content.keys():
+        found = "none" if content == {} else type(content).__name__
+        if isinstance(content, dict) and content:
+            first = ", ".join(str(key)[:30] for key in list(content)[:8])
+            found = first if len(content) <= 8 else f"{first}, … and {len(content) - 8} more"
+        raise IntegrityError(
+            f"{path} is not a COCO annotation file: expected the keys images, annotations and "
+            f"categories, found {found}",
+            hint="predictions go to --predictions, ground truth to --annotations",
+        )
+
+
 def _require_keys(path: Path, kind: str, rows: Any, keys: Iterable[str]) -> None:
+    """Raise IntegrityError for rows that lack a key, or whose id is none; make ids integers."""
     if not isinstance(rows, list):
         raise IntegrityError(f"{path}: {kind} must be a list, found {type(rows).__name__}")
     for position, row in enumerate(rows):
         missing = [key for key in keys if not isinstance(row, Mapping) or key not in row]
         if missing:
             raise IntegrityError(f"{path}: {kind}[{position}] lacks {', '.join(missing)}")
-        identifier = row["id"]
-        if type(identifier) is not int or abs(identifier) > LARGEST_ID:
+        identifier = whole(row["id"])
+        if identifier is None or abs(identifier) > LARGEST_ID:
             raise IntegrityError(
-                f"{path}: {kind}[{position}] has the id {shown(identifier)}; "
-                "expected an integer of 64 bits"
+                f"{path}: {kind}[{position}] has the id {shown(row['id'])}; "
+                "expected an integer of 64 bits",
+                hint="harness data clean FILE --output CLEAN gives ids that are none new numbers",
             )
+        row["id"] = identifier
 
 
 def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> None:
@@ -123,75 +174,115 @@ def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> No
 
 
 def _sizes(path: Path, images: list[dict[str, Any]]) -> dict[int, tuple[int, int]]:
-    """(height, width) by image id."""
+    """(height, width) by image id; sizes are integers then."""
     for image in images:
-        if not isinstance(image["file_name"], str) or not image["file_name"]:
-            raise IntegrityError(f"{path}: image {image['id']} has no file name of text")
-        size = (image["height"], image["width"])
-        if not all(type(side) is int and side > 0 for side in size):
+        fault = name_fault(image["file_name"], "file name")
+        if fault is not None:
             raise IntegrityError(
-                f"{path}: image {image['id']} has height and width {shown(size)}; "
-                "both must be positive integers"
+                f"{path}: image {image['id']} {fault}",
+                hint="leave such images out: harness data clean FILE --output CLEAN",
             )
+        sides = whole(image["height"]), whole(image["width"])
+        if sides[0] is None or sides[1] is None or min(sides[0], sides[1]) <= 0:
+            raise IntegrityError(
+                f"{path}: image {image['id']} has height and width "
+                f"{shown((image['height'], image['width']))}; both must be positive integers"
+            )
+        image["height"], image["width"] = sides
+        fault = size_fault(sides[0], sides[1])
+        if fault is not None:
+            raise IntegrityError(f"{path}: image {image['id']} {fault}")
     return {image["id"]: (image["height"], image["width"]) for image in images}
 
 
+def _require_names(path: Path, categories: list[dict[str, Any]]) -> None:
+    for category in categories:
+        fault = name_fault(category["name"], "name")
+        if fault is not None:
+            raise IntegrityError(f"{path}: category {category['id']} {fault}")
+
+
+def name_fault(name: Any, what: str) -> str | None:
+    """What is wrong with a name, as the end of a sentence; None when nothing is."""
+    if not isinstance(name, str) or (not name and what == "file name"):
+        return f"has no {what} of text: {shown(name)}"
+    if "\0" in name:
+        return f"has a NUL in its {what} {shown(name)}"
+    if not is_text(name):
+        return f"has a {what} that is no Unicode: {shown(name)}"
+    return None
+
+
+def is_text(value: str) -> bool:
+    """Whether text can be written to a file or a terminal: JSON may hold half characters."""
+    if value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _fault(
-    row: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
+    row: dict[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
 ) -> str | None:
-    """What is wrong with an annotation, as the end of a sentence; None when nothing is."""
-    image, category, box = row["image_id"], row["category_id"], row["bbox"]
-    if type(image) is not int or image not in sizes:
-        return f"belongs to image {shown(image)}, which is not listed"
-    if type(category) is not int or category not in categories:
-        return f"has category {shown(category)}, which is not listed"
-    if not isinstance(box, list) or len(box) != 4 or not finite(box):
-        return f"has the box {shown(box)}; expected four finite numbers"
+    """What is wrong with an annotation but for its mask, as the end of a sentence; None when
+    nothing is. Makes ids integers.
+    """
+    image, category, box = whole(row["image_id"]), whole(row["category_id"]), row["bbox"]
+    if image is None or image not in sizes:
+        return f"belongs to image {shown(row['image_id'])}, which is not listed"
+    if category is None or category not in categories:
+        return f"has category {shown(row['category_id'])}, which is not listed"
+    fault = box_fault(box)
+    if fault is not None:
+        return fault
     if not finite([row.get("area", 0)]):
         return f"has the area {shown(row['area'])}; expected a finite number"
-    if row.get("iscrowd", 0) not in (0, 1):
-        return f"has iscrowd {shown(row['iscrowd'])}; expected 0 or 1"
-    return segmentation_fault(row.get("segmentation"), *sizes[image])
+    crowd = row.get("iscrowd", 0)
+    if not isinstance(crowd, int | float) or crowd not in (0, 1):
+        return f"has iscrowd {shown(crowd)}; expected 0 or 1"
+    row["image_id"], row["category_id"] = image, category
+    if type(crowd) is not int:
+        row["iscrowd"] = int(crowd)
+    return None
 
 
-def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str | None:
-    """What is wrong with it, as the end of a sentence; None when nothing is.
+def box_fault(box: Any) -> str | None:
+    """What is wrong with a box, as the end of a sentence; None when nothing is."""
+    if not isinstance(box, list) or len(box) != 4 or not finite(box):
+        return f"has the box {shown(box)}; expected four finite numbers"
+    if max(box) > FARTHEST_BOX_PX or min(box) < -FARTHEST_BOX_PX:
+        return f"has the box {shown(box)}; no side or corner may exceed {FARTHEST_BOX_PX:,.0f} px"
+    return None
 
-    Run lengths that do not add up to the image are no oddity: evaluators never come back.
+
+def make_writable(content: dict[str, Any]) -> None:
+    """Replace what JSON cannot hold, in fields that nothing here uses, by null.
+
+    Args:
+        content: Of an annotation file; it has the three lists.
     """
-    match segmentation:
-        case None:
-            return None
+    for kind, checked in CHECKED_KEYS.items():
+        for row in content[kind]:
+            for key in row.keys() - checked if isinstance(row, dict) else ():
+                row[key] = _writable(row[key])
+    for key in content.keys() - CHECKED_KEYS.keys():
+        content[key] = _writable(content[key])
+
+
+def _writable(value: Any) -> Any:
+    """The value with null for every number that is not finite."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
         case list():
-            if not all(isinstance(polygon, list) and finite(polygon) for polygon in segmentation):
-                return "has a segmentation that is no list of polygons of finite numbers"
-            if any(max(map(abs, polygon), default=0) > FARTHEST_PX for polygon in segmentation):
-                return f"has a polygon that leaves its image by more than {FARTHEST_PX:,.0f} px"
-            return None
-        case {"size": size, "counts": str() | list() as counts}:
-            if size != [height_px, width_px]:
-                return f"has a mask of size {shown(size)} in an image of {[height_px, width_px]}"
-            runs = run_lengths(counts)
-            if runs is not None and sum(runs) == height_px * width_px:
-                return None
-            found = "no run lengths" if runs is None else f"run lengths of {sum(runs)} px"
-            return f"has {found} for a mask of {height_px} × {width_px} px"
+            return [_writable(one) for one in value]
+        case dict():
+            return {key: _writable(one) for key, one in value.items()}
         case _:
-            return f"has the segmentation {shown(segmentation)}; expected polygons or run lengths"
-
-
-def finite(numbers: list[Any]) -> bool:
-    """True when all are numbers, none NaN or infinite; a sum is the fastest way to ask."""
-    try:
-        return math.isfinite(sum(numbers))
-    except (TypeError, OverflowError):
-        return False
-
-
-def shown(value: Any) -> str:
-    """A value as an error shows it: cut off where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+            return value
 
 
 def _oddities(content: dict[str, Any]) -> Iterator[str]:
@@ -213,9 +304,7 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
         yield f"category names that repeat: {', '.join(repeated)}; scores are kept by id"
     if any(category["id"] == 0 for category in categories):
         yield "category ids start at 0"
-    bare = len(content["images"]) - len({row["image_id"] for row in rows})
-    if bare:
-        yield f"{bare} image(s) have no annotation"
+    yield from _image_oddities(content)
     for key, meaning in (
         ("area", "the area of the box decides their size class"),
         ("iscrowd", "they count as single objects"),
@@ -223,6 +312,19 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
         lacking = sum(key not in row for row in rows)
         if lacking:
             yield f"{lacking} annotation(s) have no {key}: {meaning}"
+
+
+def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
+    bare = len(content["images"]) - len({row["image_id"] for row in content["annotations"]})
+    if bare:
+        yield f"{bare} image(s) have no annotation"
+    files = Counter(image["file_name"] for image in content["images"])
+    several = sorted(name for name, count in files.items() if count > 1)
+    if several:
+        yield (
+            f"{len(several)} file(s) are listed as several images, the first is {several[0]}: "
+            "each row is evaluated and trained on by itself"
+        )
 
 
 def _is_degenerate(segmentation: Any) -> bool:

@@ -17,11 +17,25 @@ T = TypeVar("T")
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """``value`` as JSON text; raises ValueError on NaN or infinity."""
+    """``value`` as JSON text that can be written as UTF-8.
+
+    Text with half characters, as names of files that are not UTF-8 have, is escaped: it comes back
+    as it was.
+
+    Raises:
+        ValueError: On NaN or infinity.
+    """
     separators = (",", ":") if indent is None else None
-    return json.dumps(
+    text = json.dumps(
         value, allow_nan=False, ensure_ascii=False, indent=indent, separators=separators
     )
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, indent=indent, separators=separators)
+    return text
 
 
 def read(path: Path) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.measure.evaluators import Task, ground_truth, result_row
+from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 
 #: COCOeval: recall levels, IoU thresholds, detections an image.
 RECALLS = np.linspace(0.0, 1.00, 101)
@@ -77,14 +77,15 @@ def matches_of(
     from pycocotools.cocoeval import COCOeval
 
     wanted = frozenset(image_ids)
-    rows = [result_row(row, task) for row in predictions if row["image_id"] in wanted]
+    numbering = numbering_of(annotations)
+    rows = [result_row(row, task, numbering) for row in predictions if row["image_id"] in wanted]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = ground_truth(annotations, task)
+        truth.dataset = ground_truth(annotations, task, numbering)
         truth.createIndex()
         found = truth.loadRes(rows) if rows else COCO()
         evaluation = COCOeval(truth, found, task)
-        evaluation.params.imgIds = sorted(wanted)
+        evaluation.params.imgIds = sorted(numbering.image_numbers(wanted))
         evaluation.params.areaRng = [[0, 1e10]]
         evaluation.params.areaRngLbl = ["all"]
         evaluation.evaluate()

@@ -20,7 +20,7 @@ from harness.measure.evaluators import (
     collector_paused,
     summary,
 )
-from harness.measure.scoring_processes import dealt, joined, score_shares
+from harness.measure.scoring_processes import joined, partitioned, score_shares
 
 #: COCOeval.stats, in order.
 TASK_METRICS = (
@@ -79,7 +79,7 @@ def score(
 
     def results(one: OneEvaluator) -> dict[Task, _Result]:
         count = min(processes, len(kept) // LEAST_PREDICTIONS) if one == "fast" else 1
-        shares = dealt(annotations, kept, tasks, image_ids, one, max(1, count))
+        shares = partitioned(annotations, kept, tasks, image_ids, one, max(1, count))
         curves = joined(score_shares(shares))
         return {task: _Result(summary(one, task, curves[task]), curves[task]) for task in tasks}
 
@@ -129,6 +129,7 @@ class _Result:
 def _require_known(
     annotations: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]
 ) -> None:
+    """Raise IntegrityError for predictions of something that the annotations do not have."""
     images = {image["id"] for image in annotations["images"]}
     categories = {category["id"] for category in annotations["categories"]}
     for row in predictions:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import IntegrityError
 from harness.measure.polygons import usable_polygons
 
 Task = Literal["bbox", "segm"]
@@ -29,71 +30,130 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Some categories of one task.
-
-    truth: as from ``ground_truth``; rows: as from ``result_row``. The evaluators write into both: a
-    share is scored once.
-    """
+    """Some categories of one task. The evaluators write into it: a share is scored once."""
 
     evaluator: OneEvaluator
+    """Who scores it."""
     task: Task
+    """Boxes or masks."""
     truth: Mapping[str, Any]
+    """As from ``ground_truth``."""
     rows: list[dict[str, Any]]
+    """Predictions as from ``result_row``."""
     image_ids: Sequence[int]
+    """The images to evaluate, by their numbers."""
 
     @property
     def category_ids(self) -> list[int]:
-        """In the order of the curves."""
+        """Numbers of the categories, in the order of the curves."""
         return sorted(category["id"] for category in self.truth["categories"])
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Of T IoU thresholds, R recalls, K categories by id, A size classes, M detection limits.
-
-    precision: (T, R, K, A, M); recall: (T, K, A, M); 0…1, −1 where undefined.
-    """
+    """Of T IoU thresholds, R recalls, K categories by id, A size classes, M detection limits."""
 
     precision: Floats
+    """(T, R, K, A, M) in 0…1, −1 where undefined."""
     recall: Floats
+    """(T, K, A, M) in 0…1, −1 where undefined."""
 
 
-def ground_truth(annotations: Mapping[str, Any], task: Task) -> dict[str, Any]:
-    """A copy the evaluators may write into, with what they take for granted filled in.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbering:
+    """Numbers from 1 without gaps for the ids of a data set, in the order of the ids.
 
-    Ids are renumbered from 1: the evaluators mark "unmatched" with 0, so an annotation with id 0
-    could never be found. A missing area is the box's, as COCO's own tools take it. Polygons that
-    do not count (``measure.polygons``) are left out, and for masks what has no other.
+    The evaluators keep ids as floating-point numbers, which are exact up to 2⁵³ only, and take a
+    negative id or 0 for something else.
+    """
+
+    images: dict[int, int]
+    """By image id."""
+    categories: dict[int, int]
+    """By category id."""
+
+    def image_numbers(self, image_ids: Iterable[int]) -> list[int]:
+        """The numbers of some images, in their order."""
+        return [self.images[one] for one in image_ids]
+
+
+def numbering_of(annotations: Mapping[str, Any]) -> Numbering:
+    """The numbers that stand for the ids of ``annotations`` wherever an evaluator sees them."""
+    images, categories = (
+        {one: number for number, one in enumerate(sorted(row["id"] for row in rows), start=1)}
+        for rows in (annotations["images"], annotations["categories"])
+    )
+    return Numbering(images=images, categories=categories)
+
+
+def ground_truth(
+    annotations: Mapping[str, Any], task: Task, numbering: Numbering
+) -> dict[str, Any]:
+    """What the evaluators may see of a data set, and write into.
+
+    A missing area is the box's, as COCO's own tools take it. Polygons that do not count
+    (``measure.polygons``) are left out, and for masks what has no other.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        task: Boxes or masks.
+        numbering: Of ``annotations``.
+
+    Returns:
+        An annotation file's content in new numbers: annotations are numbered from 1 by their
+        position (the evaluators mark "unmatched" with 0), with no key that no evaluator needs.
     """
     rows = []
     for number, row in enumerate(annotations["annotations"], start=1):
-        filled = {"iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3], **row, "id": number}
-        segmentation = filled.pop("segmentation", None)
+        box = row["bbox"]
+        kept = {
+            "id": number,
+            "image_id": numbering.images[row["image_id"]],
+            "category_id": numbering.categories[row["category_id"]],
+            "bbox": box,
+            "area": row.get("area", box[2] * box[3]),
+            "iscrowd": int(row.get("iscrowd", 0)),
+        }
         if task == "segm":
+            segmentation = row.get("segmentation")
             if isinstance(segmentation, list):
                 segmentation = usable_polygons(segmentation)
             if not segmentation:
                 continue
-            filled["segmentation"] = segmentation
-        rows.append(filled)
+            kept["segmentation"] = segmentation
+        rows.append(kept)
     return {
         "info": {},
-        "images": list(annotations["images"]),
+        "images": [
+            {"id": numbering.images[one["id"]], "height": one["height"], "width": one["width"]}
+            for one in annotations["images"]
+        ],
         "annotations": rows,
-        "categories": list(annotations["categories"]),
+        "categories": [
+            {"id": numbering.categories[category["id"]]} for category in annotations["categories"]
+        ],
     }
 
 
-def result_row(row: Mapping[str, Any], task: Task) -> dict[str, Any]:
-    """What one task may see of a prediction.
+def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict[str, Any]:
+    """What one task may see of a prediction, in the numbers of its data set.
 
     With a box in the row the evaluators would take the box's area for the mask's, and sort masks
-    into the wrong size class; Detectron2 drops it for the same reason.
+    into the wrong size class; Detectron2 drops it for the same reason. With a key of another task
+    (``caption``, ``keypoints``) they would evaluate that.
+
+    Raises:
+        IntegrityError: For a row without what the task needs.
     """
-    dropped = "bbox" if task == "segm" else "segmentation"
-    kept = dict(row)
-    kept.pop(dropped, None)
-    return kept
+    key = "bbox" if task == "bbox" else "segmentation"
+    if key not in row:
+        raise IntegrityError(f"a prediction for image {row['image_id']} has no {key}")
+    return {
+        "image_id": numbering.images[row["image_id"]],
+        "category_id": numbering.categories[row["category_id"]],
+        "score": row["score"],
+        key: row[key],
+    }
 
 
 def curves_of(share: Share) -> Curves:

@@ -1,9 +1,9 @@
-"""What became of every detection and every object at one IoU threshold: found, false, missed.
+"""True positives, false positives and false negatives at one IoU threshold.
 
 Matching is COCOeval's: the best score chooses first, within a category; crowds match any number of
-detections, which then count neither way. What a false detection is instead is told apart as in
+detections, which then count neither way. What a false positive is instead is told apart as in
 "TIDE: A General Toolbox for Identifying Object Detection Errors" (Bolya et al., 2020), with its two
-thresholds.
+thresholds and its names.
 """
 
 from __future__ import annotations
@@ -12,21 +12,28 @@ import contextlib
 import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.measure.evaluators import Task, ground_truth, result_row
+from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 
 Row = Mapping[str, Any]
 
-#: hit: an object of its category. ignored: lies in a crowd. duplicate: an object that a better
-#: detection has. other class: an object of another category. misplaced: one of its category, but
-#: not well enough. background: nothing is there.
-Kind = Literal["hit", "ignored", "duplicate", "other class", "misplaced", "background"]
-FALSE_KINDS: tuple[Kind, ...] = ("duplicate", "other class", "misplaced", "background")
+#: true positive: matches an object of its category. ignored: is in a crowd. duplicate: overlaps an
+#: object that a better detection matches. classification: overlaps an object of another category.
+#: localization: overlaps one of its category, but not well enough. background: overlaps none.
+Kind = Literal[
+    "true positive", "ignored", "duplicate", "classification", "localization", "background"
+]
+FALSE_POSITIVE_KINDS: tuple[Kind, ...] = (
+    "duplicate",
+    "classification",
+    "localization",
+    "background",
+)
 
 #: An overlap that makes a match, and the least that makes a detection be about an object.
 MATCH_IOU = 0.5
@@ -35,142 +42,166 @@ TOUCH_IOU = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One detection. row: its position among the predictions. instead: category that is there."""
+    """One detection."""
 
     row: int
+    """Its position among the predictions."""
     kind: Kind
+    """What it is."""
     instead: int | None = None
+    """Of a classification error: the category id of the object that is there."""
 
 
 @dataclass(frozen=True, slots=True)
-class ImageHits:
-    """One image. missed: positions among the annotations, without crowds."""
+class JudgedImage:
+    """One image."""
 
     image_id: int
+    """COCO's id."""
     detections: tuple[Judged, ...]
-    missed: tuple[int, ...]
+    """Its detections, best score first."""
+    false_negatives: tuple[int, ...]
+    """Positions among the annotations of the objects that no detection matches, without crowds."""
 
     @property
-    def hits(self) -> int:
-        """Detections that found an object."""
-        return sum(one.kind == "hit" for one in self.detections)
+    def true_positives(self) -> int:
+        """Detections that match an object."""
+        return sum(one.kind == "true positive" for one in self.detections)
 
     @property
-    def false(self) -> int:
-        """Detections that should not be there."""
-        return sum(one.kind in FALSE_KINDS for one in self.detections)
+    def false_positives(self) -> int:
+        """Detections that match none, without those in crowds."""
+        return sum(one.kind in FALSE_POSITIVE_KINDS for one in self.detections)
 
     @property
     def errors(self) -> int:
-        """What is wrong with the image, all together."""
-        return self.false + len(self.missed)
+        """False positives and false negatives together."""
+        return self.false_positives + len(self.false_negatives)
 
 
-def image_hits(
+@dataclass(slots=True)
+class _Matches:
+    """What COCOeval matched."""
+
+    matched: set[int] = field(default_factory=set)
+    """Positions of the predictions that match an object."""
+    ignored: set[int] = field(default_factory=set)
+    """Positions of the predictions that count neither way."""
+    lacking: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Positions of the annotations without a match, by image number."""
+
+
+def judge_images(
     annotations: Mapping[str, Any],
     predictions: Sequence[Row],
     task: Task,
     image_ids: Sequence[int],
-) -> list[ImageHits]:
+) -> list[JudgedImage]:
     """The verdict on each image, in the order of ``image_ids``.
 
-    annotations: of ``data.coco.read_annotations``. predictions: valid COCO results; all of them
-    count, whatever they score.
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results; all of them count, whatever they score.
+        task: Boxes or masks.
+        image_ids: The images to judge.
     """
-    truth = ground_truth(annotations, task)
-    matched, ignored, missed = _matched(truth, predictions, task, image_ids)
+    numbering = numbering_of(annotations)
+    truth = ground_truth(annotations, task, numbering)
+    numbers = numbering.image_numbers(image_ids)
+    rows = [result_row(row, task, numbering) for row in predictions]
+    matches = _matched(truth, [dict(row) for row in rows], task, numbers)
     objects: dict[int, list[Row]] = defaultdict(list)
     for row in truth["annotations"]:
         objects[row["image_id"]].append(row)
     found: dict[int, list[int]] = defaultdict(list)
-    for number, prediction in enumerate(predictions):
-        found[prediction["image_id"]].append(number)
+    for position, row in enumerate(rows):
+        found[row["image_id"]].append(position)
+    category_ids = {number: one for one, number in numbering.categories.items()}
     return [
-        ImageHits(
-            image_id=image,
+        JudgedImage(
+            image_id=image_id,
             detections=tuple(
-                _judged(found[image], predictions, objects[image], task, matched, ignored)
+                _judged(found[number], rows, objects[number], task, matches, category_ids)
             ),
-            missed=tuple(sorted(missed[image])),
+            false_negatives=tuple(sorted(matches.lacking[number])),
         )
-        for image in image_ids
+        for image_id, number in zip(image_ids, numbers, strict=True)
     ]
 
 
 def _matched(
-    truth: dict[str, Any], predictions: Sequence[Row], task: Task, image_ids: Sequence[int]
-) -> tuple[set[int], set[int], dict[int, list[int]]]:
-    """Predictions that hit, predictions that are ignored, annotations that are missed by image."""
+    truth: dict[str, Any], rows: list[dict[str, Any]], task: Task, images: Sequence[int]
+) -> _Matches:
+    """What matches what. rows: are written into. images: their numbers."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    rows = [result_row(row, task) for row in predictions]
-    matched: set[int] = set()
-    ignored: set[int] = set()
-    missed: dict[int, list[int]] = defaultdict(list)
     with contextlib.redirect_stdout(io.StringIO()):
         objects = COCO()
         objects.dataset = truth
         objects.createIndex()
         evaluation = COCOeval(objects, objects.loadRes(rows) if rows else COCO(), task)
-        evaluation.params.imgIds = sorted(image_ids)
+        evaluation.params.imgIds = sorted(images)
         evaluation.params.iouThrs = np.array([MATCH_IOU])
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [max(len(rows), 1)]
         evaluation.evaluate()
+    matches = _Matches()
     for cell in evaluation.evalImgs:
         if cell is None:
             continue
-        # Ids were given from 1: to annotations by ground_truth, to predictions by loadRes.
+        # Ids are positions from 1: of annotations by ground_truth, of predictions by loadRes.
         for identifier, match, aside in zip(
             cell["dtIds"], cell["dtMatches"][0], cell["dtIgnore"][0], strict=True
         ):
             if aside:
-                ignored.add(identifier - 1)
+                matches.ignored.add(identifier - 1)
             elif match:
-                matched.add(identifier - 1)
+                matches.matched.add(identifier - 1)
         for identifier, match, aside in zip(
             cell["gtIds"], cell["gtMatches"][0], cell["gtIgnore"], strict=True
         ):
             if not match and not aside:
-                missed[cell["image_id"]].append(identifier - 1)
-    return matched, ignored, missed
+                matches.lacking[cell["image_id"]].append(identifier - 1)
+    return matches
 
 
 def _judged(
-    numbers: Sequence[int],
-    predictions: Sequence[Row],
+    positions: Sequence[int],
+    rows: Sequence[Row],
     objects: Sequence[Row],
     task: Task,
-    matched: set[int],
-    ignored: set[int],
+    matches: _Matches,
+    category_ids: Mapping[int, int],
 ) -> list[Judged]:
-    """Each detection of one image, best score first."""
-    ordered = sorted(numbers, key=lambda number: -float(predictions[number]["score"]))
-    overlaps = _overlaps([predictions[number] for number in ordered], objects, task)
+    """Each detection of one image, best score first. category_ids: by number."""
+    ordered = sorted(positions, key=lambda position: -float(rows[position]["score"]))
+    overlaps = _overlaps([rows[position] for position in ordered], objects, task)
     judged = []
-    for number, ious in zip(ordered, overlaps, strict=True):
-        if number in matched:
-            judged.append(Judged(number, "hit"))
-        elif number in ignored:
-            judged.append(Judged(number, "ignored"))
+    for position, ious in zip(ordered, overlaps, strict=True):
+        if position in matches.matched:
+            judged.append(Judged(position, "true positive"))
+        elif position in matches.ignored:
+            judged.append(Judged(position, "ignored"))
         else:
-            judged.append(_fault(number, predictions[number]["category_id"], ious, objects))
+            kind, number = _false_positive(rows[position]["category_id"], ious, objects)
+            judged.append(Judged(position, kind, category_ids.get(number)))
     return judged
 
 
-def _fault(
-    number: int, category: int, ious: npt.NDArray[np.float64], objects: Sequence[Row]
-) -> Judged:
+def _false_positive(
+    category: int, ious: npt.NDArray[np.float64], objects: Sequence[Row]
+) -> tuple[Kind, int]:
+    """What a detection is instead, and the number of the category that is there; 0 for none."""
     own = np.array([one["category_id"] == category for one in objects], dtype=bool)
     if ious[own].max(initial=0.0) >= MATCH_IOU:
-        return Judged(number, "duplicate")
+        return "duplicate", 0
     if ious[~own].max(initial=0.0) >= MATCH_IOU:
         best = int(np.where(own, -1.0, ious).argmax())
-        return Judged(number, "other class", int(objects[best]["category_id"]))
+        return "classification", int(objects[best]["category_id"])
     if ious[own].max(initial=0.0) >= TOUCH_IOU:
-        return Judged(number, "misplaced")
-    return Judged(number, "background")
+        return "localization", 0
+    return "background", 0
 
 
 def _overlaps(rows: Sequence[Row], objects: Sequence[Row], task: Task) -> npt.NDArray[np.float64]:

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Rle
+from harness.measure.rle import no_runs
+from harness.measure.rle_text import parse
 
 
 class Region(NamedTuple):
@@ -25,7 +27,10 @@ class Region(NamedTuple):
 def decode_region(rle: Rle) -> Region:
     """The tight region of a mask, without ever making the whole one; 0 × 0 where nothing is true.
 
-    The work grows with the region, not with the image. ValueError as of ``measure.rle.decode``.
+    The work grows with the region, not with the image.
+
+    Raises:
+        ValueError: When the runs do not cover the mask.
     """
     height = rle.height_px
     edges = _edge_positions(rle)
@@ -48,22 +53,10 @@ def decode_region(rle: Rle) -> Region:
 
 
 def _edge_positions(rle: Rle) -> npt.NDArray[np.int64]:
-    """Positions x · height + y where runs begin and end, an even number of them, ascending.
-
-    All characters of the text at once; ``measure.rle`` says what they mean.
-    """
-    bits = np.frombuffer(rle.counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
-    closing = np.flatnonzero((bits & 32) == 0)
-    odd_text = not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32
-    if odd_text or np.diff(closing, prepend=-1).max() > 12:  # 12 · 5 bits: what 64 can hold
-        raise ValueError(f"no run lengths: {rle.counts}")
-    begins = np.concatenate(([0], closing[:-1] + 1))
-    places = np.arange(len(bits)) - np.repeat(begins, np.diff(closing, prepend=-1))
-    runs = np.add.reduceat((bits & 31) << (5 * places), begins)
-    runs -= ((bits[closing] & 16) != 0).astype(np.int64) << (5 * (closing - begins + 1))
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    edges: npt.NDArray[np.int64] = np.cumsum(runs)
-    if runs.min() < 0 or edges[-1] != rle.height_px * rle.width_px:
-        raise ValueError(f"no runs of a mask of {rle.height_px} × {rle.width_px} px: {rle.counts}")
+    """Positions x · height + y where runs begin and end, an even number of them, ascending."""
+    runs = parse([rle.counts])
+    edges: npt.NDArray[np.int64] = np.cumsum(runs.lengths)
+    whole = runs.readable[0] and runs.lengths.min() >= 0
+    if not whole or edges[-1] != rle.height_px * rle.width_px:
+        raise ValueError(no_runs(rle))
     return edges if len(edges) % 2 == 0 else edges[:-1]

@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Rle
-from harness.measure.polygons import Polygon, usable_polygons
+from harness.core.errors import IntegrityError
+from harness.measure.polygons import Polygon, drawing_fault, usable_polygons
+from harness.measure.rle_text import parse, spell, without_empty
+
+#: Limits of an image with masks. Run lengths are 32 bits wide in pycocotools, and a mask of this
+#: size takes 256 MiB when it is decoded. Pillow itself opens no image above 179 million px.
+LARGEST_SIDE_PX = 100_000
+LARGEST_IMAGE_PX = 2**28
+
+#: Characters of a mask that an error shows.
+SHOWN = 60
 
 
 def encode_region(
@@ -47,42 +57,78 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
     """A valid COCO segmentation (polygons, or runs of either kind) as one mask of the given size.
 
     Polygons that enclose nothing, or none at all, are an empty mask.
-    """
-    from pycocotools import mask as coco_mask
 
+    Raises:
+        IntegrityError: For a size or for polygons beyond the stated limits.
+    """
+    _require_drawable(height_px, width_px)
     if isinstance(segmentation, list):
-        polygons = usable_polygons(segmentation)
-        if polygons:
-            pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
-            counts = coco_mask.merge(pieces)["counts"].decode("ascii")
-            return Rle(height_px, width_px, counts)
-        segmentation = {"size": [height_px, width_px], "counts": [height_px * width_px]}
+        fault = drawing_fault(segmentation)
+        if fault is not None:
+            raise IntegrityError(f"an object {fault}")
+        return _union(usable_polygons(segmentation), height_px, width_px)
     if isinstance(segmentation["counts"], str):
         return Rle(height_px, width_px, segmentation["counts"])
-    compressed = coco_mask.frPyObjects(segmentation, height_px, width_px)
-    return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
+    return Rle(height_px, width_px, spell(without_empty(segmentation["counts"])))
 
 
 def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> npt.NDArray[np.bool_]:
-    """(height, width) bool: what the union of ``polygons`` (x, y, x, y, …) covers."""
-    from pycocotools import mask as coco_mask
+    """(height, width) bool: what the union of ``polygons`` (x, y, x, y, …) covers.
 
+    Time and memory grow with the length of the outlines in px, wherever they are; the caller keeps
+    them near.
+    """
     usable = usable_polygons(polygons)
     if not usable:
         return np.zeros((height_px, width_px), dtype=bool)
-    pieces = coco_mask.frPyObjects(usable, height_px, width_px)
+    return decode(_union(usable, height_px, width_px))
+
+
+def _union(polygons: Sequence[Polygon], height_px: int, width_px: int) -> Rle:
+    """What at least one of the polygons, all of three points or more, covers."""
+    from pycocotools import mask as coco_mask
+
+    if not polygons:
+        return Rle(height_px, width_px, spell([height_px * width_px]))
+    pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
     counts = coco_mask.merge(pieces)["counts"].decode("ascii")
-    return decode(Rle(height_px, width_px, counts))
+    return Rle(height_px, width_px, counts)
+
+
+def size_fault(height_px: int, width_px: int) -> str | None:
+    """Why no mask of this size is made, as the end of a sentence; None when it is."""
+    if max(height_px, width_px) > LARGEST_SIDE_PX or height_px * width_px > LARGEST_IMAGE_PX:
+        return (
+            f"has {height_px:,} × {width_px:,} px; at most {LARGEST_SIDE_PX:,} px a side and "
+            f"{LARGEST_IMAGE_PX:,} px altogether are read"
+        )
+    return None
+
+
+def _require_drawable(height_px: int, width_px: int) -> None:
+    fault = size_fault(height_px, width_px)
+    if fault is not None:
+        raise IntegrityError(f"an image {fault}")
 
 
 def decode(rle: Rle) -> npt.NDArray[np.bool_]:
-    """(height, width) bool; ValueError when the runs do not cover the mask."""
+    """(height, width) bool.
+
+    Raises:
+        ValueError: When the runs do not cover the mask.
+    """
     runs = run_lengths(rle.counts)
     if runs is None or sum(runs) != rle.height_px * rle.width_px:
-        raise ValueError(f"no runs of a mask of {rle.height_px} × {rle.width_px} px: {rle.counts}")
+        raise ValueError(no_runs(rle))
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     mask: npt.NDArray[np.bool_] = flat.reshape(rle.width_px, rle.height_px).T
     return mask
+
+
+def no_runs(rle: Rle) -> str:
+    """What an error says of runs that do not cover their mask."""
+    text = rle.counts if len(rle.counts) <= SHOWN else f"{rle.counts[:SHOWN]}…"
+    return f"no runs of a mask of {rle.height_px} × {rle.width_px} px: {text}"
 
 
 def area_px(rle: Rle) -> int:
@@ -129,36 +175,15 @@ def run_lengths(counts: str | Sequence[Any]) -> Sequence[int] | None:
     """Lengths of alternating runs of false and true, compressed or not; None when there are none.
 
     Their sum must be height × width. The evaluators take that for granted: given shorter runs, they
-    never come back.
+    never come back. Text follows ``measure.rle_text``; many texts at once are read faster there.
     """
     runs: Sequence[Any] | None = counts
     if isinstance(counts, str):
-        runs = _decompressed(counts)
+        parsed = parse([counts])
+        runs = parsed.lengths.tolist() if parsed.readable[0] else None
     if runs is None or not all(type(run) is int and run >= 0 for run in runs):
         return None
     return runs
-
-
-def _decompressed(text: str) -> list[int] | None:
-    """Run lengths from COCO's text: five bits a character, from the fourth on differences.
-
-    The sixth bit says that the number goes on, the fifth of its last character is its sign
-    (cocoapi, common/maskApi.c, rleFrString).
-    """
-    runs: list[int] = []
-    number = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            return None
-        number |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                number -= 1 << shift
-            runs.append(number + runs[-2] if len(runs) > 2 else number)
-            number = shift = 0
-    return None if shift else runs
 
 
 def _edges(

@@ -1,28 +1,14 @@
-"""Shares scored in several processes: the first in this one, each other in a child.
-
-A child is a Python of its own that reads its shares from a pipe. A fork would copy the locks of
-whatever threads run here, torch's among them, and ``multiprocessing`` would run the main module of
-the caller once more, which scripts without a guard do not survive.
-"""
+"""What is to be scored, split among processes, and put together again."""
 
 from __future__ import annotations
 
-import gc
-import itertools
-import os
-import pickle
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import RunFailedError
+from harness.measure.children import in_children
 from harness.measure.evaluators import (
     Curves,
     OneEvaluator,
@@ -30,14 +16,16 @@ from harness.measure.evaluators import (
     Task,
     curves_of,
     ground_truth,
+    numbering_of,
     result_row,
 )
+from harness.measure.workload import MOST_STEPS_HERE, steps_of
 
 #: How much longer a mask takes than a box: 1.4 s and 0.5 s for 33,000 predictions.
 COST: Mapping[Task, float] = {"bbox": 1.0, "segm": 2.8}
 
 
-def dealt(
+def partitioned(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     tasks: Sequence[Task],
@@ -45,17 +33,25 @@ def dealt(
     evaluator: OneEvaluator,
     portions: int,
 ) -> list[list[Share]]:
-    """Every category of every task in one share, in at most ``portions`` portions.
+    """Every category of every task in one share; no portion takes much longer than another.
 
-    No portion takes much longer than another.
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results.
+        tasks: What is scored.
+        image_ids: The images that are scored.
+        evaluator: Who scores.
+        portions: How many lists of shares to make at most.
     """
+    numbering = numbering_of(annotations)
     owners = _owners(annotations, predictions, tasks, portions)
     shares: list[list[Share]] = [[] for _ in range(portions)]
     for task in tasks:
-        owner = owners[task]
-        truth = ground_truth(annotations, task)
+        owner = {numbering.categories[one]: number for one, number in owners[task].items()}
+        truth = ground_truth(annotations, task, numbering)
         objects = _by_owner(owner, portions, truth["annotations"])
-        found = _by_owner(owner, portions, [result_row(row, task) for row in predictions])
+        rows = [result_row(row, task, numbering) for row in predictions]
+        found = _by_owner(owner, portions, rows)
         categories = _by_owner(owner, portions, truth["categories"], key="id")
         for number, portion in enumerate(shares):
             if categories[number] or number == 0:  # no categories at all are a share, too
@@ -69,7 +65,7 @@ def dealt(
                             "categories": categories[number],
                         },
                         rows=found[number],
-                        image_ids=image_ids,
+                        image_ids=numbering.image_numbers(image_ids),
                     )
                 )
     return [portion for portion in shares if portion]
@@ -120,65 +116,26 @@ def joined(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
 
 
 def score_shares(portions: Sequence[Sequence[Share]]) -> list[tuple[Share, Curves]]:
-    """Every share with its curves; each portion of shares gets a process.
+    """Every share with its curves.
 
-    Raises what a child raised, and RunFailedError for one that died. No child outlives this call.
+    Args:
+        portions: Shares for a process each. A single portion that takes little time is scored in
+            this process. The others are not: what runs long must leave Ctrl-C and SIGTERM working.
+
+    Raises:
+        RunFailedError: When a process exited without an answer. What scoring raised comes as it is.
     """
-    first, *others = portions
-    with ThreadPoolExecutor(len(portions)) as pool, _children(len(others)) as children:
-        answers = [pool.submit(_ask, *asked) for asked in zip(children, others, strict=True)]
-        curves = [curves_of(share) for share in first]
-        for answer in answers:
-            curves += answer.result()
-    return list(zip(itertools.chain(*portions), curves, strict=True))
+    if len(portions) == 1 and steps_of(portions[0]) <= MOST_STEPS_HERE:
+        answers = [curves_of_all(portions[0])]
+    else:
+        answers = in_children(curves_of_all, portions)
+    return [
+        pair
+        for portion, curves in zip(portions, answers, strict=True)
+        for pair in zip(portion, curves, strict=True)
+    ]
 
 
-def answer_parent() -> None:
-    """The life of a child: shares from stdin, their curves, or what went wrong, to stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
-    gc.disable()  # as in curves_of, and for reading the shares too
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the answer
-    shares = pickle.load(sys.stdin.buffer)
-    try:
-        outcome: list[Curves] | Exception = [curves_of(share) for share in shares]
-    except Exception as error:
-        outcome = error
-    with answer:
-        pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-@contextmanager
-def _children(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that wait for shares; ended in the end, whatever happened."""
-    # The same path as here: nothing that lies in the working directory is imported by mistake.
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from {__name__} import answer_parent; answer_parent()"
-    )
-    children: list[subprocess.Popen[bytes]] = []
-    pipe = subprocess.PIPE
-    try:
-        for _ in range(count):
-            command = [sys.executable, "-c", code]
-            children.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
-        yield children
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-
-
-def _ask(child: subprocess.Popen[bytes], shares: Sequence[Share]) -> list[Curves]:
-    """The child's answer to ``shares``."""
-    said, complaints = child.communicate(pickle.dumps(shares, protocol=pickle.HIGHEST_PROTOCOL))
-    if child.returncode != 0:
-        last = complaints.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise RunFailedError(
-            f"a process that scores died with exit code {child.returncode}: {last or 'no message'}",
-            hint="exit code −9 is what too little memory looks like; predictions are kept",
-        )
-    outcome: list[Curves] | Exception = pickle.loads(said)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+def curves_of_all(portion: Sequence[Share]) -> list[Curves]:
+    """The curves of each share of a portion."""
+    return [curves_of(share) for share in portion]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.predicted import PredictReport
 from harness.core.requests.pictures import ShowRequest
-from harness.measure.matching import FALSE_KINDS, MATCH_IOU, ImageHits
+from harness.measure.matching import FALSE_POSITIVE_KINDS, MATCH_IOU, JudgedImage
 from harness.report.page import template
 from harness.visualization.truth import LEGEND
 
@@ -108,11 +108,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-#: What false detections are, in words.
-FALSE_WORDS = {
+#: What false positives are, in words.
+FALSE_POSITIVE_WORDS = {
     "duplicate": "of an object that a better detection has",
-    "other class": "of an object of another category",
-    "misplaced": "near an object of the category, but too far off",
+    "classification": "of an object of another category",
+    "localization": "near an object of the category, but too far off",
     "background": "of nothing",
 }
 
@@ -154,9 +154,9 @@ def data_gallery(
     )
 
 
-def hits_gallery(
+def judged_gallery(
     dataset: Dataset,
-    judged: Sequence[ImageHits],
+    judged: Sequence[JudgedImage],
     names: Mapping[int, set[str]],
     cards: Sequence[tuple[ImageRecord, Card]],
     request: ShowRequest,
@@ -165,65 +165,77 @@ def hits_gallery(
 
     judged: of all images that were looked at. names: of the categories on each, by image id.
     """
-    hits = sum(one.hits for one in judged)
-    false, missed = sum(one.false for one in judged), sum(len(one.missed) for one in judged)
     kinds = Counter(one.kind for image in judged for one in image.detections)
-    clean = sum(one.errors == 0 for one in judged)
     by_image = {one.image_id: one for one in judged}
     what = "boxes" if request.task == "bbox" else "masks"
     return Gallery(
-        title=f"{dataset.name}: what was found, and what was not",
+        title=f"{dataset.name}: predictions beside the ground truth",
         lead=(
             f"Detections that score at least {request.style.threshold:g}, and {what} that overlap "
             f"by an IoU of {MATCH_IOU:g} or more, within a category.",
-            f"{hits:,} of {hits + missed:,} objects found ({_share(hits, hits + missed)}), "
-            f"{missed:,} missed; {false:,} of {hits + false:,} detections false "
-            f"({_share(false, hits + false)}). {clean:,} of {len(judged):,} images have no error; "
-            f"{counted(len(cards), 'image')} drawn, the worst first.",
+            f"{_totals(judged)}; {counted(len(cards), 'image')} drawn, the worst first.",
         ),
         cards=tuple(
-            _hits_card(record, card, by_image[record.image_id], names[record.image_id])
+            _judged_card(record, card, by_image[record.image_id], names[record.image_id])
             for record, card in cards
         ),
         orders=(
             ("errors", "most errors first"),
-            ("missed", "most missed first"),
-            ("false", "most false first"),
-            ("hits", "most found first"),
+            ("false_negatives", "most false negatives first"),
+            ("false_positives", "most false positives first"),
+            ("true_positives", "most true positives first"),
             ("clean", "fewest errors first"),
             ("order", "by id"),
         ),
         legend=LEGEND,
         tables=(
             (
-                "False detections",
+                "False positives",
                 ("count", "what they are"),
-                tuple((f"{kinds[kind]:,}", FALSE_WORDS[kind]) for kind in FALSE_KINDS),
+                tuple(
+                    (f"{kinds[kind]:,}", FALSE_POSITIVE_WORDS[kind])
+                    for kind in FALSE_POSITIVE_KINDS
+                ),
             ),
         ),
         wide=True,
     )
 
 
-def _hits_card(record: ImageRecord, card: Card, hits: ImageHits, names: set[str]) -> Card:
+def _totals(judged: Sequence[JudgedImage]) -> str:
+    """Counts over all images, without the last full stop."""
+    right = sum(one.true_positives for one in judged)
+    wrong = sum(one.false_positives for one in judged)
+    lacking = sum(len(one.false_negatives) for one in judged)
+    clean = sum(one.errors == 0 for one in judged)
+    return (
+        f"{counted(right, 'true positive')} of {counted(right + lacking, 'object')} "
+        f"({_share(right, right + lacking)}), {counted(lacking, 'false negative')}; "
+        f"{counted(wrong, 'false positive')} of {counted(right + wrong, 'detection')} "
+        f"({_share(wrong, right + wrong)}). {clean:,} of {len(judged):,} images have no error"
+    )
+
+
+def _judged_card(record: ImageRecord, card: Card, judged: JudgedImage, names: set[str]) -> Card:
     """names: of the categories that are there, or were thought to be."""
-    faults = {one.kind for one in hits.detections if one.kind in FALSE_KINDS}
-    tags = {f"error: {fault}" for fault in (*faults, *(("missed",) if hits.missed else ()))}
+    faults = {one.kind for one in judged.detections if one.kind in FALSE_POSITIVE_KINDS}
+    lacking = ("false negative",) if judged.false_negatives else ()
+    tags = {f"error: {fault}" for fault in (*faults, *lacking)}
     return replace(
         card,
         facts=(
-            f"{len(hits.missed)} missed",
-            f"{hits.false} false",
-            f"{hits.hits} found",
+            counted(len(judged.false_negatives), "false negative"),
+            counted(judged.false_positives, "false positive"),
+            counted(judged.true_positives, "true positive"),
             f"image {record.image_id}",
         ),
         tags=tuple(sorted({*(tags or {"no error"}), *names})),
         keys={
-            "errors": hits.errors,
-            "missed": len(hits.missed),
-            "false": hits.false,
-            "hits": hits.hits,
-            "clean": -hits.errors,
+            "errors": judged.errors,
+            "false_negatives": len(judged.false_negatives),
+            "false_positives": judged.false_positives,
+            "true_positives": judged.true_positives,
+            "clean": -judged.errors,
             "order": -record.image_id,
         },
     )

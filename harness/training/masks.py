@@ -16,8 +16,13 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
 from harness.measure.rle import decode, rasterised
+
+#: A polygon reaches this many sides of its region beyond it at most when it is drawn: pycocotools
+#: keeps five points for every pixel of an outline, wherever that is.
+FARTHEST_DRAWN_SIDES = 100
 
 #: A region narrower than this, px, is treated as if it were this wide.
 THINNEST_PX = 0.1
@@ -104,5 +109,18 @@ def _drawn(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Bitma
         points = np.empty_like(polygon)
         points[0::2] = (polygon[0::2] - box[0]) * across
         points[1::2] = (polygon[1::2] - box[1]) * down
-        moved.append(points)
+        moved.append(_within_reach(points, side))
     return rasterised(moved, side, side)
+
+
+def _within_reach(points: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
+    """A polygon that can be drawn: one that is far larger than its region is cut around it.
+
+    What it covers of the region is not changed by this. A region of an object is about its size
+    wherever boxes fit their polygons, so nothing is cut in COCO.
+    """
+    if np.abs(points).max(initial=0.0) <= FARTHEST_DRAWN_SIDES * side:
+        return points
+    margin = float(side)
+    shifted = clipped((points + margin).tolist(), side + 2 * margin, side + 2 * margin)
+    return np.array(shifted, dtype=np.float64) - margin

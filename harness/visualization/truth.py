@@ -8,7 +8,7 @@ from typing import Any
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Rle
 from harness.core.drawing import DrawingStyle
-from harness.measure.matching import ImageHits, Judged
+from harness.measure.matching import Judged, JudgedImage
 from harness.measure.regions import decode_region
 from harness.measure.rle import rle_of
 from harness.visualization.canvas import Drawn
@@ -18,13 +18,13 @@ from harness.visualization.palette import Colour, colour_of
 Row = Mapping[str, Any]
 
 #: What verdicts look like; told apart by the common kinds of colour blindness, too.
-FOUND, FALSE = Colour(38, 186, 120), Colour(240, 72, 62)
-MISSED, ASIDE = Colour(255, 190, 40), Colour(170, 170, 180)
+TRUE_POSITIVE, FALSE_POSITIVE = Colour(38, 186, 120), Colour(240, 72, 62)
+FALSE_NEGATIVE, IGNORED = Colour(255, 190, 40), Colour(170, 170, 180)
 LEGEND = (
-    (FOUND.css, "found"),
-    (FALSE.css, "false"),
-    (MISSED.css, "missed (dashed beside the predictions)"),
-    (ASIDE.css, "crowd, or in one: does not count"),
+    (TRUE_POSITIVE.css, "true positive"),
+    (FALSE_POSITIVE.css, "false positive"),
+    (FALSE_NEGATIVE.css, "false negative (dashed beside the predictions)"),
+    (IGNORED.css, "crowd, or in one: does not count"),
 )
 
 
@@ -58,10 +58,10 @@ def predicted_objects(
     return drawn
 
 
-def found_and_missed(
+def judged_truth(
     record: ImageRecord,
     rows: Sequence[tuple[int, Row]],
-    hits: ImageHits,
+    verdict: JudgedImage,
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> list[Drawn]:
@@ -72,45 +72,45 @@ def found_and_missed(
     ):
         crowd, name = bool(row.get("iscrowd", 0)), names[row["category_id"]]
         if crowd:
-            drawn.append(_drawn(record, row, ASIDE, f"{name} (crowd)", style, dashed=True))
-        elif position in hits.missed:
-            drawn.append(_drawn(record, row, MISSED, name, style))
+            drawn.append(_drawn(record, row, IGNORED, f"{name} (crowd)", style, dashed=True))
+        elif position in verdict.false_negatives:
+            drawn.append(_drawn(record, row, FALSE_NEGATIVE, name, style))
         else:
-            drawn.append(_drawn(record, row, FOUND, name, style))
+            drawn.append(_drawn(record, row, TRUE_POSITIVE, name, style))
     return drawn
 
 
 def judged_objects(
     record: ImageRecord,
     predictions: Sequence[Row],
-    missed: Sequence[Row],
-    hits: ImageHits,
+    lacking: Sequence[Row],
+    verdict: JudgedImage,
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> list[Drawn]:
-    """The predictions of an image with their verdicts, and where what is missed would be."""
+    """The predictions of an image with their verdicts, and where the false negatives are."""
     drawn = []
-    for judged in hits.detections:
+    for judged in verdict.detections:
         row = predictions[judged.row]
         text = f"{names[row['category_id']]} {percent(float(row['score']))}"
         drawn.append(_drawn(record, row, _colour(judged), text + _reason(judged, names), style))
-    for row in missed:
+    for row in lacking:
         # Its name stands beside it in the other picture.
-        drawn.append(_drawn(record, {"bbox": row["bbox"]}, MISSED, "", style, dashed=True))
+        drawn.append(_drawn(record, {"bbox": row["bbox"]}, FALSE_NEGATIVE, "", style, dashed=True))
     return drawn
 
 
 def _colour(judged: Judged) -> Colour:
-    return {"hit": FOUND, "ignored": ASIDE}.get(judged.kind, FALSE)
+    return {"true positive": TRUE_POSITIVE, "ignored": IGNORED}.get(judged.kind, FALSE_POSITIVE)
 
 
 def _reason(judged: Judged, names: Mapping[int, str]) -> str:
     match judged.kind:
-        case "hit":
+        case "true positive":
             return ""
         case "ignored":
             return ", in a crowd"
-        case "other class":
+        case "classification":
             assert judged.instead is not None
             return f", is {names[judged.instead]}"
         case "background":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from harness.core.errors import IntegrityError, PrerequisiteError
@@ -10,7 +11,7 @@ from harness.core.record import CheckpointFacts
 from harness.files.digest import file_digest
 from harness.zoo.lock import find_artefact
 from harness.zoo.proof import expected_of, mismatches, prove
-from harness.zoo.weights import require_known_ending
+from harness.zoo.weights import files_of, require_known_ending
 
 #: Weights that come with the package.
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -50,19 +51,32 @@ def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> 
 def facts_of_file(path: Path) -> CheckpointFacts:
     """Size and hash of weights the lock says nothing about."""
     return CheckpointFacts(
-        path=str(path), sha256=file_digest(path), bytes=path.stat().st_size, pinned=False
+        path=str(path), sha256=_digest(path), bytes=_size_bytes(path), pinned=False
     )
 
 
 def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
     """Size and hash of the weights, and whether they are the ones the lock means."""
-    sha256 = file_digest(path)
+    sha256 = _digest(path)
     if entry.checkpoint is None:
         pinned = entry.embedded is not None and sha256 == entry.embedded.sha256
     else:
         artefact = find_artefact(lock, entry.checkpoint)
         pinned = not mismatches(expected_of(artefact), path, sha256=sha256)
-    return CheckpointFacts(path=str(path), sha256=sha256, bytes=path.stat().st_size, pinned=pinned)
+    return CheckpointFacts(path=str(path), sha256=sha256, bytes=_size_bytes(path), pinned=pinned)
+
+
+def _digest(path: Path) -> str:
+    """The sha256 of a file of weights; of several files together, of the list of theirs."""
+    files = files_of(path)
+    if len(files) == 1:
+        return file_digest(path)
+    lines = "".join(f"{file_digest(one)}  {one.name}\n" for one in files)
+    return hashlib.sha256(lines.encode("utf-8")).hexdigest()
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(one.stat().st_size for one in files_of(path))
 
 
 def _embedded_file(entry: ModelEntry) -> Path:

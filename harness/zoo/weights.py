@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.shown import printable, shown
 from harness.files.atomic import replacing, unwritable
-from harness.zoo.pickles import read_pickle
+from harness.zoo.pickles import LeftOut
+from harness.zoo.safetensors_files import looks_like_safetensors, read_safetensors
+from harness.zoo.torch_files import read_torch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,43 +29,171 @@ CONSTANT_KEYS = re.compile(
 )
 
 #: Under which key a file may keep its table of tensors: Detectron2's and torchvision's trainings,
-#: Caffe2, and many trainings of one's own.
-TABLE_KEYS = ("model", "blobs", "state_dict")
+#: Caffe2, Lightning, and trainings of one's own. The first that is there is taken.
+TABLE_KEYS = (
+    "model",
+    "blobs",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model",
+    "module",
+)
 
-#: Of the files that ``read_checkpoint`` reads.
-ENDINGS = (".pkl", ".pth", ".pt", ".safetensors")
+#: What wrappers of a network put before the name of every tensor: DataParallel, torch.compile,
+#: Lightning, an average of weights.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "_forward_module.")
+
+#: What a wrapper keeps beside the tensors of its network, and which is no weight.
+WRAPPER_KEYS = ("n_averaged",)
+
+#: Of the files that ``read_checkpoint`` reads, in small letters. Other contents under these names
+#: are read for what they are.
+ENDINGS = (".pkl", ".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".pth.tar")
+
+#: The file that says which tensors are in which of several .safetensors files.
+INDEX = ".safetensors.index.json"
+
+#: Bytes of an index at most: a name and a file for each tensor.
+LARGEST_INDEX_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a file of weights holds."""
+
+    tensors: dict[str, Array]
+    """By name."""
+    notes: tuple[str, ...]
+    """What was left out or chosen on the way, a sentence each."""
 
 
 def require_known_ending(path: Path) -> None:
     """Raise UsageError for a file that its name says is no checkpoint."""
-    if path.suffix not in ENDINGS:
-        known = f"known are {', '.join(ENDINGS)}"
-        hint = "exported files are for --engine onnx" if path.suffix == ".onnx" else known
+    name = path.name.lower()
+    if not name.endswith((*ENDINGS, INDEX)):
+        known = f"known are {', '.join((*ENDINGS, INDEX))}"
+        hint = "exported files are for --engine onnx" if name.endswith(".onnx") else known
         raise UsageError(f"{path} has an unknown ending", hint=hint)
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
-    """Every tensor of a ``.pkl``, ``.pth`` or ``.safetensors`` file by key.
+    """Every tensor of a file of weights by name; see ``open_checkpoint``."""
+    return open_checkpoint(path).tensors
 
-    Raises UsageError when the file cannot be opened or is of another kind, IntegrityError when it
-    is cut off, hostile, or holds something that is not a table of tensors.
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Every tensor of a file of weights, and what was done to find them.
+
+    The content decides how it is read: a pickle of arrays, a file of torch, or safetensors; an
+    index is read with the files that it names. Nothing in it is run, and memory is bounded by a
+    multiple of its size.
+
+    Raises:
+        UsageError: When the file cannot be opened or is of another kind.
+        IntegrityError: When it is cut off, hostile, or holds something that is no table of tensors.
     """
     require_known_ending(path)
-    readers = dict(
-        zip(ENDINGS, (read_pickle, _read_torch, _read_torch, _read_safetensors), strict=True)
-    )
+    if path.name.lower().endswith(INDEX):
+        return _read_index(path)
+    notes: list[str] = []
+    tensors = _table(_content(path), path, notes)
+    return _named(tensors, path, notes)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a checkpoint is made of: itself, and those that an index names."""
+    if not path.name.lower().endswith(INDEX):
+        return [path]
+    return [path, *(path.parent / name for name in sorted(set(_places(path).values())))]
+
+
+def _content(path: Path) -> Any:
+    """What is in a file, by what it begins with."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:
         raise UsageError(f"cannot open the checkpoint {path}: {error.strerror}") from error
     try:
-        content = readers[path.suffix](path)
+        if looks_like_safetensors(head) or path.suffix.lower() == ".safetensors":
+            return read_safetensors(path)
+        return read_torch(path)
     except IntegrityError as error:
-        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from None
-    except Exception as error:  # three libraries, and whatever damaged bytes make of them
-        raise _unreadable(path, head, error) from error
-    return _tensors(content, path)
+        known = _looks_like(path, head)
+        message = error.message if known is None else f"{known} ({error.message})"
+        hint = error.hint or _WHOLE_COPY
+        raise IntegrityError(f"cannot read {path} as a checkpoint: {message}", hint=hint) from None
+    except Exception as error:  # whatever damaged bytes make of the readers
+        looks = _looks_like(path, head) or "it is cut off or damaged"
+        reason = printable(str(error).partition("\n")[0], 200)
+        raise IntegrityError(
+            f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
+            hint=_WHOLE_COPY,
+        ) from error
+
+
+_WHOLE_COPY = "take a whole copy; those of the zoo come with: harness download --only checkpoints"
+
+
+def _looks_like(path: Path, head: bytes) -> str | None:
+    """What a file is by its first bytes, where these are no checkpoint's."""
+    if not head:
+        return "it is empty"
+    if head.lstrip().startswith(b"<"):
+        return "it looks like a web page saved in its place"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself"
+    if head.startswith(b"PK\x03\x04") and path.suffix.lower() == ".safetensors":
+        return "it looks like a file of torch, or another zip, with the wrong ending"
+    return None
+
+
+def _places(path: Path) -> dict[str, str]:
+    """The file of each tensor, as an index says; all are beside it."""
+    try:
+        if path.stat().st_size > LARGEST_INDEX_BYTES:
+            raise IntegrityError(f"{path} is too long for an index of weights")
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot open the checkpoint {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{path} is no index of weights: it is not JSON: {error}") from error
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(one, str) for one in places.values()):
+        raise IntegrityError(f"{path} is no index of weights: it has no table weight_map")
+    for name in sorted(set(places.values())):
+        if Path(name).name != name or not name.lower().endswith(".safetensors"):
+            raise IntegrityError(f"{path} names {shown(name)}, which is no file beside it")
+    return places
+
+
+def _read_index(path: Path) -> Checkpoint:
+    """The tensors of all files that an index names; each must be where the index says."""
+    places = _places(path)
+    tensors: dict[str, Array] = {}
+    for name in sorted(set(places.values())):
+        found = _table(_content(path.parent / name), path.parent / name, [])
+        wrong = [key for key in found if places.get(key) != name]
+        if wrong:
+            raise IntegrityError(
+                f"{path.parent / name} holds {_shortened(wrong)}, which {path.name} puts elsewhere"
+            )
+        tensors.update(found)
+    lacking = [key for key in places if key not in tensors]
+    if lacking:
+        raise IntegrityError(
+            f"{path} names tensors that its files do not hold: {_shortened(lacking)}",
+            hint="take a whole copy of all files",
+        )
+    return _named(tensors, path, [])
 
 
 def account_for(
@@ -68,9 +201,19 @@ def account_for(
 ) -> dict[str, Array]:
     """``found`` as float32, when its keys and shapes are exactly the expected ones.
 
-    Constants of the architecture (CONSTANT_KEYS) may be there and are left out. One IntegrityError
-    lists every missing, unexpected and wrongly shaped key, and every tensor that is not of finite
-    floating-point numbers.
+    Constants of the architecture (CONSTANT_KEYS) may be there and are left out.
+
+    Args:
+        found: Tensors by name.
+        expected: Shapes by name.
+        where: What errors call the file.
+
+    Returns:
+        The expected tensors, in their order, row by row.
+
+    Raises:
+        IntegrityError: Lists every missing, unexpected and wrongly shaped key, and every tensor of
+            the model that is not of finite numbers.
     """
     weights = {key: value for key, value in found.items() if not CONSTANT_KEYS.fullmatch(key)}
     missing = [key for key in expected if key not in weights]
@@ -81,7 +224,11 @@ def account_for(
         if key in weights and weights[key].shape != expected[key]
     ]
     whole = [key for key, value in weights.items() if value.dtype.kind != "f"]
-    broken = [key for key, value in weights.items() if not np.isfinite(value).all()]
+    broken = [  # looked at only where there are as many numbers as the model has
+        key
+        for key, shape in expected.items()
+        if key in weights and weights[key].shape == shape and not np.isfinite(weights[key]).all()
+    ]
     lines = [
         f"{len(keys)} {kind}: {_shortened(keys)}"
         for kind, keys in (
@@ -96,7 +243,7 @@ def account_for(
     if lines:
         raise IntegrityError(
             f"{where} does not fit the model:\n  " + "\n  ".join(lines),
-            hint=_explanation(missing, unexpected, misshapen),
+            hint=_explanation(missing, unexpected, misshapen, where),
         )
     return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
 
@@ -123,70 +270,69 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
         raise unwritable(path, error) from error
 
 
-def _read_torch(path: Path) -> Any:
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_safetensors(path: Path) -> Any:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Array]:
-    """The table of tensors inside a checkpoint, whatever it is wrapped in."""
-    if isinstance(content, Mapping):
-        tables = [content[key] for key in TABLE_KEYS if isinstance(content.get(key), Mapping)]
-        content = tables[0] if tables else content
-    if not isinstance(content, Mapping) or not content:
-        raise IntegrityError(f"{path} holds no table of tensors but {type(content).__name__}")
+def _table(content: Any, path: Path, notes: list[str]) -> dict[str, Array]:
+    """The table of tensors inside a checkpoint, whatever it is wrapped in. notes: are added to."""
+    table = _found_table(content, path, notes)
+    if not isinstance(table, Mapping) or not table:
+        found = type(content).__name__
+        if isinstance(content, Mapping) and content:
+            found = f"{found} of {_shortened([str(key) for key in content])}"
+        raise IntegrityError(f"{path} holds no table of tensors but {found}")
     tensors = {}
-    for key, value in content.items():
+    for key, value in table.items():
         array = _array(value)
         if not isinstance(key, str) or array is None:
-            raise IntegrityError(f"{path}: {key!r} is {type(value).__name__}, not a tensor")
+            what = value.name if isinstance(value, LeftOut) else type(value).__name__
+            raise IntegrityError(f"{path}: {shown(key)} is {printable(what)}, not a tensor")
         tensors[key] = array
     return tensors
 
 
+def _found_table(content: Any, path: Path, notes: list[str]) -> Any:
+    """The first table of tensors below TABLE_KEYS, one in another perhaps; else the content."""
+    for _ in range(2):
+        tables = [
+            key
+            for key in TABLE_KEYS
+            if isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
+        ]
+        if not tables:
+            break
+        if len(tables) > 1:
+            notes.append(f"{path.name}: of {', '.join(tables)} the first is taken")
+        content = content[tables[0]]
+    return content
+
+
+def _named(tensors: dict[str, Array], path: Path, notes: list[str]) -> Checkpoint:
+    """The tensors under their own names, without what wrappers put before all of them."""
+    for _ in PREFIXES:
+        own = {key: value for key, value in tensors.items() if key not in WRAPPER_KEYS}
+        prefix = next(
+            (one for one in PREFIXES if own and all(k.startswith(one) for k in own)), None
+        )
+        if prefix is None:
+            break
+        tensors = {key.removeprefix(prefix): value for key, value in own.items()}
+        notes.append(f"{path.name}: {prefix!r} left out before {len(tensors)} names")
+    return Checkpoint(tensors=tensors, notes=tuple(notes))
+
+
 def _array(value: Any) -> Array | None:
-    """An array of numbers, a tensor of torch as one; None for anything else."""
-    if hasattr(value, "detach"):
-        try:
-            value = value.detach()
-            short = value.is_floating_point() and value.element_size() < 4
-            value = (value.float() if short else value).numpy()  # NumPy has no bfloat16
-        except (TypeError, RuntimeError):  # sparse or quantised
-            return None
+    """An array of numbers; None for anything else."""
     return value if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else None
 
 
-def _unreadable(path: Path, head: bytes, error: Exception) -> IntegrityError:
-    if not head:
-        looks = "it is empty"
-    elif head.lstrip().startswith(b"<"):
-        looks = "it looks like a web page saved in its place"
-    elif head.startswith(b"PK\x03\x04") and path.suffix not in (".pth", ".pt"):
-        looks = "it looks like a file of torch, or another zip, with the wrong ending"
-    elif head.startswith(b"version https://git-lfs"):
-        looks = "it is a pointer of Git LFS, not the file itself"
-    else:
-        looks = "it is cut off or damaged"
-    reason = str(error).partition("\n")[0]
-    return IntegrityError(
-        f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
-        hint="take a whole copy; those of the zoo come with: harness download --only checkpoints",
-    )
+def _shortened(names: Sequence[str], limit: int = 5) -> str:
+    few = ", ".join(printable(name, 100) for name in names[:limit])
+    return few if len(names) <= limit else f"{few}, … and {len(names) - limit} more"
 
 
-def _shortened(names: list[str], limit: int = 5) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown}, … and {len(names) - limit} more"
-
-
-def _explanation(missing: list[str], unexpected: list[str], misshapen: list[str]) -> str:
+def _explanation(
+    missing: list[str], unexpected: list[str], misshapen: list[str], where: str
+) -> str:
+    if re.search(r"-\d{5}-of-\d{5}\.safetensors$", where):
+        return "this is one of several files: give the one that ends in .safetensors.index.json"
     if missing and all(".mask_head." in key for key in missing) and not unexpected:
         return "this is a box-only checkpoint and the model has masks: wrong checkpoint or model"
     if unexpected and all(".mask_head." in key for key in unexpected) and not missing:

@@ -162,7 +162,7 @@ FAULTS: dict[str, tuple[Edit, str]] = {
     "repeated annotation": (setting("annotations", "id", 2), "1 id.s. of annotations"),
     "unknown image": (setting("annotations", "image_id", 5), "annotation 1 belongs to image 5"),
     "image by list": (setting("annotations", "image_id", [9]), "belongs to image .9., which"),
-    "image by fraction": (setting("annotations", "image_id", 9.0), "belongs to image 9.0"),
+    "image by fraction": (setting("annotations", "image_id", 9.5), "belongs to image 9.5"),
     "unknown category": (setting("annotations", "category_id", 1), "annotation 1 has category 1"),
     "category by object": (setting("annotations", "category_id", {}), "has category {}"),
     "box with NaN": (setting("annotations", "bbox", [1, 1, math.nan, 1]), "has the box .1, 1, nan"),

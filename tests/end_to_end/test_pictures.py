@@ -108,7 +108,9 @@ def test_show_says_what_it_counted(harness: Command, on_small: list[str]) -> Non
     assert harness("eval", "--engine", "fake", *on_small, "--output", "run").code == 0
     answer = harness("show", "run", "--format", "plain")
     assert answer.code == 0, answer.err
-    assert "9 found, 0 missed, 0 false in 6 image(s)" in answer.out
+    assert (
+        "9 true positive(s), 0 false negative(s), 0 false positive(s) in 6 image(s)" in answer.out
+    )
     report = json.loads(harness("show", "run", "--most", "1", "--json").out)
     assert report["drawn"] == 1
     assert report["page"] == "run/show/index.html"

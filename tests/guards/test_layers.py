@@ -52,7 +52,6 @@ VISITORS = {
     ("engines/detectron2.py", "pycocotools"): "encodes full-size masks",
     ("workflows/doctor.py", "torch"): "asks it for devices",
     ("workflows/doctor.py", "torchvision"): "proves that the pair can be imported",
-    ("zoo/weights.py", "torch"): "reads .pth files",
 }
 
 #: Never at the top of a module of ``cli``: ``--help`` must not pay for them.

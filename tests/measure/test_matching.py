@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.measure.matching import ImageHits, image_hits
+from harness.measure.matching import JudgedImage, judge_images
 
 #: Two objects in image 1, one that is a crowd in image 2, nothing in image 3.
 CAT, DOG = 3, 9
@@ -19,16 +19,16 @@ OBJECTS = [
 
 def test_a_match_is_a_hit_and_the_rest_is_missed() -> None:
     [one, *_] = judged([(1, CAT, [12, 10, 40, 40], 0.9)])
-    assert [found.kind for found in one.detections] == ["hit"]
-    assert one.missed == (1,)
-    assert (one.hits, one.false, one.errors) == (1, 0, 1)
+    assert [found.kind for found in one.detections] == ["true positive"]
+    assert one.false_negatives == (1,)
+    assert (one.true_positives, one.false_positives, one.errors) == (1, 0, 1)
 
 
 @pytest.mark.parametrize(
     ("box", "category", "kind"),
     [
-        ([100, 10, 40, 40], CAT, "other class"),
-        ([10, 10, 40, 15], CAT, "misplaced"),
+        ([100, 10, 40, 40], CAT, "classification"),
+        ([10, 10, 40, 15], CAT, "localization"),
         ([200, 200, 10, 10], CAT, "background"),
         ([10, 10, 40, 15], DOG, "background"),
     ],
@@ -36,7 +36,7 @@ def test_a_match_is_a_hit_and_the_rest_is_missed() -> None:
 def test_what_a_false_detection_is_instead(box: list[int], category: int, kind: str) -> None:
     [one, *_] = judged([(1, category, box, 0.9)])
     assert [found.kind for found in one.detections] == [kind]
-    assert len(one.missed) == 2
+    assert len(one.false_negatives) == 2
 
 
 def test_a_confusion_names_the_category_that_is_there() -> None:
@@ -46,19 +46,22 @@ def test_a_confusion_names_the_category_that_is_there() -> None:
 
 def test_the_better_detection_has_the_object_and_comes_first() -> None:
     [one, *_] = judged([(1, CAT, [10, 10, 40, 40], 0.6), (1, CAT, [12, 10, 40, 40], 0.9)])
-    assert [(found.row, found.kind) for found in one.detections] == [(1, "hit"), (0, "duplicate")]
+    assert [(found.row, found.kind) for found in one.detections] == [
+        (1, "true positive"),
+        (0, "duplicate"),
+    ]
 
 
 def test_what_lies_in_a_crowd_counts_neither_way() -> None:
     _, two, _ = judged([(2, CAT, [5, 5, 20, 20], 0.9), (2, CAT, [50, 50, 20, 20], 0.8)])
     assert [found.kind for found in two.detections] == ["ignored", "ignored"]
     assert two.errors == 0
-    assert two.missed == ()
+    assert two.false_negatives == ()
 
 
 def test_without_predictions_all_objects_are_missed() -> None:
     one, two, three = judged([])
-    assert (one.missed, two.missed, three.missed) == ((0, 1), (), ())
+    assert (one.false_negatives, two.false_negatives, three.false_negatives) == ((0, 1), (), ())
 
 
 def test_an_image_without_objects_has_only_false_detections() -> None:
@@ -71,8 +74,8 @@ def test_masks_are_what_overlaps_when_asked() -> None:
     half = [[10, 10, 28, 10, 28, 50, 10, 50]]
     [boxes, *_] = judged([(1, CAT, [10, 10, 40, 40], 0.9)], outline=half)
     [masks, *_] = judged([(1, CAT, [10, 10, 40, 40], 0.9)], outline=half, task="segm")
-    assert [found.kind for found in boxes.detections] == ["hit"]
-    assert [found.kind for found in masks.detections] == ["misplaced"]
+    assert [found.kind for found in boxes.detections] == ["true positive"]
+    assert [found.kind for found in masks.detections] == ["localization"]
 
 
 def judged(
@@ -80,7 +83,7 @@ def judged(
     *,
     task: Any = "bbox",
     outline: list[list[int]] | None = None,
-) -> list[ImageHits]:
+) -> list[JudgedImage]:
     """Verdicts on the three images. outline: of every prediction, instead of its box's."""
     from harness.measure.rle import rle_of
 
@@ -96,7 +99,7 @@ def judged(
                 "segmentation": {"size": [300, 300], "counts": rle.counts},
             }
         )
-    return image_hits(annotations(), predictions, task, [1, 2, 3])
+    return judge_images(annotations(), predictions, task, [1, 2, 3])
 
 
 def corners(box: list[int]) -> list[int]:

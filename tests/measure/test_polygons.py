@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.measure.evaluators import ground_truth
+from harness.measure.evaluators import ground_truth, numbering_of
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import decode, rasterised, rle_of
 
@@ -33,6 +33,7 @@ def test_what_is_no_list_of_three_corners_counts_nowhere(name: str) -> None:
     assert not rasterised([np.array(polygon)], 8, 8).any()
     row: dict[str, Any] = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}
     rows = [{**row, "segmentation": found} for found in ([polygon], [polygon, SQUARE])]
-    content = {"images": [], "categories": [], "annotations": rows}
-    (scored,) = ground_truth(content, "segm")["annotations"]
+    images = [{"id": 1, "height": 8, "width": 8}]
+    content = {"images": images, "categories": [{"id": 1}], "annotations": rows}
+    (scored,) = ground_truth(content, "segm", numbering_of(content))["annotations"]
     assert scored["segmentation"] == [SQUARE]

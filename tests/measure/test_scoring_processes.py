@@ -18,7 +18,7 @@ from harness.data.coco import read_annotations
 from harness.measure import coco
 from harness.measure.coco import score
 from harness.measure.evaluators import Share, Task
-from harness.measure.scoring_processes import dealt, joined, score_shares
+from harness.measure.scoring_processes import curves_of_all, joined, partitioned, score_shares
 from tests.measure.test_coco import shaken
 
 TASKS: tuple[Task, Task] = ("bbox", "segm")
@@ -37,7 +37,7 @@ class Read:
 def shares_of(small_coco: Path, portions: int) -> list[list[Share]]:
     annotations = read_annotations(small_coco / "annotations.json")
     image_ids = sorted(image["id"] for image in annotations["images"])
-    return dealt(annotations, shaken(annotations, 3), TASKS, image_ids, "fast", portions)
+    return partitioned(annotations, shaken(annotations, 3), TASKS, image_ids, "fast", portions)
 
 
 def test_curves_are_the_same_bit_for_bit(small_coco: Path) -> None:
@@ -71,7 +71,7 @@ def test_an_error_of_a_child_is_the_error_it_would_be_here(small_coco: Path) -> 
     here, child = shares_of(small_coco, 2)
     broken = [replace(share, rows=[{"image_id": 42}]) for share in child]
     with pytest.raises(KeyError) as alone:
-        score_shares([broken])
+        curves_of_all(broken)
     with pytest.raises(KeyError) as told:
         score_shares([here, broken])
     assert told.value.args == alone.value.args
@@ -80,10 +80,12 @@ def test_an_error_of_a_child_is_the_error_it_would_be_here(small_coco: Path) -> 
 def test_a_child_that_dies_says_how(small_coco: Path) -> None:
     here, child = shares_of(small_coco, 2)
     dying = replace(child[0], rows=Read(os._exit, 9))  # type: ignore[arg-type]
-    with pytest.raises(RunFailedError, match="died with exit code 9: no message"):
+    with pytest.raises(RunFailedError, match="exited with code 9: no message"):
         score_shares([here, [dying]])
     failing = replace(child[0], rows=Read(int, "none"))  # type: ignore[arg-type]
-    with pytest.raises(RunFailedError, match="exit code 1: ValueError: invalid literal for int"):
+    with pytest.raises(
+        RunFailedError, match="exited with code 1: ValueError: invalid literal for int"
+    ):
         score_shares([here, [failing]])
 
 

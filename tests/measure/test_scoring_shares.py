@@ -1,4 +1,4 @@
-"""Dealing out categories: nothing is lost, nothing is scored twice, nobody waits long."""
+"""Categories split among processes: none is lost, none is scored twice, and none waits long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.scoring_processes import COST, dealt
+from harness.measure.evaluators import numbering_of
+from harness.measure.scoring_processes import COST, partitioned
 
 BOX = [1.0, 2.0, 10.0, 20.0]
 MASK = {"size": [50, 50], "counts": "0"}
@@ -36,11 +37,15 @@ def test_every_category_of_every_task_is_in_one_share(
 ) -> None:
     rows = [categories[one % len(categories)] for one in drawn] if categories else []
     annotations, predictions = content(categories, rows)
-    shares = dealt(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
+    shares = partitioned(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
     assert 1 <= len(shares) <= portions
+    numbers = numbering_of(annotations).categories
+    rows = [numbers[one] for one in rows]
     for task, dropped in (("bbox", "segmentation"), ("segm", "bbox")):
         own = [share for portion in shares for share in portion if share.task == task]
-        assert sorted(one for share in own for one in share.category_ids) == sorted(categories)
+        assert sorted(one for share in own for one in share.category_ids) == sorted(
+            numbers.values()
+        )
         for share in own:
             wanted = [one for one in rows if one in share.category_ids]
             assert [row["category_id"] for row in share.rows] == wanted
@@ -54,6 +59,6 @@ def test_no_portion_has_more_than_its_part_and_one_category(
 ) -> None:
     rows = [one for one, count in enumerate(counts) for _ in range(count)]
     annotations, predictions = content(list(range(len(counts))), rows)
-    shares = dealt(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
+    shares = partitioned(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
     loads = [sum(COST[share.task] * len(share.rows) for share in portion) for portion in shares]
     assert max(loads) <= sum(loads) / portions + COST["segm"] * max(counts) + 1e-9

@@ -8,15 +8,15 @@ import numpy as np
 
 from harness.core.dataset import ImageRecord
 from harness.core.drawing import DrawingStyle
-from harness.measure.matching import ImageHits, Judged
+from harness.measure.matching import Judged, JudgedImage
 from harness.measure.rle import encode_region
 from harness.visualization.truth import (
-    ASIDE,
-    FALSE,
-    FOUND,
-    MISSED,
-    found_and_missed,
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    IGNORED,
+    TRUE_POSITIVE,
     judged_objects,
+    judged_truth,
     predicted_objects,
     truth_objects,
 )
@@ -50,22 +50,22 @@ def test_classes_keep_their_colour() -> None:
 def test_each_verdict_has_its_colour_and_its_words() -> None:
     predictions = [{**row(3, [0, 0, 9, 9]), "score": 0.9 - 0.1 * number} for number in range(5)]
     judged = (
-        Judged(0, "hit"),
+        Judged(0, "true positive"),
         Judged(1, "duplicate"),
-        Judged(2, "other class", 9),
+        Judged(2, "classification", 9),
         Judged(3, "background"),
         Judged(4, "ignored"),
     )
-    hits = ImageHits(1, judged, (7,))
+    hits = JudgedImage(1, judged, (7,))
     missed = [row(9, [20, 20, 5, 5])]
     drawn = judged_objects(RECORD, predictions, missed, hits, NAMES, STYLE)
     assert [(one.text, one.colour) for one in drawn] == [
-        ("cat 90%", FOUND),
-        ("cat 80%, duplicate", FALSE),
-        ("cat 70%, is dog", FALSE),
-        ("cat 60%, nothing there", FALSE),
-        ("cat 50%, in a crowd", ASIDE),
-        ("", MISSED),
+        ("cat 90%", TRUE_POSITIVE),
+        ("cat 80%, duplicate", FALSE_POSITIVE),
+        ("cat 70%, is dog", FALSE_POSITIVE),
+        ("cat 60%, nothing there", FALSE_POSITIVE),
+        ("cat 50%, in a crowd", IGNORED),
+        ("", FALSE_NEGATIVE),
     ]
     assert drawn[-1].dashed
 
@@ -76,9 +76,9 @@ def test_objects_are_found_missed_or_a_crowd() -> None:
         (7, row(9, [0, 0, 8, 8])),
         (8, row(3, [0, 0, 7, 7], iscrowd=1)),
     ]
-    hits = ImageHits(1, (Judged(0, "hit"),), (7,))
-    drawn = found_and_missed(RECORD, rows, hits, NAMES, STYLE)
-    assert [one.colour for one in drawn] == [FOUND, MISSED, ASIDE]
+    hits = JudgedImage(1, (Judged(0, "true positive"),), (7,))
+    drawn = judged_truth(RECORD, rows, hits, NAMES, STYLE)
+    assert [one.colour for one in drawn] == [TRUE_POSITIVE, FALSE_NEGATIVE, IGNORED]
 
 
 def test_a_prediction_without_a_box_has_that_of_its_mask() -> None:

@@ -202,9 +202,9 @@ def test_files_that_cannot_be_meant(tmp_path: Path) -> None:
     (tmp_path / "folder.pkl").mkdir()
     with pytest.raises(UsageError, match="cannot open the checkpoint"):
         read_checkpoint(tmp_path / "folder.pkl")
-    (tmp_path / "model.bin").write_bytes(b"")
+    (tmp_path / "model.h5").write_bytes(b"")
     with pytest.raises(UsageError, match="unknown ending") as caught:
-        read_checkpoint(tmp_path / "model.bin")
+        read_checkpoint(tmp_path / "model.h5")
     assert ".safetensors" in str(caught.value.hint)
 
 

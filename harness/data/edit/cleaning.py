@@ -6,7 +6,7 @@ out is valid there. Ids and further keys stay as they are wherever they can.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
-from harness.data.coco import finite
+from harness.data.coco import LARGEST_ID, finite, is_text, make_writable, name_fault
 from harness.data.convert.source_annotations import Tally, stated_size
 from harness.data.edit.cleaning_objects import cleaned_object
 from harness.data.image_files import UnreadableImage, size_of
 from harness.files.digest import file_digest
+from harness.measure.rle import size_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,9 @@ class Cleaning:
     progress: Progress = field(default_factory=Silent)
 
 
-def cleaned(content: Mapping[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
+def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
     """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
+    make_writable(content)
     rows = [row for row in content["annotations"] if isinstance(row, dict)]
     annotated = {_key(row.get("image_id")) for row in rows}
     images, image_ids = _images(content["images"], cleaning, annotated, tally)
@@ -86,7 +88,7 @@ def _images(
             advance(1)
             known = by_id.get(_key(row.get("id"))) if isinstance(row, dict) else None
             if known is None or row.get("file_name") != known:
-                tally.image("without an id and a file name", f"images[{position}]")
+                tally.image("without an id and a usable file name", f"images[{position}]")
                 continue
             name, where = row["file_name"], f"image {row['id']}: {row['file_name']}"
             sized = _sized(row, cleaning.images, where, tally)
@@ -110,7 +112,7 @@ def _names_by_id(rows: list[Any]) -> dict[Any, str]:
     for row in rows:
         told = row if isinstance(row, dict) else {}
         name, identifier = told.get("file_name"), _key(told.get("id"))
-        if not isinstance(name, str) or not name or identifier is None:
+        if identifier is None or not isinstance(name, str) or name_fault(name, "file name"):
             continue
         if names.setdefault(identifier, name) != name:
             raise IntegrityError(
@@ -122,8 +124,8 @@ def _names_by_id(rows: list[Any]) -> dict[Any, str]:
 
 
 def _whole_ids(found: list[Any]) -> list[int]:
-    """The ids themselves where all are integers, else 1, 2, 3, …."""
-    if all(type(one) is int for one in found):
+    """The ids themselves where all are integers of 64 bits, else 1, 2, 3, …."""
+    if all(type(one) is int and abs(one) <= LARGEST_ID for one in found):
         return found
     return list(range(1, len(found) + 1))
 
@@ -148,6 +150,8 @@ def _sized(
             return "of another size than listed"
     if size is None:
         return "without a height and a width"
+    if size_fault(*size) is not None:
+        return "of more pixels than are read"
     return {**row, "height": size[0], "width": size[1]}
 
 
@@ -184,7 +188,10 @@ def _categories(
                 f"{row['name']}: which annotations are of which cannot be told"
             )
     numbers = dict(zip(listed, _whole_ids(list(listed)), strict=True))
-    rows = [{**row, "id": numbers[key], "name": str(row["name"])} for key, row in listed.items()]
+    rows = [
+        {**row, "id": numbers[key], "name": _text(str(row["name"]), tally)}
+        for key, row in listed.items()
+    ]
     rows.sort(key=lambda row: row["id"])
     kept, becomes = _named(rows, cleaning.same_names, tally)
     if cleaning.renumber:
@@ -195,6 +202,14 @@ def _categories(
         kept = [{**row, "id": order[row["id"]]} for row in kept]
         becomes = {old: order[new] for old, new in becomes.items()}
     return kept, {key: becomes[numbers[key]] for key in listed}
+
+
+def _text(name: str, tally: Tally) -> str:
+    """The name with a question mark for every half character and NUL, which nothing can show."""
+    if is_text(name) and "\0" not in name:
+        return name
+    tally.note("categories whose names were no text", repr(name)[:60])
+    return name.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 def _named(

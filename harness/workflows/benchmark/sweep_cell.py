@@ -20,6 +20,7 @@ from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.data.coco import read_annotations
 from harness.data.images import load_image
+from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes, usable_cpus
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -200,7 +201,7 @@ class Standard:
 def standard_of(job: Job, reference: Path) -> Standard:
     """The standard that the finished reference cell in the folder ``reference`` sets."""
     annotations = read_annotations(job.dataset.annotations_path)
-    predictions = _merged(job, reference)
+    predictions = _merged(job, annotations, reference)
     return Standard(
         annotations=annotations,
         image_ids=job.dataset.image_ids,
@@ -217,7 +218,7 @@ def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
     path = folder / ACCURACY
     if path.exists():
         return to_typed(Accuracy, read(path), where=str(path))
-    predictions = _merged(job, folder)
+    predictions = _merged(job, standard.annotations, folder)
     tasks = job.architecture.tasks
     metrics = score(
         standard.annotations,
@@ -234,10 +235,11 @@ def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
     return found
 
 
-def _merged(job: Job, folder: Path) -> Rows:
+def _merged(job: Job, annotations: Mapping[str, Any], folder: Path) -> Rows:
     lines = read_lines(shard_paths(folder))
     check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
-    return write_predictions(folder / PREDICTIONS, lines)
+    rows = write_predictions(folder / PREDICTIONS, lines)
+    return checked_predictions(rows, annotations, where=str(folder / PREDICTIONS))
 
 
 def _delta(standard: Standard, predictions: Rows, task: Task) -> Interval | None:

@@ -18,6 +18,7 @@ from harness.data.convert.formats.coco import is_coco
 from harness.data.convert.source_annotations import Counted, Tally
 from harness.data.edit.cleaning import Cleaning, cleaned
 from harness.data.edit.splitting import merged, split, subset
+from harness.data.foreign import foreign_annotations
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.files.json import read as read_json
@@ -89,6 +90,9 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
     contradictions cannot be decided, and where no image is left.
     """
     content = read_json(request.file)
+    foreign = foreign_annotations(content)
+    if foreign is not None:
+        raise IntegrityError(f"{request.file} is {foreign.what}", hint=foreign.hint)
     if not is_coco(content):
         raise IntegrityError(
             f"{request.file} is no COCO annotation file: it has not the lists images, annotations "

@@ -15,6 +15,7 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
 from harness.data.coco import read_annotations
+from harness.data.predictions import checked_predictions
 from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score
@@ -146,9 +147,12 @@ def _announce(job: Job, run: Run) -> None:
 
 def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:
     try:
+        content = read_annotations(job.dataset.annotations_path)
+        # Their lines come from files, which another run, or a disk, may have changed.
+        where = str(run.folder / PREDICTIONS)
         return score(
-            read_annotations(job.dataset.annotations_path),
-            predictions,
+            content,
+            checked_predictions(predictions, content, where=where),
             tasks=job.architecture.tasks,
             image_ids=job.dataset.image_ids,
             evaluator=request.evaluator,

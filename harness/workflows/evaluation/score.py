@@ -10,13 +10,14 @@ from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
-from harness.data.coco import dataset_of, finite, read_annotations, segmentation_fault, shown
+from harness.data.coco import dataset_of, read_annotations
+from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.environment import read_environment, usable_cpus
-from harness.files.json import read, to_plain
+from harness.files.json import to_plain
 from harness.measure.coco import score
 from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
@@ -87,8 +88,7 @@ def _read(
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
     """The annotations, the file of predictions, what is in it, and the data set."""
     content, path, facts = _sources(request)
-    predictions = read_predictions(path)
-    require_valid(predictions, content, path)
+    predictions = read_predictions(path, content)
     if request.run is None:
         facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
     return content, path, predictions, facts
@@ -178,26 +178,6 @@ def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]
     return content, request.predictions, facts
 
 
-def read_predictions(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of COCO results; IntegrityError for what is none."""
-    rows = read(path)
-    if not isinstance(rows, list):
-        raise IntegrityError(
-            f"{path} holds {type(rows).__name__}; COCO results are a list of predictions",
-            hint="ground truth goes to --annotations",
-        )
-    for position, row in enumerate(rows):
-        missing = [
-            key
-            for key in ("image_id", "category_id", "score")
-            if not isinstance(row, Mapping) or key not in row
-        ]
-        if missing or not ("bbox" in row or "segmentation" in row):
-            lacking = ", ".join(missing) or "bbox and segmentation"
-            raise IntegrityError(f"{path}: prediction {position} lacks {lacking}")
-    return rows
-
-
 def _missing(
     predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
 ) -> tuple[str, ...]:
@@ -212,50 +192,9 @@ def _missing(
     )
 
 
-def require_valid(
-    predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any], path: Path
-) -> None:
-    """Raise IntegrityError for what would crash an evaluator, stop it, or bend a number."""
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-    categories = {category["id"] for category in content["categories"]}
-    for position, row in enumerate(predictions):
-        fault = _fault(row, sizes, categories)
-        if fault is not None:
-            raise IntegrityError(f"{path}: prediction {position} {fault}")
-
-
-def _fault(
-    row: Mapping[str, Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
-) -> str | None:
-    """What is wrong with a prediction, as the end of a sentence; None when nothing is."""
-    image, category = row["image_id"], row["category_id"]
-    if type(image) is not int or image not in sizes:
-        return f"names image {shown(image)}, which the annotations do not have"
-    if type(category) is not int or category not in categories:
-        return (
-            f"names category {shown(category)}, which the annotations do not have; predictions "
-            "carry COCO category ids, not class indices"
-        )
-    if not finite([row["score"]]):
-        return f"has the score {shown(row['score'])}; expected a finite number"
-    box = row.get("bbox", [0, 0, 0, 0])
-    if not isinstance(box, list) or len(box) != 4 or not finite(box):
-        return f"has the box {shown(box)}; expected four finite numbers"
-    mask = row.get("segmentation")
-    if mask is None:
-        return None
-    if not isinstance(mask, Mapping) or not isinstance(mask.get("counts"), str):
-        return f"has the mask {shown(mask)}; expected size and compressed run lengths"
-    return segmentation_fault(mask, *sizes[image])
-
-
 def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
-    """The tasks every prediction has what it takes for; boxes when there are none."""
-    tasks: list[Task] = []
-    if all("bbox" in row for row in predictions):
-        tasks.append("bbox")
-    if predictions and all("segmentation" in row for row in predictions):
-        tasks.append("segm")
-    if not tasks:
-        raise IntegrityError("some predictions have only a box and others only a mask")
-    return tuple(tasks)
+    """The tasks the predictions can be scored in; boxes when there are none."""
+    if not predictions:
+        return ("bbox",)
+    keys: dict[Task, str] = {"bbox": "bbox", "segm": "segmentation"}
+    return tuple(task for task, key in keys.items() if key in predictions[0])

@@ -11,11 +11,11 @@ from typing import Any
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
+from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Interval, compare_paired, matches_of
 from harness.measure.evaluators import Task
-from harness.workflows.evaluation.score import read_predictions, require_valid
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.records import read_record, require_own_predictions
 
@@ -62,13 +62,14 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     """
     records = (_record(first), _record(second))
     _require_comparable(records[0], records[1], first, second)
-    predictions = [_predictions(folder, progress) for folder in (first, second)]
+    content = _annotations(records[0], resamples)
+    predictions = [_predictions(folder, content, progress) for folder in (first, second)]
     changed = _changed_images(*predictions)
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,
         facts=tuple(_facts(*records)),
-        metrics=_metrics(records, predictions, resamples, progress),
+        metrics=_metrics(records, content, predictions, resamples, progress),
         categories=tuple(_categories(*records)[:SHOWN]),
         images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
         differing_images=len(changed),
@@ -84,19 +85,14 @@ def _record(folder: Path) -> RunRecord:
     return read_record(folder)
 
 
-def _predictions(folder: Path, progress: Progress) -> list[dict[str, Any]]:
-    """Read the predictions of a run as it wrote them."""
+def _predictions(
+    folder: Path, content: Mapping[str, Any] | None, progress: Progress
+) -> list[dict[str, Any]]:
+    """The predictions of a run as it wrote them. content: of its annotations, where it is read."""
     unknown = require_own_predictions(folder)
     if unknown is not None:
         progress.notice(f"note: {unknown}")
-    rows = read_predictions(folder / PREDICTIONS)
-    for position, row in enumerate(rows):
-        if type(row["image_id"]) is not int:
-            raise IntegrityError(
-                f"{folder / PREDICTIONS}: prediction {position} names an image by "
-                f"{type(row['image_id']).__name__}, not by its id"
-            )
-    return rows
+    return read_predictions(folder / PREDICTIONS, content)
 
 
 def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: Path) -> None:
@@ -139,8 +135,24 @@ def _flattened(tree: Any, prefix: str = "") -> dict[str, str]:
     return leaves
 
 
+def _annotations(record: RunRecord, resamples: int) -> dict[str, Any] | None:
+    """The annotations of both runs; None where nothing is resampled, which needs them."""
+    if resamples < 0:
+        raise UsageError(f"--resamples must be 0 or more, got {resamples}")
+    path = Path(record.dataset.annotations_path)
+    if resamples and not path.is_file():
+        raise IntegrityError(
+            f"the annotations of both runs are no longer there: {path}",
+            hint="--resamples 0 compares without them",
+        )
+    if not resamples:
+        return None
+    return read_annotations_of(record.dataset, "compare without it: --resamples 0")
+
+
 def _metrics(
     records: Sequence[RunRecord],
+    content: Mapping[str, Any] | None,
     predictions: Sequence[list[dict[str, Any]]],
     resamples: int,
     progress: Progress,
@@ -149,19 +161,10 @@ def _metrics(
     names = [name for name in records[0].metrics if "/A" in name]
     tasks: list[Task] = [task for task in ("bbox", "segm") if f"{task}/AP" in names]
     facts = records[0].dataset
-    path = Path(facts.annotations_path)
-    if resamples < 0:
-        raise UsageError(f"--resamples must be 0 or more, got {resamples}")
-    if resamples and not path.is_file():
-        raise IntegrityError(
-            f"the annotations of both runs are no longer there: {path}",
-            hint="--resamples 0 compares without them",
-        )
     with progress.task("resample", total=resamples * len(tasks), unit="draws") as tick:
-        for task in tasks if resamples else []:
-            content = read_annotations_of(facts, "compare without it: --resamples 0")
-            for rows in predictions:
-                require_valid(rows, content, Path(PREDICTIONS))
+        for task in tasks:
+            if content is None:
+                break
             ids = sorted(image["id"] for image in content["images"])
             ids = ids[: facts.evaluated_images]
             matches = [matches_of(content, rows, task, ids) for rows in predictions]

@@ -12,13 +12,13 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
+from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.atomic import disk_errors
 from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
-from harness.workflows.evaluation.score import read_predictions, require_valid
 from harness.workflows.pictures.compare import Comparison
 from harness.workflows.runs.files import PREDICTIONS, read_run
 
@@ -64,12 +64,10 @@ def draw_changed(
     return drawn
 
 
-def _by_image(run: Path, content: dict[str, Any]) -> Mapping[int, list[dict[str, Any]]]:
-    """Return the predictions of a run that are drawn, by image id."""
-    predictions = read_predictions(run / PREDICTIONS)
-    require_valid(predictions, content, run / PREDICTIONS)
+def _by_image(run: Path, content: Mapping[str, Any]) -> Mapping[int, list[dict[str, Any]]]:
+    """The predictions of a run that are drawn."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in predictions:
+    for row in read_predictions(run / PREDICTIONS, content):
         if row["score"] >= STYLE.threshold:
             rows[row["image_id"]].append(row)
     return rows

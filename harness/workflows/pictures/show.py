@@ -19,12 +19,12 @@ from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.data.images import load_image
 from harness.files.atomic import disk_errors, write_text
 from harness.files.environment import usable_cpus
-from harness.measure.matching import FALSE_KINDS, ImageHits, image_hits
-from harness.report.gallery import Card, data_gallery, gallery_page, hits_gallery
+from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
+from harness.report.gallery import Card, data_gallery, gallery_page, judged_gallery
 from harness.visualization.canvas import Drawn, paint
 from harness.visualization.image_files import SMALL_PAIR_PX, SMALL_PX, write_picture
 from harness.visualization.panels import side_by_side
-from harness.visualization.truth import found_and_missed, judged_objects, truth_objects
+from harness.visualization.truth import judged_objects, judged_truth, truth_objects
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.pictures.show_subject import Subject, find_subject
 from harness.workflows.runs.files import PAGE
@@ -35,32 +35,42 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCounts:
-    """One image of a run: what was found, what should not have been, what was missed."""
+    """One image of a run, and how many of its detections and objects are which."""
 
     image_id: int
+    """COCO's id."""
     file_name: str
-    hits: int
-    false: int
-    missed: int
+    """Relative to the folder of images."""
+    true_positives: int
+    """Detections of an object."""
+    false_positives: int
+    """Detections of none."""
+    false_negatives: int
+    """Objects without a detection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowReport:
-    """What was shown. page: of HTML. images: that were looked at; drawn: that have a picture.
-
-    hits, missed and false (by kind) are of all images that were looked at, None without
-    predictions. worst: the drawn ones, most errors first.
-    """
+    """What was shown. Counts are of all images that were read, None without predictions."""
 
     page: str
+    """The HTML page."""
     images: int
+    """How many were read."""
     drawn: int
+    """How many have a picture."""
     objects: int
-    hits: int | None
-    missed: int | None
-    false: dict[str, int] | None
+    """Annotations of these images."""
+    true_positives: int | None
+    """Detections of an object."""
+    false_negatives: int | None
+    """Objects without a detection."""
+    false_positives: dict[str, int] | None
+    """Detections of none, by kind (``measure.matching.Kind``)."""
     worst: tuple[ImageCounts, ...]
+    """The drawn images, most errors first."""
     unreadable: tuple[Unreadable, ...]
+    """Images that could not be read, and why."""
 
 
 def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
@@ -72,11 +82,11 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     judged = None
     if subject.predictions is not None:
         ids = subject.dataset.image_ids
-        judged = image_hits(subject.content, subject.predictions, request.task, ids)
+        judged = judge_images(subject.content, subject.predictions, request.task, ids)
     order = _order(subject, judged, _most(request))
     drawer = _data_drawer(subject, request)
     if judged is not None:
-        drawer = _hits_drawer(subject, judged, request)
+        drawer = _judged_drawer(subject, judged, request)
     with disk_errors(subject.output):
         drawn, unreadable = _write_pictures(subject, order, drawer, progress)
         cards = _cards(drawn)
@@ -84,7 +94,7 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
             page = gallery_page(data_gallery(subject.dataset, subject.rows, cards))
         else:
             names = _names_by_image(subject)
-            page = gallery_page(hits_gallery(subject.dataset, judged, names, cards, request))
+            page = gallery_page(judged_gallery(subject.dataset, judged, names, cards, request))
         write_text(subject.output / PAGE, page)
     return _report(subject, judged, drawn, unreadable)
 
@@ -96,7 +106,7 @@ def _most(request: ShowRequest) -> int:
     return 0 if request.sample is not None or request.image_ids else MOST_SHOWN
 
 
-def _order(subject: Subject, judged: Sequence[ImageHits] | None, most: int) -> list[ImageRecord]:
+def _order(subject: Subject, judged: Sequence[JudgedImage] | None, most: int) -> list[ImageRecord]:
     """The images to be drawn: the worst first, where that is known."""
     records = list(subject.dataset.images)
     if judged is not None:
@@ -115,18 +125,18 @@ def _data_drawer(subject: Subject, request: ShowRequest) -> Callable[[ImageRecor
     return draw
 
 
-def _hits_drawer(
-    subject: Subject, judged: Sequence[ImageHits], request: ShowRequest
+def _judged_drawer(
+    subject: Subject, judged: Sequence[JudgedImage], request: ShowRequest
 ) -> Callable[[ImageRecord, Pixels], Pixels]:
     rows, names, style = subject.rows, subject.names, request.style
     predictions = subject.predictions or []
     by_image = {one.image_id: one for one in judged}
 
     def draw(record: ImageRecord, pixels: Pixels) -> Pixels:
-        hits, own = by_image[record.image_id], rows[record.image_id]
-        missed = [row for position, row in own if position in hits.missed]
-        truth = found_and_missed(record, own, hits, names, style)
-        found = judged_objects(record, predictions, missed, hits, names, style)
+        verdict, own = by_image[record.image_id], rows[record.image_id]
+        lacking = [row for position, row in own if position in verdict.false_negatives]
+        truth = judged_truth(record, own, verdict, names, style)
+        found = judged_objects(record, predictions, lacking, verdict, names, style)
         return side_by_side(
             [
                 ("ground truth", _painted(pixels, truth, request)),
@@ -207,7 +217,7 @@ def _names_by_image(subject: Subject) -> dict[int, set[str]]:
 
 def _report(
     subject: Subject,
-    judged: Sequence[ImageHits] | None,
+    judged: Sequence[JudgedImage] | None,
     drawn: Sequence[ImageRecord],
     unreadable: Sequence[Unreadable],
 ) -> ShowReport:
@@ -219,16 +229,18 @@ def _report(
         images=len(subject.dataset.images),
         drawn=len(drawn),
         objects=sum(len(rows[image]) for image in subject.dataset.image_ids),
-        hits=None if judged is None else kinds["hit"],
-        missed=None if judged is None else sum(len(one.missed) for one in judged),
-        false=None if judged is None else {kind: kinds[kind] for kind in FALSE_KINDS},
+        true_positives=None if judged is None else kinds["true positive"],
+        false_negatives=None if judged is None else sum(len(one.false_negatives) for one in judged),
+        false_positives=None
+        if judged is None
+        else {kind: kinds[kind] for kind in FALSE_POSITIVE_KINDS},
         worst=tuple(
             ImageCounts(
                 image_id=record.image_id,
                 file_name=record.file_name,
-                hits=by_image[record.image_id].hits,
-                false=by_image[record.image_id].false,
-                missed=len(by_image[record.image_id].missed),
+                true_positives=by_image[record.image_id].true_positives,
+                false_positives=by_image[record.image_id].false_positives,
+                false_negatives=len(by_image[record.image_id].false_negatives),
             )
             for record in drawn
             if record.image_id in by_image

@@ -14,9 +14,9 @@ from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.pictures import ShowRequest
 from harness.data.coco import dataset_of, read_annotations
+from harness.data.predictions import checked_predictions, read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.layout import results_folder
-from harness.workflows.evaluation.score import read_predictions, require_valid
 from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
 from harness.workflows.runs.records import require_own_predictions
 from harness.workflows.runs.sealed_lines import Line
@@ -100,8 +100,7 @@ def _of_run(folder: Path) -> Subject:
         unknown = require_own_predictions(folder)
         if unknown is not None:
             dataset = replace(dataset, warnings=(*dataset.warnings, unknown))
-        predictions = read_predictions(folder / PREDICTIONS)
-        require_valid(predictions, content, folder / PREDICTIONS)
+        predictions = read_predictions(folder / PREDICTIONS, content)
     else:
         lines = _finished_lines(folder)
         if not lines:
@@ -114,10 +113,10 @@ def _of_run(folder: Path) -> Subject:
             )
         finished = {line["image_id"] for line in lines}
         images = tuple(record for record in images if record.image_id in finished)
-        predictions = [
+        rows = [
             {"image_id": line["image_id"], **row} for line in lines for row in line["predictions"]
         ]
-        require_valid(predictions, content, folder / SHARDS)
+        predictions = checked_predictions(rows, content, where=str(folder / SHARDS))
     return Subject(
         dataset=replace(dataset, name=facts.name, images=images),
         content=content,
@@ -146,8 +145,7 @@ def _of_files(request: ShowRequest) -> Subject:
     content = read_annotations(request.annotations)
     predictions = None
     if request.predictions is not None:
-        predictions = read_predictions(request.predictions)
-        require_valid(predictions, content, request.predictions)
+        predictions = read_predictions(request.predictions, content)
     dataset = dataset_of(content, request.annotations, request.images)
     output = request.output or results_folder() / "pictures" / dataset.name
     return Subject(dataset=dataset, content=content, predictions=predictions, output=output)

@@ -69,18 +69,22 @@ def test_a_sample_is_the_same_by_its_seed(small_coco: Path, tmp_path: Path) -> N
 
 def test_the_worst_comes_first(run: Path) -> None:
     report = shown(run=run)
-    assert (report.worst[0].image_id, report.worst[0].missed) == (12, 3)
-    assert (report.hits, report.missed, report.false) == (6, 3, dict.fromkeys(FALSE, 0))
+    assert (report.worst[0].image_id, report.worst[0].false_negatives) == (12, 3)
+    assert (report.true_positives, report.false_negatives, report.false_positives) == (
+        6,
+        3,
+        dict.fromkeys(FALSE, 0),
+    )
     page = (run / "show" / "index.html").read_text("utf-8")
     assert page.index("000000000012") < page.index("000000000042")
-    assert "3 missed" in page
+    assert "3 false negatives" in page
     with PillowImage.open(run / "show" / "pictures" / "12.jpg") as picture:
         assert picture.width > 2 * 96
 
 
 def test_only_the_worst_are_drawn_but_all_are_counted(run: Path) -> None:
     report = shown(run=run, most=2)
-    assert (report.images, report.drawn, report.missed) == (IMAGES, 2, 3)
+    assert (report.images, report.drawn, report.false_negatives) == (IMAGES, 2, 3)
 
 
 def test_single_images_are_chosen_by_id(run: Path) -> None:
@@ -92,14 +96,14 @@ def test_single_images_are_chosen_by_id(run: Path) -> None:
 
 def test_the_threshold_decides_what_counts(run: Path) -> None:
     report = shown(run=run, style=DrawingStyle(threshold=0.99))
-    assert (report.hits or 0) < 6
-    assert (report.hits or 0) + (report.missed or 0) == 9
+    assert (report.true_positives or 0) < 6
+    assert (report.true_positives or 0) + (report.false_negatives or 0) == 9
 
 
 def test_an_unfinished_run_shows_what_it_has(run: Path) -> None:
     (run / "predictions.json").unlink()
     report = shown(run=run)
-    assert (report.images, report.hits) == (IMAGES, 9)
+    assert (report.images, report.true_positives) == (IMAGES, 9)
 
 
 def test_predictions_of_a_file_are_shown(run: Path, small_coco: Path, tmp_path: Path) -> None:
@@ -110,7 +114,7 @@ def test_predictions_of_a_file_are_shown(run: Path, small_coco: Path, tmp_path: 
         task="segm",
         output=tmp_path / "shown",
     )
-    assert (report.hits, report.missed) == (6, 3)
+    assert (report.true_positives, report.false_negatives) == (6, 3)
 
 
 def test_a_broken_image_does_not_end_it(run: Path, small_coco: Path) -> None:
@@ -131,4 +135,4 @@ def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: 
         shown(run=tmp_path)
 
 
-FALSE = ("duplicate", "other class", "misplaced", "background")
+FALSE = ("duplicate", "classification", "localization", "background")

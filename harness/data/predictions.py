@@ -1,0 +1,198 @@
+"""Predictions in COCO's results format: parsed, validated, and in one canonical form.
+
+The counterpart of ``data.coco``, with the same policy: what pycocotools takes and can only mean one
+thing is taken and put into its usual form; everything else is an error that names the row and says
+what the file looks like. Masks that pass are safe for code in C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import IntegrityError
+from harness.core.shown import shown
+from harness.data.coco import box_fault
+from harness.data.foreign import foreign_predictions
+from harness.data.segmentations import Masks, finite, whole
+from harness.files.json import read
+
+Row = dict[str, Any]
+
+#: Without these a row is no prediction.
+REQUIRED_KEYS = ("image_id", "category_id", "score")
+
+#: What files that are no JSON begin with, and what they are.
+BEGINNINGS = (
+    (b"PK\x03\x04", "a file of torch, or another zip: Detectron2's coco_instances_results.json is"),
+    (b"\x80", "a pickle; JSON is"),
+    (b"\x93NUMPY", "an array of NumPy; JSON is"),
+    (b"\x1f\x8b", "compressed with gzip; unpacked it is"),
+)
+
+
+def read_predictions(path: Path, content: Mapping[str, Any] | None) -> list[Row]:
+    """The rows of a file of COCO results for the images and categories of ``content``.
+
+    Args:
+        path: The file.
+        content: Of ``data.coco.read_annotations``; None where ids may be any, and masks are
+            neither checked nor used.
+
+    Returns:
+        Rows as of ``checked_predictions``.
+
+    Raises:
+        UsageError: When the file is absent.
+        IntegrityError: For what is no such file, and for the first row that is not valid.
+    """
+    try:
+        rows = read(path)
+    except IntegrityError as error:
+        raise IntegrityError(error.message, hint=_hint(path)) from error
+    foreign = foreign_predictions(rows)
+    if foreign is not None:
+        raise IntegrityError(f"{path} is {foreign.what}", hint=foreign.hint)
+    if not isinstance(rows, list):
+        raise IntegrityError(
+            f"{path} holds {type(rows).__name__}; COCO results are a list of predictions",
+            hint="ground truth goes to --annotations",
+        )
+    if content is None:
+        for position, row in enumerate(rows):
+            fault = _lacking(row) or _id_fault(row)
+            if fault is not None:
+                raise IntegrityError(f"{path}: prediction {position} {fault}")
+        return rows
+    return checked_predictions(rows, content, where=str(path))
+
+
+def _hint(path: Path) -> str | None:
+    """What a file that is no JSON looks like; None where nothing says so."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    for beginning, what in BEGINNINGS:
+        if head.startswith(beginning):
+            return f"it looks like {what} what can be read"
+    first, _, rest = head.partition(b"\n")
+    if first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{"):
+        return "it looks like JSON Lines: put the lines between [ and ], with commas after each"
+    return None
+
+
+def checked_predictions(
+    rows: Sequence[Any], content: Mapping[str, Any], *, where: str
+) -> list[Row]:
+    """The rows, valid for ``content`` and canonical; they are changed where they were not.
+
+    Ids are integers, masks spelled as pycocotools spells them, and no row has a key
+    ``segmentation`` or ``bbox`` without a value. Every row has a box, or every row a mask.
+
+    Args:
+        rows: Parsed from JSON.
+        content: Of ``data.coco.read_annotations``.
+        where: What errors call the file.
+
+    Raises:
+        IntegrityError: For the first row that is not valid.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    categories = {category["id"] for category in content["categories"]}
+    masks = Masks()
+    for position, row in enumerate(rows):
+        fault = _lacking(row) or _fault(row, sizes, categories)
+        if fault is None and "segmentation" in row:
+            fault = _mask_fault(row) or masks.fault(position, row, *sizes[row["image_id"]])
+        if fault is not None:
+            hint = _ids_hint(row, content) if isinstance(row, dict) else None
+            raise IntegrityError(f"{where}: prediction {position} {fault}", hint=hint)
+    text_fault = masks.text_fault()
+    if text_fault is not None:
+        raise IntegrityError(f"{where}: prediction {text_fault[0]} {text_fault[1]}")
+    _require_alike(rows, where)
+    return list(rows)
+
+
+def _lacking(row: Any) -> str | None:
+    """What a row lacks, as the end of a sentence; None where it is whole. Drops empty values."""
+    if not isinstance(row, dict):
+        return f"lacks {', '.join(REQUIRED_KEYS)}: it is {shown(row)}"
+    if row.get("segmentation", 0) is None:
+        del row["segmentation"]
+    if row.get("bbox", 0) is None or (row.get("bbox") == [] and "segmentation" in row):
+        del row["bbox"]
+    missing = [key for key in REQUIRED_KEYS if key not in row]
+    if not missing and not ("bbox" in row or "segmentation" in row):
+        missing = ["bbox and segmentation"]
+    return f"lacks {', '.join(missing)}" if missing else None
+
+
+def _id_fault(row: Row) -> str | None:
+    """What is wrong with the ids of a prediction where the annotations are not at hand."""
+    for key in ("image_id", "category_id"):
+        if whole(row[key]) is None:
+            return f"has the {key} {shown(row[key])}; expected an integer"
+        row[key] = whole(row[key])
+    return None
+
+
+def _fault(row: Row, sizes: Mapping[int, tuple[int, int]], categories: set[int]) -> str | None:
+    """What is wrong with a prediction but for its mask, as the end of a sentence; None when
+    nothing is. Makes ids integers.
+    """
+    image, category = whole(row["image_id"]), whole(row["category_id"])
+    if image is None or image not in sizes:
+        return f"names image {shown(row['image_id'])}, which the annotations do not have"
+    if category is None or category not in categories:
+        return (
+            f"names category {shown(row['category_id'])}, which the annotations do not have; "
+            "predictions carry COCO category ids, not class indices"
+        )
+    if not finite([row["score"]]):
+        return f"has the score {shown(row['score'])}; expected a finite number"
+    row["image_id"], row["category_id"] = image, category
+    return box_fault(row["bbox"]) if "bbox" in row else None
+
+
+def _mask_fault(row: Row) -> str | None:
+    mask = row["segmentation"]
+    if isinstance(mask, dict) and isinstance(mask.get("counts"), str):
+        return None
+    kind = "polygons" if isinstance(mask, list) else "a mask"
+    return (
+        f"has {kind} {shown(mask)}; expected size and compressed run lengths (those of "
+        "pycocotools.mask.encode, as text)"
+    )
+
+
+def _ids_hint(row: Row, content: Mapping[str, Any]) -> str | None:
+    """What may be meant by an image id that is text; None where it is none."""
+    image = row.get("image_id")
+    if not isinstance(image, str):
+        return None
+    for known in content["images"]:
+        name = known["file_name"]
+        if image in (name, Path(name).name, Path(name).stem):
+            return f"{shown(image)} is a file name; its image has the id {known['id']}"
+        if image.strip().lstrip("0") == str(known["id"]):
+            return f"{shown(image)} is text; write the number {known['id']}"
+    return "ids are numbers, the ids that the annotation file gives its images"
+
+
+def _require_alike(rows: Sequence[Row], where: str) -> None:
+    """Raise IntegrityError where some rows have a box or a mask and others have not."""
+    boxed = sum("bbox" in row for row in rows)
+    masked = sum("segmentation" in row for row in rows)
+    if boxed < len(rows) and masked < len(rows):
+        raise IntegrityError(
+            f"{where}: some predictions have only a box and others only a mask",
+            hint="give each of them both, or put them into two files",
+        )
+    for key, count in (("bbox", boxed), ("segmentation", masked)):
+        if 0 < count < len(rows):
+            position = next(number for number, row in enumerate(rows) if key not in row)
+            raise IntegrityError(
+                f"{where}: prediction {position} has no {key}, and {count} of {len(rows)} have one",
+                hint=f"give every prediction a {key}, or none",
+            )

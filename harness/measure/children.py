@@ -1,0 +1,104 @@
+"""Functions called in children of this process, which a signal to it can end.
+
+C code that keeps Python's lock answers neither Ctrl-C nor SIGTERM until it returns. A child is a
+Python of its own that reads a call from a pipe. A fork would copy the locks of whatever threads run
+here, torch's among them, and ``multiprocessing`` would run the main module of the caller once more,
+which scripts without a guard do not survive.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from harness.core.errors import RunFailedError
+
+T = TypeVar("T")
+
+
+def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
+    """``function`` of each argument, each in a child of its own; the results in order.
+
+    No child outlives this call, however it ends.
+
+    Args:
+        function: Importable by name.
+        arguments: What can be pickled.
+
+    Raises:
+        RunFailedError: When a child exited without an answer. What the function raised comes as it
+            is.
+    """
+    # Pickled at once, one after the other: a parent that computes beside its children starts late.
+    with _started(len(arguments)) as children, ThreadPoolExecutor(max(1, len(children))) as pool:
+        answers = [
+            pool.submit(_ask, child, function, argument)
+            for child, argument in zip(children, arguments, strict=True)
+        ]
+        try:
+            return [answer.result() for answer in answers]
+        except BaseException:
+            for child in children:
+                child.kill()
+            raise
+
+
+def answer_parent() -> None:
+    """Call what stdin says; write what came of it, a result or an error, to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    gc.disable()  # millions of rows to search for cycles, and none there
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the answer
+    function, argument = pickle.load(sys.stdin.buffer)
+    try:
+        outcome: tuple[bool, Any] = (True, function(argument))
+    except Exception as error:
+        outcome = (False, error)
+    with answer:
+        pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+@contextmanager
+def _started(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that wait for a call; ended in the end, whatever happened."""
+    # The same path as here: nothing in the working directory is imported by mistake.
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from {__name__} import answer_parent; answer_parent()"
+    )
+    children: list[subprocess.Popen[bytes]] = []
+    pipe = subprocess.PIPE
+    try:
+        for _ in range(count):
+            command = [sys.executable, "-c", code]
+            children.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def _ask(child: subprocess.Popen[bytes], function: Callable[[Any], T], argument: Any) -> T:
+    """What the function makes of the argument, in the child."""
+    call = pickle.dumps((function, argument), protocol=pickle.HIGHEST_PROTOCOL)
+    answer, errors = child.communicate(call)
+    if child.returncode != 0:
+        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise RunFailedError(
+            f"a process exited with code {child.returncode}: {last[-500:] or 'no message'}",
+            hint="exit code −9 is what too little memory looks like; predictions are kept",
+        )
+    done, outcome = pickle.loads(answer)
+    if not done:
+        raise outcome
+    result: T = outcome
+    return result

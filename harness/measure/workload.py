@@ -1,0 +1,67 @@
+"""How long C code will run on masks, estimated before it does: by the runs it compares.
+
+The IoU of two masks takes a step for every run of both. Evaluators compare every detection of a
+category on an image, the best 100 of them, with every object of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.measure.evaluators import Share
+
+#: A second or two. What may take longer runs in a child of this process.
+MOST_STEPS_HERE = 1e9
+
+#: Detections of a category on an image that are scored (COCOeval's ``maxDets``).
+MOST_DETECTIONS = 100
+
+Row = Mapping[str, Any]
+
+#: Image and category.
+Cell = tuple[int, int]
+
+
+def steps_of(shares: Iterable[Share]) -> float:
+    """Steps of all masks of some shares; boxes count as none."""
+    return sum(
+        sum(cell_steps(share.truth["annotations"], share.rows, MOST_DETECTIONS).values())
+        for share in shares
+        if share.task == "segm"
+    )
+
+
+def cell_steps(objects: Sequence[Row], rows: Sequence[Row], most: int) -> dict[Cell, float]:
+    """Steps at most for each image and category.
+
+    Args:
+        objects: Annotations with masks.
+        rows: Predictions with masks.
+        most: Detections that are compared, of a category on an image.
+    """
+    counts: Counter[Cell] = Counter()
+    runs: dict[Cell, float] = defaultdict(float)
+    for row in objects:
+        cell = row["image_id"], row["category_id"]
+        counts[cell] += 1
+        runs[cell] += _runs_at_most(row["segmentation"])
+    found: Counter[Cell] = Counter()
+    found_runs: dict[Cell, float] = defaultdict(float)
+    for row in rows:
+        cell = row["image_id"], row["category_id"]
+        found[cell] += 1
+        found_runs[cell] = max(found_runs[cell], len(row["segmentation"]["counts"]))
+    return {
+        cell: min(found[cell], most) * (runs[cell] + count * found_runs[cell])
+        for cell, count in counts.items()
+    }
+
+
+def _runs_at_most(segmentation: Any) -> float:
+    """Runs of a mask: a character has at most one, and a polygon two a column that it crosses."""
+    if isinstance(segmentation, Mapping):
+        return len(segmentation["counts"])
+    widths = (max(one[::2]) - min(one[::2]) + 1 for one in segmentation)
+    return 2 * float(sum(widths))

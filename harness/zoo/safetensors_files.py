@@ -1,0 +1,126 @@
+"""Files of safetensors, read in place; nothing is allocated before it was measured.
+
+Format: eight bytes that say how long the header is, the header (JSON: type, shape and place of each
+tensor), the numbers. Tensors are views of the file as it is on the disk until somebody copies them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.core.errors import IntegrityError
+from harness.core.shown import printable, shown
+from harness.zoo.pickles import require_shape
+
+Values = np.ndarray[Any, np.dtype[Any]]
+
+#: As safetensors itself limits it.
+LARGEST_HEADER_BYTES = 100_000_000
+
+#: NumPy's code for the numbers of each type; "bf16" is the first half of an f4.
+CODES = {
+    "F64": "f8",
+    "F32": "f4",
+    "F16": "f2",
+    "BF16": "bf16",
+    "I64": "i8",
+    "I32": "i4",
+    "I16": "i2",
+    "I8": "i1",
+    "U64": "u8",
+    "U32": "u4",
+    "U16": "u2",
+    "U8": "u1",
+    "BOOL": "b1",
+}
+
+
+def looks_like_safetensors(head: bytes) -> bool:
+    """Whether a file that begins like this is one: a length, then a table of JSON."""
+    return len(head) > 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
+
+
+def read_safetensors(path: Path) -> dict[str, Values]:
+    """The tensors of a file by key, in the order of their numbers.
+
+    Raises:
+        IntegrityError: Says what is wrong with the file.
+    """
+    with path.open("rb") as file:
+        # The arrays are views of the map, which lives as long as they do.
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    header, numbers = _parts(data)
+    tensors: dict[str, Values] = {}
+    end = 0
+    for key, row in sorted(header.items(), key=_begin):
+        begin, following = row["data_offsets"]
+        if begin != end or following < begin or following > len(numbers):
+            raise IntegrityError(f"the place of {printable(key)} is not behind the one before it")
+        tensors[key] = _tensor(key, row, numbers[begin:following])
+        end = following
+    if end != len(numbers):
+        raise IntegrityError(f"its header is of {end} bytes of numbers; there are {len(numbers)}")
+    return tensors
+
+
+def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview]:
+    """The rows of the header by key, and the numbers behind it."""
+    if len(data) < 8:
+        raise IntegrityError("it is cut off")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(len(data) - 8, LARGEST_HEADER_BYTES):
+        raise IntegrityError("it is cut off or damaged: its header is longer than the file")
+    header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_table)
+    if not isinstance(header, dict):
+        raise IntegrityError("it is damaged: its header is no table")
+    header.pop("__metadata__", None)
+    for key, row in header.items():
+        match row:
+            case {"dtype": str(), "shape": list(), "data_offsets": [int(), int()]}:
+                continue
+            case _:
+                raise IntegrityError(
+                    f"it is damaged: its header says of {printable(key)} {shown(row)}"
+                )
+    return header, data[8 + length :]
+
+
+def _table(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise IntegrityError("it is damaged: its header has a key twice")
+    return table
+
+
+def _begin(item: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+    begin, end = item[1]["data_offsets"]
+    return begin, end
+
+
+def _tensor(key: str, row: dict[str, Any], data: memoryview) -> Values:
+    code = CODES.get(row["dtype"])
+    if code is None:
+        raise IntegrityError(
+            f"{printable(key)} is of {printable(row['dtype'])} numbers, which are not read",
+            hint=f"those that are read: {', '.join(CODES)}",
+        )
+    shape = tuple(row["shape"])
+    require_shape(shape)
+    half = code == "bf16"
+    stored = np.dtype("<u2" if half else code).newbyteorder("<")
+    if math.prod(shape) * stored.itemsize != len(data):
+        raise IntegrityError(
+            f"{printable(key)} of the shape {shown(shape)} has {len(data)} bytes of numbers"
+        )
+    values = np.frombuffer(data, stored).reshape(shape)
+    if not half:
+        return values
+    return (values.astype(np.uint32) << 16).view(np.float32)
