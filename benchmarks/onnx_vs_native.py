@@ -33,6 +33,7 @@ from harness.zoo.exported import read_facts
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.composing import composed
 
 
 def main() -> None:
@@ -50,7 +51,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         write_checkpoint(weights, seeded_checkpoint(architecture_of(architecture)))
-        request = ExportRequest(
+        request = composed(
+            ExportRequest,
             model=asked.model,
             weights=weights,
             output=Path(folder) / "model.onnx",

@@ -32,6 +32,7 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.serve.images import Upload, decode
 from harness.serve.model import find_served, open_served
 from harness.workflows.parity import find_images
+from tests.composing import composed
 
 #: Requests that several clients have sent in turn before the clock stops.
 ROUNDS = 3
@@ -54,7 +55,8 @@ def main() -> None:
     words = ["--model", asked.model, "--precision", asked.precision]
     words += [] if asked.weights is None else ["--weights", str(asked.weights)]
     words += [] if asked.threads is None else ["--threads", str(asked.threads)]
-    request = ServeRequest(
+    request = composed(
+        ServeRequest,
         model=asked.model,
         weights=asked.weights,
         root=datasets_folder(),

@@ -73,7 +73,7 @@ def main() -> None:
         root = Path(scratch)
         (root / "profile.toml").write_text(PROFILE, encoding="utf-8")
         words = ["--engine", options.engine, "--device", "cpu", "--limit", "4", "--shards", "1"]
-        words += ["--profile", str(root / "profile.toml"), "--root", str(root / "datasets")]
+        words += ["--cluster", str(root / "profile.toml"), "--root", str(root / "datasets")]
         words += [] if options.weights is None else ["--weights", str(options.weights.absolute())]
         cluster = Cluster(root / "cluster")
         try:

@@ -21,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.architecture import Architecture
+from harness.core.requests.training import TrainRequest
 from harness.data.coco import read_dataset
 from harness.data.objects import training_set
 from harness.engines.detectron2_model import build_model
@@ -121,14 +122,11 @@ def _native(
     freeze(network, 2)
     trainer = Trainer(
         network=network,
+        config=TrainRequest(),
         schedule=replace(SCHEDULE, batch_size=len(samples)),
         numbers=TrainingNumbers(),
-        precision="fp32",
         device=device,
         world=World(),
-        seed=0,
-        accumulate=1,
-        gradient_limit=None,
         average=None,
     )
     return lambda: run_iteration(trainer, samples)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
+from harness.cli.options import add_settings
+from harness.core.requests.asking import RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run."""
-    parser.add_argument("run", type=Path, help="run folder")
+    add_settings(parser, RunFolderRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:

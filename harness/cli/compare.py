@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.pictures import CompareRequest
 
 if TYPE_CHECKING:
     from harness.workflows.pictures.compare import Comparison, MetricChange
@@ -16,21 +17,15 @@ COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two run folders, and how sure to be."""
-    parser.add_argument("first", type=Path, help="run folder of harness eval")
-    parser.add_argument("second", type=Path, help="another one, of the same images")
-    parser.add_argument(
-        "--resamples", type=int, default=200, help="draws of the paired bootstrap; 0 for none"
-    )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with pictures")
-    add_answer_options(parser)
+    """The settings of CompareRequest."""
+    add_answered_settings(parser, CompareRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what differs; a difference is no failure."""
     from harness.workflows.pictures.compare import compare_runs
 
-    progress = console.TerminalProgress()
+    progress = console.progress_of(arguments)
     comparison = compare_runs(
         arguments.first, arguments.second, resamples=arguments.resamples, progress=progress
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,27 +13,50 @@ from typing import TYPE_CHECKING, Any
 from harness.core.progress import Advance
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.report.tables import TableFormat
 
 #: Seconds between progress lines where stderr is no terminal (a job's log).
 LOG_PERIOD_S = 30.0
+VERBOSE_LOG_PERIOD_S = 2.0
+
+#: What also a quiet program says begins like this.
+LOUD = ("warning:", "error:", "not comparable:")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console; with NO_COLOR in the environment its text is plain, without bold as well."""
+    from rich.console import Console
+
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(stderr=stderr, color_system=None if plain else "auto")
+
+
+def progress_of(arguments: argparse.Namespace) -> TerminalProgress:
+    """The progress that a command line asks for with --quiet or --verbose."""
+    return TerminalProgress(quiet=arguments.quiet, verbose=arguments.verbose)
 
 
 class TerminalProgress:
     """A live bar on a terminal, a line now and then in a log."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True)
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._console = console(stderr=True)
+        self._quiet = quiet
+        self._period_s = VERBOSE_LOG_PERIOD_S if verbose else LOG_PERIOD_S
 
     def notice(self, text: str) -> None:
-        """One line on stderr."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """One line on stderr; a quiet one has only warnings."""
+        if not self._quiet or text.startswith(LOUD):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, title: str, *, total: int | None, done: int = 0, unit: str) -> Iterator[Advance]:
         """Bar, share, speed and time left; see harness.core.progress."""
+        if self._quiet:
+            yield _nothing
+            return
         if not self._console.is_terminal:
             yield self._logged(title, total, done, unit)
             return
@@ -66,7 +91,7 @@ class TerminalProgress:
             nonlocal position, last
             position += units
             now = time.monotonic()
-            if now - last >= LOG_PERIOD_S:
+            if now - last >= self._period_s:
                 last = now
                 rate = (position - done) / (now - begun)
                 of = "" if total is None else f"/{total}"
@@ -74,6 +99,10 @@ class TerminalProgress:
                 self.notice(f"{title}: {position}{of} {unit}, {rate:.2f} {unit}/s{tail}")
 
         return advance
+
+
+def _nothing(units: int, note: str = "") -> None:
+    del units, note
 
 
 def _Rate(unit: str) -> Any:
@@ -90,14 +119,12 @@ def _Rate(unit: str) -> Any:
 
 def answer(*parts: Any) -> None:
     """Renderables or texts on stdout."""
-    from rich.console import Console
-
-    console = Console()
+    printer = console()
     for part in parts:
         if isinstance(part, str):
             sys.stdout.write(part + "\n")
         else:
-            console.print(part)
+            printer.print(part)
     sys.stdout.flush()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.data import CheckRequest
 
 if TYPE_CHECKING:
     from harness.workflows.datasets.check import DataReport
@@ -19,10 +19,7 @@ SHOWN_CATEGORIES = 100
 def add_action(actions: Any, name: str) -> None:
     """What is looked at."""
     check = actions.add_parser(name, help="say what training and scoring make of a data set")
-    check.add_argument("file", type=Path, help="COCO annotation file")
-    check.add_argument("--images", type=Path, help="folder of its images: every one is looked at")
-    check.add_argument("--boxes-only", action="store_true", help="for a network without masks")
-    add_answer_options(check)
+    add_answered_settings(check, CheckRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.file,
         arguments.images,
         with_masks=not arguments.boxes_only,
-        progress=console.TerminalProgress(),
+        progress=console.progress_of(arguments),
     )
     if arguments.json:
         console.answer_json(report)

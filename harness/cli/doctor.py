@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.zoo import DoctorRequest
 
 BROKEN_EXIT_CODE = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to look for data."""
-    parser.add_argument("--root", type=Path, help="where data sets lie (default: datasets)")
-    add_answer_options(parser)
+    add_answered_settings(parser, DoctorRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answer_options, request_from
-from harness.core.errors import UsageError
-from harness.core.model import GROUPS
-from harness.core.requests.zoo import EVALUATION_GROUPS, DownloadRequest
+from harness.cli.options import add_answered_settings, request_from
+from harness.core.requests.zoo import DownloadRequest
 
 if TYPE_CHECKING:
     from harness.zoo.download import Outcome
@@ -27,31 +24,8 @@ SPOKEN = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of DownloadRequest."""
-    parser.add_argument(
-        "--only",
-        type=_words,
-        default=EVALUATION_GROUPS,
-        metavar="GROUP,…",
-        help=f"some of {','.join(GROUPS)} (default: what evaluation needs, "
-        f"{','.join(EVALUATION_GROUPS)})",
-    )
-    parser.add_argument(
-        "--model",
-        dest="models",
-        type=_words,
-        default=(),
-        metavar="NAME,…",
-        help="only the checkpoints of these model entries",
-    )
-    parser.add_argument("--root", type=Path, help="where everything goes (default: datasets)")
-    parser.add_argument(
-        "--mirror", metavar="URL", help="http, https or file address to fetch everything from"
-    )
-    parser.add_argument("--jobs", type=int, default=4, help="connections at once (default: 4)")
-    parser.add_argument("--keep-archives", action="store_true", help="keep what was unpacked")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
-    add_answer_options(parser)
+    """The settings of DownloadRequest."""
+    add_answered_settings(parser, DownloadRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,18 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
     from datetime import datetime, timezone
 
     from harness.files.fetch import FetchOptions
-    from harness.files.layout import datasets_folder
     from harness.report.tables import render
     from harness.zoo.download import download
     from harness.zoo.lock import read_lock
 
-    if arguments.jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {arguments.jobs}")
-    arguments.root = arguments.root or datasets_folder()
     outcomes = download(
         read_lock(),
         request_from(DownloadRequest, arguments),
-        options=FetchOptions(progress=console.TerminalProgress(), jobs=arguments.jobs),
+        options=FetchOptions(progress=console.progress_of(arguments), jobs=arguments.jobs),
         now=lambda: datetime.now(timezone.utc),
     )
     if arguments.json:
@@ -82,10 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.dry_run:
             console.answer("", f"everything is proven: {arguments.root}")
     return 0
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split(",") if word)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

@@ -8,43 +8,17 @@ import time
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import (
-    add_answer_options,
-    add_inference_options,
-    inference_from,
-    request_from,
-)
+from harness.cli.options import add_answered_settings, request_from
 from harness.core.record import RunRecord
-from harness.core.requests.inference import EVALUATORS, EvalRequest
+from harness.core.requests.asking import RecordOptions
+from harness.core.requests.inference import EvalRequest
 
 FAILED_VERDICT_EXIT_CODE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of EvalRequest."""
-    add_inference_options(parser)
-    run = add_run_options(parser)
-    run.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="share the images among N processes, a GPU each; on a CPU with one thread each "
-        "unless --threads says otherwise, so N up to the number of cores pays",
-    )
-    run.add_argument("--per-category", action="store_true", help="also print AP by category")
-    add_answer_options(parser)
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The options of EvalRequest that mean the same here and on a cluster."""
-    run = parser.add_argument_group("the run")
-    run.add_argument("--evaluator", choices=EVALUATORS, default="fast")
-    run.add_argument("--output", type=Path, help="run folder; default: results/runs/<run id>")
-    run.add_argument("--resume", action="store_true", help="continue an unfinished run")
-    run.add_argument(
-        "--require-reference", action="store_true", help="nothing to compare counts as failure"
-    )
-    return run
+    """The settings of EvalRequest."""
+    add_answered_settings(parser, EvalRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.workflows.runs.folder import utc_now
 
     record, folder = evaluate(
-        request_from(EvalRequest, arguments, inference=inference_from(arguments)),
-        progress=console.TerminalProgress(),
+        request_from(EvalRequest, arguments),
+        progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
         now=utc_now(),
         stopwatch=PhaseTimer(time.perf_counter, lambda: None),

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.asking import HistoryRequest
 
 COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which nights, and which cells of them."""
-    parser.add_argument("--results", type=Path, help="folder of the history (default: results)")
-    parser.add_argument("--cell", help="only cells whose name contains this")
-    add_answer_options(parser)
+    add_answered_settings(parser, HistoryRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """One row a cell and metric, with its drift if it has one."""
     from harness.files.history import read_points
-    from harness.files.layout import results_folder
     from harness.report.tables import render
     from harness.report.trends import WATCHED, sentence_of, sparkline, trends_of
 
-    path = (arguments.results or results_folder()) / "history.sqlite"
+    path = arguments.results / "history.sqlite"
     trends = [
         trend
         for trend in trends_of(read_points(path, metrics=WATCHED))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
+from harness.cli.options import add_settings
 from harness.core.errors import UsageError
+from harness.core.requests.asking import LogsRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and which part of its logs."""
-    parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--shard", type=int, metavar="N", help="only shard N; default: all jobs")
-    parser.add_argument("--lines", type=int, default=20, help="last lines of each (default: 20)")
+    add_settings(parser, LogsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:

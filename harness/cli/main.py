@@ -12,39 +12,68 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
 from harness import __version__
+from harness.cli.options import complete
 from harness.core.errors import HarnessError, UsageError
 
-#: Command name → one line of help. The module is ``harness.cli.<name>``.
-COMMANDS = {
-    "eval": "measure AP of a model and check it against its references",
-    "bench": "measure inference speed and check it against its references",
-    "score": "score saved predictions again, on CPU",
-    "train": "retrain a model, or fine-tune it on your own data",
-    "predict": "find and draw objects in pictures of your own",
-    "show": "pictures of a data set, or of a run beside the truth, worst first",
-    "parity": "compare two engines stage by stage on the same images",
-    "export": "write a model as an ONNX file, and prove it against the native engine",
-    "download": "fetch and prove data sets and checkpoints",
-    "nightly": "measure a matrix of models and engines, and compare with the nights before",
-    "history": "trends over the nights, and where they drift",
-    "compare": "what differs between two runs, and whether it is more than noise",
-    "serve": "answer images sent over HTTP, with a web page to try it",
-    "models": "list the zoo: references, and what is on disk",
-    "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
-    "weights": "check, convert or generate checkpoints",
-    "submit": "the same on a SLURM cluster, as a job array",
-    "status": "how far every job of a submitted run is",
-    "logs": "the last lines of a submitted run's logs, and where they are",
-    "cancel": "stop the jobs of a submitted run; what is finished stays",
-    "wait": "wait for a submitted run, and answer as the command itself would have",
-    "selftest": "prove claims of the harness about itself on the embedded data set",
-    "doctor": "check this machine, with the fix for what is wrong",
+#: Heading → command name → one line of help. The module of a command is ``harness.cli.<name>``.
+GROUPS: dict[str, dict[str, str]] = {
+    "numbers": {
+        "eval": "measure AP of a model and check it against its references",
+        "bench": "measure inference speed and check it against its references",
+        "sweep": "speed, memory and AP over precisions, memory formats, compilation and batches",
+        "profile": "measure inference speed, and where the time goes",
+        "score": "score saved predictions again, on CPU",
+        "compare": "what differs between two runs, and whether it is more than noise",
+        "parity": "compare two engines stage by stage on the same images",
+        "selftest": "prove claims of the harness about itself on the embedded data set",
+    },
+    "models and data": {
+        "download": "fetch and prove data sets and checkpoints",
+        "models": "list the zoo: references, and what is on disk",
+        "weights": "check, convert or generate checkpoints",
+        "export": "write a model as an ONNX file, and prove it against the native engine",
+        "doctor": "check this machine, with the fix for what is wrong",
+    },
+    "your own classes": {
+        "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
+        "train": "retrain a model, or fine-tune it on your own data",
+    },
+    "pictures and service": {
+        "predict": "find and draw objects in pictures of your own",
+        "show": "pictures of a data set, or of a run beside the truth, worst first",
+        "serve": "answer images sent over HTTP, with a web page to try it",
+    },
+    "clusters and nights": {
+        "submit": "the same on a SLURM cluster, as a job array",
+        "status": "how far every job of a submitted run is",
+        "logs": "the last lines of a submitted run's logs, and where they are",
+        "cancel": "stop the jobs of a submitted run; what is finished stays",
+        "wait": "wait for a submitted run, and answer as the command itself would have",
+        "nightly": "measure a matrix of models and engines, and compare with the nights before",
+        "history": "trends over the nights, and where they drift",
+    },
+    "this program": {
+        "help": "the help of a command: harness help COMMAND",
+        "completion": "a script that completes commands and options in bash, zsh or fish",
+    },
 }
+
+#: Command name → one line of help.
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
+
+#: What was an option, and is something else: (command, option) → what to type.
+MOVED = {
+    ("bench", "--sweep"): "harness sweep",
+    ("submit", "--profile"): "--cluster FILE",
+}
+
+#: What the namespaces call the second word of a command.
+NESTED = ("kind", "action", "claim")
 
 BUG_EXIT_CODE = 70
 INTERRUPTED_EXIT_CODE = 130
@@ -58,6 +87,31 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"see: {self.prog} --help")
 
 
+class Overview(Parser):
+    """The parser of the program, whose help lists the commands by what they are for."""
+
+    def format_help(self) -> str:
+        """Usage, then a section for each group of commands, then the options."""
+        formatter = self._get_formatter()
+        formatter.add_usage("harness command [options]", (), ())
+        formatter.add_text(self.description)
+        listed = [
+            one
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for one in action._choices_actions
+        ]
+        for heading, names in GROUPS.items():
+            formatter.start_section(heading)
+            formatter.add_arguments([one for one in listed if one.dest in names])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments(self._optionals._group_actions)
+        formatter.end_section()
+        formatter.add_text("Each command has its own help: harness help eval")
+        return formatter.format_help()
+
+
 def run(argv: Sequence[str]) -> int:
     """The exit code of the command line ``argv`` (without the program's name)."""
     try:
@@ -65,6 +119,8 @@ def run(argv: Sequence[str]) -> int:
         code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
         return code
     except HarnessError as error:
+        if "--verbose" in argv:
+            traceback.print_exc()
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
@@ -83,18 +139,41 @@ def run(argv: Sequence[str]) -> int:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The parsed command line; UsageError, with what may have been meant, for unknown words."""
+    argv = _without_help_command(argv)
     asked = _command(argv)
     if asked is not None and asked not in COMMANDS:
         raise UsageError(
             f"unknown command {asked!r}" + _meant(asked, COMMANDS), hint="see: harness --help"
         )
-    arguments, unknown = _parser(argv).parse_known_args(argv or ["--help"])
+    _require_not_moved(asked, argv)
+    arguments, unknown = parser_for(argv).parse_known_args(argv or ["--help"])
     if unknown:
         raise UsageError(
             f"harness {asked} does not know {unknown[0]!r}" + _meant(unknown[0], _options(asked)),
             hint=f"see: harness {asked} --help",
         )
+    complete(arguments, _full_name(arguments))
     return arguments
+
+
+def _without_help_command(argv: Sequence[str]) -> Sequence[str]:
+    """``help eval`` as ``eval --help``."""
+    if _command(argv) != "help":
+        return argv
+    return [*(word for word in argv if not word.startswith("-"))][1:] + ["--help"]
+
+
+def _require_not_moved(asked: str | None, argv: Sequence[str]) -> None:
+    """Raise UsageError for an option that has become something else, which it names."""
+    for (command, option), instead in MOVED.items():
+        if command == asked and any(word.partition("=")[0] == option for word in argv):
+            raise UsageError(f"harness {command} has no {option} any more", hint=f"use: {instead}")
+
+
+def _full_name(arguments: argparse.Namespace) -> str:
+    """The command with its sub-command, such as ``data convert``."""
+    parts = (getattr(arguments, name, None) for name in ("command", *NESTED))
+    return " ".join(part for part in parts if part)
 
 
 def _command(argv: Sequence[str]) -> str | None:
@@ -113,17 +192,29 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the options of only that command that ``argv`` names."""
+    return build_parser(lambda name: name == _command(argv))
+
+
+def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
+    """The parser of the program; only the ``wanted`` commands have their options."""
     formatter = _formatter()
-    parser = Parser(
+    parser = Overview(
         prog="harness",
         description="Proof that COCO numbers of the Detectron2 model zoo reproduce here.",
         formatter_class=formatter,
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    asked = _command(argv)
+    parser.add_argument(
+        "--quiet", action="store_true", default=argparse.SUPPRESS, help="only answers and errors"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", default=argparse.SUPPRESS, help="more about everything"
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="command", required=True, parser_class=Parser
+    )
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -132,7 +223,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=formatter,
             allow_abbrev=False,
         )
-        if name == asked:
+        if wanted(name):
             import_module(f"harness.cli.{name}").add_arguments(command)
             for nested in _nested(command).values():
                 nested.allow_abbrev = False
@@ -141,15 +232,15 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _formatter() -> type[argparse.HelpFormatter]:
-    """Help that shows every default there is."""
+    """Headings as they are written; with NO_COLOR plain text, without bold as well."""
+    if os.environ.get("NO_COLOR"):
+        return argparse.HelpFormatter
     from rich_argparse import RichHelpFormatter
 
     class Formatter(RichHelpFormatter):
-        def _get_help_string(self, action: argparse.Action) -> str | None:
-            told = action.help is None or "default" in action.help or not action.option_strings
-            if told or action.default in (None, False, (), argparse.SUPPRESS):
-                return action.help
-            return f"{action.help} (default: %(default)s)"
+        group_name_formatter = str
+        # Braces and brackets in help texts are no markup.
+        help_markup = False
 
     return Formatter
 

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.zoo import ModelsRequest
 from harness.files.json import read
-from harness.files.layout import datasets_folder, find_lock
+from harness.files.layout import find_lock
 
 COLUMNS = ("model", "schedule", "box AP", "mask AP", "V100 s/img", "size", "on disk")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to look for checkpoints."""
-    parser.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
-    add_answer_options(parser)
+    add_answered_settings(parser, ModelsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model entries; a lock is validated, which takes longer, if it cannot be shown."""
-    lock, root = read(find_lock()), arguments.root or datasets_folder()
+    lock, root = read(find_lock()), arguments.root
     try:
         artefacts = {artefact["name"]: artefact for artefact in lock["artefacts"]}
         rows = [_row(model, artefacts, root) for model in lock["models"]]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answer_options, request_from
+from harness.cli.options import add_answered_settings, request_from
 from harness.core.nightly import Night
 from harness.core.requests.cluster import NightRequest
 
@@ -15,23 +15,8 @@ FAILED_EXIT_CODE = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of NightRequest."""
-    add_night_options(parser)
-    add_answer_options(parser)
-
-
-def add_night_options(parser: argparse.ArgumentParser) -> None:
-    """What to measure, and where nights are remembered."""
-    parser.add_argument(
-        "--matrix", type=Path, help="TOML file of what to measure; default: the embedded model"
-    )
-    parser.add_argument("--root", type=Path, help="where data and checkpoints lie")
-    parser.add_argument(
-        "--results", type=Path, help="folder of the history and accepted numbers (default: results)"
-    )
-    parser.add_argument(
-        "--accept", action="store_true", help="propose tonight's numbers as the accepted ones"
-    )
+    """The settings of NightRequest."""
+    add_answered_settings(parser, NightRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,24 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.workflows.runs.folder import utc_now
 
     night, folder, change = run_night(
-        night_from(arguments), progress=console.TerminalProgress(), now=utc_now()
+        request_from(NightRequest, arguments),
+        progress=console.progress_of(arguments),
+        now=utc_now(),
     )
     code = answer_night(night, arguments, folder)
     if change and not arguments.json:
         console.answer("", change, "", "read it, then commit it: the numbers are now accepted")
     return code
-
-
-def night_from(arguments: argparse.Namespace) -> NightRequest:
-    """The request; folders default to the project's."""
-    from harness.files.layout import datasets_folder, results_folder
-
-    return request_from(
-        NightRequest,
-        arguments,
-        root=arguments.root or datasets_folder(),
-        results=arguments.results or results_folder(),
-    )
 
 
 def answer_night(night: Night, arguments: argparse.Namespace, folder: Path) -> int:

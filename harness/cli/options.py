@@ -1,99 +1,186 @@
-"""Options that several commands share, and the way from parsed flags to a request."""
+"""Options out of settings, and the way from a parsed command line to a request."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.core.drawing import BACKGROUNDS, COLOURS_BY, DrawingStyle
-from harness.core.engine import ENGINE_NAMES, MEMORY_FORMATS, PRECISIONS
-from harness.core.requests.inference import EMBEDDED_MODEL, InferenceRequest
-from harness.report.tables import FORMATS
+from harness.core.errors import HarnessError, UsageError
+from harness.core.requests.asking import AnswerOptions, GeneralOptions
+from harness.core.settings import Setting, compose, flat_settings
 
 T = TypeVar("T")
 
 
-def add_inference_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of InferenceRequest."""
-    add_subject_options(parser)
-    add_engine_options(parser)
+def add_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
+    """One option for each setting of ``kinds``, and those that every command has."""
+    settings: dict[str, Setting] = {}
+    for kind in (*kinds, GeneralOptions):
+        for one in flat_settings(kind):
+            settings.setdefault(one.name, one)
+    places = _places(settings.values())
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for one in settings.values():
+        if one.positional:
+            _add_positional(parser, one)
+            continue
+        if one.group not in groups:
+            groups[one.group] = parser.add_argument_group(one.group)
+        _add_option(groups[one.group], one, places)
+    parser.set_defaults(settings=tuple(settings.values()))
 
 
-def add_subject_options(parser: argparse.ArgumentParser) -> None:
-    """Which network, on which images."""
-    what = parser.add_argument_group("what to run")
-    what.add_argument("--model", default=EMBEDDED_MODEL, help="model entry; see: harness models")
-    what.add_argument("--dataset", help="known data set; default: the one of the model's numbers")
-    what.add_argument("--annotations", type=Path, help="COCO annotation file of your own")
-    what.add_argument("--images", type=Path, help="folder of its images")
-    what.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
-    what.add_argument("--limit", type=int, help="only the first N images (not comparable)")
-    what.add_argument(
-        "--root", type=Path, help="where data sets and checkpoints lie (default: datasets)"
+def add_answered_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
+    """The same for a command whose answer is a table, or JSON."""
+    add_settings(parser, *kinds, AnswerOptions)
+
+
+def complete(arguments: argparse.Namespace, command: str) -> None:
+    """Fill in what the command line did not give: from ``--config``, else the default.
+
+    Args:
+        arguments: Changed in place; afterwards it has every setting of the command.
+        command: Name of the command, with that of its sub-command.
+
+    Raises:
+        UsageError: For what a file gives wrongly, and for a setting that is needed and missing.
+    """
+    settings: Sequence[Setting] = getattr(arguments, "settings", ())
+    given = {name: value for name, value in vars(arguments).items() if value not in (None, [])}
+    from_file: Mapping[str, Any] = {}
+    if "config" in given:
+        from harness.files.config import read_config
+
+        from_file = read_config(given["config"], settings, command=command)
+    missing = []
+    for one in settings:
+        if one.name in given:
+            continue
+        if one.name in from_file:
+            setattr(arguments, one.name, from_file[one.name])
+        elif one.required:
+            missing.append((one.metavar or one.name) if one.positional else one.flag)
+        else:
+            setattr(arguments, one.name, _default(one))
+    if missing:
+        raise UsageError(
+            f"harness {command}: the following arguments are required: {', '.join(missing)}",
+            hint=f"see: harness {command} --help",
+        )
+
+
+def request_from(kind: type[T], arguments: argparse.Namespace) -> T:
+    """A request whose settings are the arguments of the same name."""
+    names = [one.name for one in flat_settings(kind)]
+    return compose(kind, {name: getattr(arguments, name) for name in names})
+
+
+def _default(one: Setting) -> Any:
+    if one.place is None:
+        return one.default
+    from harness.files.config import default_places
+
+    return default_places()[one.place]
+
+
+def _add_positional(parser: argparse.ArgumentParser, one: Setting) -> None:
+    # None of them is needed by argparse: a file may give it.
+    parser.add_argument(
+        one.name,
+        nargs="*" if one.many else "?",
+        type=one.item,
+        choices=one.choices or None,
+        metavar=one.metavar,
+        help=_escaped(one.description),
     )
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """How a network is run, and its test recipe."""
-    how = parser.add_argument_group("how to run it")
-    how.add_argument("--engine", choices=ENGINE_NAMES, help="default: the model's own")
-    how.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    how.add_argument("--precision", choices=PRECISIONS, default="fp32", help="verdicts need fp32")
-    how.add_argument(
-        "--memory-format", choices=MEMORY_FORMATS, help="of feature maps; default: the engine's own"
-    )
-    how.add_argument("--compile", action="store_true", help="by torch.compile, at the first image")
-    how.add_argument("--batch-size", type=int, default=1)
-    how.add_argument("--loaders", type=int, default=2, help="threads that decode and resize ahead")
-    how.add_argument("--threads", type=int, help="CPU threads of the network; default: all cores")
-    recipe = parser.add_argument_group("test recipe (a change makes numbers not comparable)")
-    recipe.add_argument("--score-threshold", type=float)
-    recipe.add_argument("--max-detections", type=int)
-    recipe.add_argument("--short-edge", dest="short_edge_px", type=int, metavar="PX")
-    recipe.add_argument("--long-edge-max", dest="long_edge_max_px", type=int, metavar="PX")
-    recipe.add_argument("--channel-order", choices=("BGR", "RGB"))
-
-
-def add_drawing_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of DrawingStyle."""
-    group = parser.add_argument_group("how it is drawn")
+def _add_option(group: argparse._ArgumentGroup, one: Setting, places: Mapping[str, str]) -> None:
+    text = one.description
+    if one.place is not None and one.place in places:
+        text = f"{one.help} (default: {places[one.place]})"
+    if one.item is bool and not one.many:
+        _add_switch(group, one)
+        return
+    details: dict[str, Any] = {"type": one.item}
+    if one.many and one.spaced:
+        details["nargs"] = "+"
+    elif one.many:
+        details["type"] = _list_of(one)
+    elif one.choices:
+        details["choices"] = one.choices
     group.add_argument(
-        "--threshold", type=float, default=0.5, help="lowest score that is drawn and counted"
+        one.flag,
+        *one.aliases,
+        dest=one.name,
+        default=argparse.SUPPRESS,
+        metavar=one.metavar or (None if one.choices else one.flag[2:].replace("-", "_").upper()),
+        help=_escaped(text),
+        **details,
     )
-    group.add_argument(
-        "--background", choices=BACKGROUNDS, default="colour", help="grey: all that is no object"
-    )
-    group.add_argument("--colour-by", choices=COLOURS_BY, default="instance")
-    group.add_argument("--opacity", type=float, default=0.5, help="of masks, 0 to 1")
-    group.add_argument("--no-boxes", dest="boxes", action="store_false")
-    group.add_argument("--no-labels", dest="labels", action="store_false")
-    group.add_argument("--scale", type=float, default=1.0, help="of the picture against the image")
 
 
-def add_answer_options(parser: argparse.ArgumentParser) -> None:
-    """How the answer is printed."""
-    group = parser.add_argument_group("the answer")
-    group.add_argument("--json", action="store_true", help="print the record and nothing else")
-    group.add_argument("--format", choices=FORMATS, help="default: rich on a terminal, else plain")
+def _add_switch(group: argparse._ArgumentGroup, one: Setting) -> None:
+    """What turns it from its default, and unseen what turns it back, where a file did the first."""
+    words = {True: one.flag, False: f"--no-{one.flag[2:]}"}
+    for value, word in words.items():
+        changes = value != one.default
+        help_text = one.help if value else f"do not {one.help}"
+        group.add_argument(
+            word,
+            dest=one.name,
+            action="store_const",
+            const=value,
+            default=argparse.SUPPRESS,
+            help=_escaped(help_text) if changes else argparse.SUPPRESS,
+        )
 
 
-def request_from(kind: type[T], arguments: argparse.Namespace, **extra: Any) -> T:
-    """A request whose fields are the options of the same name."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    given = {name: value for name, value in vars(arguments).items() if name in names}
-    return kind(**{**given, **extra})
+def _list_of(one: Setting) -> Callable[[str], tuple[Any, ...]]:
+    """Words separated by commas → their values, each once."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        known = one.words or {word: word for word in one.choices}
+        for word in words:
+            if known and word not in known:
+                raise argparse.ArgumentTypeError(
+                    f"{word!r} is not known; choose of {', '.join(known)}, with commas in between"
+                )
+        try:
+            values = [known[word] if known else one.item(word) for word in words]
+        except ValueError:
+            kind = "whole numbers" if one.item is int else "numbers"
+            raise argparse.ArgumentTypeError(
+                f"expected {kind} with commas between them, got {text!r}"
+            ) from None
+        # Shares of a split may be equal; a word is meant once.
+        return tuple(values) if one.item is float else tuple(dict.fromkeys(values))
+
+    return parse
 
 
-def inference_from(arguments: argparse.Namespace) -> InferenceRequest:
-    """The shared part of a request; the root defaults to the project's data-set folder."""
-    from harness.files.layout import datasets_folder
+def _places(settings: Any) -> dict[str, str]:
+    """The folders that defaults stand for, as help texts show them."""
+    if all(one.place is None for one in settings):
+        return {}
+    from harness.files.config import default_places
 
-    root = arguments.root or datasets_folder()
-    return request_from(InferenceRequest, arguments, root=root)
+    try:
+        return {name: _shown(path) for name, path in default_places().items()}
+    except HarnessError:
+        return {}
 
 
-def style_from(arguments: argparse.Namespace) -> DrawingStyle:
-    """The style that the drawing options say."""
-    return request_from(DrawingStyle, arguments)
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _escaped(text: str) -> str:
+    """For argparse, to which % is special."""
+    return text.replace("%", "%%")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings, request_from
+from harness.core.requests.zoo import ParityRequest
 
 if TYPE_CHECKING:
     from harness.engines.parity import ParityReport
@@ -16,35 +16,16 @@ NO_PARITY_EXIT_CODE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to compare."""
-    parser.add_argument("--model", default="R_50_FPN_3x", help="model entry")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images")
-    parser.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
-    parser.add_argument("--against", choices=("detectron2", "onnx"), default="detectron2")
-    parser.add_argument(
-        "--exported", type=Path, help="with --against onnx; default: where harness export writes"
-    )
-    parser.add_argument("--limit", type=int, help="only the first N images by name")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
-    parser.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
-    add_answer_options(parser)
+    """The settings of ParityRequest."""
+    add_answered_settings(parser, ParityRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage, answer 0 or 1."""
-    from harness.files.layout import datasets_folder
     from harness.workflows.parity import check_parity
 
     report = check_parity(
-        model=arguments.model,
-        images=arguments.images,
-        weights=arguments.weights,
-        root=arguments.root or datasets_folder(),
-        limit=arguments.limit,
-        threads=arguments.threads,
-        progress=console.TerminalProgress(),
-        against=arguments.against,
-        exported=arguments.exported,
+        request_from(ParityRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
         console.answer_json(report)

@@ -8,41 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import (
-    add_answer_options,
-    add_drawing_options,
-    add_engine_options,
-    inference_from,
-    request_from,
-    style_from,
-)
+from harness.cli.options import add_answered_settings, request_from
 from harness.core.errors import RunFailedError
-from harness.core.requests.inference import EMBEDDED_MODEL
-from harness.core.requests.pictures import PICTURE_FORMATS, PredictRequest
+from harness.core.requests.pictures import PredictRequest
 
 if TYPE_CHECKING:
     from harness.core.predicted import PredictReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of PredictRequest."""
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="pictures, folders of them, or quoted globs"
-    )
-    what = parser.add_argument_group("what to run")
-    what.add_argument("--model", default=EMBEDDED_MODEL, help="model entry; see: harness models")
-    what.add_argument("--weights", type=Path, help="checkpoint instead of the pinned one")
-    what.add_argument(
-        "--annotations", type=Path, help="COCO annotation file whose categories --weights know"
-    )
-    what.add_argument("--root", type=Path, help="where checkpoints lie (default: datasets)")
-    add_engine_options(parser)
-    add_drawing_options(parser)
-    run = parser.add_argument_group("the run")
-    run.add_argument("--output", type=Path, help="folder; default: results/runs/<run id>")
-    run.add_argument("--pictures", choices=PICTURE_FORMATS, default="jpg", help="none: do not draw")
-    run.add_argument("--resume", action="store_true", help="continue an unfinished run")
-    add_answer_options(parser)
+    """The settings of PredictRequest."""
+    add_answered_settings(parser, PredictRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,14 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.workflows.pictures.predict import predict
     from harness.workflows.runs.folder import utc_now
 
-    request = request_from(
-        PredictRequest,
-        arguments,
-        paths=tuple(arguments.paths),
-        inference=inference_from(arguments),
-        style=style_from(arguments),
-    )
-    progress = console.TerminalProgress()
+    request = request_from(PredictRequest, arguments)
+    progress = console.progress_of(arguments)
     report = predict(request, progress=progress, command=("harness", *sys.argv[1:]), now=utc_now())
     if arguments.json:
         console.answer_json(report)

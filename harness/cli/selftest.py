@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
-from harness.core.engine import ENGINE_NAMES
+from harness.cli.options import add_answered_settings
+from harness.core.requests.asking import SelftestRequest
 
 DIFFERENT_EXIT_CODE = 1
 
@@ -18,16 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shards = claims.add_parser(
         "shards", help="any number of workers gives the same predictions and metrics"
     )
-    shards.add_argument("--workers", type=int, nargs="+", default=[1, 2, 8], metavar="N")
-    shards.add_argument("--engine", choices=ENGINE_NAMES, default="native")
-    shards.add_argument("--device", default="cpu", help="cpu, or the GPU that all share: cuda:N")
-    shards.add_argument("--root", type=Path, help="where data sets lie (default: datasets)")
-    add_answer_options(shards)
+    add_answered_settings(shards, SelftestRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate with each number of workers, print one row each, answer 0 when all are equal."""
-    from harness.files.layout import datasets_folder
     from harness.report.tables import render
     from harness.workflows.selftest import differing, try_shards
 
@@ -35,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.workers,
         engine=arguments.engine,
         device=arguments.device,
-        root=arguments.root or datasets_folder(),
-        progress=console.TerminalProgress(),
+        root=arguments.root,
+        progress=console.progress_of(arguments),
     )
     faults = differing(trials)
     if arguments.json:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.asking import RunFolderRequest
 
 if TYPE_CHECKING:
     from harness.workflows.cluster.status import RunStatus
@@ -22,8 +22,7 @@ FINISHING = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run."""
-    parser.add_argument("run", type=Path, help="run folder")
-    add_answer_options(parser)
+    add_answered_settings(parser, RunFolderRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:

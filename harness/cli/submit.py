@@ -7,90 +7,50 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.cli import console
-from harness.cli.bench import add_measurement_options
-from harness.cli.eval import add_run_options
-from harness.cli.nightly import add_night_options, night_from
-from harness.cli.options import add_inference_options, inference_from, request_from
-from harness.cli.train import add_training_options
-from harness.core.requests.cluster import SubmitRequest, Work
-from harness.core.requests.inference import BenchRequest, EvalRequest
-from harness.core.requests.training import TrainRequest
+from harness.cli.options import add_settings, request_from
+from harness.core.requests.asking import SubmitAnswer
+from harness.core.requests.cluster import SubmitBench, SubmitEval, SubmitNight, SubmitTrain
+
+#: Kind of work → its request, and one line of help.
+WORK: dict[str, tuple[type[Any], str]] = {
+    "eval": (SubmitEval, "an accuracy run: independent shards, then one scoring job"),
+    "bench": (SubmitBench, "a speed run on one device"),
+    "train": (SubmitTrain, "a training, on several nodes if you like"),
+    "nightly": (SubmitNight, "a night: a matrix of models and engines"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-command for each kind of work."""
     kinds = parser.add_subparsers(dest="kind", metavar="work", required=True)
-    evaluation = kinds.add_parser(
-        "eval", help="an accuracy run: independent shards, then one scoring job"
-    )
-    cluster = _add_cluster_options(evaluation)
-    cluster.add_argument(
-        "--shards", type=int, default=8, metavar="N", help="tasks of the job array (default: 8)"
-    )
-    _add_rehearsal(cluster)
-    add_inference_options(evaluation)
-    add_run_options(evaluation)
-    bench = kinds.add_parser("bench", help="a speed run on one device")
-    _add_cluster_options(bench)
-    add_inference_options(bench)
-    add_measurement_options(bench)
-    training = kinds.add_parser("train", help="a training, on several nodes if you like")
-    cluster = _add_cluster_options(training)
-    cluster.add_argument("--nodes", type=int, default=1, metavar="N")
-    cluster.add_argument(
-        "--tasks-per-node", type=int, metavar="N", help="processes; default: the profile's GPUs"
-    )
-    _add_rehearsal(cluster)
-    add_training_options(training)
-    night = kinds.add_parser("nightly", help="a night: a matrix of models and engines")
-    _add_cluster_options(night)
-    add_night_options(night)
-
-
-def _add_cluster_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    cluster = parser.add_argument_group("the cluster")
-    cluster.add_argument(
-        "--profile", type=Path, required=True, help="TOML file of the cluster; slurm/example.toml"
-    )
-    cluster.add_argument(
-        "--dry-run", action="store_true", help="print the batch scripts, submit nothing"
-    )
-    cluster.add_argument("--json", action="store_true", help="print run folder and jobs as JSON")
-    return cluster
-
-
-def _add_rehearsal(cluster: argparse._ArgumentGroup) -> None:
-    cluster.add_argument(
-        "--rehearse-preemption",
-        action="store_true",
-        help="have every job preempted when half is done, and compare with an undisturbed run",
-    )
+    for name, (request, help_line) in WORK.items():
+        add_settings(kinds.add_parser(name, help=help_line), request, SubmitAnswer)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Submit, print the run folder and the jobs, and leave."""
-    return _evaluation(arguments) if arguments.kind == "eval" else _one_job(arguments)
+    if arguments.kind == "eval":
+        return _evaluation(request_from(SubmitEval, arguments), arguments)
+    return _one_job(arguments)
 
 
-def _evaluation(arguments: argparse.Namespace) -> int:
+def _evaluation(request: SubmitEval, arguments: argparse.Namespace) -> int:
     from harness.workflows.cluster.evaluation import scripts_of, submit_evaluation
     from harness.workflows.runs.folder import utc_now
 
-    work = request_from(EvalRequest, arguments, inference=inference_from(arguments))
-    request = _submit(arguments, work)
     if request.dry_run:
         console.answer(*scripts_of(request, utc_now()))
         return 0
     submitted = submit_evaluation(
-        request, progress=console.TerminalProgress(), command=_command(), now=utc_now()
+        request, progress=console.progress_of(arguments), command=_command(), now=utc_now()
     )
     return _answer(arguments, submitted.folder, submitted.submission.job_ids)
 
 
 def _one_job(arguments: argparse.Namespace) -> int:
-    from harness.files.layout import datasets_folder
     from harness.workflows.cluster.job import (
         plan_bench,
         plan_night,
@@ -103,29 +63,22 @@ def _one_job(arguments: argparse.Namespace) -> int:
     now, command = utc_now(), _command()
     match arguments.kind:
         case "bench":
-            bench = request_from(BenchRequest, arguments, inference=inference_from(arguments))
-            planned = plan_bench(_submit(arguments, bench), command=command, now=now)
+            planned = plan_bench(request_from(SubmitBench, arguments), command=command, now=now)
         case "nightly":
-            planned = plan_night(_submit(arguments, night_from(arguments)), now=now)
+            planned = plan_night(request_from(SubmitNight, arguments), now=now)
         case _:
-            root = arguments.root or datasets_folder()
-            training = request_from(TrainRequest, arguments, root=root, dry_run=False)
-            planned = plan_training(_submit(arguments, training), command=command, now=now)
+            planned = plan_training(request_from(SubmitTrain, arguments), command=command, now=now)
     if arguments.dry_run:
-        console.answer(script_of(planned, arguments.profile))
+        console.answer(script_of(planned, arguments.cluster))
         return 0
     submission = submit_planned(
         planned,
-        arguments.profile,
-        progress=console.TerminalProgress(),
+        arguments.cluster,
+        progress=console.progress_of(arguments),
         command=command,
         now=now,
     )
     return _answer(arguments, planned.folder, submission.job_ids)
-
-
-def _submit(arguments: argparse.Namespace, work: Work) -> SubmitRequest[Work]:
-    return request_from(SubmitRequest, arguments, work=work)
 
 
 def _answer(arguments: argparse.Namespace, folder: Path, jobs: Sequence[str]) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from harness.cli import console
 from harness.cli.eval import answer_record
 from harness.cli.nightly import answer_night
-from harness.cli.options import add_answer_options
+from harness.cli.options import add_answered_settings
+from harness.core.requests.asking import RecordOptions, RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and how its record is printed."""
-    parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--per-category", action="store_true", help="also print AP by category")
-    add_answer_options(parser)
+    add_answered_settings(parser, RunFolderRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.workflows.nightly import read_night
     from harness.workflows.runs.records import read_record
 
-    kind = wait_for(arguments.run, progress=console.TerminalProgress())
+    kind = wait_for(arguments.run, progress=console.progress_of(arguments))
     if kind == "nightly":
         return answer_night(read_night(arguments.run), arguments, arguments.run)
     return answer_record(read_record(arguments.run), arguments, arguments.run)

@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import console
+from harness.cli.options import add_settings
 from harness.core.model import ModelEntry
+from harness.core.requests.zoo import (
+    CheckWeightsRequest,
+    ConvertWeightsRequest,
+    SeededWeightsRequest,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One sub-command each for proving, converting and generating a checkpoint."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     check = actions.add_parser("check", help="read a checkpoint and account for every tensor")
-    check.add_argument("file", type=Path)
-    check.add_argument("--model", help="model entry it must fit; default: any")
+    add_settings(check, CheckWeightsRequest)
     convert = actions.add_parser(
         "convert", help="rewrite a checkpoint, for instance to safetensors"
     )
-    convert.add_argument("file", type=Path)
-    convert.add_argument("output", type=Path, help="ending .pkl or .safetensors")
+    add_settings(convert, ConvertWeightsRequest)
     seeded = actions.add_parser("seeded", help="write calibrated random weights of a model")
-    seeded.add_argument("--model", required=True)
-    seeded.add_argument("--output", type=Path, required=True, help="ending .pkl or .safetensors")
-    seeded.add_argument("--seed", type=int, help="default: the seed of the golden numbers")
+    add_settings(seeded, SeededWeightsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from harness.core.errors import UsageError
+from harness.core.settings import check_settings, setting
 
 Background = Literal["colour", "grey"]
 BACKGROUNDS: tuple[Background, ...] = ("colour", "grey")
@@ -18,33 +17,25 @@ LARGEST_SCALE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawingStyle:
-    """How detections are drawn.
+    """How detections are drawn."""
 
-    background: ``grey`` takes the colour from all that is no object. opacity: of masks, 0…1.
-    scale: of the drawn picture against the image. threshold: detections with a lower score are not
-    drawn; it has nothing to do with the recipe that numbers are measured with.
-    """
+    group: ClassVar[str] = "how it is drawn"
 
-    background: Background = "colour"
-    colour_by: ColourBy = "instance"
-    opacity: float = 0.5
-    boxes: bool = True
-    labels: bool = True
-    scale: float = 1.0
-    threshold: float = 0.5
+    threshold: float = setting(
+        0.5, help="lowest score that is drawn and counted", minimum=0, maximum=1
+    )
+    """It has nothing to do with the recipe that numbers are measured with."""
+    background: Background = setting("colour", help="grey: all that is no object")
+    colour_by: ColourBy = setting("instance", help="what has a colour of its own")
+    opacity: float = setting(0.5, help="of masks, 0 to 1", minimum=0, maximum=1)
+    boxes: bool = setting(True, help="draw boxes")
+    labels: bool = setting(True, help="write category and score")
+    scale: float = setting(
+        1.0, help="size of the picture against the image", above=0, maximum=LARGEST_SCALE
+    )
 
     def __post_init__(self) -> None:
-        for name, known in (("background", BACKGROUNDS), ("colour_by", COLOURS_BY)):
-            found = getattr(self, name)
-            if found not in known:
-                raise UsageError(
-                    f"{name.replace('_', ' ')} must be {' or '.join(known)}, got {found!r}"
-                )
-        for name in ("opacity", "threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"--{name} must be from 0 to 1, got {getattr(self, name)}")
-        if not (math.isfinite(self.scale) and 0 < self.scale <= LARGEST_SCALE):
-            raise UsageError(f"scale must be above 0 and at most {LARGEST_SCALE}, got {self.scale}")
+        check_settings(self)
 
 
 DEFAULT_STYLE = DrawingStyle()

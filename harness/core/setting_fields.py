@@ -84,6 +84,8 @@ class Setting:
     """Whether a run's ``config.toml`` keeps it; what names only that run is not repeated."""
     place: Place | None = None
     """The place that is its default, where there is one."""
+    files: bool = False
+    """Whether its words may be the names of files."""
 
     @property
     def required(self) -> bool:
@@ -107,6 +109,7 @@ class Setting:
     def description(self) -> str:
         """Help with unit and default, as help texts and documents show it."""
         notes = [] if self.unit is None else [f"in {self.unit}"]
+        notes += [f"of {', '.join(self.choices)}"] if self.choices and self.many else []
         notes += [] if self.default_text is None else [f"default: {self.default_text}"]
         return self.help + (f" ({'; '.join(notes)})" if notes else "")
 
@@ -143,6 +146,7 @@ class Details(TypedDict, total=False):
     numbers: bool
     kept: bool
     place: Place
+    files: bool
 
 
 def setting(default: Any = MISSING, *, help: str, **details: Unpack[Details]) -> Any:

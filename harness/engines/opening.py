@@ -8,8 +8,9 @@ from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
-from harness.core.engine import ENGINE_NAMES, Engine, EngineName, MemoryFormat, Precision
+from harness.core.engine import ENGINE_NAMES, Engine, EngineName, MemoryFormat
 from harness.core.errors import UsageError
+from harness.core.requests.inference import EngineOptions
 
 
 def open_engine(
@@ -18,23 +19,23 @@ def open_engine(
     architecture: Architecture,
     weights: Path | None,
     dataset: Dataset | None,
-    device: str = "auto",
-    precision: Precision = "fp32",
-    memory_format: MemoryFormat | None = None,
-    compiled: bool = False,
-    threads: int | None = None,
+    options: EngineOptions,
 ) -> Engine:
     """The engine called ``name``, with its weights loaded and its device ready.
 
-    weights: a checkpoint, for the onnx engine an exported file. dataset: the ground truth, which
-    the fake engine answers from; it needs nothing else, and the others do without it. device:
-    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: None for the engine's own. threads:
-    None for one a core. Raises what ``require_network`` and ``require_settings`` raise.
+    Args:
+        name: Of the engine; ``options.engine`` may leave it open.
+        architecture: Of the network.
+        weights: A checkpoint, for the onnx engine an exported file.
+        dataset: The ground truth, which the fake engine answers from; it needs nothing else, and
+            the others do without it.
+        options: How it is to run.
+
+    Raises:
+        HarnessError: What ``require_network`` and ``require_settings`` raise.
     """
     require_network(name, architecture)
-    require_settings(
-        name, device=device, precision=precision, memory_format=memory_format, compiled=compiled
-    )
+    require_settings(name, options)
     match name:
         case "native":
             from harness.engines.native import open_native
@@ -42,19 +43,19 @@ def open_engine(
             return open_native(
                 architecture=architecture,
                 weights=_required(name, weights),
-                device=device,
-                precision=precision,
-                memory_format=memory_format,
-                compiled=compiled,
-                threads=threads,
+                device=options.device,
+                precision=options.precision,
+                memory_format=options.memory_format,
+                compiled=options.compile,
+                threads=options.threads,
             )
         case "detectron2" | "torchvision" | "onnx":
             return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
-                device=device,
-                precision=precision,
-                threads=threads,
+                device=options.device,
+                precision=options.precision,
+                threads=options.threads,
             )
         case "fake":
             from harness.engines.fake import open_fake
@@ -99,26 +100,19 @@ def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[...,
     return open_onnx
 
 
-def require_settings(
-    name: EngineName,
-    *,
-    device: str,
-    precision: Precision,
-    memory_format: MemoryFormat | None,
-    compiled: bool,
-) -> None:
-    """Raise what opening the engine with these settings would raise; nothing is opened.
+def require_settings(name: EngineName, options: EngineOptions) -> None:
+    """Raise what opening the engine with these options would raise; nothing is opened.
 
     Only the native engine has a choice of memory format, and parts that can be compiled.
     """
     if name not in ENGINE_NAMES:
         raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
-    if name != "native" and compiled:
+    if name != "native" and options.compile:
         raise UsageError(
             f"the {name} engine is not compiled here",
             hint="leave out --compile, or choose --engine native",
         )
-    if name != "native" and memory_format == "channels_last":
+    if name != "native" and options.memory_format == "channels_last":
         raise UsageError(
             f"the {name} engine computes on contiguous feature maps, not on channels_last",
             hint="leave out --memory-format, or choose --engine native",
@@ -128,7 +122,7 @@ def require_settings(
     if name == "onnx":
         from harness.engines.onnx import require_onnx_settings
 
-        require_onnx_settings(device, precision)
+        require_onnx_settings(options.device, options.precision)
         return
     from harness.engines.devices import (
         find_device,
@@ -137,16 +131,16 @@ def require_settings(
         require_single_precision,
     )
 
-    place = find_device(device)
-    require_precision(precision, place)
-    if compiled:
+    place = find_device(options.device)
+    require_precision(options.precision, place)
+    if options.compile:
         require_compiler(place)
     if name == "detectron2":
         from harness.engines.detectron2 import require_detectron2
 
         require_detectron2()
     if name != "native":
-        require_single_precision(name, precision)
+        require_single_precision(name, options.precision)
 
 
 def own_memory_format(name: EngineName) -> MemoryFormat:

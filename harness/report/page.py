@@ -51,7 +51,7 @@ def comparison_page(
 
 
 def sweep_page(sweep: Sweep) -> str:
-    """The page of ``harness bench --sweep``."""
+    """The page of ``harness sweep``."""
     return template("sweep.html.j2").render(
         sweep=sweep,
         recommendations=recommendations(sweep),

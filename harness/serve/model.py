@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.serving import ServeRequest
+from harness.core.settings import check_settings
 from harness.data.categories import categories_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
@@ -39,13 +39,13 @@ def find_served(request: ServeRequest) -> ServedModel:
     """The model a request names; every proof that needs no inference happens here."""
     _check_values(request)
     lock = read_lock()
-    entry = find_model(lock, request.model)
+    entry = find_model(lock, request.network.model)
     architecture = architecture_of(entry.architecture)
     engine = _proven_engine(request, architecture)
     categories = categories_for(
-        entry.dataset, annotations=request.annotations, weights=request.weights
+        entry.dataset, annotations=request.annotations, weights=request.network.weights
     )
-    if request.weights is not None:
+    if request.network.weights is not None:
         architecture = replace(architecture, class_count=len(categories))
     if len(categories) != architecture.class_count:
         raise IntegrityError(
@@ -59,8 +59,8 @@ def find_served(request: ServeRequest) -> ServedModel:
         architecture,
         categories,
         engine=engine,
-        weights=request.weights,
-        root=request.root,
+        weights=request.network.weights,
+        root=request.network.root,
     )
     return ServedModel(
         entry=entry,
@@ -79,40 +79,21 @@ def open_served(request: ServeRequest, model: ServedModel) -> Engine:
         architecture=model.architecture,
         weights=model.weights,
         dataset=None,
-        device=request.device,
-        precision=request.precision,
-        memory_format=request.memory_format,
-        compiled=request.compile,
-        threads=request.threads,
+        options=request.options,
     )
 
 
 def _proven_engine(request: ServeRequest, architecture: Architecture) -> EngineName:
     """The engine to serve with, once it is known to compute this network with these settings."""
-    if request.engine == "fake":
+    if request.options.engine == "fake":
         raise UsageError("the fake engine answers from ground truth, and pictures have none")
-    engine = request.engine or own_engine(architecture)
+    engine = request.options.engine or own_engine(architecture)
     require_network(engine, architecture)
-    require_settings(
-        engine,
-        device=request.device,
-        precision=request.precision,
-        memory_format=request.memory_format,
-        compiled=request.compile,
-    )
+    require_settings(engine, request.options)
     return engine
 
 
 def _check_values(request: ServeRequest) -> None:
-    if not 0 <= request.port <= 65535:
-        raise UsageError(f"--port must be between 0 and 65535, got {request.port}")
-    lowest = {"--threads": request.threads, "--queue": request.queue}
-    for option, value in lowest.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{option} must be at least 1, got {value}")
-    sizes = {"--max-upload-mb": request.max_upload_mb, "--max-megapixels": request.max_megapixels}
-    for option, size in sizes.items():
-        if not 0 < size < math.inf:
-            raise UsageError(f"{option} must be above 0, and finite, got {size}")
-    if request.weights is not None and not request.weights.is_file():
-        raise UsageError(f"no such checkpoint file: {request.weights}")
+    check_settings(request)
+    if request.network.weights is not None and not request.network.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.network.weights}")

@@ -46,7 +46,7 @@ def serve(
     model = find_served(request)
     with closing(listening(request.host, request.port)) as listener:
         refuse_bombs(request.max_megapixels)
-        examples = find_examples(model.entry, request.root)
+        examples = find_examples(model.entry, request.network.root)
         engine = EngineThread(lambda: open_served(request, model), request.queue)
         service = Service(request, model, engine, examples=examples, notice=notice)
         with closing(service):

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.requests.training import TrainRequest
+from harness.core.settings import identity_defaults
 from harness.files.atomic import replacing
 from harness.files.json import differences
 from harness.training.step import Trainer
@@ -106,7 +108,8 @@ def _read_newest(found: list[Path], device: torch.device) -> dict[str, Any]:
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
-    differing = differences(found, expected)
+    # What was saved before a setting existed had its default.
+    differing = differences({**identity_defaults(TrainRequest), **found}, expected)
     if differing:
         raise IntegrityError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),

@@ -20,7 +20,7 @@ from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
 from harness.training.augmentation import augmentation_for
 from harness.training.checkpoints import CHECKPOINTS
-from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR
+from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
 from harness.training.setup import Setup, first_weights
 from harness.zoo.weights import write_checkpoint
@@ -37,9 +37,9 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
     """
     require_detectron2()
     _require_offered(setup)
-    device = find_device(setup.device)
-    apply_precision(setup.precision, device)
-    apply_threads(setup.threads)
+    device = find_device(setup.config.runtime.device)
+    apply_precision(setup.config.runtime.precision, device)
+    apply_threads(setup.config.runtime.threads)
     _register(setup)
     trainer = _trainer(setup, device)
     last = setup.schedule.iterations
@@ -61,15 +61,16 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
 
 
 def _require_offered(setup: Setup) -> None:
+    config, optimizer = setup.config, setup.config.optimizer
     missing = {
-        "--accumulate": setup.accumulate != 1,
-        "--clip-gradients": setup.clip_gradients is not None,
-        "--ema": setup.ema is not None,
-        "--eval-every": setup.eval_every != 0,
-        "--optimiser adamw": setup.optimiser != "sgd",
-        "--augment strong": setup.augment != "flip",
-        "--best-by loss": setup.best_by != "ap",
-        "--precision bf16": setup.precision == "bf16",
+        "--accumulate": optimizer.accumulate != 1,
+        "--clip-gradients": optimizer.clip_gradients is not None,
+        "--ema": optimizer.ema is not None,
+        "--eval-every": config.eval_every != 0,
+        "--optimiser adamw": optimizer.optimiser != "sgd",
+        "--augment strong": config.augmentation.augment != "flip",
+        "--best-by loss": config.best_by != "ap",
+        "--precision bf16": config.runtime.precision == "bf16",
     }
     asked = [option for option, used in missing.items() if used]
     if asked:
@@ -107,15 +108,15 @@ def _trainer(setup: Setup, device: torch.device) -> Any:
 
     (setup.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     trainer = Trainer(_config(setup, device))
-    trainer.resume_or_load(resume=setup.resume)
+    trainer.resume_or_load(resume=setup.config.resume)
     return trainer
 
 
 def _training_keys(setup: Setup) -> dict[str, Any]:
     """What training adds to the network's configuration."""
     return {
-        "MODEL.BACKBONE.FREEZE_AT": setup.freeze,
-        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": setup.rois_per_image,
+        "MODEL.BACKBONE.FREEZE_AT": setup.config.initial.freeze or 0,
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": setup.numbers.rois_per_image,
         "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 2 * setup.architecture.rpn_pre_nms_per_level,
         "MODEL.RPN.POST_NMS_TOPK_TRAIN": setup.architecture.rpn_post_nms,
     }
@@ -128,7 +129,7 @@ def _config(setup: Setup, device: torch.device) -> Any:
         **_training_keys(setup),
         "DATASETS.TRAIN": (REGISTERED,),
         "DATASETS.TEST": (),
-        "DATALOADER.NUM_WORKERS": setup.loaders,
+        "DATALOADER.NUM_WORKERS": setup.config.runtime.loaders,
         "INPUT.MIN_SIZE_TRAIN": augmentation.short_edges_px,
         "INPUT.MAX_SIZE_TRAIN": augmentation.long_edge_max_px,
         "INPUT.MASK_FORMAT": _mask_format(setup),
@@ -138,13 +139,13 @@ def _config(setup: Setup, device: torch.device) -> Any:
         "SOLVER.STEPS": schedule.steps,
         "SOLVER.GAMMA": STEP_FACTOR,
         "SOLVER.MOMENTUM": MOMENTUM,
-        "SOLVER.WEIGHT_DECAY": setup.weight_decay,
+        "SOLVER.WEIGHT_DECAY": weight_decay_of(setup.config.optimizer),
         "SOLVER.WARMUP_ITERS": schedule.warmup,
         "SOLVER.WARMUP_FACTOR": WARMUP_FACTOR,
         "SOLVER.CHECKPOINT_PERIOD": schedule.checkpoint_period,
-        "SOLVER.AMP.ENABLED": setup.precision == "fp16",
+        "SOLVER.AMP.ENABLED": setup.config.runtime.precision == "fp16",
         "OUTPUT_DIR": str(setup.folder),
-        "SEED": setup.seed,
+        "SEED": setup.config.schedule.seed,
     }
     for key, value in values.items():
         cfg.merge_from_list([key, value])

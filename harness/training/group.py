@@ -159,16 +159,16 @@ def _passing_on_signals(processes: list[SpawnProcess]) -> Iterator[None]:
 
 def prepared_device(setup: Setup, world: World) -> torch.device:
     """The device of this process, with precision and threads set."""
-    name = setup.device
+    name = setup.config.runtime.device
     if world.size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
         name = f"cuda:{world.rank}"
     device = find_device(name)
-    apply_precision(setup.precision, device)
+    apply_precision(setup.config.runtime.precision, device)
     keep_freed_memory(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     share = max(1, len(os.sched_getaffinity(0)) // world.size)
-    apply_threads(setup.threads or share)
+    apply_threads(setup.config.runtime.threads or share)
     return device
 
 

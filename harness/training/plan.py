@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.core.errors import UsageError
 from harness.core.model import TrainRecipe
-from harness.core.requests.training import Optimiser
+from harness.core.requests.training import Optimiser, OptimizerConfig, ScheduleConfig
+from harness.core.settings import check_settings
 
 #: SOLVER of Detectron2's configs/Base-RCNN-FPN.yaml and config/defaults.py.
 MOMENTUM = 0.9
@@ -58,6 +58,13 @@ class Schedule:
         return rate * (WARMUP_FACTOR * (1 - share) + share)
 
 
+def weight_decay_of(optimizer: OptimizerConfig) -> float:
+    """As asked, or the optimiser's own."""
+    if optimizer.weight_decay is not None:
+        return optimizer.weight_decay
+    return WEIGHT_DECAY if optimizer.optimiser == "sgd" else ADAMW_WEIGHT_DECAY
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A schedule, what it was derived from, and what the user should know before it starts."""
@@ -91,24 +98,16 @@ def published_schedule(recipe: TrainRecipe, named: str | None = None) -> Schedul
 
 def make_plan(
     published: Schedule,
-    *,
-    batch_size: int | None = None,
-    iterations: int | None = None,
-    learning_rate: float | None = None,
+    asked: ScheduleConfig,
     optimiser: Optimiser = "sgd",
 ) -> Plan:
     """``published`` for another batch, length or rate; what is not given follows from the batch.
 
     The published rate is SGD's. AdamW has its own.
     """
-    for option, value in (
-        ("--batch-size", batch_size),
-        ("--iterations", iterations),
-        ("--lr", learning_rate),
-    ):
-        if value is not None and not value > 0:
-            raise UsageError(f"{option} must be above 0, got {value}")
-    batch = batch_size or published.batch_size
+    check_settings(asked)
+    iterations, learning_rate = asked.iterations, asked.learning_rate
+    batch = asked.batch_size or published.batch_size
     ratio = batch / published.batch_size
     rule = (published.learning_rate, published.batch_size)
     if optimiser == "adamw":

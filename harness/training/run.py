@@ -45,12 +45,12 @@ def run_training(
     """
     trainer, initial = build_trainer(setup, device, world)
     best = Best()
-    if setup.resume:
+    if setup.config.resume:
         facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity)
         best = Best(**facts)
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
-        progress.notice(sentence if setup.resume else initial.sentence)
+        progress.notice(sentence if setup.config.resume else initial.sentence)
     stop = Stop(setup.warnings)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
         try:
@@ -105,16 +105,17 @@ def training_batches(
     """What of every batch falls to ``world``'s process, from the trainer's iteration on."""
     images = setup.training.images
     wide = [one.record.width_px > one.record.height_px for one in images]
-    whole = batches(wide, trainer.schedule.batch_size, setup.seed, start=trainer.iteration)
+    seed = setup.config.schedule.seed
+    whole = batches(wide, trainer.schedule.batch_size, seed, start=trainer.iteration)
     return sample_batches(
         images,
         setup.training.dataset.images_dir,
-        augmentation_for(setup.architecture, setup.augment),
+        augmentation_for(setup.architecture, setup.config.augmentation.augment),
         setup.architecture,
         whole,
         part=world.share(trainer.schedule.batch_size),
-        seed=setup.seed,
-        loaders=setup.loaders,
+        seed=seed,
+        loaders=setup.config.runtime.loaders,
     )
 
 
@@ -152,7 +153,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 def _evaluation_is_due(setup: Setup, iteration: int) -> bool:
     if iteration == setup.schedule.iterations:
         return True
-    return setup.eval_every > 0 and iteration % setup.eval_every == 0
+    return setup.config.eval_every > 0 and iteration % setup.config.eval_every == 0
 
 
 def _evaluate(
@@ -173,7 +174,7 @@ def _evaluate(
         loss = numbers.get("validation/total_loss")
         told = "" if loss is None else f", validation loss {loss:.3f}"
         progress.notice(f"iteration {trainer.iteration}: {shown}{told}")
-        value = goodness(setup.best_by, numbers, scores)
+        value = goodness(setup.config.best_by, numbers, scores)
         if value > best.value:
             best.value, best.iteration = value, trainer.iteration
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
@@ -193,8 +194,8 @@ def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
         still,
         setup.architecture,
         ([Draw(index, index)] for index in range(len(images))),
-        seed=setup.seed,
-        loaders=setup.loaders,
+        seed=setup.config.schedule.seed,
+        loaders=setup.config.runtime.loaders,
     )
     with closing(samples):
         losses = measure_losses(trainer, samples)
@@ -208,11 +209,12 @@ def _save(setup: Setup, trainer: Trainer, best: Best) -> None:
 
 
 def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFailedError:
-    size = trainer.schedule.batch_size // trainer.world.size // setup.accumulate
+    parts = setup.config.optimizer.accumulate
+    size = trainer.schedule.batch_size // trainer.world.size // parts
     return RunFailedError(
         f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with {size} "
         f"image(s) at once: {str(error).splitlines()[0]}",
-        hint=f"--accumulate {2 * setup.accumulate} computes the same batch in smaller parts; or "
+        hint=f"--accumulate {2 * parts} computes the same batch in smaller parts; or "
         "lower --batch-size, or --precision bf16",
     )
 

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import Precision
-from harness.core.requests.training import Augment, BestBy, Optimiser
+from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
@@ -28,84 +27,66 @@ InitKind = Literal["model", "backbone", "random"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The same in every process of a training.
-
-    folder: of the run. identity: what a run that continues must share. init: file of the weights
-    to begin with, by init_kind a whole model's or a backbone's. freeze: stages of the backbone.
-    reference: lines of an earlier training's curve. warnings: signals that ask for a checkpoint but
-    not for a stop.
-    """
+    """The same in every process of a training."""
 
     folder: Path
+    """Of the run."""
+    config: TrainRequest
+    """Every setting of the training, with what the recipe decides filled in."""
     identity: dict[str, Any]
+    """What a run that continues must share."""
     architecture: Architecture
     training: TrainingSet
     validation: TrainingSet
     schedule: Schedule
     init_kind: InitKind
     init: Path | None
-    freeze: int
-    rois_per_image: int
-    seed: int
-    device: str
-    precision: Precision
-    accumulate: int
-    optimiser: Optimiser
-    weight_decay: float
-    augment: Augment
-    best_by: BestBy
-    clip_gradients: float | None
-    ema: float | None
-    loaders: int
-    threads: int | None
-    deterministic: bool
-    eval_every: int
-    resume: bool
+    """File of the weights to begin with: a whole model's or a backbone's, by ``init_kind``."""
     reference: tuple[dict[str, Any], ...] = ()
+    """Lines of an earlier training's curve."""
     warnings: tuple[Signals, ...] = ()
+    """Signals that ask for a checkpoint but not for a stop."""
+
+    @property
+    def numbers(self) -> TrainingNumbers:
+        """Twice the candidates of the test, and as many proposals: the zoo's 2000 and 1000."""
+        rois = self.config.augmentation.rois_per_image
+        assert rois is not None  # filled in from the recipe
+        return TrainingNumbers(
+            rpn_pre_nms_per_level=2 * self.architecture.rpn_pre_nms_per_level,
+            rpn_post_nms=self.architecture.rpn_post_nms,
+            rois_per_image=rois,
+        )
 
 
 def build_trainer(
     setup: Setup, device: torch.device, world: World
 ) -> tuple[Trainer, InitialWeights]:
     """The trainer at iteration 0, its network on ``device``, and where its weights come from."""
-    torch.use_deterministic_algorithms(setup.deterministic)
+    config, ema = setup.config, setup.config.optimizer.ema
+    torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
     network.to(device).train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
     if device.type == "cpu":
         convolve_by_onednn(network)
-    freeze(network, setup.freeze)
+    freeze(network, config.initial.freeze or 0)
     trainer = Trainer(
         network=network,
+        config=config,
         schedule=setup.schedule,
-        numbers=_numbers(setup),
-        precision=setup.precision,
+        numbers=setup.numbers,
         device=device,
         world=world,
-        seed=setup.seed,
-        accumulate=setup.accumulate,
-        gradient_limit=setup.clip_gradients,
-        kind=setup.optimiser,
-        weight_decay=setup.weight_decay,
-        average=None if setup.ema is None else MovingAverage(network, setup.ema),
+        average=None if ema is None else MovingAverage(network, ema),
     )
     return trainer, initial
-
-
-def _numbers(setup: Setup) -> TrainingNumbers:
-    """Twice the candidates of the test, and as many proposals: the zoo's 2000 and 1000."""
-    return TrainingNumbers(
-        rpn_pre_nms_per_level=2 * setup.architecture.rpn_pre_nms_per_level,
-        rpn_post_nms=setup.architecture.rpn_post_nms,
-        rois_per_image=setup.rois_per_image,
-    )
 
 
 def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
     """The network as training begins with it, on the CPU, and where its weights come from."""
     network = RCNN(setup.architecture)
-    initialise(network, setup.seed)
+    initialise(network, setup.config.schedule.seed)
     if setup.init is None:
         return network, InitialWeights(kept=(), fresh=tuple(network.state_dict()))
     tensors = read_checkpoint(setup.init)

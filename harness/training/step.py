@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from harness.core.engine import Precision
 from harness.core.errors import RunFailedError
-from harness.core.requests.training import Optimiser
+from harness.core.requests.training import TrainRequest
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.targets import Losses, Targets, TrainingNumbers
 from harness.training.optimizer import MovingAverage, computing_in, make_optimiser, set_rate
 from harness.training.order import SAMPLE, generator
-from harness.training.plan import WEIGHT_DECAY, Schedule
+from harness.training.plan import Schedule, weight_decay_of
 from harness.training.processes import World
 from harness.training.samples import Sample
 
@@ -40,28 +39,27 @@ class LossModel(nn.Module):
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Everything an iteration changes. kind: of the optimiser. iteration: finished ones."""
+    """Everything an iteration changes, and what it is computed by."""
 
     network: RCNN
+    config: TrainRequest
+    """Every setting of the training."""
     schedule: Schedule
     numbers: TrainingNumbers
-    precision: Precision
     device: torch.device
     world: World
-    seed: int
-    accumulate: int
-    gradient_limit: float | None
     average: MovingAverage | None
-    kind: Optimiser = "sgd"
-    weight_decay: float = WEIGHT_DECAY
     iteration: int = 0
+    """Iterations that are finished."""
     optimiser: torch.optim.Optimizer = field(init=False)
     scaler: GradScaler = field(init=False)
     model: nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        self.optimiser = make_optimiser(self.network, self.kind, self.weight_decay)
-        self.scaler = GradScaler(self.device.type, enabled=self.precision == "fp16")
+        asked = self.config.optimizer
+        self.optimiser = make_optimiser(self.network, asked.optimiser, weight_decay_of(asked))
+        half = self.config.runtime.precision == "fp16"
+        self.scaler = GradScaler(self.device.type, enabled=half)
         self.model = LossModel(self.network, self.numbers, self.world)
         if self.world.size > 1:
             self.model = DistributedDataParallel(self.model, broadcast_buffers=False)
@@ -76,7 +74,7 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
     set_rate(trainer.optimiser, trainer.schedule.rate_at(trainer.iteration))
     trainer.optimiser.zero_grad(set_to_none=True)
     logged: dict[str, Tensor] = {}
-    parts = _parts(samples, trainer.accumulate)
+    parts = _parts(samples, trainer.config.optimizer.accumulate)
     for number, part in enumerate(parts, start=1):
         with _silent_until_last(trainer, number == len(parts)):
             found, statistics = _losses(trainer, part)
@@ -86,9 +84,10 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
         for name, value in {**found, **statistics, "total_loss": total}.items():
             shared = value.detach().cpu() / len(parts)
             logged[name] = logged[name] + shared if name in logged else shared
-    if trainer.gradient_limit is not None:
+    limit = trainer.config.optimizer.clip_gradients
+    if limit is not None:
         trainer.scaler.unscale_(trainer.optimiser)
-        nn.utils.clip_grad_norm_(trainer.network.parameters(), trainer.gradient_limit)
+        nn.utils.clip_grad_norm_(trainer.network.parameters(), limit)
     trainer.scaler.step(trainer.optimiser)
     trainer.scaler.update()
     trainer.iteration += 1
@@ -116,7 +115,7 @@ def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
     batch = trainer.network.batch(tensors, samples[0].canvas)
     targets = [_targets(one, trainer) for one in samples]
     model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer)
-    with computing_in(trainer.precision, trainer.device):
+    with computing_in(trainer.config.runtime.precision, trainer.device):
         answer: Losses = model(batch, targets)
     return answer
 
@@ -126,7 +125,7 @@ def _undistributed(trainer: Trainer) -> nn.Module:
 
 
 def _targets(sample: Sample, trainer: Trainer) -> Targets:
-    drawn = generator(trainer.seed, SAMPLE, sample.ordinal).integers(2**63)
+    drawn = generator(trainer.config.schedule.seed, SAMPLE, sample.ordinal).integers(2**63)
     return Targets(
         boxes=torch.from_numpy(sample.boxes).to(trainer.device),
         classes=torch.from_numpy(sample.classes).to(trainer.device),

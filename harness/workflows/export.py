@@ -12,7 +12,8 @@ from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.progress import Progress
 from harness.core.record import CheckpointFacts
-from harness.core.requests.zoo import OPSETS, ExportRequest
+from harness.core.requests.zoo import ExportRequest
+from harness.core.settings import check_settings
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for
 from harness.engines.opening import require_network
@@ -56,11 +57,11 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     require_onnx_settings("cpu", "fp32")
     _check_values(request)
     lock = read_lock()
-    entry = find_model(lock, request.model)
+    entry = find_model(lock, request.network.model)
     require_network("onnx", architecture_of(entry.architecture))
-    output = request.output or default_file(entry.name, request.root)
+    output = request.output or default_file(entry.name, request.network.root)
     paths = _pictures(entry, request)[: request.limit]
-    checkpoint = find_checkpoint(lock, entry, request.weights, request.root)
+    checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     begun = time.perf_counter()
     facts = _written(lock, entry, checkpoint, output, request, progress)
     seconds = time.perf_counter() - begun
@@ -129,7 +130,7 @@ def _facts(
 def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
     """By class index."""
     categories = categories_for(
-        entry.dataset, annotations=request.annotations, weights=request.weights
+        entry.dataset, annotations=request.annotations, weights=request.network.weights
     )
     return tuple(category.name for category in categories)
 
@@ -157,7 +158,9 @@ def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
         return images_in(request.images)
     for name in (entry.dataset, EMBEDDED_PICTURES):
         try:
-            dataset = find_dataset(dataset=name, annotations=None, images=None, root=request.root)
+            dataset = find_dataset(
+                dataset=name, annotations=None, images=None, root=request.network.root
+            )
         except PrerequisiteError:
             continue
         paths = [dataset.images_dir / image.file_name for image in dataset.images]
@@ -169,16 +172,6 @@ def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
 def _check_values(request: ExportRequest) -> None:
     if request.output is not None and request.output.suffix != ENDING:
         raise UsageError(f"--output must end in {ENDING}, got {request.output}")
-    if request.opset not in OPSETS:
-        raise UsageError(
-            f"--opset must be between {OPSETS[0]} and {OPSETS[-1]}, got {request.opset}"
-        )
-    for name in ("limit", "threads", "max_detections"):
-        value = getattr(request, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    threshold = request.score_threshold
-    if threshold is not None and not 0 <= threshold < 1:
-        raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
-    if request.weights is not None and not request.weights.is_file():
-        raise UsageError(f"no such checkpoint file: {request.weights}")
+    check_settings(request)
+    if request.network.weights is not None and not request.network.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.network.weights}")

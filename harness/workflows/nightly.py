@@ -16,7 +16,14 @@ from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.cluster import NightRequest
-from harness.core.requests.inference import BenchRequest, EvalRequest, InferenceRequest
+from harness.core.requests.inference import (
+    BenchRequest,
+    DataSpec,
+    EngineOptions,
+    EvalRequest,
+    InferenceRequest,
+    ModelSpec,
+)
 from harness.engines.opening import require_network
 from harness.files.atomic import unwritable, write_text
 from harness.files.environment import read_environment
@@ -205,14 +212,14 @@ def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterat
 def inference_of(cell: Cell, root: Path) -> InferenceRequest:
     """What a cell runs."""
     return InferenceRequest(
-        model=cell.model,
-        dataset=cell.dataset,
-        root=root,
-        engine=cell.engine,
-        precision=cell.precision,
-        device=cell.device,
-        batch_size=cell.batch_size,
-        limit=cell.limit,
+        network=ModelSpec(model=cell.model, root=root),
+        data=DataSpec(dataset=cell.dataset, limit=cell.limit),
+        options=EngineOptions(
+            engine=cell.engine,
+            precision=cell.precision,
+            device=cell.device,
+            batch_size=cell.batch_size,
+        ),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.data.image_files import SUFFIXES, known_endings
+from harness.core.requests.zoo import ParityRequest
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
@@ -25,34 +25,17 @@ from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
 from harness.zoo.lock import find_model, read_lock
 
-Against = Literal["detectron2", "onnx"]
-
-
-def check_parity(
-    *,
-    model: str,
-    images: Path,
-    weights: Path | None,
-    root: Path,
-    limit: int | None,
-    threads: int | None,
-    progress: Progress,
-    against: Against = "detectron2",
-    exported: Path | None = None,
-) -> ParityReport:
-    """How far the native engine and another one differ on the images of a folder, on the CPU.
-
-    exported: of ``against="onnx"``, the file; None for where ``harness export`` writes it.
-    """
-    paths = images_in(images)[:limit]
-    lock = read_lock()
-    entry = find_model(lock, model)
+def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
+    """How far the native engine and another one differ on the images of a folder, on the CPU."""
+    paths = images_in(request.images)[: request.limit]
+    lock, threads, against = read_lock(), request.threads, request.against
+    entry = find_model(lock, request.network.model)
     require_network(against, architecture_of(entry.architecture))
     _require(against)
-    checkpoint = find_checkpoint(lock, entry, weights, root)
+    checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     if against == "onnx":
         return check_exported(
-            find_exported(entry, exported, root),
+            find_exported(entry, request.exported, request.network.root),
             checkpoint=checkpoint,
             paths=paths,
             threads=threads,
@@ -115,7 +98,7 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _require(against: Against) -> None:
+def _require(against: str) -> None:
     """PrerequisiteError for packages that the comparison needs, before anything is read."""
     if against == "detectron2":
         require_detectron2()

@@ -10,7 +10,13 @@ from tempfile import TemporaryDirectory
 
 from harness.core.engine import EngineName
 from harness.core.progress import Progress, Silent
-from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.inference import (
+    EngineOptions,
+    EvalRequest,
+    InferenceRequest,
+    ModelSpec,
+    RecipeOverrides,
+)
 from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.measure.timing import PhaseTimer
@@ -38,7 +44,11 @@ def try_shards(
 
     The score threshold is 0, so that generated weights give as many detections as they can.
     """
-    request = InferenceRequest(engine=engine, root=root, device=device, score_threshold=0.0)
+    request = InferenceRequest(
+        network=ModelSpec(root=root),
+        options=EngineOptions(engine=engine, device=device),
+        recipe=RecipeOverrides(score_threshold=0.0),
+    )
     trials = []
     with (
         TemporaryDirectory(prefix="harness-selftest-") as folder,

@@ -13,7 +13,7 @@ from harness.cli.main import run
 def words(tmp_path: Path) -> list[str]:
     profile = tmp_path / "cluster.toml"
     profile.write_text('partition = "gpu"\n', encoding="utf-8")
-    return ["submit", "eval", "--engine", "fake", "--profile", str(profile)]
+    return ["submit", "eval", "--engine", "fake", "--cluster", str(profile)]
 
 
 def test_a_dry_run_needs_no_cluster_and_leaves_nothing(

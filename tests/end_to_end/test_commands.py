@@ -201,7 +201,7 @@ def test_bench_explains_where_the_time_goes(
     harness: Callable[..., Any], on_small: list[str], tmp_path: Path
 ) -> None:
     quick = ("--threads", "1", "--limit", "1", "--repeats", "1", "--min-duration", "0")
-    answer = harness("bench", *on_small, *quick, "--profile", "--output", tmp_path / "run")
+    answer = harness("profile", *on_small, *quick, "--output", tmp_path / "run")
     assert answer.code == 0, answer.err
     for words in ("box pooling", "aten::", "takes most:", "measured peak", "trace.json"):
         assert words in answer.out
@@ -219,7 +219,7 @@ def test_a_sweep_recommends_a_setting(
     words = [*on_small, "--weights", str(tiny_weights), "--device", "cpu", *quick]
     axes = ["--precisions", "fp32,bf16", "--memory-formats", "channels_last", "--compiled", "no"]
     words += [*axes, "--batch-sizes", "1,2", "--output", str(tmp_path / "run")]
-    answer = harness("bench", "--sweep", *words, "--json")
+    answer = harness("sweep", *words, "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
     assert [one["status"] for one in found["cells"]] == ["measured"] * 4
@@ -231,17 +231,19 @@ def test_a_sweep_recommends_a_setting(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--ap-tolerance", "1"], "--ap-tolerance means something only with --sweep"),
-        (["--sweep", "--precision", "bf16"], "--precision is for one setting"),
-        (["--sweep", "--profile"], "--profile means nothing with --sweep"),
-        (["--sweep", "--precisions", "fp32,int8"], "--precisions does not know 'int8'"),
-        (["--sweep", "--batch-sizes", "1,x"], "--batch-sizes must be numbers from 1"),
+        (["bench", "--sweep"], "harness bench has no --sweep any more\n  use: harness sweep"),
+        (["bench", "--ap-tolerance", "1"], "does not know '--ap-tolerance'"),
+        (["sweep", "--precision", "bf16"], "did you mean --precisions?"),
+        (["sweep", "--profile"], "does not know '--profile'"),
+        (["sweep", "--precisions", "fp32,int8"], "--precisions: 'int8' is not known; choose of"),
+        (["sweep", "--batch-sizes", "1,x"], "--batch-sizes: expected whole numbers with commas"),
+        (["sweep", "--batch-sizes", "1,0"], "--batch-sizes must be at least 1, got 0"),
     ],
 )
 def test_options_that_do_not_fit_a_sweep_are_refused(
     harness: Callable[..., Any], on_small: list[str], words: list[str], message: str
 ) -> None:
-    answer = harness("bench", "--engine", "fake", *on_small, *words)
+    answer = harness(*words, "--engine", "fake", *on_small)
     assert answer.code == 2
     assert message in answer.err
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, PrerequisiteError, RunFailedError, UsageError
+from harness.core.requests.inference import EngineOptions
 from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.onnx import OnnxEngine, open_onnx, require_onnx_settings
 from harness.engines.opening import default_batch_sizes, require_settings, worker_devices
@@ -115,11 +116,9 @@ def test_settings_it_does_not_have() -> None:
     with pytest.raises(UsageError, match="computes in fp32, not in bf16"):
         require_onnx_settings("cpu", "bf16")
     with pytest.raises(UsageError, match="onnx engine computes on contiguous feature maps"):
-        require_settings(
-            "onnx", device="cpu", precision="fp32", memory_format="channels_last", compiled=False
-        )
+        require_settings("onnx", EngineOptions(device="cpu", memory_format="channels_last"))
     with pytest.raises(UsageError, match="onnx engine is not compiled"):
-        require_settings("onnx", device="cpu", precision="fp32", memory_format=None, compiled=True)
+        require_settings("onnx", EngineOptions(device="cpu", compile=True))
     assert default_batch_sizes("onnx", "cpu") == (1,)
     assert worker_devices("onnx", "cpu", 2) == ["cpu", "cpu"]
 

@@ -15,6 +15,7 @@ from torchvision.models import get_model, get_model_weights
 from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, RunFailedError, UsageError
+from harness.core.requests.inference import EngineOptions
 from harness.engines.native import open_native
 from harness.engines.observed import observed, parameters_by_stage
 from harness.engines.opening import own_engine, require_network, require_settings
@@ -241,15 +242,14 @@ def test_each_network_has_its_engines() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"compiled": True}, "torchvision engine is not compiled"),
+        ({"compile": True}, "torchvision engine is not compiled"),
         ({"memory_format": "channels_last"}, "contiguous feature maps"),
         ({"precision": "bf16"}, "computes in fp32 or tf32, not bf16"),
     ],
 )
 def test_settings_it_does_not_have(given: dict[str, Any], complaint: str) -> None:
-    settings = {"precision": "fp32", "memory_format": None, "compiled": False, **given}
     with pytest.raises(UsageError, match=complaint):
-        require_settings("torchvision", device="cpu", **settings)
+        require_settings("torchvision", EngineOptions(device="cpu", **given))
 
 
 def test_the_native_engine_does_not_take_its_checkpoint(eight_classes: Path) -> None:

@@ -18,6 +18,7 @@ from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.folder import utc_now
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.composing import composed
 from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections
 from tests.golden.losses import CASE as LOSSES
 from tests.golden.losses import detectron2_losses
@@ -55,7 +56,9 @@ def _tiny() -> dict[str, Any]:
     """The embedded model's accuracy, by Detectron2."""
     with tempfile.TemporaryDirectory() as folder:
         request = EvalRequest(
-            inference=InferenceRequest(engine="detectron2", device="cpu", root=Path(folder)),
+            inference=composed(
+                InferenceRequest, engine="detectron2", device="cpu", root=Path(folder)
+            ),
             output=Path(folder) / "run",
         )
         record, _ = evaluate(

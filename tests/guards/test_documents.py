@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.cli.main import COMMANDS, _parser
+from harness.cli.main import COMMANDS, parser_for
 
 SHELL_BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE_COMMAND = re.compile(r"(?<!`)`((?:harness|make|bash) [^`\n]+)`(?!`)")
@@ -104,7 +104,7 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     stops = [index for index, word in enumerate(argv) if word in ("|", "&&", ">", ";")]
     argv = argv[: stops[0]] if stops else argv
     try:
-        _parser(argv).parse_args(argv)
+        parser_for(argv).parse_args(argv)
     except SystemExit as leaving:
         said = capsys.readouterr().err.strip().splitlines()
         return said[-1] if leaving.code else ""
@@ -113,7 +113,7 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def options(words: Sequence[str]) -> set[str]:
     """Every option string that ``harness`` knows after these words, commands of commands too."""
-    parser = _parser(words[:1])
+    parser = parser_for(words[:1])
     found: set[str] = set()
     for word in words:
         nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]

@@ -1,103 +1,68 @@
-"""Every field of a request is an option of its command, with the same name and default."""
+"""Every option is a setting, and has a help with its default."""
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+from collections.abc import Iterator
 
 import pytest
 
-from harness.cli.main import _parser
-from harness.core.drawing import DrawingStyle
-from harness.core.requests.cluster import NightRequest, SubmitRequest
-from harness.core.requests.data import (
-    CleanRequest,
-    ConvertRequest,
-    MergeRequest,
-    OpenImagesRequest,
-    SplitRequest,
-    SubsetRequest,
-)
-from harness.core.requests.inference import (
-    BenchRequest,
-    EvalRequest,
-    InferenceRequest,
-    ScoreRequest,
-    SweepAxes,
-    SweepRequest,
-)
-from harness.core.requests.pictures import PredictRequest, ShowRequest
-from harness.core.requests.serving import ServeRequest
-from harness.core.requests.training import TrainRequest
-from harness.core.requests.zoo import DownloadRequest, ExportRequest
+from harness.cli.main import COMMANDS, build_parser, parser_for
+from harness.core.settings import Setting
 
-#: Filled by the command itself: nested, or a folder that is searched for.
-NOT_AN_OPTION = {"inference", "axes", "work", "style"}
-
-#: On a cluster shards, or nodes and tasks, stand for workers and processes; each work has its own.
-ELSEWHERE = {
-    # Pictures are named one by one, and lie in no data set.
-    "predict": {"dataset", "images", "limit"},
-    "submit eval": {"workers", "nodes", "tasks_per_node"},
-    # Its --profile is the cluster's, and no bench's.
-    "submit bench": {"shards", "nodes", "tasks_per_node", "rehearse_preemption", "profiling"},
-    "submit train": {"processes", "shards"},
-    "submit nightly": {"shards", "nodes", "tasks_per_node", "rehearse_preemption"},
-}
-
-#: What a command does not parse without.
-NEEDED = {
-    "data convert": ["photos", "--output", "out.json"],
-    "data clean": ["in.json", "--output", "out.json"],
-    "data split": ["in.json"],
-    "data merge": ["a.json", "b.json", "--output", "out.json"],
-    "data subset": ["in.json", "--output", "out.json"],
-    "data openimages": ["--classes", "Duck", "--output", "ducks"],
-}
-SEARCHED_DEFAULT = {"root", "results"}
+#: Words of the command line itself.
+NOT_A_SETTING = {"help", "words"}
 
 
-@pytest.mark.parametrize(
-    ("command", "requests"),
-    [
-        ("eval", (EvalRequest, InferenceRequest)),
-        ("bench", (BenchRequest, SweepRequest, SweepAxes, InferenceRequest)),
-        ("predict", (PredictRequest, DrawingStyle, InferenceRequest)),
-        ("show", (ShowRequest, DrawingStyle)),
-        ("score", (ScoreRequest,)),
-        ("download", (DownloadRequest,)),
-        ("export", (ExportRequest,)),
-        ("serve", (ServeRequest,)),
-        ("train", (TrainRequest,)),
-        ("nightly", (NightRequest,)),
-        ("data convert", (ConvertRequest,)),
-        ("data clean", (CleanRequest,)),
-        ("data split", (SplitRequest,)),
-        ("data merge", (MergeRequest,)),
-        ("data subset", (SubsetRequest,)),
-        ("data openimages", (OpenImagesRequest,)),
-        ("submit eval", (SubmitRequest, EvalRequest, InferenceRequest)),
-        ("submit bench", (SubmitRequest, BenchRequest, InferenceRequest)),
-        ("submit train", (SubmitRequest, TrainRequest)),
-        ("submit nightly", (SubmitRequest, NightRequest)),
-    ],
-)
-def test_fields_are_options(command: str, requests: tuple[type, ...]) -> None:
-    words = command.split()
-    words += NEEDED.get(command, [])
-    words += ["--profile", "p.toml"] if words[0] == "submit" else []
-    words += ["photos"] if words[0] == "predict" else []
-    given = vars(_parser(words).parse_args(words))
-    expected = {
-        field.name: field.default
-        for request in requests
-        for field in dataclasses.fields(request)
-        if field.name not in NOT_AN_OPTION and field.default is not dataclasses.MISSING
-        if field.name not in ELSEWHERE.get(command, ())
-    }
-    assert set(expected) <= set(given)
-    differ = {
-        name: (given[name], default)
-        for name, default in expected.items()
-        if name not in SEARCHED_DEFAULT and given[name] != default
-    }
-    assert not differ
+def commands(
+    parser: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command and sub-command that has options of its own."""
+    nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not nested:
+        yield name.strip(), parser
+    for action in nested:
+        for word, inner in action.choices.items():
+            yield from commands(inner, f"{name} {word}")
+
+
+EVERY = dict(commands(build_parser(lambda _: True)))
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_option_is_a_setting_with_help(command: str) -> None:
+    parser = EVERY[command]
+    settings: dict[str, Setting] = {one.name: one for one in parser.get_default("settings") or ()}
+    shown = set()
+    for action in parser._actions:
+        if action.dest in NOT_A_SETTING:
+            continue
+        assert action.dest in settings, f"{command}: {action.dest} comes from no setting"
+        if action.help != argparse.SUPPRESS:
+            shown.add(action.dest)
+            assert action.help, f"{command}: {action.dest} has no help"
+    assert shown == set(settings)
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_every_default_is_told(command: str) -> None:
+    for one in EVERY[command].get_default("settings") or ():
+        if one.required or (one.item is bool and not one.many):
+            continue
+        assert one.default_text, f"{command}: the help of {one.name} does not tell its default"
+        assert one.default_text in one.description
+        # A file has no null: what is not in it must be able to say None.
+        assert not one.optional or one.default is None, f"{command}: {one.name}"
+
+
+def test_every_number_of_a_size_or_time_has_its_unit() -> None:
+    for command, parser in EVERY.items():
+        for one in parser.get_default("settings") or ():
+            if one.name.endswith(("_px", "_s", "_mb", "_megapixels")):
+                assert one.unit, f"{command}: {one.name}"
+
+
+def test_help_lists_the_commands_in_groups() -> None:
+    assert {name.split()[0] for name in EVERY} == set(COMMANDS)
+    text = parser_for([]).format_help()
+    assert all(f"\n  {name}" in text for name in COMMANDS)

@@ -23,7 +23,7 @@ def swept(*cells: SweepCell) -> Sweep:
         run_id="20260101-000000-sweep-tiny-native-abcdef",
         created_utc="2026-01-01T00:00:00+00:00",
         harness_version="0",
-        command=("harness", "bench", "--sweep"),
+        command=("harness", "sweep"),
         request={},
         model="tiny",
         checkpoint=None,

@@ -20,6 +20,7 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.core.requests.serving import ServeRequest
 from harness.measure.rle import encode_region
+from tests.composing import composed
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
@@ -118,7 +119,7 @@ def left_half(image: Image) -> Detections:
 @pytest.fixture(scope="module")
 def tiny_url(embedded_root: Path) -> Iterator[str]:
     """The embedded model behind a server."""
-    request = ServeRequest(root=embedded_root, threads=1, quiet=True)
+    request = composed(ServeRequest, root=embedded_root, threads=1, quiet=True)
     model = find_served(request)
     engine = EngineThread(lambda: open_served(request, model), request.queue)
     with running(Service(request, model, engine)) as url:
@@ -138,7 +139,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
     with ExitStack() as stack:
 
         def start(notices: list[str] | None = None, **fields: Any) -> tuple[str, ToldEngine]:
-            request = ServeRequest(root=tmp_path, **fields)
+            request = composed(ServeRequest, root=tmp_path, **fields)
             info = EngineInfo(
                 name="fake",
                 version="told",

@@ -12,6 +12,7 @@ import pytest
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.serving import ServeRequest
 from harness.serve.model import find_served
+from tests.composing import composed
 from tests.conftest import SMALL_CATEGORIES
 
 
@@ -28,14 +29,14 @@ def left_by(kind: str, weights: Path, annotations: Path) -> None:
 
 
 def test_a_zoo_model_knows_its_categories_by_heart(weights: Path) -> None:
-    served = find_served(ServeRequest(model="R_50_FPN_3x", weights=weights))
+    served = find_served(composed(ServeRequest, model="R_50_FPN_3x", weights=weights))
     assert [one.name for one in served.categories][:3] == ["person", "bicycle", "car"]
     assert not served.checkpoint.pinned
 
 
 def test_weights_of_a_training_bring_their_categories(weights: Path, small_coco: Path) -> None:
     left_by("train", weights, small_coco / "annotations.json")
-    served = find_served(ServeRequest(model="R_50_FPN_3x", weights=weights))
+    served = find_served(composed(ServeRequest, model="R_50_FPN_3x", weights=weights))
     assert tuple(one.category_id for one in served.categories) == SMALL_CATEGORIES
     assert served.architecture.class_count == len(SMALL_CATEGORIES)
 
@@ -43,14 +44,14 @@ def test_weights_of_a_training_bring_their_categories(weights: Path, small_coco:
 def test_the_file_that_is_given_goes_before(weights: Path, small_coco: Path) -> None:
     left_by("train", weights, weights.parent / "gone.json")
     annotations = small_coco / "annotations.json"
-    asked = ServeRequest(model="R_50_FPN_3x", weights=weights, annotations=annotations)
+    asked = composed(ServeRequest, model="R_50_FPN_3x", weights=weights, annotations=annotations)
     assert len(find_served(asked).categories) == len(SMALL_CATEGORIES)
 
 
 @pytest.mark.parametrize("kind", ["eval", "train"])
 def test_other_runs_and_lost_files_teach_nothing(weights: Path, kind: str) -> None:
     left_by(kind, weights, weights.parent / "gone.json")
-    served = find_served(ServeRequest(model="R_50_FPN_3x", weights=weights))
+    served = find_served(composed(ServeRequest, model="R_50_FPN_3x", weights=weights))
     assert len(served.categories) == 80
 
 
@@ -60,7 +61,7 @@ def test_categories_of_another_number_than_the_pinned_weights(small_coco: Path) 
     path = small_coco / "more.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(IntegrityError, match=r"tiny knows 8 classes.*more\.json lists 9"):
-        find_served(ServeRequest(annotations=path))
+        find_served(composed(ServeRequest, annotations=path))
 
 
 @pytest.mark.parametrize(
@@ -72,15 +73,15 @@ def test_categories_of_another_number_than_the_pinned_weights(small_coco: Path) 
     ],
 )
 def test_a_model_is_served_by_its_own_engine(weights: Path, model: str, engine: str) -> None:
-    assert find_served(ServeRequest(model=model, weights=weights)).engine == engine
+    assert find_served(composed(ServeRequest, model=model, weights=weights)).engine == engine
 
 
 def test_an_exported_file_is_proven_and_served(exported_tiny: Path, weights: Path) -> None:
-    served = find_served(ServeRequest(engine="onnx", weights=exported_tiny))
+    served = find_served(composed(ServeRequest, engine="onnx", weights=exported_tiny))
     assert (served.engine, served.weights) == ("onnx", exported_tiny)
     assert served.checkpoint.pinned
     with pytest.raises(IntegrityError, match="no ONNX file of harness"):
-        find_served(ServeRequest(engine="onnx", weights=weights))
+        find_served(composed(ServeRequest, engine="onnx", weights=weights))
 
 
 def test_the_exported_file_is_found_where_export_writes_it(
@@ -89,12 +90,12 @@ def test_the_exported_file_is_found_where_export_writes_it(
     path = tmp_path / "exported" / "tiny.onnx"
     path.parent.mkdir()
     shutil.copy(exported_tiny, path)
-    assert find_served(ServeRequest(engine="onnx", root=tmp_path)).weights == path
+    assert find_served(composed(ServeRequest, engine="onnx", root=tmp_path)).weights == path
 
 
 def test_an_engine_that_cannot_serve_this_is_refused_at_once(weights: Path) -> None:
     name = "torchvision_maskrcnn_resnet50_fpn"
     with pytest.raises(UsageError, match="the native engine does not know this network"):
-        find_served(ServeRequest(model=name, engine="native", weights=weights))
+        find_served(composed(ServeRequest, model=name, engine="native", weights=weights))
     with pytest.raises(UsageError, match="fake engine answers from ground truth"):
-        find_served(ServeRequest(engine="fake"))
+        find_served(composed(ServeRequest, engine="fake"))

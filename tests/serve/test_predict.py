@@ -26,6 +26,7 @@ from harness.serve.model import find_served, open_served
 from harness.serve.service import Service
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.folder import utc_now
+from tests.composing import composed
 from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, running, sent
 
 JSON = {"format": "json"}
@@ -173,8 +174,12 @@ def test_concurrent_requests_get_what_sequential_ones_get(tiny_url: str, small_c
 @pytest.fixture
 def small_url(small_coco: Path, tmp_path: Path) -> Iterator[str]:
     """The embedded model with the categories of the small data set."""
-    request = ServeRequest(
-        annotations=small_coco / "annotations.json", root=tmp_path, threads=1, quiet=True
+    request = composed(
+        ServeRequest,
+        annotations=small_coco / "annotations.json",
+        root=tmp_path,
+        threads=1,
+        quiet=True,
     )
     model = find_served(request)
     engine = EngineThread(lambda: open_served(request, model), request.queue)
@@ -185,7 +190,8 @@ def small_url(small_coco: Path, tmp_path: Path) -> Iterator[str]:
 def test_detections_are_those_of_an_evaluation(
     small_url: str, small_coco: Path, tmp_path: Path
 ) -> None:
-    inference = InferenceRequest(
+    inference = composed(
+        InferenceRequest,
         annotations=small_coco / "annotations.json",
         images=small_coco / "images",
         root=tmp_path,

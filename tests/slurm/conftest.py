@@ -150,7 +150,7 @@ def submit(cluster: Cluster, options: list[str], tmp_path: Path) -> Callable[...
         profile = tmp_path / "profile.toml"
         facts = {"partition": "main", "time_min": 20, "signal_delay_s": 30, **given}
         profile.write_text(PROFILE.format(**facts), encoding="utf-8")
-        words = ["submit", "eval", *options, "--profile", str(profile), "--shards", str(shards)]
+        words = ["submit", "eval", *options, "--cluster", str(profile), "--shards", str(shards)]
         words += ["--output", str(tmp_path / name), "--json", *more, *(["--resume"] * again)]
         answer = command(*words)
         assert answer.code == 0, answer.err

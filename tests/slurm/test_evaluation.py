@@ -218,7 +218,7 @@ def test_refused_before_anything_is_submitted(
 ) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text('partition = "main"\n', encoding="utf-8")
-    words = ["--profile", str(profile), "--root", str(tmp_path), *words]
+    words = ["--cluster", str(profile), "--root", str(tmp_path), *words]
     answer = command("submit", "eval", "--output", str(tmp_path / "run"), *words)
     assert answer.code in (2, 3)
     assert message in answer.err
@@ -230,7 +230,7 @@ def test_an_unknown_partition_is_told_in_slurms_words(
 ) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text('partition = "gpus"\n', encoding="utf-8")
-    words = ["--profile", str(profile), "--output", str(tmp_path / "run")]
+    words = ["--cluster", str(profile), "--output", str(tmp_path / "run")]
     answer = command("submit", "eval", *options, *words)
     assert answer.code == 2
     assert "sbatch refuses the job" in answer.err
@@ -261,7 +261,7 @@ def test_a_controller_that_is_down(
     monkeypatch.setenv("SLURM_CONF", str(other))
     profile = tmp_path / "profile.toml"
     profile.write_text("", encoding="utf-8")
-    words = ["--profile", str(profile), "--output", str(tmp_path / "run")]
+    words = ["--cluster", str(profile), "--output", str(tmp_path / "run")]
     answer = command("submit", "eval", *options, *words)
     assert answer.code == 3
     assert answer.err.splitlines()[-2].startswith("error: SLURM's controller does not answer")

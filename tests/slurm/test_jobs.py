@@ -49,7 +49,7 @@ def training(small_coco: Path) -> list[str]:
 
 
 def submitted(kind: str, profile: Path, *words: str) -> Path:
-    answer = command("submit", kind, "--profile", str(profile), "--json", *words)
+    answer = command("submit", kind, "--cluster", str(profile), "--json", *words)
     assert answer.code == 0, answer.err
     return Path(json.loads(answer.out)["folder"])
 
@@ -128,7 +128,7 @@ def test_a_killed_process_of_a_training_ends_it_with_a_way_on(
     words = [*training, "--iterations", "400", "--eval-every", "4", "--tasks-per-node", "2"]
     folder = submitted("train", profile, *words, "--output", str(tmp_path / "run"))
     until(folder, lambda _: any((folder / "checkpoints").glob("*.pth")))
-    refused = command("submit", "train", *words, "--profile", str(profile), "--output", str(folder))
+    refused = command("submit", "train", *words, "--cluster", str(profile), "--output", str(folder))
     assert refused.code == 2
     ranks = [
         pid
@@ -154,7 +154,7 @@ def test_a_bench_and_its_verdict(profile: Path, root: Path, tmp_path: Path) -> N
     assert record["kind"] == "bench"
     assert record["metrics"]["fps"] > 0
     assert command("wait", str(folder)).code == 0
-    refused = command("submit", "bench", *words, "--profile", str(profile), "--output", str(folder))
+    refused = command("submit", "bench", *words, "--cluster", str(profile), "--output", str(folder))
     assert refused.code == 2
     assert "already holds a finished run" in refused.err
 
@@ -186,7 +186,7 @@ def accuracies(answer: Answer) -> list[dict[str, float]]:
 def test_data_that_is_missing_is_told_before_anything_is_submitted(
     profile: Path, tmp_path: Path
 ) -> None:
-    words = ["--model", "R_50_FPN_1x", "--root", str(tmp_path), "--profile", str(profile)]
+    words = ["--model", "R_50_FPN_1x", "--root", str(tmp_path), "--cluster", str(profile)]
     for kind in ("train", "bench"):
         answer = command("submit", kind, *words, "--output", str(tmp_path / "run"))
         assert answer.code == 3, answer.err

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import UsageError
-from harness.training.plan import Schedule, make_plan, published_schedule
+from harness.core.requests.training import Optimiser, ScheduleConfig
+from harness.training.plan import Plan, Schedule, make_plan, published_schedule
 from harness.zoo.lock import find_model, read_lock
+
+
+def planned(published: Schedule, optimiser: Optimiser = "sgd", **asked: Any) -> Plan:
+    return make_plan(published, ScheduleConfig(**asked), optimiser)
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +27,14 @@ def published() -> Schedule:
 
 
 def test_the_recipe_itself_is_unchanged(published: Schedule) -> None:
-    plan = make_plan(published)
+    plan = planned(published)
     assert plan.schedule == published
     assert plan.warnings == ()
     assert plan.share_of_published == 1.0
 
 
 def test_a_quarter_of_the_batch_scales_everything(published: Schedule) -> None:
-    plan = make_plan(published, batch_size=4)
+    plan = planned(published, batch_size=4)
     assert plan.schedule == Schedule(
         iterations=360_000,
         batch_size=4,
@@ -42,7 +48,7 @@ def test_a_quarter_of_the_batch_scales_everything(published: Schedule) -> None:
 
 @given(batch=st.integers(1, 256))
 def test_any_batch_sees_the_same_images(published: Schedule, batch: int) -> None:
-    schedule = make_plan(published, batch_size=batch).schedule
+    schedule = planned(published, batch_size=batch).schedule
     assert schedule.images_seen == pytest.approx(published.images_seen, abs=batch)
     assert schedule.learning_rate / batch == pytest.approx(0.02 / 16)
     assert 0 < schedule.warmup < schedule.steps[0] < schedule.steps[1] < schedule.iterations
@@ -50,7 +56,7 @@ def test_any_batch_sees_the_same_images(published: Schedule, batch: int) -> None
 
 def test_iterations_without_a_batch_are_named_with_their_share(published: Schedule) -> None:
     # One image at a time and an unchanged count trains a sixteenth of the schedule.
-    plan = make_plan(published, batch_size=2, iterations=90_000)
+    plan = planned(published, batch_size=2, iterations=90_000)
     assert plan.share_of_published == pytest.approx(1 / 8)
     (warning,) = plan.warnings
     assert "0.125 of the published schedule" in warning
@@ -58,7 +64,7 @@ def test_iterations_without_a_batch_are_named_with_their_share(published: Schedu
 
 
 def test_a_rate_that_does_not_fit_its_batch_is_named(published: Schedule) -> None:
-    (warning,) = make_plan(published, batch_size=2, learning_rate=0.02).warnings
+    (warning,) = planned(published, batch_size=2, learning_rate=0.02).warnings
     assert "8 times the rate" in warning
     assert "0.0025" in warning
 
@@ -67,7 +73,7 @@ def test_a_rate_that_does_not_fit_its_batch_is_named(published: Schedule) -> Non
 @pytest.mark.parametrize("value", [0, -1])
 def test_what_is_not_above_zero_is_refused(published: Schedule, name: str, value: int) -> None:
     with pytest.raises(UsageError, match="must be above 0"):
-        make_plan(published, **{name: value})  # type: ignore[arg-type]
+        planned(published, **{name: value})
 
 
 def test_rates_follow_warm_up_and_steps(published: Schedule) -> None:
@@ -88,19 +94,19 @@ def test_named_schedules_are_the_zoos() -> None:
 
 
 def test_a_short_run_does_not_end_inside_its_warm_up(published: Schedule) -> None:
-    schedule = make_plan(published, batch_size=2, iterations=300, learning_rate=0.00025).schedule
+    schedule = planned(published, batch_size=2, iterations=300, learning_rate=0.00025).schedule
     assert schedule.warmup == 30
     assert schedule.rate_at(200) == pytest.approx(0.00025 * 0.1)
     assert schedule.rate_at(100) == 0.00025
 
 
 def test_adamw_has_a_rate_of_its_own(published: Schedule) -> None:
-    plan = make_plan(published, batch_size=2, optimiser="adamw")
+    plan = planned(published, batch_size=2, optimiser="adamw")
     assert plan.schedule.learning_rate == pytest.approx(1e-4 / 8)
     assert plan.warnings == ()
-    (warning,) = make_plan(published, optimiser="adamw", learning_rate=0.02).warnings
+    (warning,) = planned(published, optimiser="adamw", learning_rate=0.02).warnings
     assert "200 times the rate" in warning
     # Its rate is for 16 images, whatever batch SGD's recipe is for.
     small = replace(published, batch_size=8)
-    assert make_plan(small, optimiser="adamw").schedule.learning_rate == pytest.approx(5e-5)
-    assert make_plan(published, optimiser="sgd").schedule.learning_rate == 0.02
+    assert planned(small, optimiser="adamw").schedule.learning_rate == pytest.approx(5e-5)
+    assert planned(published, optimiser="sgd").schedule.learning_rate == 0.02

@@ -16,6 +16,7 @@ from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.runs.folder import utc_now
+from tests.composing import composed
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]
 
@@ -23,7 +24,8 @@ Evaluate = Callable[..., tuple[RunRecord, Path]]
 @pytest.fixture
 def asked(small_coco: Path, tmp_path: Path) -> InferenceRequest:
     """The fake engine on the small data set."""
-    return InferenceRequest(
+    return composed(
+        InferenceRequest,
         annotations=small_coco / "annotations.json",
         images=small_coco / "images",
         root=tmp_path / "datasets",

@@ -14,7 +14,8 @@ import pytest
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
-from harness.core.requests.zoo import ExportRequest
+from harness.core.requests.zoo import ExportRequest, ParityRequest
+from harness.core.settings import replaced
 from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
 from harness.files.extras import install_command
@@ -25,6 +26,7 @@ from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.composing import composed
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
@@ -73,7 +75,7 @@ def changed(file: Path, output: Path, ending: str, by: float) -> Path:
 )
 def test_refusals(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        export(replace(ExportRequest(root=tmp_path), **change), progress=Silent())
+        export(composed(ExportRequest, root=tmp_path, **change), progress=Silent())
     assert not list(tmp_path.rglob("*.onnx"))
 
 
@@ -81,7 +83,7 @@ def test_weights_with_other_classes_need_their_names(tmp_path: Path, small_coco:
     weights = tmp_path / "own.safetensors"
     write_checkpoint(weights, seeded_checkpoint(replace(tiny(), class_count=3)))
     with pytest.raises(HarnessError, match="cls_score"):
-        export(ExportRequest(weights=weights, root=tmp_path), progress=Silent())
+        export(composed(ExportRequest, weights=weights, root=tmp_path), progress=Silent())
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
@@ -90,7 +92,7 @@ def test_packages_that_are_missing_are_asked_for_first(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(PrerequisiteError, match=re.escape(install_command("onnx"))):
-        export(ExportRequest(root=tmp_path), progress=Silent())
+        export(composed(ExportRequest, root=tmp_path), progress=Silent())
 
 
 def test_an_unchanged_file_is_in_parity(exported_tiny: Path, scenes: Path) -> None:
@@ -122,35 +124,42 @@ def test_another_checkpoint_is_refused(exported_tiny: Path, scenes: Path, tmp_pa
     write_checkpoint(weights, seeded_checkpoint(tiny()))
     with pytest.raises(IntegrityError, match="was exported from another checkpoint"):
         check_parity(
-            model="tiny",
-            images=scene_files(scenes)[0].parent,
-            weights=weights,
-            root=scenes,
-            limit=1,
-            threads=1,
+            composed(
+                ParityRequest,
+                model="tiny",
+                images=scene_files(scenes)[0].parent,
+                weights=weights,
+                root=scenes,
+                limit=1,
+                threads=1,
+                against="onnx",
+                exported=exported_tiny,
+            ),
             progress=Silent(),
-            against="onnx",
-            exported=exported_tiny,
         )
 
 
 def test_a_file_counts_as_pinned_until_its_graph_changes(
     exported_tiny: Path, scenes: Path, tmp_path: Path
 ) -> None:
-    asked = InferenceRequest(engine="onnx", weights=exported_tiny, root=scenes, device="cpu")
+    asked = composed(
+        InferenceRequest, engine="onnx", weights=exported_tiny, root=scenes, device="cpu"
+    )
     job = resolve(asked)
     assert job.checkpoint is not None
     assert job.checkpoint.pinned
     assert job.deviations == ()
     assert job.resolved["exported"]["model"] == "tiny"
     file = changed(exported_tiny, tmp_path / "changed.onnx", "fpn_output4.bias", 0.05)
-    changed_job = resolve(replace(asked, weights=file))
+    changed_job = resolve(replaced(asked, weights=file))
     assert changed_job.checkpoint is not None
     assert not changed_job.checkpoint.pinned
     assert changed_job.deviations == (CHANGED,)
 
 
 def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
-    asked = InferenceRequest(engine="onnx", weights=exported_tiny, root=scenes, batch_size=2)
+    asked = composed(
+        InferenceRequest, engine="onnx", weights=exported_tiny, root=scenes, batch_size=2
+    )
     with pytest.raises(UsageError, match="one image at a time, not 2"):
         resolve(asked)

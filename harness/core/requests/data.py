@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
+
+from harness.core.settings import setting
 
 Format = Literal["labelme", "labelstudio", "openimages", "voc", "yolo", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -18,92 +20,136 @@ SAME_NAMES: tuple[SameNames, ...] = get_args(SameNames)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRequest:
-    """Annotations of another program as one COCO file.
+    """Annotations of another program as one COCO file."""
 
-    source: file or folder. images: where the photographs are, None for beside the annotations.
-    source_format: None tells it from what lies there. categories: their names in the order of their
-    ids, and the only ones; empty for all. boxes_as_masks: a box stands for the pixels it encloses.
-    annotator: whose annotations of Label Studio are taken. part: of a source that has
-    several (YOLO's train, val, test; VOC's lists of images). encoding: of text files that do not
-    say theirs; None for UTF-8 or UTF-16.
-    """
+    group: ClassVar[str] = "what to convert"
 
-    source: Path
-    output: Path
-    images: Path | None = None
-    source_format: Format | None = None
-    categories: tuple[str, ...] = ()
-    boxes_as_masks: bool = False
-    annotator: str | None = None
-    part: str | None = None
-    encoding: str | None = None
+    source: Path = setting(help="file or folder of annotations", positional=True)
+    output: Path = setting(help="COCO file to write")
+    source_format: Format | None = setting(
+        None, help="what the annotations are", none="told from the files", flag="--from"
+    )
+    images: Path | None = setting(
+        None, help="folder of the images", none="beside the annotations"
+    )
+    categories: tuple[str, ...] = setting(
+        (),
+        help="only these, with ids in this order",
+        none="all, by name",
+        metavar="A,B,C",
+    )
+    boxes_as_masks: bool = setting(False, help="a box stands for the pixels it encloses")
+    annotator: str | None = setting(
+        None, help="whose annotations of Label Studio are taken", none="the only one's"
+    )
+    part: str | None = setting(
+        None, help="part of a YOLO or VOC data set: train, val, …", none="all"
+    )
+    encoding: str | None = setting(
+        None,
+        help="of text files that do not say theirs: gbk, big5, shift_jis, …",
+        none="UTF-8 or UTF-16",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """What training and scoring make of a data set."""
+
+    group: ClassVar[str] = "what to check"
+
+    file: Path = setting(help="COCO annotation file", positional=True)
+    images: Path | None = setting(
+        None, help="folder of its images: every one is looked at", none="not looked at"
+    )
+    boxes_only: bool = setting(False, help="for a network without masks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanRequest:
-    """An annotation file with what is wrong put right or left out.
+    """An annotation file with what is wrong put right or left out."""
 
-    images: folder of its photographs, None to believe the sizes in the file. same_names: what
-    becomes of categories that share a name. renumber: category ids from 1 without gaps. keep_boxes:
-    objects without a mask stay in a file that has masks.
-    """
+    group: ClassVar[str] = "what to clean"
 
-    file: Path
-    output: Path
-    images: Path | None = None
-    same_names: SameNames = "keep"
-    renumber: bool = False
-    keep_boxes: bool = False
+    file: Path = setting(help="COCO annotation file, however odd", positional=True)
+    output: Path = setting(help="file to write")
+    images: Path | None = setting(
+        None,
+        help="folder of its images: every one is looked at",
+        none="sizes in the file are believed",
+    )
+    same_names: SameNames = setting("keep", help="what becomes of categories that share a name")
+    renumber: bool = setting(False, help="category ids 1, 2, 3, …")
+    keep_boxes: bool = setting(False, help="keep objects without a mask among others")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRequest:
-    """An annotation file dealt out to several. names: of the parts, () for train, val and test.
+    """An annotation file dealt out to several."""
 
-    output: folder of the parts, None for the file's own.
-    """
+    group: ClassVar[str] = "what to split"
 
-    file: Path
-    fractions: tuple[float, ...] = (0.8, 0.2)
-    names: tuple[str, ...] = ()
-    seed: int = 0
-    output: Path | None = None
+    file: Path = setting(help="COCO annotation file", positional=True)
+    fractions: tuple[float, ...] = setting(
+        (0.8, 0.2), help="share of the images of each part", metavar="A,B"
+    )
+    names: tuple[str, ...] = setting((), help="of the parts", none="train,val,test", metavar="A,B")
+    seed: int = setting(0, help="another one deals otherwise")
+    output: Path | None = setting(None, help="folder of the parts", none="the file's own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRequest:
-    """Several annotation files as one. folders: where the images of each are, () for one folder."""
+    """Several annotation files as one."""
 
-    files: tuple[Path, ...]
-    output: Path
-    folders: tuple[Path, ...] = ()
+    group: ClassVar[str] = "what to merge"
+
+    files: tuple[Path, ...] = setting(help="COCO annotation files", positional=True, spaced=True)
+    output: Path = setting(help="file to write")
+    folders: tuple[Path, ...] = setting(
+        (), help="folder of each file's images", none="one folder has them all", spaced=True
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubsetRequest:
-    """Some categories and some images of an annotation file. image_count: None for all."""
+    """Some categories and some images of an annotation file."""
 
-    file: Path
-    output: Path
-    categories: tuple[str, ...] = ()
-    image_count: int | None = None
-    seed: int = 0
+    group: ClassVar[str] = "what to keep"
+
+    file: Path = setting(help="COCO annotation file", positional=True)
+    output: Path = setting(help="file to write")
+    categories: tuple[str, ...] = setting((), help="only these", none="all", metavar="A,B")
+    image_count: int | None = setting(
+        None, help="N random images", none="all", flag="--images", metavar="N"
+    )
+    seed: int = setting(0, help="another one draws other images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenImagesRequest:
-    """Some classes of Open Images with their masks, fetched and converted.
+    """Some classes of Open Images with their masks, fetched and converted."""
 
-    classes: names as Open Images has them. image_count: random ones by the seed, None for all.
-    mirror: address to fetch everything from, laid out by the paths of the published ones. jobs:
-    connections at once. keep_archives: keep the mask archives.
-    """
+    group: ClassVar[str] = "what to fetch"
 
-    output: Path
-    classes: tuple[str, ...]
-    split: OpenImagesSplit = "validation"
-    image_count: int | None = 100
-    seed: int = 0
-    mirror: str | None = None
-    jobs: int = 8
-    keep_archives: bool = False
+    output: Path = setting(help="folder for everything")
+    classes: tuple[str, ...] = setting(
+        help="names as Open Images has them: Panda,Dice,Duck", metavar="A,B,C"
+    )
+    split: OpenImagesSplit = setting("validation", help="part of Open Images")
+    image_count: int = setting(100, help="N random images", flag="--images", metavar="N", minimum=1)
+    all_images: bool = setting(False, help="every image, not only --images of them")
+    seed: int = setting(0, help="another one draws other images")
+    mirror: str | None = setting(
+        None,
+        help="http, https or file address to fetch everything from, laid out as the originals",
+        none="the published addresses",
+        metavar="URL",
+    )
+    jobs: int = setting(8, help="connections at once", minimum=1)
+    keep_archives: bool = setting(False, help="keep the mask archives")
+
+    @property
+    def most_images(self) -> int | None:
+        """How many images are fetched; None for all."""
+        return None if self.all_images else self.image_count

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from harness.core.architecture import ChannelOrder
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
+from harness.core.settings import part, setting
 
 Evaluator = Literal["fast", "pycocotools", "both"]
 EVALUATORS: tuple[Evaluator, ...] = ("fast", "pycocotools", "both")
@@ -16,120 +17,244 @@ EVALUATORS: tuple[Evaluator, ...] = ("fast", "pycocotools", "both")
 EMBEDDED_MODEL = "tiny"
 EMBEDDED_DATASET = "synthetic_val"
 
+#: Where a run goes without --output.
+NEW_RUN = "results/runs/<run id>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Which network, with which weights."""
+
+    group: ClassVar[str] = "what to run"
+
+    model: str = setting(EMBEDDED_MODEL, help="model entry; see: harness models")
+    """A name of the lock."""
+    weights: Path | None = setting(
+        None, help="checkpoint file instead of the pinned one", none="the model's own"
+    )
+    """Its classes are the categories of ``annotations``, where those are given."""
+    root: Path = setting(
+        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """Which images, and what is true of them: a known name, or a file and a folder together."""
+
+    group: ClassVar[str] = "what to run"
+
+    dataset: str | None = setting(
+        None, help="known data set", none="the one of the model's numbers"
+    )
+    annotations: Path | None = setting(
+        None, help="COCO annotation file of your own", none="the data set's"
+    )
+    images: Path | None = setting(None, help="folder of its images", none="the data set's")
+    limit: int | None = setting(
+        None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How a network is run."""
+
+    group: ClassVar[str] = "how to run it"
+
+    engine: EngineName | None = setting(
+        None, help="implementation of the network", none="the model's own"
+    )
+    device: str = setting("auto", help="auto, cpu, cuda or cuda:N")
+    precision: Precision = setting("fp32", help="arithmetic of the network; verdicts need fp32")
+    memory_format: MemoryFormat | None = setting(
+        None, help="layout of feature maps in memory", none="the engine's own"
+    )
+    compile: bool = setting(False, help="compile with torch.compile, at the first image")
+    batch_size: int = setting(1, help="images the network computes at once", minimum=1)
+    """Published accuracy and speed are at 1."""
+    loaders: int = setting(2, help="threads that decode and resize ahead", minimum=1)
+    threads: int | None = setting(
+        None, help="CPU threads of the network", none="all cores", minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeOverrides:
+    """Values in place of the model's own test recipe; each makes numbers not comparable."""
+
+    group: ClassVar[str] = "test recipe (a change makes numbers not comparable)"
+
+    score_threshold: float | None = setting(
+        None,
+        help="lowest score of a detection, 0 to 1",
+        none="the model's own",
+        minimum=0,
+        below=1,
+    )
+    max_detections: int | None = setting(
+        None, help="detections kept for an image", none="the model's own", minimum=1
+    )
+    short_edge_px: int | None = setting(
+        None,
+        help="length the shorter edge of an image is resized to",
+        none="the model's own",
+        unit="px",
+        metavar="PX",
+        minimum=32,
+    )
+    long_edge_max_px: int | None = setting(
+        None,
+        help="greatest length of the longer edge after resizing",
+        none="the model's own",
+        unit="px",
+        metavar="PX",
+        minimum=32,
+    )
+    channel_order: ChannelOrder | None = setting(
+        None, help="order of the colours the network is given", none="the model's own"
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
-    """The part that evaluation and timed inference share: which network on which images, how.
+    """The part that evaluation and timed inference share: which network on which images, how."""
 
-    model: a name of the lock. dataset: a known name; or annotations and images together.
-    engine: None for the model's own. weights: a file instead of the pinned checkpoint. device:
-    ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. memory_format: how feature maps lie in memory, None
-    for the engine's own. compile: by torch.compile. loaders: threads that decode and resize ahead
-    of the network. threads: CPU threads of the network, None for all cores. limit: only the first N
-    images. The protocol fields (score_threshold … channel_order) override the model's own test
-    recipe, which makes the result not comparable. root: where data sets and checkpoints lie.
-    """
-
-    model: str = EMBEDDED_MODEL
-    dataset: str | None = None
-    annotations: Path | None = None
-    images: Path | None = None
-    root: Path = Path("datasets")
-    engine: EngineName | None = None
-    weights: Path | None = None
-    device: str = "auto"
-    precision: Precision = "fp32"
-    memory_format: MemoryFormat | None = None
-    compile: bool = False
-    batch_size: int = 1
-    loaders: int = 2
-    threads: int | None = None
-    limit: int | None = None
-    score_threshold: float | None = None
-    max_detections: int | None = None
-    short_edge_px: int | None = None
-    long_edge_max_px: int | None = None
-    channel_order: ChannelOrder | None = None
+    network: ModelSpec = part(ModelSpec)
+    data: DataSpec = part(DataSpec)
+    options: EngineOptions = part(EngineOptions)
+    recipe: RecipeOverrides = part(RecipeOverrides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRequest:
-    """One accuracy run.
+    """One accuracy run."""
 
-    workers: processes that share the images, one device each, with one CPU thread each unless
-    ``threads`` says otherwise; None for this process alone, with all cores. output: the run folder;
-    None makes one below ``results/runs``. resume: continue the run in ``output`` (or the newest
-    unfinished run of the same request) with the images that are missing. require_reference:
-    nothing to compare counts as a failed verdict.
-    """
+    group: ClassVar[str] = "the run"
 
-    inference: InferenceRequest = InferenceRequest()
-    evaluator: Evaluator = "fast"
-    workers: int | None = None
-    output: Path | None = None
-    resume: bool = False
-    require_reference: bool = False
+    inference: InferenceRequest = part(InferenceRequest, nested=True)
+    evaluator: Evaluator = setting(
+        "fast", help="what computes AP; both: compares the two, and fails on any difference"
+    )
+    workers: int | None = setting(
+        None,
+        help="share the images among N processes, a GPU each; on a CPU with one thread each "
+        "unless --threads says otherwise, so N up to the number of cores pays",
+        none="this process alone",
+        metavar="N",
+    )
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
+    resume: bool = setting(
+        False, help="continue an unfinished run with the images that are missing", kept=False
+    )
+    """The run in ``output``, or the newest unfinished one of the same request."""
+    require_reference: bool = setting(False, help="nothing to compare counts as failure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:
-    """One speed run.
+    """One speed run."""
 
-    warmup: images before the clock counts. repeats: passes over the images, each reported.
-    min_duration_s: passes go on until this much time was measured. require_reference: as above.
-    profiling: afterwards, also say where the time goes.
-    """
+    group: ClassVar[str] = "the measurement"
 
-    inference: InferenceRequest = InferenceRequest()
-    warmup: int = 5
-    repeats: int = 3
-    min_duration_s: float = 10.0
-    output: Path | None = None
-    require_reference: bool = False
-    profiling: bool = False
+    inference: InferenceRequest = part(InferenceRequest, nested=True)
+    warmup: int = setting(5, help="images before the clock counts", minimum=0)
+    repeats: int = setting(3, help="passes over the images, at least", minimum=1)
+    min_duration_s: float = setting(
+        10.0,
+        help="passes go on until this much time was measured",
+        unit="seconds",
+        metavar="SECONDS",
+        minimum=0,
+    )
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
+    require_reference: bool = setting(False, help="nothing to compare counts as failure")
+    profiling: bool = setting(
+        False, help="afterwards, also report where the time goes", flag="--profile"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRequest:
+    """A speed run that also reports where the time goes."""
+
+    bench: BenchRequest = part(BenchRequest, without=("profiling",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepAxes:
-    """The values of each setting that a sweep combines.
+    """The values of each setting that a sweep combines."""
 
-    batch_sizes: None for what suits the device.
-    """
+    group: ClassVar[str] = "the combinations"
 
-    precisions: tuple[Precision, ...] = PRECISIONS
-    memory_formats: tuple[MemoryFormat, ...] = MEMORY_FORMATS
-    compiled: tuple[bool, ...] = (False, True)
-    batch_sizes: tuple[int, ...] | None = None
+    precisions: tuple[Precision, ...] = setting(
+        PRECISIONS, help="arithmetics to try; what the device cannot do is skipped", metavar="P,…"
+    )
+    memory_formats: tuple[MemoryFormat, ...] = setting(
+        MEMORY_FORMATS, help="layouts of feature maps to try", metavar="F,…"
+    )
+    compiled: tuple[bool, ...] = setting(
+        (False, True),
+        help="without torch.compile, with it, or both",
+        words={"no": False, "yes": True},
+        metavar="no,yes",
+    )
+    batch_sizes: tuple[int, ...] | None = setting(
+        None,
+        help="images computed at once",
+        none="1,4 on a CPU, 1,2,4,8,16 on a GPU",
+        metavar="N,…",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRequest:
-    """Speed, memory and accuracy of one model on the same images, over all combinations of axes.
+    """Speed, memory and accuracy of one model on the same images, over all combinations of axes."""
 
-    inference: without the settings the axes are of. ap_tolerance: AP points that a recommended
-    setting may cost. warmup, repeats, min_duration_s: of each cell, as of a bench. resume: measure
-    the cells that the sweep in ``output`` (or the newest of the same request) lacks.
-    """
+    group: ClassVar[str] = "the measurement"
 
-    inference: InferenceRequest = InferenceRequest()
-    axes: SweepAxes = SweepAxes()
-    ap_tolerance: float = 0.1
-    warmup: int = 5
-    repeats: int = 3
-    min_duration_s: float = 10.0
-    output: Path | None = None
-    resume: bool = False
+    inference: InferenceRequest = part(
+        InferenceRequest,
+        nested=True,
+        without=("precision", "memory_format", "compile", "batch_size"),
+    )
+    axes: SweepAxes = part(SweepAxes, nested=True)
+    ap_tolerance: float = setting(
+        0.1, help="AP that a recommended combination may cost", unit="points", minimum=0
+    )
+    warmup: int = setting(5, help="images before the clock counts, for each cell", minimum=0)
+    repeats: int = setting(3, help="passes over the images, at least, for each cell", minimum=1)
+    min_duration_s: float = setting(
+        10.0,
+        help="passes go on until this much time was measured, for each cell",
+        unit="seconds",
+        metavar="SECONDS",
+        minimum=0,
+    )
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
+    resume: bool = setting(
+        False, help="continue an unfinished sweep with the cells that are missing", kept=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRequest:
-    """Scoring of saved predictions, on CPU.
+    """Scoring of saved predictions, on CPU: of a run, or a file with its annotations."""
 
-    run: a run folder (its record names the data set), or predictions with annotations.
-    """
+    group: ClassVar[str] = "what to score"
 
-    run: Path | None = None
-    predictions: Path | None = None
-    annotations: Path | None = None
-    evaluator: Evaluator = "fast"
-    output: Path | None = None
+    run: Path | None = setting(
+        None,
+        help="run folder of harness eval, whose record names the data set",
+        positional=True,
+        none="--predictions with --annotations",
+    )
+    predictions: Path | None = setting(None, help="COCO results file", none="the run's")
+    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    evaluator: Evaluator = setting(
+        "fast", help="what computes AP; both: compares the two, and fails on any difference"
+    )
+    output: Path | None = setting(
+        None, help="folder for a record of this scoring", none="no record", kept=False
+    )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from harness.core.drawing import DEFAULT_STYLE, DrawingStyle
+from harness.core.drawing import DrawingStyle
 from harness.core.requests import RunRequest
-from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.inference import NEW_RUN, InferenceRequest
+from harness.core.settings import part, setting
 
 PictureFormat = Literal["jpg", "png", "none"]
 PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")
-
-PLAIN_INFERENCE = InferenceRequest()
 
 #: Pictures of a page, unless more are asked for: enough to see what is wrong.
 MOST_SHOWN = 200
@@ -21,42 +20,97 @@ MOST_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictRequest:
-    """Detections on pictures of the user's own, and drawings of them.
+    """Detections on pictures of the user's own, and drawings of them."""
 
-    paths: files, folders and globs. inference: its annotations name the categories of weights of
-    the user's own; it has no data set. style: its threshold also decides what is written. pictures:
-    how they are written, or that none are.
-    """
+    group: ClassVar[str] = "the run"
 
-    paths: tuple[str, ...]
-    inference: InferenceRequest = PLAIN_INFERENCE
-    style: DrawingStyle = DEFAULT_STYLE
-    pictures: PictureFormat = "jpg"
-    output: Path | None = None
-    resume: bool = False
+    paths: tuple[str, ...] = setting(
+        help="pictures, folders of them, or quoted globs",
+        positional=True,
+        spaced=True,
+        files=True,
+        metavar="PATH",
+    )
+    inference: InferenceRequest = part(
+        InferenceRequest,
+        nested=True,
+        without=("dataset", "images", "limit"),
+        changed={
+            "annotations": {
+                "help": "COCO annotation file whose categories --weights know",
+                "none": "the model's own",
+            },
+        },
+    )
+    style: DrawingStyle = part(DrawingStyle, nested=True)
+    """Its threshold also decides what is written."""
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
+    pictures: PictureFormat = setting("jpg", help="format of the drawings; none: do not draw")
+    resume: bool = setting(False, help="continue an unfinished run", kept=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest:
-    """Pictures of what a data set says, or of what was predicted beside it.
+    """Pictures of what a data set says, or of what was predicted beside it."""
 
-    run: a finished evaluation; or annotations with images, and predictions of them or none. task:
-    what must overlap for a detection to be a hit. sample: so many images at random by ``seed``.
-    image_ids: these images. most: at most so many pictures, the worst; 0 for all, None for all that
-    were chosen one way or the other, or else MOST_SHOWN.
-    """
+    group: ClassVar[str] = "what to show"
 
-    run: Path | None = None
-    annotations: Path | None = None
-    images: Path | None = None
-    predictions: Path | None = None
-    task: Literal["bbox", "segm"] = "bbox"
-    sample: int | None = None
-    seed: int = 0
-    image_ids: tuple[int, ...] = ()
-    most: int | None = None
-    style: DrawingStyle = DEFAULT_STYLE
-    output: Path | None = None
+    run: Path | None = setting(
+        None,
+        help="run folder of harness eval, finished or not",
+        positional=True,
+        none="--annotations with --images",
+    )
+    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    images: Path | None = setting(None, help="folder of its images", none="the run's")
+    predictions: Path | None = setting(
+        None, help="COCO results file, to be shown beside the annotations", none="the run's"
+    )
+    task: Literal["bbox", "segm"] = setting("bbox", help="what has to overlap for a hit")
+    sample: int | None = setting(
+        None, help="N images at random", none="all", metavar="N", minimum=1, group="which images"
+    )
+    seed: int = setting(0, help="another one draws other images", group="which images")
+    image_ids: tuple[int, ...] = setting(
+        (),
+        help="these images",
+        none="all",
+        flag="--image",
+        metavar="ID",
+        spaced=True,
+        group="which images",
+    )
+    most: int | None = setting(
+        None,
+        help="draw at most so many images, the worst; 0 for all",
+        none=f"{MOST_SHOWN}, or all that --sample or --image chose",
+        metavar="N",
+        minimum=0,
+        group="which images",
+    )
+    style: DrawingStyle = part(DrawingStyle, nested=True)
+    output: Path | None = setting(
+        None,
+        help="folder of the pictures",
+        none="show in the run, or results/pictures/<name>",
+        kept=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareRequest:
+    """What differs between two runs."""
+
+    group: ClassVar[str] = "what to compare"
+
+    first: Path = setting(help="run folder of harness eval", positional=True)
+    second: Path = setting(help="another one, of the same images", positional=True)
+    resamples: int = setting(
+        200, help="draws of the paired bootstrap; 0 for none", metavar="N", minimum=0
+    )
+    html: Path | None = setting(
+        None, help="also write a page with pictures", none="no page", metavar="FILE", kept=False
+    )
 
 
 #: Requests whose work leaves a run folder.

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from harness.core.engine import EngineName, MemoryFormat, Precision
-from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.inference import EngineOptions, ModelSpec
+from harness.core.settings import part, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeRequest:
-    """A service that infers what it is sent.
+    """A service that infers what it is sent."""
 
-    model, weights, root, engine, device, precision, memory_format, compile, threads: as of an
-    inference. annotations: COCO annotation file whose categories the weights know; None for the
-    model's own.
-    host, port: where it listens; port 0 takes a free one. max_upload_mb: of one request, in 10^6
-    bytes. max_megapixels: of one image, before and after scaling. queue: images that may be read,
-    waiting and computed at once; more are told to come again. quiet: no line for each request.
-    """
+    group: ClassVar[str] = "the service"
 
-    model: str = EMBEDDED_MODEL
-    weights: Path | None = None
-    annotations: Path | None = None
-    root: Path = Path("datasets")
-    engine: EngineName | None = None
-    device: str = "auto"
-    precision: Precision = "fp32"
-    memory_format: MemoryFormat | None = None
-    compile: bool = False
-    threads: int | None = None
-    host: str = "127.0.0.1"
-    port: int = 8000
-    max_upload_mb: float = 20.0
-    max_megapixels: float = 50.0
-    queue: int = 16
-    quiet: bool = False
+    network: ModelSpec = part(ModelSpec, group="what to serve")
+    annotations: Path | None = setting(
+        None,
+        help="COCO annotation file whose categories the weights know",
+        none="the model's own",
+        group="what to serve",
+    )
+    options: EngineOptions = part(EngineOptions, without=("batch_size", "loaders"))
+    host: str = setting("127.0.0.1", help="address to listen at")
+    port: int = setting(
+        8000, help="port to listen at; 0 takes a free one", minimum=0, maximum=65535
+    )
+    max_upload_mb: float = setting(
+        20.0, help="largest request", unit="10^6 bytes", metavar="MB", above=0
+    )
+    max_megapixels: float = setting(
+        50.0,
+        help="largest image, before and after scaling",
+        unit="10^6 pixels",
+        metavar="MP",
+        above=0,
+    )
+    queue: int = setting(
+        16, help="images inside at once; more are asked to come again", metavar="N", minimum=1
+    )
+    quiet: bool = setting(False, help="no line for each request")

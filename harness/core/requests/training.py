@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from harness.core.engine import Precision
-from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.requests.inference import NEW_RUN, ModelSpec
+from harness.core.settings import part, setting
 
 Optimiser = Literal["sgd", "adamw"]
 OPTIMISERS: tuple[Optimiser, ...] = get_args(Optimiser)
@@ -15,59 +16,213 @@ Augment = Literal["flip", "strong"]
 AUGMENTS: tuple[Augment, ...] = get_args(Augment)
 BestBy = Literal["ap", "loss"]
 BEST_BY: tuple[BestBy, ...] = get_args(BestBy)
+TrainingEngine = Literal["native", "detectron2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """What is learned, and what is evaluated.
+
+    None of these is part of the identity of a training: the digest of the data is.
+    """
+
+    group: ClassVar[str] = "what to train on what"
+
+    dataset: str | None = setting(
+        None, help="known data set", none="the one of the model's recipe", numbers=False
+    )
+    train_annotations: Path | None = setting(
+        None, help="COCO annotation file of your own to learn", none="the data set's", numbers=False
+    )
+    train_images: Path | None = setting(
+        None, help="folder of its images", none="the data set's", numbers=False
+    )
+    val_annotations: Path | None = setting(
+        None, help="COCO annotation file to evaluate on", none="the data set's", numbers=False
+    )
+    val_images: Path | None = setting(
+        None, help="folder of its images", none="the data set's", numbers=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitialConfig:
+    """What training begins with."""
+
+    group: ClassVar[str] = "what to train on what"
+
+    init: str = setting(
+        "imagenet",
+        help="weights to begin with: the model's checkpoint, its recipe's backbone, random, a file",
+        metavar="zoo|imagenet|none|FILE",
+        numbers=False,
+        files=True,
+    )
+    """Not part of the identity: the digest of the file is."""
+    freeze: int | None = setting(
+        None,
+        help="first stages of the backbone that stay fixed: stem, res2 … res5",
+        none="the recipe's, 0 without weights to begin with",
+        metavar="N",
+        minimum=0,
+        maximum=5,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long is trained, at which rate; what is not given follows from the recipe."""
+
+    group: ClassVar[str] = "schedule (what is not given follows from the recipe)"
+
+    schedule: Literal["1x", "3x"] | None = setting(
+        None, help="another length of the zoo's", none="the recipe's", numbers=False
+    )
+    """Not part of the identity: the iterations it stands for are."""
+    iterations: int | None = setting(
+        None, help="optimiser steps", none="as many images as the recipe", metavar="N", above=0
+    )
+    batch_size: int | None = setting(
+        None, help="images an iteration, all processes together", none="the recipe's", above=0
+    )
+    learning_rate: float | None = setting(
+        None,
+        help="after the warm-up",
+        none="the recipe's, in proportion to the batch",
+        flag="--lr",
+        metavar="RATE",
+        above=0,
+    )
+    seed: int = setting(0, help="of order, augmentation, sampling and random weights", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """What makes weights out of gradients."""
+
+    group: ClassVar[str] = "optimiser"
+
+    optimiser: Optimiser = setting("sgd", help="rule of a step; the published one is sgd")
+    weight_decay: float | None = setting(
+        None,
+        help="decay of the weights a step",
+        none="1e-4 for sgd, 0.05 for adamw",
+        metavar="RATE",
+        minimum=0,
+        below=1,
+    )
+    clip_gradients: float | None = setting(
+        None,
+        help="greatest norm of all gradients together",
+        none="not clipped",
+        metavar="NORM",
+        above=0,
+    )
+    ema: float | None = setting(
+        None,
+        help="decay of a moving average of the weights, which is then what is evaluated",
+        none="no average",
+        metavar="DECAY",
+        above=0,
+        below=1,
+    )
+    accumulate: int = setting(1, help="compute a batch in N parts", metavar="N", minimum=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentConfig:
+    """What a network is shown of an image."""
+
+    group: ClassVar[str] = "images and regions"
+
+    augment: Augment = setting(
+        "flip",
+        help="strong: both flips, brightness, contrast, and two of JPEG, gamma, blur, equalise",
+    )
+    short_edge_px: int | None = setting(
+        None,
+        help="shorter edge of images at test time; in training 0.8 … 1.0 of it",
+        none="the model's own",
+        unit="px",
+        metavar="PX",
+        minimum=32,
+    )
+    """The longest edge changes in proportion."""
+    rois_per_image: int | None = setting(
+        None, help="regions for the box head", none="the recipe's", metavar="N", minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """What computes a training."""
+
+    group: ClassVar[str] = "how to run it"
+
+    engine: TrainingEngine = setting(
+        "native", help="what trains: this package, or Detectron2 itself"
+    )
+    processes: int = setting(
+        1,
+        help="processes on this machine, one device each",
+        flag="--gpus",
+        aliases=("--nproc",),
+        metavar="N",
+        minimum=1,
+        numbers=False,
+    )
+    device: str = setting("auto", help="auto, cpu, cuda or cuda:N", numbers=False)
+    precision: Precision = setting("fp32", help="arithmetic of the network")
+    loaders: int = setting(2, help="threads that decode and resize ahead", minimum=1, numbers=False)
+    threads: int | None = setting(
+        None,
+        help="CPU threads of a process",
+        none="its share of the cores",
+        minimum=1,
+        numbers=False,
+    )
+    deterministic: bool = setting(
+        False, help="use slower operations that repeat exactly", numbers=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """One training.
+    """One training. A model's recipe is the plan; settings replace parts of it."""
 
-    model: a name of the lock; its recipe is the plan. dataset, or train_annotations with
-    train_images: what is learned; the val pair, or the data set of the model's references: what is
-    evaluated. schedule, iterations, batch_size (of all processes together), learning_rate: None
-    follows from the recipe; weight_decay: None for the optimiser's own. augment: a flip, as the
-    zoo, or much more. short_edge_px: of images at test time; in training 0.8 … 1.0 of it, and the
-    longest edge in proportion. processes: on this machine, one device each. init: ``zoo`` (the
-    pinned checkpoint), ``imagenet`` (the recipe's backbone), ``none`` or a file. freeze: first
-    stages of the backbone that stay as they are; None for the recipe's, or 0 without weights to
-    start from. accumulate: parts a batch is computed in. ema: decay of a moving average.
-    eval_every: iterations between evaluations, 0 for one in the end. best_by: the number that says
-    which was the best, mean AP or the losses on validation images. reference_curve:
-    ``metrics.json`` of an earlier training of the recipe; leaving the band around it is told.
-    deterministic: slower operations that repeat exactly.
-    """
+    group: ClassVar[str] = "the run"
 
-    model: str = EMBEDDED_MODEL
-    engine: Literal["native", "detectron2"] = "native"
-    dataset: str | None = None
-    train_annotations: Path | None = None
-    train_images: Path | None = None
-    val_annotations: Path | None = None
-    val_images: Path | None = None
-    root: Path = Path("datasets")
-    schedule: Literal["1x", "3x"] | None = None
-    iterations: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    optimiser: Optimiser = "sgd"
-    weight_decay: float | None = None
-    augment: Augment = "flip"
-    short_edge_px: int | None = None
-    init: str = "imagenet"
-    freeze: int | None = None
-    rois_per_image: int | None = None
-    seed: int = 0
-    processes: int = 1
-    device: str = "auto"
-    precision: Precision = "fp32"
-    accumulate: int = 1
-    clip_gradients: float | None = None
-    ema: float | None = None
-    loaders: int = 2
-    threads: int | None = None
-    deterministic: bool = False
-    eval_every: int = 0
-    best_by: BestBy = "ap"
-    reference_curve: Path | None = None
-    output: Path | None = None
-    resume: bool = False
-    dry_run: bool = False
+    network: ModelSpec = part(
+        ModelSpec,
+        without=("weights",),
+        group="what to train on what",
+        changed={"root": {"numbers": False}},
+    )
+    data: TrainingData = part(TrainingData)
+    initial: InitialConfig = part(InitialConfig)
+    schedule: ScheduleConfig = part(ScheduleConfig)
+    optimizer: OptimizerConfig = part(OptimizerConfig)
+    augmentation: AugmentConfig = part(AugmentConfig)
+    runtime: RuntimeConfig = part(RuntimeConfig)
+    eval_every: int = setting(
+        0,
+        help="iterations between evaluations; 0: once, in the end",
+        metavar="N",
+        minimum=0,
+        numbers=False,
+    )
+    best_by: BestBy = setting(
+        "ap", help="what the best weights have most of (mean AP), or least of (validation loss)"
+    )
+    reference_curve: Path | None = setting(
+        None,
+        help="metrics.json of the zoo or of an earlier training: warn when losses or AP leave it",
+        none="none",
+        metavar="FILE",
+        numbers=False,
+    )
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False, numbers=False)
+    resume: bool = setting(False, help="continue an unfinished run", kept=False, numbers=False)
+    dry_run: bool = setting(
+        False, help="show the plan, measure one iteration", kept=False, numbers=False
+    )

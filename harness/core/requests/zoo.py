@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
-from harness.core.model import Group
-from harness.core.requests.inference import EMBEDDED_MODEL
+from harness.core.model import GROUPS, Group
+from harness.core.requests.inference import ModelSpec
+from harness.core.settings import part, setting
 
 #: What an evaluation needs; the training images (19 GB) only come when they are asked for.
 EVALUATION_GROUPS: tuple[Group, ...] = ("annotations", "val", "checkpoints")
@@ -17,41 +19,138 @@ OPSETS = range(18, 22)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest:
-    """What to fetch and prove.
+    """What to fetch and prove."""
 
-    only: groups of artefacts. models: of the group checkpoints, only those of these model entries;
-    empty for all. mirror: an http, https or file address below which everything lies under the
-    path of its own address. jobs: connections at once. keep_archives: keep what was unpacked.
-    """
+    group: ClassVar[str] = "what to download"
 
-    only: tuple[Group, ...] = EVALUATION_GROUPS
-    models: tuple[str, ...] = ()
-    root: Path = Path("datasets")
-    mirror: str | None = None
-    jobs: int = 4
-    keep_archives: bool = False
-    dry_run: bool = False
+    only: tuple[Group, ...] = setting(
+        EVALUATION_GROUPS,
+        help=f"some of {','.join(GROUPS)}; the default is what evaluation needs",
+        metavar="GROUP,…",
+    )
+    models: tuple[str, ...] = setting(
+        (),
+        help="only the checkpoints of these model entries",
+        none="all",
+        flag="--model",
+        metavar="NAME,…",
+    )
+    root: Path = setting(Path("datasets"), help="folder everything goes to", place="datasets")
+    mirror: str | None = setting(
+        None,
+        help="http, https or file address to fetch everything from, laid out as the originals",
+        none="the published addresses",
+        metavar="URL",
+    )
+    jobs: int = setting(4, help="connections at once", minimum=1)
+    keep_archives: bool = setting(False, help="keep archives after they were unpacked")
+    dry_run: bool = setting(False, help="say what would be done, do nothing", kept=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """A network as an ONNX file.
+    """A network as an ONNX file, and the proof of it on a few images."""
 
-    weights: a checkpoint instead of the pinned one; annotations: a COCO file that names its
-    classes. output: ending .onnx, None for ``<root>/exported/<model>.onnx``. opset: of ONNX.
-    score_threshold, max_detections: become part of the graph, None for the model's own. images:
-    folder that the file is tried on, None for the model's own data set or, where that is not on
-    disk, the embedded one. limit: so many of them.
-    """
+    group: ClassVar[str] = "the file"
 
-    model: str = EMBEDDED_MODEL
-    weights: Path | None = None
-    annotations: Path | None = None
-    root: Path = Path("datasets")
-    output: Path | None = None
-    opset: int = OPSETS[0]
-    score_threshold: float | None = None
-    max_detections: int | None = None
-    images: Path | None = None
-    limit: int = 4
-    threads: int | None = None
+    network: ModelSpec = part(ModelSpec, group="what to export")
+    annotations: Path | None = setting(
+        None,
+        help="COCO file that lists the classes of your own weights",
+        none="the model's own",
+        group="what to export",
+    )
+    output: Path | None = setting(
+        None, help="file to write, ending .onnx", none="<root>/exported/<model>.onnx", kept=False
+    )
+    opset: int = setting(
+        OPSETS[0],
+        help=f"version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]}",
+        minimum=OPSETS[0],
+        maximum=OPSETS[-1],
+    )
+    score_threshold: float | None = setting(
+        None,
+        help="lowest score of a detection, in the graph",
+        none="the model's own",
+        minimum=0,
+        below=1,
+    )
+    max_detections: int | None = setting(
+        None, help="detections kept for an image, in the graph", none="the model's own", minimum=1
+    )
+    images: Path | None = setting(
+        None,
+        help="folder of images to try the file on",
+        none="the model's own data set, or the embedded one",
+        group="the proof",
+    )
+    limit: int = setting(
+        4, help="only the first N images by name", metavar="N", minimum=1, group="the proof"
+    )
+    threads: int | None = setting(
+        None, help="CPU threads", none="all cores", minimum=1, group="the proof"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsRequest:
+    """The model entries as a table."""
+
+    root: Path = setting(Path("datasets"), help="folder of checkpoints", place="datasets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorRequest:
+    """What is right and wrong on this machine."""
+
+    root: Path = setting(
+        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckWeightsRequest:
+    """A checkpoint read, and every tensor of it accounted for."""
+
+    file: Path = setting(help="checkpoint file", positional=True)
+    model: str | None = setting(None, help="model entry it must fit", none="any")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertWeightsRequest:
+    """A checkpoint in another format."""
+
+    file: Path = setting(help="checkpoint file", positional=True)
+    output: Path = setting(help="file to write, ending .pkl or .safetensors", positional=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeededWeightsRequest:
+    """Calibrated random weights of a model."""
+
+    model: str = setting(help="model entry; see: harness models")
+    output: Path = setting(help="file to write, ending .pkl or .safetensors")
+    seed: int | None = setting(
+        None, help="of the random numbers", none="that of the golden numbers", minimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRequest:
+    """Two implementations of a network compared stage by stage on the same images."""
+
+    group: ClassVar[str] = "what to compare"
+
+    network: ModelSpec = part(ModelSpec, model="R_50_FPN_3x", group="what to compare")
+    images: Path = setting(help="folder of images")
+    against: Literal["detectron2", "onnx"] = setting(
+        "detectron2", help="what the native engine is compared with"
+    )
+    exported: Path | None = setting(
+        None, help="exported file, with --against onnx", none="where harness export writes"
+    )
+    limit: int | None = setting(
+        None, help="only the first N images by name", none="all", metavar="N", minimum=1
+    )
+    threads: int | None = setting(None, help="CPU threads", none="all cores", minimum=1)

@@ -20,10 +20,10 @@ from typing import Any
 
 from harness.core.checks import Check
 from harness.core.engine import PHASES, Engine
-from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, SweepRequest
+from harness.core.settings import check_settings
 from harness.data.images import load_image
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
@@ -109,7 +109,7 @@ def _prepare(
     job: Job, engine: Engine, clock: Clock, progress: Progress
 ) -> tuple[list[list[Any]], dict[str, float]]:
     """Batches ready for the engine, and the seconds per image it took to load and resize."""
-    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.options.batch_size)
     timer = PhaseTimer(clock, lambda: None)
     prepared = []
     with progress.task("prepare", total=len(records), unit="img") as tick:
@@ -118,7 +118,7 @@ def _prepare(
                 image = load_image(record, job.dataset.images_dir)
             prepared.append(engine.prepare(image, timer))
             tick(1)
-    size = job.request.batch_size
+    size = job.request.options.batch_size
     batches = [prepared[start : start + size] for start in range(0, len(prepared), size)]
     return batches, {name: seconds / len(records) for name, seconds in timer.seconds.items()}
 
@@ -185,7 +185,7 @@ def _metrics(
 
 def _end_to_end_fps(job: Job, engine: Engine, clock: Clock, progress: Progress) -> float:
     """Images per second from files to encoded detections, loading overlapped with compute."""
-    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.batch_size)
+    records = grouped(job.dataset.images[:IMAGES_HELD], job.request.options.batch_size)
     begun = clock()
     with progress.task("end to end", total=len(records), unit="img") as tick:
         for batch, prepared in prepared_batches(job, engine, records):
@@ -213,13 +213,6 @@ def _checks(
 
 def check_values(request: BenchRequest | SweepRequest) -> None:
     """Raise UsageError for a number of passes or seconds that cannot be."""
-    lowest = {"--warmup": (request.warmup, 0), "--repeats": (request.repeats, 1)}
-    for option, (value, least) in lowest.items():
-        if value < least:
-            raise UsageError(f"{option} must be at least {least}, got {value}")
-    if not 0 <= request.min_duration_s < math.inf:
-        raise UsageError(
-            f"--min-duration must be 0 or more seconds, and finite, got {request.min_duration_s}"
-        )
+    check_settings(request)
     if isinstance(request, BenchRequest):
         check_profiling(request)

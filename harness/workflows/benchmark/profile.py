@@ -1,4 +1,4 @@
-"""``harness bench --profile``: what a bench's run folder also holds, and how it is read back."""
+"""``harness profile``: what a bench's run folder also holds, and how it is read back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARTEFACTS = {"profile": PROFILE, "trace": TRACE, "profile_picture": PICTURE}
 
 def check_profiling(request: BenchRequest) -> None:
     """Raise UsageError for a profile that cannot be meant."""
-    engine = request.inference.engine
+    engine = request.inference.options.engine
     if request.profiling and engine in ("fake", "onnx"):
         raise UsageError(
             f"--profile looks into a network of torch, and the {engine} engine has none",

@@ -1,4 +1,4 @@
-"""``harness bench --sweep``: one model under many settings, each with its speed and its AP.
+"""``harness sweep``: one model under many settings, each with its speed and its AP.
 
 Each cell is measured in a process of its own, one after the other: two at once would share the
 device. What a cell leaves in its folder is kept, so a sweep that was stopped measures the rest.
@@ -6,9 +6,7 @@ device. What a cell leaves in its folder is kept, so a sweep that was stopped me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from itertools import product
@@ -16,9 +14,10 @@ from pathlib import Path
 
 from harness import __version__
 from harness.core.engine import EngineName
-from harness.core.errors import AnotherRunError, HarnessError, UsageError
+from harness.core.errors import AnotherRunError, HarnessError
 from harness.core.progress import Advance, Progress
 from harness.core.requests.inference import InferenceRequest, SweepRequest
+from harness.core.settings import recorded, replaced
 from harness.engines.opening import (
     default_batch_sizes,
     device_class_of,
@@ -66,7 +65,7 @@ def sweep(
     measure: importable by name, run in the process of each cell. A cell that fails is written down
     and the next one begins; only without the reference cell there is no sweep.
     """
-    _check(request)
+    check_values(request)
     job = resolve(request.inference)
     settings = settings_of(request, job.engine)
     _require(job, settings[0])
@@ -79,7 +78,7 @@ def sweep(
             created_utc=now.isoformat(timespec="seconds"),
             harness_version=__version__,
             command=command,
-            request=to_plain(request),
+            request=to_plain(recorded(request)),
             model=job.entry.name,
             checkpoint=job.checkpoint,
             dataset=job.dataset_facts,
@@ -109,7 +108,7 @@ def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
         compile=False,
         batch_size=1,
     )
-    batch_sizes = axes.batch_sizes or default_batch_sizes(engine, request.inference.device)
+    batch_sizes = axes.batch_sizes or default_batch_sizes(engine, request.inference.options.device)
     combined = [
         Setting(precision=precision, memory_format=memory, compile=compiled, batch_size=size)
         for size, precision, memory, compiled in product(
@@ -121,7 +120,7 @@ def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
 
 def with_setting(request: InferenceRequest, setting: Setting) -> InferenceRequest:
     """The request, computed that way."""
-    return replace(
+    return replaced(
         request,
         precision=setting.precision,
         memory_format=setting.memory_format,
@@ -130,25 +129,8 @@ def with_setting(request: InferenceRequest, setting: Setting) -> InferenceReques
     )
 
 
-def _check(request: SweepRequest) -> None:
-    check_values(request)
-    if not 0 <= request.ap_tolerance < math.inf:
-        raise UsageError(
-            f"--ap-tolerance must be a finite number of AP points, got {request.ap_tolerance}"
-        )
-    small = [size for size in request.axes.batch_sizes or () if size < 1]
-    if small:
-        raise UsageError(f"--batch-sizes must be at least 1, got {small[0]}")
-
-
 def _require(job: Job, setting: Setting) -> None:
-    require_settings(
-        job.engine,
-        device=job.request.device,
-        precision=setting.precision,
-        memory_format=setting.memory_format,
-        compiled=setting.compile,
-    )
+    require_settings(job.engine, with_setting(job.request, setting).options)
 
 
 def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
@@ -159,10 +141,10 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
         assert isinstance(inference, dict)
         return {**inference, **{name: plain[name] for name in ("warmup", "repeats")}}
 
-    differing = differences(facts(read_run(run.folder).request), facts(to_plain(request)))
+    differing = differences(facts(read_run(run.folder).request), facts(to_plain(recorded(request))))
     expected = {
         "harness": __version__,
-        "device_class": device_class_of(job.engine, request.inference.device),
+        "device_class": device_class_of(job.engine, request.inference.options.device),
         "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
         "dataset_sha256": job.dataset.digest,
     }

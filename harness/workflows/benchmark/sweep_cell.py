@@ -77,7 +77,7 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
     engine = open_engine(job)
     opened_s = clock() - begun
     prepared = _prepared(job, engine)
-    batches = _batched(prepared, job.request.batch_size)
+    batches = _batched(prepared, job.request.options.batch_size)
     begun = clock()
     engine.infer(batches[0], NULL_STOPWATCH)
     engine.settle()
@@ -95,7 +95,7 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
 
 def _prepared(job: Job, engine: Engine) -> list[Any]:
     """The images to time, in whole batches."""
-    size = job.request.batch_size
+    size = job.request.options.batch_size
     count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
     records = grouped(job.dataset.images, size)[:count]
     images = (load_image(record, job.dataset.images_dir) for record in records)

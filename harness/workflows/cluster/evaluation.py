@@ -8,8 +8,10 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests.cluster import SubmitRequest
+from harness.core.requests.cluster import SubmitEval
 from harness.core.requests.inference import EvalRequest
+from harness.core.settings import recorded
+from harness.files.json import to_plain
 from harness.files.layout import runs_folder
 from harness.launch.clients import cancel, node_hosts, require_slurm
 from harness.launch.local import Work
@@ -52,7 +54,7 @@ class Submitted:
 
 
 def submit_evaluation(
-    request: SubmitRequest[EvalRequest],
+    request: SubmitEval,
     *,
     progress: Progress,
     command: tuple[str, ...],
@@ -64,7 +66,7 @@ def submit_evaluation(
     """
     _require_shards(request)
     require_slurm()
-    profile = read_profile(request.profile)
+    profile = read_profile(request.cluster)
     asked = absolute(request.work)
     job = resolve(asked.inference)
     with open_run(asked, job.dataset_facts, command=command, now=now, progress=progress) as run:
@@ -82,10 +84,10 @@ def submit_evaluation(
     return Submitted(folder=folder, submission=submission)
 
 
-def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
+def scripts_of(request: SubmitEval, now: datetime) -> list[str]:
     """The batch scripts of the array and of the last job, without submitting anything."""
     _require_shards(request)
-    profile = read_profile(request.profile)
+    profile = read_profile(request.cluster)
     evaluation = request.work
     output = evaluation.output or runs_folder() / new_run_id(evaluation, now)
     require_below_shared(profile, [output.absolute()])
@@ -100,7 +102,7 @@ def scripts_of(request: SubmitRequest[EvalRequest], now: datetime) -> list[str]:
     return [shards, last]
 
 
-def _require_shards(request: SubmitRequest[EvalRequest]) -> None:
+def _require_shards(request: SubmitEval) -> None:
     if request.shards < 1:
         raise UsageError(f"--shards must be at least 1, got {request.shards}")
 
@@ -112,12 +114,12 @@ def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[Shard
     than a night on its CPU.
     """
     missing = missing_images(job, folder)
-    device = "cuda" if gpus and job.request.device == "auto" else job.request.device
+    device = "cuda" if gpus and job.request.options.device == "auto" else job.request.options.device
     return divided(job.request, folder, missing, [device] * min(shards, max(1, len(missing))))
 
 
 def _submitted(
-    request: SubmitRequest[EvalRequest],
+    request: SubmitEval,
     asked: EvalRequest,
     profile: Profile,
     tasks: list[ShardTask],
@@ -145,7 +147,7 @@ def _submitted(
         command=run.command,
         work="eval",
         submitted_utc=run.begun.isoformat(timespec="seconds"),
-        evaluation=asked,
+        evaluation=to_plain(recorded(asked)),
         profile=profile,
         shards=tuple(
             SubmittedShard(job_id=job_id, images=len(task.image_ids), images_before=images)

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest
+from harness.core.settings import replaced
 from harness.launch.slurm import log_of
 from harness.measure.timing import PhaseTimer
 from harness.workflows.cluster.status import shard_is_done, status_of, unfinished
@@ -47,8 +48,7 @@ def finish(folder: Path) -> None:
 
 
 def _score(folder: Path, submission: Submission) -> None:
-    assert submission.evaluation is not None  # only evaluations are submitted in shards
-    request = replace(submission.evaluation, output=folder, resume=True)
+    request = replace(submission.request, output=folder, resume=True)
     stopwatch = PhaseTimer(time.perf_counter, lambda: None)
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
@@ -73,13 +73,12 @@ def _collected(folder: Path, submission: Submission) -> list[ShardFacts]:
 
 def _require_undisturbed(folder: Path, submission: Submission) -> None:
     """Evaluate once more without an interruption; RunFailedError unless all bytes are the same."""
-    assert submission.evaluation is not None
-    asked = submission.evaluation.inference
+    asked = submission.request.inference
     unhit = folder / UNDISTURBED
     if not (unhit / RECORD).exists():
         evaluate(
             EvalRequest(
-                inference=replace(asked, threads=asked.threads or WORKER_THREADS),
+                inference=replaced(asked, threads=asked.options.threads or WORKER_THREADS),
                 output=unhit,
                 resume=(unhit / RUN).exists(),
             ),

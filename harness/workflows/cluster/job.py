@@ -9,9 +9,8 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests.cluster import NightRequest, SubmitRequest
-from harness.core.requests.inference import BenchRequest
-from harness.core.requests.training import TrainRequest
+from harness.core.requests.cluster import SubmitBench, SubmitNight, SubmitTrain
+from harness.core.settings import replaced
 from harness.files.atomic import unwritable
 from harness.files.layout import runs_folder
 from harness.launch.clients import node_hosts, require_slurm
@@ -76,21 +75,18 @@ class Planned:
         return f"harness-{self.folder.name}"
 
 
-def plan_bench(
-    request: SubmitRequest[BenchRequest], *, command: tuple[str, ...], now: datetime
-) -> Planned:
+def plan_bench(request: SubmitBench, *, command: tuple[str, ...], now: datetime) -> Planned:
     """A bench on one device."""
-    size = Size(gpus=min(read_profile(request.profile).gpus_per_node, 1))
+    size = Size(gpus=min(read_profile(request.cluster).gpus_per_node, 1))
     asked = absolute(request.work)
-    inference = replace(asked.inference, device=_device(asked.inference.device, size))
-    asked = replace(asked, inference=inference)
+    asked = replaced(asked, device=_device(asked.inference.options.device, size))
     folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
     asked = replace(asked, output=folder)
     work = BenchWork(request=asked, command=command, submitted=now)
 
     def prove() -> Proven:
         check_values(asked)
-        job = resolve(inference)
+        job = resolve(asked.inference)
         return Proven((job.dataset.annotations_path, job.dataset.images_dir, job.weights))
 
     part = Work(name="bench", item=work, log=final_log(folder))
@@ -98,9 +94,9 @@ def plan_bench(
     return Planned(kind="bench", folder=folder, size=size, task=task, prove=prove)
 
 
-def plan_night(request: SubmitRequest[NightRequest], *, now: datetime) -> Planned:
+def plan_night(request: SubmitNight, *, now: datetime) -> Planned:
     """A night on one device; its folder is that of its reports."""
-    size = Size(gpus=min(read_profile(request.profile).gpus_per_node, 1))
+    size = Size(gpus=min(read_profile(request.cluster).gpus_per_node, 1))
     asked = absolute(request.work)
     night_id = new_night_id(asked.results, now)
     folder = asked.results / NIGHTS / night_id
@@ -118,11 +114,9 @@ def plan_night(request: SubmitRequest[NightRequest], *, now: datetime) -> Planne
     return Planned(kind="nightly", folder=folder, size=size, task=task, prove=prove)
 
 
-def plan_training(
-    request: SubmitRequest[TrainRequest], *, command: tuple[str, ...], now: datetime
-) -> Planned:
+def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: datetime) -> Planned:
     """A training by ``nodes`` × ``tasks_per_node`` processes, on a device each."""
-    gpus = read_profile(request.profile).gpus_per_node
+    gpus = read_profile(request.cluster).gpus_per_node
     tasks = request.tasks_per_node or max(1, gpus)
     for option, value in (("--nodes", request.nodes), ("--tasks-per-node", tasks)):
         if value < 1:
@@ -131,14 +125,15 @@ def plan_training(
         raise UsageError(f"--tasks-per-node {tasks}: the profile's nodes have {gpus} GPU(s)")
     size = Size(nodes=request.nodes, tasks=tasks, gpus=min(gpus, tasks))
     asked = absolute(request.work)
-    if Path(asked.init).is_file():
-        asked = replace(asked, init=str(Path(asked.init).absolute()))
-    asked = replace(asked, device=_device(asked.device, size))
+    init = asked.initial.init
+    if Path(init).is_file():
+        asked = replaced(asked, init=str(Path(init).absolute()))
+    asked = replaced(asked, device=_device(asked.runtime.device, size))
     folder = asked.output or (runs_folder() / new_run_id(asked, now)).absolute()
 
     def prove() -> Proven:
         # As one machine's training by as many processes: batch and engine must bear them.
-        job = resolve_training(replace(asked, processes=size.nodes * size.tasks))
+        job = resolve_training(replaced(asked, processes=size.nodes * size.tasks))
         sets = (job.training.dataset, job.validation)
         paths = [path for one in sets for path in (one.annotations_path, one.images_dir)]
         return Proven((*paths, job.init, asked.reference_curve), job.plan.schedule.iterations)

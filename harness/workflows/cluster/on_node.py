@@ -20,6 +20,7 @@ from harness.core.progress import Advance, Silent
 from harness.core.requests.cluster import NightRequest
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import replaced
 from harness.engines.devices import gpu_count
 from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.measure.timing import PhaseTimer
@@ -96,7 +97,7 @@ def train_on_node(work: TrainWork) -> None:
     if not work.rehearsal:
         _train(work.request, work)
         return
-    exact = replace(work.request, deterministic=True)
+    exact = replaced(work.request, deterministic=True)
     half = _half_of(exact) if restarts() == 0 else None
     _train(exact, work, preempt_at=half)
     # The first group has met at this port, and may still hold it.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.errors import Interrupted, UsageError
 from harness.core.requests.data import ConvertRequest, OpenImagesRequest
+from harness.core.settings import check_settings
 from harness.data.convert.alignment import aligned
 from harness.data.convert.formats.openimages import (
     labels_of,
@@ -45,8 +46,7 @@ def fetch_openimages(
     check_mirror(request.mirror)
     if not request.classes:
         raise UsageError("no class is asked for", hint="for instance --classes Panda,Dice,Duck")
-    if request.image_count is not None and request.image_count < 1:
-        raise UsageError(f"--images must be at least 1, got {request.image_count}")
+    check_settings(request)
     work = Fetching(request=request, options=options, known=known)
     try:
         with disk_errors(request.output):
@@ -65,7 +65,7 @@ def _fetch(work: Fetching) -> ConvertReport:
     table = work.bring(openimages.segmentation_table(request.split), "tables")
     every = rows_by_image(table, labels)
     _require_all(every, labels, names, request)
-    rows = chosen(every, request.image_count, request.seed)
+    rows = chosen(every, request.most_images, request.seed)
     masks = bring_masks(rows, work)
     tally = Tally()
     images = request.output / "images"

@@ -48,7 +48,9 @@ def infer_missing(
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
     needed = batches_with(
-        wanted, grouped(job.dataset.images, job.request.batch_size), job.request.batch_size
+        wanted,
+        grouped(job.dataset.images, job.request.options.batch_size),
+        job.request.options.batch_size,
     )
     total = len(job.dataset.images)
     with (
@@ -110,7 +112,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         "memory_format": info.memory_format,
         "compiled": info.compiled,
         "threads": info.threads if info.device == "cpu" else None,
-        "batch_size": job.request.batch_size,
+        "batch_size": job.request.options.batch_size,
         **{f"architecture.{name}": value for name, value in architecture.items()},
     }
 
@@ -125,7 +127,12 @@ def prepared_batches(
         return engine.prepare(image, NULL_STOPWATCH)
 
     with closing(
-        ahead(records, prepare, size=job.request.batch_size, loaders=job.request.loaders)
+        ahead(
+            records,
+            prepare,
+            size=job.request.options.batch_size,
+            loaders=job.request.options.loaders,
+        )
     ) as batches:
         for batch in batches:
             yield [record for record, _ in batch], [_prepared(*one) for one in batch]

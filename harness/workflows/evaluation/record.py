@@ -10,6 +10,7 @@ from harness.core.checks import Check
 from harness.core.engine import EngineInfo
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.settings import recorded
 from harness.files.environment import read_environment
 from harness.files.json import to_plain
 from harness.measure.verdict import conclude
@@ -39,7 +40,7 @@ def record_of(
         created_utc=run.begun.isoformat(timespec="seconds"),
         harness_version=__version__,
         command=run.command,
-        request=to_plain(request),
+        request=to_plain(recorded(request)),
         resolved={**job.resolved, **resolved},
         engine=engine,
         checkpoint=job.checkpoint,

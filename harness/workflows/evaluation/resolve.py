@@ -13,6 +13,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.proven import (
     facts_of_dataset,
@@ -62,7 +63,7 @@ class Job:
     @property
     def engine(self) -> EngineName:
         """The engine asked for, or the model's own."""
-        return self.request.engine or own_engine(self.published)
+        return self.request.options.engine or own_engine(self.published)
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -76,9 +77,9 @@ class Job:
         changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
         conditions = Conditions(
             architecture=self.architecture,
-            precision=self.request.precision,
-            batch_size=self.request.batch_size,
-            compiled=self.request.compile,
+            precision=self.request.options.precision,
+            batch_size=self.request.options.batch_size,
+            compiled=self.request.options.compile,
             pinned_weights=faked or pinned or changed,
             evaluated_images=evaluated_images,
             image_count=self.image_count,
@@ -97,10 +98,10 @@ class Job:
     def resolved(self) -> dict[str, Any]:
         """The request with every default filled in, for the record."""
         return {
-            **to_plain(self.request),
+            **to_plain(recorded(self.request)),
             "dataset": self.dataset.name,
             "engine": self.engine,
-            "memory_format": self.request.memory_format or own_memory_format(self.engine),
+            "memory_format": self.request.options.memory_format or own_memory_format(self.engine),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
             **({} if self.exported is None else {"exported": to_plain(self.exported)}),
@@ -111,16 +112,19 @@ def resolve(request: InferenceRequest) -> Job:
     """The job a request stands for; every proof that needs no inference happens here."""
     check_values(request)
     lock = read_lock()
-    entry = find_model(lock, request.model)
-    named = request.dataset
-    if named is None and request.annotations is None and request.images is None:
+    entry = find_model(lock, request.network.model)
+    named = request.data.dataset
+    if named is None and request.data.annotations is None and request.data.images is None:
         named = entry.dataset
     dataset = find_dataset(
-        dataset=named, annotations=request.annotations, images=request.images, root=request.root
+        dataset=named,
+        annotations=request.data.annotations,
+        images=request.data.images,
+        root=request.network.root,
     )
-    dataset = proven_dataset(lock, dataset, request.root)
+    dataset = proven_dataset(lock, dataset, request.network.root)
     _check_categories(entry, _published(entry, request, dataset), dataset)
-    asked = dataset if request.limit is None else limited(dataset, request.limit)
+    asked = dataset if request.data.limit is None else limited(dataset, request.data.limit)
     require_images(asked)
     return job_of(lock, entry, request, asked, len(dataset.images))
 
@@ -133,11 +137,11 @@ def job_of(
     Raises IntegrityError where its categories are not as many as the model's classes.
     """
     published = _published(entry, request, dataset)
-    if request.engine is not None:
-        require_network(request.engine, published)
+    if request.options.engine is not None:
+        require_network(request.options.engine, published)
     _check_categories(entry, published, dataset)
     architecture = _overridden(published, request)
-    engine = request.engine or own_engine(published)
+    engine = request.options.engine or own_engine(published)
     file = None
     if engine != "fake":
         file = find_model_file(
@@ -146,8 +150,8 @@ def job_of(
             architecture,
             dataset.categories,
             engine=engine,
-            weights=request.weights,
-            root=request.root,
+            weights=request.network.weights,
+            root=request.network.root,
         )
     return Job(
         request=request,
@@ -164,14 +168,7 @@ def job_of(
 
 def require_job_settings(job: Job) -> None:
     """Raise what opening the job's engine would raise for its device and settings."""
-    asked = job.request
-    require_settings(
-        job.engine,
-        device=asked.device,
-        precision=asked.precision,
-        memory_format=asked.memory_format,
-        compiled=asked.compile,
-    )
+    require_settings(job.engine, job.request.options)
 
 
 def open_job_engine(job: Job) -> Engine:
@@ -181,60 +178,33 @@ def open_job_engine(job: Job) -> Engine:
         architecture=job.architecture,
         weights=job.weights,
         dataset=job.dataset,
-        device=job.request.device,
-        precision=job.request.precision,
-        memory_format=job.request.memory_format,
-        compiled=job.request.compile,
-        threads=job.request.threads,
+        options=job.request.options,
     )
 
 
 def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> Architecture:
     """The model's architecture; weights of the user's own have the classes of the data set."""
     published = architecture_of(entry.architecture)
-    if request.weights is None or not dataset.categories:
+    if request.network.weights is None or not dataset.categories:
         return published
     return replace(published, class_count=len(dataset.categories))
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
-    names = (
-        "score_threshold",
-        "max_detections",
-        "short_edge_px",
-        "long_edge_max_px",
-        "channel_order",
-    )
-    asked = {name: getattr(request, name) for name in names}
+    asked = flatten(request.recipe)
     return replace(published, **{name: value for name, value in asked.items() if value is not None})
 
 
 def check_values(request: InferenceRequest) -> None:
     """Raise UsageError for numbers that cannot be meant."""
-    lowest = {
-        "batch_size": 1,
-        "loaders": 1,
-        "threads": 1,
-        "limit": 1,
-        "max_detections": 1,
-        "short_edge_px": 32,
-        "long_edge_max_px": 32,
-    }
-    for name, least in lowest.items():
-        value = getattr(request, name)
-        if value is not None and value < least:
-            option = "--" + name.removesuffix("_px").replace("_", "-")
-            raise UsageError(f"{option} must be at least {least}, got {value}")
-    if request.engine == "onnx" and request.batch_size != 1:
+    check_settings(request)
+    if request.options.engine == "onnx" and request.options.batch_size != 1:
         raise UsageError(
-            f"an exported file computes one image at a time, not {request.batch_size}",
+            f"an exported file computes one image at a time, not {request.options.batch_size}",
             hint="leave out --batch-size, or choose --engine native",
         )
-    threshold = request.score_threshold
-    if threshold is not None and not 0 <= threshold < 1:
-        raise UsageError(f"--score-threshold must be at least 0 and below 1, got {threshold}")
-    if request.weights is not None and not request.weights.is_file():
-        raise UsageError(f"no such checkpoint file: {request.weights}")
+    if request.network.weights is not None and not request.network.weights.is_file():
+        raise UsageError(f"no such checkpoint file: {request.network.weights}")
 
 
 def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:

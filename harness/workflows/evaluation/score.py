@@ -13,6 +13,7 @@ from harness.core.checks import Check
 from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
+from harness.core.settings import recorded
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
@@ -64,7 +65,7 @@ def score_saved(
         created_utc=now.isoformat(timespec="seconds"),
         harness_version=__version__,
         command=command,
-        request=to_plain(request),
+        request=to_plain(recorded(request)),
         resolved={"predictions": str(predictions_path), "evaluator": request.evaluator},
         engine=None,
         checkpoint=None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.core.engine import Engine, EngineInfo
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import replaced
 from harness.engines.opening import worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -88,7 +89,7 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     """The missing images of a run by ``workers`` processes on this machine."""
     missing = missing_images(job, run.folder, notice=run.progress.notice)
     count = min(workers, max(1, len(missing)))
-    devices = worker_devices(job.engine, job.request.device, count)
+    devices = worker_devices(job.engine, job.request.options.device, count)
     tasks = divided(job.request, run.folder, missing, devices)
     positions = dict.fromkeys((shard_path(run.folder, task.number) for task in tasks), 0)
     for path in positions:
@@ -125,7 +126,7 @@ def missing_images(
         notice: Called with a sentence for each damaged line of a shard.
     """
     finished = finished_images(shard_paths(run_folder), notice=notice)
-    records = grouped(job.dataset.images, job.request.batch_size)
+    records = grouped(job.dataset.images, job.request.options.batch_size)
     return [one.image_id for one in records if one.image_id not in finished]
 
 
@@ -136,11 +137,13 @@ def divided(
 
     A batch that two tasks shared would be inferred by both.
     """
-    size, count = request.batch_size, len(devices)
+    size, count = request.options.batch_size, len(devices)
     batches = [tuple(missing[start : start + size]) for start in range(0, len(missing), size)]
     return [
         ShardTask(
-            request=replace(request, device=device, threads=request.threads or WORKER_THREADS),
+            request=replaced(
+                request, device=device, threads=request.options.threads or WORKER_THREADS
+            ),
             folder=folder,
             number=number,
             image_ids=tuple(image for batch in batches[number::count] for image in batch),
@@ -153,9 +156,9 @@ def with_threads_of_run(job: Job, run_folder: Path) -> Job:
     """The job with as many CPU threads as the run was begun with, unless it asks for a number."""
     headers = (read_header(path) for path in shard_paths(run_folder))
     threads = next((header["threads"] for header in headers if header), None)
-    if job.request.threads is not None or threads is None:
+    if job.request.options.threads is not None or threads is None:
         return job
-    return replace(job, request=replace(job.request, threads=threads))
+    return replace(job, request=replaced(job.request, threads=threads))
 
 
 def throughput(facts: Sequence[ShardFacts]) -> dict[str, float | None]:

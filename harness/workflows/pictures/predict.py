@@ -68,7 +68,7 @@ def _opened(job: Job, open_engine: Callable[[Job], Engine]) -> Engine:
     try:
         return open_engine(job)
     except IntegrityError as error:
-        if job.request.weights is None or job.request.annotations is not None:
+        if job.request.network.weights is None or job.request.data.annotations is not None:
             raise
         more = "--annotations FILE says what classes weights of your own know"
         hint = more if error.hint is None else f"{error.hint}; {more}"

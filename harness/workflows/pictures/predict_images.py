@@ -50,7 +50,9 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
     asked = job.job.request
     records = job.job.dataset.images
     wanted = {record.image_id for record in records} - set(shard.finished)
-    needed = batches_with(wanted, grouped(records, asked.batch_size), asked.batch_size)
+    needed = batches_with(
+        wanted, grouped(records, asked.options.batch_size), asked.options.batch_size
+    )
 
     def load(record: ImageRecord) -> Loaded:
         path = job.job.dataset.images_dir / record.file_name
@@ -63,8 +65,10 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
 
     done = len(records) - len(wanted)
     with (
-        closing(ahead(needed, load, size=asked.batch_size, loaders=asked.loaders)) as batches,
-        ThreadPoolExecutor(asked.loaders, thread_name_prefix="drawer") as pool,
+        closing(
+            ahead(needed, load, size=asked.options.batch_size, loaders=asked.options.loaders)
+        ) as batches,
+        ThreadPoolExecutor(asked.options.loaders, thread_name_prefix="drawer") as pool,
         run.progress.task("predict", total=len(records), done=done, unit="img") as advance,
     ):
         drawer = _Drawer(job, run, shard, pool, advance)
@@ -116,7 +120,7 @@ class _Drawer:
     def take(self, image: Image, detections: Detections, notes: tuple[str, ...]) -> None:
         drawing = self._pool.submit(_drawn, self._job, self._run, image, detections, notes)
         self._waiting.append(drawing)
-        limit = DRAWINGS_BEHIND * self._job.job.request.loaders
+        limit = DRAWINGS_BEHIND * self._job.job.request.options.loaders
         while self._waiting and (len(self._waiting) > limit or self._waiting[0].done()):
             self._append()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.pictures import PredictRequest
+from harness.core.settings import replaced
 from harness.data.categories import categories_for
 from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
 from harness.files.json import to_plain
@@ -58,16 +59,16 @@ class PredictJob:
 def find_predict_job(request: PredictRequest) -> PredictJob:
     """The job a request stands for; every proof that needs no inference happens here."""
     asked = request.inference
-    if asked.engine == "fake":
+    if asked.options.engine == "fake":
         raise UsageError("the fake engine answers from ground truth, and pictures have none")
     check_values(asked)
     lock = read_lock()
-    entry = find_model(lock, asked.model)
+    entry = find_model(lock, asked.network.model)
     paths = find_images(request.paths, outside=request.output)
     # The recipe must let through what is to be drawn.
     floor = min(architecture_of(entry.architecture).score_threshold, request.style.threshold)
-    if asked.score_threshold is None:
-        asked = replace(asked, score_threshold=floor)
+    if asked.recipe.score_threshold is None:
+        asked = replaced(asked, score_threshold=floor)
     dataset = _dataset(paths, asked, entry.dataset)
     job = job_of(lock, entry, asked, dataset, len(paths))
     require_job_settings(job)
@@ -85,18 +86,20 @@ def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Data
     """
     folder = folder_of_all(paths)
     sizes = [(0, 0)] * len(paths)
-    if asked.batch_size > 1:
-        with ThreadPoolExecutor(asked.loaders) as pool:
+    if asked.options.batch_size > 1:
+        with ThreadPoolExecutor(asked.options.loaders) as pool:
             sizes = list(pool.map(read_size, paths))
     return Dataset(
         name=PHOTOS,
-        annotations_path=asked.annotations or Path(named),
+        annotations_path=asked.data.annotations or Path(named),
         images_dir=folder,
         images=tuple(
             ImageRecord(number, path.relative_to(folder).as_posix(), height, width)
             for number, (path, (height, width)) in enumerate(zip(paths, sizes, strict=True), 1)
         ),
-        categories=categories_for(named, annotations=asked.annotations, weights=asked.weights),
+        categories=categories_for(
+            named, annotations=asked.data.annotations, weights=asked.network.weights
+        ),
         annotation_count=0,
         crowd_count=0,
         has_masks=False,

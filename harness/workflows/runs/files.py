@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.record import DatasetFacts
-from harness.core.requests.inference import EvalRequest, SweepRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import recalled, recorded
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
@@ -40,6 +41,15 @@ PER_CATEGORY = "per_category.csv"
 PAGE = "index.html"
 
 RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
+
+#: What each kind of run is asked for with.
+REQUESTS: dict[RunKind, type[FolderRequest]] = {
+    "eval": EvalRequest,
+    "bench": BenchRequest,
+    "sweep": SweepRequest,
+    "train": TrainRequest,
+    "predict": PredictRequest,
+}
 
 #: Kinds of runs that can be continued.
 RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train", "predict")
@@ -65,10 +75,17 @@ class RunFile:
 def new_run_id(request: FolderRequest, now: datetime) -> str:
     """Return an id that sorts by time and differs from others of the same second at its end."""
     kind = kind_of(request)
-    asked = request if isinstance(request, TrainRequest) else request.inference
+    model, engine = _asked_of(request)
     tail = hashlib.sha256(f"{now.isoformat()}{comparable(request)}".encode()).hexdigest()[:6]
-    parts = (f"{now:%Y%m%d-%H%M%S}", kind, asked.model, asked.engine, tail)
+    parts = (f"{now:%Y%m%d-%H%M%S}", kind, model, engine, tail)
     return "-".join(part for part in parts if part is not None)
+
+
+def _asked_of(request: FolderRequest) -> tuple[str, str | None]:
+    """Model and engine of a request."""
+    if isinstance(request, TrainRequest):
+        return request.network.model, request.runtime.engine
+    return request.inference.network.model, request.inference.options.engine
 
 
 def kind_of(request: FolderRequest) -> RunKind:
@@ -103,7 +120,7 @@ def read_run(folder: Path) -> RunFile:
 
 def comparable(request: FolderRequest) -> dict[str, Any]:
     """Return the request without what changes no number."""
-    plain: dict[str, Any] = to_plain(request)
+    plain: dict[str, Any] = to_plain(recorded(request))
     return {
         key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
     }
@@ -130,12 +147,21 @@ def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
         except HarnessError as error:
             notice(f"passed over: {error.message}")
             continue
-        if found.request == facts.request:
+        if _same(facts, found.request):
             return folder
     raise UsageError(
         f"nothing to resume: no unfinished run of this request in {runs_folder()}",
         hint="leave out --resume, or name the folder with --output",
     )
+
+
+def _same(facts: RunFile, request: dict[str, Any]) -> bool:
+    """Whether a request kept in a file, perhaps by a version with fewer settings, is this one."""
+    kind = REQUESTS[facts.kind]
+    try:
+        return recalled(kind, request) == recalled(kind, facts.request)
+    except UsageError:  # of another version, with settings that are not known here
+        return False
 
 
 def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> RunFile:

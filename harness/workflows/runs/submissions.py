@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from harness.core import errors
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.core.requests.inference import EvalRequest
+from harness.core.settings import recalled
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.clients import cancel, states
@@ -53,8 +54,8 @@ class SubmittedShard:
 class Submission:
     """``submitted.json``.
 
-    shards: of an evaluation, which ``evaluation`` asks for. final_job: merges and scores them once
-    all have ended; other work is done by it alone. processes: of the final job, on all its nodes.
+    shards: of an evaluation, whose request ``evaluation`` has. final_job: merges and scores them
+    once all have ended; other work is done by it alone. processes: of the final job, on all nodes.
     iterations: of a training, 0 of other work.
     """
 
@@ -63,11 +64,17 @@ class Submission:
     submitted_utc: str
     profile: Profile
     final_job: str
-    evaluation: EvalRequest | None = None
+    evaluation: dict[str, Any] | None = None
     shards: tuple[SubmittedShard, ...] = ()
     processes: int = 1
     iterations: int = 0
     rehearsal: bool = False
+
+    @property
+    def request(self) -> EvalRequest:
+        """What was asked of an evaluation; only these are submitted in shards."""
+        assert self.evaluation is not None
+        return recalled(EvalRequest, self.evaluation)
 
     @property
     def job_ids(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Rehearsal:
 def rehearse(job: TrainingJob) -> Rehearsal:
     """The plan with the time and memory of an iteration; nothing is written."""
     setup = setup_of(job, Path())
-    measured = measure_iteration(setup, job.request.processes, clock=time.perf_counter)
+    measured = measure_iteration(setup, job.request.runtime.processes, clock=time.perf_counter)
     return Rehearsal(
         schedule=job.plan.schedule,
         warnings=job.plan.warnings,

@@ -14,6 +14,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import check_settings, identity_of, replaced
 from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
 from harness.data.proven import require_images
@@ -21,11 +22,11 @@ from harness.engines.opening import require_network
 from harness.training.group import launched
 from harness.training.log import read_curve
 from harness.training.plan import (
-    ADAMW_WEIGHT_DECAY,
     WEIGHT_DECAY,
     Plan,
     make_plan,
     published_schedule,
+    weight_decay_of,
 )
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
@@ -35,12 +36,12 @@ from harness.zoo.lock import find_artefact, find_model, read_lock
 
 def training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
     """What is learned: what was asked for, or what the recipe is published for."""
-    own = request.train_annotations is not None or request.train_images is not None
+    own = request.data.train_annotations is not None or request.data.train_images is not None
     return find_dataset(
-        dataset=request.dataset or (None if own else recipe.dataset),
-        annotations=request.train_annotations,
-        images=request.train_images,
-        root=request.root,
+        dataset=request.data.dataset or (None if own else recipe.dataset),
+        annotations=request.data.train_annotations,
+        images=request.data.train_images,
+        root=request.network.root,
         options=("--train-annotations", "--train-images"),
     )
 
@@ -50,17 +51,17 @@ def validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
 
     Training data of the user's own have no other.
     """
-    own = request.val_annotations is not None or request.val_images is not None
-    if not own and request.train_annotations is not None:
+    own = request.data.val_annotations is not None or request.data.val_images is not None
+    if not own and request.data.train_annotations is not None:
         raise UsageError(
             "data of your own need validation data as well",
             hint="give --val-annotations and --val-images; they may be the training pair",
         )
     return find_dataset(
-        dataset=None if own else VALIDATION_OF.get(request.dataset or "", entry.dataset),
-        annotations=request.val_annotations,
-        images=request.val_images,
-        root=request.root,
+        dataset=None if own else VALIDATION_OF.get(request.data.dataset or "", entry.dataset),
+        annotations=request.data.val_annotations,
+        images=request.data.val_images,
+        root=request.network.root,
         options=("--val-annotations", "--val-images"),
     )
 
@@ -83,13 +84,15 @@ def require_same_categories(training: Dataset, validation: Dataset) -> None:
 class TrainingJob:
     """A request with every question answered.
 
-    architecture: with as many classes as the training data has categories. init_kind: what
+    config: the request with what the recipe decides filled in. architecture: with as many classes
+    as the training data has categories. init_kind: what
     ``init`` holds, a file of weights or None for random ones. reference: lines of the
     curve to compare with. warnings: signals that may not be the end, so that they only ask for a
     checkpoint.
     """
 
     request: TrainRequest
+    config: TrainRequest
     entry: ModelEntry
     recipe: TrainRecipe
     architecture: Architecture
@@ -99,17 +102,8 @@ class TrainingJob:
     init_kind: InitKind
     init: Path | None
     checkpoint: CheckpointFacts | None
-    freeze: int
-    rois_per_image: int
     reference: tuple[dict[str, Any], ...] = ()
     warnings: tuple[Signals, ...] = ()
-
-    @property
-    def weight_decay(self) -> float:
-        """As asked, or the optimiser's own."""
-        if self.request.weight_decay is not None:
-            return self.request.weight_decay
-        return WEIGHT_DECAY if self.request.optimiser == "sgd" else ADAMW_WEIGHT_DECAY
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -124,56 +118,41 @@ class TrainingJob:
             yield f"sees {share:.3g} of the images of the published schedule"
         wanted = "random" if self.recipe.backbone is None else "backbone"
         if self.init_kind != wanted:
-            yield f"begins with {self.request.init} weights, published from {wanted}"
-        if self.request.optimiser != "sgd":
-            yield f"trained with {self.request.optimiser}, published with sgd"
-        elif self.weight_decay != WEIGHT_DECAY:
-            yield f"weight decay {self.weight_decay:g}, published {WEIGHT_DECAY:g}"
-        if self.request.augment != "flip":
-            yield f"augmented with {self.request.augment}, published with flip"
-        if self.request.short_edge_px is not None:
-            yield f"images have a short edge of {self.request.short_edge_px} px, not the published"
-        if self.rois_per_image != self.recipe.rois_per_image:
-            yield f"{self.rois_per_image} regions an image, published {self.recipe.rois_per_image}"
+            yield f"begins with {self.request.initial.init} weights, published from {wanted}"
+        if self.request.optimizer.optimiser != "sgd":
+            yield f"trained with {self.request.optimizer.optimiser}, published with sgd"
+        elif (decay := weight_decay_of(self.request.optimizer)) != WEIGHT_DECAY:
+            yield f"weight decay {decay:g}, published {WEIGHT_DECAY:g}"
+        if self.request.augmentation.augment != "flip":
+            yield f"augmented with {self.request.augmentation.augment}, published with flip"
+        if (edge := self.request.augmentation.short_edge_px) is not None:
+            yield f"images have a short edge of {edge} px, not the published"
+        rois = self.config.augmentation.rois_per_image
+        if rois != self.recipe.rois_per_image:
+            yield f"{rois} regions an image, published {self.recipe.rois_per_image}"
 
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal when a training continues; everything a weight depends on."""
         schedule = self.plan.schedule
         return {
-            "model": self.entry.name,
-            "engine": self.request.engine,
+            **identity_of(self.config),
             "dataset_sha256": self.training.dataset.digest,
             "init_sha256": None if self.checkpoint is None else self.checkpoint.sha256,
-            "iterations": schedule.iterations,
-            "batch_size": schedule.batch_size,
-            "learning_rate": schedule.learning_rate,
             "steps": list(schedule.steps),
             "warmup": schedule.warmup,
-            "freeze": self.freeze,
-            "rois_per_image": self.rois_per_image,
-            "seed": self.request.seed,
-            "precision": self.request.precision,
-            "accumulate": self.request.accumulate,
-            "optimiser": self.request.optimiser,
-            "weight_decay": self.weight_decay,
-            "augment": self.request.augment,
-            "short_edge_px": self.architecture.short_edge_px,
-            "best_by": self.request.best_by,
-            "clip_gradients": self.request.clip_gradients,
-            "ema": self.request.ema,
         }
 
 
 def resolve_training(request: TrainRequest) -> TrainingJob:
     """The job a request stands for; raises before anything is computed."""
-    _check_values(request)
+    check_settings(request)
     _check_engine(request)
     lock = read_lock()
-    entry = find_model(lock, request.model)
+    entry = find_model(lock, request.network.model)
     recipe = _recipe(entry)
     published = architecture_of(entry.architecture)
-    require_network(request.engine, published)
+    require_network(request.runtime.engine, published)
     training = training_set(training_data(request, recipe), with_masks=published.has_masks)
     if not training.images:
         raise IntegrityError(
@@ -187,58 +166,57 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     require_images(validation)
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = make_plan(
-        published_schedule(recipe, request.schedule),
-        batch_size=request.batch_size,
-        iterations=request.iterations,
-        learning_rate=request.learning_rate,
-        optimiser=request.optimiser,
+        published_schedule(recipe, request.schedule.schedule),
+        request.schedule,
+        request.optimizer.optimiser,
     )
     _check_division(request, plan.schedule.batch_size)
+    architecture = _architecture(published, request, len(training.dataset.categories))
+    config = _config(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
+        config=config,
         entry=entry,
         recipe=recipe,
-        architecture=_architecture(published, request, len(training.dataset.categories)),
+        architecture=architecture,
         plan=plan,
         training=training,
         validation=validation,
         init_kind=kind,
         init=init,
         checkpoint=checkpoint,
-        freeze=_freeze(request, kind, recipe),
-        rois_per_image=request.rois_per_image or recipe.rois_per_image,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
 
 
-def _check_values(request: TrainRequest) -> None:
-    lowest = {"loaders": 1, "threads": 1, "processes": 1, "accumulate": 1, "eval_every": 0}
-    lowest |= {"rois_per_image": 1, "freeze": 0, "seed": 0, "short_edge_px": 32}
-    for name, least in lowest.items():
-        value = getattr(request, name)
-        if value is not None and value < least:
-            option = "--" + name.removesuffix("_px").replace("_", "-")
-            raise UsageError(f"{option} must be at least {least}, got {value}")
-    if request.freeze is not None and request.freeze > 5:
-        raise UsageError(f"--freeze must be at most 5 (stem, res2 … res5), got {request.freeze}")
-    if request.ema is not None and not 0 < request.ema < 1:
-        raise UsageError(f"--ema must be above 0 and below 1, got {request.ema}")
-    if request.weight_decay is not None and not 0 <= request.weight_decay < 1:
-        raise UsageError(
-            f"--weight-decay must be at least 0 and below 1, got {request.weight_decay}"
-        )
-    if request.clip_gradients is not None and not request.clip_gradients > 0:
-        raise UsageError(f"--clip-gradients must be above 0, got {request.clip_gradients}")
+def _config(
+    request: TrainRequest,
+    plan: Plan,
+    kind: InitKind,
+    recipe: TrainRecipe,
+    architecture: Architecture,
+) -> TrainRequest:
+    """The request with what recipe, plan and architecture decide filled in."""
+    return replaced(
+        request,
+        iterations=plan.schedule.iterations,
+        batch_size=plan.schedule.batch_size,
+        learning_rate=plan.schedule.learning_rate,
+        weight_decay=weight_decay_of(request.optimizer),
+        freeze=_freeze(request, kind, recipe),
+        rois_per_image=request.augmentation.rois_per_image or recipe.rois_per_image,
+        short_edge_px=architecture.short_edge_px,
+    )
 
 
 def _architecture(published: Architecture, request: TrainRequest, class_count: int) -> Architecture:
-    short = request.short_edge_px or published.short_edge_px
+    short = request.augmentation.short_edge_px or published.short_edge_px
     long = round(published.long_edge_max_px * short / published.short_edge_px)
     return replace(published, class_count=class_count, short_edge_px=short, long_edge_max_px=long)
 
 
 def _check_engine(request: TrainRequest) -> None:
-    if request.engine == "detectron2" and request.processes > 1:
+    if request.runtime.engine == "detectron2" and request.runtime.processes > 1:
         raise UsageError(
             "the detectron2 engine trains in one process here", hint="or use --engine native"
         )
@@ -246,14 +224,14 @@ def _check_engine(request: TrainRequest) -> None:
 
 def _check_division(request: TrainRequest, batch_size: int) -> None:
     world = launched()
-    if world is not None and request.processes > 1:
+    if world is not None and request.runtime.processes > 1:
         raise UsageError("a launcher has started the processes: leave out --gpus")
-    processes = request.processes if world is None else world.size
-    parts = processes * request.accumulate
+    processes = request.runtime.processes if world is None else world.size
+    parts = processes * request.optimizer.accumulate
     if batch_size % parts:
         raise UsageError(
             f"a batch of {batch_size} cannot be divided into {parts} equal parts "
-            f"({processes} processes × {request.accumulate} accumulated)",
+            f"({processes} processes × {request.optimizer.accumulate} accumulated)",
             hint=f"choose --batch-size {parts * -(-batch_size // parts)}, or other numbers",
         )
 
@@ -267,16 +245,16 @@ def _recipe(entry: ModelEntry) -> TrainRecipe:
 def _initial(
     lock: Lock, entry: ModelEntry, recipe: TrainRecipe, request: TrainRequest
 ) -> tuple[InitKind, Path | None, CheckpointFacts | None]:
-    match request.init:
+    match request.initial.init:
         case "none":
             return "random", None, None
         case "zoo":
-            path = find_checkpoint(lock, entry, None, request.root)
+            path = find_checkpoint(lock, entry, None, request.network.root)
             return "model", path, facts_of(lock, entry, path)
         case "imagenet" if recipe.backbone is None:
             return "random", None, None
         case "imagenet":
-            path = pinned_file(find_artefact(lock, str(recipe.backbone)), request.root)
+            path = pinned_file(find_artefact(lock, str(recipe.backbone)), request.network.root)
             return "backbone", path, facts_of_file(path)
         case name:
             path = Path(name)
@@ -288,6 +266,6 @@ def _initial(
 
 
 def _freeze(request: TrainRequest, kind: InitKind, recipe: TrainRecipe) -> int:
-    if request.freeze is not None:
-        return request.freeze
+    if request.initial.freeze is not None:
+        return request.initial.freeze
     return 0 if kind == "random" else recipe.frozen_stages

@@ -12,8 +12,15 @@ from harness.core.checks import Check, Reference, Tolerance
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
-from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.inference import (
+    DataSpec,
+    EngineOptions,
+    EvalRequest,
+    InferenceRequest,
+    RecipeOverrides,
+)
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import recorded
 from harness.data.objects import training_set
 from harness.data.proven import facts_of_dataset
 from harness.files.extras import install_command
@@ -103,16 +110,16 @@ def _train(
     shown: Progress,
     scoring: Scoring,
 ) -> None:
-    if request.engine == "detectron2":
+    if request.runtime.engine == "detectron2":
         from harness.training.detectron2 import train_with_detectron2
 
         train_with_detectron2(setup, progress=shown, evaluate=scoring)
     elif (world := launched()) is not None:
         train_launched(setup, world, progress=shown, evaluate=scoring)
-    elif request.processes == 1:
+    elif request.runtime.processes == 1:
         train_here(setup, progress=shown, evaluate=scoring)
     else:
-        train_in_processes(setup, request.processes, progress=progress, evaluate=scoring)
+        train_in_processes(setup, request.runtime.processes, progress=progress, evaluate=scoring)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,19 +161,24 @@ def _continuable(run: Run) -> Iterator[None]:
 def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
     """The evaluation of ``weights``, continued where an earlier life of the run left it."""
     request, numbers = job.request, job.architecture
+    runtime = request.runtime
+    resized = request.augmentation.short_edge_px is not None
     return EvalRequest(
         inference=InferenceRequest(
-            model=request.model,
-            annotations=job.validation.annotations_path,
-            images=job.validation.images_dir,
-            root=request.root,
-            weights=weights,
-            engine=request.engine,
-            device=request.device,
-            loaders=request.loaders,
-            threads=request.threads,
-            short_edge_px=None if request.short_edge_px is None else numbers.short_edge_px,
-            long_edge_max_px=None if request.short_edge_px is None else numbers.long_edge_max_px,
+            network=replace(request.network, weights=weights),
+            data=DataSpec(
+                annotations=job.validation.annotations_path, images=job.validation.images_dir
+            ),
+            options=EngineOptions(
+                engine=runtime.engine,
+                device=runtime.device,
+                loaders=runtime.loaders,
+                threads=runtime.threads,
+            ),
+            recipe=RecipeOverrides(
+                short_edge_px=numbers.short_edge_px if resized else None,
+                long_edge_max_px=numbers.long_edge_max_px if resized else None,
+            ),
         ),
         output=output,
         resume=(output / RUN).exists(),
@@ -183,15 +195,15 @@ def _no_clock() -> float:
 
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
     """The job as the training loop wants it; its files go to ``folder``."""
-    request = job.request
     validation = training_set(job.validation, with_masks=job.architecture.has_masks)
-    if request.best_by == "loss" and not validation.images:
+    if job.config.best_by == "loss" and not validation.images:
         raise UsageError(
             f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
             hint="leave it out, or choose other validation data",
         )
     return Setup(
         folder=folder,
+        config=job.config,
         identity=job.identity,
         architecture=job.architecture,
         training=job.training,
@@ -199,23 +211,6 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         schedule=job.plan.schedule,
         init_kind=job.init_kind,
         init=job.init,
-        freeze=job.freeze,
-        rois_per_image=job.rois_per_image,
-        seed=request.seed,
-        device=request.device,
-        precision=request.precision,
-        accumulate=request.accumulate,
-        optimiser=request.optimiser,
-        weight_decay=job.weight_decay,
-        augment=request.augment,
-        best_by=request.best_by,
-        clip_gradients=request.clip_gradients,
-        ema=request.ema,
-        loaders=request.loaders,
-        threads=request.threads,
-        deterministic=request.deterministic,
-        eval_every=request.eval_every,
-        resume=request.resume,
         reference=job.reference,
         warnings=job.warnings,
     )
@@ -270,7 +265,7 @@ def _training_record(
         run_id=run.run_id,
         created_utc=run.begun.isoformat(timespec="seconds"),
         command=run.command,
-        request=to_plain(job.request),
+        request=to_plain(recorded(job.request)),
         resolved={
             **job.identity,
             "training_data": to_plain(facts_of_dataset(job.training.dataset)),

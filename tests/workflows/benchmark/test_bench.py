@@ -17,6 +17,7 @@ from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, InferenceRequest
+from harness.core.settings import replaced
 from harness.engines.fake import FakeEngine, open_fake
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.benchmark.bench import _checks, bench
@@ -96,7 +97,7 @@ def test_pure_compute_is_transfer_forward_and_paste(measured: Callable[..., RunR
 def test_a_batch_counts_once_for_each_of_its_images(
     measured: Callable[..., RunRecord], asked: InferenceRequest
 ) -> None:
-    record = measured(inference=replace(asked, batch_size=4), repeats=1)
+    record = measured(inference=replaced(asked, batch_size=4), repeats=1)
     assert record.metrics["timed_images"] == 6
     # Batches of four and two: 3 ticks for each, shared by their images.
     assert record.metrics["s_per_image"] == pytest.approx((4 * 3 / 4 + 2 * 3 / 2) / 6)
@@ -112,7 +113,7 @@ def test_warmup_is_not_timed(
     batch_size: int,
     calls: int,
 ) -> None:
-    measured(inference=replace(asked, batch_size=batch_size), warmup=warmup, repeats=1)
+    measured(inference=replaced(asked, batch_size=batch_size), warmup=warmup, repeats=1)
     batches = -(-6 // batch_size)
     assert engines[0].timed_calls == batches
     assert engines[0].calls == calls + batches + batches  # warm-up, timed, end to end
@@ -133,7 +134,7 @@ def test_passes_go_on_until_the_duration_is_there(measured: Callable[..., RunRec
 def test_a_subset_does_not_bend_a_speed(
     measured: Callable[..., RunRecord], asked: InferenceRequest
 ) -> None:
-    record = measured(inference=replace(asked, limit=2))
+    record = measured(inference=replaced(asked, limit=2))
     assert record.metrics["timed_images"] == 6.0
     assert not any("images were evaluated" in sentence for sentence in record.protocol_deviations)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, InferenceRequest
+from harness.core.settings import replaced
 from harness.measure.profile import whole
 from harness.workflows.benchmark.bench import bench
 from harness.workflows.benchmark.profile import read_profile
@@ -22,7 +22,7 @@ from harness.workflows.runs.folder import utc_now
 @pytest.fixture
 def networked(asked: InferenceRequest) -> InferenceRequest:
     """The embedded model on two of the small images."""
-    return replace(asked, engine="native", threads=1, limit=2)
+    return replaced(asked, engine="native", threads=1, limit=2)
 
 
 def measure(inference: InferenceRequest, folder: Path, *, profiling: bool) -> RunRecord:

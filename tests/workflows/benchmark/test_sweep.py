@@ -40,7 +40,7 @@ def swept(request_: SweepRequest) -> Swept:
         return sweep(
             replace(request_, **given),
             progress=Silent(),
-            command=("harness", "bench", "--sweep"),
+            command=("harness", "sweep"),
             now=utc_now(),
             measure=measure,
         )

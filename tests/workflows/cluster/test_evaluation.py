@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from harness.core.settings import replaced
 from harness.workflows.cluster.evaluation import shard_tasks
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.shards import open_shard, shard_path
@@ -28,8 +29,8 @@ def test_there_is_no_task_without_an_image_but_always_one(job: Job, tmp_path: Pa
 
 def test_a_gpu_that_was_asked_for_is_used_or_missed(job: Job, tmp_path: Path) -> None:
     def devices(asked: str, gpus: int) -> set[str]:
-        given = replace(job, request=replace(job.request, device=asked))
-        return {task.request.device for task in shard_tasks(given, tmp_path, 2, gpus=gpus)}
+        given = replace(job, request=replaced(job.request, device=asked))
+        return {task.request.options.device for task in shard_tasks(given, tmp_path, 2, gpus=gpus)}
 
     assert devices("auto", 4) == {"cuda"}
     assert devices("auto", 0) == {"auto"}

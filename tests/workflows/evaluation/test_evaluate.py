@@ -17,6 +17,7 @@ from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import replaced
 from harness.engines.fake import open_fake
 from harness.measure.coco import Scores
 from harness.workflows.evaluation.evaluate import accuracy_checks
@@ -71,7 +72,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path, evaluated: Evaluate) -> None:
 def test_categories_without_objects_have_a_reason_and_no_number(
     tmp_path: Path, evaluated: Evaluate, asked: InferenceRequest
 ) -> None:
-    record, folder = evaluated(tmp_path / "run", inference=replace(asked, limit=1))
+    record, folder = evaluated(tmp_path / "run", inference=replaced(asked, limit=1))
     scores = {row.category_id: row for row in record.per_category if row.task == "bbox"}
     assert scores[2].ap == pytest.approx(100)
     assert scores[3].ap is None
@@ -160,7 +161,7 @@ def test_accuracy_is_judged_only_by_references_of_the_data_set(job: Job) -> None
         )
 
     entry = replace(job.entry, references=(reference("annotations"), reference("elsewhere")))
-    real = replace(job, entry=entry, request=replace(job.request, engine="native"))
+    real = replace(job, entry=entry, request=replaced(job.request, engine="native"))
     checks = accuracy_checks(real, Scores(metrics={"bbox/AP": 50.2}, per_category=()))
     assert [(row.metric, row.status) for row in checks] == [("bbox/AP", Status.NOT_COMPARABLE)]
     assert "checkpoint" in checks[0].reason

@@ -17,6 +17,7 @@ from harness.core.engine import Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import replaced
 from harness.engines.fake import FakeEngine, open_fake
 from harness.workflows.evaluation.inference import (
     BATCHES_AHEAD,
@@ -40,7 +41,7 @@ def infer(job: Job, engine: Any, path: Path) -> list[int]:
 @pytest.mark.parametrize("loaders", [1, 4])
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
 def test_batches_keep_the_order(asked: InferenceRequest, batch_size: int, loaders: int) -> None:
-    job = resolve(replace(asked, batch_size=batch_size, loaders=loaders))
+    job = resolve(replaced(asked, batch_size=batch_size, loaders=loaders))
     engine = open_job_engine(job)
     batches = list(prepared_batches(job, engine, job.dataset.images))
     assert [record.image_id for records, _ in batches for record in records] == ORDER
@@ -76,7 +77,7 @@ seen: list[list[int]] = []
 def test_a_batch_is_of_the_same_images_whoever_infers_it(
     asked: InferenceRequest, tmp_path: Path
 ) -> None:
-    job = resolve(replace(asked, batch_size=4))
+    job = resolve(replaced(asked, batch_size=4))
     rows = open_fake(job.dataset, job.architecture)._rows
     engine = Remembering(rows, job.architecture, "perfect", None, 0)
     seen.clear()
@@ -107,7 +108,7 @@ class Counting(FakeEngine):
 def test_loading_ahead_is_bounded(job: Job) -> None:
     loaders = 2
     records = job.dataset.images * 20
-    crowded = replace(job, request=replace(job.request, loaders=loaders))
+    crowded = replace(job, request=replaced(job.request, loaders=loaders))
     engine = Counting({}, job.architecture, "perfect", None, 0)
     batches = prepared_batches(crowded, engine, records)
     for taken in range(1, 10):
@@ -193,12 +194,12 @@ def test_a_crash_while_loading_names_the_image(job: Job, tmp_path: Path) -> None
 def test_another_request_has_another_identity(
     asked: InferenceRequest, job: Job, change: dict[str, Any]
 ) -> None:
-    other = resolve(replace(asked, **change))
+    other = resolve(replaced(asked, **change))
     assert identity_of(other, open_job_engine(other)) != identity_of(job, open_job_engine(job))
 
 
 def test_loading_differently_is_the_same_run(asked: InferenceRequest, job: Job) -> None:
-    other = resolve(replace(asked, loaders=5, limit=6))
+    other = resolve(replaced(asked, loaders=5, limit=6))
     assert identity_of(other, open_job_engine(other)) == identity_of(job, open_job_engine(job))
 
 

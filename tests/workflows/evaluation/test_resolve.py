@@ -12,6 +12,7 @@ import pytest
 from harness.core.architecture import TorchvisionBuilder
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import replaced
 from harness.files.digest import file_digest
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.evaluation.resolve import FAKED, open_job_engine, resolve
@@ -20,6 +21,7 @@ from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.composing import composed
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_refusals(
     asked: InferenceRequest, change: dict[str, Any], kind: type[HarnessError], complaint: str
 ) -> None:
     with pytest.raises(kind, match=complaint):
-        resolve(replace(asked, **change))
+        resolve(replaced(asked, **change))
 
 
 def test_missing_images_are_found_before_the_run(asked: InferenceRequest, small_coco: Path) -> None:
@@ -57,7 +59,7 @@ def test_missing_images_are_found_before_the_run(asked: InferenceRequest, small_
     (small_coco / "images" / "000000001001.png").unlink()
     with pytest.raises(IntegrityError, match=r"2 of 6 images are missing .* 000000000042\.png"):
         resolve(asked)
-    assert len(resolve(replace(asked, limit=3)).dataset.images) == 3
+    assert len(resolve(replaced(asked, limit=3)).dataset.images) == 3
 
 
 def test_a_data_set_without_images_is_refused(asked: InferenceRequest, small_coco: Path) -> None:
@@ -65,7 +67,7 @@ def test_a_data_set_without_images_is_refused(asked: InferenceRequest, small_coc
     bare = small_coco / "bare.json"
     bare.write_text(json.dumps({**content, "images": [], "annotations": []}), encoding="utf-8")
     with pytest.raises(IntegrityError, match="lists no image"):
-        resolve(replace(asked, annotations=bare))
+        resolve(replaced(asked, annotations=bare))
 
 
 LIGHT_BUILDER: TorchvisionBuilder = "fasterrcnn_mobilenet_v3_large_fpn"
@@ -76,7 +78,7 @@ def test_a_model_brings_its_engine(asked: InferenceRequest, tmp_path: Path) -> N
     weights = tmp_path / "own.safetensors"
     architecture = replace(of_torchvision(LIGHT_BUILDER, has_masks=False), class_count=8)
     write_checkpoint(weights, seeded_checkpoint(architecture))
-    request = replace(asked, model=LIGHT, engine=None, weights=weights, limit=2)
+    request = replaced(asked, model=LIGHT, engine=None, weights=weights, limit=2)
     job = resolve(request)
     assert job.engine == job.resolved["engine"] == "torchvision"
     assert job.resolved["memory_format"] == "contiguous"
@@ -86,14 +88,14 @@ def test_a_model_brings_its_engine(asked: InferenceRequest, tmp_path: Path) -> N
     ]
     engine = open_job_engine(job)
     assert (engine.info.name, engine.info.architecture.class_count) == ("torchvision", 8)
-    assert resolve(replace(asked, engine=None)).engine == "native"
-    swapped = resolve(replace(request, channel_order="BGR"))
+    assert resolve(replaced(asked, engine=None)).engine == "native"
+    swapped = resolve(replaced(request, channel_order="BGR"))
     assert any("channel_order is BGR, the protocol says RGB" in one for one in swapped.deviations)
     for name in ("native", "detectron2"):
         with pytest.raises(UsageError, match="choose --engine torchvision"):
-            resolve(replace(request, engine=name))  # type: ignore[arg-type]
+            resolve(replaced(request, engine=name))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="choose --engine native"):
-        resolve(replace(asked, engine="torchvision"))
+        resolve(replaced(asked, engine="torchvision"))
 
 
 def test_a_model_without_weights_says_how_to_get_some(asked: InferenceRequest) -> None:
@@ -120,8 +122,12 @@ def test_defaults_are_filled_in_and_paths_made_absolute(
     small_coco: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(small_coco)
-    request = InferenceRequest(
-        annotations=Path("annotations.json"), images=Path("images"), engine="fake", limit=2
+    request = composed(
+        InferenceRequest,
+        annotations=Path("annotations.json"),
+        images=Path("images"),
+        engine="fake",
+        limit=2,
     )
     job = resolve(request)
     assert job.dataset_facts.annotations_path == str(small_coco / "annotations.json")
@@ -163,16 +169,16 @@ def test_overrides_reach_the_network_and_are_named(asked: InferenceRequest) -> N
 def test_embedded_weights_are_the_pinned_ones_and_others_are_not(
     asked: InferenceRequest, tmp_path: Path
 ) -> None:
-    pinned = resolve(replace(asked, engine="native"))
+    pinned = resolve(replaced(asked, engine="native"))
     assert pinned.weights is not None
     assert pinned.checkpoint is not None
     assert pinned.checkpoint.sha256 == file_digest(pinned.weights)
     assert pinned.deviations == ()
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(pinned.weights.read_bytes())
-    assert resolve(replace(asked, engine="native", weights=copy)).deviations == ()
+    assert resolve(replaced(asked, engine="native", weights=copy)).deviations == ()
     write_checkpoint(copy, seeded_checkpoint(pinned.architecture))
-    other = resolve(replace(asked, engine="native", weights=copy))
+    other = resolve(replaced(asked, engine="native", weights=copy))
     assert any("checkpoint" in sentence for sentence in other.deviations)
 
 
@@ -196,10 +202,12 @@ def pinned_root(small_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_pinned_annotations_are_known_wherever_they_lie(pinned_root: Path) -> None:
     images = pinned_root / "coco" / "val2017"
-    named = resolve(InferenceRequest(engine="fake", dataset="coco_2017_val", root=pinned_root))
+    named = resolve(
+        composed(InferenceRequest, engine="fake", dataset="coco_2017_val", root=pinned_root)
+    )
     copy = pinned_root / "renamed.json"
     copy.write_bytes(named.dataset.annotations_path.read_bytes())
-    pointed = resolve(InferenceRequest(engine="fake", annotations=copy, images=images))
+    pointed = resolve(composed(InferenceRequest, engine="fake", annotations=copy, images=images))
     assert (named.dataset.name, pointed.dataset.name) == ("coco_2017_val", "coco_2017_val")
 
 
@@ -207,10 +215,15 @@ def test_other_annotations_under_a_pinned_name_are_refused(pinned_root: Path) ->
     annotations = pinned_root / "coco" / "annotations" / "instances_val2017.json"
     annotations.write_bytes(annotations.read_bytes() + b"\n")
     with pytest.raises(IntegrityError, match="is not the annotation file of coco_2017_val"):
-        resolve(InferenceRequest(engine="fake", dataset="coco_2017_val", root=pinned_root))
+        resolve(
+            composed(InferenceRequest, engine="fake", dataset="coco_2017_val", root=pinned_root)
+        )
     own = resolve(
-        InferenceRequest(
-            engine="fake", annotations=annotations, images=pinned_root / "coco" / "val2017"
+        composed(
+            InferenceRequest,
+            engine="fake",
+            annotations=annotations,
+            images=pinned_root / "coco" / "val2017",
         )
     )
     assert own.dataset.name == "instances_val2017"

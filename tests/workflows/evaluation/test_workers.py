@@ -24,6 +24,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Advance, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
+from harness.core.settings import replaced
 from harness.engines.opening import worker_devices
 from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import (
@@ -34,6 +35,7 @@ from harness.workflows.evaluation.workers import (
 )
 from harness.workflows.runs.files import PREDICTIONS, RECORD, SHARDS
 from harness.workflows.runs.shards import open_shard, read_lines, shard_path, shard_paths
+from tests.composing import composed
 from tests.leases import leased
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]
@@ -209,7 +211,7 @@ def test_shares_are_whole_batches_of_equal_number_and_nothing_is_lost(
     images: int, workers: int, batch: int, data: Any
 ) -> None:
     ids = list(range(100, 100 + images))
-    request = InferenceRequest(batch_size=batch)
+    request = composed(InferenceRequest, batch_size=batch)
     tasks = divided(request, Path("run"), ids, ["cpu"] * workers)
     shares = [task.image_ids for task in tasks]
     assert sorted(image for share in shares for image in share) == ids
@@ -223,17 +225,17 @@ def test_shares_are_whole_batches_of_equal_number_and_nothing_is_lost(
 
 def test_threads_do_not_follow_the_number_of_workers() -> None:
     tasks = [divided(InferenceRequest(), Path(), [1, 2], ["cpu"] * count) for count in (1, 2)]
-    assert {task.request.threads for part in tasks for task in part} == {1}
-    asked = divided(InferenceRequest(threads=4), Path(), [1, 2], ["cpu"] * 2)
-    assert {task.request.threads for task in asked} == {4}
+    assert {task.request.options.threads for part in tasks for task in part} == {1}
+    asked = divided(composed(InferenceRequest, threads=4), Path(), [1, 2], ["cpu"] * 2)
+    assert {task.request.options.threads for task in asked} == {4}
 
 
 def test_a_continued_run_keeps_its_number_of_threads(job: Job, tmp_path: Path) -> None:
-    assert with_threads_of_run(job, tmp_path).request.threads is None
+    assert with_threads_of_run(job, tmp_path).request.options.threads is None
     with open_shard(shard_path(tmp_path, 3), {"threads": 5}):
-        assert with_threads_of_run(job, tmp_path).request.threads == 5
-    asked = replace(job, request=replace(job.request, threads=2))
-    assert with_threads_of_run(asked, tmp_path).request.threads == 2
+        assert with_threads_of_run(job, tmp_path).request.options.threads == 5
+    asked = replace(job, request=replaced(job.request, threads=2))
+    assert with_threads_of_run(asked, tmp_path).request.options.threads == 2
 
 
 def test_a_named_device_is_shared_and_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from harness.workflows.pictures.predict import predict
 from harness.workflows.runs.files import RunFile
 from harness.workflows.runs.folder import utc_now
 from harness.zoo.checkpoints import EMBEDDED
+from tests.composing import composed
 
 Predict = Callable[..., PredictReport]
 
@@ -57,7 +58,9 @@ def predicted(photos: Path, tmp_path: Path) -> Predict:
     """Run ``predict`` on the scenes, fields of its request as keywords."""
 
     def run(output: Path, **given: Any) -> PredictReport:
-        inference = InferenceRequest(root=tmp_path, threads=1, **given.pop("inference", {}))
+        inference = composed(
+            InferenceRequest, root=tmp_path, threads=1, **given.pop("inference", {})
+        )
         open_engine = given.pop("open_engine", open_job_engine)
         paths = given.pop("paths", (str(photos / "*.png"), str(photos / "deep")))
         return predict(

@@ -1,0 +1,21 @@
+"""``harness profile``: a bench that also reports where the time goes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from harness.cli.bench import answer_bench
+from harness.cli.options import add_answered_settings, request_from
+from harness.core.requests.inference import BenchRequest, ProfileRequest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings of a bench."""
+    add_answered_settings(parser, ProfileRequest)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and profile, print both, answer the exit code of the bench's verdict."""
+    request: BenchRequest = request_from(ProfileRequest, arguments).bench
+    return answer_bench(replace(request, profiling=True), arguments)

@@ -1,0 +1,108 @@
+"""What a user asks about runs and nights that exist, and how answers are printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from harness.core.engine import EngineName
+from harness.core.settings import setting
+
+TableFormat = Literal["rich", "markdown", "plain"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOptions:
+    """How an answer is printed."""
+
+    group: ClassVar[str] = "the answer"
+
+    json: bool = setting(False, help="print JSON and nothing else", kept=False)
+    format: TableFormat | None = setting(
+        None, help="form of the tables", none="rich on a terminal, else plain", kept=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitAnswer:
+    """How a submission is printed."""
+
+    group: ClassVar[str] = "the answer"
+
+    json: bool = setting(False, help="print run folder and jobs as JSON", kept=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralOptions:
+    """What every command knows."""
+
+    group: ClassVar[str] = "in general"
+
+    config: Path | None = setting(
+        None,
+        help="TOML file of settings, such as the config.toml of a run; options win over it",
+        none="none",
+        metavar="FILE",
+        kept=False,
+    )
+    quiet: bool = setting(False, help="only answers, warnings and errors", kept=False)
+    verbose: bool = setting(
+        False, help="more about progress; and for an error, where it came from", kept=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions:
+    """How much of a record is printed."""
+
+    group: ClassVar[str] = "the answer"
+
+    per_category: bool = setting(False, help="also print AP by category", kept=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolderRequest:
+    """A run that is asked about."""
+
+    run: Path = setting(help="run folder", positional=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsRequest:
+    """The last lines of a run's logs."""
+
+    run: Path = setting(help="run folder", positional=True)
+    shard: int | None = setting(None, help="only shard N", none="all jobs", metavar="N", minimum=0)
+    lines: int = setting(20, help="last lines of each log", minimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRequest:
+    """Trends over the nights."""
+
+    results: Path = setting(Path("results"), help="folder of the history", place="results")
+    cell: str | None = setting(None, help="only cells whose name contains this", none="all")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """A script that completes commands and options in a shell."""
+
+    shell: Literal["bash", "zsh", "fish"] = setting(
+        help="shell that reads the script", positional=True
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelftestRequest:
+    """The same evaluation by several numbers of workers."""
+
+    workers: tuple[int, ...] = setting(
+        (1, 2, 8), help="numbers of workers", metavar="N", spaced=True, minimum=1
+    )
+    engine: EngineName = setting("native", help="implementation of the network")
+    device: str = setting("cpu", help="cpu, or the GPU that all share: cuda:N")
+    root: Path = setting(
+        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
+    )
