@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_answered_settings
-from harness.core.requests.zoo import DoctorRequest
+from harness.core.requests.asking import DoctorRequest
 
 BROKEN_EXIT_CODE = 3
 

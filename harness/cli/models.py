@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_answered_settings
-from harness.core.requests.zoo import ModelsRequest
+from harness.core.requests.asking import ModelsRequest
 from harness.files.json import read
 from harness.files.layout import find_lock
 

@@ -80,7 +80,7 @@ def request_from(kind: type[T], arguments: argparse.Namespace) -> T:
 def _default(one: Setting) -> Any:
     if one.place is None:
         return one.default
-    from harness.files.config import default_places
+    from harness.files.layout import default_places
 
     return default_places()[one.place]
 
@@ -166,7 +166,7 @@ def _places(settings: Any) -> dict[str, str]:
     """The folders that defaults stand for, as help texts show them."""
     if all(one.place is None for one in settings):
         return {}
-    from harness.files.config import default_places
+    from harness.files.layout import default_places
 
     try:
         return {name: _shown(path) for name, path in default_places().items()}

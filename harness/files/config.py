@@ -13,18 +13,12 @@ from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.settings import Setting, checked_value, flat_settings, require_known, value_of
-from harness.files.layout import datasets_folder, results_folder
 from harness.files.toml import read_table
 
 CONFIG = "config.toml"
 
 #: The key that says which command a file is for.
 COMMAND = "command"
-
-
-def default_places() -> dict[str, Path]:
-    """The folders that are defaults of settings, by the name of the place."""
-    return {"datasets": datasets_folder(), "results": results_folder()}
 
 
 def read_config(path: Path, known: Iterable[Setting], *, command: str) -> dict[str, Any]:

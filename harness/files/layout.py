@@ -142,3 +142,8 @@ def _named_by(variable: str) -> Place | None:
 
 def _upward() -> tuple[Path, ...]:
     return (Path.cwd(), *Path.cwd().parents)
+
+
+def default_places() -> dict[str, Path]:
+    """The folders that are defaults of settings, by the name of the place."""
+    return {"datasets": datasets_folder(), "results": results_folder()}

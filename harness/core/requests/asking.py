@@ -78,6 +78,22 @@ class LogsRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsRequest:
+    """The model entries as a table."""
+
+    root: Path = setting(Path("datasets"), help="folder of checkpoints", place="datasets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorRequest:
+    """What is right and wrong on this machine."""
+
+    root: Path = setting(
+        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRequest:
     """Trends over the nights."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.drawing import DrawingStyle
-from harness.core.requests import RunRequest
 from harness.core.requests.inference import NEW_RUN, InferenceRequest
+from harness.core.requests.runs import RunRequest
 from harness.core.settings import part, setting
 
 PictureFormat = Literal["jpg", "png", "none"]

@@ -94,22 +94,6 @@ class ExportRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsRequest:
-    """The model entries as a table."""
-
-    root: Path = setting(Path("datasets"), help="folder of checkpoints", place="datasets")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorRequest:
-    """What is right and wrong on this machine."""
-
-    root: Path = setting(
-        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckWeightsRequest:
     """A checkpoint read, and every tensor of it accounted for."""
 
