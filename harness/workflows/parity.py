@@ -10,8 +10,8 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
-from harness.data.image_files import SUFFIXES, known_endings
 from harness.core.requests.zoo import ParityRequest
+from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import open_detectron2, require_detectron2
 from harness.engines.native import open_native
@@ -24,6 +24,7 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
 from harness.zoo.lock import find_model, read_lock
+
 
 def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
     """How far the native engine and another one differ on the images of a folder, on the CPU."""

@@ -29,9 +29,7 @@ class ConvertRequest:
     source_format: Format | None = setting(
         None, help="what the annotations are", none="told from the files", flag="--from"
     )
-    images: Path | None = setting(
-        None, help="folder of the images", none="beside the annotations"
-    )
+    images: Path | None = setting(None, help="folder of the images", none="beside the annotations")
     categories: tuple[str, ...] = setting(
         (),
         help="only these, with ids in this order",
