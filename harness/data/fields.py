@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from harness.core.shown import shown
+
 YES = frozenset(("1", "1.0", "true", "yes", "y", "t"))
 NO = frozenset(("0", "0.0", "false", "no", "n", "f", ""))
 
-#: Characters of a value that a message shows.
-SHOWN = 60
+#: Digits of a whole number as text; an id of 64 bits has 19.
+MOST_DIGITS = 60
 
 
 def flag_of(value: Any) -> bool:
@@ -58,7 +60,11 @@ def whole_number_of(value: Any) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < SHOWN:
+    if (
+        isinstance(value, str)
+        and value.strip().lstrip("+-").isdecimal()
+        and len(value) < MOST_DIGITS
+    ):
         return int(value)
     number = number_of(value)
     if number != int(number):
@@ -79,15 +85,3 @@ def labels_of(value: Any) -> list[str]:
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return value
     raise ValueError(f"{shown(value)} is no list of labels")
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: cut off where it is long, and never whole when it is huge."""
-    if isinstance(value, (str, bytes)):
-        value = value[: 2 * SHOWN]
-    elif isinstance(value, int) and abs(value) >= 10**SHOWN:
-        return f"a number of more than {SHOWN} digits"
-    elif isinstance(value, (list, dict)) and len(value) > SHOWN:
-        return f"a {type(value).__name__} of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}…"

@@ -20,6 +20,7 @@ from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
+from harness.core.shown import printable
 
 #: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
 #: further images behind it (MPO).
@@ -191,6 +192,9 @@ def _looks_like(path: Path) -> str:
     return f"it begins with {head[:12]!r}; formats: {' '.join(_known_formats())}"
 
 
+#: Characters of a file name that a fault shows.
+SHOWN_NAME = 200
+
 FaultKind = Literal["missing", "unreadable", "size", "turned", "path"]
 
 
@@ -218,11 +222,12 @@ def image_faults(
     """
     for image in images:
         advance(1)
-        name = str(image["file_name"])
+        path = str(image["file_name"])
+        name = printable(path, SHOWN_NAME)
         try:
-            size = size_of(folder / name)
+            size = size_of(folder / path)
         except UnreadableImage as bad:
-            yield _unreadable_fault(folder, name, bad)
+            yield _unreadable_fault(folder, path, name, bad)
             continue
         listed = (image["height"], image["width"])
         if listed == (size.height_px, size.width_px):
@@ -237,10 +242,12 @@ def image_faults(
             yield ImageFault(kind="size", text=text)
 
 
-def _unreadable_fault(folder: Path, name: str, bad: UnreadableImage) -> ImageFault:
-    other = name.replace("\\", "/")
-    if bad.is_missing and other != name and (folder / other).is_file():
-        return ImageFault(kind="path", text=f"{name} {bad}; there is {other}")
+def _unreadable_fault(folder: Path, path: str, name: str, bad: UnreadableImage) -> ImageFault:
+    other = path.replace("\\", "/")
+    if bad.is_missing and other != path and is_file(folder / other):
+        return ImageFault(
+            kind="path", text=f"{name} {bad}; there is {printable(other, SHOWN_NAME)}"
+        )
     kind: FaultKind = "missing" if bad.is_missing else "unreadable"
     return ImageFault(kind=kind, text=f"{name} {bad}")
 

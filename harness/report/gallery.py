@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.predicted import PredictReport
 from harness.core.requests.pictures import ShowRequest
 from harness.measure.matching import FALSE_POSITIVE_KINDS, MATCH_IOU, JudgedImage
-from harness.report.page import template
+from harness.report.page import link_to, template
 from harness.visualization.truth import LEGEND
 
 
@@ -53,7 +52,7 @@ class Gallery:
 def gallery_page(gallery: Gallery) -> str:
     """The page as HTML that needs its pictures and nothing else."""
     tags = sorted({tag for card in gallery.cards for tag in card.tags})
-    return template("gallery.html.j2").render(gallery=gallery, tags=tags, link=quote)
+    return template("gallery.html.j2").render(gallery=gallery, tags=tags, link=link_to)
 
 
 def prediction_page(report: PredictReport, images: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote_from_bytes
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -38,6 +38,11 @@ from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_o
 AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}
 
 
+def link_to(path: str) -> str:
+    """A relative path as a link, also of bytes that are no UTF-8."""
+    return quote_from_bytes(path.encode("utf-8", "surrogateescape"))
+
+
 def comparison_page(
     comparison: Any, rows: Sequence[Sequence[str]], pictures: Mapping[int, str]
 ) -> str:
@@ -46,7 +51,7 @@ def comparison_page(
     rows: of its metrics, as its table shows them. pictures: relative to the page, by image id.
     """
     return template("compare.html.j2").render(
-        comparison=comparison, rows=rows, pictures=pictures, link=quote
+        comparison=comparison, rows=rows, pictures=pictures, link=link_to
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.fields import flag_of, labels_of, number_of, shown, whole_number_of
+from harness.core.shown import shown
+from harness.data.fields import flag_of, labels_of, number_of, whole_number_of
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "1", "1.0", "true", "True", " TRUE ", "yes"])

@@ -53,7 +53,7 @@ def test_other_encodings_are_read_when_named(encoding: str, name: str, tmp_path:
         read_json(path)
     assert read_json(path, encoding=encoding) == {"label": name}
     path.write_bytes(f"id,name\n1,{name}\n".encode(encoding))
-    with pytest.raises(IntegrityError, match="is no text in utf-8"):
+    with pytest.raises(IntegrityError, match=r"UTF-8|utf-8"):
         list(csv_rows(path))
     assert list(csv_rows(path, encoding=encoding))[1] == ["1", name]
 

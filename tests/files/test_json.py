@@ -129,3 +129,10 @@ def test_files_that_cannot_be_read(
         path.write_bytes(content)
     with pytest.raises(kind, match=complaint):
         read(path)
+
+
+def test_half_characters_are_written_and_come_back(tmp_path: Path) -> None:
+    value = {"file": "lat\udce9.jpg", "name": "c\ud800t é 猫"}
+    path = tmp_path / "a.json"
+    path.write_text(dumps(value), encoding="utf-8")
+    assert read(path) == value

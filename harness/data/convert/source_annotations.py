@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.detections import Rle
+from harness.core.shown import printable
+from harness.data.fields import whole_number_of
 
 #: x, y, x, y, … of a closed outline.
 Outline = list[float]
@@ -26,13 +28,13 @@ SHOWN_PLACE = 300
 
 
 def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """(height, width) in px of numbers from a file; None unless they are those of an image."""
-    sides = (height, width)
-    if not all(type(one) in (int, float) and 0 < one <= LARGEST_PX for one in sides):
+    """(height, width) in px of whole numbers, also as text; None unless an image can have them."""
+    try:
+        size = whole_number_of(height), whole_number_of(width)
+    except ValueError:
         return None
-    if height != height // 1 or width != width // 1:
-        return None
-    return (int(height), int(width)) if height * width <= LARGEST_PX else None
+    is_possible = min(size) > 0 and max(size) <= LARGEST_PX and size[0] * size[1] <= LARGEST_PX
+    return size if is_possible else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +137,6 @@ class Tally:
 
 def _count(rows: dict[str, Counted], what: str, where: str, count: int) -> None:
     known = rows.get(what)
-    where = where if len(where) <= SHOWN_PLACE else f"{where[:SHOWN_PLACE]}…"
+    where, what = printable(where, SHOWN_PLACE), printable(what, SHOWN_PLACE)
     total, first = (count, where) if known is None else (known.count + count, known.first)
     rows[what] = Counted(what=what, count=total, first=first)

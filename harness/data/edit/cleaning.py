@@ -14,32 +14,47 @@ from typing import Any
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
-from harness.data.coco import LARGEST_ID, finite, is_text, make_writable, name_fault
+from harness.core.shown import shown
+from harness.data.coco import LARGEST_ID, finite, make_writable, name_fault
 from harness.data.convert.source_annotations import Tally, stated_size
-from harness.data.edit.cleaning_objects import cleaned_object
-from harness.data.image_files import UnreadableImage, size_of
+from harness.data.convert.to_coco import category_name
+from harness.data.edit.cleaning_objects import cleaned_object, has_mask
+from harness.data.image_files import UnreadableImage, is_file, size_of
 from harness.files.digest import file_digest
 from harness.measure.rle import size_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
-    """What is asked for beyond the obvious.
-
-    images: folder of the photographs, None to believe the file. same_names: categories that share
-    a name stay so, get numbers behind it, or become one. renumber: category ids from 1 without
-    gaps. keep_boxes: objects without a mask stay in a file that has masks. progress: who is told.
-    """
+    """What is asked for beyond the obvious."""
 
     images: Path | None = None
+    """Folder of the images; None to believe the file."""
+
     same_names: SameNames = "keep"
+    """Categories that share a name stay so, get numbers behind it, or become one."""
+
     renumber: bool = False
+    """Category ids from 1 without gaps."""
+
     keep_boxes: bool = False
+    """Objects without a mask stay in a file that has masks."""
+
     progress: Progress = field(default_factory=Silent)
+    """Where progress is reported."""
 
 
 def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[str, Any]:
-    """The content of a valid annotation file. Raises IntegrityError for what cannot be decided."""
+    """The content of a valid annotation file.
+
+    Args:
+        content: Parsed JSON with the three lists; what JSON cannot hold is taken out of it.
+        cleaning: What is asked for.
+        tally: What is left out or changed is counted here.
+
+    Raises:
+        IntegrityError: Something cannot be decided: one id for two images, a flag that is none.
+    """
     make_writable(content)
     rows = [row for row in content["annotations"] if isinstance(row, dict)]
     annotated = {_key(row.get("image_id")) for row in rows}
@@ -49,14 +64,16 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
         tally.drop(
             "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
         )
-    masks_wanted = not cleaning.keep_boxes and any(row.get("segmentation") for row in rows)
+    masks_wanted = not cleaning.keep_boxes and any(
+        has_mask(row.get("segmentation")) for row in rows
+    )
     sizes = {row["id"]: (row["height"], row["width"]) for row in images}
     kept: list[dict[str, Any]] = []
     seen: set[Any] = set()
     with cleaning.progress.task("annotations", total=len(rows), unit="annotations") as advance:
         for row in rows:
             advance(1)
-            where = f"annotation {row.get('id')}"
+            where = f"annotation {shown(row.get('id'))}"
             image, category = image_ids.get(_key(row.get("image_id"))), row.get("category_id")
             if image is None:
                 tally.drop("of an image that is not listed, or was left out", where)
@@ -73,8 +90,9 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
 
 
 def _key(identifier: Any) -> Any:
-    """An id as a key of a dict; what cannot be one is nobody's id."""
-    return identifier if isinstance(identifier, (int, str, float)) else None
+    """An id as a key of a dict; None for what cannot be one, such as a boolean or NaN."""
+    is_id = isinstance(identifier, (int, str, float)) and not isinstance(identifier, bool)
+    return identifier if is_id and identifier == identifier else None
 
 
 def _images(
@@ -83,6 +101,7 @@ def _images(
     """The rows that stay, and the id each listed id becomes."""
     by_name: dict[str, dict[str, Any]] = {}
     by_id = _names_by_id(rows)
+    left_out: set[Any] = set()
     with cleaning.progress.task("images", total=len(rows), unit="img") as advance:
         for position, row in enumerate(rows):
             advance(1)
@@ -90,20 +109,29 @@ def _images(
             if known is None or row.get("file_name") != known:
                 tally.image("without an id and a usable file name", f"images[{position}]")
                 continue
-            name, where = row["file_name"], f"image {row['id']}: {row['file_name']}"
+            name, where = row["file_name"], f"image {shown(row['id'])}: {shown(row['file_name'])}"
             sized = _sized(row, cleaning.images, where, tally)
-            if name in by_name:
-                tally.image("listed again: annotations joined", where)
-            elif isinstance(sized, str):
+            if isinstance(sized, str):
                 tally.image(sized, where)
-            else:
+                left_out.add(row["id"])
+            elif name not in by_name:
                 by_name[name] = sized
+            elif _size(by_name[name]) != _size(sized):
+                tally.image("listed again in another size", where)
+                left_out.add(row["id"])
+            else:
+                tally.image("listed again: annotations joined", where)
     if cleaning.images is not None:
         _drop_twins(by_name, cleaning.images, annotated, tally)
     numbers = _whole_ids([row["id"] for row in by_name.values()])
     kept = [{**row, "id": one} for row, one in zip(by_name.values(), numbers, strict=True)]
     ids = dict(zip(by_name, numbers, strict=True))
-    return kept, {key: ids[name] for key, name in by_id.items() if name in ids}
+    becomes = {key: ids[name] for key, name in by_id.items() if name in ids and key not in left_out}
+    return kept, becomes
+
+
+def _size(row: dict[str, Any]) -> tuple[int, int]:
+    return row["height"], row["width"]
 
 
 def _names_by_id(rows: list[Any]) -> dict[Any, str]:
@@ -137,7 +165,7 @@ def _sized(
     size = stated_size(row.get("height"), row.get("width"))
     if folder is not None:
         path = folder / row["file_name"]
-        if not path.is_file():
+        if not is_file(path):
             return "whose file is missing"
         try:
             found = size_of(path)
@@ -146,6 +174,11 @@ def _sized(
         if size is None:
             tally.note("image(s) whose size was not in the file", where)
             size = (found.height_px, found.width_px)
+        if size == found.stored_px != (found.height_px, found.width_px):
+            return (
+                "whose EXIF turns them: harness data convert FILE --from coco --images DIR turns "
+                "their objects, too"
+            )
         if size != (found.height_px, found.width_px):
             return "of another size than listed"
     if size is None:
@@ -158,7 +191,7 @@ def _sized(
 def _drop_twins(
     by_name: dict[str, dict[str, Any]], folder: Path, annotated: Collection[Any], tally: Tally
 ) -> None:
-    """Leave out files of the same bytes: one photograph must not be in two parts of a split.
+    """Leave out files of the same bytes: one image must not be in two parts of a split.
 
     The first that has annotations stays.
     """
@@ -170,7 +203,7 @@ def _drop_twins(
         for name in names if len(names) > 1 else ():
             known = first.setdefault(file_digest(folder / name), name)
             if known != name:
-                tally.image("the same photograph as another", f"{name}, as {known}")
+                tally.image("the same image as another", f"{name}, as {known}")
                 del by_name[name]
 
 
@@ -180,18 +213,16 @@ def _categories(
     """The rows that stay, and the id each listed id becomes."""
     listed: dict[Any, dict[str, Any]] = {}
     for row in rows:
-        if not isinstance(row, dict) or _key(row.get("id")) is None or "name" not in row:
-            tally.note("categories without an id and a name: left out", str(row)[:60])
-        elif listed.setdefault(row["id"], row)["name"] != row["name"]:
+        named = _named_row(row, tally)
+        if named is None:
+            tally.note("categories without an id and a name: left out", shown(row))
+        elif listed.setdefault(named["id"], named)["name"] != named["name"]:
             raise IntegrityError(
-                f"the category id {row['id']} is that of {listed[row['id']]['name']} and of "
-                f"{row['name']}: which annotations are of which cannot be told"
+                f"the category id {named['id']} is that of {listed[named['id']]['name']} and of "
+                f"{named['name']}: which annotations are of which cannot be told"
             )
     numbers = dict(zip(listed, _whole_ids(list(listed)), strict=True))
-    rows = [
-        {**row, "id": numbers[key], "name": _text(str(row["name"]), tally)}
-        for key, row in listed.items()
-    ]
+    rows = [{**row, "id": numbers[key]} for key, row in listed.items()]
     rows.sort(key=lambda row: row["id"])
     kept, becomes = _named(rows, cleaning.same_names, tally)
     if cleaning.renumber:
@@ -204,12 +235,20 @@ def _categories(
     return kept, {key: becomes[numbers[key]] for key in listed}
 
 
-def _text(name: str, tally: Tally) -> str:
-    """The name with a question mark for every half character and NUL, which nothing can show."""
-    if is_text(name) and "\0" not in name:
-        return name
-    tally.note("categories whose names were no text", repr(name)[:60])
-    return name.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
+    """The row of a category with a name of text and no spaces around it; None if it has none."""
+    if not isinstance(row, dict) or _key(row.get("id")) is None:
+        return None
+    told = row.get("name")
+    if isinstance(told, bool) or not isinstance(told, (str, int, float)):
+        return None
+    name = category_name(str(told)).encode("utf-8", "replace").decode()
+    name = name.replace("\0", "?")
+    if name != told:
+        tally.note(
+            "category name(s) put right: spaces around them, or no Unicode text", shown(name)
+        )
+    return {**row, "name": name}
 
 
 def _named(

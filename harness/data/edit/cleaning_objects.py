@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.core.errors import IntegrityError
 from harness.data.coco import finite, segmentation_fault
 from harness.data.convert.geometry import area, clipped, extent_xyxy, object_area
 from harness.data.convert.source_annotations import Tally
+from harness.data.fields import flag_of, number_of
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import area_px, box_xywh_px, rle_of
 
@@ -19,9 +21,6 @@ BOX_PX = 1.5
 AREA_SHARE = 0.05
 AREA_PX = 2.0
 
-#: What exporters write for a crowd.
-CROWD = (1, True, "1")
-
 
 def cleaned_object(
     row: Mapping[str, Any],
@@ -31,18 +30,65 @@ def cleaned_object(
     *,
     masks_wanted: bool,
 ) -> dict[str, Any] | None:
-    """The annotation with mask, box, area and iscrowd in order; None, and counted, where it is no
-    object. size: (height, width) of its image.
+    """The annotation with mask, box, area and iscrowd in order.
+
+    Args:
+        row: As in the file, of a listed image and category.
+        size: (height, width) of its image, px.
+        where: The annotation, for reports.
+        tally: What is changed is counted here.
+        masks_wanted: Whether an object that is only a box is none.
+
+    Returns:
+        The row; None, and counted, where it is no object.
+
+    Raises:
+        IntegrityError: Its iscrowd says neither yes nor no.
     """
-    kept = {**row, "iscrowd": int(row.get("iscrowd") in CROWD)}
-    if not row.get("segmentation"):
+    kept = {**row, "iscrowd": int(_crowd(row, where))}
+    if "bbox" in kept:
+        kept["bbox"] = _numbers(kept["bbox"], where, tally)
+    if not has_mask(row.get("segmentation")):
         if masks_wanted:
-            tally.drop("with an empty segmentation", where)
+            degenerate = "a degenerate" if row.get("segmentation") else "an empty"
+            tally.drop(f"with {degenerate} segmentation", where)
             return None
-        kept.pop("segmentation", None)
+        if kept.pop("segmentation", None):
+            tally.note("object(s) whose polygons do not count: their boxes are kept", where)
         return _boxed(kept, size, where, tally)
     segmentation = _segmentation(row["segmentation"], size, where, tally)
     return None if segmentation is None else _measured(kept, segmentation, size, where, tally)
+
+
+def has_mask(segmentation: Any) -> bool:
+    """Whether there is anything that may be a mask: run lengths, or a polygon that counts.
+
+    What is neither, such as text or polygons of text, counts as one, to be refused by name.
+    """
+    if not isinstance(segmentation, list):
+        return bool(segmentation)
+    if not all(isinstance(one, list) for one in segmentation):
+        return bool(segmentation)
+    return bool(usable_polygons(segmentation))
+
+
+def _crowd(row: Mapping[str, Any], where: str) -> bool:
+    try:
+        return flag_of(row.get("iscrowd"))
+    except ValueError as error:
+        raise IntegrityError(f"{where}: iscrowd {error}", hint="expected 0 or 1") from None
+
+
+def _numbers(told: Any, where: str, tally: Tally) -> Any:
+    """A box with numbers where it has them as text; anything else as it is."""
+    if not isinstance(told, list) or not any(isinstance(one, str) for one in told):
+        return told
+    try:
+        numbers = [number_of(one) for one in told]
+    except ValueError:
+        return told
+    tally.note("box(es) of text made numbers", where)
+    return [int(one) if one.is_integer() else one for one in numbers]
 
 
 def _measured(
@@ -84,9 +130,6 @@ def _segmentation(
     if isinstance(found, dict):
         return found
     whole = usable_polygons(found)
-    if not whole:
-        tally.drop("with a degenerate segmentation", where)
-        return None
     if len(whole) < len(found):
         tally.note("object(s) that lost a degenerate part", where)
     inside = [polygon for one in whole if (polygon := _inside(one, size))]

@@ -6,6 +6,7 @@ returns it.
 
 from __future__ import annotations
 
+import posixpath
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -13,25 +14,49 @@ from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.source_annotations import Tally
+from harness.data.convert.to_coco import category_name
 
 Content = dict[str, Any]
 
 
 def split(content: Content, fractions: Sequence[float], seed: int) -> list[Content]:
-    """The images dealt out to parts, each image whole, every category as even as that allows.
+    """The images partitioned, each file whole in one part, every category as even as that allows.
 
-    The rarest category is dealt first (as in Sechidis, Tsoumakas and Vlahavas 2011), each image to
-    the part whose share of every category it brings nearest to what it should be; errors count
+    The rarest category comes first (as in Sechidis, Tsoumakas and Vlahavas 2011), each image goes
+    to the part whose share of every category it brings nearest to what it should be; errors count
     relative to that share, squared, so that a small part gets some of a rare category, too. Sizes
-    follow the fractions to one image. Depends on ids and the seed alone, not on the file's order.
+    follow the fractions to one file. Rows of one file stay together: an image must not be in two
+    parts. Depends on ids and the seed alone, not on the file's order.
+
+    Args:
+        content: Of a valid file.
+        fractions: Of the images, adding up to 1; one a part.
+        seed: Of the random order of images.
+
+    Returns:
+        The content of every part.
     """
-    objects: dict[int, Counter[int]] = {image["id"]: Counter() for image in content["images"]}
+    rows_of = _rows_by_file(content)
+    together = {one: first for first, several in rows_of.items() for one in several}
+    objects: dict[int, Counter[int]] = {first: Counter() for first in rows_of}
     for row in content["annotations"]:
-        objects[row["image_id"]][row["category_id"]] += 1
+        objects[together[row["image_id"]]][row["category_id"]] += 1
     order = sorted(objects)
     random.Random(seed).shuffle(order)
-    dealt = _dealt(order, objects, fractions)
-    return [only_images(content, members) for members in dealt]
+    parts = _dealt(order, objects, fractions)
+    return [
+        only_images(content, {one for first in members for one in rows_of[first]})
+        for members in parts
+    ]
+
+
+def _rows_by_file(content: Content) -> dict[int, list[int]]:
+    """The ids of the images of each file, by the smallest of them."""
+    by_file: dict[str, list[int]] = defaultdict(list)
+    for image in content["images"]:
+        plain = posixpath.normpath(image["file_name"].replace("\\", "/"))
+        by_file[plain].append(image["id"])
+    return {min(ids): ids for ids in by_file.values()}
 
 
 def _dealt(
@@ -143,9 +168,16 @@ def _only_categories(content: Content, names: Sequence[str]) -> Content:
 def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -> Content:
     """One file out of several: categories joined by name, images by file name.
 
-    prefixes: put before the file names of each. The first file keeps its ids; those of the others
-    follow. An object that is there twice is kept once. Raises IntegrityError when one file name
-    stands for images of two sizes.
+    The first file keeps its ids; those of the others follow. An object that is there twice is kept
+    once.
+
+    Args:
+        contents: Of valid files.
+        prefixes: Put before the file names of each.
+        tally: What is joined or left out is counted here.
+
+    Raises:
+        IntegrityError: One file name stands for images of two sizes, in one file or in two.
     """
     images: dict[str, dict[str, Any]] = {}
     categories: dict[str, dict[str, Any]] = {}
@@ -155,12 +187,9 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
         names = Counter(row["name"] for row in content["categories"])
         for name in (name for name, count in names.items() if count > 1):
             tally.note("categories of one file that share a name: joined", name, names[name])
-        kinds = _joined(categories, content["categories"], "name")
+        kinds = _joined(categories, _stripped(content["categories"], tally), "name")
         named = [{**row, "file_name": prefix + row["file_name"]} for row in content["images"]]
-        again = [row for row in named if row["file_name"] in images]
-        for row in again:
-            _require_same(row, images[row["file_name"]])
-            tally.note("image(s) that several files list: objects joined", row["file_name"])
+        _require_same_sizes(named, images, tally)
         pictures = _joined(images, named, "file_name")
         for row in content["annotations"]:
             moved = {
@@ -196,14 +225,40 @@ def _joined(known: dict[str, dict[str, Any]], rows: Sequence[Any], key: str) -> 
     return becomes
 
 
-def _require_same(row: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    sizes = [(one["width"], one["height"]) for one in (known, row)]
-    if sizes[0] != sizes[1]:
-        raise IntegrityError(
-            f"{row['file_name']} is {sizes[0][0]} × {sizes[0][1]} px in one file and "
-            f"{sizes[1][0]} × {sizes[1][1]} px in another: two photographs of one name",
-            hint="say which folder each file's images are in: --folders DIR DIR",
-        )
+def _stripped(rows: Sequence[dict[str, Any]], tally: Tally) -> list[dict[str, Any]]:
+    """Categories without spaces around their names, which would keep equal ones apart."""
+    found = []
+    for row in rows:
+        name = category_name(row["name"])
+        if name != row["name"]:
+            tally.note("category name(s) put right: spaces around them", name)
+        found.append({**row, "name": name})
+    return found
+
+
+def _require_same_sizes(
+    rows: Sequence[dict[str, Any]], known: Mapping[str, Mapping[str, Any]], tally: Tally
+) -> None:
+    """Raise IntegrityError for a file that is listed again in another size."""
+    first = dict(known)
+    for row in rows:
+        name = row["file_name"]
+        before = first.setdefault(name, row)
+        if before is row:
+            continue
+        sizes = [(one["width"], one["height"]) for one in (before, row)]
+        if sizes[0] != sizes[1]:
+            within = name not in known
+            where = "once and" if within else "in one file and"
+            raise IntegrityError(
+                f"{name} is {sizes[0][0]} × {sizes[0][1]} px {where} "
+                f"{sizes[1][0]} × {sizes[1][1]} px in another {'row' if within else 'file'}: two "
+                "images of one name",
+                hint="leave one of them out: harness data clean FILE --images DIR --output CLEAN"
+                if within
+                else "say which folder each file's images are in: --folders DIR DIR",
+            )
+        tally.note("image(s) that are listed more than once: objects joined", name)
 
 
 def _number(rows: list[dict[str, Any]]) -> None:

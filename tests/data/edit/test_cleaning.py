@@ -148,7 +148,7 @@ def test_images_missing_broken_or_there_twice(tmp_path: Path) -> None:
     assert [one["file_name"] for one in after["images"]] == ["a.png"]
     assert [(one["id"], one["image_id"]) for one in after["annotations"]] == [(1, 0), (3, 0)]
     assert set(tally.images) == {
-        "the same photograph as another",
+        "the same image as another",
         "of another size than listed",
         "whose file is no readable image",
         "whose file is missing",
@@ -186,3 +186,70 @@ def test_what_cannot_be_decided_is_an_error() -> None:
     categories = [{"id": 1, "name": "cup"}, {"id": 1, "name": "dice"}]
     with pytest.raises(IntegrityError, match="cup and of dice"):
         cleaned(content(categories=categories), Cleaning(), Tally())
+
+
+def test_boxes_stay_in_a_file_of_which_no_polygon_counts() -> None:
+    rows = [row(1, segmentation=[[]]), row(2, segmentation=[[1, 1, 5, 5]], bbox=[1, 1, 5, 5])]
+    tally = Tally()
+    after = cleaned(content(*rows), Cleaning(), tally)
+    assert ["segmentation" in one for one in after["annotations"]] == [False, False]
+    assert "object(s) whose polygons do not count: their boxes are kept" in tally.notes
+    tally = Tally()
+    after = cleaned(content(*rows, row(3)), Cleaning(), tally)
+    assert [one["id"] for one in after["annotations"]] == [3]
+    after = cleaned(content(*rows, row(3)), Cleaning(keep_boxes=True), Tally())
+    assert [one["id"] for one in after["annotations"]] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("told", "crowd"), [("0", 0), ("1", 1), (1.0, 1), (None, 0), ("false", 0)])
+def test_flags_are_read_as_what_they_say(told: Any, crowd: int) -> None:
+    (one,) = cleaned(content(row(1, iscrowd=told)), Cleaning(), Tally())["annotations"]
+    assert one["iscrowd"] == crowd
+    with pytest.raises(IntegrityError, match="annotation 1: iscrowd 'some' is neither"):
+        cleaned(content(row(1, iscrowd="some")), Cleaning(), Tally())
+
+
+def test_names_lose_their_spaces_and_numbers_may_be_text(tmp_path: Path) -> None:
+    categories = [
+        {"id": 1, "name": " cup "},
+        {"id": 2, "name": "cup"},
+        {"id": 3, "name": "c\ud800"},
+    ]
+    images = [{"id": 1, "file_name": "a.jpg", "height": "60", "width": 80.0}]
+    rows = [row(1, bbox=["10", "10", "20", "20"], segmentation=None, category_id=2)]
+    tally = Tally()
+    odd = content(*rows, categories=categories, images=images)
+    after = cleaned(odd, Cleaning(same_names="merge"), tally)
+    assert [one["name"] for one in after["categories"]] == ["cup", "c?"]
+    assert after["images"][0]["height"] == 60
+    assert after["annotations"][0]["bbox"] == [10, 10, 20, 20]
+    assert after["annotations"][0]["category_id"] == 1
+    assert {"categories merged with another of their name", "box(es) of text made numbers"} <= set(
+        tally.notes
+    )
+
+
+def test_images_that_no_file_can_be_are_left_out(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg", 80, 60)
+    names = ["a.jpg", "nul\0.jpg", "x" * 300 + ".jpg", "\ud800.jpg", "line\nfeed.jpg"]
+    images = [
+        {"id": number, "file_name": name, "height": 60, "width": 80}
+        for number, name in enumerate(names, start=1)
+    ]
+    tally = Tally()
+    after = cleaned(content(row(1), images=images), Cleaning(images=tmp_path), tally)
+    assert [one["file_name"] for one in after["images"]] == ["a.jpg"]
+    assert sum(one.count for one in tally.images.values()) == 4
+    assert all(one.first.isprintable() for one in tally.images.values())
+
+
+def test_one_file_in_two_sizes_is_not_joined() -> None:
+    images = [
+        {"id": 1, "file_name": "a.jpg", "height": 60, "width": 80},
+        {"id": 2, "file_name": "a.jpg", "height": 600, "width": 800},
+    ]
+    tally = Tally()
+    rows = [row(1), row(2, image_id=2, bbox=[300, 300, 20, 20])]
+    after = cleaned(content(*rows, images=images), Cleaning(), tally)
+    assert [one["id"] for one in after["annotations"]] == [1]
+    assert list(tally.images) == ["listed again in another size"]

@@ -142,5 +142,39 @@ def test_merging_joins_categories_by_name_and_counts_what_is_there_twice() -> No
     assert len(same["annotations"]) == 2
     assert tally.objects["there twice"].count == 2
     second["images"][0]["width"] = 90
-    with pytest.raises(IntegrityError, match="two photographs of one name"):
+    with pytest.raises(IntegrityError, match="two images of one name"):
         merged([first, second], ["", ""], Tally())
+
+
+def test_rows_of_one_file_stay_in_one_part() -> None:
+    content = made([[0], [1], [0], [1], [2], [3]])
+    for image, name in zip(
+        content["images"], ("a.jpg", "b.jpg", "./a.jpg", "b.jpg", "c.jpg"), strict=False
+    ):
+        image["file_name"] = name
+    for seed in range(5):
+        parts = split(content, (0.5, 0.5), seed)
+        files = [{one["file_name"].removeprefix("./") for one in part["images"]} for part in parts]
+        assert files[0].isdisjoint(files[1])
+        assert sum(len(part["images"]) for part in parts) == 6
+        assert sum(len(part["annotations"]) for part in parts) == 6
+
+
+def test_merging_refuses_one_file_that_lists_a_name_in_two_sizes() -> None:
+    content = made([[0], [1]])
+    content["images"][1] |= {"file_name": "0.jpg", "height": 600}
+    with pytest.raises(IntegrityError, match="80 × 60 px once and 80 × 600 px in another row"):
+        merged([content], [""], Tally())
+    content["images"][1]["height"] = 60
+    tally = Tally()
+    assert len(merged([content], [""], tally)["images"]) == 1
+    assert list(tally.notes) == ["image(s) that are listed more than once: objects joined"]
+
+
+def test_merging_joins_names_whatever_spaces_are_around_them() -> None:
+    one, other = made([[0]]), made([[0]])
+    other["categories"][0]["name"] += " "
+    other["images"][0]["file_name"] = "b.jpg"
+    after = merged([one, other], ["", ""], Tally())
+    assert len(after["categories"]) == 4
+    assert {row["category_id"] for row in after["annotations"]} == {0}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError
+from harness.core.shown import shown
 from harness.data.coco import segmentation_fault
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import (
@@ -22,7 +23,7 @@ from harness.data.convert.source_annotations import (
     Tally,
     stated_size,
 )
-from harness.data.fields import flag_of, number_of, shown
+from harness.data.fields import flag_of, number_of
 from harness.data.text_files import read_json
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of

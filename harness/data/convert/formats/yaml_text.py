@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from harness.core.errors import IntegrityError
-from harness.data.fields import shown, whole_number_of
+from harness.core.shown import shown
+from harness.data.fields import whole_number_of
 from harness.data.text_files import read_text
 
 #: Bounds of a description of a data set: characters, values with aliases written out, nesting.
