@@ -1,4 +1,7 @@
-"""The terminal: progress on stderr, answers on stdout. Nothing else in the package prints."""
+"""The terminal: progress on stderr, answers on stdout. Nothing else in the package prints.
+
+Whatever is printed here holds no control characters but those that rich writes for colours.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from harness.core.printable import one_line, printable, printable_json
 from harness.core.progress import Advance
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
 
     from harness.report.tables import TableFormat
 
@@ -49,7 +54,8 @@ class TerminalProgress:
     def notice(self, text: str) -> None:
         """One line on stderr; a quiet one has only warnings."""
         if not self._quiet or text.startswith(LOUD):
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            shown = printable(text)
+            self._console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, title: str, *, total: int | None, done: int = 0, unit: str) -> Iterator[Advance]:
@@ -62,6 +68,7 @@ class TerminalProgress:
             return
         from rich import progress
 
+        title = one_line(title)
         size = unit == "bytes"
         bar = progress.Progress(
             progress.TextColumn("{task.description}"),
@@ -79,7 +86,7 @@ class TerminalProgress:
             def advance(units: int, note: str = "") -> None:
                 bar.advance(task, units)
                 if note:
-                    bar.update(task, note=note)
+                    bar.update(task, note=one_line(note))
 
             yield advance
 
@@ -117,14 +124,28 @@ def _Rate(unit: str) -> Any:
     return Rate()
 
 
+class _Printable:
+    """A renderable without control characters in its text; colours are apart from that."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for segment in console.render(self._inner, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
 def answer(*parts: Any) -> None:
     """Renderables or texts on stdout."""
     printer = console()
     for part in parts:
         if isinstance(part, str):
-            sys.stdout.write(part + "\n")
+            sys.stdout.write(printable(part) + "\n")
         else:
-            printer.print(part)
+            printer.print(_Printable(part))
     sys.stdout.flush()
 
 
@@ -132,7 +153,7 @@ def answer_json(value: Any) -> None:
     """A record on stdout, and nothing else."""
     from harness.files.json import dumps, to_plain
 
-    sys.stdout.write(dumps(to_plain(value), indent=2) + "\n")
+    sys.stdout.write(printable_json(dumps(to_plain(value), indent=2)) + "\n")
     sys.stdout.flush()
 
 

@@ -19,6 +19,7 @@ from typing import NoReturn
 from harness import __version__
 from harness.cli.options import complete
 from harness.core.errors import HarnessError, UsageError
+from harness.core.printable import printable
 
 #: Heading → command name → one line of help. The module of a command is ``harness.cli.<name>``.
 GROUPS: dict[str, dict[str, str]] = {
@@ -120,8 +121,8 @@ def run(argv: Sequence[str]) -> int:
         return code
     except HarnessError as error:
         if "--verbose" in argv:
-            traceback.print_exc()
-        sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(printable(traceback.format_exc()))
+        sys.stderr.write(printable(f"error: {error}\n"))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -132,7 +133,7 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
-        traceback.print_exc()
+        sys.stderr.write(printable(traceback.format_exc()))
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
 

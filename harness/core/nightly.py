@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,12 +51,26 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Short, for tables and folders."""
+        """A short name for tables, which is also the name of a folder in that of the night."""
         parts = [self.model, self.engine, self.precision, self.device]
         parts += [self.dataset] if self.dataset is not None else []
         parts += [f"b{self.batch_size}"] if self.batch_size != 1 else []
         parts += [f"first{self.limit}"] if self.limit is not None else []
-        return "-".join(part.replace(":", "") for part in parts)
+        return _folder_name("-".join(part.replace(":", "") for part in parts))
+
+
+#: Names of models and data sets come from files that others may have written.
+NOT_IN_FOLDER_NAMES = re.compile(r"[^\w.+@=-]|^\.+")
+LONGEST_NAME = 120
+
+
+def _folder_name(text: str) -> str:
+    """One folder's name without separators or control characters; others keep apart by a hash."""
+    name = NOT_IN_FOLDER_NAMES.sub("_", text)
+    if name == text and len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{name[:LONGEST_NAME]}-{digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

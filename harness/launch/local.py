@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
+from harness.core.printable import printable
 
 #: How often a process is started before the run is given up.
 ATTEMPTS = 3
@@ -140,7 +141,7 @@ def _outcome(function: Callable[[Item], None], item: Item) -> HarnessError | Non
 
 def _write_down(text: str) -> None:
     with suppress(OSError):
-        sys.stderr.write(text)
+        sys.stderr.write(printable(text))
         sys.stderr.flush()
 
 

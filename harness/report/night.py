@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from harness.core.checks import Check, Status
 from harness.core.nightly import CellResult, Night
+from harness.core.printable import markdown_block, markdown_cell, printable
 from harness.files.history import NightRow, Point
 from harness.report.tables import number, render
 
@@ -147,11 +148,11 @@ def night_markdown(night: Night) -> str:
     """Title, one table, one line a failure."""
     table = render(COLUMNS, night_rows(night), "markdown")
     errors = [
-        f"## {result.cell.name}\n\n```\n{result.error.strip()}\n```\n"
+        f"## {markdown_cell(result.cell.name)}\n\n{markdown_block(result.error.strip())}\n"
         for result in night.cells
         if result.error
     ]
-    title = f"# Night {night.night_id}: {night.status}\n"
+    title = f"# Night {markdown_cell(night.night_id)}: {night.status}\n"
     return "\n".join([title, str(table), "", *errors])
 
 
@@ -171,6 +172,9 @@ def night_junit(night: Night) -> str:
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
     suite.set("errors", str(len(suite.findall("testcase/error"))))
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    for element in suite.iter():  # XML has no control characters, not even as references
+        element.attrib = {name: printable(value) for name, value in element.attrib.items()}
+        element.text = None if element.text is None else printable(element.text)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from harness.core.checks import Check, Status, Tolerance
 from harness.core.nightly import Night
+from harness.core.printable import printable
 from harness.files.history import read_nights, read_points
 from harness.files.json import to_plain
 from harness.measure.sweep import Sweep
@@ -113,9 +114,15 @@ def template(name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters.update(day=_day, reason=reason_of, number=number)
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    """Text without control characters; what is markup already stays as it is."""
+    return value if hasattr(value, "__html__") else printable(str(value))
 
 
 def _day(created_utc: str) -> str:

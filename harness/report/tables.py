@@ -8,6 +8,7 @@ from shutil import get_terminal_size
 from typing import Any, Literal
 
 from harness.core.checks import Check, Status
+from harness.core.printable import markdown_cell, one_line
 from harness.core.record import CategoryScore, RunRecord
 
 TableFormat = Literal["rich", "markdown", "plain"]
@@ -74,7 +75,9 @@ def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:
 
 
 def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFormat) -> Any:
-    """A table: a rich renderable for ``rich``, text otherwise."""
+    """Render a table: a rich renderable for ``rich``, text otherwise. Each row is one line."""
+    shown = markdown_cell if style == "markdown" else one_line
+    rows = [[shown(cell) for cell in row] for row in rows]
     if style != "rich":
         from tabulate import tabulate
 

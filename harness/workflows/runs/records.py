@@ -7,6 +7,7 @@ import io
 import shlex
 from pathlib import Path
 
+from harness.core.printable import spreadsheet_cell
 from harness.core.record import CategoryScore, RunRecord
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.workflows.runs.checksums import UNKNOWN, read_sums, require_undamaged, write_checked
@@ -75,12 +76,13 @@ def category_table(rows: tuple[CategoryScore, ...]) -> str:
         rows: One a task and category.
 
     Returns:
-        Task, category id, name, AP (0-100, empty when undefined) and reason, with a header.
+        Task, category id, name, AP (0-100, empty when undefined) and reason, with a header. A name
+        that a spreadsheet would run as a formula has an apostrophe before it.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("task", "category_id", "name", "ap", "reason"))
     for row in rows:
         ap = "" if row.ap is None else f"{row.ap:.6f}"
-        writer.writerow((row.task, row.category_id, row.name, ap, row.reason))
+        writer.writerow((row.task, row.category_id, spreadsheet_cell(row.name), ap, row.reason))
     return text.getvalue()

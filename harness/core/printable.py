@@ -1,0 +1,69 @@
+"""Text of others (names, answers of servers, messages) made harmless to show.
+
+A terminal obeys control characters: they rewrite lines, the title and the clipboard. Spreadsheets
+run cells as formulas, and Markdown renders markup.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: C0 and C1 controls but tab and newline, line and paragraph separators, characters that reverse
+#: the direction of text, invisible ones, and halves of characters, which no output can encode.
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+SPACES = re.compile(r"[\t\n]+")
+
+#: What begins a formula in a spreadsheet.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+
+#: What Markdown and HTML in it read as markup.
+MARKUP = re.compile(r"([\\`*\[\]|<>])")
+
+
+def printable(text: str) -> str:
+    """Replace control characters by their escapes; newlines and tabs stay."""
+    return UNPRINTABLE.sub(_escaped, text)
+
+
+def one_line(text: str) -> str:
+    """Replace control characters by their escapes, and newlines and tabs by a space."""
+    return printable(SPACES.sub(" ", text))
+
+
+def printable_json(text: str) -> str:
+    """Replace control characters in JSON text by escapes of JSON, so that it says the same."""
+    return UNPRINTABLE.sub(_json_escaped, text)
+
+
+def markdown_cell(text: str) -> str:
+    """Make text one line without markup, also inside a table."""
+    return MARKUP.sub(r"\\\1", one_line(text))
+
+
+def markdown_block(text: str) -> str:
+    """Make text a code block that nothing in it can end."""
+    runs = [len(run) for run in re.findall("`+", text)]
+    fence = "`" * max(3, *(length + 1 for length in runs)) if runs else "```"
+    return f"{fence}\n{printable(text)}\n{fence}"
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Make text one line that a spreadsheet shows: an apostrophe before what begins a formula."""
+    shown = one_line(text)
+    return f"'{shown}" if text.lstrip(" ").startswith(FORMULA) else shown
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def _json_escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 1 << 16:
+        return f"\\u{code:04x}"
+    code -= 1 << 16
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
