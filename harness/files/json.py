@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,10 +53,29 @@ def read(path: Path) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass (nested, with paths and enums) as plain dicts, lists, strings and numbers."""
+    """Turn a dataclass (nested, with paths and enums) into dicts, lists, strings and numbers.
+
+    Halves of characters become escapes, as in paths that are not UTF-8.
+    """
     from pydantic_core import to_jsonable_python
 
-    return to_jsonable_python(value)
+    try:
+        return to_jsonable_python(value)
+    except UnicodeEncodeError:
+        return to_jsonable_python(_encodable(value))
+
+
+def _encodable(value: Any) -> Any:
+    """The same with escapes for halves of characters, in paths and text at any depth."""
+    if isinstance(value, (str, Path)) and not isinstance(value, Enum):
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(one) for one in value]
+    if is_dataclass(value):
+        return {one.name: _encodable(getattr(value, one.name)) for one in fields(value)}
+    return value
 
 
 def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
