@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
@@ -28,6 +28,7 @@ class EngineInfo:
     version: of the package that computes. device_class: the device's product name (``NVIDIA
     H200``, ``AMD EPYC …``). threads: CPU threads the engine computes with. memory_format: how its
     feature maps lie in memory, None where it has none. compiled: by torch.compile.
+    exact: in the arithmetic of the reference, bit for bit.
     """
 
     name: EngineName
@@ -39,6 +40,7 @@ class EngineInfo:
     architecture: Architecture
     memory_format: MemoryFormat | None = None
     compiled: bool = False
+    exact: bool = False
 
 
 class Stopwatch(Protocol):
@@ -72,3 +74,21 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class EngineAhead(Engine, Protocol):
+    """An engine that can begin a batch while the one before it is being finished."""
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether ``begin`` returns before the batch is computed."""
+        ...
+
+    def begin(self, prepared: Sequence[Any]) -> Any:
+        """Give the device a batch; what comes back is for ``finish``."""
+        ...
+
+    def finish(self, pending: Any) -> list[Detections]:
+        """Wait for a batch that was begun; as ``infer``, and in any thread."""
+        ...

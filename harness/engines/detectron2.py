@@ -88,7 +88,7 @@ def load_weights(model: Any, weights: Path) -> None:
     """Every tensor of ``weights`` put into ``model``, none missing, none left over."""
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    model.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
 
 
 class Detectron2Engine:

@@ -20,6 +20,8 @@ def fused_convolutions() -> dict[Any, Callable[..., int]]:
         torch.ops.mkldnn._convolution_pointwise: _convolution,
         torch.ops.mkldnn._convolution_pointwise_: _onto,
         torch.ops.mkldnn._convolution_transpose_pointwise: _transposed,
+        torch.ops.aten.cudnn_convolution_relu: _convolution,
+        torch.ops.aten.cudnn_convolution_add_relu: _convolution,
     }
 
 

@@ -5,8 +5,10 @@ Its contract is numerical equality with Detectron2 on the same weights and image
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +32,13 @@ from harness.engines.devices import (
     peak_memory_bytes,
     settle,
 )
+from harness.engines.slot_answers import Overflow, Resized, canvas_of
+from harness.engines.slot_path import Begun, SlotPath, open_slot_path
 from harness.measure.rle import encode_edges, encode_region
+from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions
-from harness.nn.rcnn import RCNN, prepare_for_inference
+from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.weights import account_for, read_checkpoint
 
@@ -58,38 +63,79 @@ def open_native(
     precision: Precision = "fp32",
     memory_format: MemoryFormat | None = None,
     compiled: bool = False,
+    exact: bool = False,
+    graphs: bool = True,
     threads: int | None = None,
 ) -> NativeEngine:
-    """The native engine with the checkpoint ``weights`` on ``device``, ready for inference.
+    """The native engine with the checkpoint ``weights``, ready for inference.
 
-    memory_format: None for channels_last, the layout both oneDNN and cuDNN convolve fastest.
-    compiled: by torch.compile, at the first image.
+    Args:
+        architecture: The network and its test-time recipe.
+        weights: A checkpoint of it.
+        device: As of ``find_device``.
+        precision: What convolutions and matrix products compute in.
+        memory_format: Of feature maps; None for ``own_memory_format``.
+        compiled: By torch.compile, at the first image.
+        exact: In the reference's own arithmetic, bit for bit (``compute_exactly``).
+        graphs: On a GPU, launch a shape of images that comes again as one CUDA graph.
+        threads: CPU threads; None for one a core.
     """
     place = find_device(device)
     apply_precision(precision, place)
     keep_freed_memory(place)
-    thread_count = apply_threads(threads)
+    layout = memory_format or own_memory_format(place, precision, exact=exact)
     network = load_network(architecture, weights)
-    prepare_for_inference(network, place, compiled=compiled)
-    network = network.to(place)
-    if memory_format != "contiguous":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
-    for part in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads):
-        part.to(DTYPES[precision])
-    if compiled:
-        compile_static_parts(network)
+    if exact:
+        compute_exactly(network)
+    else:
+        prepare_for_inference(network, place, compiled=compiled)
+    _move(network, place, layout, precision, compiled=compiled)
     info = EngineInfo(
         name="native",
         version=torch.__version__,
         device=str(place),
         device_class=device_class(place),
         precision=precision,
-        threads=thread_count,
+        threads=apply_threads(threads),
         architecture=architecture,
-        memory_format=memory_format or "channels_last",
+        memory_format=layout,
         compiled=compiled,
+        exact=exact,
     )
-    return NativeEngine(network, info, place)
+    notes: list[str] = []
+    slots = open_slot_path(network, info, place, graphs=graphs, notes=notes)
+    return NativeEngine(network, info, place, slots, notes)
+
+
+def _move(
+    network: RCNN,
+    device: torch.device,
+    layout: MemoryFormat,
+    precision: Precision,
+    *,
+    compiled: bool,
+) -> None:
+    """Put a network where, and into the layout and precision in which, it will compute."""
+    network.to(device)
+    if layout == "channels_last":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+    for part in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads):
+        part.to(DTYPES[precision])
+    if compiled:
+        compile_static_parts(network)
+
+
+def own_memory_format(
+    device: torch.device, precision: Precision, *, exact: bool = False
+) -> MemoryFormat:
+    """The layout that is fastest: channels last, but for fp32 on a GPU.
+
+    There cuDNN's convolutions of true float32 work on contiguous maps, and turning them around
+    before and after each convolution costs a tenth of the network. The reference's is contiguous.
+    """
+    if exact or (device.type == "cuda" and precision == "fp32"):
+        return "contiguous"
+    return "channels_last"
 
 
 def load_network(architecture: Architecture, weights: Path) -> RCNN:
@@ -97,7 +143,7 @@ def load_network(architecture: Architecture, weights: Path) -> RCNN:
     network = RCNN(architecture).eval().requires_grad_(False)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
+    network.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
     return network
 
 
@@ -116,13 +162,38 @@ def compile_static_parts(network: RCNN) -> None:
 Pasted = list[PastedMask] | list[Tensor]
 
 
-class NativeEngine:
-    """An opened network. Not thread-safe, but ``prepare`` may run in any thread."""
+class Pending(NamedTuple):
+    """A batch on its way: parts that the GPU computes, or detections that are there already."""
 
-    def __init__(self, network: RCNN, info: EngineInfo, device: torch.device) -> None:
+    parts: list[Begun]
+    done: list[Detections]
+
+
+class NativeEngine:
+    """An opened network. Not thread-safe, but ``prepare`` and ``finish`` may run in any thread.
+
+    Args:
+        network: Prepared for inference, on ``device``.
+        info: What it was opened with.
+        device: Where it computes.
+        slots: How a GPU computes without waits; None for the eager path.
+        notes: Sentences about what is done otherwise than asked; more may come.
+    """
+
+    def __init__(
+        self,
+        network: RCNN,
+        info: EngineInfo,
+        device: torch.device,
+        slots: SlotPath | None = None,
+        notes: list[str] | None = None,
+    ) -> None:
         self.network = network
         self.info = info
         self.device = device
+        self.slots = slots
+        self.notes = [] if notes is None else notes
+        self._eager_turn = Lock()
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
         """The image resized to the architecture's test size, in its channel order."""
@@ -136,25 +207,141 @@ class NativeEngine:
                 pixels = np.ascontiguousarray(pixels[:, :, ::-1])
         return PreparedImage(image.image_id, pixels, image.height_px, image.width_px)
 
-    @torch.inference_mode()
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
-        """Detections of each image, in order, in original pixels."""
+        """Detections of each image, in order, in original pixels.
+
+        Raises:
+            RunFailedError: When the network's output is not finite, or one image needs more memory
+                than the device has.
+        """
+        if self.slots is None:
+            return self._split_where_it_does_not_fit(prepared, stopwatch)
+        with stopwatch.phase("forward"):
+            pending = self.begin(prepared)
+            for part in pending.parts:
+                part.done.synchronize()
+        with stopwatch.phase("encode"):
+            return self.finish(pending)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether ``begin`` returns before the batch is computed."""
+        return self.slots is not None
+
+    @torch.inference_mode()
+    def begin(self, prepared: Sequence[PreparedImage]) -> Pending:
+        """Give the device a batch; ``finish`` waits for it. On the eager path it is done here."""
+        apply_precision(self.info.precision, self.device)  # another engine may have computed since
+        if self.slots is None:
+            return Pending([], self._split_where_it_does_not_fit(prepared, NULL_STOPWATCH))
+        return Pending(self._begun(self.slots, prepared, canvas_of(prepared)), [])
+
+    @torch.inference_mode()
+    def finish(self, pending: Pending) -> list[Detections]:
+        """The detections of a batch that was begun; raises what ``infer`` raises."""
+        found = list(pending.done)
+        for part in pending.parts:
+            assert self.slots is not None  # who else began it
+            try:
+                answers = self.slots.finish(part)
+            except FloatingPointError as error:
+                raise _not_finite(part.images, error) from None
+            for image, answer in zip(part.images, answers, strict=True):
+                if isinstance(answer, Overflow):
+                    self._note(f"image {answer.image_id} took the eager path: {answer.reason}")
+                    answer = self._infer_eagerly([image], NULL_STOPWATCH, part.canvas)[0]
+                found.append(answer)
+        return found
+
+    def _begun(
+        self, slots: SlotPath, prepared: Sequence[PreparedImage], canvas: tuple[int, int]
+    ) -> list[Begun]:
+        """The batch begun; where it does not fit into memory, its halves one after the other."""
+        try:
+            return [slots.begin(prepared, canvas)]
+        except torch.cuda.OutOfMemoryError as error:
+            self._make_room(prepared, error)
+        middle = len(prepared) // 2
+        begun = self._begun(slots, prepared[:middle], canvas)
+        for part in begun:
+            part.done.synchronize()  # its memory is the other half's
+        return begun + self._begun(slots, prepared[middle:], canvas)
+
+    def _split_where_it_does_not_fit(
+        self,
+        prepared: Sequence[PreparedImage],
+        stopwatch: Stopwatch,
+        canvas: tuple[int, int] = (0, 0),
+    ) -> list[Detections]:
+        """The eager path, with the batch halved where the device's memory does not hold it."""
+        try:
+            return self._infer_eagerly(prepared, stopwatch, canvas)
+        except torch.cuda.OutOfMemoryError as error:
+            self._make_room(prepared, error)
+        middle, whole = len(prepared) // 2, canvas_of(prepared, canvas)
+        parts = (prepared[:middle], prepared[middle:])
+        return [
+            one
+            for part in parts
+            for one in self._split_where_it_does_not_fit(part, stopwatch, whole)
+        ]
+
+    def _make_room(
+        self, prepared: Sequence[PreparedImage], error: torch.cuda.OutOfMemoryError
+    ) -> None:
+        """Give unused memory back, and say so; RunFailedError where nothing is left to split."""
+        if len(prepared) == 1:
+            height, width = prepared[0].pixels.shape[:2]
+            raise RunFailedError(
+                f"image {prepared[0].image_id}: {width} × {height} px do not fit into the memory "
+                f"of {self.info.device_class}",
+                hint="lower --short-edge or choose a smaller --precision; other processes may hold "
+                "the memory: nvidia-smi",
+            ) from error
+        self._note(f"a batch of {len(prepared)} did not fit into GPU memory and was split")
+        give_memory_back(self.device)
+
+    @contextmanager
+    def step_by_step(self) -> Iterator[None]:
+        """Inside the block the eager path computes, whatever the device."""
+        kept, self.slots = self.slots, None
+        try:
+            yield
+        finally:
+            self.slots = kept
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    @torch.inference_mode()
+    def _infer_eagerly(
+        self,
+        prepared: Sequence[Resized],
+        stopwatch: Stopwatch,
+        canvas: tuple[int, int],
+    ) -> list[Detections]:
+        """As ``infer``, step by step, with a wait wherever a number of rows has to be known."""
+        with self._eager_turn:
+            return self._infer_steps(prepared, stopwatch, canvas)
+
+    def _infer_steps(
+        self,
+        prepared: Sequence[Resized],
+        stopwatch: Stopwatch,
+        canvas: tuple[int, int],
+    ) -> list[Detections]:
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("transfer"):
             tensors = [
                 torch.from_numpy(one.pixels).to(self.device).permute(2, 0, 1) for one in prepared
             ]
         with stopwatch.phase("forward"):
-            batch = self.network.batch(tensors)
+            batch = self.network.batch(tensors, canvas)
             try:
                 raw, soft = self.network(batch)
             except FloatingPointError as error:
-                ids = ", ".join(str(one.image_id) for one in prepared)
-                raise RunFailedError(
-                    f"image {ids}: {error}",
-                    hint="reduced precision can overflow: try --precision fp32; "
-                    "else check the weights",
-                ) from None
+                raise _not_finite(prepared, error) from None
         with stopwatch.phase("paste"):
             restored = [
                 self._restore(one, found, size, None if soft is None else soft[index])
@@ -170,7 +357,7 @@ class NativeEngine:
 
     def _restore(
         self,
-        image: PreparedImage,
+        image: Resized,
         found: RawDetections,
         size: tuple[int, int],
         soft: Tensor | None,
@@ -197,11 +384,20 @@ class NativeEngine:
 
     def close(self) -> None:
         """Give the device's memory back."""
+        self.slots = None
         del self.network
         give_memory_back(self.device)
 
 
-def _detections(image: PreparedImage, found: RawDetections, pasted: Pasted | None) -> Detections:
+def _not_finite(images: Sequence[Resized], error: FloatingPointError) -> RunFailedError:
+    ids = ", ".join(str(one.image_id) for one in images)
+    return RunFailedError(
+        f"image {ids}: {error}",
+        hint="reduced precision can overflow: try --precision fp32; else check the weights",
+    )
+
+
+def _detections(image: Resized, found: RawDetections, pasted: Pasted | None) -> Detections:
     return Detections(
         image_id=image.image_id,
         boxes_xyxy_px=found.boxes.cpu().numpy(),
@@ -211,7 +407,7 @@ def _detections(image: PreparedImage, found: RawDetections, pasted: Pasted | Non
     )
 
 
-def _encoded(mask: PastedMask | Tensor, image: PreparedImage) -> Rle:
+def _encoded(mask: PastedMask | Tensor, image: Resized) -> Rle:
     height, width = image.height_px, image.width_px
     if isinstance(mask, Tensor):
         return encode_edges(mask.numpy(), height_px=height, width_px=width)

@@ -105,10 +105,15 @@ def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
 
 @contextmanager
 def observed(engine: Engine, stopwatch: Stopwatch) -> Iterator[None]:
-    """Inside the block, every stage of the engine's network runs inside a phase of its name."""
+    """Inside the block, every stage of the engine's network runs inside a phase of its name.
+
+    A GPU computes step by step meanwhile: a graph has no stages.
+    """
     network, parts = network_of(engine)
     modules: dict[str, Any] = dict(network.named_modules())
     with ExitStack() as wrapped:
+        if isinstance(engine, NativeEngine):
+            wrapped.enter_context(engine.step_by_step())
         for path, method, stage in parts:
             owner = modules.get(path)
             if owner is not None:  # a Faster R-CNN has no mask head

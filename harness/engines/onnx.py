@@ -174,7 +174,7 @@ class SessionNetwork:
         found = self.values(batch.pixels.permute(1, 2, 0).numpy())
         if not found["finite"]:
             raise FloatingPointError("the network's output is not finite")
-        tensors = {name: torch.from_numpy(value) for name, value in found.items() if value.ndim}
+        tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
         raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
         return [raw], [tensors["masks"]] if "masks" in tensors else None
 

@@ -119,7 +119,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) 
     """Every tensor put into ``network``, none missing, none left over."""
     found = account_for(tensors, weight_shapes(network), where=where)
     state = network.state_dict()
-    state.update({key: torch.from_numpy(value) for key, value in found.items()})
+    state.update({key: torch.tensor(value) for key, value in found.items()})
     network.load_state_dict(state)
 
 

@@ -21,6 +21,11 @@ CANONICAL_SIZE_PX = 224
 CANONICAL_LEVEL = 4
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """float32 for a reduced precision; float32 and float64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def cell_anchors(size_px: float, ratios: Sequence[float]) -> Tensor:
     """(len(ratios), 4) anchors around the origin; a ratio is height / width, the area is kept."""
     rows = []
@@ -43,8 +48,11 @@ def grid_anchors(cell: Tensor, height: int, width: int, stride_px: int) -> Tenso
 def apply_deltas(
     deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]
 ) -> Tensor:
-    """(n, 4) boxes moved and scaled by (n, 4) deltas (dx, dy, dw, dh) divided by their weights."""
-    deltas = deltas.float()  # decoding keeps fp32 whatever the network computes in
+    """(n, 4) boxes moved and scaled by (n, 4) deltas (dx, dy, dw, dh) divided by their weights.
+
+    Decoding keeps float32 whatever the network computes in; float64 stays.
+    """
+    deltas = at_least_float32(deltas)
     widths = boxes[:, 2] - boxes[:, 0]
     heights = boxes[:, 3] - boxes[:, 1]
     centres_x = boxes[:, 0] + 0.5 * widths

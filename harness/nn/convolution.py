@@ -3,11 +3,15 @@
 On a CPU a sum or a ReLU by itself takes about as long as the convolution before it, for both wait
 for memory. oneDNN does one of them in the same pass, and the numbers are the same. The operators
 are those that torch.compile fuses to (torch/_inductor/mkldnn_lowerings.py).
+
+On a GPU cuDNN computes all of them in one call; where its ReLU would hide a NaN, or there is
+nothing else to save, one Triton kernel after the convolution does (``nn.kernels.epilogue``).
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +40,26 @@ def in_one_pass(x: Tensor) -> bool:
     return x.numel() > 0 and (x.dtype != torch.bfloat16 or BF16_IN_ONE_PASS)
 
 
+class GpuPasses(NamedTuple):
+    """How a GPU computes what comes after a convolution.
+
+    finish: ``nn.kernels.epilogue.finish``. in_one_call: by cuDNN together with the convolution,
+    where there is a ReLU. by_product: a 1×1 convolution is a matrix product, and a sum part of it.
+    """
+
+    finish: Callable[[Tensor, Tensor | None, Tensor | None, bool], Tensor]
+    in_one_call: bool
+    by_product: bool
+
+
 class Conv(nn.Conv2d):
-    """A convolution. one_pass: with its sum and ReLU, by oneDNN; on a CPU, without gradients."""
+    """A convolution. one_pass: with its sum and ReLU, by oneDNN; on a CPU, without gradients.
+
+    gpu_passes: the same on a GPU; None for one operator after the other.
+    """
 
     one_pass = False
+    gpu_passes: GpuPasses | None = None
 
     def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
         """(B, C_in, H, W) → (B, C, H', W'): convolved, ``add`` added, ReLU.
@@ -49,6 +69,8 @@ class Conv(nn.Conv2d):
         """
         if self.one_pass and in_one_pass(x):
             return self._in_one_pass(x, add, relu)
+        if self.gpu_passes is not None and x.numel():
+            return self._on_gpu(self.gpu_passes, x, add, relu)
         out = self.convolve(x)
         if add is not None:
             out += add
@@ -57,6 +79,33 @@ class Conv(nn.Conv2d):
     def convolve(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C, H', W')."""
         return self._conv_forward(x, self.weight, self.bias)
+
+    def _on_gpu(self, passes: GpuPasses, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
+        if passes.by_product and self.kernel_size == (1, 1) and self.groups == 1:
+            return passes.finish(self._as_product(x, add), self.bias, None, relu)
+        sizes: tuple[Any, ...] = (self.stride, self.padding, self.dilation, self.groups)
+        operators = torch.ops.aten
+        if relu and passes.in_one_call:
+            given = (x, self.weight)
+            if add is None:
+                return cast(Tensor, operators.cudnn_convolution_relu(*given, self.bias, *sizes))
+            onto = operators.cudnn_convolution_add_relu
+            return cast(Tensor, onto(*given, add, 1.0, self.bias, *sizes))
+        out = F.conv2d(x, self.weight, None, *sizes)
+        if self.bias is None and add is None and not relu:
+            return out
+        return passes.finish(out, self.bias, add, relu)
+
+    def _as_product(self, x: Tensor, add: Tensor | None) -> Tensor:
+        """A 1×1 convolution of contiguous maps without its bias, plus ``add``."""
+        down, across = self.stride
+        x = x[:, :, ::down, ::across]
+        batch, _, height, width = x.shape
+        columns = x.flatten(2)  # (B, C_in, H'·W'), copied where cells were left out
+        weight = self.weight.flatten(1).expand(batch, -1, -1)
+        if add is None:
+            return torch.bmm(weight, columns).view(batch, -1, height, width)
+        return torch.baddbmm(add.flatten(2), weight, columns).view(batch, -1, height, width)
 
     def _in_one_pass(self, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
         shape = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
@@ -73,11 +122,38 @@ class Deconv(nn.ConvTranspose2d):
     """A transposed convolution with its ReLU. one_pass: as of Conv."""
 
     one_pass = False
+    gpu_passes: GpuPasses | None = None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no output_size here
         """(B, C_in, H, W) → (B, C, stride·H, stride·W), none below zero."""
+        if self.gpu_passes is not None and x.numel():
+            out = self._convolve_without_bias(x)
+            return self.gpu_passes.finish(out, self.bias, None, True)
         if not (self.one_pass and in_one_pass(x)):
             return F.relu_(super().forward(x))
         sizes = (self.padding, self.output_padding, self.stride, self.dilation, self.groups)
         operator = torch.ops.mkldnn._convolution_transpose_pointwise
         return cast(Tensor, operator(x, self.weight, self.bias, *sizes, *LEAKY))
+
+    def _convolve_without_bias(self, x: Tensor) -> Tensor:
+        sizes: tuple[Any, ...] = (self.stride, self.padding)
+        return F.conv_transpose2d(x, self.weight, None, *sizes)
+
+
+def cudnn_keeps_nan(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> bool:
+    """Whether cuDNN's convolution with ReLU is there, and answers NaN to NaN.
+
+    The device itself is asked, once: it depends on cuDNN's version, the card and the precision.
+    """
+    x = torch.full((1, 64, 8, 8), torch.nan, dtype=dtype, device=device)
+    weight = torch.ones((64, 64, 3, 3), dtype=dtype, device=device)
+    bias = torch.zeros(64, dtype=dtype, device=device)
+    given = (x.contiguous(memory_format=layout), weight.contiguous(memory_format=layout))
+    sizes = ((1, 1), (1, 1), (1, 1), 1)
+    operators = torch.ops.aten
+    try:
+        alone = operators.cudnn_convolution_relu(*given, bias, *sizes)
+        onto = operators.cudnn_convolution_add_relu(*given, alone, 1.0, bias, *sizes)
+        return bool(alone.isnan().all()) and bool(onto.isnan().all())
+    except RuntimeError:  # no engine of cuDNN does it in this precision and layout
+        return False

@@ -48,8 +48,8 @@ def paste_regions(
     ):
         ys = torch.arange(top, bottom, dtype=torch.float32, device=soft.device) + 0.5
         xs = torch.arange(left, right, dtype=torch.float32, device=soft.device) + 0.5
-        sampled = _sampled(mask[None], box[None], ys, xs)[0]
-        pasted.append(PastedMask(sampled >= threshold, top, left))
+        values = sampled(mask[None], box[None], ys, xs)[0]
+        pasted.append(PastedMask(values >= threshold, top, left))
     return pasted
 
 
@@ -66,7 +66,7 @@ def paste_outlines(
     count = max(1, PIXELS_AT_ONCE // (height * width))
     found = []
     for masks, rows in zip(soft.split(count), boxes.split(count), strict=True):
-        down = (_sampled(masks, rows, ys, xs) >= threshold).transpose(1, 2).flatten(1)  # (n, W·H)
+        down = (sampled(masks, rows, ys, xs) >= threshold).transpose(1, 2).flatten(1)  # (n, W·H)
         changed = down.clone()
         changed[:, 1:] ^= down[:, :-1]
         counts = changed.sum(dim=1).cpu()
@@ -75,7 +75,7 @@ def paste_outlines(
     return found
 
 
-def _sampled(soft: Tensor, boxes: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
+def sampled(soft: Tensor, boxes: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
     """(n, h, w) probabilities at the pixel centres ys (h,), xs (w,), of masks (n, M, M)."""
     x1, y1, x2, y2 = boxes[:, None].unbind(-1)  # (n, 1) each
     down = (ys - y1) / (y2 - y1) * 2 - 1

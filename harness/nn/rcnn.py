@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
 from harness.nn.fpn import FPN, SIZE_DIVISOR_PX
 from harness.nn.resnet import NormedConv
@@ -74,7 +75,8 @@ class RCNN(nn.Module):
         """Detections of each image, and their soft masks (n, M, M) if the network has masks."""
         pyramid = self.backbone(batch.pixels)
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
-        pyramid = [level.float() for level in pyramid]  # regions are pooled in fp32, twice
+        # Regions are pooled in fp32, twice.
+        pyramid = [at_least_float32(level) for level in pyramid]
         logits, deltas = self.roi_heads.classify(pyramid, proposals)
         require_finite(*objectness, logits, deltas)
         counts = [len(one) for one in proposals]
@@ -99,8 +101,20 @@ def require_finite(*tensors: Tensor) -> None:
         raise FloatingPointError("the network's output is not finite")
 
 
+def compute_exactly(network: RCNN) -> None:
+    """Have the network compute in the reference's own arithmetic, in place.
+
+    Detectron2's operators in Detectron2's order on contiguous maps: on the same torch and device,
+    each result has the bits of Detectron2's. What ``prepare_for_inference`` changes is left as it
+    is: BatchNorm is computed, and no operator is replaced by one that rounds otherwise.
+    """
+    network.roi_heads.exact = True
+    if network.architecture.has_masks:
+        network.roi_heads.mask_head.exact = True
+
+
 def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool = False) -> None:
-    """Do once what would be the same for every image, in place: the numbers stay.
+    """Do once what would be the same for every image, in place: the numbers stay but for rounding.
 
     Every frozen BatchNorm is folded into the convolution before it. For a CPU, the first layer of
     the box head is made a convolution, and all convolutions are oneDNN's, in one pass with what

@@ -12,12 +12,22 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 
-def pooled_regions(features: Tensor, rois: Tensor, side: int, stride_px: int) -> Tensor:
-    """(R, C, side, side) float32 of rois (R, 5): image index and box in px of the input.
+def pooled_regions(
+    features: Tensor, rois: Tensor, side: int, stride_px: int, *, exact: bool = False
+) -> Tensor:
+    """Pooled regions of one level.
 
-    features: (B, C, H, W) float32.
+    Args:
+        features: (B, C, H, W), float32 or float64.
+        rois: (R, 5) of the same dtype: image index, and box in px of the input.
+        side: Cells of a pooled region in each direction.
+        stride_px: Pixels of the input in a cell of ``features``.
+        exact: By torchvision's kernel on a CPU, too, which sums in the reference's order.
+
+    Returns:
+        (R, C, side, side) of the dtype of ``features``.
     """
-    if features.device.type != "cpu" or features.requires_grad:
+    if exact or features.device.type != "cpu" or features.requires_grad:
         return roi_align(features, rois, side, spatial_scale=1 / stride_px, aligned=True)
     _, channels, height, width = features.shape
     # No copy when channels are last. Else, cells whose numbers lie apart are gathered far slower.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
-from harness.nn.boxes import apply_deltas, clip, pyramid_levels
+from harness.nn.boxes import apply_deltas, at_least_float32, clip, pyramid_levels
 from harness.nn.convolution import Conv, Deconv
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.roi_align import pooled_regions
@@ -31,24 +31,38 @@ class RawDetections(NamedTuple):
     classes: Tensor
 
 
-def pool(pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tensor:
-    """(R, C, side, side) float32: RoIAlign (aligned, adaptive sampling) of all images' boxes.
+def pool(
+    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int, *, exact: bool = False
+) -> Tensor:
+    """RoIAlign (aligned, adaptive sampling) of all images' boxes, each from the level of its size.
 
-    pyramid: p2 … p5 (p6 is used for proposals only). boxes: per image (n, 4). Each box is pooled
-    from the one level that fits its size. Pooling is done in fp32 whatever the maps are in.
+    Args:
+        pyramid: p2 … p5 (p6 is used for proposals only).
+        boxes: Per image (n, 4), px of the resized input.
+        side: Cells of a pooled region in each direction.
+        exact: By torchvision's kernel everywhere, into a contiguous tensor, as Detectron2 does.
+
+    Returns:
+        (R, C, side, side). Reduced precisions are pooled in float32; float64 stays.
     """
     everything = torch.cat(list(boxes))
     image = torch.cat([one.new_full((len(one), 1), index) for index, one in enumerate(boxes)])
     rois = torch.cat((image, everything), dim=1)  # (R, 5)
     levels = pyramid_levels(everything)
     counts = torch.bincount(levels - 2, minlength=4).tolist()  # the one wait for the device
-    pooled = everything.new_zeros((len(rois), side, side, pyramid[0].shape[1]))
+    maps = [at_least_float32(features) for features in pyramid[:4]]
+    channels = maps[0].shape[1]
+    # Channels lie last, as the heads read them, unless the reference's layout is asked for.
+    order = (0, 1, 2, 3) if exact else (0, 2, 3, 1)
+    shape = (channels, side, side) if exact else (side, side, channels)
+    pooled = maps[0].new_zeros((len(rois), *shape))
     by_level = levels.argsort(stable=True).split(counts)
-    for features, stride, where in zip(pyramid[:4], STRIDES_PX[:4], by_level, strict=True):
+    for features, stride, where in zip(maps, STRIDES_PX[:4], by_level, strict=True):
         if len(where):
-            regions = pooled_regions(features.float(), rois[where], side, stride)
-            pooled.index_copy_(0, where, regions.permute(0, 2, 3, 1))
-    return pooled.permute(0, 3, 1, 2)
+            level_rois = rois[where].to(features.dtype)
+            regions = pooled_regions(features, level_rois, side, stride, exact=exact)
+            pooled.index_copy_(0, where, regions.permute(order))
+    return pooled if exact else pooled.permute(0, 3, 1, 2)
 
 
 class BoxHead(nn.Module):
@@ -106,6 +120,7 @@ class MaskHead(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
+        self.exact = False
         channels_in, channels = architecture.fpn_channels, architecture.mask_conv_channels
         self.conv_count = architecture.mask_conv_count
         for index in range(1, self.conv_count + 1):
@@ -126,16 +141,18 @@ class MaskHead(nn.Module):
         return self.predictor(self.features(pooled))
 
     def probabilities(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """(R, 2S, 2S) float32 in 0…1, of each region's own class only."""
-        return self.own_class_logits(pooled, classes).float().sigmoid()
+        """(R, 2S, 2S) float32 in 0…1, of each region's own class only; float64 stays."""
+        return at_least_float32(self.own_class_logits(pooled, classes)).sigmoid()
 
     def own_class_logits(self, pooled: Tensor, classes: Tensor) -> Tensor:
         """(R, 2S, 2S) logits of the class each region is, or should be.
 
         The predictor is a 1×1 convolution: one row of it a region gives the same numbers as all
-        K rows followed by a selection, for a K-th of the work.
+        K rows followed by a selection, but for the last bit, for a K-th of the work.
         """
         hidden = self.features(pooled)  # (R, C', 2S, 2S)
+        if self.exact:
+            return self.predictor(hidden)[torch.arange(len(classes)), classes]
         rows = self.predictor.weight[classes, :, 0, 0]  # (R, C')
         logits = torch.bmm(rows[:, None], hidden.flatten(start_dim=2))[:, 0]  # (R, 2S·2S)
         bias = self.predictor.bias
@@ -146,10 +163,11 @@ class MaskHead(nn.Module):
 
 
 class RoIHeads(nn.Module):
-    """Everything that happens to a proposal."""
+    """Everything that happens to a proposal. exact: in the reference's own arithmetic."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
+        self.exact = False
         self.architecture = architecture
         self.box_head = BoxHead(architecture)
         self.box_predictor = BoxPredictor(architecture)
@@ -160,7 +178,7 @@ class RoIHeads(nn.Module):
         self, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Logits (R, K + 1) and deltas (R, 4K) for the proposals of all images."""
-        pooled = pool(pyramid, proposals, self.architecture.box_pool_px)
+        pooled = pool(pyramid, proposals, self.architecture.box_pool_px, exact=self.exact)
         dtype = self.box_predictor.cls_score.weight.dtype
         return self.box_predictor(self.box_head(pooled.to(dtype)))
 
@@ -173,7 +191,7 @@ class RoIHeads(nn.Module):
         pass the score cut are decoded; decoding is element-wise, so the result is the same.
         """
         numbers = self.architecture
-        scores = F.softmax(logits.float(), dim=-1)[:, :-1]  # (R, K)
+        scores = F.softmax(at_least_float32(logits), dim=-1)[:, :-1]  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
         kept_scores = scores[regions, classes]
         kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]
@@ -189,7 +207,8 @@ class RoIHeads(nn.Module):
         side = self.architecture.mask_pool_px
         if not sum(len(one) for one in boxes):
             return [one.new_zeros((0, 2 * side, 2 * side)) for one in boxes]
-        pooled = pool(pyramid, boxes, side).to(self.mask_head.predictor.weight.dtype)
+        pooled = pool(pyramid, boxes, side, exact=self.exact)
+        pooled = pooled.to(self.mask_head.predictor.weight.dtype)
         classes = torch.cat([one.classes for one in detections])
         soft = self.mask_head.probabilities(pooled, classes)
         return list(soft.split([len(one) for one in boxes]))

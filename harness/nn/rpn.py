@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
-from harness.nn.boxes import apply_deltas, cell_anchors, clip, grid_anchors, nonempty
+from harness.nn.boxes import (
+    apply_deltas,
+    at_least_float32,
+    cell_anchors,
+    clip,
+    grid_anchors,
+    nonempty,
+)
 from harness.nn.convolution import Conv
 from harness.nn.fpn import STRIDES_PX
 
@@ -90,17 +97,17 @@ class RPN(nn.Module):
         result is the same.
         """
         pre_nms = self.pre_nms_per_level if pre_nms_per_level is None else pre_nms_per_level
+        highest = [
+            at_least_float32(level).topk(min(level.shape[1], pre_nms), dim=1) for level in logits
+        ]
         images = []
         for index, (height, width) in enumerate(image_sizes):
             candidates, scores, levels = [], [], []
-            for level, (level_logits, level_deltas, level_anchors) in enumerate(
-                zip(logits, deltas, anchors, strict=True)
-            ):
-                count = min(level_logits.shape[1], pre_nms)
-                best, where = level_logits[index].float().topk(count)
-                moves = level_deltas[index, where]
-                candidates.append(apply_deltas(moves, level_anchors[where], DELTA_WEIGHTS))
-                scores.append(best)
+            for level, (values, places) in enumerate(highest):
+                where = places[index]
+                moves = deltas[level][index, where]
+                candidates.append(apply_deltas(moves, anchors[level][where], DELTA_WEIGHTS))
+                scores.append(values[index])
                 levels.append(torch.full_like(where, level))
             boxes = clip(torch.cat(candidates), height, width)
             best = self._suppress(boxes, torch.cat(scores), torch.cat(levels))

@@ -34,6 +34,9 @@ GAINS = {
     "mask_fcn_logits.weight": 3.0,
 }
 LINEAR_GAIN = 1.0
+
+#: How many times as large rounding is in ``amplifying_checkpoint``, roughly.
+AMPLIFICATION = 20.0
 RESIDUAL_ENDS = (".conv3.norm.weight", ".conv2.norm.weight", ".bn3.weight", ".project.norm.weight")
 BACKGROUND_BIAS = 5.5
 MASK_BIAS = -1.0
@@ -67,6 +70,25 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
     # The gain of the stem is for pixels of 0…255; an architecture may divide them first.
     std = np.array(architecture.pixel_std, dtype=np.float32)
     tensors["backbone.bottom_up.stem.conv1.weight"] *= std[:, None, None]
+    return tensors
+
+
+def amplifying_checkpoint(
+    architecture: Architecture, seed: int = DEFAULT_SEED, gain: float = AMPLIFICATION
+) -> dict[str, Array]:
+    """Seeded weights of a network of bottlenecks in which rounding counts ``gain`` times as much.
+
+    Every middle convolution of a block gets a large offset, which the block's last convolution,
+    whose filters sum to zero, takes away again: what comes out is the difference of large numbers,
+    and has their rounding. Two correct implementations are then far from each other, and only the
+    same arithmetic gives the same detections.
+    """
+    tensors = seeded_checkpoint(architecture, seed)
+    for key, values in tensors.items():
+        if key.endswith(".conv2.norm.bias"):
+            values += gain
+        elif key.endswith(".conv3.norm.weight"):
+            values *= 0.5**0.5  # above zero a ReLU lets all of the variance through, not half
     return tensors
 
 

@@ -23,6 +23,7 @@ LAYERS = (
 HOMES = {
     "torch": ("nn", "engines", "training", "export"),
     "torchvision": ("nn", "engines", "training", "export"),
+    "triton": ("nn",),
     "onnx": ("export",),
     "onnxscript": ("export",),
     "onnxruntime": ("engines",),

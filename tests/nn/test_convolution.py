@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.nn import convolution
-from harness.nn.convolution import BF16_IN_ONE_PASS, Conv, Deconv
+from harness.nn.convolution import BF16_IN_ONE_PASS, Conv, Deconv, GpuPasses
 
 #: Of the largest number: one unit in its last place, for sums are rounded once or twice.
 ROUNDING = {torch.float32: 2**-23, torch.bfloat16: 2**-7}
@@ -104,3 +104,35 @@ def test_no_regions_give_nothing() -> None:
         module.one_pass = True
         with torch.inference_mode():
             assert module(torch.zeros(0, 4, 7, 7)).shape == shape
+
+
+def three_steps(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> Tensor:
+    """What the kernel after a convolution computes, by operators of torch."""
+    out = out if bias is None else out + bias[:, None, None]
+    out = out if add is None else out + add
+    return torch.relu(out) if relu else out
+
+
+@pytest.mark.parametrize("by_product", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2), (3, 2)])
+def test_the_way_of_a_gpu_computes_the_same(by_product: bool, kernel: int, stride: int) -> None:
+    torch.manual_seed(3)
+    conv = Conv(8, 6, kernel, stride=stride, padding=kernel // 2)
+    x = torch.randn(2, 8, 9, 11)
+    add = torch.randn(2, 6, 9, 11)[:, :, ::stride, ::stride].contiguous()
+    with torch.inference_mode():
+        for given in ({}, {"relu": True}, {"add": add}, {"add": add, "relu": True}):
+            kept = {name: torch.clone(one) if name == "add" else one for name, one in given.items()}
+            conv.gpu_passes = None
+            expected = conv(x, **kept)
+            conv.gpu_passes = GpuPasses(three_steps, in_one_call=False, by_product=by_product)
+            torch.testing.assert_close(conv(x, **given), expected)
+
+
+def test_the_way_of_a_gpu_transposes_the_same() -> None:
+    torch.manual_seed(3)
+    deconv, x = Deconv(8, 6, 2, stride=2), torch.randn(2, 8, 5, 7)
+    with torch.inference_mode():
+        expected = deconv(x)
+        deconv.gpu_passes = GpuPasses(three_steps, in_one_call=False, by_product=True)
+        torch.testing.assert_close(deconv(x), expected)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from harness import __version__
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections
-from harness.core.engine import Engine
+from harness.core.engine import Engine, EngineAhead
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.images import load_image
@@ -31,6 +32,9 @@ Result = TypeVar("Result")
 
 #: Batches each loader may be ahead of the network; bounds memory.
 BATCHES_AHEAD = 2
+
+#: Threads that finish what an engine that runs ahead has begun; the batches it is ahead.
+FINISHERS = 3
 
 
 def infer_missing(
@@ -57,10 +61,8 @@ def infer_missing(
         closing(prepared_batches(job, engine, needed)) as batches,
         progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
     ):
-        for records, prepared in batches:
-            fresh = [
-                one for one in infer_batch(job, engine, records, prepared) if one.image_id in wanted
-            ]
+        for answer in inferred(job, engine, batches):
+            fresh = [one for one in answer if one.image_id in wanted]
             for detections in fresh:
                 shard.append(line_of(detections, job.dataset.categories))
             advance(len(fresh))
@@ -161,24 +163,65 @@ def ahead(
 
 
 def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
+    return _named("loading", [record], future.result)
+
+
+def inferred(
+    job: Job, engine: Engine, batches: Iterable[tuple[list[ImageRecord], list[Any]]]
+) -> Iterator[list[Detections]]:
+    """The detections of each batch, in order.
+
+    An engine that runs ahead computes the next batches while threads finish, that is encode, those
+    before. When one fails, those before it are still answered.
+    """
+    if not (isinstance(engine, EngineAhead) and engine.runs_ahead):
+        for records, prepared in batches:
+            yield infer_batch(job, engine, records, prepared)
+        return
+    coming, failure = iter(batches), None
+    under_way: deque[tuple[list[ImageRecord], Future[list[Detections]]]] = deque()
+    with ThreadPoolExecutor(FINISHERS, thread_name_prefix="finisher") as pool:
+        while failure is None:
+            try:
+                records, prepared = next(coming)
+                pending = _named("inference", records, partial(engine.begin, prepared))
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            under_way.append((records, pool.submit(engine.finish, pending)))
+            if len(under_way) > FINISHERS:
+                yield _finished(job, *under_way.popleft())
+        while under_way:
+            yield _finished(job, *under_way.popleft())
+    if failure is not None:
+        raise failure
+
+
+def _finished(
+    job: Job, records: Sequence[ImageRecord], future: Future[list[Detections]]
+) -> list[Detections]:
+    answer = _named("inference", records, future.result)
+    _require_answer(job, records, answer)
+    return answer
+
+
+def _named(stage: str, records: Sequence[ImageRecord], work: Callable[[], Result]) -> Result:
+    """What ``work`` answers; RunFailedError, naming the images, for a crash in it."""
     try:
-        return future.result()
+        return work()
     except HarnessError:
         raise
     except Exception as error:
-        raise _failed("loading", [record], error) from error
+        raise _failed(stage, records, error) from error
 
 
 def infer_batch(
     job: Job, engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
 ) -> list[Detections]:
     """The detections of one batch; RunFailedError, naming its images, for a crash of the engine."""
-    try:
-        answer = engine.infer(prepared, NULL_STOPWATCH)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise _failed("inference", records, error) from error
+    answer = _named("inference", records, partial(engine.infer, prepared, NULL_STOPWATCH))
     _require_answer(job, records, answer)
     return answer
 

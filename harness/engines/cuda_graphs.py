@@ -1,0 +1,120 @@
+"""CUDA graphs of one function, by the shape of what it is given.
+
+A graph launches all kernels of an image at once: the host, which takes longer to launch them one
+by one than the chip to compute them, has nothing to do. It holds addresses, so it has its own
+input, into which the real one is copied; and it is of one shape, so there is one for each.
+
+A shape gets its graph when it comes the second time: the first time runs the function itself,
+which compiles kernels and fills caches, and many a shape never comes again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Graphs kept; val2017 has about 40 padded shapes.
+MOST = 64
+
+#: Share of the card's memory that has to be free for another graph.
+FREE_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+class Graphs:
+    """Runs ``function``, from its graph where there is one.
+
+    The graphs share one pool of memory, so the output of one is only good until the next runs:
+    whoever calls copies it in the same stream. Of too many graphs the least recently used goes.
+
+    Args:
+        function: From tensors to one tensor, without a wait for the device.
+        device: Where it computes.
+        notice: Told in a sentence when graphs are given up.
+        most: Graphs kept.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        device: torch.device,
+        notice: Callable[[str], None],
+        *,
+        most: int = MOST,
+    ) -> None:
+        self._function = function
+        self._device = device
+        self._notice = notice
+        self._most = most
+        self._seen: set[tuple[torch.Size, ...]] = set()
+        self._captured: OrderedDict[tuple[torch.Size, ...], _Captured] = OrderedDict()
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._given_up = False
+
+    def __len__(self) -> int:
+        return len(self._captured)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What the function answers to ``inputs``."""
+        shape = tuple(one.shape for one in inputs)
+        found = self._captured.get(shape)
+        if found is None and shape in self._seen and self._has_room():
+            found = self._capture(shape, inputs)
+        self._seen.add(shape)
+        if found is None:
+            return self._function(*inputs)
+        self._captured.move_to_end(shape)
+        for ours, given in zip(found.inputs, inputs, strict=True):
+            ours.copy_(given)
+        found.graph.replay()
+        return found.output
+
+    def give_up(self, reason: str) -> None:
+        """Free all graphs and make no more; the function computes the same."""
+        if not self._given_up:
+            self._notice(f"CUDA graphs were given up, kernels are launched one by one: {reason}")
+        self._given_up = True
+        self._captured.clear()
+        torch.cuda.empty_cache()
+
+    def _has_room(self) -> bool:
+        if self._given_up:
+            return False
+        free, total = torch.cuda.mem_get_info(self._device)
+        return free > FREE_SHARE * total
+
+    def _capture(self, shape: tuple[torch.Size, ...], inputs: Sequence[Tensor]) -> _Captured | None:
+        """The graph of a shape; None when there is no memory for it.
+
+        Nothing is computed by capturing. Other threads may go on with the device meanwhile.
+        """
+        if len(self._captured) >= self._most:
+            self._captured.popitem(last=False)
+        own = tuple(torch.empty_like(one) for one in inputs)
+        graph = torch.cuda.CUDAGraph()
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        try:
+            with torch.cuda.stream(self._stream):
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    output = self._function(*own)
+                finally:
+                    graph.capture_end()
+        except torch.cuda.OutOfMemoryError:
+            del graph
+            self.give_up("out of memory while one was made")
+            return None
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        self._captured[shape] = _Captured(graph, own, output)
+        return self._captured[shape]

@@ -1,0 +1,236 @@
+"""A network's decisions on one image made again from its numbers, each with what it was about.
+
+A network answers with boxes, scores and masks; which anchor a proposal came from, which candidate
+suppressed another, or by how much a score passed the cut, it does not say. Here all of that is
+worked out again from the same numbers with the same operators, so that two networks can be
+compared decision by decision: anchors and pairs of an anchor and a class have the same number in
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from harness.core.architecture import Architecture
+from harness.engines.slot_answers import Resized
+from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
+from harness.nn.rcnn import RCNN
+from harness.nn.rpn import DELTA_WEIGHTS
+from harness.nn.slots import SlotNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Candidates that compete, and who was chosen: top k of each group, NMS, best n of all.
+
+    Rows are candidates that passed the first cut, best first. ids (n,) int64 · scores (n,) ·
+    boxes (n, 4), clipped · groups (n,) int64, which compete · kept (n,) bool after NMS · chosen
+    (n,) bool, of these the best. shifted (n, 4): boxes as NMS compares them.
+    """
+
+    ids: Tensor
+    scores: Tensor
+    boxes: Tensor
+    groups: Tensor
+    kept: Tensor
+    chosen: Tensor
+    shifted: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """All numbers and decisions of one image.
+
+    named: stages by name, as the network computed them. logits (N,) and boxes (N, 4) of all N
+    anchors; anchor_levels (N,). proposals: the choice among anchors. scores (P, K) and moved
+    (P, K, 4) of the chosen proposals, best first; regions (P,) their anchors. detections: the
+    choice among pairs, numbered anchor · K + class. soft (D, M, M) masks of the chosen, or None.
+    """
+
+    named: dict[str, Tensor]
+    logits: Tensor
+    boxes: Tensor
+    anchor_levels: Tensor
+    proposals: Choice
+    regions: Tensor
+    scores: Tensor
+    moved: Tensor
+    detections: Choice
+    soft: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Whose decisions a replay takes over instead of making its own. anchors (P,), pairs (D,)."""
+
+    anchors: Tensor
+    pairs: Tensor
+
+
+class Replayer:
+    """Replays one network. slots: pools as it does; None as the eager path does."""
+
+    def __init__(self, network: RCNN, slots: SlotNetwork | None = None) -> None:
+        self.network = network
+        self.slots = slots
+        self._last: tuple[Resized, tuple[list[Tensor], list[Tensor], list[Tensor]]] | None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the network."""
+        return self.network.architecture
+
+    @torch.inference_mode()
+    def replay(self, image: Resized, follow: Follow | None = None) -> Replay:
+        """The image through the network; with ``follow``, along another's decisions."""
+        network = self.network
+        device = network.pixel_mean.device
+        size = (image.pixels.shape[0], image.pixels.shape[1])
+        pyramid, logits, deltas = self._maps(image)
+        anchors = network.proposal_generator.anchors(pyramid)
+        flat = at_least_float32(torch.cat([one[0] for one in logits]))
+        moves = torch.cat([one[0] for one in deltas])
+        boxes = clip(apply_deltas(moves, torch.cat(anchors), DELTA_WEIGHTS), *size)
+        counts = torch.tensor([len(one) for one in anchors])
+        levels = torch.repeat_interleave(torch.arange(len(anchors)), counts).to(device)
+        proposals = self._proposals(flat, boxes, levels, counts.tolist())
+        regions = proposals.ids[proposals.chosen] if follow is None else follow.anchors.to(device)
+        pyramid = [at_least_float32(level) for level in pyramid]
+        box_logits, box_deltas = self._classified(pyramid, boxes[regions])
+        scores = F.softmax(at_least_float32(box_logits), dim=-1)[:, :-1]
+        moved = self._moved(box_deltas, boxes[regions], size)
+        pairs = self._pairs(regions, scores, moved)
+        chosen = pairs.ids[pairs.chosen] if follow is None else follow.pairs.to(device)
+        named = {f"p{index}": level[0] for index, level in enumerate(pyramid, start=2)}
+        named |= {"rpn logits": flat, "rpn deltas": moves}
+        named |= {"box logits": box_logits, "box deltas": box_deltas}
+        soft = self._masks(pyramid, regions, moved, chosen)
+        if soft is not None:
+            named["mask probabilities"] = soft
+        return Replay(named, flat, boxes, levels, proposals, regions, scores, moved, pairs, soft)
+
+    def _maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Pyramid, objectness and deltas; kept for the next replay of the same image."""
+        if self._last is not None and self._last[0] is image:
+            return self._last[1]
+        network = self.network
+        pixels = torch.from_numpy(image.pixels).to(network.pixel_mean.device).permute(2, 0, 1)
+        pyramid = network.backbone(network.batch([pixels]).pixels)
+        found = (pyramid, *network.proposal_generator.rpn_head(pyramid))
+        self._last = (image, found)
+        return found
+
+    def _proposals(
+        self, logits: Tensor, boxes: Tensor, levels: Tensor, counts: Sequence[int]
+    ) -> Choice:
+        rpn = self.network.proposal_generator
+        picked, start = [], 0
+        for count in counts:
+            best = logits[start : start + count].topk(min(count, rpn.pre_nms_per_level))[1]
+            picked.append(start + best)
+            start += count
+        ids = torch.cat(picked)
+        ids = ids[nonempty(boxes[ids])]
+        return choose(ids, logits[ids], boxes[ids], levels[ids], rpn.nms_iou, rpn.post_nms)
+
+    def _pairs(self, regions: Tensor, scores: Tensor, moved: Tensor) -> Choice:
+        numbers = self.network.architecture
+        rows, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
+        return choose(
+            regions[rows] * scores.shape[1] + classes,
+            scores[rows, classes],
+            moved[rows, classes],
+            classes,
+            numbers.box_nms_iou,
+            numbers.max_detections,
+        )
+
+    def _classified(self, pyramid: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+        heads = self.network.roi_heads
+        if self.slots is None:
+            return heads.classify(pyramid, [boxes])
+        side = self.network.architecture.box_pool_px
+        pooled = self.slots.pooled(pyramid, boxes[None], side)
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+        return logits, deltas
+
+    def _moved(self, deltas: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """(P, K, 4): the box of each class of each proposal."""
+        each = deltas.view(len(boxes), -1, 4)
+        spread = boxes[:, None].expand(-1, each.shape[1], -1)
+        weights = self.network.architecture.box_delta_weights
+        moved = apply_deltas(each.flatten(0, 1), spread.flatten(0, 1), weights)
+        return clip(moved, *size).view(each.shape)
+
+    def _masks(
+        self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
+    ) -> Tensor | None:
+        """(D, M, M) probabilities of the pairs."""
+        network = self.network
+        if not network.architecture.has_masks:
+            return None
+        rows, classes = rows_of(regions, pairs, moved.shape[1])
+        boxes, side = moved[rows, classes], network.architecture.mask_pool_px
+        heads = network.roi_heads
+        if self.slots is None:
+            from harness.nn.roi_heads import pool
+
+            pooled = pool(pyramid, [boxes], side, exact=heads.exact)
+        else:
+            pooled = self.slots.pooled(pyramid, boxes[None], side)
+        weight = heads.mask_head.predictor.weight
+        return heads.mask_head.probabilities(pooled.to(weight.dtype), classes)
+
+
+def choose(
+    ids: Tensor, scores: Tensor, boxes: Tensor, groups: Tensor, threshold: float, most: int
+) -> Choice:
+    """The choice among candidates: NMS within groups, and the best ``most``."""
+    order = scores.sort(descending=True, stable=True)[1]
+    ids, scores, boxes, groups = ids[order], scores[order], boxes[order], groups[order]
+    kept = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    chosen = torch.zeros_like(kept)
+    best = batched_nms(boxes, scores, groups, threshold)
+    kept[best] = True
+    chosen[best[:most]] = True
+    largest = boxes.max() if len(boxes) else 0.0
+    shifted = boxes + groups.to(boxes.dtype)[:, None] * (largest + 1)
+    return Choice(ids, scores, boxes, groups, kept, chosen, shifted)
+
+
+def rows_of(regions: Tensor, pairs: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Of pairs (D,), the row of each one's anchor among ``regions``, and its class."""
+    places = torch.full((int(regions.max()) + 1 if len(regions) else 1,), -1, device=pairs.device)
+    places[regions] = torch.arange(len(regions), device=pairs.device)
+    return places[pairs // classes], pairs % classes
+
+
+def sampling(boxes: Tensor, side: int) -> Tensor:
+    """(n, 3) int64: the level a box is pooled from, and its samples a cell down and across.
+
+    Both jump where the size of the box passes a boundary, and what is pooled jumps with them.
+    """
+    levels = pyramid_levels(boxes.float())
+    cells = (boxes[:, 2:] - boxes[:, :2]) / (2.0**levels)[:, None] / side
+    return torch.cat((levels[:, None], cells.ceil().long()), dim=1)
+
+
+def on_cpu(replay: Replay) -> Replay:
+    """The same numbers in the host's memory."""
+    moved = {}
+    for one in fields(replay):
+        value = getattr(replay, one.name)
+        if isinstance(value, Choice):
+            value = Choice(*(getattr(value, each.name).cpu() for each in fields(value)))
+        elif isinstance(value, dict):
+            value = {name: each.cpu() for name, each in value.items()}
+        elif value is not None:
+            value = value.cpu()
+        moved[one.name] = value
+    return Replay(**moved)

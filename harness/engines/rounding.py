@@ -1,0 +1,438 @@
+"""Proof that a fast network differs from the reference by rounding only, on any weights.
+
+A fixed bar measures the weights: a checkpoint that amplifies rounding puts two correct networks
+far apart. So each stage is measured against the same network in float64, and may be at most
+``MOST_RATIO`` times as far from it as the reference's own arithmetic is; and every detection that
+differs has to come down to a decision that this rounding tips (``engines.tracing``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections
+from harness.core.detections import Image as Picture
+from harness.engines.native import NativeEngine, load_network
+from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
+from harness.engines.slot_answers import Resized
+from harness.engines.tracing import Decision, Side, Tracer, differing, largest, no_jump, side_of
+from harness.measure.agreement import compare
+from harness.measure.timing import NULL_STOPWATCH
+from harness.nn.boxes import clip, nonempty
+from harness.nn.masks import sampled
+from harness.nn.rcnn import RCNN, compute_exactly
+
+#: How many times as far from float64 as the reference a stage may be.
+MOST_RATIO = 2.0
+
+#: Two networks, one up to MOST_RATIO times as far from float64 as the other, are so many times the
+#: reference's own distance apart.
+APART = 1.0 + MOST_RATIO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageDistance:
+    """How far a stage is from float64, as a share of its root mean square over all images.
+
+    ok: ``ours`` is at most MOST_RATIO times ``reference``.
+    """
+
+    stage: str
+    ours: float
+    reference: float
+    ratio: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A detection that the two networks do not have alike, and the decision behind it.
+
+    what: ``only ours``, ``only the reference``, ``numbers``, ``mask`` or ``not as replayed``.
+    decision: None when there is none: a fault.
+    """
+
+    image_id: int
+    what: str
+    class_index: int
+    score: float
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastProof:
+    """What was found over all images. detections: of the reference."""
+
+    images: int
+    detections: int
+    stages: tuple[StageDistance, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def explained(self) -> dict[str, int]:
+        """Differences by the kind of their decision."""
+        kinds: dict[str, int] = {}
+        for one in self.differences:
+            if one.decision is not None:
+                kinds[one.decision.kind] = kinds.get(one.decision.kind, 0) + 1
+        return kinds
+
+    @property
+    def unexplained(self) -> int:
+        """Differences without a decision."""
+        return sum(one.decision is None for one in self.differences)
+
+    @property
+    def ok(self) -> bool:
+        """Whether only rounding was found."""
+        return self.unexplained == 0 and all(stage.ok for stage in self.stages)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Squares of one stage over all images: of both errors, and of both true values."""
+
+    ours: float = 0.0
+    reference: float = 0.0
+    our_truth: float = 0.0
+    their_truth: float = 0.0
+
+
+@dataclass(slots=True)
+class _Measured:
+    stages: dict[str, _Sums] = field(default_factory=dict)
+
+    def add(self, stage: str, values: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Ours and its truth, the reference's and its truth."""
+        (ours, our_truth), (theirs, their_truth) = values
+        sums = self.stages.setdefault(stage, _Sums())
+        sums.ours += _square(ours.double() - our_truth.double())
+        sums.our_truth += _square(our_truth)
+        sums.reference += _square(theirs.double() - their_truth.double())
+        sums.their_truth += _square(their_truth)
+
+    def rows(self) -> tuple[StageDistance, ...]:
+        """One row a stage, in the order of the network."""
+        found = []
+        for stage, sums in self.stages.items():
+            ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
+            theirs = (sums.reference / max(sums.their_truth, 1e-300)) ** 0.5
+            ratio = ours / theirs if theirs else (1.0 if not ours else float("inf"))
+            found.append(
+                StageDistance(
+                    stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ratio <= MOST_RATIO
+                )
+            )
+        return tuple(found)
+
+
+def float64_network(architecture: Architecture, weights: Path, device: torch.device) -> RCNN:
+    """The network in the reference's arithmetic, in float64."""
+    network = load_network(architecture, weights)
+    compute_exactly(network)
+    return network.double().to(device)
+
+
+def prove_fast(
+    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
+) -> FastProof:
+    """Both engines on every image, held against ``truth``.
+
+    Args:
+        fast: The engine to prove.
+        reference: An exact one of the same weights, in the same precision.
+        truth: The same network in float64.
+        images: What to compute.
+    """
+    slots = None if fast.slots is None else fast.slots.network
+    replayers = (Replayer(fast.network, slots), Replayer(reference.network), Replayer(truth))
+    measured, differences, detections, count = _Measured(), [], 0, 0
+    for picture in images:
+        prepared = fast.prepare(picture, NULL_STOPWATCH)
+        answer = fast.infer([prepared], NULL_STOPWATCH)[0]
+        case = _Case.of(prepared, *replayers)
+        case.measure(measured)
+        found = case.differences()
+        if not case.is_as_replayed(answer):
+            found.append(case.difference(0, "not as replayed", None))
+        differences.extend(found)
+        detections += int(case.reference.detections.chosen.sum())
+        count += 1
+    return FastProof(
+        images=count,
+        detections=detections,
+        stages=measured.rows(),
+        differences=tuple(differences),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One image: both replays, and float64's along the decisions of each."""
+
+    image: Resized
+    ours: Replay
+    reference: Replay
+    our_truth: Replay
+    their_truth: Replay
+    architecture: Architecture
+
+    @classmethod
+    def of(cls, image: Resized, fast: Replayer, reference: Replayer, truth: Replayer) -> _Case:
+        """The image replayed four times."""
+        ours, theirs = on_cpu(fast.replay(image)), on_cpu(reference.replay(image))
+        along = [
+            on_cpu(
+                truth.replay(image, Follow(one.regions, one.detections.ids[one.detections.chosen]))
+            )
+            for one in (ours, theirs)
+        ]
+        return cls(image, ours, theirs, along[0], along[1], truth.architecture)
+
+    def measure(self, measured: _Measured) -> None:
+        """Add the distances of this image; rows whose pooling jumped measure no rounding."""
+        pairs = ((self.ours, self.our_truth), (self.reference, self.their_truth))
+        smooth = [self._smooth(*pair) for pair in pairs]
+        for stage in self.reference.named:
+            rows = {"box logits": 0, "box deltas": 0, "mask probabilities": 1}.get(stage)
+            values = []
+            for (one, true), masks in zip(pairs, smooth, strict=True):
+                pick = slice(None) if rows is None else masks[rows]
+                values.append((one.named[stage][pick], true.named[stage][pick]))
+            measured.add(stage, values)
+
+    def _smooth(self, one: Replay, true: Replay) -> tuple[Tensor, Tensor]:
+        """Proposals, and detections, that both replays pool from the same samples."""
+        numbers = self.architecture
+        regions = ~_jumped(one.boxes[one.regions], true.boxes[one.regions], numbers.box_pool_px)
+        chosen = one.detections.ids[one.detections.chosen]
+        rows, classes = rows_of(one.regions, chosen, one.scores.shape[1])
+        boxes = (one.moved[rows, classes], true.moved[rows, classes])
+        return regions, regions[rows] & ~_jumped(*boxes, numbers.mask_pool_px)
+
+    def differences(self) -> list[Difference]:
+        """Every detection that the two do not have alike."""
+        pairs = self._pair_tracer(self._anchor_tracer())
+        found = []
+        for one, is_ours in differing(pairs.first, pairs.second):
+            here, there = (pairs.first, pairs.second) if is_ours else (pairs.second, pairs.first)
+            what = "only ours" if is_ours else "only the reference"
+            found.append(
+                self.difference(one, what, pairs.tracer.why(one, here, there, first=is_ours))
+            )
+        for one in sorted(pairs.first.chosen & pairs.second.chosen):
+            score_off = abs(pairs.first.score(one) - pairs.second.score(one))
+            moved = largest(pairs.first.box(one) - pairs.second.box(one))
+            if score_off > pairs.tracer.score_rounding or moved > pairs.tracer.box_rounding:
+                found.append(self.difference(one, "numbers", pairs.tracer.jumps(one)))
+        return found + self._mask_differences(pairs)
+
+    def _anchor_tracer(self) -> _Traced:
+        numbers, ours, theirs, true = (
+            self.architecture,
+            self.ours,
+            self.reference,
+            self.their_truth,
+        )
+        candidates = theirs.proposals.ids
+        logit_off = APART * largest(theirs.logits - true.logits)
+        box_off = APART * largest(theirs.boxes[candidates] - true.boxes[candidates])
+        first, second = (
+            side_of(one.proposals, _item(one.logits), one.boxes.__getitem__)
+            for one in (ours, theirs)
+        )
+        tracer = Tracer(
+            numbers.rpn_nms_iou, logit_off, box_off, no_jump, _below_the_cut(box_off, logit_off)
+        )
+        return _Traced(tracer, first, second)
+
+    def _pair_tracer(self, anchors: _Traced) -> _Traced:
+        numbers, theirs, true = self.architecture, self.reference, self.their_truth
+        smooth = self._smooth(theirs, true)[0]
+        score_off = APART * largest((theirs.scores - true.scores)[smooth])
+        moved_off = APART * largest((theirs.moved - true.moved)[smooth])
+        classes = theirs.scores.shape[1]
+        first, second = (_pair_side(one) for one in (self.ours, theirs))
+
+        def jumps(pair: int) -> Decision | None:
+            boxes = [one.boxes[pair // classes][None] for one in (self.ours, theirs)]
+            off = largest(boxes[0] - boxes[1])
+            if off > anchors.tracer.box_rounding or not bool(
+                _jumped(boxes[0], boxes[1], numbers.box_pool_px)
+            ):
+                return None
+            return Decision(
+                kind="level or sampling boundary", margin=off, rounding=anchors.tracer.box_rounding
+            )
+
+        def missing(pair: int, here: Side, there: Side) -> Decision | None:
+            is_ours = here is first
+            near, far = (
+                (anchors.first, anchors.second) if is_ours else (anchors.second, anchors.first)
+            )
+            if pair // classes not in far.chosen:
+                return anchors.tracer.why(pair // classes, near, far, first=is_ours)
+            margin = numbers.score_threshold - there.score(pair)
+            if abs(here.score(pair) - there.score(pair)) > score_off:
+                return None
+            return Decision(kind="score at its cut", margin=margin, rounding=score_off)
+
+        tracer = Tracer(numbers.box_nms_iou, score_off, moved_off, jumps, missing)
+        return _Traced(tracer, first, second)
+
+    def _mask_differences(self, pairs: _Traced) -> list[Difference]:
+        if self.ours.soft is None:
+            return []
+        common = sorted(pairs.first.chosen & pairs.second.chosen)
+        masks = [self._pasted(one, common) for one in (self.ours, self.reference)]
+        true = self._pasted(self.their_truth, common, self.reference)
+        off = APART * max(
+            (largest(one - other) for one, other in zip(masks[1], true, strict=True)), default=0.0
+        )
+        threshold = self.architecture.mask_threshold
+        found = []
+        for one, mine, their in zip(common, *masks, strict=True):
+            parted = (mine >= threshold) != (their >= threshold)
+            if not bool(parted.any()):
+                continue
+            apart = largest((mine - their)[parted])
+            decision = pairs.tracer.jumps(one) or self._mask_jump(one, pairs)
+            if apart <= off:
+                decision = Decision(kind="pixel at the mask threshold", margin=apart, rounding=off)
+            found.append(self.difference(one, "mask", decision))
+        return found
+
+    def _mask_jump(self, one: int, pairs: _Traced) -> Decision | None:
+        boxes = [side.box(one)[None] for side in (pairs.first, pairs.second)]
+        off = largest(boxes[0] - boxes[1])
+        if off > pairs.tracer.box_rounding or not bool(
+            _jumped(boxes[0], boxes[1], self.architecture.mask_pool_px)
+        ):
+            return None
+        return Decision(
+            kind="level or sampling boundary", margin=off, rounding=pairs.tracer.box_rounding
+        )
+
+    def _pasted(
+        self, one: Replay, ids: Sequence[int], chooser: Replay | None = None
+    ) -> list[Tensor]:
+        """Probabilities over the reference's region of each detection, in the original image."""
+        who = one if chooser is None else chooser
+        order = who.detections.ids[who.detections.chosen].tolist()
+        places = {pair: place for place, pair in enumerate(order)}
+        classes = one.scores.shape[1]
+        pairs = torch.tensor(ids, dtype=torch.int64)
+        frames = []
+        for replay in (one, self.reference):
+            rows, of_class = rows_of(replay.regions, pairs, classes)
+            frames.append(self._original(replay.moved[rows, of_class].float()))
+        assert one.soft is not None
+        found = []
+        for pair, box, frame in zip(ids, *frames, strict=True):
+            left, top = (frame[:2].floor() - 1).clamp(min=0).tolist()
+            right = min(float(frame[2].ceil()) + 1, self.image.width_px)
+            bottom = min(float(frame[3].ceil()) + 1, self.image.height_px)
+            ys, xs = torch.arange(top, bottom) + 0.5, torch.arange(left, right) + 0.5
+            soft = one.soft[places[pair]].float()
+            found.append(sampled(soft[None], box[None], ys, xs)[0])
+        return found
+
+    def _original(self, boxes: Tensor) -> Tensor:
+        height, width = self.image.pixels.shape[:2]
+        across, down = self.image.width_px / width, self.image.height_px / height
+        scaled = boxes * boxes.new_tensor([across, down, across, down])
+        return clip(scaled, self.image.height_px, self.image.width_px)
+
+    def is_as_replayed(self, answer: Detections) -> bool:
+        """Whether what the engine answered is what the replay says it decided."""
+        choice = self.ours.detections
+        boxes = self._original(choice.boxes[choice.chosen].float())
+        kept = nonempty(boxes)
+        replayed = Detections(
+            image_id=answer.image_id,
+            boxes_xyxy_px=boxes[kept].numpy(),
+            scores=choice.scores[choice.chosen][kept].float().numpy(),
+            class_index=choice.groups[choice.chosen][kept].numpy().astype(np.int64),
+            masks=None,
+        )
+        return compare(answer, replayed).unmatched == 0
+
+    def difference(self, pair: int, what: str, decision: Decision | None) -> Difference:
+        """A difference of this image."""
+        classes = self.reference.scores.shape[1]
+        side = _pair_side(self.ours if what == "only ours" else self.reference)
+        return Difference(
+            image_id=self.image.image_id,
+            what=what,
+            class_index=pair % classes,
+            score=side.score(pair),
+            decision=decision,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """A tracer and its two networks."""
+
+    tracer: Tracer
+    first: Side
+    second: Side
+
+
+def _pair_side(one: Replay) -> Side:
+    """The detections of a replay; of a pair whose anchor is no proposal the numbers are NaN."""
+    rows = {anchor: row for row, anchor in enumerate(one.regions.tolist())}
+    classes = one.scores.shape[1]
+
+    def score(pair: int) -> float:
+        row = rows.get(pair // classes)
+        return float("nan") if row is None else float(one.scores[row, pair % classes])
+
+    def box(pair: int) -> Tensor:
+        row = rows.get(pair // classes)
+        return torch.full((4,), torch.nan) if row is None else one.moved[row, pair % classes]
+
+    return side_of(one.detections, score, box)
+
+
+def _below_the_cut(box_off: float, logit_off: float):  # type: ignore[no-untyped-def]
+    """Why an anchor is no candidate: an empty box, or an objectness below its level's best."""
+
+    def missing(anchor: int, here: Side, there: Side) -> Decision | None:
+        box = there.box(anchor)
+        if not bool(nonempty(box[None])):
+            moved = largest(here.box(anchor) - box)
+            return (
+                Decision(kind="empty box", margin=moved, rounding=box_off)
+                if (moved <= box_off)
+                else None
+            )
+        group = int(here.choice.groups[here.rows[anchor]])
+        among = there.choice.scores[there.choice.groups == group]
+        margin = float(among.min()) - there.score(anchor)
+        near = abs(here.score(anchor) - there.score(anchor)) <= logit_off
+        if not near or margin > 2 * logit_off:
+            return None
+        return Decision(kind="score at its cut", margin=margin, rounding=logit_off)
+
+    return missing
+
+
+def _item(values: Tensor):  # type: ignore[no-untyped-def]
+    return lambda one: float(values[one])
+
+
+def _jumped(first: Tensor, second: Tensor, side: int) -> Tensor:
+    """(n,) bool: the two boxes of a row are pooled from other levels or samples."""
+    return (sampling(first, side) != sampling(second, side)).any(1)
+
+
+def _square(values: Tensor) -> float:
+    return float(values.double().pow(2).sum())

@@ -1,0 +1,205 @@
+"""The native network in slots on a GPU: batches begun one after the other, finished when done.
+
+Between the upload of a batch and the event at its end the host waits for nothing. Pixels go up
+from pinned memory on a stream of their own, the answer comes down in one copy, and what is left,
+encoding, can run in other threads while the next batch computes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.core.detections import Detections
+from harness.core.engine import EngineInfo
+from harness.engines.cuda_graphs import Graphs
+from harness.engines.slot_answers import (
+    FRAME_NUMBERS,
+    Overflow,
+    Resized,
+    canvas_of,
+    detections_of,
+    fill,
+)
+from harness.nn.convolution import Conv, Deconv, GpuPasses, cudnn_keeps_nan
+from harness.nn.rcnn import RCNN
+from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators
+
+
+def open_slot_path(
+    network: RCNN,
+    info: EngineInfo,
+    device: torch.device,
+    *,
+    graphs: bool,
+    notes: list[str],
+) -> SlotPath | None:
+    """The way without waits for a network on a GPU, its convolutions fused with what follows.
+
+    None on a CPU, and for a network that is compiled or has to be exact. Where Triton is missing
+    or does not work, ``notes`` says so, nothing is changed, and the eager path computes.
+    """
+    if device.type != "cuda" or info.exact or info.compiled:
+        return None
+    try:
+        from harness.nn.kernels.epilogue import finish
+        from harness.nn.kernels.operators import TritonOperators
+
+        finish(torch.zeros((1, 1, 1, 1), device=device), None, None, True)
+    except Exception as error:  # whatever a compiler, a driver or a missing program raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        notes.append(f"Triton cannot be used here, the eager path computes: {reason}")
+        return None
+    weight = network.backbone.bottom_up.stem.conv1.weight
+    last = info.memory_format == "channels_last"
+    layout = torch.channels_last if last else torch.contiguous_format
+    passes = GpuPasses(
+        finish,
+        in_one_call=cudnn_keeps_nan(device, weight.dtype, layout),
+        # cuDNN has small tiles only for 1×1 convolutions of true float32; cuBLAS has large ones.
+        by_product=info.precision == "fp32" and not last,
+    )
+    for module in network.modules():
+        if isinstance(module, (Conv, Deconv)):
+            module.gpu_passes = passes
+
+    def notice(sentence: str) -> None:
+        if sentence not in notes:
+            notes.append(sentence)
+
+    return SlotPath(network, TritonOperators(), device, graphs=graphs, notice=notice)
+
+
+class Transit:
+    """Memory for one batch on its way: pinned on the host, and where it lands on the device.
+
+    It grows to the largest batch it has carried.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pixels = self._landed = torch.empty(0, dtype=torch.uint8)
+        self._answer = torch.empty(0, dtype=torch.int32)
+
+    def pixels(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """uint8 of a shape, here and there."""
+        count = int(np.prod(shape))
+        if len(self._pixels) < count:
+            self._pixels = torch.empty(count, dtype=torch.uint8, pin_memory=True)
+            self._landed = torch.empty(count, dtype=torch.uint8, device=self._device)
+        return self._pixels[:count].view(shape), self._landed[:count].view(shape)
+
+    def answer(self, batch: int, width: int) -> Tensor:
+        """(batch, width) int32, here."""
+        if len(self._answer) < batch * width:
+            self._answer = torch.empty(batch * width, dtype=torch.int32, pin_memory=True)
+        return self._answer[: batch * width].view(batch, width)
+
+
+class Begun(NamedTuple):
+    """A batch that the device computes. canvas: height and width of its padded input."""
+
+    images: Sequence[Resized]
+    canvas: tuple[int, int]
+    transit: Transit
+    answer: Tensor
+    done: torch.cuda.Event
+
+
+class SlotPath:
+    """A native network on a GPU, without waits.
+
+    Args:
+        network: On the device, prepared for inference.
+        operators: The kernels.
+        device: The GPU.
+        graphs: Whether a shape that comes again is launched as one CUDA graph.
+        notice: Told in a sentence what was done otherwise than asked.
+        capacity: Slots for what no number of the network bounds.
+
+    Attributes:
+        network: The network in slots.
+    """
+
+    def __init__(
+        self,
+        network: RCNN,
+        operators: SlotOperators,
+        device: torch.device,
+        *,
+        graphs: bool,
+        notice: Callable[[str], None],
+        capacity: Capacity | None = None,
+    ) -> None:
+        self.capacity = Capacity() if capacity is None else capacity
+        self._has_masks = network.architecture.has_masks
+        self.network = SlotNetwork(network, operators, self.capacity)
+        self._device = device
+        self._upload = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._graphs = Graphs(self._compute, device, notice) if graphs else None
+        self._idle: list[Transit] = []
+        self._lock = threading.Lock()
+
+    @property
+    def graph_count(self) -> int:
+        """CUDA graphs there are."""
+        return 0 if self._graphs is None else len(self._graphs)
+
+    def begin(self, images: Sequence[Resized], least: tuple[int, int] = (0, 0)) -> Begun:
+        """Give the device a batch to compute; returns at once.
+
+        Args:
+            images: Of the batch.
+            least: Height and width to which they are padded at least.
+        """
+        canvas = canvas_of(images, least)
+        with self._lock:
+            transit = self._idle.pop() if self._idle else Transit(self._device)
+        here, there = transit.pixels((len(images), *canvas, 3))
+        frame = torch.empty((len(images), FRAME_NUMBERS), pin_memory=True)
+        fill(images, here.numpy(), frame.numpy())
+        compute = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._upload):
+            there.copy_(here, non_blocking=True)
+            landed = frame.to(self._device, non_blocking=True)
+        compute.wait_stream(self._upload)
+        landed.record_stream(compute)
+        try:
+            run = self._compute if self._graphs is None else self._graphs
+            found = run(there, landed)
+        except torch.cuda.OutOfMemoryError:
+            if self._graphs is None or not len(self._graphs):
+                raise
+            self._graphs.give_up("out of memory")
+            found = self._compute(there, landed)
+        answer = transit.answer(len(images), self.network.layout.width)
+        answer.copy_(found, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(compute)
+        return Begun(images, canvas, transit, answer, done)
+
+    def finish(self, begun: Begun) -> list[Detections | Overflow]:
+        """Wait for a batch and encode its detections; may run in any thread.
+
+        Raises:
+            FloatingPointError: When the network's output was not finite.
+        """
+        begun.done.synchronize()
+        rows = begun.answer.numpy()
+        try:
+            return [
+                detections_of(image, row, self.network.layout, self.capacity, self._has_masks)
+                for image, row in zip(begun.images, rows, strict=True)
+            ]
+        finally:
+            with self._lock:
+                self._idle.append(begun.transit)
+
+    def _compute(self, pixels: Tensor, frame: Tensor) -> Tensor:
+        parts = Frame(frame[:, :2], frame[:, 2:4].int(), frame[:, 4:])
+        return self.network(pixels, parts)

@@ -1,0 +1,173 @@
+"""Why two networks of the same weights answer differently: the decision that rounding tipped.
+
+Every number of the one is near the same number of the other, but a threshold between two near
+numbers parts them: a candidate is suppressed here and not there. A difference is explained when it
+comes down to such decisions, each with the values of both networks within rounding of each other
+and on its two sides. What is left over is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from harness.engines.replay import Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision that went two ways.
+
+    kind: what was decided. margin: by how much the network that decided against passed its
+    threshold, in the unit of what is decided. rounding: how far numbers of this kind may be apart.
+    """
+
+    kind: str
+    margin: float
+    rounding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One network's choice, with the numbers of every candidate there could be.
+
+    score: of an id, also of one that did not pass the first cut. box: likewise.
+    """
+
+    choice: Choice
+    score: Callable[[int], float]
+    box: Callable[[int], Tensor]
+    rows: dict[int, int]
+    kept: frozenset[int]
+    chosen: frozenset[int]
+
+
+def side_of(choice: Choice, score: Callable[[int], float], box: Callable[[int], Tensor]) -> Side:
+    """The choice with its look-ups."""
+    ids = choice.ids.tolist()
+    return Side(
+        choice,
+        score,
+        box,
+        {one: row for row, one in enumerate(ids)},
+        frozenset(choice.ids[choice.kept].tolist()),
+        frozenset(choice.ids[choice.chosen].tolist()),
+    )
+
+
+@dataclass(slots=True)
+class Tracer:
+    """Explains why an id is chosen in one of two networks and not in the other.
+
+    threshold: of NMS. score_rounding, box_rounding: how far the two networks' numbers may be apart.
+    jumps: whether an id's numbers may be further apart, since its region is pooled otherwise; with
+    the decision that made it so. missing: why an id is no candidate at all in the second network.
+    """
+
+    threshold: float
+    score_rounding: float
+    box_rounding: float
+    jumps: Callable[[int], Decision | None]
+    missing: Callable[[int, Side, Side], Decision | None]
+    known: dict[tuple[int, bool, bool], Decision | None] = field(default_factory=dict)
+
+    def why(self, one: int, here: Side, there: Side, *, first: bool) -> Decision | None:
+        """The decision for an id that is chosen here and not there; None when there is none.
+
+        first: whether ``here`` is the first network, for what is remembered.
+        """
+        return self._remembered(one, here, there, first, among="chosen")
+
+    def _remembered(
+        self, one: int, here: Side, there: Side, first: bool, *, among: str
+    ) -> Decision | None:
+        key = (one, first, among == "chosen")
+        if key not in self.known:
+            self.known[key] = None  # a circle of reasons explains nothing
+            self.known[key] = self._why(one, here, there, first, among)
+        return self.known[key]
+
+    def _why(self, one: int, here: Side, there: Side, first: bool, among: str) -> Decision | None:
+        jump = self.jumps(one)
+        if jump is not None:
+            return jump
+        if one not in there.rows:
+            return self.missing(one, here, there)
+        if one not in there.kept:
+            return self._suppressed(one, here, there, first)
+        return self._outranked(one, here, there, first) if among == "chosen" else None
+
+    def _suppressed(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
+        """Of everyone who suppresses it there, why not here; each of them needs a reason."""
+        row = there.rows[one]
+        before = there.choice.kept[:row] & (there.choice.groups[:row] == there.choice.groups[row])
+        rows = before.nonzero()[:, 0]
+        boxes = there.choice.shifted
+        overlaps = box_iou(boxes[row : row + 1], boxes[rows])[0]
+        found: Decision | None = None
+        for place in (overlaps > self.threshold).nonzero()[:, 0].tolist():
+            other = int(there.choice.ids[rows[place]])
+            margin = float(overlaps[place]) - self.threshold
+            found = self._not_by(one, other, margin, here, there, first)
+            if found is None:
+                return None
+        return found
+
+    def _not_by(
+        self, one: int, other: int, margin: float, here: Side, there: Side, first: bool
+    ) -> Decision | None:
+        """Why ``other``, which suppresses ``one`` there, does not here."""
+        if other not in here.kept:
+            return self._remembered(other, there, here, not first, among="kept")
+        if here.rows[other] > here.rows[one]:
+            apart = abs(there.score(other) - there.score(one))
+            near = self._near(one, here, there) and self._near(other, here, there)
+            return (
+                Decision(kind="equal ranks", margin=apart, rounding=self.score_rounding)
+                if (near)
+                else None
+            )
+        moved = max(float((here.box(each) - there.box(each)).abs().max()) for each in (one, other))
+        if moved > self.box_rounding:
+            return self.jumps(other)
+        return Decision(kind="NMS pair at its threshold", margin=margin, rounding=moved)
+
+    def _outranked(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
+        """It survives there, but is not among the best so many."""
+        last = min(there.score(each) for each in there.chosen)
+        margin = last - there.score(one)
+        if margin <= 2 * self.score_rounding and self._near(one, here, there):
+            return Decision(kind="rank at its cut", margin=margin, rounding=self.score_rounding)
+        ahead = [
+            each
+            for each in there.kept
+            if there.rows[each] < there.rows[one] and each not in here.kept
+        ]
+        reasons = [self._remembered(each, there, here, not first, among="kept") for each in ahead]
+        return reasons[0] if reasons and None not in reasons else None
+
+    def _near(self, one: int, here: Side, there: Side) -> bool:
+        return abs(here.score(one) - there.score(one)) <= self.score_rounding or (
+            self.jumps(one) is not None
+        )
+
+
+def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
+    """(id, whether the first network has it) of what only one of them chose."""
+    return [
+        *((one, True) for one in sorted(first.chosen - second.chosen)),
+        *((one, False) for one in sorted(second.chosen - first.chosen)),
+    ]
+
+
+def largest(values: Tensor) -> float:
+    """The largest magnitude; 0 of nothing."""
+    return float(values.abs().max()) if values.numel() else 0.0
+
+
+def no_jump(_: int) -> Decision | None:
+    """For ids whose numbers never jump."""
+    return None

@@ -1,0 +1,73 @@
+"""What comes right after a convolution, in one pass over its result: bias, a sum, ReLU.
+
+By themselves they are three kernels, and each reads and writes the whole map.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+#: Numbers a program computes.
+BLOCK = 1024
+
+
+def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> Tensor:
+    """``out`` plus bias and ``add``, then ReLU, in place; NaN stays NaN.
+
+    Args:
+        out: (B, C, H, W), contiguous or channels last.
+        bias: (C,), or None.
+        add: Of the shape of ``out``, or None; turned around where it lies otherwise.
+        relu: Whether what is below zero becomes zero.
+    """
+    last = out.is_contiguous(memory_format=torch.channels_last)
+    if not (last or out.is_contiguous()):
+        raise ValueError("a convolution's result lies contiguous or channels last")
+    if add is not None:
+        layout = torch.channels_last if last else torch.contiguous_format
+        add = add.contiguous(memory_format=layout)
+    total, channels, cells = out.numel(), out.shape[1], out.shape[2] * out.shape[3]
+    _finish[(triton.cdiv(total, BLOCK),)](
+        out,
+        out if bias is None else bias,
+        out if add is None else add,
+        total,
+        channels,
+        1 if last else cells,
+        BIAS=bias is not None,
+        ADD=add is not None,
+        RELU=relu,
+        BLOCK=BLOCK,
+        num_warps=4,
+    )
+    return out
+
+
+@triton.jit(do_not_specialize=["total", "channels", "cells"])
+def _finish(  # type: ignore[no-untyped-def]
+    out,
+    bias,
+    add,
+    total,
+    channels,
+    cells,
+    BIAS: tl.constexpr,
+    ADD: tl.constexpr,
+    RELU: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One block of numbers. cells: between one channel's numbers and the next channel's."""
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < total
+    value = tl.load(out + place, mask=inside, other=0.0).to(tl.float32)
+    if BIAS:
+        channel = (place // cells) % channels
+        value += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    if ADD:
+        value += tl.load(add + place, mask=inside, other=0.0).to(tl.float32)
+    if RELU:
+        value = tl.where(value < 0.0, 0.0, value)
+    tl.store(out + place, value, mask=inside)

@@ -1,0 +1,319 @@
+"""The whole network, from pixels to outlines, in tensors of fixed size: nothing waits for a GPU.
+
+Where the eager path (``nn.rcnn``) selects rows, and so has to know how many there are, this one
+keeps a number of slots and a count beside them. What it computes for a slot that counts is what
+the eager path computes for that row: the same decisions, by the same rules, in the same order. The
+answer is one tensor of a known shape, so that one asynchronous copy brings it to the host, and one
+CUDA graph holds all of it.
+
+An image with more candidates than there are slots, or more outline than fits, says so in its
+counts; the caller then has to take the eager path for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.nn.boxes import apply_deltas, pyramid_levels
+from harness.nn.fpn import STRIDES_PX
+from harness.nn.rcnn import RCNN
+from harness.nn.rpn import DELTA_WEIGHTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """How many slots there are for what no network number bounds."""
+
+    candidates: int = 4096
+    """Pairs of a region and a class above the score cut, of one image."""
+    places: int = 1 << 18
+    """Places at which the masks of one image change, all together."""
+
+
+class SlotOperators(Protocol):
+    """What torch has no operator of fixed size for. Implemented by ``nn.kernels``."""
+
+    def kept_in_segments(
+        self, boxes: Tensor, valid: Tensor, starts: Tensor, longest: int, threshold: float
+    ) -> Tensor: ...
+
+    def first_survivors(
+        self, boxes: Tensor, counts: Tensor, threshold: float, limit: int
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def pooled_from_levels(
+        self,
+        maps: Sequence[Tensor],
+        boxes: Tensor,
+        levels: Tensor,
+        side: int,
+        dtype: torch.dtype,
+    ) -> Tensor: ...
+
+    def outlines(
+        self,
+        soft: Tensor,
+        boxes: Tensor,
+        kept: Tensor,
+        sizes: Tensor,
+        threshold: float,
+        capacity: int,
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+class Frame(NamedTuple):
+    """Where the images of a batch lie, one row an image, on the device.
+
+    resized (B, 2) float32: height and width in the padded input. original (B, 2) int32: of the
+    image. scale (B, 4) float32: from boxes of the one to boxes of the other.
+    """
+
+    resized: Tensor
+    original: Tensor
+    scale: Tensor
+
+
+class Found(NamedTuple):
+    """Detections in slots, best first; D slots an image.
+
+    boxes (B, D, 4) float32 px of the resized input · scores (B, D) · classes (B, D) int64 · counts
+    (B,) int32, slots that are filled · candidates (B,) int32, pairs above the score cut.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    counts: Tensor
+    candidates: Tensor
+
+
+#: What stands at the beginning of an image's row of the answer.
+HEAD = ("count", "candidates", "finite", "places")
+
+
+class Layout(NamedTuple):
+    """Columns of the answer: first and last of each part of an image's row, in int32 words."""
+
+    boxes: slice
+    scores: slice
+    classes: slice
+    kept: slice
+    runs: slice
+    places: slice
+    width: int
+
+
+def layout_of(detections: int, places: int) -> Layout:
+    """The columns for so many slots; ``places`` is 0 for a network without masks."""
+    ends = [len(HEAD)]
+    for length in (4 * detections, *(detections,) * 4, places):
+        ends.append(ends[-1] + length)
+    parts = [slice(begin, end) for begin, end in pairwise(ends)]
+    boxes, scores, classes, kept, runs, outline = parts
+    return Layout(boxes, scores, classes, kept, runs, outline, ends[-1])
+
+
+class SlotNetwork:
+    """A network computed in slots."""
+
+    def __init__(self, network: RCNN, operators: SlotOperators, capacity: Capacity) -> None:
+        self.network = network
+        self.operators = operators
+        self.capacity = capacity
+        numbers = network.architecture
+        self.layout = layout_of(numbers.max_detections, capacity.places if numbers.has_masks else 0)
+        self._segments: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, pixels: Tensor, frame: Frame) -> Tensor:
+        """One answer a row.
+
+        Args:
+            pixels: (B, H, W, 3) uint8 in the network's channel order, H and W multiples of 32.
+            frame: Where in it each image lies, and what it was resized from.
+
+        Returns:
+            (B, width of the layout) int32; floats lie in it as their bits.
+        """
+        network, numbers = self.network, self.network.architecture
+        pyramid = network.backbone(self.normalised(pixels, frame.resized))
+        logits, deltas = network.proposal_generator.rpn_head(pyramid)
+        proposals, proposed = self.proposals(pyramid, logits, deltas, frame.resized)
+        maps = _channels_last(pyramid[:4])  # once for both poolings
+        heads = network.roi_heads
+        pooled = self.pooled(maps, proposals, numbers.box_pool_px)
+        box_logits, box_deltas = heads.box_predictor(heads.box_head(pooled))
+        found = self.detections(box_logits, box_deltas, proposals, proposed, frame.resized)
+        finite = _all_finite((*logits, box_logits, box_deltas), len(pixels))
+        boxes, kept = self.restored(found, frame)
+        head = (found.counts, found.candidates, finite)
+        plain = (
+            boxes.flatten(1).view(torch.int32),
+            found.scores.view(torch.int32),
+            found.classes.int(),
+            kept.int(),
+        )
+        if not numbers.has_masks:
+            nothing = torch.zeros_like(found.counts)
+            return torch.cat(
+                (torch.stack((*head, nothing), dim=1), *plain, torch.zeros_like(plain[-1])), dim=1
+            )
+        pooled = self.pooled(maps, found.boxes, numbers.mask_pool_px)
+        soft = heads.mask_head.probabilities(pooled, found.classes.flatten())
+        places, runs = self.operators.outlines(
+            soft, boxes, kept, frame.original, numbers.mask_threshold, self.capacity.places
+        )
+        total = runs.sum(1, dtype=torch.int32)
+        return torch.cat((torch.stack((*head, total), dim=1), *plain, runs, places), dim=1)
+
+    def normalised(self, pixels: Tensor, resized: Tensor) -> Tensor:
+        """(B, 3, H, W) in the network's precision and layout; zero outside each image."""
+        network = self.network
+        _, height, width, _ = pixels.shape
+        rows = torch.arange(height, device=pixels.device) < resized[:, :1]
+        columns = torch.arange(width, device=pixels.device) < resized[:, 1:]
+        inside = (rows[:, :, None] & columns[:, None, :])[..., None]  # (B, H, W, 1)
+        values = (pixels - network.pixel_mean.flatten()) / network.pixel_std.flatten()
+        values = torch.where(inside, values, 0.0).permute(0, 3, 1, 2)
+        weight = network.backbone.bottom_up.stem.conv1.weight
+        lies_last = weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if lies_last else torch.contiguous_format
+        return values.to(weight.dtype).contiguous(memory_format=layout)
+
+    def proposals(
+        self,
+        pyramid: Sequence[Tensor],
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        resized: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, P, 4) float32 proposals, best first, and (B,) int32, how many count."""
+        rpn = self.network.proposal_generator
+        scores, moves, anchors = [], [], []
+        for number, (level, all_moves) in enumerate(zip(logits, deltas, strict=True)):
+            best, places = level.float().topk(min(level.shape[1], rpn.pre_nms_per_level), dim=1)
+            cell, width = rpn.get_buffer(f"cell_anchors{number}"), pyramid[number].shape[3]
+            scores.append(best)
+            moves.append(all_moves.gather(1, places[..., None].expand(-1, -1, 4)))
+            anchors.append(anchors_at(places, cell, width, STRIDES_PX[number]))
+        counts = tuple(one.shape[1] for one in scores)
+        objectness = torch.cat(scores, 1)
+        decoded = apply_deltas(
+            torch.cat(moves, 1).flatten(0, 1), torch.cat(anchors, 1).flatten(0, 1), DELTA_WEIGHTS
+        )
+        candidates = clip_each(decoded.view(*objectness.shape, 4), resized)
+        valid = _nonempty(candidates)
+        starts, level_of = self._segments_of(counts, candidates.device)
+        apart = _apart(candidates, valid, level_of)
+        kept = self.operators.kept_in_segments(apart, valid, starts, max(counts), rpn.nms_iou)
+        ranked = objectness.masked_fill(~kept, -torch.inf).sort(
+            dim=1, descending=True, stable=True
+        )[1]
+        slots = min(rpn.post_nms, candidates.shape[1])
+        chosen = candidates.gather(1, ranked[:, :slots, None].expand(-1, -1, 4))
+        return chosen, kept.sum(1, dtype=torch.int32).clamp(max=slots)
+
+    def detections(
+        self, logits: Tensor, deltas: Tensor, proposals: Tensor, proposed: Tensor, resized: Tensor
+    ) -> Found:
+        """Logits (B · P, K + 1) and deltas (B · P, 4K) of the proposals, as detections."""
+        numbers = self.network.architecture
+        batch, slots, _ = proposals.shape
+        scores = F.softmax(logits.float(), dim=-1)[:, :-1].reshape(batch, slots, -1)
+        classes = scores.shape[2]
+        real = torch.arange(slots, device=scores.device) < proposed[:, None]
+        passes = ((scores > numbers.score_threshold) & real[..., None]).flatten(1)
+        candidates = passes.sum(1, dtype=torch.int32)
+        ranked = (
+            scores.flatten(1).masked_fill(~passes, -1.0).sort(dim=1, descending=True, stable=True)
+        )
+        room = min(self.capacity.candidates, passes.shape[1])
+        best, pairs = ranked[0][:, :room], ranked[1][:, :room]
+        region, category = pairs // classes, pairs % classes
+        moves = deltas.view(batch, -1, 4).gather(1, pairs[..., None].expand(-1, -1, 4))
+        base = proposals.gather(1, region[..., None].expand(-1, -1, 4))
+        boxes = apply_deltas(moves.flatten(0, 1), base.flatten(0, 1), numbers.box_delta_weights)
+        boxes = clip_each(boxes.view(batch, room, 4), resized)
+        fitting = candidates.clamp(max=room)
+        valid = torch.arange(room, device=scores.device) < fitting[:, None]
+        rows, counts = self.operators.first_survivors(
+            _apart(boxes, valid, category), fitting, numbers.box_nms_iou, numbers.max_detections
+        )
+        return Found(
+            boxes.gather(1, rows[..., None].expand(-1, -1, 4)),
+            best.gather(1, rows),
+            category.gather(1, rows),
+            counts,
+            candidates,
+        )
+
+    def restored(self, found: Found, frame: Frame) -> tuple[Tensor, Tensor]:
+        """(B, D, 4) boxes in original pixels, clipped; and (B, D) bool, which are detections."""
+        boxes = clip_each(found.boxes * frame.scale[:, None], frame.original.float())
+        slots = torch.arange(boxes.shape[1], device=boxes.device)
+        return boxes, _nonempty(boxes) & (slots < found.counts[:, None])
+
+    def pooled(self, maps: Sequence[Tensor], boxes: Tensor, side: int) -> Tensor:
+        """(B · R, C, side, side) of boxes (B, R, 4), in the network's precision, channels last."""
+        maps = _channels_last(maps[:4])
+        levels = pyramid_levels(boxes.flatten(0, 1)).view(boxes.shape[:2])
+        dtype = self.network.roi_heads.box_predictor.cls_score.weight.dtype
+        return self.operators.pooled_from_levels(maps, boxes, levels, side, dtype)
+
+    def _segments_of(self, counts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Where each level's candidates begin, and the (1, N) level of each; kept, for graphs."""
+        if counts not in self._segments:
+            numbers = torch.tensor((0, *counts))
+            levels = torch.repeat_interleave(torch.arange(len(counts)), numbers[1:])
+            self._segments[counts] = (
+                numbers.cumsum(0).to(device, torch.int32),
+                levels[None].to(device),
+            )
+        return self._segments[counts]
+
+
+def _channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [one.contiguous(memory_format=torch.channels_last) for one in maps]
+
+
+def anchors_at(places: Tensor, cell: Tensor, width: int, stride_px: int) -> Tensor:
+    """(…, 4) anchors at positions in the order of ``grid_anchors``, of a map so many cells wide."""
+    where = places // len(cell)
+    x, y = where % width, where // width
+    return torch.stack((x, y, x, y), dim=-1) * float(stride_px) + cell[places % len(cell)]
+
+
+def clip_each(boxes: Tensor, sizes: Tensor) -> Tensor:
+    """(B, n, 4) boxes cut at the borders of their image, (B, 2) float32 heights and widths."""
+    height, width = sizes[:, :1], sizes[:, 1:]
+    x1, y1, x2, y2 = (side.clamp(min=0) for side in boxes.unbind(-1))
+    return torch.stack(
+        (x1.minimum(width), y1.minimum(height), x2.minimum(width), y2.minimum(height)), dim=-1
+    )
+
+
+def _nonempty(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
+
+
+def _apart(boxes: Tensor, valid: Tensor, groups: Tensor) -> Tensor:
+    """Boxes moved so that those of different groups never meet, as torchvision's batched_nms does.
+
+    The shift costs bits of the coordinates, and so can tip a pair at the threshold: what has to
+    decide as that operator does has to lose the same bits.
+    """
+    largest = boxes.masked_fill(~valid[..., None], 0.0).amax((1, 2))
+    shift = groups.to(boxes.dtype) * (largest[:, None] + 1)
+    return boxes + shift[..., None]
+
+
+def _all_finite(tensors: Sequence[Tensor], batch: int) -> Tensor:
+    """(B,) int32, 1 when no number of the whole batch is NaN or infinite."""
+    together = torch.cat([one.flatten() for one in tensors])
+    return torch.isfinite(together).all().to(torch.int32).expand(batch)

@@ -1,0 +1,96 @@
+"""The network in slots, without kernels: what it decides is what the eager path decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.core.detections import Detections, Image
+from harness.engines.native import NativeEngine, open_native
+from harness.engines.slot_answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
+from harness.measure.timing import NULL_STOPWATCH
+from harness.nn.slots import Capacity, Frame, SlotNetwork
+from harness.zoo.architectures import tiny
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import pictures
+from tests.nn.plain_operators import PlainOperators
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> NativeEngine:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    write_checkpoint(path, seeded_checkpoint(tiny()))
+    return open_native(architecture=tiny(), weights=path, device="cpu", threads=1)
+
+
+@torch.inference_mode()
+def in_slots(
+    engine: NativeEngine, images: list[Image], capacity: Capacity
+) -> list[Detections | Overflow]:
+    prepared = [engine.prepare(image, NULL_STOPWATCH) for image in images]
+    # What lies outside an image is never read: noise has to change nothing.
+    noise = np.random.Generator(np.random.PCG64(1))
+    pixels = noise.integers(256, size=(len(images), *canvas_of(prepared), 3)).astype(np.uint8)
+    frame = np.zeros((len(images), FRAME_NUMBERS), dtype=np.float32)
+    fill(prepared, pixels, frame)
+    rows = torch.from_numpy(frame)
+    slots = SlotNetwork(engine.network, PlainOperators(), capacity)
+    parts = Frame(rows[:, :2], rows[:, 2:4].int(), rows[:, 4:])
+    answer = slots(torch.from_numpy(pixels), parts).numpy()
+    assert answer.shape == (len(images), slots.layout.width)
+    return [
+        detections_of(image, row, slots.layout, capacity, masks=True)
+        for image, row in zip(prepared, answer, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_slots_hold_what_the_eager_path_finds(engine: NativeEngine, together: bool) -> None:
+    images = pictures()
+    images[1] = Image(image_id=2, pixels_bgr=images[1].pixels_bgr[:150, :201].copy())
+    for batch in [images] if together else [[one] for one in images]:
+        prepared = [engine.prepare(image, NULL_STOPWATCH) for image in batch]
+        expected = engine.infer(prepared, NULL_STOPWATCH)
+        for one, other in zip(in_slots(engine, batch, Capacity()), expected, strict=True):
+            assert isinstance(one, Detections)
+            assert one.image_id == other.image_id
+            assert len(other) > 20
+            np.testing.assert_array_equal(one.boxes_xyxy_px, other.boxes_xyxy_px)
+            np.testing.assert_array_equal(one.scores, other.scores)
+            np.testing.assert_array_equal(one.class_index, other.class_index)
+            assert one.masks == other.masks
+
+
+@pytest.mark.parametrize(
+    ("capacity", "words"),
+    [(Capacity(candidates=16), "candidates, and room for 16"), (Capacity(places=64), "places")],
+)
+def test_what_does_not_fit_is_told_and_never_cut_silently(
+    engine: NativeEngine, capacity: Capacity, words: str
+) -> None:
+    (found,) = in_slots(engine, pictures()[:1], capacity)
+    assert isinstance(found, Overflow)
+    assert found.image_id == 1
+    assert words in found.reason
+
+
+def test_an_image_without_detections_has_none_in_slots(engine: NativeEngine) -> None:
+    blank = Image(image_id=7, pixels_bgr=np.zeros((64, 64, 3), dtype=np.uint8))
+    (expected,) = engine.infer([engine.prepare(blank, NULL_STOPWATCH)], NULL_STOPWATCH)
+    (found,) = in_slots(engine, [blank], Capacity())
+    assert isinstance(found, Detections)
+    assert len(found) == len(expected)
+    assert found.masks == expected.masks
+
+
+def test_output_that_is_not_finite_is_an_error_in_slots_too(engine: NativeEngine) -> None:
+    predictor = engine.network.roi_heads.box_predictor.cls_score
+    kept = predictor.weight.clone()
+    predictor.weight.fill_(torch.inf)
+    try:
+        with pytest.raises(FloatingPointError, match="not finite"):
+            in_slots(engine, pictures()[:1], Capacity())
+    finally:
+        predictor.weight.copy_(kept)
