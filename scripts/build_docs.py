@@ -82,11 +82,11 @@ def api_page() -> str:
 
 def command_line_page() -> str:
     """Return the page of all commands and their options, from the command line's own parsers."""
-    from harness.cli.main import COMMANDS, _parser
+    from harness.cli.main import COMMANDS, parser_for
 
     parts = ["# Command line\n"]
     for name in COMMANDS:
-        parser = nested(_parser([name]))[name]
+        parser = nested(parser_for([name]))[name]
         parts.extend(sections(f"harness {name}", parser, level=2))
     return "\n".join(parts)
 

@@ -44,7 +44,7 @@ def answer_bench(request: BenchRequest, arguments: argparse.Namespace) -> int:
 
 
 def _answer_with_profile(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> None:
-    """The record, then the profile that lies beside it."""
+    """The record, then the profile beside it."""
     from harness.report.profile import profile_parts
     from harness.workflows.benchmark.profile import ARTEFACTS, read_profile
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Action → its request, and one line of help.
 EDITS: dict[str, tuple[type[Any], str]] = {
-    "clean": (CleanRequest, "put right what is wrong, or leave it out"),
+    "clean": (CleanRequest, "correct errors, or leave the objects out"),
     "split": (SplitRequest, "deal the images out, every category evenly"),
     "merge": (MergeRequest, "several annotation files as one"),
     "subset": (SubsetRequest, "some categories, some images"),

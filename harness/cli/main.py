@@ -128,7 +128,7 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        # The reader of stdout went away (``harness models | head``): nobody is left to tell. What
+        # The reader of stdout went away (``harness models | head``): that is no error. What
         # is still buffered would fail once more when Python leaves.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

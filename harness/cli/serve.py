@@ -17,14 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop; 0 when everything inside was still answered."""
+    """Serve until a signal; 0 when all accepted requests were answered."""
     from harness.serve.server import serve
 
     request = request_from(ServeRequest, arguments)
     progress = console.progress_of(arguments)
     if request.host not in LOOPBACK:
         progress.notice(
-            "note: whoever reaches this address may use the service; it asks nobody who"
+            "note: there is no authentication; whoever reaches this address may use the"
         )
 
     def ready(what: str, url: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One decoded image as it lies in the data set.
+    """One decoded image of the data set.
 
     pixels_bgr: (H, W, 3) uint8, EXIF orientation applied. height_px and width_px are its shape;
     detections refer to this frame.

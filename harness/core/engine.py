@@ -27,7 +27,7 @@ class EngineInfo:
 
     version: of the package that computes. device_class: the device's product name (``NVIDIA
     H200``, ``AMD EPYC …``). threads: CPU threads the engine computes with. memory_format: how its
-    feature maps lie in memory, None where it has none. compiled: by torch.compile.
+    feature maps are stored in memory, None where it has none. compiled: by torch.compile.
     exact: in the arithmetic of the reference, bit for bit.
     """
 

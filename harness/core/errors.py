@@ -1,7 +1,7 @@
 """Every failure the harness can report, and the exit code each one ends in.
 
     HarnessError
-    ├── UsageError         2   flags, names or files that cannot be meant
+    ├── UsageError         2   invalid arguments: options, names or files
     ├── PrerequisiteError  3   a package, device or program is missing
     ├── IntegrityError     4   hash, lock, data set or weights are not what they should be
     └── RunFailedError     5   a worker died, an output is not finite, predictions are missing
@@ -52,7 +52,7 @@ def _rebuild(kind: type[HarnessError], message: str, hint: str | None) -> Harnes
 
 
 class UsageError(HarnessError):
-    """Flags, names or files that cannot be meant."""
+    """Invalid arguments: options, names or files."""
 
     exit_code = 2
 

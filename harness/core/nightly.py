@@ -75,7 +75,7 @@ def _folder_name(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A number of ours that was accepted, and everything it is valid for.
+    """An accepted number of an earlier night, and everything it is valid for.
 
     dataset_digest: sha256 of the annotation file. metric: as in a record. run_id: where it was
     measured. accepted_utc: when.

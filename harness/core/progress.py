@@ -28,7 +28,7 @@ class Progress(Protocol):
 
 
 def _nowhere(units: int, note: str = "") -> None:
-    """Units and notes nobody reads."""
+    """Ignores units and notes."""
     del units, note
 
 
@@ -44,7 +44,7 @@ class Silent:
         done: int = 0,
         unit: str,
     ) -> Iterator[Advance]:
-        """A task nobody watches."""
+        """A task without output."""
         yield _nowhere
 
     def notice(self, text: str) -> None:

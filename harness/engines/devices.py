@@ -111,7 +111,7 @@ def apply_threads(threads: int | None) -> int:
 def keep_freed_memory(device: torch.device) -> None:
     """Have the C library keep what a CPU network frees for its next layer and image.
 
-    By default glibc maps each large tensor anew, and the kernel then hands over its zeroed pages
+    By default glibc maps each large tensor again, and the kernel then hands over its zeroed pages
     one fault at a time: for a feature map of 62 MB that takes longer than to compute it. Changes
     nothing with another C library.
     """

@@ -82,7 +82,7 @@ class FakeEngine:
 
     def _answer(self, image: Image) -> Detections:
         if self._behaviour == "failing" and image.image_id == self._fail_at_image:
-            raise RuntimeError("the fake engine was told to fail here")
+            raise RuntimeError("the fake engine fails here on request")
         found = _truth(self._rows[image.image_id], image)
         if self._behaviour == "noisy":
             random = np.random.default_rng([self._seed, image.image_id])

@@ -144,7 +144,7 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
 
 
 def own_memory_format(name: EngineName) -> MemoryFormat:
-    """The memory format an engine computes in unless told otherwise."""
+    """The memory format an engine computes in by default."""
     return "channels_last" if name == "native" else "contiguous"
 
 

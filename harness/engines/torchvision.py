@@ -1,7 +1,7 @@
 """The detectors of torchvision behind the Engine protocol.
 
-Preprocessing, network and post-processing are torchvision's; ours is what lies around them: a
-proven checkpoint, labels turned into classes, masks encoded.
+Preprocessing, network and post-processing are torchvision's; around them, this engine reads a
+verified checkpoint, maps labels to classes and encodes masks.
 """
 
 from __future__ import annotations

@@ -53,10 +53,14 @@ class TraceableRCNN(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Results, then stages.
 
-        image: (H, W, 3) uint8 in the network's channel order, resized. boxes (n, 4) float32 in px
-        of ``image``, best score first · scores (n,) float32 · classes (n,) int64 · finite () bool:
-        false if any output of the network was NaN or infinite, which says that the rest means
-        nothing · masks (n, M, M) float32 probabilities in the frame of each box.
+        Args:
+            image: (H, W, 3) uint8 in the network's channel order, resized.
+
+        Returns:
+            boxes (n, 4) float32 in px of ``image``, best score first · scores (n,) float32 ·
+            classes (n,) int64 · finite () bool, false if any output of the network was NaN or
+            infinite: then the rest is invalid · masks (n, M, M) float32 probabilities in the frame
+            of each box.
         """
         network = self.network
         height, width, _ = image.shape
@@ -152,7 +156,8 @@ def _pooled(
 ) -> tuple[Tensor, Tensor]:
     """(R, C, S, S), level by level, and the order (R,) that puts the rows back in that of boxes.
 
-    most: boxes that there can be.
+    Args:
+        most: Boxes that there can be.
     """
     levels = pyramid_levels(boxes)
     parts, places = [], []

@@ -48,9 +48,13 @@ def write_onnx(
 ) -> ExportFacts:
     """Write ``program`` to ``output``, checked by ``onnx.checker``; the metadata it has.
 
-    results: names of the program's results, which the stages follow. facts: the metadata of a graph
-    of so many bytes and this sha256. The stages are no outputs of the file; their values keep their
-    names (``harness.export.network.STAGES``), so that a checking session can ask for them.
+    Args:
+        results: Names of the program's results, which the stages follow.
+        facts: Returns the metadata of a graph, from its number of bytes and its sha256.
+
+    Returns:
+        The metadata of the file. The stages are no outputs of the file; their values keep their
+        names (``harness.export.network.STAGES``), so that a checking session can request them.
     """
     import onnx
 

@@ -73,7 +73,7 @@ def run_workers(
     function: importable by name; must continue where a process that died left off. A process that
     ends without an answer is started again, ATTEMPTS times in all; then, or when the function
     raises, all are stopped and the error says which part and which log. poll: called every POLL_S
-    and once in the end. notice: told of restarts.
+    and once in the end. notice: called for restarts.
     """
     running: list[_Worker[Item]] = []
     try:
@@ -146,7 +146,7 @@ def _write_down(text: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot tell: nobody may go on writing to its run."""
+    """End with a parent that was killed: no process may write to its run any more."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""Whether the nodes of a cluster see a folder, told before a job waits for hours to find out."""
+"""Whether the nodes of a cluster see a folder, checked before a job is queued."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def require_shared(
 ) -> None:
     """Raise UsageError for a run folder, or another needed path, that nodes cannot see.
 
-    Where the profile names shared folders, everything must lie in one of them. Otherwise the kind
-    of the run folder's file system tells, unless all nodes are this machine. nodes: names of their
-    machines. notice: told of doubt.
+    Where the profile names shared folders, everything must be in one of them. Otherwise the kind
+    of the run folder's file system decides, unless all nodes are this machine. nodes: names of
+    their machines. notice: called in case of doubt.
     """
     require_below_shared(profile, [folder, *needed])
     if profile.shared:
@@ -53,7 +53,7 @@ def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
     for path in paths:
         if roots and not any(path.resolve().is_relative_to(root) for root in roots):
             raise UsageError(
-                f"the nodes cannot see {path}: it lies in none of the profile's shared folders",
+                f"the nodes cannot see {path}: it is in none of the profile's shared folders",
                 hint=f"shared are: {', '.join(str(root) for root in profile.shared)}",
             )
 

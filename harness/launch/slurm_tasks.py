@@ -1,6 +1,6 @@
 """What submitit calls on the node: one part of a run, or one process of a group.
 
-Both are requeued as they are: what is finished lies in files.
+Both are requeued as they are: what is finished is in files.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GroupTask(Generic[Item]):
     """One of the processes of a job that work together by torch.distributed.
 
     function: called with the item in each, its place in the environment as torchrun would put it
-    there; told to stop by SLURM, it raises Interrupted, and goes on in the requeued job.
+    there; signalled to stop by SLURM, it raises Interrupted, and continues in the requeued job.
     """
 
     function: Callable[[Item], None]

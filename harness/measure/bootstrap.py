@@ -54,7 +54,7 @@ class Matches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A difference in AP points, and where it lies in 95 % of the resampled data sets."""
+    """A difference in AP points, and its range in 95 % of the resampled data sets."""
 
     difference: float
     low: float
@@ -168,7 +168,10 @@ def compare_paired(
     seed: int,
     advance: Callable[[int], object],
 ) -> dict[str, Interval]:
-    """Second minus first for AP, AP50 and AP75. advance: told how many resamples are done."""
+    """Second minus first for AP, AP50 and AP75.
+
+    advance: called with the number of finished resamples.
+    """
     random = np.random.Generator(np.random.PCG64(seed))
     ones = np.ones((1, images))
     whole = _named(average_precisions(second, ones) - average_precisions(first, ones))

@@ -1,7 +1,7 @@
 """True positives, false positives and false negatives at one IoU threshold.
 
 Matching is COCOeval's: the best score chooses first, within a category; crowds match any number of
-detections, which then count neither way. What a false positive is instead is told apart as in
+detections, which then count neither way. The kinds of false positives are those of
 "TIDE: A General Toolbox for Identifying Object Detection Errors" (Bolya et al., 2020), with its two
 thresholds and its names.
 """

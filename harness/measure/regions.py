@@ -42,7 +42,7 @@ def decode_region(rle: Rle) -> Region:
     left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
     first, last = starts % height, (ends - 1) % height
     top, bottom = int(first.min()), int(last.max()) + 1
-    if (ends - starts > height - first).any():  # goes on in the next column
+    if (ends - starts > height - first).any():  # continues in the next column
         top, bottom = 0, height
     rows, columns = bottom - top, right - left
     begin = (starts // height - left) * rows + first - top

@@ -1,7 +1,7 @@
 """Masks as COCO writes them: run-length encoding, and what to know before trusting a file's.
 
 COCO counts runs down the columns of the whole image. Encoding the region alone and shifting its
-runs to where they lie in the image gives the same bytes as encoding a full-size mask, without
+runs to their place in the image gives the same bytes as encoding a full-size mask, without
 ever making one (100 masks of a COCO image are 30 MB).
 """
 
@@ -251,7 +251,7 @@ def _edges(
     edges = ((column + left) * height + row + top).astype(np.int64)
     if rows == height:
         # Only here can a run go on from the bottom of one column to the top of the next: its end
-        # there and its new start are one position, told twice.
+        # there and its new start are one position, given twice.
         again = np.flatnonzero(edges[1:] == edges[:-1])
         edges = np.delete(edges, np.concatenate((again, again + 1)))
     return edges

@@ -4,7 +4,7 @@ A number takes as many characters as it needs, five bits each; from the fourth n
 difference from the run before the last (cocoapi, ``common/maskApi.c``, ``rleFrString``). The same
 mask has many spellings: numbers with needless characters, runs of length zero. Evaluators written
 in C read some of them wrongly, or never come back, so nothing reaches them that was not parsed here
-and, where it is spelled in another way, written anew.
+and, where it is spelled in another way, written again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_CHARACTERS = 6
 #: The first character of the alphabet, and how many there are.
 FIRST_CHARACTER, ALPHABET = 48, 64
 
-#: Bits of a character: the number goes on; the sign, in its last one; the value.
+#: Bits of a character: the number continues; the sign, in its last one; the value.
 MORE, SIGN, VALUE = 32, 16, 31
 
 
@@ -136,7 +136,7 @@ def without_empty(lengths: Sequence[int]) -> list[int]:
     for length in lengths:
         if length or not kept:
             if kept and (len(kept) % 2 == 1) != true_next:
-                kept[-1] += length  # an empty run lay between two of one kind
+                kept[-1] += length  # an empty run separated two of one kind
             else:
                 kept.append(length)
         true_next = not true_next

@@ -80,7 +80,7 @@ class BoxHead(nn.Module):
     def convolve_first(self) -> None:
         """Turn the first layer into the convolution it is the same as.
 
-        It reads regions as they lie in memory, and oneDNN's convolutions are fast on every CPU,
+        It reads regions in their memory layout, and oneDNN's convolutions are fast on every CPU,
         which MKL's matrix products are not.
         """
         linear = cast(nn.Linear, self.get_submodule("fc1"))

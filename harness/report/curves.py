@@ -19,7 +19,8 @@ def draw_curves(
 ) -> bool:
     """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing.
 
-    reference: lines of an earlier training, drawn in grey at the same share of the schedule.
+    Args:
+        reference: Lines of an earlier training, drawn in grey at the same share of the schedule.
     """
     try:
         from matplotlib.figure import Figure

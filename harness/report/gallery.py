@@ -17,36 +17,51 @@ from harness.visualization.truth import LEGEND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One picture of a page.
-
-    picture, small: paths relative to the page. title: as it is searched for. facts: short texts
-    under it. tags: what it can be filtered by. keys: what it can be sorted by.
-    """
+    """One image of a page."""
 
     picture: str
+    """Path of the drawing, relative to the page."""
+
     small: str
+    """Path of the thumbnail, relative to the page."""
+
     title: str
+    """Title; the search of the page looks in it."""
+
     facts: tuple[str, ...] = ()
+    """Short texts under the image."""
+
     tags: tuple[str, ...] = ()
+    """What the page can be filtered by."""
+
     keys: Mapping[str, float] = field(default_factory=dict)
+    """Numbers the page can be sorted by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gallery:
-    """A page.
-
-    lead: sentences at its top. legend: (CSS colour, what it means). orders: (key of the cards, what
-    that order is called), largest first; the first one is the page's own, and cards come in it.
-    tables: (title, columns, rows).
-    """
+    """A page of images."""
 
     title: str
+    """Title of the page."""
+
     lead: tuple[str, ...]
+    """Sentences at the top."""
+
     cards: tuple[Card, ...]
+    """The images, in the first of the orders."""
+
     orders: tuple[tuple[str, str], ...] = ()
+    """(key of the cards, name of that order), largest first; the first is the default."""
+
     legend: tuple[tuple[str, str], ...] = ()
+    """(CSS colour, meaning)."""
+
     tables: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = ()
+    """(title, columns, rows)."""
+
     wide: bool = False
+    """Two images side by side on each card."""
 
 
 def gallery_page(gallery: Gallery) -> str:
@@ -56,7 +71,11 @@ def gallery_page(gallery: Gallery) -> str:
 
 
 def prediction_page(report: PredictReport, images: Sequence[Mapping[str, Any]]) -> str:
-    """The page of ``harness predict``. images: rows of ``predictions.json`` with ``small``."""
+    """The page of ``harness predict``.
+
+    Args:
+        images: Rows of ``predictions.json`` with ``small``.
+    """
     names = {one.category_id: one.name for one in report.by_category}
     lead = [
         f"{report.model} found {counted(report.detections, 'object')} in "
@@ -121,7 +140,11 @@ Rows = Mapping[int, Sequence[tuple[int, Mapping[str, Any]]]]
 def data_gallery(
     dataset: Dataset, rows: Rows, cards: Sequence[tuple[ImageRecord, Card]]
 ) -> Gallery:
-    """Ground truth, in the order of the images. rows: annotations by image id."""
+    """Ground truth, in the order of the images.
+
+    Args:
+        rows: Annotations by image id.
+    """
     names = {one.category_id: one.name for one in dataset.categories}
     filled = []
     for record, card in cards:
@@ -162,7 +185,9 @@ def judged_gallery(
 ) -> Gallery:
     """Predictions beside ground truth.
 
-    judged: of all images that were looked at. names: of the categories on each, by image id.
+    Args:
+        judged: Matches of all images that were looked at.
+        names: Names of the categories on each image, by image id.
     """
     kinds = Counter(one.kind for image in judged for one in image.detections)
     by_image = {one.image_id: one for one in judged}
@@ -216,7 +241,11 @@ def _totals(judged: Sequence[JudgedImage]) -> str:
 
 
 def _judged_card(record: ImageRecord, card: Card, judged: JudgedImage, names: set[str]) -> Card:
-    """names: of the categories that are there, or were thought to be."""
+    """Return the card of an image.
+
+    Args:
+        names: Names of the categories that are annotated or detected on it.
+    """
     faults = {one.kind for one in judged.detections if one.kind in FALSE_POSITIVE_KINDS}
     lacking = ("false negative",) if judged.false_negatives else ()
     tags = {f"error: {fault}" for fault in (*faults, *lacking)}

@@ -34,18 +34,24 @@ SOUND = ("pass", "no-reference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Cells that broke in the same night, and are broken still.
-
-    last_good: the last night that was sound for them; None when the history has none, of which
-    since and nights then say nothing. since: the night after that. nights: how many from then on.
-    changes: (fact, then, now) of the two nights.
-    """
+    """Cells that broke in the same night and are still broken."""
 
     cells: tuple[CellResult, ...]
+    """The results of these cells."""
+
     last_good: NightRow | None
+    """The last night in which they passed; None when the history has none, and ``since`` and
+    ``nights`` are then unknown.
+    """
+
     since: NightRow
+    """The night after that."""
+
     nights: int
+    """Number of nights from then on."""
+
     changes: tuple[tuple[str, str, str], ...]
+    """(fact, then, now) of the two nights."""
 
 
 def troubles_of(
@@ -53,7 +59,9 @@ def troubles_of(
 ) -> tuple[Trouble, ...]:
     """The cells of ``night`` that did not pass, by the night they broke in, newest first.
 
-    nights: oldest first, ``night`` among them. points: of these nights.
+    Args:
+        nights: Oldest first, ``night`` among them.
+        points: Of these nights.
     """
     known = [one for one in nights if one.created_utc <= night.created_utc]
     sound = {(point.night_id, point.cell) for point in points if point.status in SOUND}
@@ -140,7 +148,7 @@ def reason_of(result: CellResult) -> str:
     if failing:
         return "; ".join(failing)
     lines = result.error.strip().splitlines() or [""]
-    # A traceback says in its last line what happened, a message of ours in its first.
+    # The last line of a traceback has the error, as has the first line of a HarnessError.
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 

@@ -49,7 +49,9 @@ def comparison_page(
 ) -> str:
     """The page of ``harness compare``.
 
-    rows: of its metrics, as its table shows them. pictures: relative to the page, by image id.
+    Args:
+        rows: Of its metrics, as its table shows them.
+        pictures: Relative to the page, by image id.
     """
     return template("compare.html.j2").render(
         comparison=comparison, rows=rows, pictures=pictures, link=link_to

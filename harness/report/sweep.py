@@ -127,7 +127,7 @@ def _advice(sweep: Sweep, choice: Choice) -> str:
             if one.setting.mode == choice.mode and one.cost_ap is not None
         ]
         if not known:
-            return "AP cannot be told on these images, so nothing is recommended"
+            return "AP cannot be computed on these images, so nothing is recommended"
         cost, name = min(known)
         return f"every setting costs more than {limit}; the least, {cost:.2f}, {name}"
     cell = cells[choice.setting]

@@ -30,9 +30,16 @@ class Box:
     """A rectangle, y downwards."""
 
     left: float
+    """Smallest x."""
+
     top: float
+    """Smallest y."""
+
     right: float
+    """Largest x."""
+
     bottom: float
+    """Largest y."""
 
     def meets(self, other: Box) -> bool:
         """Whether they overlap."""
@@ -58,8 +65,10 @@ def place_labels(
 ) -> list[Box]:
     """A place for each dot's label: the nearest that is free, beside its dot if it can be.
 
-    dots: (x, y). bars: what labels keep out of as well, where there is room to. A label that finds
-    no place stands to the right of its dot, over whatever is there.
+    Args:
+        dots: (x, y).
+        bars: What labels avoid as well, where there is room. A label without a free place is put to
+            the right of its dot.
     """
     taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots]
     places: dict[int, Box] = {}
@@ -123,17 +132,34 @@ POINTS = SCALE * 72 / 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """One setting. low_y, high_y: the ends of its interval. box: where its name stands."""
+    """One setting."""
 
     setting: Setting
+    """What was measured."""
+
     picked: bool
+    """Whether the sweep recommends it."""
+
     label: str
+    """Its name in the plot."""
+
     colour: str
+    """CSS colour of its precision."""
+
     x: float
+    """Position of its speed."""
+
     y: float
+    """Position of its AP."""
+
     low_y: float
+    """Lower end of the interval."""
+
     high_y: float
+    """Upper end of the interval."""
+
     box: Box
+    """Where the label is."""
 
     @property
     def leader(self) -> tuple[float, float]:
@@ -144,20 +170,35 @@ class Dot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One task. x_ticks, y_ticks: (position, text). precisions: (name, colour)."""
+    """The plot of one task."""
 
     title: str
+    """Title of the plot."""
+
     dots: tuple[Dot, ...]
+    """One for each setting."""
+
     x_ticks: tuple[tuple[float, str], ...]
+    """(position, text)."""
+
     y_ticks: tuple[tuple[float, str], ...]
+    """(position, text)."""
+
     zero_y: float
+    """Position of no difference in AP."""
+
     tolerance_y: float
+    """Position of the tolerance."""
+
     tolerance: str
+    """Text at that line."""
+
     precisions: tuple[tuple[str, str], ...]
+    """(name, CSS colour)."""
 
 
 def plots_of(sweep: Sweep) -> list[Plot]:
-    """One plot for each task whose AP can be told."""
+    """One plot for each task whose AP could be computed."""
     names = [name for name, one in sweep.reference.delta.items() if one is not None]
     return [_plot(sweep, name) for name in names]
 
@@ -204,7 +245,11 @@ def _labelled(
     places: Sequence[tuple[Setting, float, float, float, float]],
     picked: Container[Setting | None],
 ) -> tuple[Dot, ...]:
-    """places: setting, x, y and both ends of the interval, the lower value first."""
+    """Return the dots with their labels placed.
+
+    Args:
+        places: Setting, x, y and both ends of the interval, the lower value first.
+    """
     boxes = place_labels(
         [label_of(setting) for setting, *_ in places],
         [(x, y) for _, x, y, _, _ in places],

@@ -126,7 +126,11 @@ def _width(columns: Sequence[str], rows: Sequence[Sequence[str]], *, without: Se
 
 
 def number(metric: str, value: float | None, *, sign: str = "") -> str:
-    """A metric as text: AP to 3 digits, times to 0.1 ms, memory in MiB. sign: "+" shows it."""
+    """A metric as text: AP to 3 digits, times to 0.1 ms, memory in MiB.
+
+    Args:
+        sign: "+" shows it.
+    """
     if value is None:
         return "–"
     if metric.endswith("_bytes"):

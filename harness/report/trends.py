@@ -28,11 +28,22 @@ class Trend:
     """One metric of one cell on one device, night by night, oldest first."""
 
     cell: str
+    """Name of the cell."""
+
     device_class: str
+    """Where it was measured."""
+
     metric: str
+    """Name of the metric."""
+
     nights: tuple[str, ...]
+    """Ids of the nights with a value."""
+
     values: tuple[float, ...]
+    """One for each of these nights."""
+
     drift: Drift | None
+    """The change point; None without one."""
 
 
 def trends_of(points: Sequence[Point]) -> list[Trend]:
@@ -78,21 +89,30 @@ def sparkline(values: Sequence[float], width: int = 30) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A trend in SVG units, (0, 0) at the top left of WIDTH × HEIGHT.
-
-    points: of a polyline. last: where it ends. low, high: what the ends of the y axis stand for.
-    drift_x: where a drift began.
-    """
+    """A trend in SVG units, (0, 0) at the top left of WIDTH × HEIGHT."""
 
     points: str
+    """Points of an SVG polyline."""
+
     last: tuple[float, float]
+    """Its last point."""
+
     low: float
+    """Value at the lower end of the y axis."""
+
     high: float
+    """Value at the upper end of the y axis."""
+
     drift_x: float | None
+    """Position at which a drift began; None without one."""
 
 
 def plot_of(trend: Trend, night_ids: Sequence[str]) -> Plot:
-    """night_ids: all nights, oldest first, of which a trend need not have each."""
+    """Return the plot of a trend.
+
+    Args:
+        night_ids: All nights, oldest first; a trend need not have a value for each.
+    """
     position = {night_id: number for number, night_id in enumerate(night_ids)}
     low, high = _range(trend)
     step = (WIDTH - LEFT - RIGHT) / max(len(night_ids) - 1, 1)

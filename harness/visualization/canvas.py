@@ -33,18 +33,25 @@ PLATE_PADDING = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """One object to be painted.
-
-    box_xyxy_px: x1, y1, x2, y2 of the original image. mask: of the original image, None for none.
-    text: of its label, empty for none.
-    """
+    """One object to be painted."""
 
     box_xyxy_px: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the original image."""
+
     mask: Rle | None
+    """Mask of the original image; None for a network without masks."""
+
     colour: Colour
+    """Colour of box, mask and label."""
+
     text: str = ""
+    """Label; empty for none."""
+
     box: bool = True
+    """Whether its box is drawn."""
+
     dashed: bool = False
+    """Whether the lines of the box are dashed."""
 
 
 def paint(
@@ -92,7 +99,14 @@ def _within(value: float, limits: tuple[int, int]) -> float:
 
 
 def _scaled(mask: Rle, size: tuple[int, int]) -> Region:
-    """The region of a mask in a picture of another size: (h, w) uint8, 255 where true."""
+    """Return the region of a mask in a drawing of another size.
+
+    Args:
+        size: (width, height) of the drawing in pixels.
+
+    Returns:
+        Pixels of the region, (h, w) uint8, 255 where the mask is true.
+    """
     region = decode_region(mask)
     grey = np.ascontiguousarray(region.pixels, dtype=np.uint8) * np.uint8(255)
     if size == (mask.width_px, mask.height_px) or not grey.size:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-#: JPEG: colours at full resolution, for thin lines are lost without; a quality nobody sees.
+#: JPEG: colours at full resolution, since thin lines are lost without; no visible artefacts.
 JPEG: dict[str, Any] = {"quality": 88, "subsampling": 0}
 SMALL_JPEG: dict[str, Any] = {"quality": 80}
 

@@ -14,7 +14,7 @@ FROM_TOP = (-1.0, 0.0, -2.0, 1.0)
 FROM_BOTTOM = (0.0, -1.0, 1.0, -2.0)
 
 #: A label may share this much of its area with others before the next place is tried; and so much
-#: where there is no better one. More than that, and nobody could read either: it is left out.
+#: where there is no better one. More than that, and neither would be legible: it is left out.
 SLACK, MOST_COVERED = 0.02, 0.5
 
 
@@ -27,9 +27,9 @@ def place_plates(
 ) -> list[tuple[int, int] | None]:
     """(left, top) of each label in px, inside the picture where it fits at all; None for no place.
 
-    boxes_xyxy_px: (n, 4), the most important first: it chooses first. sizes_px: (width, height) of
-    the labels. A label takes the first place around its box where it covers no other; where there
-    is none, the one where it covers least, unless that is too much.
+    Args:
+        boxes_xyxy_px: (n, 4), the most important first: it chooses first.
+        sizes_px: (width, height) of the labels.
     """
     taken = np.zeros((len(sizes_px), 4))
     places: list[tuple[int, int] | None] = []

@@ -23,10 +23,17 @@ def draw(
     names: Sequence[str],
     style: DrawingStyle = DEFAULT_STYLE,
 ) -> npt.NDArray[np.uint8]:
-    """The image with its detections: (round(h · scale), round(w · scale), 3) uint8, BGR.
+    """Return the image with its detections drawn on it.
 
-    image_bgr: (h, w, 3), the frame of the detections. names: of classes, by class_index. ValueError
-    where detections are not of this image's size, or of classes without a name.
+    Args:
+        image_bgr: (h, w, 3) uint8, the frame of the detections.
+        names: Names of the classes, by class_index.
+
+    Returns:
+        (round(h · scale), round(w · scale), 3) uint8, BGR.
+
+    Raises:
+        ValueError: The detections are of another image size, or of classes without a name.
     """
     _require_fitting(image_bgr, detections, names)
     chosen = np.flatnonzero(detections.scores >= style.threshold)

@@ -48,7 +48,7 @@ BLACK, WHITE = Colour(0, 0, 0), Colour(255, 255, 255)
 
 @lru_cache(maxsize=4096)
 def colour_of(number: int) -> Colour:
-    """The colour of thing ``number``, the same for ever; consecutive ones are far apart."""
+    """Return colour ``number``, always the same; consecutive ones are far apart."""
     lightness, chroma = ROUNDS[number % len(ROUNDS)]
     return _from_oklch(lightness, chroma, FIRST_HUE + number * GOLDEN_ANGLE)
 

@@ -17,7 +17,7 @@ from harness.visualization.palette import Colour, colour_of
 
 Row = Mapping[str, Any]
 
-#: What verdicts look like; told apart by the common kinds of colour blindness, too.
+#: Colours of the verdicts; distinct under the common kinds of colour blindness, too.
 TRUE_POSITIVE, FALSE_POSITIVE = Colour(38, 186, 120), Colour(240, 72, 62)
 FALSE_NEGATIVE, IGNORED = Colour(255, 190, 40), Colour(170, 170, 180)
 LEGEND = (
@@ -65,7 +65,11 @@ def judged_truth(
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> list[Drawn]:
-    """The annotations of an image, coloured by what became of them. rows: with their positions."""
+    """The annotations of an image, coloured by what became of them.
+
+    Args:
+        rows: With their positions.
+    """
     drawn = []
     for position, row in sorted(
         rows, key=lambda one: -float(one[1]["bbox"][2] * one[1]["bbox"][3])

@@ -50,7 +50,7 @@ MOBILENET_REST = re.compile(r"features\.18\..+|classifier\..+|.+\.num_batches_tr
 def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dict[str, Array]:
     """The backbone's tensors by the network's keys; the classifier of ImageNet is left out.
 
-    IntegrityError for a MobileNetV2 with a tensor that nobody knows.
+    IntegrityError for a MobileNetV2 with an unknown tensor.
     """
     if architecture.backbone == "mobilenet_v2":
         return _mobilenet(tensors)

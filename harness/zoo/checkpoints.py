@@ -83,7 +83,7 @@ def _embedded_file(entry: ModelEntry) -> Path:
     path = EMBEDDED / f"{entry.name}.safetensors"
     if entry.embedded is None:
         raise PrerequisiteError(
-            f"nobody published weights of {entry.name}",
+            f"no weights of {entry.name} are published",
             hint=f"give a checkpoint with --weights, or train one: harness train --model "
             f"{entry.name}",
         )

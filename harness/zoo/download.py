@@ -108,7 +108,7 @@ Action = Literal["known", "proven", "fetched", "would-prove", "would-fetch"]
 class Outcome:
     """What became of one artefact.
 
-    bytes: of the file to fetch, None when nobody knows. action: ``known`` from the manifest,
+    bytes: of the file to fetch, None when unknown. action: ``known`` from the manifest,
     ``proven`` now from what was there, ``fetched``; or, when nothing is done, ``would-prove`` and
     ``would-fetch``. proof: one phrase each.
     """
@@ -127,8 +127,9 @@ def download(
     """Everything ``request`` asks for, proven, below its root.
 
     Several processes may do this at once: one works, the others wait and find it done. Raises
-    UsageError for what cannot be meant or written, IntegrityError for what is not as pinned,
-    RunFailedError for servers that do not answer and a full disk. What has arrived is kept.
+    UsageError for invalid arguments and folders that cannot be written, IntegrityError for what is
+    not as pinned, RunFailedError for servers that do not answer and a full disk. What has arrived
+    is kept.
     """
     artefacts = chosen(lock, request)
     check_mirror(request.mirror)

@@ -2,7 +2,7 @@
 
 An ONNX file is one protobuf message. Ours is its graph followed by its metadata, so that the
 metadata can name the hash of everything before it: a file that was quantised, simplified or edited
-since is told from the exported one without any package that understands graphs.
+since is distinguished from the exported one without any package that understands graphs.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def find_exported(entry: ModelEntry, weights: Path | None, root: Path) -> Path:
 
 
 def default_file(model: str, root: Path) -> Path:
-    """Where ``harness export`` writes unless it is told."""
+    """Where ``harness export`` writes by default."""
     return root / "exported" / f"{model}.onnx"
 
 
@@ -170,7 +170,7 @@ def _require_order(facts: ExportFacts, names: Sequence[str], *, path: Path) -> N
 
 
 def _metadata(file: IO[bytes], size: int) -> Iterator[tuple[str, str]]:
-    """Key and value of each metadata entry of a whole ONNX file; what lies between is skipped."""
+    """Key and value of each metadata entry of a whole ONNX file; the rest is skipped."""
     while file.tell() < size:
         number, length = _field(file)
         if number == METADATA_FIELD:

@@ -403,7 +403,7 @@ STEPS: dict[str, Callable[[Machine, Any], None]] = {
 def unwrapped(value: Any, *, levels: int) -> Any:
     """``value`` with NumPy's arrays for their stand-ins, in a dict and the dicts inside it.
 
-    No deeper: a table of weights is not, and dicts that share dicts could go on for ever.
+    No deeper: a table of weights is not, and dicts that share dicts could be endless.
     """
     match value:
         case Array():

@@ -61,6 +61,7 @@ def test_it_says_what_it_is_and_nothing_of_the_machine(
     assert weights < len(content) < 1.1 * weights
 
 
+@pytest.mark.slow
 def test_a_network_without_masks_has_none(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -98,7 +98,7 @@ def test_sentences_recommend_with_their_doubts(sweep: Sweep) -> None:
     ("cells", "sentence"),
     [
         ([cell("fp32", 1, 0), cell("bf16", 0.9, 0)], "no setting within 0.1 AP is faster"),
-        ([cell("fp32", 1, None), cell("bf16", 2, None)], "AP cannot be told on these images"),
+        ([cell("fp32", 1, None), cell("bf16", 2, None)], "AP cannot be computed on these images"),
         (
             [cell("fp32", 1, 0), cell("bf16", 2, 0.5, batch_size=2)],
             "every setting costs more than 0.1 AP; the least, 0.50, bf16 contiguous b2",

@@ -27,7 +27,7 @@ class ConvertRequest:
     source: Path = setting(help="file or folder of annotations", positional=True)
     output: Path = setting(help="COCO file to write")
     source_format: Format | None = setting(
-        None, help="what the annotations are", none="told from the files", flag="--from"
+        None, help="what the annotations are", none="detected from the files", flag="--from"
     )
     images: Path | None = setting(None, help="folder of the images", none="beside the annotations")
     categories: tuple[str, ...] = setting(
@@ -65,7 +65,7 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanRequest:
-    """An annotation file with what is wrong put right or left out."""
+    """Corrects an annotation file; what cannot be corrected is left out."""
 
     group: ClassVar[str] = "what to clean"
 
@@ -83,7 +83,7 @@ class CleanRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRequest:
-    """An annotation file dealt out to several."""
+    """Splits an annotation file into several."""
 
     group: ClassVar[str] = "what to split"
 

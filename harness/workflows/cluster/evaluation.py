@@ -47,10 +47,13 @@ from harness.workflows.runs.submissions import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """Where a submitted run lies, and its jobs."""
+    """A submitted run."""
 
     folder: Path
+    """Run folder."""
+
     submission: Submission
+    """Its jobs."""
 
 
 def submit_evaluation(
@@ -110,8 +113,9 @@ def _require_shards(request: SubmitEval) -> None:
 def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
     """A task a shard, no more than there are images missing.
 
-    gpus: of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
-    than a night on its CPU.
+    Args:
+        gpus: Of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
+            than a night on its CPU.
     """
     missing = missing_images(job, folder)
     device = "cuda" if gpus and job.request.options.device == "auto" else job.request.options.device

@@ -38,7 +38,8 @@ from harness.workflows.runs.submissions import (
 def finish(folder: Path) -> None:
     """Merge and score a submitted run: what the last job does. Requeued, it does what is left.
 
-    Raises RunFailedError that names every shard with missing images, why, and its log.
+    Raises:
+        RunFailedError: Images are missing; names every such shard, the reason and its log.
     """
     submission = read_submission(folder)
     if not (folder / RECORD).exists():

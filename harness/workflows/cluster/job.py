@@ -49,26 +49,39 @@ Task = PartTask[BenchWork] | PartTask[NightWork] | GroupTask[TrainWork]
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The files and folders a job reads; the iterations of a training."""
+    """What a job needs, after it was checked."""
 
     paths: tuple[Path | None, ...]
+    """Files and folders the job reads."""
+
     iterations: int = 0
+    """Iterations of a training; 0 for other work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One job, ready to be submitted.
-
-    prove: raises for what would fail on the node; tells what the job reads, and how long it is.
-    """
+    """One job, ready to be submitted."""
 
     kind: WorkKind
+    """The command that runs on the node."""
+
     folder: Path
+    """Run folder."""
+
     size: Size
+    """Nodes, tasks and GPUs."""
+
     task: Task
+    """What is sent to the node."""
+
     prove: Callable[[], Proven]
+    """Checks what the job needs; raises for what would fail on the node."""
+
     resume: bool = False
+    """Whether an interrupted run continues."""
+
     rehearsal: bool = False
+    """Whether preemption is tested."""
 
     @property
     def name(self) -> str:

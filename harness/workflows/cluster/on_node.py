@@ -1,4 +1,4 @@
-"""What one job does on its nodes: a whole bench, night or training. A requeued job goes on with it.
+"""What one job does on its nodes: a whole bench, night or training. A requeued job continues it.
 
 Each function takes one picklable item, and returns at once where the result is there already.
 """
@@ -41,36 +41,55 @@ class BenchWork:
     """A bench into ``request.output``."""
 
     request: BenchRequest
+    """What is measured; its output is set."""
+
     command: tuple[str, ...]
+    """Command line for the record."""
+
     submitted: datetime
+    """Time of submission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightWork:
-    """A night into the folder ``night_id`` of the nights. needs_gpu: a GPU was asked for."""
+    """A night into the folder ``night_id`` of the nights."""
 
     request: NightRequest
+    """The matrix and its folders."""
+
     night_id: str
+    """Name of the folder."""
+
     needs_gpu: bool
+    """Whether a GPU was requested."""
+
     submitted: datetime
+    """Time of submission."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainWork:
-    """A training into ``output``, by all processes of the job.
-
-    rehearsal: the job has itself preempted at half the iterations, and trains once more without.
-    """
+    """A training into ``output``, by all processes of the job."""
 
     request: TrainRequest
+    """What is trained."""
+
     output: Path
+    """Run folder."""
+
     command: tuple[str, ...]
+    """Command line for the record."""
+
     submitted: datetime
+    """Time of submission."""
+
     rehearsal: bool = False
+    """Whether the job preempts itself at half of the iterations and trains once more undisturbed.
+    """
 
 
 def bench_on_node(work: BenchWork) -> None:
-    """``harness bench``; from the beginning after an interruption: a speed has no halves."""
+    """``harness bench``; from the beginning after an interruption: partial timings are not used."""
     output = work.request.output
     if output is None or not (output / RECORD).exists():
         bench(work.request, progress=InLog(), command=work.command, now=work.submitted)
@@ -93,7 +112,7 @@ def night_on_node(work: NightWork) -> None:
 
 
 def train_on_node(work: TrainWork) -> None:
-    """The share of this process in a training; goes on at the last checkpoint, if there is one."""
+    """The share of this process in a training; continues at the last checkpoint, if any."""
     if not work.rehearsal:
         _train(work.request, work)
         return

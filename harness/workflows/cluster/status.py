@@ -1,4 +1,4 @@
-"""How far the jobs of a submitted run are: told from its files and from SLURM, now."""
+"""How far the jobs of a submitted run are: read from its files and from SLURM, now."""
 
 from __future__ import annotations
 
@@ -40,32 +40,57 @@ Unit = Literal["images", "iterations", ""]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """One job of a run. done of total, in the run's unit; both 0 where nothing is counted."""
+    """One job of a run."""
 
     name: str
+    """Name of the job within the run."""
+
     job_id: str
+    """Its id on the cluster."""
+
     stage: Stage
+    """Queued, running or how it ended."""
+
     done: int
+    """Finished units; 0 where nothing is counted."""
+
     total: int
+    """Units of the job; 0 where nothing is counted."""
+
     restarts: int
+    """How often it was requeued or started again."""
+
     node: str
+    """Name of the node; empty while queued."""
+
     reason: str
+    """Why it waits or failed, from the cluster."""
+
     log: Path
+    """Log file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """jobs: the shards', then the last one. eta_s: None while no speed is known.
-
-    note: what else there is to know, such as a training's loss.
-    """
+    """Progress of all jobs of a run."""
 
     jobs: tuple[JobStatus, ...]
+    """The jobs of the shards, then the final job."""
+
     done: int
+    """Finished units of all jobs."""
+
     total: int
+    """Units of all jobs."""
+
     unit: Unit
+    """What is counted."""
+
     eta_s: float | None
+    """Seconds left; None while no speed is known."""
+
     note: str = ""
+    """Further facts, such as a training's loss."""
 
     @property
     def live(self) -> bool:
@@ -100,7 +125,7 @@ def status_of(folder: Path) -> RunStatus:
 
 
 def shard_is_done(folder: Path, number: int, shard: SubmittedShard) -> bool:
-    """Whether a shard has all its images; told from the shard alone."""
+    """Whether a shard has all its images, from the shard alone."""
     return _images_of(folder, number, shard) >= shard.images
 
 
@@ -136,14 +161,14 @@ def _departures(folder: Path, submission: Submission) -> list[str]:
     try:
         lines = read_curve(Path(curve))
     except HarnessError:
-        return []  # moved meanwhile: the training had read it, and goes on
+        return []  # moved meanwhile: the training had read it, and continues
     return departures(read_log(folder), lines, submission.iterations)[-1:]
 
 
 def _last_status(
     folder: Path, submission: Submission, state: JobState, *, done: int = 0
 ) -> JobStatus:
-    # A rehearsal goes on after the record is there.
+    # A preemption test continues after the record exists.
     over = is_finished(folder, submission) and not state.live
     return _job_status(
         LAST_JOB[submission.work],

@@ -28,37 +28,55 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricChange:
-    """One metric of both runs. interval: where it can be told, of AP, AP50 and AP75."""
+    """One metric of both runs."""
 
     metric: str
+    """Name of the metric."""
+
     first: float | None
+    """Value of the first run."""
+
     second: float | None
+    """Value of the second run."""
+
     interval: Interval | None
+    """Of the difference; only for AP, AP50 and AP75, where it can be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Second against first.
-
-    facts: (name, first, second) of what differs in request, engine, weights, data, environment.
-    categories: (task, id, name, first AP, second AP), largest change first. images: (id, how many
-    predictions of it have no equal in the other run), most first. first_differing: image id.
-    """
+    """The differences of the second run from the first."""
 
     first: str
+    """Id of the first run."""
+
     second: str
+    """Id of the second run."""
+
     facts: tuple[tuple[str, str, str], ...]
+    """(name, first, second) of what differs in request, engine, weights, data, environment."""
+
     metrics: tuple[MetricChange, ...]
+    """One for each common metric."""
+
     categories: tuple[tuple[str, int, str, float, float], ...]
+    """(task, id, name, first AP, second AP), largest change first."""
+
     images: tuple[tuple[int, int], ...]
+    """(image id, number of its predictions without an equal in the other run), most first."""
+
     differing_images: int
+    """Number of images with different predictions."""
+
     first_differing: int | None
+    """Id of the first such image; None without one."""
 
 
 def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progress) -> Comparison:
     """The comparison of two finished evaluations of the same images.
 
-    Raises UsageError where a folder holds no finished evaluation or the images differ.
+    Raises:
+        UsageError: A folder has no finished evaluation, or the images differ.
     """
     records = (_record(first), _record(second))
     _require_comparable(records[0], records[1], first, second)
@@ -88,7 +106,11 @@ def _record(folder: Path) -> RunRecord:
 def _predictions(
     folder: Path, content: Mapping[str, Any] | None, progress: Progress
 ) -> list[dict[str, Any]]:
-    """The predictions of a run as it wrote them. content: of its annotations, where it is read."""
+    """The predictions of a run as it wrote them.
+
+    Args:
+        content: Of its annotations, where it is read.
+    """
     unknown = require_own_predictions(folder)
     if unknown is not None:
         progress.notice(f"note: {unknown}")

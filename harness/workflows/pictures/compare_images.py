@@ -31,7 +31,7 @@ def draw_changed(
 ) -> dict[int, str]:
     """File names below ``folder``, by image id, of pictures of the images that changed most.
 
-    An image that cannot be read, or whose data set is gone, has none, and that is told: a
+    An image that cannot be read, or whose data set is missing, has none, and that is reported: a
     comparison does not need its images.
     """
     ids = [image for image, _ in comparison.images]

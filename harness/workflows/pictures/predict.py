@@ -41,10 +41,12 @@ def predict(
     now: datetime,
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> PredictReport:
-    """What was found in the pictures; drawings, ``predictions.json`` and a page lie in its folder.
+    """Find objects in images; write drawings, ``predictions.json`` and a page to its folder.
 
-    A file that is no picture is told of at once, and in the end; the others go on. A crash of the
-    engine ends the run with RunFailedError; it can be resumed.
+    A file that is no image is reported at once and at the end; the others are processed.
+
+    Raises:
+        RunFailedError: The engine failed; the run can be resumed.
     """
     job = find_predict_job(request)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
@@ -163,7 +165,11 @@ def _write_predictions(path: Path, job: PredictJob, lines: Sequence[Line]) -> No
 
 
 def _joined(rows: Sequence[dict[str, Any]], key: str | None = None) -> Iterator[str]:
-    """Rows as JSON, one a line. key: what COCO calls ``id`` there."""
+    """Rows as JSON, one a line.
+
+    Args:
+        key: What COCO calls ``id`` there.
+    """
     for number, row in enumerate(rows):
         renamed = {"id" if name == key else name: value for name, value in row.items()}
         yield ("\n" if number == 0 else ",\n") + dumps(renamed)

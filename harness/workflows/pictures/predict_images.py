@@ -1,7 +1,7 @@
 """Pictures through an engine and onto paper: decoded ahead, inferred, drawn behind in threads.
 
-A file that cannot be read becomes a line of its own in the shard, so that it is told of in the end
-and not tried again by a run that goes on.
+A file that cannot be read becomes a line of its own in the shard, so that it is reported at the end
+and not tried again by a run that continues.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _loaded(
     run: Run,
     advance: Advance,
 ) -> list[tuple[ImageRecord, Loaded]]:
-    """What could be read of a batch; the rest is told of, and is finished."""
+    """What could be read of a batch; the rest is reported, and counts as finished."""
     loaded = []
     for record, future in batch:
         try:

@@ -30,11 +30,16 @@ PHOTOS = "pictures"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictJob:
-    """A request with every question answered. pictures: the drawing's name by image id."""
+    """A request with everything resolved."""
 
     request: PredictRequest
+    """The request."""
+
     job: Job
+    """Model, weights and images."""
+
     pictures: dict[int, str]
+    """Name of the drawing by image id."""
 
     @property
     def facts(self) -> DatasetFacts:

@@ -76,7 +76,7 @@ class ShowReport:
 def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     """Pictures and a page of what the request names.
 
-    An image that cannot be read is told of, and the others go on.
+    An image that cannot be read is reported, and the others are drawn.
     """
     subject = find_subject(request)
     judged = None

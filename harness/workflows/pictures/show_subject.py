@@ -30,16 +30,19 @@ SHOWN = "show"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Everything that pictures are made of.
-
-    dataset: with the images that were chosen. content: the whole annotation file. predictions: of
-    those images that score enough, None where only the data is shown. output: where pages go.
-    """
+    """The data that is drawn."""
 
     dataset: Dataset
+    """Data set with the chosen images."""
+
     content: dict[str, Any]
+    """The whole annotation file."""
+
     predictions: list[Row] | None
+    """Rows of these images with a sufficient score; None when only the data is drawn."""
+
     output: Path
+    """Folder of the page."""
 
     @property
     def names(self) -> dict[int, str]:
@@ -56,7 +59,11 @@ class Subject:
 
 
 def find_subject(request: ShowRequest) -> Subject:
-    """What the request names, read and proven; UsageError where that cannot be meant."""
+    """Read and check what the request names.
+
+    Raises:
+        UsageError: The arguments are invalid.
+    """
     if request.run is not None:
         if request.annotations or request.images or request.predictions:
             raise UsageError("give a run folder, or --annotations with --images, not both")
