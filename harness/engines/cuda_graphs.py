@@ -40,7 +40,7 @@ class Graphs:
     Args:
         function: From tensors to one tensor, without a wait for the device.
         device: Where it computes.
-        notice: Told in a sentence when graphs are given up.
+        notice: Called with a sentence when graphs are given up.
         most: Graphs kept.
     """
 

@@ -52,7 +52,7 @@ def fill(
 
     Args:
         images: B of them.
-        pixels: (B, H, W, 3); what lies outside an image stays as it is, and is not read.
+        pixels: (B, H, W, 3); what is outside an image stays as it is, and is not read.
         frame: (B, FRAME_NUMBERS).
     """
     for one, slot, row in zip(images, pixels, frame, strict=True):

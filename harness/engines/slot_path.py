@@ -119,7 +119,7 @@ class SlotPath:
         operators: The kernels.
         device: The GPU.
         graphs: Whether a shape that comes again is launched as one CUDA graph.
-        notice: Told in a sentence what was done otherwise than asked.
+        notice: Called with a sentence for what was done otherwise than asked.
         capacity: Slots for what no number of the network bounds.
 
     Attributes:

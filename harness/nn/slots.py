@@ -136,10 +136,10 @@ class SlotNetwork:
 
         Args:
             pixels: (B, H, W, 3) uint8 in the network's channel order, H and W multiples of 32.
-            frame: Where in it each image lies, and what it was resized from.
+            frame: Where in it each image is, and what it was resized from.
 
         Returns:
-            (B, width of the layout) int32; floats lie in it as their bits.
+            (B, width of the layout) int32; floats are stored as their bits.
         """
         network, numbers = self.network, self.network.architecture
         pyramid = network.backbone(self.normalised(pixels, frame.resized))

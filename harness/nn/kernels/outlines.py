@@ -1,4 +1,4 @@
-"""Masks pasted into their image and told as outlines, without a wait for the device.
+"""Masks pasted into their image and returned as outlines, without a wait for the device.
 
 The rule is that of ``nn.masks.paste_outlines``: bilinear sampling of the soft mask at pixel
 centres, zero outside it, a threshold, and then the places where the mask changes down the columns
@@ -116,7 +116,7 @@ def _trace(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The changes in one share of a mask's columns: counted, or written where they belong.
 
-    A mask that reaches from the top of the image to its bottom goes on from a column's last pixel
+    A mask that reaches from the top of the image to its bottom continues from a column's last pixel
     to the next one's first. Any other ends above or at the bottom: one row more is looked at.
     """
     mask = tl.program_id(0)

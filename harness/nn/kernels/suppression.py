@@ -103,7 +103,7 @@ def _overlaps(  # type: ignore[no-untyped-def]
 ):
     """A tile of the table: bit c of word w of row r says that r would suppress candidate 32w + c.
 
-    Only later candidates of the same segment are ever told of.
+    Only later candidates of the same segment are ever suppressed.
     """
     image = tl.program_id(0) // segments
     segment = tl.program_id(0) % segments
