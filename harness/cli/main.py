@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import platform
 import re
 import sys
 import traceback
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.cli.options import complete
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError, PrerequisiteError, UsageError
 from harness.core.printable import printable
 
 #: Heading → command name → one line of help. The module of a command is ``harness.cli.<name>``.
@@ -117,6 +118,7 @@ def run(argv: Sequence[str]) -> int:
     """The exit code of the command line ``argv`` (without the program's name)."""
     try:
         arguments = _arguments(argv)
+        _require_supported_system()
         code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
         return code
     except HarnessError as error:
@@ -136,6 +138,15 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write(printable(traceback.format_exc()))
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
+
+
+def _require_supported_system() -> None:
+    """Raise PrerequisiteError on Windows, whose files and processes work otherwise."""
+    if platform.system() == "Windows":
+        raise PrerequisiteError(
+            "harness runs on Linux and macOS, this is Windows",
+            hint="install the Windows Subsystem for Linux, and harness in it",
+        )
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 
 from harness.files.atomic import disk_errors
 from harness.files.json import dumps
+from harness.files.leftovers import remove_leftovers, temporary_path
 from harness.measure.rle import decode, encode_region, rle_of
 
 Points = npt.NDArray[np.float64]
@@ -112,7 +113,8 @@ def generate(split: str, root: Path) -> Path:
     if folder.is_dir():
         return folder
     seed, count = SPLITS[split]
-    draft = folder.with_name(f".{split}.{uuid4().hex}.tmp")
+    draft = temporary_path(folder.with_name(f"{split}.{uuid4().hex}"))
+    remove_leftovers(folder.parent)
     with disk_errors(folder):
         try:
             (draft / "images").mkdir(parents=True)

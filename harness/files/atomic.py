@@ -9,30 +9,44 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core.errors import RunFailedError, UsageError
+from harness.files.leftovers import remove_leftovers, temporary_path
+
+#: Nothing may be written, or a file is where a folder should be, or the other way round.
+REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error.
+    """Yield a temporary path that takes the place of ``path`` when the block ends without an error.
 
     The name carries the process id, so several processes may write the same file: the last whole
-    one wins. Raises UsageError when the folder cannot be written.
+    one wins. What killed processes left in the folder is removed.
+
+    Raises:
+        UsageError: Nothing may be written there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise unwritable(path, error) from error
+    except OSError as error:
+        if is_refusal(error):
+            raise unwritable(path, error) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -44,8 +58,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether the system refuses to write there at all, as opposed to a disk that is full."""
+    return error.errno in REFUSALS
+
+
 def unwritable(path: Path, error: OSError) -> UsageError:
-    """The error for a place that cannot be written, with what to do."""
+    """Return the error for a place that cannot be written, with what to do."""
     return UsageError(
         f"cannot write {path}: {error.strerror or error}",
         hint="choose a place that can be written",
@@ -54,9 +73,14 @@ def unwritable(path: Path, error: OSError) -> UsageError:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Failures of the disk in the block as errors that name ``path`` or the file they befell.
+    """Turn failures of the disk in the block into errors that name the file they happened to.
 
-    Raises UsageError where nothing may be written, RunFailedError for a full disk and the rest.
+    Args:
+        path: Named where the failure names no file.
+
+    Raises:
+        UsageError: Nothing may be written there.
+        RunFailedError: The disk is full, and the rest.
     """
     try:
         yield

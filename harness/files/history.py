@@ -1,7 +1,7 @@
 """The nights so far, in one SQLite file that several processes may write.
 
 It is opened for each use with SQLite's own journal, which also works on network file systems with
-locks (a write-ahead log would not). Whatever happens to it, every night also lies as JSON beside.
+locks (a write-ahead log would not). Whatever happens to it, every night is also stored as JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
+from harness.files.atomic import is_refusal, unwritable
 from harness.files.json import dumps
 
 #: PRAGMA user_version of files this version writes.
@@ -62,9 +63,12 @@ class NightRow:
 def add_night(
     path: Path, night: NightRow, points: Sequence[tuple[str, str, str, str, str, float]]
 ) -> None:
-    """One night and its numbers, wholly or not at all; told again, it takes its own place.
+    """Add one night and its numbers, wholly or not at all; one with the same id is replaced.
 
-    points: cell, device class, data digest, status, metric, value.
+    Args:
+        path: The file; it is made when it is not there.
+        night: The night.
+        points: Cell, device class, data digest, status, metric, value.
     """
     with _opened(path) as database, database:
         database.execute("DELETE FROM measurements WHERE night_id = ?", (night.night_id,))
@@ -79,7 +83,11 @@ def add_night(
 
 
 def read_nights(path: Path) -> list[NightRow]:
-    """All nights, oldest first; UsageError when there is no history."""
+    """Return all nights, oldest first.
+
+    Raises:
+        UsageError: There is no history.
+    """
     _require(path)
     with _opened(path) as database:
         rows = database.execute(
@@ -92,7 +100,7 @@ def read_nights(path: Path) -> list[NightRow]:
 
 
 def read_points(path: Path, *, metrics: tuple[str, ...] = ()) -> list[Point]:
-    """All numbers, oldest first; of some metrics only, where they are named."""
+    """Return all numbers, oldest first; of some metrics only, where they are named."""
     _require(path)
     chosen = f"WHERE metric IN ({', '.join('?' * len(metrics))})" if metrics else ""
     with _opened(path) as database:
@@ -120,6 +128,26 @@ def _require(path: Path) -> None:
         raise UsageError(f"no history yet: no {path}", hint="run: harness nightly")
 
 
+def check_history(path: Path) -> None:
+    """Raise what stands in the way of adding a night; nothing when there is no history yet.
+
+    Raises:
+        IntegrityError: The file is damaged, or of a newer version.
+        RunFailedError: The disk is full, or another process holds it for too long.
+        UsageError: It cannot be written.
+    """
+    if not path.exists():
+        return
+    with _opened(path) as database:
+        (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        for table in ("nights", "measurements"):
+            database.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
+        database.execute("BEGIN IMMEDIATE")  # whether it may be written
+        database.rollback()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
@@ -127,11 +155,31 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as database:
             _prepare(database, path)
             yield database
+    except OSError as error:
+        if is_refusal(error):
+            raise unwritable(path, error) from error
+        raise
     except sqlite3.DatabaseError as error:
-        raise IntegrityError(
-            f"{path} cannot be used: {error}",
-            hint=f"move it away; every night also lies as JSON in {path.parent / 'nights'}",
-        ) from error
+        raise _explained(path, error) from error
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> HarnessError:
+    """What failed in the words of SQLite, and the hint that fits: only damage is to be moved away.
+
+    Codes of errors have come with Python 3.11; before that there is only their text.
+    """
+    text = str(error)
+    message = f"{path} cannot be used: {text}"
+    if "readonly" in text or "read-only" in text or "unable to open" in text:
+        return UsageError(f"cannot write {path}: {text}", hint="choose a writable --results")
+    if "full" in text or "disk I/O" in text:
+        hint = "make room on its disk; the history is as it was, and the night is kept as JSON"
+        return RunFailedError(message, hint=hint)
+    if "locked" in text or "busy" in text:
+        hint = "another process has used it all the time; wait until it ends"
+        return RunFailedError(message, hint=hint)
+    hint = f"move it away; every night is also stored as JSON in {path.parent / 'nights'}"
+    return IntegrityError(message, hint=hint)
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:

@@ -7,15 +7,16 @@ there is no stale lock to guess about. The file stays behind; removing it would 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-from harness.core.errors import PrerequisiteError
+from filelock import FileLock, Timeout
+
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.files.atomic import is_refusal, unwritable
 
 #: What file systems that cannot lock answer (NFS without its lock service, Lustre without flock).
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -23,32 +24,81 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextmanager
 def held(path: Path, *, notice: Callable[[str], None]) -> Iterator[None]:
-    """The lock ``path`` is this process's until the block ends; waits for its holder.
+    """Hold a lock until the block ends; wait for the process that holds it.
 
-    notice: told once, with who holds it, when there is something to wait for. Raises
-    PrerequisiteError where the file system has no locks.
+    Args:
+        path: The file of the lock, in a folder that exists.
+        notice: Called once, with who holds it, when there is something to wait for.
+
+    Raises:
+        PrerequisiteError: The file system has no locks.
+        UsageError: The file cannot be written.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        if not _taken(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            file.seek(0)
-            notice(f"waiting for {file.read().strip() or 'another process'}, at work here: {path}")
-            _taken(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+    lock = _lock(path)
+    with _lock_errors(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            notice(f"waiting for {_holder(path) or 'another process'}, at work here: {path}")
+            lock.acquire()
+    with _released(lock):
+        with suppress(OSError):  # some systems let nobody write to a locked file
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
 
 
-def _taken(file: IO[str], operation: int) -> bool:
+@contextmanager
+def held_at_once(path: Path, *, hint: str) -> Iterator[None]:
+    """Hold a lock until the block ends, without waiting for it.
+
+    Args:
+        path: The file of the lock, in a folder that exists.
+        hint: What to do when another process holds it.
+
+    Raises:
+        PrerequisiteError: The file system has no locks.
+        UsageError: Another process holds it, or the file cannot be written.
+    """
+    lock = _lock(path)
+    with _lock_errors(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(f"another process is at work in {path.parent}", hint=hint) from None
+    with _released(lock):
+        yield
+
+
+def _lock(path: Path) -> FileLock:
+    # The fallback of a file that exists would outlive a process that is killed.
+    return FileLock(path, fallback_to_soft=False)
+
+
+@contextmanager
+def _released(lock: FileLock) -> Iterator[None]:
     try:
-        fcntl.flock(file, operation)
-    except BlockingIOError:
-        return False
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8").strip()
+    return ""
+
+
+@contextmanager
+def _lock_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
-        raise PrerequisiteError(
-            f"the file system of {file.name} has no locks: {error.strerror}",
-            hint="choose a --root on another one, or have it mounted with locks (Lustre: flock)",
-        ) from error
-    return True
+        if error.errno in UNSUPPORTED:
+            raise PrerequisiteError(
+                f"the file system of {path} has no locks: {error.strerror}",
+                hint="choose a folder on another one, such as with --root or --output, or have it "
+                "mounted with locks (Lustre: flock)",
+            ) from error
+        if is_refusal(error):
+            raise unwritable(path, error) from error
+        raise

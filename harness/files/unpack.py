@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import os
 import stat
 import tarfile
 import zipfile
@@ -20,6 +21,7 @@ from typing import IO, Literal
 
 from harness.core.errors import HarnessError, IntegrityError
 from harness.core.progress import Advance, Progress
+from harness.files.leftovers import remove_leftovers, temporary_path
 
 #: An archive may become this many times its size: JPEG stays, JSON grows to about four times; what
 #: is made to fill a disk grows to a thousand times. Chosen.
@@ -30,8 +32,8 @@ READ_BYTES = 1 << 20
 LARGEST_READ_BYTES = 16 << 20
 
 #: Longest name of one file or folder on Linux and macOS is 255 bytes, and a file has a longer one
-#: while it is written; of a whole path 4,096 and 1,024.
-LONGEST_NAME_BYTES = 240
+#: with host and process while it is written; of a whole path 4,096 and 1,024.
+LONGEST_NAME_BYTES = 150
 LONGEST_PATH_BYTES = 900
 
 
@@ -53,6 +55,8 @@ def unpack(archive: Path, folder: Path, *, kind: Literal["zip", "tgz"], progress
             damaged or grows beyond LARGEST_GROWTH.
         OSError: The disk is full, or nothing may be written there.
     """
+    for inner, _, _ in os.walk(folder):
+        remove_leftovers(Path(inner))
     unpack_kind = _unpack_zip if kind == "zip" else _unpack_tgz
     return unpack_kind(archive, folder, progress)
 
@@ -263,7 +267,7 @@ def _write(archive: Path, content: IO[bytes], target: Path, size: int, advance: 
 def _aside(target: Path) -> Iterator[Path]:
     """Like ``files.atomic.replacing`` without the fsync, which a hundred thousand files forbid."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.unpacking")
+    temporary = temporary_path(target)
     try:
         yield temporary
         temporary.replace(target)

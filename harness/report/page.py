@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from harness.core.checks import Check, Status, Tolerance
 from harness.core.nightly import Night
 from harness.core.printable import printable
-from harness.files.history import read_nights, read_points
+from harness.files.history import NightRow, Point, read_nights, read_points
 from harness.files.json import to_plain
 from harness.measure.sweep import Sweep
 from harness.report import sweep_plot as sweep_axes
@@ -73,10 +73,18 @@ def sweep_page(sweep: Sweep) -> str:
     )
 
 
-def night_page(night: Night, history: Path) -> str:
-    """The page of ``night``; trends and comparisons are with the nights in ``history``."""
-    nights = [one for one in read_nights(history) if one.created_utc <= night.created_utc]
-    points = read_points(history, metrics=WATCHED)
+def night_page(night: Night, history: Path | None) -> str:
+    """Render the page of a night.
+
+    Args:
+        night: The night.
+        history: The nights it is compared with, itself among them; None for a page without them.
+    """
+    nights: list[NightRow] = []
+    points: list[Point] = []
+    if history is not None:
+        nights = [one for one in read_nights(history) if one.created_utc <= night.created_utc]
+        points = read_points(history, metrics=WATCHED)
     ids = [one.night_id for one in nights]
     trends = trends_of([point for point in points if point.night_id in set(ids)])
     counts = Counter[str](result.status for result in night.cells)

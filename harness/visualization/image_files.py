@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -10,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
+
+from harness.files.leftovers import temporary_path
 
 #: JPEG: colours at full resolution, since thin lines are lost without; no visible artefacts.
 JPEG: dict[str, Any] = {"quality": 88, "subsampling": 0}
@@ -42,7 +43,7 @@ def write_picture(
 def _write(picture: PillowImage.Image, path: Path, options: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, then renamed: what a killed run leaves is never half a picture.
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    draft = temporary_path(path, ending=path.suffix)
     try:
         picture.save(draft, **options)
         draft.replace(path)

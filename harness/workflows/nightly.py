@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.core.checks import Check, Status
-from harness.core.errors import HarnessError, Interrupted
+from harness.core.errors import HarnessError, Interrupted, RunFailedError
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
@@ -25,10 +25,11 @@ from harness.core.requests.inference import (
     ModelSpec,
 )
 from harness.engines.opening import require_network
-from harness.files.atomic import unwritable, write_text
+from harness.files.atomic import is_refusal, unwritable, write_text
 from harness.files.environment import read_environment
-from harness.files.history import NightRow, add_night
+from harness.files.history import NightRow, add_night, check_history
 from harness.files.json import dumps, read, to_plain, to_typed
+from harness.files.leftovers import remove_leftovers
 from harness.files.locks import held
 from harness.files.toml import read_toml
 from harness.measure.timing import PhaseTimer
@@ -50,24 +51,24 @@ REFERENCE = "reference.json"
 
 
 def read_night(folder: Path) -> Night:
-    """The night whose reports lie in ``folder``."""
+    """Read the night whose reports are in ``folder``."""
     return to_typed(Night, read(folder / NIGHT), where=str(folder / NIGHT))
 
 
 def read_matrix(path: Path | None) -> Matrix:
-    """The matrix of a TOML file; the embedded model on its scenes without one."""
+    """Read the matrix of a TOML file; without one, the embedded model on its scenes."""
     if path is None:
         return Matrix()
     matrix, lock = read_toml(Matrix, path), read_lock()
     for block in matrix.block:
         for name, engine in product(block.models, block.engines):
-            # What cannot be meant is no cell that failed.
+            # An invalid matrix is not a failed cell.
             require_network(engine, architecture_of(find_model(lock, name).architecture))
     return matrix
 
 
 def cells_of(matrix: Matrix) -> list[Cell]:
-    """Every combination, in the order of the file, each once."""
+    """Return every combination, in the order of the file, each once."""
     cells = [
         Cell(
             model=model,
@@ -90,51 +91,99 @@ def cells_of(matrix: Matrix) -> list[Cell]:
 def run_night(
     request: NightRequest, *, progress: Progress, now: datetime, night_id: str | None = None
 ) -> tuple[Night, Path, str]:
-    """The night, the folder of its reports, and the proposed change of the accepted numbers.
+    """Measure a night. A cell that fails is recorded and the next one begins.
 
-    A cell that fails is written down and the next one begins. One night at a time in ``results``.
-    night_id: of a night that was begun, and goes on with what it lacks.
+    One night at a time runs in ``request.results``. A history that cannot be used is reported
+    before anything is measured; the night is measured, its reports are written without the earlier
+    nights, and then the function raises.
+
+    Args:
+        request: What is asked for.
+        progress: Receives notices.
+        now: When the night began.
+        night_id: Of a night that was begun, and continues with the cells it lacks.
+
+    Returns:
+        The night, the folder of its reports, and the proposed change of the accepted numbers.
+
+    Raises:
+        UsageError: The matrix is wrong, or nothing may be written in ``request.results``.
+        IntegrityError: The history or the accepted numbers are damaged.
+        RunFailedError: The disk is full.
     """
     matrix, results = read_matrix(request.matrix), request.results
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        (results / NIGHTS).mkdir(exist_ok=True)
+        (results / NIGHTS).mkdir(parents=True, exist_ok=True)
+        with held(results / ".nightly.lock", notice=progress.notice):
+            remove_leftovers(results)
+            night_id = night_id or new_night_id(results, now)
+            return _night_in(request, matrix, results / NIGHTS / night_id, progress, now)
     except OSError as error:
-        raise unwritable(results, error) from error
-    with held(results / ".nightly.lock", notice=progress.notice):
-        night_id = night_id or new_night_id(results, now)
-        folder = results / NIGHTS / night_id
-        baselines = read_baselines(results / REFERENCE)
-        found = [
-            _measured(cell, baselines, folder, request.root, progress) for cell in cells_of(matrix)
-        ]
-        night = Night(
-            night_id=night_id,
-            created_utc=now.isoformat(timespec="seconds"),
-            harness_version=__version__,
-            environment=to_plain(read_environment()),
-            cells=tuple(result for result, _ in found),
-        )
-        # JSON first: the database is the part that can be damaged.
-        write_text(folder / NIGHT, dumps(to_plain(night), indent=1) + "\n")
-        _remember(results / HISTORY, night)
-        change = ""
-        if request.accept:
-            records = [record for _, parts in found for record in parts]
-            change = propose(results / REFERENCE, proposed(baselines, records, night.created_utc))
-        write_reports(night, folder, results / HISTORY)
+        if is_refusal(error):
+            raise unwritable(Path(error.filename or results), error) from error
+        raise RunFailedError(
+            f"{error.filename or results}: {error.strerror or error}",
+            hint="the records of finished cells are kept; make room, then start the night again",
+        ) from error
+
+
+def _night_in(
+    request: NightRequest, matrix: Matrix, folder: Path, progress: Progress, now: datetime
+) -> tuple[Night, Path, str]:
+    results = request.results
+    baselines = read_baselines(results / REFERENCE)
+    trouble = _history_trouble(results / HISTORY)
+    if trouble is not None:
+        progress.notice(f"warning: {trouble}\nthis night goes on without the earlier ones")
+    found = [
+        _measured(cell, baselines, folder, request.root, progress) for cell in cells_of(matrix)
+    ]
+    night = Night(
+        night_id=folder.name,
+        created_utc=now.isoformat(timespec="seconds"),
+        harness_version=__version__,
+        environment=to_plain(read_environment()),
+        cells=tuple(result for result, _ in found),
+    )
+    # JSON first: the database is the part that can be damaged.
+    write_text(folder / NIGHT, dumps(to_plain(night), indent=1) + "\n")
+    trouble = trouble or _remembered(results / HISTORY, night)
+    change = ""
+    if request.accept:
+        records = [record for _, parts in found for record in parts]
+        change = propose(results / REFERENCE, proposed(baselines, records, night.created_utc))
+    write_reports(night, folder, None if trouble else results / HISTORY)
+    if trouble is not None:
+        raise type(trouble)(
+            f"{trouble.message}\nthe night is measured and not in the history: {folder / PAGE}",
+            hint=trouble.hint,
+        ) from trouble
     return night, folder, change
 
 
+def _history_trouble(path: Path) -> HarnessError | None:
+    try:
+        check_history(path)
+    except HarnessError as error:
+        return error
+    return None
+
+
 def new_night_id(results: Path, now: datetime) -> str:
-    """Sorts by time; a second night of the same second gets a number."""
+    """Return an id that sorts by time; a second night of the same second gets a number."""
     begun = f"{now:%Y%m%d-%H%M%S}"
     names = [begun, *(f"{begun}-{number}" for number in range(2, 1000))]
     return next(name for name in names if not (results / NIGHTS / name).exists())
 
 
-def write_reports(night: Night, folder: Path, history: Path) -> None:
-    """The night as Markdown, JUnit XML and one page of HTML."""
+def write_reports(night: Night, folder: Path, history: Path | None) -> None:
+    """Write the night as Markdown, JUnit XML and one page of HTML.
+
+    Args:
+        night: The night.
+        folder: Where they go.
+        history: The nights before it; None when there are none that can be read.
+    """
     write_text(folder / "summary.md", night_markdown(night))
     write_text(folder / "junit.xml", night_junit(night))
     write_text(folder / PAGE, night_page(night, history))  # last: it says that the night is over
@@ -143,7 +192,7 @@ def write_reports(night: Night, folder: Path, history: Path) -> None:
 def _measured(
     cell: Cell, baselines: Baselines, folder: Path, root: Path, progress: Progress
 ) -> tuple[CellResult, list[RunRecord]]:
-    """One cell, whatever happens in it; its records as far as it came."""
+    """Measure one cell, whatever happens in it; its records as far as it came."""
     progress.notice(f"cell {cell.name}")
     begun = time.perf_counter()
     records: list[RunRecord] = []
@@ -155,6 +204,8 @@ def _measured(
         raise
     except HarnessError as failure:
         error = str(failure)
+    except OSError as failure:  # of the disk; it may be full
+        error = f"{failure.filename or folder}: {failure.strerror or failure}"
     except Exception:
         error = traceback.format_exc()
     if error:
@@ -182,10 +233,10 @@ def _measured(
 
 
 def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterator[RunRecord]:
-    """The evaluation's and the bench's, as far as an earlier life of the night has not got them."""
+    """Yield the records of evaluation and timing; those that exist are read, not made again."""
     inference = inference_of(cell, root)
-    command = ("harness", "nightly")
     output = folder / cell.name / "eval"
+    command = command_of("eval", cell, root)
     if (output / RECORD).exists():
         yield read_record(output)
     else:
@@ -204,13 +255,23 @@ def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterat
         yield bench(
             BenchRequest(inference=inference, output=output),
             progress=progress,
-            command=command,
+            command=command_of("bench", cell, root),
             now=utc_now(),
         )[0]
 
 
+def command_of(name: str, cell: Cell, root: Path) -> tuple[str, ...]:
+    """Return the command that measures a cell on its own, as hints name it."""
+    words = ["harness", name, "--model", cell.model, "--engine", cell.engine]
+    words += ["--precision", cell.precision, "--device", cell.device, "--root", str(root)]
+    words += [] if cell.dataset is None else ["--dataset", cell.dataset]
+    words += [] if cell.batch_size == 1 else ["--batch-size", str(cell.batch_size)]
+    words += [] if cell.limit is None else ["--limit", str(cell.limit)]
+    return tuple(words)
+
+
 def inference_of(cell: Cell, root: Path) -> InferenceRequest:
-    """What a cell runs."""
+    """Return what a cell runs."""
     return InferenceRequest(
         network=ModelSpec(model=cell.model, root=root),
         data=DataSpec(dataset=cell.dataset, limit=cell.limit),
@@ -245,7 +306,8 @@ def _status(checks: tuple[Check, ...], error: str) -> CellStatus:
     return "pass" if Status.PASS in statuses else "no-reference"
 
 
-def _remember(path: Path, night: Night) -> None:
+def _remembered(path: Path, night: Night) -> HarnessError | None:
+    """Add the night to the history; what stood in the way, if something did."""
     points = [
         (result.cell.name, result.device_class, result.dataset_digest, result.status, name, value)
         for result in night.cells
@@ -257,4 +319,8 @@ def _remember(path: Path, night: Night) -> None:
         status=night.status,
         environment=night.environment,
     )
-    add_night(path, row, points)
+    try:
+        add_night(path, row, points)
+    except HarnessError as error:
+        return error
+    return None

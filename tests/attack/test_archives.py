@@ -122,7 +122,7 @@ def _try(trials: Trials, content: bytes, folder: Path, kind: Kind) -> None:
         with suppress(IntegrityError):
             bring(content, folder, kind)
         outside = set(folder.iterdir()) - {folder / "out", folder / f"archive.{kind}"}
-        if outside or [path for path in folder.rglob("*") if path.name.endswith(".unpacking")]:
+        if outside or [path for path in folder.rglob("*") if ".tmp" in path.name]:
             raise LostError(f"files where none should be: {outside}")
 
 

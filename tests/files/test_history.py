@@ -60,7 +60,7 @@ def test_a_newer_or_broken_file_is_named_and_kept(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="newer harness"):
         add(path, 2)
     path.write_bytes(b"this is no database, whatever its name says")
-    with pytest.raises(IntegrityError, match="also lies as JSON"):
+    with pytest.raises(IntegrityError, match="also stored as JSON"):
         add(path, 3)
     assert path.read_bytes().startswith(b"this is no database")
 

@@ -16,6 +16,7 @@ from harness.core.progress import Progress, Silent
 from harness.core.requests.data import OpenImagesRequest
 from harness.data.convert.source_annotations import Tally
 from harness.files.fetch import Expected, FetchOptions, fetch
+from harness.files.leftovers import temporary_path
 from harness.files.unpack import reading
 from harness.zoo import openimages
 from harness.zoo.download import mirrored
@@ -96,7 +97,7 @@ def _require_small(archive: Path, member: zipfile.ZipInfo) -> None:
 def _put(path: Path, content: bytes) -> None:
     """The file whole or absent, without the fsync that thousands of small ones forbid."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.unpacking")
+    temporary = temporary_path(path)
     temporary.write_bytes(content)
     temporary.replace(path)
 

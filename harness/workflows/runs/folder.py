@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,6 @@ from harness.core.errors import (
     IntegrityError,
     Interrupted,
     RunFailedError,
-    UsageError,
 )
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
@@ -26,6 +24,8 @@ from harness.files.atomic import unwritable
 from harness.files.config import CONFIG, config_text
 from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
+from harness.files.leftovers import remove_leftovers
+from harness.files.locks import held_at_once
 from harness.workflows.runs.checksums import write_checked
 from harness.workflows.runs.files import (
     LOG,
@@ -164,17 +164,11 @@ def utc_now() -> datetime:
 def _held(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("ab")
     except OSError as error:
         raise unwritable(folder, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"another process is at work in {folder}",
-                hint="wait until it ends, or choose another --output",
-            ) from None
+    with held_at_once(folder / LOCK, hint="wait until it ends, or choose another --output"):
+        for inner in (folder, *(one for one in folder.iterdir() if one.is_dir())):
+            remove_leftovers(inner)
         yield
 
 

@@ -1,0 +1,67 @@
+"""Temporary files: their names, and the removal of those whose process was killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+#: ``.NAME.HOST-PID.tmp`` with the ending of the file where a library goes by it.
+TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>[0-9]{1,10})\.tmp(\.[^.]+)?")
+
+#: Other machines that share the folder may still write; none takes this long for one file. Chosen.
+FOREIGN_AGE_S = 24 * 3600.0
+
+
+def temporary_path(path: Path, *, ending: str = "") -> Path:
+    """Return where to write a file until it is whole: beside it, hidden, named after the process.
+
+    Args:
+        path: The file to be.
+        ending: An ending for libraries that go by it, with its dot.
+    """
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp{ending}")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove temporary files and folders whose process has ended without doing so.
+
+    Returns:
+        What was removed. What cannot be removed stays: it does no harm.
+    """
+    removed = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = TEMPORARY.fullmatch(entry.name)
+            if found and _is_left_over(entry, found["host"], int(found["pid"])):
+                path = Path(entry.path)
+                with suppress(OSError):
+                    shutil.rmtree(path) if entry.is_dir(follow_symlinks=False) else path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+    if host == _host():
+        return pid != os.getpid() and not _is_alive(pid)
+    with suppress(OSError):
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_AGE_S
+    return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's process; or no process id
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^\w]", "_", socket.gethostname()) or "host"
