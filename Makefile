@@ -9,7 +9,7 @@ SOURCES := harness tests benchmarks scripts
 JOBS ?= auto
 
 .PHONY: setup eval test test-slow test-slurm test-attack test-all attack-table check docs fmt golden \
-	schema retrain-tiny clean
+	schema configuration retrain-tiny clean
 
 setup: $(INSTALLED)
 
@@ -67,6 +67,10 @@ golden: setup
 # Writes docs/schema again after a change of the lock's or the record's types.
 schema: setup
 	$(BIN)/python -m harness.files.schemas docs/schema
+
+# Writes docs/configuration.md again after a change of a setting.
+configuration: setup
+	$(BIN)/python scripts/write_configuration.py docs/configuration.md
 
 # Trains the embedded model anew, as it was trained: two hours on one core, half of it on two.
 retrain-tiny: setup

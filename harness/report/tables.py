@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from shutil import get_terminal_size
 from typing import Any, Literal
@@ -40,6 +41,12 @@ ELASTIC = (
     "setting",
     "first",
 )
+#: Columns whose cells may be commands, to be copied.
+COPIED = ("fix",)
+
+#: Characters of a source that say something.
+LEAST_SOURCE = 6
+
 NUMERIC = (
     *("measured", "reference", "delta"),
     *("ms/image", "time", "GFLOP", "GFLOP/s", "of peak", "GB/s", "of copy", "parameters"),
@@ -84,22 +91,34 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFo
         kind = "github" if style == "markdown" else "simple"
         align = ["right" if column in NUMERIC else "left" for column in columns]
         return tabulate(rows, headers=columns, tablefmt=kind, colalign=align, disable_numparse=True)
+    return _for_terminal(columns, rows, get_terminal_size().columns)
+
+
+def _for_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Any:
+    """A rich table where it fits into ``width`` characters; else a block of lines for each row.
+
+    Nothing is cut but the source of a reference, which the record has whole.
+    """
+    if not _fits(columns, rows, width) and "source" in columns:
+        # Where not even the numbers fit, the sources are left to the record.
+        place = columns.index("source")
+        columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
+    headings = list(columns)
+    if not _fits(columns, rows, width):
+        headings = [column.replace(" ", "\n") for column in columns]
+    if not _fits(columns, rows, width, headings):
+        return stacked(columns, rows, width)
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    narrow = _width(columns, rows, without=ELASTIC) > get_terminal_size().columns
-    if narrow and "source" in columns:
-        # Where not even the numbers fit, the sources are left to the record.
-        place = columns.index("source")
-        columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
-    for column in columns:
-        # Where the terminal is narrow the source is cut short; no number ever is.
+    least_widths = _least_widths(columns, rows, headings)
+    for column, heading, least in zip(columns, headings, least_widths, strict=True):
         justify: Literal["left", "right"] = "right" if column in NUMERIC else "left"
-        elastic = column in ELASTIC or (narrow and column == "metric")
+        elastic = column in ELASTIC
         table.add_column(
-            column, justify=justify, no_wrap=not elastic, min_width=6 if elastic else None
+            heading, justify=justify, no_wrap=not elastic, min_width=least if elastic else None
         )
     colours = {status.value: colour for status, colour in COLOURS.items()}
     for row in rows:
@@ -112,17 +131,85 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFo
     return table
 
 
+def stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> str:
+    """Rows as blocks of lines: for terminals that are too narrow for a table.
+
+    Args:
+        columns: Headings.
+        rows: Cells; empty ones are left out. Short ones share lines.
+        width: Characters of a line. Words are never broken, so a long one makes a longer line; what
+            may be a command stays on one line, so that it can be copied.
+    """
+    blocks = []
+    for row in rows:
+        cells = [(column, cell) for column, cell in zip(columns, row, strict=True) if cell][1:]
+        short = [f"{column} {cell}".strip() for column, cell in cells if column not in ELASTIC]
+        lines = [row[0], *_shared_lines(short, width)]
+        for column, cell in cells:
+            if column in ELASTIC:
+                lines += _own_lines(column, cell, width)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _shared_lines(items: Sequence[str], width: int) -> list[str]:
+    """Items beside each other, as many a line as fit."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 3 + len(item) <= width:
+            lines[-1] += f"   {item}"
+        else:
+            lines.append(f"  {item}")
+    return lines
+
+
+def _own_lines(column: str, cell: str, width: int) -> list[str]:
+    if column in COPIED:
+        return [f"  {column} {cell}"]
+    return textwrap.wrap(
+        f"{column} {cell}",
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def verdict_colour(record: RunRecord) -> str:
     """The colour of the verdict line."""
     return {"pass": "bold green", "fail": "bold red"}.get(record.verdict.outcome, "bold yellow")
 
 
-def _width(columns: Sequence[str], rows: Sequence[Sequence[str]], *, without: Sequence[str]) -> int:
-    """Characters a line of the table takes with a least width for the columns ``without``."""
-    widths = [max(map(len, cells)) + 1 for cells in zip(columns, *rows, strict=True)]
-    return sum(
-        7 if column in without else width for column, width in zip(columns, widths, strict=True)
-    )
+def _fits(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    headings: Sequence[str] | None = None,
+) -> bool:
+    """Whether a table fits without breaking a word, or a cell of a column that is not elastic."""
+    least = _least_widths(columns, rows, headings or columns)
+    # Between two columns a padding and the place of a line, that is not drawn.
+    return sum(least) + 2 * (len(least) - 1) <= width
+
+
+def _least_widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], headings: Sequence[str]
+) -> list[int]:
+    """Characters that each column needs: its longest word if it is elastic, else its longest cell.
+
+    A source may be cut short. A heading may have several lines.
+    """
+    widths = []
+    for column, heading, *cells in zip(columns, headings, *rows, strict=True):
+        texts = [*heading.split("\n"), *cells]
+        if column == "source":
+            widths.append(LEAST_SOURCE)
+        elif column in ELASTIC:
+            widths.append(max((len(word) for text in texts for word in text.split()), default=0))
+        else:
+            widths.append(max(map(len, texts)))
+    return widths
 
 
 def number(metric: str, value: float | None, *, sign: str = "") -> str:

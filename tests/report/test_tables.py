@@ -132,3 +132,70 @@ def test_a_narrow_terminal_cuts_the_source_and_no_number(width: int) -> None:
 
 def test_a_wide_terminal_shows_the_whole_source() -> None:
     assert "facebookresearch/detectron2@02b5c4e MODEL_ZOO.md" in drawn(140)
+
+
+MODELS = ("model", "schedule", "box AP", "mask AP", "V100 s/img", "size", "on disk")
+ZOO = [
+    ("mask_rcnn_R_50_FPN_3x", "3x", "41.0", "37.2", "0.043", "178 MB", "embedded"),
+    ("tiny", "–", "72.793", "70.466", "–", "2 MB", "no"),
+]
+DOCTOR = ("what", "status", "found", "fix")
+FINDINGS = [
+    ("val2017", "warn", "not there: /a/long/path/to/datasets/coco/val2017", f"run: {'x' * 70} -y"),
+    ("torch", "ok", "2.12.1", ""),
+]
+COMPARED = ("metric", "first", "second", "delta", "95 % of resamples", "")
+CHANGES = [("segm/AP50", "61.504", "61.498", "-0.006", "-0.012 … +0.001", "noise")]
+HISTORY = ("cell", "metric", "last", "nights", "trend", "drift")
+TRENDS = [
+    (
+        "R_50_FPN_3x-native-fp32-cuda0",
+        "phase/forward_s",
+        "0.04312",
+        "31",
+        "▁▂▃▄▅▆▇█▁▂▃▄▅▆▇█",
+        "since 2026-01-12 +3.1 % (from 0.0431 to 0.0445)",
+    ),
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [(MODELS, ZOO), (DOCTOR, FINDINGS), (COMPARED, CHANGES), (HISTORY, TRENDS)],
+    ids=["models", "doctor", "compare", "history"],
+)
+def test_no_number_and_no_command_is_cut(
+    columns: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    width: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    table = render(columns, rows, "rich")
+    if isinstance(table, str):
+        shown = table
+    else:
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        console.print(table)
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert all(len(line) <= width for line in shown.splitlines())
+    assert "…" not in shown.replace(" … ", "")
+    words = set(shown.split())
+    for row in rows:
+        for cell in row:
+            assert set(cell.split()) <= words, cell
+    fix = rows[0][-1]
+    if columns == DOCTOR and width < 120:
+        assert fix in shown, "a command is on one line"
+    for heading in columns[1:]:
+        assert set(heading.split()) <= words
+
+
+def test_a_table_that_nearly_fits_has_headings_of_several_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "75")
+    assert not isinstance(render(MODELS, ZOO, "rich"), str)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert isinstance(render(MODELS, ZOO, "rich"), str)

@@ -20,7 +20,7 @@ from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
-from harness.files.atomic import unwritable
+from harness.files.atomic import unwritable, write_text
 from harness.files.config import CONFIG, config_text
 from harness.files.json import dumps, to_plain
 from harness.files.layout import runs_folder
@@ -105,7 +105,7 @@ def open_run(
             require_no_run(folder)
         if facts is asked:  # a new run, or one whose run.json was damaged
             write_checked(folder, RUN, dumps(to_plain(facts), indent=2) + "\n")
-            write_checked(folder, CONFIG, config_text(request, command=facts.kind))
+            write_text(folder / CONFIG, config_text(request, command=facts.kind))
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
