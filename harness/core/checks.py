@@ -28,8 +28,13 @@ class Tolerance:
     """
 
     below: float | None
+    """Allowed distance below the reference, in the metric's unit; None for any."""
+
     above: float | None
+    """Allowed distance above the reference, in the metric's unit; None for any."""
+
     source: str
+    """Reason for these distances."""
 
     def accepts(self, delta: float) -> bool:
         """True when measured − reference lies inside the gap.
@@ -44,45 +49,63 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """One published or accepted number, with everything it is valid for and where it comes from.
-
-    metric: ``bbox/AP`` … ``segm/ARl`` (0-100), ``s_per_image``, ``train_s_per_iteration``,
-    ``train_memory_gb``. dataset: name of the data set it was measured on. device_class: device a
-    speed was measured on, None for accuracy. A tolerance of None marks a number that is shown but
-    never judged.
-    """
+    """One published or accepted number, with everything it is valid for and where it comes from."""
 
     metric: str
+    """``bbox/AP`` … ``segm/ARl`` (0-100), ``s_per_image``, ``train_s_per_iteration``,
+    ``train_memory_gb``.
+    """
+
     value: float
+    """The number, in the metric's unit."""
+
     tolerance: Tolerance | None
+    """Allowed distances; None marks a number for information that is never judged."""
+
     dataset: str | None = None
+    """Name of the data set it was measured on."""
+
     device_class: str | None = None
+    """Device a speed was measured on; None for accuracy."""
+
     role: Literal["published", "independent", "accepted"] = "published"
+    """Published with the model, from an independent source, or accepted from an own run."""
+
     source: str
+    """Where the number comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One row of a verdict: measured against reference, or why that cannot be said.
-
-    delta: measured − reference, in the metric's unit. reason: empty for a plain pass.
-    """
+    """One row of a verdict: measured against reference, or why that cannot be said."""
 
     metric: str
+    """Name of the metric."""
+
     measured: float | None
+    """Measured value; None when it could not be computed."""
+
     reference: Reference | None
+    """What it was compared with; None without one."""
+
     delta: float | None
+    """Measured − reference, in the metric's unit."""
+
     status: Status
+    """Result of the comparison."""
+
     reason: str = ""
+    """Explanation; empty for a plain pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All checks of a run and what they say together.
-
-    outcome: ``pass`` (every judged row passes), ``fail`` (at least one fails or is missing) or
-    ``nothing-to-compare``. line: the same in one sentence.
-    """
+    """All checks of a run and what they say together."""
 
     outcome: Literal["pass", "fail", "nothing-to-compare"]
+    """``pass`` (every judged row passes), ``fail`` (at least one fails or is missing) or
+    ``nothing-to-compare``.
+    """
+
     line: str
+    """The same in one sentence."""

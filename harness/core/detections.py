@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One decoded image of the data set.
-
-    pixels_bgr: (H, W, 3) uint8, EXIF orientation applied. height_px and width_px are its shape;
-    detections refer to this frame.
-    """
+    """One decoded image of the data set."""
 
     image_id: int
+    """Id of the image in its data set."""
+
     pixels_bgr: npt.NDArray[np.uint8]
+    """(H, W, 3) uint8, BGR, EXIF orientation applied. Detections refer to this frame."""
 
     @property
     def height_px(self) -> int:
@@ -37,26 +36,39 @@ class Rle:
     """A binary mask of height × width pixels as COCO's compressed run lengths."""
 
     height_px: int
+    """Height of the image."""
+
     width_px: int
+    """Width of the image."""
+
     counts: str
+    """COCO's compressed run lengths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detections:
     """All predictions for one image, best score first.
 
-    boxes_xyxy_px: (n, 4) float32, absolute pixels of the original image, x2/y2 exclusive.
-    scores: (n,) float32 in 0…1. class_index: (n,) int64, contiguous from 0; never a COCO id.
-    masks: n run-length encodings of the original image's size, or None for a box-only network.
-    Raises RunFailedError on a wrong shape or a number that is not finite: a crash or a NaN must
-    never become a low AP.
+    Raises:
+        RunFailedError: A shape is wrong or a number is not finite: a crash or a NaN must never
+            become a low AP.
     """
 
     image_id: int
+    """Id of the image."""
+
     boxes_xyxy_px: npt.NDArray[np.float32]
+    """(n, 4) float32, absolute pixels of the original image, x2/y2 exclusive."""
+
     scores: npt.NDArray[np.float32]
+    """(n,) float32 in 0…1."""
+
     class_index: npt.NDArray[np.int64]
+    """(n,) int64, contiguous from 0; never a COCO id."""
+
     masks: tuple[Rle, ...] | None
+    """n run-length encodings of the size of the original image; None for a network without masks.
+    """
 
     def __post_init__(self) -> None:
         import numpy as np

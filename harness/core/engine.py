@@ -23,24 +23,37 @@ PHASES = ("load", "resize", "transfer", "forward", "paste", "encode")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """Who answers: for the record, and for the rule that speeds compare only like with like.
-
-    version: of the package that computes. device_class: the device's product name (``NVIDIA
-    H200``, ``AMD EPYC …``). threads: CPU threads the engine computes with. memory_format: how its
-    feature maps are stored in memory, None where it has none. compiled: by torch.compile.
-    exact: in the arithmetic of the reference, bit for bit.
-    """
+    """Facts of an engine for the record; speeds are compared only between equal ones."""
 
     name: EngineName
+    """Name of the engine."""
+
     version: str
+    """Version of the package that computes."""
+
     device: str
+    """Device as torch names it, such as ``cuda:0``."""
+
     device_class: str
+    """The device's product name (``NVIDIA H200``, ``AMD EPYC …``)."""
+
     precision: Precision
+    """Arithmetic of the network."""
+
     threads: int
+    """CPU threads the engine computes with."""
+
     architecture: Architecture
+    """The network and its test recipe."""
+
     memory_format: MemoryFormat | None = None
+    """Memory layout of feature maps; None where there is no choice."""
+
     compiled: bool = False
+    """Whether torch.compile is used."""
+
     exact: bool = False
+    """Whether the arithmetic is that of the reference, bit for bit."""
 
 
 class Stopwatch(Protocol):

@@ -14,19 +14,31 @@ from harness.core.requests.inference import EMBEDDED_MODEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One ``[[block]]`` of a matrix: every combination of its lists is a cell.
-
-    dataset: None for the one of each model's references. bench: also time it.
-    """
+    """One ``[[block]]`` of a matrix: every combination of its lists is a cell."""
 
     models: tuple[str, ...] = (EMBEDDED_MODEL,)
+    """Names of model entries."""
+
     engines: tuple[EngineName, ...] = ("native",)
+    """Names of engines."""
+
     precisions: tuple[Precision, ...] = ("fp32",)
+    """Arithmetics."""
+
     devices: tuple[str, ...] = ("auto",)
+    """Devices."""
+
     dataset: str | None = None
+    """Name of a data set; None for that of each model's references."""
+
     batch_size: int = 1
+    """Images a batch."""
+
     limit: int | None = None
+    """Number of images; None for all."""
+
     bench: bool = True
+    """Whether speed is measured as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,7 @@ class Matrix:
     """``slurm/nightly.toml``."""
 
     block: tuple[Block, ...] = (Block(),)
+    """All blocks of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +54,28 @@ class Cell:
     """One combination: evaluated, and timed if ``bench``."""
 
     model: str
+    """Name of the model entry."""
+
     engine: EngineName
+    """Name of the engine."""
+
     precision: Precision
+    """Arithmetic of the network."""
+
     device: str
+    """Device as requested."""
+
     dataset: str | None
+    """Name of a data set; None for that of the model's references."""
+
     batch_size: int
+    """Images a batch."""
+
     limit: int | None
+    """Number of images; None for all."""
+
     bench: bool
+    """Whether speed is measured as well."""
 
     @property
     def name(self) -> str:
@@ -75,23 +103,40 @@ def _folder_name(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """An accepted number of an earlier night, and everything it is valid for.
-
-    dataset_digest: sha256 of the annotation file. metric: as in a record. run_id: where it was
-    measured. accepted_utc: when.
-    """
+    """An accepted number of an earlier night, and everything it is valid for."""
 
     model: str
+    """Name of the model entry."""
+
     dataset_digest: str
+    """sha256 of the annotation file."""
+
     evaluated_images: int
+    """Number of images."""
+
     engine: str
+    """Name of the engine."""
+
     precision: str
+    """Arithmetic of the network."""
+
     batch_size: int
+    """Images a batch."""
+
     device_class: str
+    """Device of a speed; None for accuracy."""
+
     metric: str
+    """Name of the metric, as in a record."""
+
     value: float
+    """The number, in the metric's unit."""
+
     run_id: str
+    """Run it was measured in."""
+
     accepted_utc: str
+    """Time of acceptance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +144,10 @@ class Baselines:
     """``results/reference.json``."""
 
     schema_version: Literal[1] = 1
+    """Version of the file format."""
+
     baselines: tuple[Baseline, ...] = ()
+    """All accepted numbers."""
 
 
 CellStatus = Literal["pass", "regression", "failed", "no-reference"]
@@ -107,32 +155,57 @@ CellStatus = Literal["pass", "regression", "failed", "no-reference"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """What one cell left. status: ``pass``, ``regression``, ``failed`` or ``no-reference``.
-
-    error: of a cell that failed. metrics: of evaluation and timing. runs: their folders.
-    """
+    """What one cell left."""
 
     cell: Cell
+    """What was measured."""
+
     status: CellStatus
+    """``pass``, ``regression``, ``failed`` or ``no-reference``."""
+
     error: str
+    """Error of a failed cell; else empty."""
+
     device_class: str
+    """Device it was measured on; empty for a cell that failed early."""
+
     dataset_digest: str
+    """sha256 of the annotation file; empty for a cell that failed early."""
+
     metrics: dict[str, float]
+    """Numbers of evaluation and timing."""
+
     checks: tuple[Check, ...]
+    """Comparisons with references and baselines."""
+
     runs: tuple[str, ...]
+    """Folders of the runs."""
+
     seconds: float
+    """Duration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
-    """One execution of a matrix. environment: of the machine that ran it."""
+    """One execution of a matrix."""
 
     schema_version: Literal[1] = 1
+    """Version of the file format."""
+
     night_id: str
+    """Name of the folder."""
+
     created_utc: str
+    """Start of the night."""
+
     harness_version: str
+    """Version of harness that wrote it."""
+
     environment: dict[str, Any]
+    """The machine that ran it."""
+
     cells: tuple[CellResult, ...]
+    """Results in the order of the matrix."""
 
     @property
     def status(self) -> Literal["pass", "regression", "failed"]:

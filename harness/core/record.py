@@ -16,40 +16,83 @@ class Environment:
     """Where a run happened: enough to tell two machines apart."""
 
     python: str
+    """Version of Python."""
+
     platform: str
+    """Operating system."""
+
     hostname: str
+    """Name of the machine."""
+
     cpu: str
+    """Product name of the processor."""
+
     cpu_count: int
+    """Cores the process may use."""
+
     memory_bytes: int
+    """Physical memory."""
+
     packages: dict[str, str]
+    """Version of each package that can change a number."""
+
     cuda: str | None
+    """CUDA version torch was built for; None for a CPU build."""
+
     driver: str | None
+    """Version of the NVIDIA driver; None without one."""
+
     gpus: tuple[str, ...]
+    """Product names of the GPUs."""
+
     git_commit: str | None
+    """Commit of the checkout; None outside of one."""
+
     git_dirty: bool | None
+    """Whether tracked files differ from that commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFacts:
-    """Which data a number was measured on. digest: sha256 of the annotation file."""
+    """Which data a number was measured on."""
 
     name: str
+    """Name of the data set."""
+
     annotations_path: str
+    """The annotation file."""
+
     images_dir: str
+    """Folder of the images."""
+
     digest: str
+    """sha256 of the annotation file."""
+
     image_count: int
+    """Number of images of the data set."""
+
     evaluated_images: int
+    """Number of images that were used."""
+
     warnings: tuple[str, ...]
+    """Oddities of the file, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFacts:
-    """Which weights a number was measured with. pinned: they are the ones the lock names."""
+    """Which weights a number was measured with."""
 
     path: str
+    """The file."""
+
     sha256: str
+    """Hash of the file."""
+
     bytes: int
+    """Size of the file."""
+
     pinned: bool
+    """Whether it is the one the lock names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,40 +103,85 @@ class CategoryScore:
     """
 
     task: Literal["bbox", "segm"]
+    """``bbox`` or ``segm``."""
+
     category_id: int
+    """Id of the category."""
+
     name: str
+    """Name of the category."""
+
     ap: float | None
+    """AP, 0-100; None when it could not be computed."""
+
     reason: str = ""
+    """Why there is no AP; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One execution and its stored facts.
-
-    metrics: by name (``bbox/AP`` 0-100, ``fps``, ``latency_p90_s`` …); None where the number
-    could not be computed. request and resolved: as asked, and with every default filled in.
-    stage_times_s: wall time by stage. artefacts: files of the run, relative to its folder. sha256:
-    of its predictions and shards, by path relative to its folder; empty in records of older
-    versions.
-    """
+    """One execution and its stored facts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of the file format."""
+
     kind: Literal["eval", "bench", "score", "train"]
+    """Which workflow it was."""
+
     run_id: str
+    """Name of the run."""
+
     created_utc: str
+    """Start of the run."""
+
     harness_version: str
+    """Version of harness that wrote it."""
+
     command: tuple[str, ...]
+    """Command line."""
+
     request: dict[str, Any]
+    """What was requested."""
+
     resolved: dict[str, Any]
+    """The same with every default resolved."""
+
     engine: EngineInfo | None
+    """The engine; None where nothing was inferred."""
+
     checkpoint: CheckpointFacts | None
+    """The weights; None where there are none."""
+
     dataset: DatasetFacts
+    """The data set; None where there is none."""
+
     environment: Environment
+    """The machine."""
+
     metrics: dict[str, float | None]
+    """By name (``bbox/AP`` 0-100, ``fps``, ``latency_p90_s`` …); None where the number could not be
+    computed.
+    """
+
     per_category: tuple[CategoryScore, ...]
+    """AP of each category."""
+
     stage_times_s: dict[str, float]
+    """Wall time of each stage."""
+
     protocol_deviations: tuple[str, ...]
+    """What differs from the published protocol, one sentence each."""
+
     checks: tuple[Check, ...]
+    """Comparisons with references."""
+
     verdict: Verdict
+    """Result of all checks."""
+
     artefacts: dict[str, str]
+    """Files of the run, relative to its folder."""
+
     sha256: dict[str, str] = field(default_factory=dict)
+    """Of its predictions and shards, by path relative to its folder; empty in records of older
+    versions.
+    """

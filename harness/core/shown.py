@@ -50,7 +50,11 @@ def _text(value: Any, most: int, depth: int = 3) -> str:
 
 
 def _joined(pairs: Iterable[tuple[Any, Any]], most: int, depth: int) -> str:
-    """Values, or keys and values, until there are enough. depth: how many lists in lists."""
+    """Values, or keys and values, until there are enough.
+
+    Args:
+        depth: How many lists in lists.
+    """
     parts: list[str] = []
     length = 0
     for key, value in pairs:

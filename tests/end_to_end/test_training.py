@@ -65,10 +65,10 @@ def on_small_twice_eval(words: list[str]) -> list[str]:
 
 
 def test_killed_and_resumed_ends_with_the_same_weights(
-    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
     words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5"]
-    assert process(*words, "--output", "unbroken").code == 0
+    assert harness(*words, "--output", "unbroken").code == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "harness", *words, "--output", "killed"],
         stdout=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     killed.kill()
     killed.wait()
     assert not (project / "killed" / "record.json").exists()
-    resumed = process(*words, "--output", "killed", "--resume")
+    resumed = harness(*words, "--output", "killed", "--resume")
     assert resumed.code == 0, resumed.err
     assert "continuing at iteration" in resumed.err
     first, second = trained(project / "unbroken"), trained(project / "killed")
@@ -93,7 +93,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
 
 
 def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
-    on_small_twice: list[str], project: Path, process: Callable[..., Answer]
+    on_small_twice: list[str], project: Path, harness: Callable[..., Answer]
 ) -> None:
     words = ["train", *on_small_twice, "--eval-every", "5", "--output", "run"]
     stopped = subprocess.Popen(
@@ -107,7 +107,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
     assert stopped.returncode == 130, told
     assert "stopped by SIGUSR1 " in told
     assert "--resume" in told
-    assert process(*words, "--resume").code == 0
+    assert harness(*words, "--resume").code == 0
 
 
 def test_another_optimiser_more_augmentation_and_the_best_by_loss(
@@ -151,10 +151,13 @@ def test_a_training_that_leaves_an_earlier_curve_is_told(
 
 
 def test_two_processes_train_as_one(
-    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+    harness: Callable[..., Answer],
+    process: Callable[..., Answer],
+    on_small_twice: list[str],
+    project: Path,
 ) -> None:
     words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
-    assert process(*words, "--output", "one").code == 0
+    assert harness(*words, "--output", "one").code == 0
     answer = process(*words, "--nproc", "2", "--output", "two")
     assert answer.code == 0, answer.err
     one, two = first_losses(project / "one"), first_losses(project / "two")
@@ -249,12 +252,12 @@ def test_a_dry_run_measures_and_writes_nothing(
 
 
 def test_a_run_folder_of_another_training_is_refused(
-    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
     words = ["train", *on_small_twice, "--output", "run"]
-    assert process(*words).code == 0
+    assert harness(*words).code == 0
     (project / "run" / "record.json").unlink()  # as if it had been killed at its end
-    answer = process(*words, "--lr", "0.5", "--resume")
+    answer = harness(*words, "--lr", "0.5", "--resume")
     assert answer.code == 4
     assert "learning_rate: 0.005 there, 0.5 now" in answer.err
 
@@ -277,11 +280,12 @@ def test_detectron2_trains_into_the_same_record(
     assert "--ema" in refused.err
 
 
+@pytest.mark.slow
 def test_processes_that_torchrun_starts_train_as_one(
-    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
     words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
-    assert process(*words, "--output", "one").code == 0
+    assert harness(*words, "--output", "one").code == 0
     launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launched += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     done = subprocess.run(
