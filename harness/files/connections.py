@@ -36,6 +36,7 @@ class RetryPolicy:
     """Before a new try comes a random wait of up to this long, doubled every time."""
 
     longest_delay_s: float = 60.0
+    """The random wait is never longer."""
 
     timeout_s: float = 30.0
     """How long a server may be silent."""
@@ -47,7 +48,7 @@ class RetryPolicy:
 
 RETRY_POLICY = RetryPolicy()
 
-#: A server that breaks off after less than this every time would be asked for ever.
+#: A server that breaks off after less than this every time would be asked without end.
 LEAST_PROGRESS_BYTES = 1 << 16
 
 
@@ -56,10 +57,19 @@ class Work:
     """What the connections of one download share."""
 
     remote: Remote
+    """The file at its address."""
+
     part: Part
+    """Where its bytes go."""
+
     advance: Advance
+    """Called with the number of bytes that have arrived."""
+
     retries: RetryPolicy
+    """How failures are borne."""
+
     notice: Notice
+    """Receives what the user should know."""
 
 
 def look_with_retries(url: str, retries: RetryPolicy, notice: Notice) -> Remote:

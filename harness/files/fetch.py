@@ -43,7 +43,10 @@ class Expected:
     """What a file must be, as far as a source says."""
 
     size: int | None
+    """Bytes; None when no source gives them."""
+
     algorithm: Literal["sha256", "md5"]
+    """Of the hash."""
 
     digest: str
     """The hash in hex digits, or only its beginning; empty when no source gives one."""
@@ -55,11 +58,16 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """Where a file came from, and its size and hash."""
+    """Where a file came from, and what is on the disk."""
 
     url: str
+    """The address that served it."""
+
     size: int
+    """Bytes."""
+
     digest: str
+    """Its whole hash, in hex digits."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -72,11 +80,13 @@ class FetchOptions:
     """How to fetch."""
 
     progress: Progress
+    """Receives the bytes, and notices."""
 
     jobs: int = 4
     """Connections at once."""
 
     retries: RetryPolicy = RETRY_POLICY
+    """How failures that may pass are borne."""
 
     free_bytes: Callable[[Path], int] = free_bytes
     """Reads the free space where a folder is."""
@@ -154,7 +164,7 @@ def _agreed_size(remote: Remote, expected: Expected) -> int:
     if size is None:
         raise IntegrityError(
             f"{remote.url}: the server does not say how long the file is, and neither does the "
-            "lock: nobody would notice if it were cut off",
+            "lock: it could be cut off without being noticed",
             hint=ANOTHER_MIRROR,
         )
     if expected.size not in (None, size):

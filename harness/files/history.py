@@ -42,12 +42,25 @@ class Point:
     """One number of one night."""
 
     night_id: str
+    """The night."""
+
     created_utc: str
+    """When it began, in ISO 8601."""
+
     cell: str
+    """Name of the cell of the matrix."""
+
     device_class: str
+    """What it ran on."""
+
     status: str
+    """Of the cell in that night."""
+
     metric: str
+    """Name of the number, as in a record."""
+
     value: float | None
+    """The number, in the unit of its metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +68,16 @@ class NightRow:
     """One night as the history keeps it."""
 
     night_id: str
+    """Also the name of its folder."""
+
     created_utc: str
+    """When it began, in ISO 8601."""
+
     status: str
+    """The worst of its cells."""
+
     environment: dict[str, Any]
+    """Facts of the machine."""
 
 
 def add_night(

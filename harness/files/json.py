@@ -41,7 +41,12 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
 
 def read(path: Path) -> Any:
-    """The parsed content of ``path``; UsageError when unreadable, IntegrityError when not JSON."""
+    """Parse a JSON file.
+
+    Raises:
+        UsageError: It is not there or cannot be read.
+        IntegrityError: It is not JSON.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -79,9 +84,15 @@ def _encodable(value: Any) -> Any:
 
 
 def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
-    """``plain`` as an instance of the dataclass ``kind``, every field validated.
+    """Make an instance of a dataclass, every field validated; unknown keys are errors.
 
-    Raises IntegrityError that names ``where`` and every offending field. Unknown keys are errors.
+    Args:
+        kind: The dataclass.
+        plain: Dicts, lists, strings and numbers, as JSON or TOML gives them.
+        where: What they come from, for the error.
+
+    Raises:
+        IntegrityError: Names ``where`` and every field that does not fit.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -42,7 +42,7 @@ def held(path: Path, *, notice: Callable[[str], None]) -> Iterator[None]:
             notice(f"waiting for {_holder(path) or 'another process'}, at work here: {path}")
             lock.acquire()
     with _released(lock):
-        with suppress(OSError):  # some systems let nobody write to a locked file
+        with suppress(OSError):  # some systems do not let anyone write to a locked file
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
 

@@ -62,8 +62,13 @@ class Line:
     """A span that has arrived, and the checksum of its numbers and its content."""
 
     start: int
+    """The first byte."""
+
     end: int
+    """The byte after the last one."""
+
     checksum: int
+    """CRC-32 of both numbers and the bytes."""
 
     def __str__(self) -> str:
         return f"{self.start} {self.end} {self.checksum:08x}\n"
@@ -226,7 +231,7 @@ def arrived_bytes(target: Path) -> int:
 def _resumable(
     path: Path, header: str, remote: Remote, size: int, notice: Callable[[str], None]
 ) -> list[Line]:
-    """What of the part can be used: nothing if it may be of another file, or is no part of ours.
+    """What of the part can be used: nothing if it may be of another file, or was not written here.
 
     Without a validator or ranges nothing shows that the rest would be of the same file.
     """

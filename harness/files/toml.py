@@ -26,9 +26,14 @@ def read_toml(kind: type[T], path: Path) -> T:
 
 
 def read_table(path: Path, *, what: str) -> dict[str, Any]:
-    """The content of ``path``; UsageError when it is not there, cannot be read or is not TOML.
+    """Read a TOML file as a table.
 
-    what: the word for it in errors.
+    Args:
+        path: The file.
+        what: The word for it in errors.
+
+    Raises:
+        UsageError: It is not there, cannot be read or is not TOML.
     """
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -79,6 +79,7 @@ class Remote:
     """A file at an address."""
 
     url: str
+    """Its address."""
 
     size: int | None
     """Bytes; None when the server does not say."""
@@ -95,6 +96,7 @@ class Transport:
     """An open HTTP session."""
 
     session: requests.Session
+    """Keeps its connections."""
 
     watch: Watch
     """Cuts a request that is too slow."""

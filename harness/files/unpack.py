@@ -186,7 +186,7 @@ def _require_safe(archive: Path, name: str, *, plain: bool) -> None:
     if not plain:
         raise IntegrityError(f"{archive} holds {name!r}, which is a link or a device: refused")
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise IntegrityError(f"{archive} holds {name!r}, which would lie outside its folder")
+        raise IntegrityError(f"{archive} holds {name!r}, which would be outside its folder")
 
 
 def _require_usable(archive: Path, name: str, *, is_folder: bool) -> None:

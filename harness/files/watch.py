@@ -1,7 +1,7 @@
 """HTTP sessions whose connections are cut when too few bytes arrive.
 
-A time-out of the socket begins anew with every byte, so a server that sends one byte now and then
-would hold a connection for ever: in its headers, in a chunk's length or in the content.
+A time-out of the socket starts again with every byte, so a server that sends one byte now and then
+would hold a connection without end: in its headers, in a chunk's length or in the content.
 """
 
 from __future__ import annotations
@@ -93,8 +93,7 @@ class _WatchingAdapter(HTTPAdapter):
 class _Session(requests.Session):
     """A session that leaves redirects alone.
 
-    The library reads the whole body of a redirect, however long, even where it is told not to
-    follow it.
+    The library reads the whole body of a redirect, however long, even if it is not to follow it.
     """
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:

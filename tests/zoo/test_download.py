@@ -189,7 +189,7 @@ def test_a_damaged_manifest_costs_a_proof_and_nothing_else(world: World) -> None
 @pytest.mark.parametrize(
     ("url_path", "content", "complaint"),
     [
-        ("/zips/val2017.zip", zipped({"../val2017/x": b""}), "would lie outside its folder"),
+        ("/zips/val2017.zip", zipped({"../val2017/x": b""}), "would be outside its folder"),
         ("/zips/val2017.zip", zipped(pictures([1, 3])), "val2017 has 2 files|is missing"),
         (
             "/zips/val2017.zip",

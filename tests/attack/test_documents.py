@@ -1,0 +1,121 @@
+"""Fuzzed annotation files, TOML, YAML and XML: read, or refused in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import run
+from harness.core.errors import HarnessError
+from harness.workflows.nightly import read_matrix
+from tests.attack.trials import LONGEST_MESSAGE, Trials, mutated, seeds
+
+JSON_TOKENS = (
+    *(b"null", b"NaN", b"Infinity", b"1e999", b"-1", b"1e200", b"9" * 400, b"true", b'""', b"{}"),
+    *(b"[]", b'"\\ud800"', b'"\\u0000"', b"[[[[", b"0", b"0.5", b'"id"', b"\xff", b"\xef\xbb\xbf"),
+)
+TOML_TOKENS = (
+    *(b"[[block]]", b"[block]", b"=", b'"""', b"''", b"nan", b"-1", b"9" * 400, b"true", b"[]"),
+    *(b"{a=1}", b"1979-05-27", b"\xff", b"\x00", b'"../x"', b'"\\U0010ffff"', b"#", b"\r"),
+)
+YAML_TOKENS = (
+    *(b"&a", b"*a", b"!!python/object:os.system", b"- ", b"? ", b": ", b"{", b"[", b"|", b">"),
+    *(b"1:30", b"no", b"9" * 400, b"\xff", b"\x00", b"<<: *a", b"\t", b"---", b"%YAML 9.9", b"~"),
+)
+XML_TOKENS = (
+    *(b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"<![CDATA[", b"]]>", b"<!--", b"&#0;", b"<a>"),
+    *(b"</object>", b"9" * 400, b"nan", b"-1", b"\xff", b"\x00", b"<?xml version='1.1'?>", b"1e9"),
+)
+
+MATRIX = b"""
+[[block]]
+models = ["tiny", "R_50_FPN_3x"]
+engines = ["native", "fake"]
+precisions = ["fp32"]
+devices = ["auto", "cuda:0"]
+batch_size = 2
+limit = 5
+bench = false
+"""
+DATA_YAML = b"train: images\nval: images\nnames:\n  0: cat\n  1: dog\nnc: 2\n"
+LABELS = b"0 0.5 0.5 0.2 0.2\n1 0.25 0.25 0.1 0.1\n"
+VOC = b"""<annotation><folder>x</folder><filename>1.jpg</filename>
+<size><width>64</width><height>48</height><depth>3</depth></size>
+<object><name>cat</name><difficult>0</difficult>
+<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>
+</annotation>"""
+
+
+def require_sentence(words: Sequence[object], capsys: pytest.CaptureFixture[str]) -> None:
+    """The command does its work, or says in a sentence of bounded length why not."""
+    code = run([str(word) for word in words])
+    output = capsys.readouterr()
+    assert code in (0, 1, 2, 3, 4, 5), output.err[-1500:]
+    assert "Traceback" not in output.err
+    assert len(output.err) < LONGEST_MESSAGE
+
+
+def test_annotations(
+    trials: Trials, small_coco: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    whole, path = (small_coco / "annotations.json").read_bytes(), tmp_path / "fuzzed.json"
+    for number, chance in enumerate(seeds(250, 12)):
+        with trials.one(number):
+            path.write_bytes(mutated(whole, chance, JSON_TOKENS))
+            images = ["--images", small_coco / "images"] if chance.random() < 0.3 else []
+            require_sentence(["data", "check", path, *images], capsys)
+
+
+def test_matrices(trials: Trials, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.toml"
+    for number, chance in enumerate(seeds(400, 8)):
+        with trials.one(number):
+            path.write_bytes(mutated(MATRIX, chance, TOML_TOKENS))
+            try:
+                read_matrix(path)
+            except HarnessError as error:
+                if len(str(error)) > LONGEST_MESSAGE:
+                    raise AssertionError("a message that nobody reads") from error
+
+
+def written(folder: Path, name: str, content: bytes) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def jpeg() -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("fuzzed", ["data.yaml", "labels/1.txt"])
+def test_yolo(
+    fuzzed: str, trials: Trials, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    whole = {"data.yaml": DATA_YAML, "labels/1.txt": LABELS, "images/1.jpg": jpeg()}
+    for number, chance in enumerate(seeds(120, 8)):
+        folder = tmp_path / str(number)
+        with trials.one(number):
+            for name, content in whole.items():
+                damaged = mutated(content, chance, YAML_TOKENS) if name == fuzzed else content
+                written(folder, name, damaged)
+            words = ["data", "convert", folder, "--from", "yolo"]
+            require_sentence([*words, "--output", tmp_path / f"{number}.json"], capsys)
+
+
+def test_voc(trials: Trials, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for number, chance in enumerate(seeds(200, 8)):
+        folder = tmp_path / str(number)
+        with trials.one(number):
+            written(folder, "1.jpg", jpeg())
+            written(folder, "1.xml", mutated(VOC, chance, XML_TOKENS))
+            words = ["data", "convert", folder, "--from", "voc", "--images", folder]
+            require_sentence([*words, "--output", tmp_path / f"{number}.json"], capsys)
