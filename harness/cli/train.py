@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         progress.notice(line)
     record, folder = train(
         job,
-        progress=partial(console.progress_of, arguments),
+        progress=partial(
+            console.TerminalProgress, quiet=arguments.quiet, verbose=arguments.verbose
+        ),
         command=("harness", *sys.argv[1:]),
         now=utc_now(),
         stopwatch=PhaseTimer(time.perf_counter, lambda: None),

@@ -63,7 +63,7 @@ def changed(file: Path, output: Path, ending: str, by: float) -> Path:
     ("change", "complaint"),
     [
         ({"output": Path("model.pt")}, r"--output must end in \.onnx, got model\.pt"),
-        ({"opset": 17}, "--opset must be between 18 and 21, got 17"),
+        ({"opset": 17}, "--opset must be from 18 to 21, got 17"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"max_detections": 0}, "--max-detections must be at least 1"),
         ({"score_threshold": 1.0}, "--score-threshold must be"),

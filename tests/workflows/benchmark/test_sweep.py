@@ -126,7 +126,7 @@ def test_without_a_reference_there_is_no_sweep(swept: Swept) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"ap_tolerance": -0.1}, "--ap-tolerance must be a finite number"),
+        ({"ap_tolerance": -0.1}, "--ap-tolerance must be at least 0"),
         ({"repeats": 0}, "--repeats"),
         ({"axes": SweepAxes(batch_sizes=(0,))}, "--batch-sizes must be at least 1, got 0"),
     ],
