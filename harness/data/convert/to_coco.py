@@ -21,7 +21,7 @@ DIGITS = 3
 FARTHEST_PX = 1e9
 
 #: What str.strip leaves at the ends of a name: marks without width.
-INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\0"
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +135,13 @@ def _names(found: set[str], options: ConvertOptions, tally: Tally) -> list[str]:
 
 
 def category_name(name: str) -> str:
-    """A category's name without spaces around it, its letters composed (NFC)."""
-    return unicodedata.normalize("NFC", name).strip().strip(INVISIBLE).strip()
+    """A category's name without spaces around it, its letters composed (NFC).
+
+    Half characters and zero bytes, which nothing can show, become question marks.
+    """
+    text = name.encode("utf-8", "replace").decode("utf-8")
+    bare = unicodedata.normalize("NFC", text).strip().strip(INVISIBLE).strip()
+    return bare.replace("\0", "?")
 
 
 def _row(

@@ -242,8 +242,7 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
     told = row.get("name")
     if isinstance(told, bool) or not isinstance(told, (str, int, float)):
         return None
-    name = category_name(str(told)).encode("utf-8", "replace").decode()
-    name = name.replace("\0", "?")
+    name = category_name(str(told))
     if name != told:
         tally.note(
             "category name(s) put right: spaces around them, or no Unicode text", shown(name)
