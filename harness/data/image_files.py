@@ -125,6 +125,9 @@ class Size:
     orientation: int
     """The EXIF orientation that makes it so, 1 … 8."""
 
+    is_wide: bool = False
+    """Whether it is grey with more than 8 bits a pixel."""
+
     @property
     def stored_px(self) -> tuple[int, int]:
         """(height, width) as the file holds it, before it is turned upright."""
@@ -152,7 +155,13 @@ def upright_size(image: PillowImage.Image) -> Size:
     width, height = image.size
     if orientation in SIDEWAYS:
         height, width = width, height
-    return Size(height_px=height, width_px=width, orientation=orientation)
+    wide = is_wide(image)
+    return Size(height_px=height, width_px=width, orientation=orientation, is_wide=wide)
+
+
+def is_wide(image: PillowImage.Image) -> bool:
+    """Whether an opened image is grey with more than 8 bits a pixel."""
+    return image.mode.startswith(("I", "F"))
 
 
 def unreadable(path: Path, bad: Exception) -> UnreadableImage:
@@ -195,7 +204,7 @@ def _looks_like(path: Path) -> str:
 #: Characters of a file name that a fault shows.
 SHOWN_NAME = 200
 
-FaultKind = Literal["missing", "unreadable", "size", "turned", "path"]
+FaultKind = Literal["missing", "unreadable", "size", "turned", "path", "wide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +213,8 @@ class ImageFault:
 
     kind: FaultKind
     """turned: its listed size is the one before its EXIF turns it upright. path: it is there under
-    the same path with the slashes of this system."""
+    the same path with the slashes of this system. wide: it is as listed, but has more than 8 bits,
+    of which an evaluation sees all above 255 as white."""
 
     text: str
     """The fault as a sentence that begins with the listed name."""
@@ -231,6 +241,8 @@ def image_faults(
             continue
         listed = (image["height"], image["width"])
         if listed == (size.height_px, size.width_px):
+            if size.is_wide:
+                yield ImageFault(kind="wide", text=f"{name} has more than 8 bits a pixel")
             continue
         text = (
             f"{name} is {size.width_px} × {size.height_px} px, listed {listed[1]} × {listed[0]} px"

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError
-from harness.data.image_files import TURNS, UPRIGHT, open_image, orientation_of, unreadable
+from harness.data.image_files import TURNS, UPRIGHT, is_wide, open_image, orientation_of, unreadable
 
 #: Pixels, or pixels and notes.
 Decoded = TypeVar("Decoded")
@@ -104,11 +104,6 @@ def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
     # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
     upright.info.pop("transparency", None)
     return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
-
-
-def is_wide(image: PillowImage.Image) -> bool:
-    """Whether an opened image is grey with more than 8 bits a pixel."""
-    return image.mode.startswith("I")
 
 
 def own_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:

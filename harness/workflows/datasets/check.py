@@ -55,8 +55,9 @@ def check_data(
     content = read_annotations(annotations)
     if not dataset.images:
         raise IntegrityError(f"{annotations} lists no image")
+    notes = dataset.warnings
     if images is not None:
-        _require_images(content["images"], annotations, images, progress)
+        notes += _require_images(content["images"], annotations, images, progress)
     counts = Counter(row["category_id"] for row in content["annotations"])
     training = training_set(dataset, with_masks=with_masks)
     return DataReport(
@@ -75,7 +76,7 @@ def check_data(
             )
             for one in dataset.categories
         ),
-        warnings=dataset.warnings,
+        warnings=notes,
         left_out=training.left_out,
         images_checked=images is not None,
     )
@@ -93,9 +94,11 @@ LEAVE_OUT = "to leave them out: harness data clean {file} --images {images} --ou
 
 def _require_images(
     rows: list[dict[str, object]], file: Path, folder: Path, progress: Progress
-) -> None:
+) -> tuple[str, ...]:
+    """What is odd about the images, a sentence each; IntegrityError where one is not as listed."""
     with progress.task("images", total=len(rows), unit="img") as tick:
-        faults = list(image_faults(folder, rows, tick))
+        found = list(image_faults(folder, rows, tick))
+    faults = [one for one in found if one.kind != "wide"]
     if faults:
         shown = "\n  ".join(one.text for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
@@ -103,6 +106,12 @@ def _require_images(
             f"{len(faults)} image(s) of {folder}:\n  {shown}{more}",
             hint=_remedy(faults, file, folder),
         )
+    if not found:
+        return ()
+    return (
+        f"{len(found)} image(s) of more than 8 bits of grey, the first is: {found[0].text}; "
+        "training and evaluation, like Detectron2, see all above 255 as white: save them as 8 bits",
+    )
 
 
 def _remedy(faults: list[ImageFault], file: Path, folder: Path) -> str:

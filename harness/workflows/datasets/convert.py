@@ -201,7 +201,10 @@ def _only_json(request: ConvertRequest, is_meant: Callable[[Any], bool]) -> Path
         found = [path for path in paths if is_meant(read_json(path, encoding=request.encoding))]
     if len(found) != 1:
         names = ", ".join(path.name for path in (found or paths)[:4]) or "none"
-        raise UsageError(f"expected one JSON file in {folder}, found {names}", hint="name the file")
+        raise UsageError(
+            f"expected one JSON file in {folder}, found {names}",
+            hint="name the file; of several, convert each and join them: harness data merge",
+        )
     return found[0]
 
 

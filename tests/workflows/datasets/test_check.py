@@ -57,3 +57,30 @@ def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(empty), encoding="utf-8")
     with pytest.raises(IntegrityError, match="lists no image"):
         check_data(tmp_path / "a.json", None, with_masks=True, progress=Silent())
+
+
+def test_faults_of_images_name_what_puts_them_right(
+    small_coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations, images = small_coco / "annotations.json", small_coco / "images"
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    content["images"][0]["file_name"] = "..\\images\\" + content["images"][0]["file_name"]
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    assert run(["data", "check", str(annotations), "--images", str(images)]) == 4
+    told = capsys.readouterr().err
+    assert "--from coco" in told
+    assert "harness data clean" not in told
+    fixed = small_coco / "fixed.json"
+    argv = ["data", "convert", str(annotations), "--from", "coco", "--images", str(images)]
+    assert run([*argv, "--output", str(fixed)]) == 0
+    assert run(["data", "check", str(fixed), "--images", str(images)]) == 0
+
+
+def test_images_of_16_bits_are_noted(small_coco: Path) -> None:
+    images = small_coco / "images"
+    with Image.open(images / "000000000042.png") as image:
+        size = image.size
+    Image.new("I;16", size).save(images / "000000000042.png")
+    report = check_data(small_coco / "annotations.json", images, with_masks=True, progress=Silent())
+    (note,) = (one for one in report.warnings if "8 bits" in one)
+    assert note.startswith("1 image(s)")

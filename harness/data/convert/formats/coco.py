@@ -24,6 +24,7 @@ from harness.data.convert.source_annotations import (
     stated_size,
 )
 from harness.data.fields import flag_of, number_of
+from harness.data.foreign import foreign_annotations
 from harness.data.text_files import read_json
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of
@@ -61,8 +62,7 @@ def read(
         IntegrityError: It is no COCO file, contradicts itself, or has a flag that is none.
     """
     content = read_json(source, encoding=encoding)
-    if not is_coco(content):
-        raise IntegrityError(f"{source} has not the lists {', '.join(KEYS)} of a COCO file")
+    _require_instances(content, source, tally)
     for kind, keys in REQUIRED.items():
         _require_rows(source, kind, content[kind], keys)
     categories = {row["id"]: str(row["name"]) for row in content["categories"]}
@@ -79,6 +79,19 @@ def read(
     for row in content["annotations"]:
         rows[row["image_id"]].append(row)
     return order, _annotations(images, rows, _File(path=source, categories=categories, tally=tally))
+
+
+def _require_instances(content: Any, source: Path, tally: Tally) -> None:
+    """Raise IntegrityError for what is no COCO file of boxes and masks, or one of another task."""
+    # Of a file of keypoints, boxes and masks are worth having: its categories are not looked at.
+    told = {**content, "categories": []} if isinstance(content, dict) else content
+    foreign = foreign_annotations(told)
+    if foreign is not None:
+        raise IntegrityError(f"{source} is {foreign.what}", hint=foreign.hint)
+    if not is_coco(content):
+        raise IntegrityError(f"{source} has not the lists {', '.join(KEYS)} of a COCO file")
+    if any(isinstance(row, dict) and row.get("keypoints") for row in content["categories"]):
+        tally.note("file(s) of keypoints: boxes and masks are kept, keypoints are not", str(source))
 
 
 def _order(identifier: Any) -> tuple[bool, Any]:
