@@ -1,3 +1,113 @@
-"""Proof that COCO numbers of the Detectron2 model zoo reproduce on this machine."""
+"""Proof that COCO numbers of the Detectron2 model zoo reproduce on this machine.
+
+The names below are the Python API; each is imported when it is first used, so that ``import
+harness`` loads nothing else. See ``docs/python-api.md``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import benchmark as benchmark
+    from harness.api import compare as compare
+    from harness.api import convert as convert
+    from harness.api import download as download
+    from harness.api import draw as draw
+    from harness.api import evaluate as evaluate
+    from harness.api import list_models as list_models
+    from harness.api import load_dataset as load_dataset
+    from harness.api import load_model as load_model
+    from harness.api import plan_training as plan_training
+    from harness.api import score as score
+    from harness.api import sweep as sweep
+    from harness.api import train as train
+    from harness.core.dataset import Category as Category
+    from harness.core.dataset import Dataset as Dataset
+    from harness.core.detections import Detections as Detections
+    from harness.core.errors import HarnessError as HarnessError
+    from harness.core.errors import IntegrityError as IntegrityError
+    from harness.core.errors import Interrupted as Interrupted
+    from harness.core.errors import PrerequisiteError as PrerequisiteError
+    from harness.core.errors import RunFailedError as RunFailedError
+    from harness.core.errors import UsageError as UsageError
+    from harness.core.progress import Progress as Progress
+    from harness.core.record import RunRecord as RunRecord
+    from harness.core.results import RunResult as RunResult
+    from harness.workflows.model import Model as Model
 
 __version__ = "0.1.0"
+
+#: Public name → the module it is in.
+_HOMES = {
+    "Category": "harness.core.dataset",
+    "Dataset": "harness.core.dataset",
+    "Detections": "harness.core.detections",
+    "HarnessError": "harness.core.errors",
+    "IntegrityError": "harness.core.errors",
+    "Interrupted": "harness.core.errors",
+    "Model": "harness.workflows.model",
+    "PrerequisiteError": "harness.core.errors",
+    "Progress": "harness.core.progress",
+    "RunFailedError": "harness.core.errors",
+    "RunRecord": "harness.core.record",
+    "RunResult": "harness.core.results",
+    "UsageError": "harness.core.errors",
+    "benchmark": "harness.api",
+    "compare": "harness.api",
+    "convert": "harness.api",
+    "download": "harness.api",
+    "draw": "harness.api",
+    "evaluate": "harness.api",
+    "list_models": "harness.api",
+    "load_dataset": "harness.api",
+    "load_model": "harness.api",
+    "plan_training": "harness.api",
+    "score": "harness.api",
+    "sweep": "harness.api",
+    "train": "harness.api",
+}
+
+__all__ = [
+    "Category",
+    "Dataset",
+    "Detections",
+    "HarnessError",
+    "IntegrityError",
+    "Interrupted",
+    "Model",
+    "PrerequisiteError",
+    "Progress",
+    "RunFailedError",
+    "RunRecord",
+    "RunResult",
+    "UsageError",
+    "benchmark",
+    "compare",
+    "convert",
+    "download",
+    "draw",
+    "evaluate",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "plan_training",
+    "score",
+    "sweep",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return [*__all__, "__version__"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.cli import console
-from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, answer_result, print_record
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest
 
@@ -20,27 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the verdict, answer the exit code."""
-    return answer_bench(request_from(BenchRequest, arguments), arguments)
+    return answer_bench(settings_from(BenchRequest, arguments), arguments)
 
 
-def answer_bench(request: BenchRequest, arguments: argparse.Namespace) -> int:
+def answer_bench(settings: Mapping[str, Any], arguments: argparse.Namespace) -> int:
     """Measure as asked, print the answer; the exit code the verdict deserves."""
-    from harness.workflows.benchmark.bench import bench
-    from harness.workflows.runs.folder import utc_now
+    from harness import api
 
-    record, folder = bench(
-        request,
+    result = api.benchmark(
+        **settings,
         progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
-        now=utc_now(),
     )
-    if request.profiling:
-        _answer_with_profile(record, arguments, folder)
-    elif arguments.json:
-        console.answer_json(record)
-    else:
-        print_record(record, arguments, folder)
-    return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0
+    if not settings["profiling"]:
+        return answer_result(result, arguments)
+    _answer_with_profile(result.record, arguments, result.folder)
+    return 0 if result.passed else FAILED_VERDICT_EXIT_CODE
 
 
 def _answer_with_profile(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> None:

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.data import FORMATS, ConvertRequest
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ def add_action(actions: Any, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, and print what became of everything."""
-    from harness.workflows.datasets.convert import convert
+    from harness import api
 
-    report = convert(request_from(ConvertRequest, arguments), console.progress_of(arguments))
+    report = api.convert(
+        **settings_from(ConvertRequest, arguments), progress=console.progress_of(arguments)
+    )
     if arguments.json:
         console.answer_json(report)
     else:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.zoo import DownloadRequest
 
 if TYPE_CHECKING:
@@ -30,18 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch, prove, and print one row an artefact."""
-    from datetime import datetime, timezone
-
-    from harness.files.fetch import FetchOptions
+    from harness import api
     from harness.report.tables import render
-    from harness.zoo.download import download
-    from harness.zoo.lock import read_lock
 
-    outcomes = download(
-        read_lock(),
-        request_from(DownloadRequest, arguments),
-        options=FetchOptions(progress=console.progress_of(arguments), jobs=arguments.jobs),
-        now=lambda: datetime.now(timezone.utc),
+    outcomes = api.download(
+        **settings_from(DownloadRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
         console.answer_json(outcomes)

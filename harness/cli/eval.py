@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.record import RunRecord
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import EvalRequest
+from harness.core.results import RunResult
 
 FAILED_VERDICT_EXIT_CODE = 1
 
@@ -23,18 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table and the verdict, answer the exit code."""
-    from harness.measure.timing import PhaseTimer
-    from harness.workflows.evaluation.evaluate import evaluate
-    from harness.workflows.runs.folder import utc_now
+    from harness import api
 
-    record, folder = evaluate(
-        request_from(EvalRequest, arguments),
+    result = api.evaluate(
+        **settings_from(EvalRequest, arguments),
         progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
-        now=utc_now(),
-        stopwatch=PhaseTimer(time.perf_counter, lambda: None),
     )
-    return answer_record(record, arguments, folder)
+    return answer_result(result, arguments)
+
+
+def answer_result(result: RunResult, arguments: argparse.Namespace) -> int:
+    """Print a finished run as asked; the exit code its verdict deserves."""
+    return answer_record(result.record, arguments, result.folder)
 
 
 def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:

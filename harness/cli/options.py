@@ -73,8 +73,12 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
 
 def request_from(kind: type[T], arguments: argparse.Namespace) -> T:
     """A request whose settings are the arguments of the same name."""
-    names = [one.name for one in flat_settings(kind)]
-    return compose(kind, {name: getattr(arguments, name) for name in names})
+    return compose(kind, settings_from(kind, arguments))
+
+
+def settings_from(kind: type[Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a request by name: keywords of a function of the Python API."""
+    return {one.name: getattr(arguments, one.name) for one in flat_settings(kind)}
 
 
 def _default(one: Setting) -> Any:

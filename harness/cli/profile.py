@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from harness.cli.bench import answer_bench
-from harness.cli.options import add_answered_settings, request_from
-from harness.core.requests.inference import BenchRequest, ProfileRequest
+from harness.cli.options import add_answered_settings, settings_from
+from harness.core.requests.inference import ProfileRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,5 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and profile, print both, answer the exit code of the bench's verdict."""
-    request: BenchRequest = request_from(ProfileRequest, arguments).bench
-    return answer_bench(replace(request, profiling=True), arguments)
+    return answer_bench({**settings_from(ProfileRequest, arguments), "profiling": True}, arguments)

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.inference import SweepRequest
 
 
@@ -17,21 +17,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure all combinations, print the table and the recommendations."""
+    from harness import api
     from harness.report.sweep import sweep_parts
-    from harness.workflows.benchmark.sweep import PICTURE, sweep
+    from harness.workflows.benchmark.sweep import PICTURE
     from harness.workflows.runs.files import PAGE
-    from harness.workflows.runs.folder import utc_now
 
-    found, folder = sweep(
-        request_from(SweepRequest, arguments),
+    result = api.sweep(
+        **settings_from(SweepRequest, arguments),
         progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
-        now=utc_now(),
     )
     if arguments.json:
-        console.answer_json(found)
+        console.answer_json(result.sweep)
         return 0
-    console.answer(*sweep_parts(found, arguments.format or console.default_format()), "")
-    files = [folder / name for name in (PAGE, PICTURE) if (folder / name).exists()]
+    console.answer(*sweep_parts(result.sweep, arguments.format or console.default_format()), "")
+    files = [result.folder / name for name in (PAGE, PICTURE) if (result.folder / name).exists()]
     console.answer(*(f"written: {path}" for path in files))
     return 0

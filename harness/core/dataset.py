@@ -1,9 +1,13 @@
-"""A parsed and validated COCO-format data set, without its pixels."""
+"""A parsed and validated COCO-format data set, without its images' pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+#: A parsed annotation file: lists of rows under ``images``, ``categories`` and ``annotations``.
+Content = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +40,31 @@ class Category:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Images sorted by id, categories sorted by id, and the digest of the file they come from.
-
-    A network's class_index is the position in ``categories``.
-    """
+    """Images and categories, each sorted by id; a class index is a position in ``categories``."""
 
     name: str
-    """Name of a known data set, else of the annotation file."""
+    """What records and references call it."""
 
     annotations_path: Path
-    """The annotation file."""
+    """The COCO annotation file."""
 
     images_dir: Path
-    """Folder of the images."""
+    """The folder that the images' file names are relative to."""
 
     images: tuple[ImageRecord, ...]
-    """All images, by ascending id."""
+    """The images to run on, sorted by id."""
 
     categories: tuple[Category, ...]
-    """All categories, by ascending id."""
+    """All categories, sorted by id."""
 
     annotation_count: int
-    """Number of annotations."""
+    """Rows of the file, whatever images were left out since."""
 
     crowd_count: int
-    """Number of annotations that are crowds."""
+    """Those of them that are crowd regions."""
 
     has_masks: bool
-    """Whether any annotation has a segmentation."""
+    """Whether any row has a segmentation."""
 
     digest: str
     """sha256 of the annotation file."""
@@ -71,6 +72,26 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     """Oddities that do not make the file unusable, one sentence each."""
 
+    content: Content | None = field(default=None, repr=False, compare=False)
+    """The parsed file, valid; None where only the facts above are needed, and for images that no
+    annotation file lists."""
+
     @property
     def image_ids(self) -> tuple[int, ...]:
+        """Ids of the images, ascending."""
         return tuple(image.image_id for image in self.images)
+
+    @property
+    def ground_truth(self) -> Content:
+        """The parsed annotation file; nothing may be written into it.
+
+        Raises:
+            ValueError: It was dropped, or there is none.
+        """
+        if self.content is None:
+            raise ValueError(f"the annotations of {self.name} are not in memory")
+        return self.content
+
+    def without_content(self) -> Dataset:
+        """The same without the parsed file, which takes most of the memory."""
+        return replace(self, content=None)

@@ -1,11 +1,16 @@
-"""What an engine says about one image, checked at birth."""
+"""What a network found in one image, checked when it is made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from harness.core.errors import RunFailedError
+from harness.core.dataset import Category
+from harness.core.errors import RunFailedError, UsageError
+from harness.core.run_lengths import Rle as Rle  # also read from here
+from harness.core.run_lengths import decode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,46 +36,41 @@ class Image:
         return int(self.pixels_bgr.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Rle:
-    """A binary mask of height × width pixels as COCO's compressed run lengths."""
-
-    height_px: int
-    """Height of the image."""
-
-    width_px: int
-    """Width of the image."""
-
-    counts: str
-    """COCO's compressed run lengths."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Detections:
-    """All predictions for one image, best score first.
+    """All objects found in one image, best score first.
 
     Raises:
-        RunFailedError: A shape is wrong or a number is not finite: a crash or a NaN must never
-            become a low AP.
+        RunFailedError: An array has a wrong shape or a number that is not finite: a crash or a NaN
+            must never become a low AP.
     """
 
     image_id: int
-    """Id of the image."""
+    """Of the data set; where there is none, the position in what was asked, from 1."""
 
     boxes_xyxy_px: npt.NDArray[np.float32]
-    """(n, 4) float32, absolute pixels of the original image, x2/y2 exclusive."""
+    """(n, 4) float32, absolute pixels of the original image, x2 and y2 exclusive; n may be 0."""
 
     scores: npt.NDArray[np.float32]
-    """(n,) float32 in 0…1."""
+    """(n,) float32 in 0…1, descending."""
 
     class_index: npt.NDArray[np.int64]
-    """(n,) int64, contiguous from 0; never a COCO id."""
+    """(n,) int64, contiguous from 0: a position in ``categories``; never a COCO id."""
 
     masks: tuple[Rle, ...] | None
-    """n run-length encodings of the size of the original image; None for a network without masks.
-    """
+    """n run-length encodings of the original image's size, or None for a box-only network."""
+
+    categories: tuple[Category, ...] = ()
+    """All classes of the model, by class index; empty where the model's are not known."""
+
+    size_px: tuple[int, int] | None = None
+    """(height, width) of the original image, where it was kept."""
+
+    source: str | None = None
+    """The file of the image; None for arrays, and for images of a data set."""
 
     def __post_init__(self) -> None:
+        """Check shapes and numbers."""
         import numpy as np
 
         count = len(self.scores)
@@ -88,4 +88,106 @@ class Detections:
             )
 
     def __len__(self) -> int:
+        """How many objects there are."""
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        """The image and how many objects of each category it has."""
+        where = f"image {self.image_id}" if self.source is None else repr(self.source)
+        counts = Counter(self.names if self.categories else ())
+        named = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+        more = f": {named}" if named else ""
+        return f"<Detections of {where}: {len(self)} object(s){more}>"
+
+    @property
+    def names(self) -> list[str]:
+        """N names of the categories, one an object."""
+        return [category.name for category in self._of_objects()]
+
+    @property
+    def category_ids(self) -> npt.NDArray[np.int64]:
+        """(n,) int64: COCO category ids, one an object."""
+        import numpy as np
+
+        ids = [category.category_id for category in self._of_objects()]
+        return np.array(ids, dtype=np.int64)
+
+    def _of_objects(self) -> list[Category]:
+        if not self.categories:
+            raise UsageError(
+                f"image {self.image_id}: the categories of these detections are not known",
+                hint="load_model(…).predict(…) gives detections that know them",
+            )
+        return [self.categories[index] for index in self.class_index.tolist()]
+
+    def above(self, threshold: float) -> Detections:
+        """The objects with scores of ``threshold`` or more."""
+        kept = self.scores >= threshold
+        masks = self.masks
+        if masks is not None:
+            masks = tuple(mask for mask, keep in zip(masks, kept.tolist(), strict=True) if keep)
+        return replace(
+            self,
+            boxes_xyxy_px=self.boxes_xyxy_px[kept],
+            scores=self.scores[kept],
+            class_index=self.class_index[kept],
+            masks=masks,
+        )
+
+    def decode_masks(self) -> npt.NDArray[np.bool_]:
+        """The masks as pixels.
+
+        Returns:
+            (n, H, W) bool, of the original image's size.
+
+        Raises:
+            UsageError: The network has no masks.
+        """
+        import numpy as np
+
+        if self.masks is None:
+            raise UsageError(f"image {self.image_id}: this network has boxes only, no masks")
+        if not self.masks:
+            return np.zeros((0, *(self.size_px or (0, 0))), dtype=bool)
+        return np.stack([decode(mask) for mask in self.masks])
+
+    def to_coco(self, image_id: int | None = None) -> list[dict[str, Any]]:
+        """The objects as rows of a COCO results file, best score first.
+
+        Args:
+            image_id: Written into the rows; None takes this image's own.
+
+        Returns:
+            One row an object with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in
+            px), ``score`` and, for a network with masks, ``segmentation`` (compressed run lengths).
+        """
+        number = self.image_id if image_id is None else image_id
+        return [{"image_id": number, **row} for row in self.coco_rows(self._of_objects())]
+
+    def coco_rows(self, of_objects: Sequence[Category]) -> list[dict[str, Any]]:
+        """The same without the image, for the category of each object.
+
+        Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
+        """
+        boxes_xywh_px = self.boxes_xyxy_px.copy()
+        boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
+        rows = []
+        for row, score in enumerate(_shortest(self.scores)):
+            found = {
+                "category_id": of_objects[row].category_id,
+                "bbox": _shortest(boxes_xywh_px[row]),
+                "score": score,
+            }
+            if self.masks is not None:
+                mask = self.masks[row]
+                found["segmentation"] = {
+                    "size": [mask.height_px, mask.width_px],
+                    "counts": mask.counts,
+                }
+            rows.append(found)
+        return rows
+
+
+def _shortest(values: npt.NDArray[np.float32]) -> list[float]:
+    """Numbers that print with the fewest digits that still give back the same float32."""
+    return [float(str(value)) for value in values.astype("float32", copy=False)]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from harness.core.dataset import Dataset
 from harness.core.errors import PrerequisiteError, UsageError
+from harness.core.requests.inference import EMBEDDED_DATASET
+from harness.core.requests.loading import DatasetRequest
 from harness.data.coco import read_dataset
 
 #: Annotation file and image folder below the root, by name: Detectron2's own layout
@@ -41,49 +43,85 @@ def find_dataset(
     images: Path | None,
     root: Path,
     options: tuple[str, str] = ("--annotations", "--images"),
+    compact: bool = False,
 ) -> Dataset:
-    """The data set called ``dataset`` below ``root``, or the one in the two given places.
+    """The data set called ``dataset`` below ``root``, or the one in the two given places, parsed.
 
-    options: what the user calls the two places.
+    Args:
+        dataset: A known name.
+        annotations: COCO annotation file, together with ``images`` in place of a name.
+        images: Folder of its images.
+        root: Where known data sets are.
+        options: What the user calls the two places.
+        compact: As of ``harness.data.coco.read_dataset``.
 
-    Raises UsageError for an unknown name or half a pair, PrerequisiteError, with the command that
-    fetches it, when a known data set is not on disk.
+    Raises:
+        UsageError: The name is unknown, or half of the pair is missing.
+        PrerequisiteError: A known data set is not on disk; with the command that fetches it.
     """
+    name = dataset
     if annotations is not None or images is not None:
-        if annotations is None or images is None:
-            missing, what = (
-                (options[1], "the folder of its images")
-                if images is None
-                else (options[0], "the COCO annotation file that lists the images")
-            )
-            raise UsageError(
-                f"{options[0]} and {options[1]} go together, and {missing} is missing",
-                hint=f"give {missing} as well: {what}",
-            )
+        annotations, images = _pair(annotations, images, options)
         if dataset is not None:
             raise UsageError(f"give --dataset, or {options[0]} with {options[1]}, not both")
-        return read_dataset(annotations, images)
-    if dataset is None:
+    elif dataset is None:
         raise UsageError("no data set given", hint=f"choose one of {', '.join(DATASET_NAMES)}")
+    else:
+        annotations, images = _known(dataset, root)
+    return read_dataset(annotations, images, name=name, compact=compact)
+
+
+def requested_dataset(request: DatasetRequest) -> Dataset:
+    """The data set of a request; the embedded one where nothing is named."""
+    asked = request.data
+    own = asked.annotations is not None or asked.images is not None
+    found = find_dataset(
+        dataset=asked.dataset or (None if own else EMBEDDED_DATASET),
+        annotations=asked.annotations,
+        images=asked.images,
+        root=request.root,
+    )
+    return found if asked.limit is None else limited(found, asked.limit)
+
+
+def _pair(
+    annotations: Path | None, images: Path | None, options: tuple[str, str]
+) -> tuple[Path, Path]:
+    """Both places; UsageError that names the missing one."""
+    if annotations is None or images is None:
+        missing, what = (
+            (options[1], "the folder of its images")
+            if images is None
+            else (options[0], "the COCO annotation file that lists the images")
+        )
+        raise UsageError(
+            f"{options[0]} and {options[1]} go together, and {missing} is missing",
+            hint=f"give {missing} as well: {what}",
+        )
+    return annotations, images
+
+
+def _known(dataset: str, root: Path) -> tuple[Path, Path]:
+    """Annotation file and image folder of a known data set; an embedded one is generated."""
     if dataset in SYNTHETIC_SPLITS:
         from harness.data.synthetic import generate
 
         folder = generate(dataset, root)
-        return read_dataset(folder / "annotations.json", folder / "images", name=dataset)
+        return folder / "annotations.json", folder / "images"
     if dataset not in COCO_LAYOUT:
         near = difflib.get_close_matches(dataset, DATASET_NAMES, n=1)
         raise UsageError(
             f"unknown data set {dataset!r}" + (f"; did you mean {near[0]}?" if near else ""),
             hint=f"known are {', '.join(DATASET_NAMES)}",
         )
-    annotation_file, image_folder = (root / part for part in COCO_LAYOUT[dataset])
-    for path in (annotation_file, image_folder):
+    annotations, images = (root / part for part in COCO_LAYOUT[dataset])
+    for path in (annotations, images):
         if not path.exists():
             raise PrerequisiteError(
                 f"data set {dataset} is not there: no {path}",
                 hint=f"run: harness download --only {DOWNLOAD_GROUPS[dataset]} --root {root}",
             )
-    return read_dataset(annotation_file, image_folder, name=dataset)
+    return annotations, images
 
 
 def limited(dataset: Dataset, count: int) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,11 @@ import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
-from harness.data.coco import read_annotations
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of
 
-#: Polygons [x, y, x, y, …] in px, or run lengths of the whole image.
-Segmentation = list[list[float]] | Rle
+#: Polygons x, y, x, y, … in px, or run lengths of the whole image.
+Segmentation = list[Sequence[float]] | Rle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +36,40 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """The images that have an object. left_out: why annotations and images are not among them."""
+    """What of a data set a network can learn from."""
 
     dataset: Dataset
+    """All of it, without the parsed file: the objects are in ``images``."""
+
     images: tuple[AnnotatedImage, ...]
+    """The images that have an object."""
+
     object_counts: dict[int, int]
+    """Objects of each category, by category id."""
+
     left_out: tuple[str, ...]
+    """Why annotations and images are not among them, one phrase each with a count."""
+
+    has_run_lengths: bool
+    """Whether the mask of any object that is no crowd is run lengths."""
 
 
 def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
     """What of ``dataset`` can be learned from, as Detectron2 selects it (``data/build.py``).
 
     Crowds, boxes without area inside their image and, for a network with masks, objects without a
-    usable mask are left out; so are images that have no object then. object_counts: by category id.
+    usable mask are left out; so are images that have no object then.
+
+    Args:
+        dataset: With its parsed file.
+        with_masks: Whether the network has masks.
     """
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_annotations(dataset.annotations_path)["annotations"]:
+    has_run_lengths = False
+    for row in dataset.ground_truth["annotations"]:
         rows[row["image_id"]].append(row)
+        if isinstance(row.get("segmentation"), Mapping) and not row.get("iscrowd", 0):
+            has_run_lengths = True
     index = {one.category_id: position for position, one in enumerate(dataset.categories)}
     reasons: Counter[str] = Counter()
     images = []
@@ -70,7 +87,11 @@ def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
         images.append(_annotated(record, objects, index, with_masks))
     left_out = tuple(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return TrainingSet(
-        dataset=dataset, images=tuple(images), object_counts=dict(counts), left_out=left_out
+        dataset=dataset.without_content(),
+        images=tuple(images),
+        object_counts=dict(counts),
+        left_out=left_out,
+        has_run_lengths=has_run_lengths,
     )
 
 
@@ -123,5 +144,8 @@ def _annotated(
 
 def _segmentation(segmentation: Any, record: ImageRecord) -> Segmentation:
     if isinstance(segmentation, list):
-        return [list(polygon) for polygon in usable_polygons(segmentation)]
+        return [
+            polygon if isinstance(polygon, array) else array("d", polygon)
+            for polygon in usable_polygons(segmentation)
+        ]
     return rle_of(segmentation, record.height_px, record.width_px)

@@ -7,13 +7,14 @@ its text is spelled as pycocotools spells it.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from harness.core.rle_text import canonical, parse, sums_of, without_empty
 from harness.core.shown import shown
 from harness.measure.polygons import drawing_fault
 from harness.measure.rle import run_lengths
-from harness.measure.rle_text import canonical, parse, sums_of, without_empty
 
 NUMBERS = frozenset((int, float))
 
@@ -67,7 +68,7 @@ def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str 
 
 
 def _polygons_fault(segmentation: list[Any]) -> str | None:
-    if not all(isinstance(polygon, list) and finite(polygon) for polygon in segmentation):
+    if not all(isinstance(one, list | array) and finite(one) for one in segmentation):
         return "has a segmentation that is no list of polygons of finite numbers"
     return drawing_fault(segmentation)
 

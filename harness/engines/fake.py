@@ -15,7 +15,6 @@ from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Stopwatch
-from harness.data.coco import read_annotations
 from harness.measure.rle import rle_of
 
 Behaviour = Literal["perfect", "noisy", "failing", "nan"]
@@ -36,10 +35,9 @@ def open_fake(
     found twice, seeded. failing: raises RuntimeError at the image ``fail_at_image``. nan: scores
     that are not numbers.
     """
-    content = read_annotations(dataset.annotations_path)
     order = {category.category_id: index for index, category in enumerate(dataset.categories)}
     rows: dict[int, list[dict[str, Any]]] = {image: [] for image in dataset.image_ids}
-    for row in content["annotations"]:
+    for row in dataset.ground_truth["annotations"]:
         if row["image_id"] in rows and not row.get("iscrowd", 0):
             rows[row["image_id"]].append({**row, "class_index": order[row["category_id"]]})
     return FakeEngine(rows, architecture, behaviour, fail_at_image, seed)

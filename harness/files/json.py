@@ -6,13 +6,15 @@ A NaN in a record would come back as something else in another language, or as a
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, UsageError
 
 T = TypeVar("T")
@@ -47,12 +49,44 @@ def read(path: Path) -> Any:
         UsageError: It is not there or cannot be read.
         IntegrityError: It is not JSON.
     """
+    return _parsed(path, _bytes(path), None)
+
+
+def read_with_digest(
+    path: Path, *, convert: Callable[[dict[str, Any]], Any] | None = None
+) -> tuple[Any, str]:
+    """The parsed content of a file and the hash of the same bytes, which are read once.
+
+    Args:
+        path: The file.
+        convert: Called with every object when it is parsed, innermost first; what it returns takes
+            the place of the object. It can keep an object small before the next one is parsed.
+
+    Returns:
+        The content, and the sha256 of the file in hexadecimal.
+
+    Raises:
+        UsageError: The file cannot be read.
+        IntegrityError: It is not JSON.
+    """
+    content = _bytes(path)
+    digest = hashlib.sha256(content).hexdigest()
+    return _parsed(path, content, convert), digest
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _parsed(path: Path, content: bytes, convert: Callable[[dict[str, Any]], Any] | None) -> Any:
+    try:
+        with collector_paused():
+            return json.loads(content, object_hook=convert)
     except (ValueError, RecursionError) as error:  # also bytes that are no text, endless nesting
         raise IntegrityError(f"{path} is not JSON: {error}") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.record import CategoryScore
 from harness.core.requests.inference import Evaluator
@@ -17,7 +18,6 @@ from harness.measure.evaluators import (
     Floats,
     OneEvaluator,
     Task,
-    collector_paused,
     summary,
 )
 from harness.measure.scoring_processes import joined, partitioned, score_shares

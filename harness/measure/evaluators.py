@@ -8,15 +8,15 @@ numbers are averaged, so that shares may be scored anywhere and put together aga
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError
 from harness.measure.polygons import usable_polygons
 
@@ -213,15 +213,3 @@ def _results(coco_class: Any, share: Share) -> Any:
     results.dataset = {**share.truth, "annotations": share.rows}
     results.createIndex()
     return results
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """No search for cycles: there are none, and millions of rows to search again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

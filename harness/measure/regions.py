@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Rle
+from harness.core.rle_text import parse
 from harness.measure.rle import no_runs
-from harness.measure.rle_text import parse
 
 
 class Region(NamedTuple):

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.detections import Rle
 from harness.core.errors import IntegrityError
+from harness.core.rle_text import spell, without_empty
+from harness.core.run_lengths import Rle
+from harness.core.run_lengths import decode as decode  # also read from here
+from harness.core.run_lengths import no_runs as no_runs
+from harness.core.run_lengths import run_lengths as run_lengths
 from harness.measure.polygons import Polygon, drawing_fault, usable_polygons
-from harness.measure.rle_text import parse, spell, without_empty
 
 #: Limits of an image with masks. Run lengths are 32 bits wide in pycocotools, and a mask of this
 #: size takes 256 MiB when it is decoded. Pillow itself opens no image above 179 million px.
 LARGEST_SIDE_PX = 100_000
 LARGEST_IMAGE_PX = 2**28
-
-#: Characters of a mask that an error shows.
-SHOWN = 60
 
 
 def encode_region(
@@ -163,26 +163,6 @@ def _require_drawable(height_px: int, width_px: int) -> None:
         raise IntegrityError(f"an image {fault}")
 
 
-def decode(rle: Rle) -> npt.NDArray[np.bool_]:
-    """(height, width) bool.
-
-    Raises:
-        ValueError: When the runs do not cover the mask.
-    """
-    runs = run_lengths(rle.counts)
-    if runs is None or sum(runs) != rle.height_px * rle.width_px:
-        raise ValueError(no_runs(rle))
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    mask: npt.NDArray[np.bool_] = flat.reshape(rle.width_px, rle.height_px).T
-    return mask
-
-
-def no_runs(rle: Rle) -> str:
-    """What an error says of runs that do not cover their mask."""
-    text = rle.counts if len(rle.counts) <= SHOWN else f"{rle.counts[:SHOWN]}…"
-    return f"no runs of a mask of {rle.height_px} × {rle.width_px} px: {text}"
-
-
 def area_px(rle: Rle) -> int:
     """How many pixels of the mask are true."""
     return areas_px([rle])[0]
@@ -221,21 +201,6 @@ def box_xywh_px(rle: Rle) -> list[float]:
 
 def _compressed(rle: Rle) -> dict[str, Any]:
     return {"size": [rle.height_px, rle.width_px], "counts": rle.counts.encode("ascii")}
-
-
-def run_lengths(counts: str | Sequence[Any]) -> Sequence[int] | None:
-    """Lengths of alternating runs of false and true, compressed or not; None when there are none.
-
-    Their sum must be height × width. The evaluators take that for granted: given shorter runs, they
-    never come back. Text follows ``measure.rle_text``; many texts at once are read faster there.
-    """
-    runs: Sequence[Any] | None = counts
-    if isinstance(counts, str):
-        parsed = parse([counts])
-        runs = parsed.lengths.tolist() if parsed.readable[0] else None
-    if runs is None or not all(type(run) is int and run >= 0 for run in runs):
-        return None
-    return runs
 
 
 def _edges(

@@ -15,11 +15,11 @@ import numpy as np
 from harness import __version__
 from harness.core.detections import Image
 from harness.core.requests.serving import ServeRequest
+from harness.engines.loading import ProvenModel
 from harness.serve.engine_thread import EngineThread, Inferred
 from harness.serve.failures import refused
 from harness.serve.images import Header, PictureFormat, Upload, encode, read_header
 from harness.serve.metrics import Metrics
-from harness.serve.model import ServedModel
 from harness.serve.responses import Answer, ModelFacts, PictureAnswer, picture_answer
 from harness.serve.settings import Settings
 from harness.visualization.overlays import draw
@@ -50,7 +50,7 @@ class Service:
     def __init__(
         self,
         request: ServeRequest,
-        model: ServedModel,
+        model: ProvenModel,
         engine: EngineThread,
         *,
         examples: Sequence[Path] = (),

@@ -6,7 +6,6 @@ weights are also written in the run's form, so that everything after the trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress
-from harness.data.coco import read_annotations
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
@@ -154,11 +152,7 @@ def _config(setup: Setup, device: torch.device) -> Any:
 
 def _mask_format(setup: Setup) -> str:
     """Polygons as COCO's own training does, bitmaps where a mask is run lengths."""
-    rows: list[Mapping[str, Any]] = read_annotations(setup.training.dataset.annotations_path)[
-        "annotations"
-    ]
-    runs = any(isinstance(row.get("segmentation"), Mapping) for row in rows if not row["iscrowd"])
-    return "bitmask" if runs else "polygon"
+    return "bitmask" if setup.training.has_run_lengths else "polygon"
 
 
 def _ticking(tick: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -53,8 +54,9 @@ def train_in_processes(
     answers: list[Connection] = []
     for rank in range(count):
         receiving, sending = context.Pipe(duplex=False)
+        scoring = evaluate if rank == 0 else _by_first  # it holds data that only the first needs
         process = context.Process(
-            target=_member, args=(setup, World(rank, count), address, progress, evaluate, sending)
+            target=_member, args=(setup, World(rank, count), address, progress, scoring, sending)
         )
         process.start()
         sending.close()
@@ -89,6 +91,11 @@ def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: 
     joined = join(world.rank, world.size, device, "env://")
     run_training(setup, device, joined, progress=progress, evaluate=evaluate)
     leave()
+
+
+def _by_first(weights: Path, iteration: int) -> dict[str, float]:
+    """Stand for the evaluation in the processes that do not make it."""
+    raise AssertionError(f"{weights} of iteration {iteration} is evaluated by the first process")
 
 
 def _member(

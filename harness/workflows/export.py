@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import __version__
 from harness.core.architecture import Architecture
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.core.model import Lock, ModelEntry
+from harness.core.model import ModelEntry
 from harness.core.progress import Progress
 from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import ExportRequest
@@ -20,7 +20,7 @@ from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport
 from harness.workflows.parity import check_exported, images_in
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file
 from harness.zoo.lock import find_model, read_lock
 
@@ -63,7 +63,7 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     begun = time.perf_counter()
-    facts = _written(lock, entry, checkpoint, output, request, progress)
+    facts = _written(entry, checkpoint, output, request, progress)
     seconds = time.perf_counter() - begun
     parity = check_exported(
         output, checkpoint=checkpoint, paths=paths, threads=request.threads, progress=progress
@@ -79,9 +79,8 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
 
 
 def _written(
-    lock: Lock,
     entry: ModelEntry,
-    checkpoint: Path,
+    checkpoint: CheckpointFacts,
     output: Path,
     request: ExportRequest,
     progress: Progress,
@@ -93,8 +92,7 @@ def _written(
 
     names = _class_names(entry, request)
     architecture = _architecture(entry, names, request)
-    network = load_network(architecture, checkpoint)
-    origin = facts_of(lock, entry, checkpoint)
+    network = load_network(architecture, Path(checkpoint.path))
     progress.notice(f"tracing {entry.name}")
     program = trace(network)
     progress.notice(f"converting to ONNX, opset {request.opset}")
@@ -103,7 +101,7 @@ def _written(
         result_names(network),
         output,
         opset=request.opset,
-        facts=lambda length, sha256: _facts(entry, architecture, names, origin, length, sha256),
+        facts=lambda length, sha256: _facts(entry, architecture, names, checkpoint, length, sha256),
     )
 
 

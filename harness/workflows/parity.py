@@ -10,6 +10,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
+from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
@@ -18,7 +19,6 @@ from harness.engines.native import open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
 from harness.engines.stages import detectron2_stages
-from harness.files.digest import file_digest
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
@@ -42,12 +42,10 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
             threads=threads,
             progress=progress,
         )
-    architecture = architecture_of(entry.architecture)
-    native = open_native(
-        architecture=architecture, weights=checkpoint, device="cpu", threads=threads
-    )
+    architecture, file = architecture_of(entry.architecture), Path(checkpoint.path)
+    native = open_native(architecture=architecture, weights=file, device="cpu", threads=threads)
     reference = open_detectron2(
-        architecture=architecture, weights=checkpoint, device="cpu", threads=threads
+        architecture=architecture, weights=file, device="cpu", threads=threads
     )
     stages = partial(detectron2_stages, reference)
     with progress.task("compare", total=len(paths), unit="img") as tick:
@@ -57,7 +55,7 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
 def check_exported(
     file: Path,
     *,
-    checkpoint: Path,
+    checkpoint: CheckpointFacts,
     paths: Sequence[Path],
     threads: int | None,
     progress: Progress,
@@ -67,15 +65,17 @@ def check_exported(
     from harness.export.stages import exported_stages, open_stages
 
     facts = read_facts(file)
-    found = file_digest(checkpoint)
-    if found != facts.checkpoint_sha256:
+    if checkpoint.sha256 != facts.checkpoint_sha256:
         raise IntegrityError(
-            f"{file} was exported from another checkpoint than {checkpoint}:\n"
-            f"  in the file sha256 {facts.checkpoint_sha256}\n  checkpoint  sha256 {found}",
+            f"{file} was exported from another checkpoint than {checkpoint.path}:\n"
+            f"  in the file sha256 {facts.checkpoint_sha256}\n"
+            f"  checkpoint  sha256 {checkpoint.sha256}",
             hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
         )
     numbers: Architecture = facts.architecture
-    native = open_native(architecture=numbers, weights=checkpoint, device="cpu", threads=threads)
+    native = open_native(
+        architecture=numbers, weights=Path(checkpoint.path), device="cpu", threads=threads
+    )
     reference = open_onnx(architecture=numbers, weights=file, device="cpu", threads=threads)
     tapped = open_stages(file, threads=reference.info.threads)
     stages = partial(exported_stages, tapped)

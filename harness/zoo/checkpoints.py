@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import IntegrityError, PrerequisiteError
@@ -17,24 +18,34 @@ from harness.zoo.weights import files_of, require_known_ending
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
-def find_checkpoint(lock: Lock, entry: ModelEntry, weights: Path | None, root: Path) -> Path:
+def find_checkpoint(
+    lock: Lock, entry: ModelEntry, weights: Path | None, root: Path
+) -> CheckpointFacts:
     """The file of weights to use: ``weights``, or the pinned one below ``root``, proven.
 
-    Raises PrerequisiteError with the download command when the pinned file is not there, UsageError
-    for ``weights`` that are none by their name.
+    Returns:
+        Its path, size and hash; the file is read once.
+
+    Raises:
+        PrerequisiteError: The pinned file is not there; with the download command.
+        UsageError: ``weights`` are none by their name.
+        IntegrityError: The pinned file is another one.
     """
     if weights is not None:
         require_known_ending(weights)
-        return weights
+        return facts_of(lock, entry, weights)
     if entry.checkpoint is None:
         return _embedded_file(entry)
     return pinned_file(find_artefact(lock, entry.checkpoint), root, model=entry.name)
 
 
-def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> Path:
+def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> CheckpointFacts:
     """The file of an artefact below ``root``, proven; PrerequisiteError when it is not there.
 
-    model: whose checkpoint it is, for the command that fetches it and nothing else.
+    Args:
+        artefact: What the lock says about the file.
+        root: Where it is downloaded to.
+        model: Whose checkpoint it is, for the command that fetches it and nothing else.
     """
     path = root / artefact.path
     if not path.is_file():
@@ -44,14 +55,19 @@ def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> 
             hint=f"run: harness download --only {artefact.group}{chosen} --root {root}, "
             "or give a file of your own",
         )
-    prove(artefact, path)
-    return path
+    expected = expected_of(artefact)
+    sha256 = file_digest(path) if expected.size in (None, path.stat().st_size) else None
+    prove(artefact, path, sha256=sha256)
+    return replace(facts_of_file(path, sha256=sha256), pinned=True)
 
 
-def facts_of_file(path: Path) -> CheckpointFacts:
-    """Size and hash of weights the lock says nothing about."""
+def facts_of_file(path: Path, *, sha256: str | None = None) -> CheckpointFacts:
+    """Size and hash of weights the lock says nothing about; sha256: where it is known already."""
     return CheckpointFacts(
-        path=str(path), sha256=_digest(path), bytes=_size_bytes(path), pinned=False
+        path=str(path),
+        sha256=sha256 or _digest(path),
+        bytes=_size_bytes(path),
+        pinned=False,
     )
 
 
@@ -63,7 +79,7 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
     else:
         artefact = find_artefact(lock, entry.checkpoint)
         pinned = not mismatches(expected_of(artefact), path, sha256=sha256)
-    return CheckpointFacts(path=str(path), sha256=sha256, bytes=_size_bytes(path), pinned=pinned)
+    return replace(facts_of_file(path, sha256=sha256), pinned=pinned)
 
 
 def _digest(path: Path) -> str:
@@ -79,7 +95,7 @@ def _size_bytes(path: Path) -> int:
     return sum(one.stat().st_size for one in files_of(path))
 
 
-def _embedded_file(entry: ModelEntry) -> Path:
+def _embedded_file(entry: ModelEntry) -> CheckpointFacts:
     path = EMBEDDED / f"{entry.name}.safetensors"
     if entry.embedded is None:
         raise PrerequisiteError(
@@ -94,4 +110,4 @@ def _embedded_file(entry: ModelEntry) -> Path:
             f"  expected sha256 {entry.embedded.sha256}\n  found    {found}",
             hint="install harness again",
         )
-    return path
+    return replace(facts_of_file(path, sha256=found), pinned=True)

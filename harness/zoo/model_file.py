@@ -11,7 +11,7 @@ from harness.core.dataset import Category
 from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
-from harness.zoo.checkpoints import facts_of, find_checkpoint
+from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, proven_export
 
 
@@ -36,5 +36,5 @@ def find_model_file(
     """The file for an engine that needs one: ``weights``, or the model's own below ``root``."""
     if engine == "onnx":
         return ModelFile(*proven_export(entry, architecture, weights, root, categories=categories))
-    path = find_checkpoint(lock, entry, weights, root)
-    return ModelFile(path, facts_of(lock, entry, path), None)
+    facts = find_checkpoint(lock, entry, weights, root)
+    return ModelFile(Path(facts.path), facts, None)

@@ -110,9 +110,15 @@ def expected_of(artefact: Artefact) -> Expected:
     return Expected(size=artefact.bytes, algorithm="md5", digest=digest)
 
 
-def prove(artefact: Artefact, path: Path) -> None:
-    """Raise IntegrityError unless ``path`` has every size and hash the lock gives."""
-    faults = mismatches(expected_of(artefact), path)
+def prove(artefact: Artefact, path: Path, *, sha256: str | None = None) -> None:
+    """Raise IntegrityError unless ``path`` has every size and hash the lock gives.
+
+    Args:
+        artefact: What the lock says.
+        path: The file.
+        sha256: Of the file, when it is known already.
+    """
+    faults = mismatches(expected_of(artefact), path, sha256=sha256)
     if faults:
         raise IntegrityError(
             f"{path} is not {artefact.name}:\n  " + "\n  ".join(faults),

@@ -19,6 +19,18 @@ LAYERS = (
     ("cli",),
 )
 
+#: The same inside ``workflows``: sub-packages and single modules, lowest first.
+WORKFLOWS = (
+    ("runs", "parity", "datasets", "doctor", "baselines"),
+    ("evaluation", "export"),
+    ("benchmark", "training", "pictures", "model", "selftest"),
+    ("nightly",),
+    ("cluster",),
+)
+
+#: Modules at the root: the public names, the program, and what both call. Nothing below imports it.
+FRONT = {"api.py": ("__init__.py", "__main__.py", "cli")}
+
 #: Heavy package → packages of ours that may import it at all; anything else is an error.
 HOMES = {
     "torch": ("nn", "engines", "training", "export"),
@@ -74,6 +86,94 @@ def test_imports_only_go_down(package: dict[str, ast.Module]) -> None:
         if target != home(path) and level[target] >= level[home(path)]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_imports_inside_workflows_only_go_down(package: dict[str, ast.Module]) -> None:
+    level = {name: number for number, line in enumerate(WORKFLOWS) for name in line}
+    graph = imports_of(package)
+    parts = {
+        module: module.split(".")[2] for module in graph if module.startswith("harness.workflows.")
+    }
+    assert set(parts.values()) == set(level)
+    wrong = [
+        f"{module} imports {target}"
+        for module, part in parts.items()
+        for target in graph[module] & parts.keys()
+        if parts[target] != part and level[parts[target]] >= level[part]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_the_front_imports_the_api(package: dict[str, ast.Module]) -> None:
+    for front, allowed in FRONT.items():
+        name = f"harness.{front.removesuffix('.py')}"
+        wrong = [
+            path
+            for path, tree in package.items()
+            if path != front and PurePosixPath(path).parts[0] not in allowed
+            if name in imported_modules(ast.walk(tree))
+        ]
+        assert not wrong, f"{', '.join(wrong)} import {name}"
+
+
+def test_no_module_imports_itself_in_a_circle(package: dict[str, ast.Module]) -> None:
+    """Also not in functions; what only type checkers import does not count."""
+    graph = imports_of(package)
+    done: set[str] = set()
+    for start in graph:
+        circle = circle_from(start, graph, done, [])
+        assert not circle, " → ".join(circle)
+
+
+def imports_of(package: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Module → modules of ours that it imports when it is imported or run.
+
+    The root package is left out: every import of a module of ours runs it, and it imports none.
+    """
+    names = {module_name(path): tree for path, tree in package.items()}
+    graph: dict[str, set[str]] = {}
+    for module, tree in names.items():
+        if module == "harness":
+            continue
+        found: set[str] = set()
+        for node in when_run(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= (whole & names.keys()) or {node.module} & names.keys()
+        graph[module] = found - {module, "harness"}
+    return graph
+
+
+def circle_from(
+    module: str, graph: dict[str, set[str]], done: set[str], path: list[str]
+) -> list[str]:
+    """The modules of a circle that can be reached from ``module``; empty where there is none."""
+    if module in path:
+        return [*path[path.index(module) :], module]
+    if module in done:
+        return []
+    for target in sorted(graph[module]):
+        circle = circle_from(target, graph, done, [*path, module])
+        if circle:
+            return circle
+    done.add(module)
+    return []
+
+
+def module_name(path: str) -> str:
+    """Dotted name of the module at ``path`` below ``harness``."""
+    parts = PurePosixPath("harness", path).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def when_run(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those under TYPE_CHECKING."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def test_heavy_packages_stay_at_home(package: dict[str, ast.Module]) -> None:

@@ -66,7 +66,7 @@ def bench(
 ) -> tuple[RunRecord, Path]:
     """The record of one speed run, and the folder it lies in."""
     check_values(request)
-    job = resolve(request.inference)
+    job = resolve(request.inference).without_ground_truth()
     require_job_settings(job)
     deviations = job.deviations_on(job.image_count)  # a subset of the images does not bend a speed
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:

@@ -7,6 +7,7 @@ device. What a cell leaves in its folder is kept, so a sweep that was stopped me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import product
@@ -16,7 +17,7 @@ from harness import __version__
 from harness.core.engine import EngineName
 from harness.core.errors import AnotherRunError, HarnessError
 from harness.core.progress import Advance, Progress
-from harness.core.requests.inference import InferenceRequest, SweepRequest
+from harness.core.requests.inference import SweepRequest
 from harness.core.settings import recorded, replaced
 from harness.engines.opening import (
     default_batch_sizes,
@@ -42,6 +43,7 @@ from harness.workflows.benchmark.sweep_cell import (
     standard_of,
 )
 from harness.workflows.evaluation.resolve import Job, resolve
+from harness.workflows.evaluation.resolve import check_values as check_inference
 from harness.workflows.runs.files import CELLS, PAGE, SWEEP, read_run
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.shards import new_images, read_header, shard_path
@@ -50,6 +52,17 @@ PICTURE = "sweep.png"
 CELL_LOG = "log.txt"
 
 Measure = Callable[[CellTask], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """A finished sweep for whoever started it."""
+
+    sweep: Sweep
+    """Every cell with its numbers, and the recommendations."""
+
+    folder: Path
+    """The run folder, with the page and the picture of the sweep."""
 
 
 def sweep(
@@ -118,19 +131,20 @@ def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
     return list(dict.fromkeys([reference, *combined]))
 
 
-def with_setting(request: InferenceRequest, setting: Setting) -> InferenceRequest:
-    """The request, computed that way."""
-    return replaced(
-        request,
+def with_setting(job: Job, setting: Setting) -> Job:
+    """The job, computed that way."""
+    request = replaced(
+        job.request,
         precision=setting.precision,
         memory_format=setting.memory_format,
         compile=setting.compile,
         batch_size=setting.batch_size,
     )
+    return replace(job, request=request)
 
 
 def _require(job: Job, setting: Setting) -> None:
-    require_settings(job.engine, with_setting(job.request, setting).options)
+    require_settings(job.engine, with_setting(job, setting).request.options)
 
 
 def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
@@ -165,7 +179,7 @@ def _measured(
     images = len(job.dataset.images)
     reasons = {one: _unable(job, one) for one in settings}
     possible = [one for one in settings if not reasons[one]]
-    tasks = {one: _task(request, settings[0], one, run.folder) for one in possible}
+    tasks = {one: _task(request, job, settings[0], one, run.folder) for one in possible}
     standard = cache(lambda: standard_of(job, tasks[settings[0]].folder))
     cells: list[SweepCell] = []
     with run.progress.task("sweep", total=images * len(possible), unit="img") as advance:
@@ -209,11 +223,13 @@ def _cell(
     )
 
 
-def _task(request: SweepRequest, reference: Setting, setting: Setting, folder: Path) -> CellTask:
-    asked = request.inference
+def _task(
+    request: SweepRequest, job: Job, reference: Setting, setting: Setting, folder: Path
+) -> CellTask:
+    proven = job.without_ground_truth()
     return CellTask(
-        request=with_setting(asked, setting),
-        reference=None if setting == reference else with_setting(asked, reference),
+        job=with_setting(proven, setting),
+        reference=None if setting == reference else with_setting(proven, reference),
         folder=folder / CELLS / setting.name,
         warmup=request.warmup,
         repeats=request.repeats,
@@ -240,6 +256,7 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
 def _unable(job: Job, setting: Setting) -> str:
     """Why a cell cannot be measured here; empty when it can."""
     try:
+        check_inference(with_setting(job, setting).request)
         _require(job, setting)
     except HarnessError as error:
         return error.message

@@ -17,8 +17,6 @@ from typing import Any
 
 from harness.core.engine import Engine
 from harness.core.progress import Silent
-from harness.core.requests.inference import InferenceRequest
-from harness.data.coco import read_annotations
 from harness.data.images import load_image
 from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
@@ -31,7 +29,7 @@ from harness.measure.sweep import Speed
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
 from harness.workflows.benchmark.bench import COMPUTE_PHASES
 from harness.workflows.evaluation.inference import grouped, identity_of, infer_missing
-from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
+from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import (
     open_shard,
@@ -52,17 +50,25 @@ OpenEngine = Callable[[Job], Engine]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTask:
-    """What to measure, in a folder of the cell's own.
+    """What to measure, in a folder of the cell's own."""
 
-    reference: timed in turn with it; None for the reference cell itself.
-    """
+    job: Job
+    """The proven job of the sweep with this cell's settings."""
 
-    request: InferenceRequest
-    reference: InferenceRequest | None
+    reference: Job | None
+    """What is timed in turn with it; None for the reference cell itself."""
+
     folder: Path
+    """Where the cell's shard and ``speed.json`` go."""
+
     warmup: int
+    """Images before the clock counts."""
+
     repeats: int
+    """Passes over the timed images, at least."""
+
     min_duration_s: float
+    """Passes go on until this much time was measured."""
 
 
 def measure_cell(task: CellTask) -> None:
@@ -72,7 +78,7 @@ def measure_cell(task: CellTask) -> None:
 
 def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> None:
     """The same with engines and a clock of the caller's."""
-    job = resolve(task.request)
+    job = task.job
     begun = clock()
     engine = open_engine(job)
     opened_s = clock() - begun
@@ -120,7 +126,7 @@ def _in_turn(
     clock: Clock,
 ) -> tuple[list[list[float]], list[float]]:
     """Seconds of each batch, a list a pass; and seconds of the reference's pass beside each."""
-    reference = None if task.reference is None else open_engine(resolve(task.reference))
+    reference = None if task.reference is None else open_engine(task.reference)
     singles = _batched(prepared, 1)
     if reference is not None:
         _warm_up(reference, singles, task.warmup)
@@ -200,7 +206,7 @@ class Standard:
 
 def standard_of(job: Job, reference: Path) -> Standard:
     """The standard that the finished reference cell in the folder ``reference`` sets."""
-    annotations = read_annotations(job.dataset.annotations_path)
+    annotations = job.dataset.ground_truth
     predictions = _merged(job, annotations, reference)
     return Standard(
         annotations=annotations,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress
-from harness.data.coco import read_annotations, read_dataset
+from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.objects import training_set
 
@@ -52,7 +52,7 @@ def check_data(
     missing, unreadable, or of another size than listed.
     """
     dataset = read_dataset(annotations, images or annotations.parent)
-    content = read_annotations(annotations)
+    content = dataset.ground_truth
     if not dataset.images:
         raise IntegrityError(f"{annotations} lists no image")
     notes = dataset.warnings

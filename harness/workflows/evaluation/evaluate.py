@@ -14,7 +14,6 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
-from harness.data.coco import read_annotations
 from harness.data.predictions import checked_predictions
 from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
@@ -56,14 +55,40 @@ def evaluate(
     stopwatch: PhaseTimer,
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
-    """The record of one accuracy run, and the folder it lies in.
+    """Evaluate a model: the record of one accuracy run, and the folder it is in.
 
-    command: what the user typed, for the record and for the line that says how to continue. now:
-    when the run began. stopwatch: books wall time by stage for the record. open_engine: of an
-    evaluation in this process; workers open their own.
+    Args:
+        request: What to evaluate, and how.
+        progress: Where progress and notices go.
+        command: What the user typed, for the record and for the line that says how to continue.
+        now: When the run began.
+        stopwatch: Records wall time by stage.
+        open_engine: Opens the engine of an evaluation in this process; workers open their own.
     """
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
+    return evaluate_job(
+        request,
+        job,
+        progress=progress,
+        command=command,
+        now=now,
+        stopwatch=stopwatch,
+        open_engine=open_engine,
+    )
+
+
+def evaluate_job(
+    request: EvalRequest,
+    job: Job,
+    *,
+    progress: Progress,
+    command: tuple[str, ...],
+    now: datetime,
+    stopwatch: PhaseTimer,
+    open_engine: Callable[[Job], Engine] = open_job_engine,
+) -> tuple[RunRecord, Path]:
+    """The same of a request that is resolved: nothing of ``job`` is read or proved again."""
     _require_workers(request, job)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         require_no_jobs(run.folder)
@@ -147,7 +172,7 @@ def _announce(job: Job, run: Run) -> None:
 
 def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:
     try:
-        content = read_annotations(job.dataset.annotations_path)
+        content = job.dataset.ground_truth
         # Their lines come from files, which another run, or a disk, may have changed.
         where = str(run.folder / PREDICTIONS)
         return score(

@@ -94,6 +94,15 @@ class Job:
         """The data set as the record keeps it."""
         return facts_of_dataset(self.dataset, self.image_count)
 
+    def without_ground_truth(self) -> Job:
+        """The job without the parsed annotations, unless its engine answers from them.
+
+        What a worker process receives, and what a run keeps that does not score.
+        """
+        if self.engine == "fake":
+            return self
+        return replace(self, dataset=self.dataset.without_content())
+
     @property
     def resolved(self) -> dict[str, Any]:
         """The request with every default filled in, for the record."""
@@ -123,10 +132,18 @@ def resolve(request: InferenceRequest) -> Job:
         root=request.network.root,
     )
     dataset = proven_dataset(lock, dataset, request.network.root)
-    _check_categories(entry, _published(entry, request, dataset), dataset)
     asked = dataset if request.data.limit is None else limited(dataset, request.data.limit)
+    job = job_of(lock, entry, request, asked, len(dataset.images))
     require_images(asked)
-    return job_of(lock, entry, request, asked, len(dataset.images))
+    return job
+
+
+def resolve_on(request: InferenceRequest, dataset: Dataset) -> Job:
+    """The job of a request on a data set that was proven before, all of its images."""
+    check_values(request)
+    lock = read_lock()
+    entry = find_model(lock, request.network.model)
+    return job_of(lock, entry, request, dataset, len(dataset.images))
 
 
 def job_of(
@@ -137,9 +154,9 @@ def job_of(
     Raises IntegrityError where its categories are not as many as the model's classes.
     """
     published = _published(entry, request, dataset)
+    _check_categories(entry, published, dataset)
     if request.options.engine is not None:
         require_network(request.options.engine, published)
-    _check_categories(entry, published, dataset)
     architecture = _overridden(published, request)
     engine = request.options.engine or own_engine(published)
     file = None

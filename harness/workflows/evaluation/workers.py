@@ -49,6 +49,16 @@ class ShardTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenTask:
+    """A part with everything that was proven of the run: for a worker on the same machine."""
+
+    job: Job
+    """The job, with the device and threads of this worker."""
+
+    task: ShardTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFacts:
     """What a worker leaves beside its shard, first when it begins, again when it is through.
 
@@ -64,9 +74,14 @@ class ShardFacts:
 
 
 def infer_shard(task: ShardTask) -> None:
-    """Infer the images of ``task`` that its shard lacks; what a worker's process does."""
+    """Infer the images of ``task`` that its shard lacks, on a node, which proves its job again."""
     job = resolve(task.request)
     infer_share(job, open_job_engine(job), task, Silent())
+
+
+def infer_proven(item: ProvenTask) -> None:
+    """The same on this machine, where the job was proven; what a worker's process does."""
+    infer_share(item.job, open_job_engine(item.job), item.task, Silent())
 
 
 def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -> ShardFacts:
@@ -94,7 +109,7 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     positions = dict.fromkeys((shard_path(run.folder, task.number) for task in tasks), 0)
     for path in positions:
         _, positions[path] = new_images(path, 0)
-    total = len(job.dataset.images)
+    total, proven = len(job.dataset.images), job.without_ground_truth()
     with run.progress.task("infer", total=total, done=total - len(missing), unit="img") as advance:
 
         def poll() -> None:
@@ -106,12 +121,12 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
         parts = [
             Work(
                 name=f"shard {task.number:04d}",
-                item=task,
+                item=ProvenTask(job=replace(proven, request=task.request), task=task),
                 log=shard_path(run.folder, task.number).with_suffix(".log"),
             )
             for task in tasks
         ]
-        run_workers(infer_shard, parts, notice=run.progress.notice, poll=poll)
+        run_workers(infer_proven, parts, notice=run.progress.notice, poll=poll)
     return [read_facts(run.folder, task.number) for task in tasks]
 
 

@@ -234,3 +234,21 @@ def _by_image(rows: Sequence[dict[str, Any]]) -> dict[int, set[str]]:
     for row in rows:
         images[row["image_id"]].add(repr(sorted(row.items(), key=lambda item: item[0])))
     return images
+
+
+def metric_rows(metrics: tuple[MetricChange, ...]) -> list[tuple[str, ...]]:
+    """A row of texts for each metric: name, both values, delta, interval, what that means."""
+    rows: list[tuple[str, ...]] = []
+    for one in metrics:
+        known = one.first is not None and one.second is not None
+        delta = f"{one.second - one.first:+.3f}" if known else "–"  # type: ignore[operator]
+        interval = word = ""
+        if one.interval is not None:
+            interval = f"{one.interval.low:+.3f} … {one.interval.high:+.3f}"
+            word = "noise" if one.interval.is_noise else "real"
+        rows.append((one.metric, _number(one.first), _number(one.second), delta, interval, word))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

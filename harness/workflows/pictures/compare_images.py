@@ -14,12 +14,13 @@ from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
-from harness.files.atomic import disk_errors
+from harness.files.atomic import disk_errors, write_text
+from harness.report.page import comparison_page
 from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
-from harness.workflows.pictures.compare import Comparison
+from harness.workflows.pictures.compare import Comparison, metric_rows
 from harness.workflows.runs.files import PREDICTIONS, read_run
 
 #: The same category has the same colour on both sides.
@@ -62,6 +63,16 @@ def draw_changed(
             write_picture(folder / f"{image}.jpg", side_by_side(panels), small=None)
         drawn[image] = f"{image}.jpg"
     return drawn
+
+
+def write_page(
+    comparison: Comparison, first: Path, second: Path, page: Path, progress: Progress
+) -> None:
+    """The comparison as a page, and beside it a folder of the images that changed most."""
+    folder = page.with_name(f"{page.stem}-pictures")
+    drawn = draw_changed(comparison, first, second, folder, progress)
+    pictures = {image: f"{folder.name}/{name}" for image, name in drawn.items()}
+    write_text(page, comparison_page(comparison, metric_rows(comparison.metrics), pictures))
 
 
 def _by_image(run: Path, content: Mapping[str, Any]) -> Mapping[int, list[dict[str, Any]]]:

@@ -22,9 +22,6 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import AnotherRunError
@@ -215,31 +212,10 @@ def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
         categories: By class index.
 
     Returns:
-        The image id and its predictions in COCO's results format, boxes as x, y, width, height in
-        px. Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
+        The image id and its predictions in COCO's results format.
     """
-    boxes_xywh_px = detections.boxes_xyxy_px.copy()
-    boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
-    predictions = []
-    for row, score in enumerate(_shortest(detections.scores)):
-        prediction = {
-            "category_id": categories[int(detections.class_index[row])].category_id,
-            "bbox": _shortest(boxes_xywh_px[row]),
-            "score": score,
-        }
-        if detections.masks is not None:
-            mask = detections.masks[row]
-            prediction["segmentation"] = {
-                "size": [mask.height_px, mask.width_px],
-                "counts": mask.counts,
-            }
-        predictions.append(prediction)
-    return {"image_id": detections.image_id, "predictions": predictions}
-
-
-def _shortest(values: npt.NDArray[np.float32]) -> list[float]:
-    """Return numbers that print with the fewest digits that still give the same float32."""
-    return [float(str(value)) for value in values.astype(np.float32, copy=False)]
+    of_objects = [categories[index] for index in detections.class_index.tolist()]
+    return {"image_id": detections.image_id, "predictions": detections.coco_rows(of_objects)}
 
 
 def _write(file: FileIO, raw: bytes) -> None:

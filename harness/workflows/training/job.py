@@ -30,12 +30,18 @@ from harness.training.plan import (
 )
 from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import facts_of, facts_of_file, find_checkpoint, pinned_file
+from harness.zoo.checkpoints import facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
 
 
-def training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
-    """What is learned: what was asked for, or what the recipe is published for."""
+def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) -> Dataset:
+    """What is learned: what was asked for, or what the recipe is published for.
+
+    Args:
+        request: What was asked for.
+        recipe: The published settings.
+        compact: Parse it as training alone needs it.
+    """
     own = request.data.train_annotations is not None or request.data.train_images is not None
     return find_dataset(
         dataset=request.data.dataset or (None if own else recipe.dataset),
@@ -43,6 +49,7 @@ def training_data(request: TrainRequest, recipe: TrainRecipe) -> Dataset:
         images=request.data.train_images,
         root=request.network.root,
         options=("--train-annotations", "--train-images"),
+        compact=compact,
     )
 
 
@@ -153,7 +160,9 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     recipe = _recipe(entry)
     published = architecture_of(entry.architecture)
     require_network(request.runtime.engine, published)
-    training = training_set(training_data(request, recipe), with_masks=published.has_masks)
+    learned, validation = _data(request, entry, recipe)
+    training = training_set(learned, with_masks=published.has_masks)
+    del learned  # with its parsed file, which is the largest thing here
     if not training.images:
         raise IntegrityError(
             f"{training.dataset.annotations_path} has no object to learn from: "
@@ -161,7 +170,6 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
             hint="look at it with: harness data check",
         )
     require_images(training.dataset)
-    validation = validation_data(request, entry)
     require_same_categories(training.dataset, validation)
     require_images(validation)
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
@@ -189,6 +197,24 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     )
 
 
+def plan_lines(job: TrainingJob) -> list[str]:
+    """The plan and its data in sentences, as they are shown before a training."""
+    schedule, published = job.plan.schedule, job.plan.published
+    images = len(job.training.images)
+    steps = ", ".join(f"{step:,}" for step in schedule.steps)
+    return [
+        f"{job.entry.name}: {schedule.iterations:,} iterations of {schedule.batch_size} images, "
+        f"lr {schedule.learning_rate:g}, ×0.1 at {steps}, warm-up {schedule.warmup:,} "
+        f"(published: {published.iterations:,} of {published.batch_size}, "
+        f"lr {published.learning_rate:g})",
+        f"{images:,} images with {sum(job.training.object_counts.values()):,} objects of "
+        f"{len(job.training.object_counts)} categories, "
+        f"{schedule.images_seen / images:.1f} epochs; a checkpoint every "
+        f"{schedule.checkpoint_period:,} iterations",
+        *(f"warning: {sentence}" for sentence in job.plan.warnings),
+    ]
+
+
 def _config(
     request: TrainRequest,
     plan: Plan,
@@ -207,6 +233,16 @@ def _config(
         rois_per_image=request.augmentation.rois_per_image or recipe.rois_per_image,
         short_edge_px=architecture.short_edge_px,
     )
+
+
+def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tuple[Dataset, Dataset]:
+    """What is learned and what is evaluated, each file parsed once; they may be the same file."""
+    asked = request.data
+    own = (asked.train_annotations, asked.train_images)
+    if None not in own and own == (asked.val_annotations, asked.val_images):
+        both = training_data(request, recipe, compact=False)
+        return both, both
+    return training_data(request, recipe, compact=True), validation_data(request, entry)
 
 
 def _architecture(published: Architecture, request: TrainRequest, class_count: int) -> Architecture:
@@ -249,13 +285,14 @@ def _initial(
         case "none":
             return "random", None, None
         case "zoo":
-            path = find_checkpoint(lock, entry, None, request.network.root)
-            return "model", path, facts_of(lock, entry, path)
+            facts = find_checkpoint(lock, entry, None, request.network.root)
+            return "model", Path(facts.path), facts
         case "imagenet" if recipe.backbone is None:
             return "random", None, None
         case "imagenet":
-            path = pinned_file(find_artefact(lock, str(recipe.backbone)), request.network.root)
-            return "backbone", path, facts_of_file(path)
+            facts = pinned_file(find_artefact(lock, str(recipe.backbone)), request.network.root)
+            # "pinned" says of a record that a model's own weights were used.
+            return "backbone", Path(facts.path), replace(facts, pinned=False)
         case name:
             path = Path(name)
             if not path.is_file():

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.core.checks import Check, Reference, Tolerance
+from harness.core.dataset import Dataset
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
@@ -21,8 +22,8 @@ from harness.core.requests.inference import (
 )
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import recorded
-from harness.data.objects import training_set
-from harness.data.proven import facts_of_dataset
+from harness.data.objects import TrainingSet, training_set
+from harness.data.proven import facts_of_dataset, proven_dataset
 from harness.files.extras import install_command
 from harness.files.json import to_plain
 from harness.measure.band import departures
@@ -32,13 +33,15 @@ from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints
 from harness.training.group import launched, train_here, train_in_processes, train_launched
 from harness.training.log import METRICS, read_log
-from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
+from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST, WEIGHTS_LAST
 from harness.training.setup import Setup
-from harness.workflows.evaluation.evaluate import evaluate
+from harness.workflows.evaluation.evaluate import evaluate_job
+from harness.workflows.evaluation.resolve import resolve_on
 from harness.workflows.runs.files import CHECKPOINTS, EVALUATIONS, LOG, RECORD, RUN
 from harness.workflows.runs.folder import Run, announce, log, open_run, utc_now
 from harness.workflows.runs.records import read_record, write_record
-from harness.workflows.training.job import TrainingJob
+from harness.workflows.training.job import TrainingJob, plan_lines
+from harness.zoo.lock import read_lock
 
 CURVES = "curves.png"
 
@@ -62,6 +65,8 @@ def train(
     """
     facts = facts_of_dataset(job.validation)
     shown = progress()
+    for line in plan_lines(job):
+        shown.notice(line)
     with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
         for sentence in job.plan.warnings:
             log(run, f"warning: {sentence}")  # the user has seen them with the plan
@@ -97,7 +102,7 @@ def follow(job: TrainingJob) -> bool:
     if world.is_first:
         return False
     folder = job.request.output
-    scoring = Scoring(job=job, folder=folder)
+    scoring = Scoring(job=job, folder=folder)  # never called here: the first process evaluates
     train_launched(setup_of(job, folder), world, progress=Silent(), evaluate=scoring)
     return True
 
@@ -135,8 +140,10 @@ class Scoring:
         if (output / RECORD).exists():
             record = read_record(output)
         else:
-            record, _ = evaluate(
-                _evaluation(self.job, weights, output),
+            request = _evaluation(self.job, weights, output)
+            record, _ = evaluate_job(
+                request,
+                resolve_on(request.inference, _validation_data(self.job)),
                 progress=Silent(),
                 command=("harness", "train"),
                 now=utc_now(),
@@ -185,6 +192,16 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
     )
 
 
+def _validation_data(job: TrainingJob) -> Dataset:
+    """The validation data under the name that ``harness eval`` gives files, or COCO's if they are.
+
+    The record of an evaluation, and what it is compared with, is the one of ``harness eval`` with
+    the same files.
+    """
+    named = replace(job.validation, name=job.validation.annotations_path.stem)
+    return proven_dataset(read_lock(), named, job.request.network.root)
+
+
 def _evaluation_folder(folder: Path, iteration: int) -> Path:
     return folder / EVALUATIONS / f"iteration-{iteration:07d}"
 
@@ -195,7 +212,7 @@ def _no_clock() -> float:
 
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
     """The job as the training loop wants it; its files go to ``folder``."""
-    validation = training_set(job.validation, with_masks=job.architecture.has_masks)
+    validation = _validation_images(job)
     if job.config.best_by == "loss" and not validation.images:
         raise UsageError(
             f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
@@ -214,6 +231,15 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         reference=job.reference,
         warnings=job.warnings,
     )
+
+
+def _validation_images(job: TrainingJob) -> TrainingSet:
+    """The images that validation losses are measured on, no more: the others only take memory."""
+    if job.validation == job.training.dataset:
+        found = job.training
+    else:
+        found = training_set(job.validation, with_masks=job.architecture.has_masks)
+    return replace(found, images=found.images[:VALIDATION_IMAGES])
 
 
 def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:

@@ -13,7 +13,7 @@ def measure_but_bf16(task: CellTask) -> None:
     """Write down who was measured; bf16 fails."""
     with (task.folder.parents[1] / "measured.txt").open("a", encoding="utf-8") as file:
         file.write(f"{task.folder.name}\n")
-    if task.request.options.precision == "bf16":
+    if task.job.request.options.precision == "bf16":
         raise RunFailedError("too few bits\nand more to say")
     measure_cell(task)
 
@@ -21,7 +21,7 @@ def measure_but_bf16(task: CellTask) -> None:
 def measure_and_stop_at_fp16(task: CellTask) -> None:
     """As a user would who presses Ctrl-C while fp16 is measured for the first time."""
     once = task.folder.parents[1] / "stopped"
-    if task.request.options.precision == "fp16" and not once.exists():
+    if task.job.request.options.precision == "fp16" and not once.exists():
         once.touch()
         os.kill(os.getppid(), signal.SIGINT)
         signal.pause()

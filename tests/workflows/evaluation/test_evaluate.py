@@ -14,7 +14,6 @@ import pytest
 from harness.core.checks import Reference, Status, Tolerance
 from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, RunFailedError
-from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
@@ -121,35 +120,30 @@ def test_a_resumed_run_never_mixes_engines(tmp_path: Path, evaluated: Evaluate) 
     assert shard_path(run, 0).read_bytes() == before
 
 
-def test_a_failure_in_scoring_loses_no_prediction(
-    tmp_path: Path, evaluated: Evaluate, small_coco: Path
-) -> None:
-    """The annotation file is damaged while images are inferred: only scoring reads it again."""
-
-    class Damaging(Silent):
-        def notice(self, text: str) -> None:
-            if text.startswith("not comparable"):
-                path = small_coco / "annotations.json"
-                content = json.loads(path.read_text(encoding="utf-8"))
-                for row in content["annotations"]:
-                    row["segmentation"] = [["x"] * 8]
-                path.write_text(json.dumps(content), encoding="utf-8")
-
+def test_a_failure_in_scoring_loses_no_prediction(tmp_path: Path, evaluated: Evaluate) -> None:
     run = tmp_path / "run"
-    whole = small_coco.joinpath("annotations.json").read_bytes()
 
-    def from_intact(job: Job) -> Engine:
-        damaged = job.dataset.annotations_path.read_bytes()
-        job.dataset.annotations_path.write_bytes(whole)
+    def breaking(job: Job) -> Engine:
         engine = open_fake(job.dataset, job.architecture)
-        job.dataset.annotations_path.write_bytes(damaged)
+        for row in job.dataset.ground_truth["annotations"]:
+            row["segmentation"] = [["x"] * 8]  # what an evaluator cannot read
         return engine
 
-    with pytest.raises(IntegrityError, match="annotation 1 has a segmentation"):
-        evaluated(run, progress=Damaging(), open_engine=from_intact)
+    with pytest.raises(RunFailedError, match="scoring failed"):
+        evaluated(run, open_engine=breaking)
     assert len(json.loads((run / PREDICTIONS).read_text(encoding="utf-8"))) == 9
-    (small_coco / "annotations.json").write_bytes(whole)
     record, _ = evaluated(run, resume=True)
+    assert record.metrics["segm/AP"] == pytest.approx(100)
+
+
+def test_annotations_are_read_once(tmp_path: Path, evaluated: Evaluate, small_coco: Path) -> None:
+    """A file that changes while images are inferred changes nothing: nobody reads it again."""
+
+    def removing(job: Job) -> Engine:
+        (small_coco / "annotations.json").unlink()
+        return open_fake(job.dataset, job.architecture)
+
+    record, _ = evaluated(tmp_path / "run", open_engine=removing)
     assert record.metrics["segm/AP"] == pytest.approx(100)
 
 

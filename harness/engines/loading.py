@@ -1,0 +1,125 @@
+"""A model with its weights proven and its categories known, without a data set, and its engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.architecture import Architecture
+from harness.core.dataset import Category
+from harness.core.engine import Engine, EngineName
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.model import ModelEntry
+from harness.core.record import CheckpointFacts
+from harness.core.requests.inference import EngineOptions, ModelSpec
+from harness.data.categories import categories_for
+from harness.engines.opening import open_engine, own_engine, require_network, require_settings
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
+from harness.zoo.model_file import find_model_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenModel:
+    """A model entry with everything its detections are made of."""
+
+    entry: ModelEntry
+    """What the lock says of it."""
+
+    engine: EngineName
+    """The one that was asked for, or the model's own."""
+
+    architecture: Architecture
+    """With as many classes as there are categories."""
+
+    categories: tuple[Category, ...]
+    """By class index."""
+
+    weights: Path
+    """The checkpoint, for the onnx engine the exported file."""
+
+    checkpoint: CheckpointFacts
+    """Its size and hash, and whether it is the pinned one."""
+
+
+def prove_model(
+    network: ModelSpec,
+    options: EngineOptions,
+    *,
+    annotations: Path | None,
+    lowest_score: float | None = None,
+) -> ProvenModel:
+    """Make every proof of a model that needs no inference.
+
+    Args:
+        network: Model entry, weights, and where checkpoints are.
+        options: How it will be computed.
+        annotations: COCO file whose categories the weights know; None for the model's own, or those
+            of the training that left the weights.
+        lowest_score: The network must let through objects of this score; None leaves that to its
+            recipe.
+
+    Raises:
+        UsageError: The engine does not know the network or the settings.
+        PrerequisiteError: Weights or device are missing.
+        IntegrityError: Weights are not what they should be, or have other classes.
+    """
+    lock = read_lock()
+    entry = find_model(lock, network.model)
+    architecture = architecture_of(entry.architecture)
+    engine = options.engine or own_engine(architecture)
+    weights = network.weights
+    _require_computable(architecture, engine, options, weights)
+    categories = categories_for(entry.dataset, annotations=annotations, weights=weights)
+    if weights is not None:
+        architecture = replace(architecture, class_count=len(categories))
+    _require_class_count(entry, architecture, categories, annotations)
+    if lowest_score is not None and lowest_score < architecture.score_threshold:
+        architecture = replace(architecture, score_threshold=lowest_score)
+    file = find_model_file(
+        lock, entry, architecture, categories, engine=engine, weights=weights, root=network.root
+    )
+    return ProvenModel(
+        entry=entry,
+        engine=engine,
+        architecture=architecture,
+        categories=categories,
+        weights=file.path,
+        checkpoint=file.checkpoint,
+    )
+
+
+def _require_computable(
+    architecture: Architecture, engine: EngineName, options: EngineOptions, weights: Path | None
+) -> None:
+    if engine == "fake":
+        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+    if weights is not None and not weights.is_file():
+        raise UsageError(f"no such checkpoint file: {weights}")
+    require_network(engine, architecture)
+    require_settings(engine, options)
+
+
+def _require_class_count(
+    entry: ModelEntry,
+    architecture: Architecture,
+    categories: tuple[Category, ...],
+    annotations: Path | None,
+) -> None:
+    if len(categories) != architecture.class_count:
+        raise IntegrityError(
+            f"{entry.name} knows {architecture.class_count} classes, "
+            f"{annotations} lists {len(categories)} categories",
+            hint="give the annotation file the weights were trained on",
+        )
+
+
+def open_proven(model: ProvenModel, options: EngineOptions) -> Engine:
+    """The engine of a proven model, ready for inference."""
+    return open_engine(
+        model.engine,
+        architecture=model.architecture,
+        weights=model.weights,
+        dataset=None,
+        options=options,
+    )

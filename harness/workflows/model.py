@@ -1,0 +1,316 @@
+"""A model in memory that finds objects in images: what `harness.load_model` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
+
+from harness.core.architecture import ChannelOrder
+from harness.core.dataset import Category
+from harness.core.detections import Detections, Image
+from harness.core.engine import Engine, EngineInfo
+from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.record import CheckpointFacts
+from harness.core.requests.inference import ModelSpec
+from harness.core.requests.loading import LoadRequest
+from harness.data.given_images import GivenImage, decoded, given_images
+from harness.engines.loading import ProvenModel, open_proven, prove_model
+from harness.measure.timing import NULL_STOPWATCH
+from harness.workflows.evaluation.inference import ahead
+from harness.workflows.runs.files import read_run
+from harness.zoo.lock import read_lock
+
+if TYPE_CHECKING:
+    from harness.data.given_images import ImageLike
+
+#: Weights that a training leaves, the first that is there.
+TRAINED = ("model_best.safetensors", "model_last.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a loaded model is."""
+
+    name: str
+    """Model entry."""
+
+    title: str
+    """The same in words."""
+
+    engine: EngineInfo
+    """What computes it, and where."""
+
+    checkpoint: CheckpointFacts
+    """The weights: file, size, hash, and whether they are the pinned ones."""
+
+    threshold: float
+    """Lowest score that `Model.predict` returns unless it is told otherwise."""
+
+    has_masks: bool
+    """Whether detections have masks."""
+
+
+class Model:
+    """A network with its weights loaded and its device ready; also a context manager.
+
+    It is used by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        proven: ProvenModel,
+        engine: Engine,
+        *,
+        threshold: float,
+        batch_size: int,
+        loaders: int,
+    ) -> None:
+        """Keep the model; `harness.load_model` makes one.
+
+        Args:
+            proven: What is computed.
+            engine: What computes it; closed with the model.
+            threshold: Default of `predict`.
+            batch_size: Default of `predict`.
+            loaders: Threads that decode and resize ahead.
+        """
+        self._engine: Engine | None = engine
+        self._proven = proven
+        self._batch_size = batch_size
+        self._loaders = loaders
+        self.info = ModelInfo(
+            name=proven.entry.name,
+            title=proven.entry.title,
+            engine=engine.info,
+            checkpoint=proven.checkpoint,
+            threshold=threshold,
+            has_masks=proven.architecture.has_masks,
+        )
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """What the classes are called, by class index."""
+        return self._proven.categories
+
+    @overload
+    def predict(
+        self,
+        images: Iterator[ImageLike],
+        *,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        channel_order: ChannelOrder | None = None,
+    ) -> Iterator[Detections]: ...
+
+    @overload
+    def predict(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        channel_order: ChannelOrder | None = None,
+    ) -> list[Detections]: ...
+
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        channel_order: ChannelOrder | None = None,
+    ) -> list[Detections] | Iterator[Detections]:
+        """Find objects in images.
+
+        Args:
+            images: A file, a folder (with all below it) or a glob; an array (height, width, 3) of
+                uint8; a Pillow image; or several of these. An iterator is read lazily, a few
+                images ahead.
+            threshold: Lowest score of what is returned; None takes that of `load_model`.
+            batch_size: Images the network computes at once; None takes that of `load_model`.
+            channel_order: RGB or BGR, of arrays; files and Pillow images need none.
+
+        Returns:
+            One `Detections` an image, in their order: a list, also of one; for an iterator an
+            iterator.
+
+        Raises:
+            UsageError: A name that nothing has, an array of another shape or without a channel
+                order, a threshold below what the network lets through.
+            IntegrityError: An image that cannot be decoded.
+            RunFailedError: The network failed.
+        """
+        engine = self._open_engine()
+        lowest = self._lowest(threshold)
+        size = self._batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {size}")
+        if size > 1 and self._proven.engine == "onnx":
+            raise UsageError(f"an exported file computes one image at a time, not {size}")
+        found = self._found(engine, given_images(images), lowest, size, channel_order)
+        return found if isinstance(images, Iterator) else list(found)
+
+    def close(self) -> None:
+        """Give back the device's memory; afterwards the model predicts nothing more."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def __enter__(self) -> Model:
+        """The model itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Name, engine and device."""
+        engine = self.info.engine
+        state = ", closed" if self._engine is None else ""
+        return (
+            f"<Model {self.info.name}: {engine.name} engine on {engine.device}, "
+            f"{engine.precision}, {len(self.categories)} categories{state}>"
+        )
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise UsageError(f"{self.info.name} is closed", hint="load the model again")
+        return self._engine
+
+    def _lowest(self, threshold: float | None) -> float:
+        if threshold is None:
+            return self.info.threshold
+        floor = self._proven.architecture.score_threshold
+        if not floor <= threshold <= 1:
+            raise UsageError(
+                f"threshold must be at least {floor:g}, what the network lets through, and at "
+                f"most 1; got {threshold}",
+                hint="load_model(…, threshold=…) lets through less",
+            )
+        return threshold
+
+    def _found(
+        self,
+        engine: Engine,
+        given: Iterator[GivenImage],
+        threshold: float,
+        size: int,
+        channel_order: ChannelOrder | None,
+    ) -> Iterator[Detections]:
+        def prepare(one: GivenImage) -> tuple[Any, tuple[int, int]]:
+            image = Image(image_id=one.number, pixels_bgr=decoded(one, channel_order))
+            return engine.prepare(image, NULL_STOPWATCH), (image.height_px, image.width_px)
+
+        with closing(ahead(given, prepare, size=size, loaders=self._loaders)) as batches:
+            for batch in batches:
+                prepared = [future.result() for _, future in batch]
+                answers = _inferred(engine, [one for one, _ in prepared], [one for one, _ in batch])
+                for (one, _), (_, size_px), found in zip(batch, prepared, answers, strict=True):
+                    named = replace(
+                        found, categories=self.categories, size_px=size_px, source=one.source
+                    )
+                    yield named.above(threshold)
+
+
+def _inferred(
+    engine: Engine, prepared: Sequence[Any], batch: Sequence[GivenImage]
+) -> list[Detections]:
+    try:
+        return engine.infer(prepared, NULL_STOPWATCH)
+    except HarnessError:
+        raise
+    except Exception as error:
+        names = ", ".join(one.source or f"image {one.number}" for one in batch)
+        raise RunFailedError(
+            f"inference failed at {names}: {type(error).__name__}: {error}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a model is loaded from."""
+
+    model: str
+    """Model entry of the lock."""
+
+    weights: Path | None
+    """A checkpoint instead of the pinned one."""
+
+    annotations: Path | None = None
+    """COCO file whose categories the weights know, where the source names one."""
+
+
+def find_source(source: str | Path, *, model: str | None) -> Source:
+    """What a zoo name, a run folder or a checkpoint stands for.
+
+    Args:
+        source: One of the three; a name of the lock comes first.
+        model: The model entry of a checkpoint; not needed where a training left it.
+
+    Raises:
+        UsageError: It is none of them, or it is not known which network a checkpoint is of.
+    """
+    names = [entry.name for entry in read_lock().models]
+    path = Path(source).expanduser()
+    if str(source) in names or not path.exists():
+        if str(source) not in names and (path.suffix or len(path.parts) > 1):
+            raise UsageError(f"no such run folder or checkpoint: {path}")
+        if model is not None and model != str(source):
+            raise UsageError(f"{source} is a model entry itself: leave out model={model!r}")
+        return Source(model=str(source), weights=None)
+    if path.is_dir():
+        return _of_run(path, model)
+    if model is None and not (path.parent / "run.json").is_file():
+        raise UsageError(
+            f"{path} does not say which network it is of",
+            hint='name its model entry: model="R_50_FPN_3x"; see: harness models',
+        )
+    return Source(model=model or _of_run(path.parent, None).model, weights=path)
+
+
+def _of_run(folder: Path, model: str | None) -> Source:
+    run = read_run(folder)
+    if run.kind != "train":
+        asked = run.request["inference"]
+        weights, annotations = asked["weights"], asked["annotations"]
+        return Source(
+            model=model or asked["model"],
+            weights=None if weights is None else Path(weights),
+            annotations=None if weights is None or annotations is None else Path(annotations),
+        )
+    for name in TRAINED:
+        if (folder / name).is_file():
+            return Source(model=model or run.request["model"], weights=folder / name)
+    raise UsageError(
+        f"the training in {folder} has left no weights yet",
+        hint="it leaves them at its first evaluation",
+    )
+
+
+def load(request: LoadRequest) -> Model:
+    """The model of a request, ready for inference; raises as `prove_model` does."""
+    source = find_source(request.source, model=request.model)
+    options = request.options
+    proven = prove_model(
+        ModelSpec(model=source.model, weights=source.weights, root=request.root),
+        options,
+        annotations=request.annotations or source.annotations,
+        lowest_score=request.threshold,
+    )
+    return Model(
+        proven,
+        open_proven(proven, options),
+        threshold=request.threshold,
+        batch_size=options.batch_size,
+        loaders=options.loaders,
+    )

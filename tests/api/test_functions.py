@@ -1,0 +1,118 @@
+"""The functions of the API on the small data set: what they return and raise."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.cli.main import run
+from harness.core.progress import Advance
+
+
+@pytest.fixture
+def data(small_coco: Path, tmp_path: Path) -> dict[str, Path]:
+    return {
+        "annotations": small_coco / "annotations.json",
+        "images": small_coco / "images",
+        "root": tmp_path / "datasets",
+    }
+
+
+def test_an_evaluation_is_that_of_the_command(data: dict[str, Path], tmp_path: Path) -> None:
+    ours = harness.evaluate(engine="fake", output=tmp_path / "ours", **data)
+    words = [f"--{name}={path}" for name, path in data.items()]
+    assert run(["eval", "--engine", "fake", *words, "--output", str(tmp_path / "theirs")]) == 0
+    assert ours.folder == tmp_path / "ours"
+    assert ours.metrics["bbox/AP"] == pytest.approx(100)
+    assert ours.passed
+    assert "NO REFERENCE" in ours.verdict.line
+    assert ours.predictions_path.read_bytes() == (tmp_path / "theirs/predictions.json").read_bytes()
+    assert ours.per_category_path.is_file()
+    with pytest.raises(harness.UsageError, match="it has: "):
+        ours.path_of("weights")
+    saved = json.loads((ours.folder / "record.json").read_text(encoding="utf-8"))
+    assert saved["command"][:2] == ["harness", "eval"]
+    assert "--engine" in saved["command"]
+
+
+def test_the_recorded_command_line_parses_to_the_same_request(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    ours = harness.evaluate(engine="fake", limit=2, output=tmp_path / "ours", **data)
+    words = [*ours.record.command[1:], "--output", str(tmp_path / "again")]
+    assert run(words) == 0
+    again = json.loads((tmp_path / "again" / "record.json").read_text(encoding="utf-8"))
+    kept = {key: value for key, value in ours.record.request.items() if key != "output"}
+    assert {key: value for key, value in again["request"].items() if key != "output"} == kept
+
+
+def test_progress_is_silent_unless_asked(
+    data: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def task(
+            self, title: str, *, total: int | None, done: int = 0, unit: str
+        ) -> AbstractContextManager[Advance]:
+            self.told.append(title)
+            return nullcontext(self.advance)
+
+        def advance(self, units: int, note: str = "") -> None:
+            del units, note
+
+        def notice(self, text: str) -> None:
+            self.told.append(text)
+
+    harness.evaluate(engine="fake", output=tmp_path / "silent", **data)
+    assert capfd.readouterr() == ("", "")
+    kept = Kept()
+    harness.evaluate(engine="fake", output=tmp_path / "kept", progress=kept, **data)
+    assert "infer" in kept.told
+    assert capfd.readouterr() == ("", "")
+    harness.evaluate(engine="fake", output=tmp_path / "shown", progress=True, **data)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "run folder" in err
+
+
+def test_score_and_compare(data: dict[str, Path], tmp_path: Path) -> None:
+    first = harness.evaluate(engine="fake", output=tmp_path / "first", **data)
+    second = harness.evaluate(engine="fake", output=tmp_path / "second", **data)
+    assert harness.score(first.folder).metrics["segm/AP"] == first.metrics["segm/AP"]
+    page = tmp_path / "page.html"
+    found = harness.compare(first.folder, second.folder, resamples=10, html=page)
+    assert found.differing_images == 0
+    assert page.is_file()
+
+
+def test_errors_are_errors_of_harness(data: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(harness.UsageError, match="did you mean model"):
+        harness.evaluate(modle="tiny")  # type: ignore[call-arg]
+    with pytest.raises(harness.UsageError, match="--batch-size must be"):
+        harness.evaluate(batch_size=0)
+    with pytest.raises(harness.UsageError, match="takes no 'dry_run'"):
+        harness.train(dry_run=True)  # type: ignore[call-arg]
+    with pytest.raises(harness.HarnessError, match="nothing to score"):
+        harness.score()
+    (tmp_path / "torn.json").write_text("{", encoding="utf-8")
+    with pytest.raises(harness.IntegrityError):
+        harness.load_dataset(annotations=tmp_path / "torn.json", images=data["images"])
+
+
+def test_a_data_set_is_loaded_with_its_annotations(data: dict[str, Path]) -> None:
+    found = harness.load_dataset(**data, limit=2)
+    assert len(found.images) == 2
+    assert len(found.ground_truth["annotations"]) == found.annotation_count
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    models = {one.name: one for one in harness.list_models(root=tmp_path)}
+    assert models["tiny"].on_disk == "embedded"
+    assert models["R_50_FPN_3x"].box_ap == 41.0
+    assert models["R_50_FPN_3x"].on_disk == "no"

@@ -1,0 +1,117 @@
+"""The names and signatures that programs rely on."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import harness
+from harness import api
+from harness.core.settings import flat_settings
+
+NAMES = [
+    "Category",
+    "Dataset",
+    "Detections",
+    "HarnessError",
+    "IntegrityError",
+    "Interrupted",
+    "Model",
+    "PrerequisiteError",
+    "Progress",
+    "RunFailedError",
+    "RunRecord",
+    "RunResult",
+    "UsageError",
+    "benchmark",
+    "compare",
+    "convert",
+    "download",
+    "draw",
+    "evaluate",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "plan_training",
+    "score",
+    "sweep",
+    "train",
+]
+
+#: What every function takes beside the settings of its request; * before what is keyword-only.
+BESIDE = {
+    "evaluate": "* progress command",
+    "benchmark": "* progress command",
+    "sweep": "* progress command",
+    "score": "run * command",
+    "train": "* progress command",
+    "plan_training": "*",
+    "compare": "first second * progress",
+    "convert": "source * progress",
+    "download": "* progress",
+    "load_model": "source *",
+    "load_dataset": "dataset *",
+    "draw": "image detections * channel_order",
+}
+
+
+def test_names_are_complete_sorted_and_there() -> None:
+    assert sorted(NAMES) == NAMES == harness.__all__
+    assert set(harness._HOMES) == set(NAMES)
+    for name in NAMES:
+        assert getattr(harness, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = harness.nothing
+    assert set(NAMES) <= set(dir(harness))
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_signatures_are_the_settings_of_the_request(name: str) -> None:
+    found = inspect.signature(getattr(harness, name)).parameters
+    positional, _, beside = (part.split() for part in BESIDE[name].partition("*"))
+    kinds = {key: one.kind for key, one in found.items()}
+    assert [key for key in kinds if kinds[key] is not inspect.Parameter.KEYWORD_ONLY] == positional
+    settings = {
+        one.name: one
+        for one in flat_settings(api.REQUESTS[name])
+        if one.name not in api.NOT_TAKEN.get(name, ())
+    }
+    assert set(found) == set(settings) | set(positional) | set(beside)
+    for key, one in settings.items():
+        expected = inspect.Parameter.empty if one.required else one.default
+        assert found[key].default == expected, key
+
+
+def test_every_function_has_its_beside() -> None:
+    assert BESIDE.keys() == api.REQUESTS.keys()
+
+
+def test_keywords_for_type_checkers_are_up_to_date(repository: Path) -> None:
+    """After a change of a setting: make schema."""
+    written = (repository / "harness/core/requests/keywords.py").read_text(encoding="utf-8")
+    program = _program(repository / "scripts" / "write_keywords.py")
+    assert "".join(program.text().split()) == "".join(written.split())
+
+
+def _program(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_import_is_light() -> None:
+    probe = (
+        "import sys, harness; print(sorted(name for name in sys.modules if name in "
+        "('torch', 'numpy', 'PIL', 'pydantic', 'rich', 'harness.api')))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
