@@ -23,18 +23,22 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proven:
-    """One artefact that was found to be what the lock says.
-
-    pinned: digest of its entry in the lock. evidence: digest of the names, sizes and times of the
-    files it consists of. proof: what was proven, one phrase each. url: where it was fetched, None
-    when it was there already.
-    """
+    """One artefact that was found to be what the lock says."""
 
     pinned: str
+    """Digest of its entry in the lock."""
+
     evidence: str
+    """Digest of the names, sizes and times of the files it consists of."""
+
     proof: tuple[str, ...]
+    """What was proven, one phrase each."""
+
     url: str | None
+    """Where it was fetched; None when it was there already."""
+
     recorded_at: str
+    """When it was proven, in ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +131,15 @@ def prove(artefact: Artefact, path: Path, *, sha256: str | None = None) -> None:
 
 
 def mismatches(expected: Expected, path: Path, *, sha256: str | None = None) -> list[str]:
-    """What differs from ``expected``, one line each; the cheap property first.
+    """Compare a file with what it must be, the cheap property first.
 
-    sha256: of the file, when it is known already.
+    Args:
+        expected: What it must be.
+        path: The file.
+        sha256: Of the file, when it is known already.
+
+    Returns:
+        What differs, one line each.
     """
     size = path.stat().st_size
     if expected.size not in (None, size):
@@ -144,9 +154,13 @@ def mismatches(expected: Expected, path: Path, *, sha256: str | None = None) -> 
 
 
 def prove_unpacked(facts: UnpackedFacts, root: Path, *, progress: Progress) -> tuple[str, ...]:
-    """What was proven of an unpacked archive, one phrase each.
+    """Prove the files of an unpacked archive.
 
-    Raises IntegrityError, naming the first few faults, when anything is missing or different.
+    Returns:
+        What was proven, one phrase each.
+
+    Raises:
+        IntegrityError: Something is missing or different; the first few faults are named.
     """
     phrases = [_prove_file(root / name, pinned) for name, pinned in facts.files.items()]
     if facts.image_count is not None:
