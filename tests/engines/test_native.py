@@ -20,8 +20,17 @@ from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.golden.cases import NETWORKS, detections_of, kept_values, network, pictures, read_golden
 
+#: One of three is enough at every step: it has all parts.
+AT_EVERY_STEP = "mask_rcnn_R_50_FPN"
 
-@pytest.fixture(scope="module", params=NETWORKS)
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=() if name == AT_EVERY_STEP else pytest.mark.slow)
+        for name in NETWORKS
+    ],
+)
 def case(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[NativeEngine, list[dict[str, Any]]]:

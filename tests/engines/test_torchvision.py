@@ -40,6 +40,9 @@ BUILDERS = (
     "fasterrcnn_mobilenet_v3_large_fpn",
 )
 
+#: One of four is enough at every step; the large ones take a minute.
+SLOW = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn")
+
 
 def small(builder: str, **changes: Any) -> Architecture:
     return replace(architecture_of(builder), short_edge_px=SHORT_EDGE_PX, **changes)
@@ -53,7 +56,13 @@ class Case(NamedTuple):
     hub: Path
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(builder, marks=pytest.mark.slow if builder in SLOW else ())
+        for builder in BUILDERS
+    ],
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     hub = tmp_path_factory.mktemp("hub")
     published = get_model_weights(request.param).DEFAULT
