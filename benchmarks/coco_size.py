@@ -35,6 +35,9 @@ HEIGHT, WIDTH, CATEGORIES = 480, 640, 80
 #: Images and objects of val2017 and train2017.
 SIZES = {"eval": (5_000, 36_781), "train": (118_287, 860_001)}
 
+#: Different shapes of objects.
+SHAPES = 2_000
+
 #: Points of an outline: with 22 the larger file has train2017's 450 MB.
 POINTS = 22
 
@@ -68,8 +71,7 @@ def generate(folder: Path, images: int, objects: int) -> None:
         file.write(', "categories": ')
         json.dump([{"id": n, "name": f"category {n}"} for n in range(1, CATEGORIES + 1)], file)
         file.write(', "annotations": [')
-        for number, row in enumerate(_objects(images, objects)):
-            file.write((", " if number else "") + json.dumps(row))
+        file.writelines(_rows(images, objects))
         file.write("]}\n")
     draft.rename(folder / "annotations.json")
 
@@ -82,25 +84,31 @@ def _image(number: int) -> dict[str, Any]:
     return {"id": number + 1, "file_name": _name(number), "height": HEIGHT, "width": WIDTH}
 
 
-def _objects(images: int, objects: int) -> Iterator[dict[str, Any]]:
-    """Star-shaped outlines of about 22 points, two decimals a coordinate, as COCO's have."""
+def _rows(images: int, objects: int) -> Iterator[str]:
+    """Rows of annotations as text; shapes are drawn once and repeated, which takes seconds."""
     random = np.random.Generator(np.random.PCG64(1))
+    shapes = [json.dumps(_shape(random))[1:] for _ in range(min(SHAPES, objects))]
+    owners = random.integers(1, images + 1, objects).tolist()
+    for number, owner in enumerate(owners):
+        shape = shapes[number % len(shapes)]
+        yield (", " if number else "") + f'{{"id": {number + 1}, "image_id": {owner}, {shape}'
+
+
+def _shape(random: np.random.Generator) -> dict[str, Any]:
+    """A star-shaped outline of 22 points, two decimals a coordinate, as COCO's have."""
     angles = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
     circle = np.stack((np.cos(angles), np.sin(angles)), axis=1)
-    for number in range(objects):
-        sides = np.exp(random.normal(np.log(60), 0.9, 2)).clip(8, 460)
-        corner = random.uniform(0, [WIDTH, HEIGHT] - sides)
-        points = corner + sides * (0.5 + circle * random.uniform(0.35, 0.5, (POINTS, 1)))
-        box = [*points.min(axis=0), *(points.max(axis=0) - points.min(axis=0))]
-        yield {
-            "id": number + 1,
-            "image_id": int(random.integers(1, images + 1)),
-            "category_id": int(random.integers(1, CATEGORIES + 1)),
-            "bbox": [round(float(value), 2) for value in box],
-            "area": round(float(sides.prod()) * 0.6, 4),
-            "iscrowd": 0,
-            "segmentation": [[round(float(value), 2) for value in points.ravel()]],
-        }
+    sides = np.exp(random.normal(np.log(60), 0.9, 2)).clip(8, 460)
+    corner = random.uniform(0, [WIDTH, HEIGHT] - sides)
+    points = corner + sides * (0.5 + circle * random.uniform(0.35, 0.5, (POINTS, 1)))
+    box = [*points.min(axis=0), *(points.max(axis=0) - points.min(axis=0))]
+    return {
+        "category_id": int(random.integers(1, CATEGORIES + 1)),
+        "bbox": [round(float(value), 2) for value in box],
+        "area": round(float(sides.prod()) * 0.6, 4),
+        "iscrowd": 0,
+        "segmentation": [[round(float(value), 2) for value in points.ravel()]],
+    }
 
 
 def words_of(kind: str, data: Path, output: Path) -> list[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.core.printable import printable, printable_json
-from harness.report.terminal import TerminalProgress, console
+from harness.report.terminal import TerminalProgress as TerminalProgress  # also used from here
+from harness.report.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

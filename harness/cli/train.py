@@ -11,7 +11,6 @@ from harness.cli import console
 from harness.cli.eval import answer_result
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.training import TrainRequest
-from harness.report.terminal import TerminalProgress
 
 if TYPE_CHECKING:
     from harness.workflows.training.dry_run import DryRun
@@ -37,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     result = api.train(
         **settings,
-        progress=partial(TerminalProgress, quiet=arguments.quiet, verbose=arguments.verbose),
+        progress=partial(
+            console.TerminalProgress, quiet=arguments.quiet, verbose=arguments.verbose
+        ),
         command=("harness", *sys.argv[1:]),
     )
     return answer_result(result, arguments)
