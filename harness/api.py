@@ -114,7 +114,7 @@ def evaluate(
 
     Args:
         progress: True shows progress in the terminal; an object of the protocol
-            `harness.core.progress.Progress` is told of it.
+            `harness.core.progress.Progress` is called instead.
         command: What the record says was typed; None for the command line that does the same.
         **settings: Those of `EvalRequest`.
 

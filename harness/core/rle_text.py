@@ -144,7 +144,7 @@ def without_empty(lengths: Sequence[int]) -> list[int]:
 
 
 def spell(lengths: Sequence[int]) -> str:
-    """The canonical text of run lengths: every number as short as it can be."""
+    """Return the canonical text of run lengths, every number as short as it can be."""
     characters = []
     for position, length in enumerate(lengths):
         number = length - lengths[position - 2] if position > 2 else length

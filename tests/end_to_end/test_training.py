@@ -29,7 +29,7 @@ def on_small_twice(small_coco: Path) -> list[str]:
         *("--train-annotations", annotations, "--train-images", images),
         *("--val-annotations", annotations, "--val-images", images),
         *("--iterations", str(ITERATIONS), "--batch-size", "2", "--init", "none"),
-        *("--device", "cpu", "--threads", "1", "--deterministic"),
+        *("--device", "cpu", "--threads", "1", "--deterministic", "--short-edge", "64"),
     ]
 
 
