@@ -81,6 +81,8 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"no such file: {path}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a name that no file system can hold
+        raise UsageError(f"cannot read {path}: {error}") from error
 
 
 def _parsed(path: Path, content: bytes, convert: Callable[[dict[str, Any]], Any] | None) -> Any:
