@@ -107,7 +107,7 @@ def categories_of(dataset: str) -> tuple[Category, ...]:
     if dataset in COCO_LAYOUT:
         return COCO_CATEGORIES
     raise UsageError(
-        f"the categories of {dataset} are not known by heart",
+        f"the categories of {dataset} are not known built in",
         hint="give an annotation file that lists them: --annotations",
     )
 
@@ -125,7 +125,7 @@ def categories_for(
     """What a model's classes are called, in the order of its classes.
 
     By the annotation file that was given; else by the training that left these weights, where its
-    annotations are still there; else those of ``dataset``, the model's own, by heart.
+    annotations are still there; else those of ``dataset``, the model's own, built in.
     """
     listed = annotations or _learned_from(weights)
     return categories_of(dataset) if listed is None else read_categories(listed)

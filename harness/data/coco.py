@@ -42,7 +42,7 @@ REQUIRED_KEYS = {
     "annotations": ("id", "image_id", "category_id", "bbox"),
 }
 
-#: Keys whose values are checked one by one; others are nobody's, and only kept writable.
+#: Keys whose values are checked one by one; others are not used, and only kept writable.
 CHECKED_KEYS = {
     "images": frozenset(REQUIRED_KEYS["images"]),
     "categories": frozenset(REQUIRED_KEYS["categories"]),

@@ -55,7 +55,7 @@ TURNS = {
 #: Those of them that exchange height and width.
 SIDEWAYS = (5, 6, 7, 8)
 
-#: What files that are no image of ours begin with, and what they are.
+#: What files that are no image begin with, and what they are.
 BEGINNINGS = (
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
@@ -70,7 +70,7 @@ BEGINNINGS = (
     (b"{", "JSON"),
 )
 
-#: Brands of ISO media files that hold photographs which Pillow cannot read.
+#: Brands of ISO media files that hold images which Pillow cannot read.
 HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc")
 
 
@@ -348,7 +348,7 @@ def digest_of(paths: Sequence[Path]) -> str:
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) in px of the upright image, from the beginning of its file.
 
-    (1, 1) where that cannot be told: decoding it will say why.
+    (1, 1) where it is not known: decoding it will say why.
     """
     try:
         size = size_of(path)

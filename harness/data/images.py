@@ -1,8 +1,8 @@
 """Decoding and resizing, pixel-equal to Detectron2's ``data`` package.
 
 Whatever the file holds (grey, palette, CMYK, 16 bit, alpha), Pillow's conversion to RGB decides the
-pixels of an evaluation, after the EXIF orientation was applied. Images of a user's own that nobody
-measures (``harness predict`` and ``serve``) keep the contrast of 16 bits instead.
+pixels of an evaluation, after the EXIF orientation was applied. Images that are only
+looked at (``harness predict`` and ``serve``) keep the contrast of 16 bits instead.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ UPPER_BITS = "of its 16 bits a pixel the upper 8 were used; an evaluation sees w
 
 
 def load_image(record: ImageRecord, images_dir: Path) -> Image:
-    """The decoded image of ``record``.
+    """The decoded image of a record.
 
-    Raises IntegrityError, naming path and image id, when the file is missing, cut off, no image,
-    or of another size than its record: boxes would then be drawn in a frame that does not exist.
+    Raises:
+        IntegrityError: The file is missing, cut off, no image, or of another size than its record:
+            boxes would then be drawn in a frame that does not exist. Names path and image id.
     """
     path = images_dir / record.file_name
     where = f"image {record.image_id}: {path}"
@@ -60,7 +61,7 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
 
 
 def read_own_pixels(path: Path, *, where: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """The same of an image that nobody measures, and what an evaluation would see otherwise.
+    """The same of an image that is only looked at, and what an evaluation would see otherwise.
 
     Args:
         path: The image file.
@@ -158,8 +159,10 @@ def resize_shape(
 ) -> tuple[int, int]:
     """(height, width) with the short edge at short_edge_px, or less if the long edge caps it.
 
-    Rounded as int(x + 0.5), in the reference's order of operations. Raises ValueError for an image
-    so narrow that nothing of its short edge would be left.
+    Rounded as int(x + 0.5), in the reference's order of operations.
+
+    Raises:
+        ValueError: The image is so narrow that nothing of its short edge would be left.
     """
     scale = short_edge_px / min(height_px, width_px)
     if height_px < width_px:

@@ -22,16 +22,19 @@ Segmentation = list[Sequence[float]] | Rle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedImage:
-    """One image with the objects a network can learn from.
-
-    boxes_xyxy_px: (g, 4) float64, inside the image. class_index: (g,) int64, the position in
-    ``Dataset.categories``. segmentations: one an object; None for a box-only network.
-    """
+    """One image with the objects a network can learn from."""
 
     record: ImageRecord
+    """The image as the annotation file lists it."""
+
     boxes_xyxy_px: npt.NDArray[np.float64]
+    """(g, 4) float64, inside the image."""
+
     class_index: npt.NDArray[np.int64]
+    """(g,) int64, the position in ``Dataset.categories``."""
+
     segmentations: tuple[Segmentation, ...] | None
+    """One an object; None for a box-only network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

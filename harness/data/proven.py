@@ -18,8 +18,9 @@ from harness.files.digest import file_digest
 def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
     """The data set, under the name its references know if its annotations are the pinned ones.
 
-    Raises IntegrityError when it has such a name and its annotation file is another one: the AP of
-    another data set would be judged against the published one.
+    Raises:
+        IntegrityError: It has such a name, and its annotation file is another one: the AP of
+            another data set would be judged against the published one.
     """
     pinned = {
         path: facts.sha256
@@ -82,7 +83,12 @@ def require_images(dataset: Dataset) -> None:
 
 
 def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> DatasetFacts:
-    """What a record keeps of ``dataset``; image_count: how many images it had before a limit."""
+    """What a record keeps of a data set.
+
+    Args:
+        dataset: The data set as it is evaluated.
+        image_count: How many images it had before a limit; None where there is none.
+    """
     return DatasetFacts(
         name=dataset.name,
         annotations_path=str(dataset.annotations_path.absolute()),

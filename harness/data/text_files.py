@@ -48,7 +48,7 @@ TWO_BYTE_CHARACTERS = re.compile("[\u0080-\u07ff]{2,}")
 #: Scripts of those characters, by the first word of their names.
 SCRIPTS = frozenset(("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "HEBREW", "ARABIC", "SYRIAC", "NKO"))
 
-#: The bytes that an encoding is told from.
+#: The bytes that show an encoding.
 HEAD = 4096
 
 

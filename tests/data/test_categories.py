@@ -1,4 +1,4 @@
-"""Categories known by heart are those the files list."""
+"""Categories known built in are those the files list."""
 
 from __future__ import annotations
 

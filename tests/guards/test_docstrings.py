@@ -12,7 +12,6 @@ import pytest
 TO_CONVERT = {
     "zoo",
     "cli",
-    "data",
     "engines",
     "launch",
     "measure",
@@ -21,7 +20,6 @@ TO_CONVERT = {
     "training",
     "workflows",
     "workflows/benchmark",
-    "workflows/datasets",
     "workflows/evaluation",
     "workflows/runs",
     "workflows/training",

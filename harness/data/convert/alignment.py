@@ -2,7 +2,7 @@
 pixels.
 
 Programs that label see an image in one of three ways: as it is, scaled, or not turned upright as
-its EXIF says. Each is told from the size they write down; what fits none of them is left out.
+its EXIF says. The size they write down shows which; what fits none of them is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.files.atomic import replacing
 from harness.measure.rle import decode, encode_region
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright
-#: (Exif 2.3, tag 274); only the orientations that can be told from the size.
+#: (Exif 2.3, tag 274); only the orientations that the size shows.
 UPRIGHT_POINTS: Mapping[int, Callable[[float, float], Point]] = {
     5: lambda x, y: (y, x),
     6: lambda x, y: (1 - y, x),
@@ -94,7 +94,7 @@ def aligned(
 
     Args:
         sources: What a format read.
-        images: None where nobody said where they are: names and sizes are then as stated.
+        images: None where no folder is known: names and sizes are then as stated.
         tally: What is left out or changed is counted here.
     """
     for source in sources:
@@ -117,7 +117,7 @@ def _as_stated(source: SourceAnnotations, tally: Tally) -> AlignedAnnotations | 
 
 
 def _file_of(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> _Found | None:
-    """The file that annotations mean; None, and counted, where that cannot be told."""
+    """The file that annotations mean; None, and counted, where it is not clear."""
     match = images.match(source.names, source.beside, is_sidecar=source.own_stem is not None)
     if len(match.names) > 1:
         tally.drop_image("several files could be it", source, ", ".join(match.names[:2]))

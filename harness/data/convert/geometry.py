@@ -62,7 +62,7 @@ def mapped(outline: Sequence[float], change: Callable[[float, float], Point]) ->
 
 
 def clipped(outline: Sequence[float], height: float, width: float) -> list[float]:
-    """What of the outline's area lies in 0 … width, 0 … height; empty when there is none.
+    """What of the outline's area is in 0 … width, 0 … height; empty when there is none.
 
     Cut at one border after the other (Sutherland and Hodgman 1974). Parts that fall apart stay
     joined by a line along the border, which has no area.
@@ -99,7 +99,9 @@ def object_area(outlines: Sequence[Sequence[float]], pixels: int) -> float:
     """The area of an object of several parts, as COCO's files have it: the sum of what they
     enclose (equal to 5e-12 in the 1,765 polygon objects of the 206 images that the tests use).
 
-    pixels: what they cover; it counts where lines that cross hide more than half of it.
+    Args:
+        outlines: The parts, in px.
+        pixels: What they cover; it counts where lines that cross hide more than half of it.
     """
     enclosed = sum(area(outline) for outline in outlines)
     return enclosed if enclosed >= pixels / 2 else float(pixels)

@@ -36,7 +36,7 @@ class Match:
     """The files that an annotation may mean."""
 
     names: tuple[str, ...] = ()
-    """None, one, or several: then it cannot be told which."""
+    """None, one, or several: then it is not clear which."""
 
     is_exact: bool = False
     """The path is right as it stands; else only its ending is."""

@@ -17,7 +17,7 @@ Outline = list[float]
 #: (height, width) of the frame that coordinates are in.
 Frame = tuple[float, float]
 
-#: Pixels of an image or mask; Pillow refuses to decode more unless it is told otherwise.
+#: Pixels of an image or mask; Pillow refuses to decode more by default.
 LARGEST_PX = 178_956_970
 
 PERCENT: Frame = (100.0, 100.0)

@@ -1,1 +1,1 @@
-"""Annotation files put right, joined, dealt out and cut down."""
+"""Annotation files corrected, joined, split and cut down."""

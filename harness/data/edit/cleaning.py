@@ -1,4 +1,4 @@
-"""What is wrong with an annotation file put right, or left out, and counted.
+"""What is wrong with an annotation file corrected, or left out, and counted.
 
 More is accepted here than ``harness.data.coco`` accepts: any JSON with the three lists. What comes
 out is valid there. Ids and further keys stay as they are wherever they can.
@@ -145,7 +145,7 @@ def _names_by_id(rows: list[Any]) -> dict[Any, str]:
         if names.setdefault(identifier, name) != name:
             raise IntegrityError(
                 f"the id {identifier} is that of two images, {names[identifier]} and {name}: "
-                "whose annotations are whose cannot be told",
+                "it is not clear which annotations belong to which",
                 hint="give one of them an id of its own, and its annotations the same",
             )
     return names
@@ -219,7 +219,7 @@ def _categories(
         elif listed.setdefault(named["id"], named)["name"] != named["name"]:
             raise IntegrityError(
                 f"the category id {named['id']} is that of {listed[named['id']]['name']} and of "
-                f"{named['name']}: which annotations are of which cannot be told"
+                f"{named['name']}: it is not clear which annotations belong to which"
             )
     numbers = dict(zip(listed, _whole_ids(list(listed)), strict=True))
     rows = [{**row, "id": numbers[key]} for key, row in listed.items()]
@@ -245,7 +245,7 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
     name = category_name(str(told))
     if name != told:
         tally.note(
-            "category name(s) put right: spaces around them, or no Unicode text", shown(name)
+            "category name(s) corrected: spaces around them, or no Unicode text", shown(name)
         )
     return {**row, "name": name}
 

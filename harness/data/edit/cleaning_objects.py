@@ -1,4 +1,4 @@
-"""One annotation put right: its mask, its box, its area."""
+"""One annotation corrected: its mask, its box, its area."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def _measured(
         left, top, right, bottom = extent_xyxy(segmentation)
         box, enclosed = [left, top, right - left, bottom - top], object_area(segmentation, pixels)
     if not _is_near(row.get("bbox"), box):
-        tally.note("box(es) made anew around their masks", where)
+        tally.note("box(es) computed again around their masks", where)
         row["bbox"] = [round(side, 3) for side in box]
     # COCO's own crowds have areas of their own; nothing depends on them.
     rights = [float(pixels), enclosed, *([row["area"]] if row["iscrowd"] and "area" in row else [])]
     if not any(_is_area(row.get("area"), right) for right in rights):
-        tally.note("area(s) measured anew on their masks", where)
+        tally.note("area(s) measured again on their masks", where)
         row["area"] = round(enclosed, 3)
     return row
 
@@ -142,7 +142,7 @@ def _segmentation(
 
 
 def _inside(polygon: list[float], size: tuple[int, int]) -> list[float]:
-    """A polygon that lies in its image as it is, another one cut; empty where nothing is left."""
+    """A polygon that is in its image as it is, another one cut; empty where nothing is left."""
     height, width = size
     left, top, right, bottom = extent_xyxy([polygon])
     if left >= 0 and top >= 0 and right <= width and bottom <= height:
@@ -172,7 +172,7 @@ def _boxed(
         tally.note("object(s) cut at the border of their image", where)
         row["bbox"] = cut
     if not _is_area(row.get("area"), cut[2] * cut[3]):
-        tally.note("area(s) of boxes computed anew", where)
+        tally.note("area(s) of boxes computed again", where)
         row["area"] = cut[2] * cut[3]
     return row
 

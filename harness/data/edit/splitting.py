@@ -133,8 +133,16 @@ def subset(
 ) -> Content:
     """Only some categories, the images that have an object of them, and of those a random few.
 
-    categories: names; empty for all, and then images without an object stay, too. Ids stay. Raises
-    UsageError for a name that is not in the file, and for more images than there are.
+    Ids stay.
+
+    Args:
+        content: Of a valid file.
+        categories: Names; empty for all, and then images without an object stay, too.
+        image_count: How many images; None for all.
+        seed: Of the random choice.
+
+    Raises:
+        UsageError: A name is not in the file, or there are fewer images.
     """
     if categories:
         content = _only_categories(content, categories)
@@ -231,7 +239,7 @@ def _stripped(rows: Sequence[dict[str, Any]], tally: Tally) -> list[dict[str, An
     for row in rows:
         name = category_name(row["name"])
         if name != row["name"]:
-            tally.note("category name(s) put right: spaces around them", name)
+            tally.note("category name(s) corrected: spaces around them", name)
         found.append({**row, "name": name})
     return found
 

@@ -1,4 +1,4 @@
-"""``harness data check``: everything training and scoring would stumble over, told beforehand."""
+"""``harness data check``: everything training and scoring would stumble over, found beforehand."""
 
 from __future__ import annotations
 
@@ -19,28 +19,54 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCount:
-    """annotations: of the category in the file. learnable: what training keeps of them."""
+    """How many objects a category has."""
 
     category_id: int
+    """Its id."""
+
     name: str
+    """Its name."""
+
     annotations: int
+    """Annotations of the category in the file."""
+
     learnable: int
+    """What training keeps of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
-    """What a data set holds. warnings: odd, but with a meaning. left_out: not for training."""
+    """What a data set holds."""
 
     digest: str
+    """sha256 of the annotation file."""
+
     image_count: int
+    """Images that it lists."""
+
     annotation_count: int
+    """Annotations that it has."""
+
     crowd_count: int
+    """Those of them that are crowds."""
+
     learnable_images: int
+    """Images with an object to learn from."""
+
     learnable_objects: int
+    """Objects to learn from."""
+
     categories: tuple[CategoryCount, ...]
+    """Categories by id."""
+
     warnings: tuple[str, ...]
+    """What is odd, but has a meaning, a sentence each."""
+
     left_out: tuple[str, ...]
+    """What is not for training, a sentence a reason."""
+
     images_checked: bool
+    """Whether every image was looked at."""
 
 
 def check_data(
@@ -48,8 +74,9 @@ def check_data(
 ) -> DataReport:
     """The report on an annotation file and, where a folder is given, on its images.
 
-    Raises IntegrityError for what cannot be used: a file that is not COCO's, images that are
-    missing, unreadable, or of another size than listed.
+    Raises:
+        IntegrityError: It cannot be used: the file is not COCO's, or images are missing,
+            unreadable, or of another size than listed.
     """
     dataset = read_dataset(annotations, images or annotations.parent)
     content = dataset.ground_truth
@@ -82,7 +109,7 @@ def check_data(
     )
 
 
-#: What puts right a kind of fault, the most particular first.
+#: What corrects a kind of fault, the most particular first.
 REMEDIES = {
     "turned": "to turn the objects with their images: harness data convert {file} --from coco "
     "--images {images} --output NEW",
@@ -115,7 +142,7 @@ def _require_images(
 
 
 def _remedy(faults: list[ImageFault], file: Path, folder: Path) -> str:
-    """The commands that put the faults right."""
+    """The commands that correct the faults."""
     kinds = {one.kind for one in faults}
     wanted = list(dict.fromkeys(text for kind, text in REMEDIES.items() if kind in kinds))
     if kinds - REMEDIES.keys():

@@ -29,7 +29,7 @@ ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
 #: Formats with an annotation file an image, in folders that may say which.
 SIDECARS: tuple[Format, ...] = ("labelme", "voc")
 
-NOT_LOOKED_AT = "image(s) not looked at: names and sizes are as told"
+NOT_LOOKED_AT = "image(s) not looked at: names and sizes are as stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class ConvertReport:
     """The file that was written."""
 
     images: Path | None
-    """Folder that file names are relative to; None where nobody said."""
+    """Folder that file names are relative to; None where it is not known."""
 
     image_count: int
     """Images in the file."""
@@ -71,7 +71,7 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     """Read ``request.source`` and write ``request.output``, whole or not at all.
 
     Raises:
-        UsageError: Something was asked for that there is not, or cannot be told.
+        UsageError: Something was asked for that there is not, or that is not clear.
         IntegrityError: Files are not what they claim to be, or not one object could be converted.
     """
     if not request.source.exists():
@@ -122,7 +122,7 @@ def report_of(
 
 
 def _shortened(rows: dict[str, Counted], source: Path) -> tuple[Counted, ...]:
-    """The rows, with places inside the source told without the path to it."""
+    """The rows, with places inside the source without the path to it."""
     prefix = f"{source}/" if source.is_dir() else f"{source.parent}/"
     return tuple(replace(one, first=one.first.removeprefix(prefix)) for one in rows.values())
 
@@ -143,7 +143,7 @@ def nothing_left(report: ConvertReport) -> IntegrityError:
 
 
 def _images(request: ConvertRequest, kind: Format) -> ImageFolder | None:
-    """The folder of the images; None where nobody said, and the format says nothing either."""
+    """The folder of the images; None where neither the request nor the format says."""
     folder = request.images
     source = request.source if request.source.is_dir() else request.source.parent
     told = source if kind in SIDECARS else None

@@ -23,18 +23,25 @@ from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.files.json import read as read_json
 
-#: What parts are called where nobody says so, by how many there are.
+#: What parts are called by default, by how many there are.
 PART_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryObjects:
-    """One category of a written file. objects: its annotations; boxes: those without a mask."""
+    """One category of a written file."""
 
     category_id: int
+    """Its id."""
+
     name: str
+    """Its name."""
+
     objects: int
+    """Its annotations."""
+
     boxes: int
+    """Those of them without a mask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +49,45 @@ class Written:
     """One annotation file that was written."""
 
     path: Path
+    """Where it is."""
+
     image_count: int
+    """Images that it lists."""
+
     object_count: int
+    """Annotations that it has."""
+
     categories: tuple[CategoryObjects, ...]
+    """Categories by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditReport:
-    """What went in and what came out.
-
-    images: the folder that file names are relative to, where the action decides it. dropped_images,
-    dropped_objects: what is in no written file though it was in one read, by reason; what was not
-    asked for is not among them. notes: what is there, but not as it was.
-    """
+    """What went in and what came out."""
 
     files: tuple[Path, ...]
+    """Files that were read."""
+
     image_count: int
+    """Images that they list, together."""
+
     object_count: int
+    """Annotations that they have, together."""
+
     written: tuple[Written, ...]
+    """Files that were written."""
+
     images: Path | None = None
+    """The folder that file names are relative to, where the action decides it."""
+
     dropped_images: tuple[Counted, ...] = ()
+    """Images that are in no written file, by reason; not those that were not asked for."""
+
     dropped_objects: tuple[Counted, ...] = ()
+    """Annotations that are in no written file, by reason; not those that were not asked for."""
+
     notes: tuple[Counted, ...] = ()
+    """What is there, but not as it was."""
 
 
 def counted_categories(content: dict[str, Any]) -> tuple[CategoryObjects, ...]:
@@ -86,8 +110,9 @@ def counted_categories(content: dict[str, Any]) -> tuple[CategoryObjects, ...]:
 def clean(request: CleanRequest, progress: Progress) -> EditReport:
     """Write what is sound of a file; the original is not touched unless it is the output.
 
-    Raises IntegrityError for a file without the three lists of COCO's format, for one whose
-    contradictions cannot be decided, and where no image is left.
+    Raises:
+        IntegrityError: The file has not the three lists of COCO's format, its contradictions cannot
+            be decided, or no image is left.
     """
     content = read_json(request.file)
     foreign = foreign_annotations(content)
@@ -124,8 +149,8 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
 def split_file(request: SplitRequest) -> EditReport:
     """Write the parts of a file: NAME.json in the folder asked for.
 
-    Raises UsageError for fractions that are none of 1, names that do not fit them, and for parts
-    that would be empty.
+    Raises:
+        UsageError: Fractions do not add up to 1, names do not fit them, or a part would be empty.
     """
     names = request.names or PART_NAMES.get(len(request.fractions), ())
     _require_parts(request, names)
@@ -151,9 +176,9 @@ def _require_parts(request: SplitRequest, names: Sequence[str]) -> None:
     fractions = request.fractions
     whole = math.isclose(sum(fractions), 1, abs_tol=1e-9)
     if not fractions or not whole or not all(0 < one < 1 for one in fractions):
-        told = ",".join(f"{one:g}" for one in fractions)
+        given = ",".join(f"{one:g}" for one in fractions)
         raise UsageError(
-            f"--fractions must lie between 0 and 1 and add up to 1, got {told or 'none'}",
+            f"--fractions must be from 0 to 1 and add up to 1, got {given or 'none'}",
             hint="for instance --fractions 0.8,0.2",
         )
     if len(names) != len(fractions) or len(set(names)) != len(names):
@@ -166,9 +191,11 @@ def _require_parts(request: SplitRequest, names: Sequence[str]) -> None:
 def merge(request: MergeRequest) -> EditReport:
     """Write one file with everything of several.
 
-    With folders, file names become relative to the deepest folder that holds them all. Raises
-    IntegrityError when one file name stands for images of two sizes, UsageError for an output that
-    is one of the files.
+    With folders, file names become relative to the deepest folder that holds them all.
+
+    Raises:
+        IntegrityError: One file name stands for images of two sizes.
+        UsageError: The output is one of the files, or a folder is not there.
     """
     _require_other(request.output, request.files, "give another --output")
     prefixes, root = [""] * len(request.files), None

@@ -39,9 +39,15 @@ def fetch_openimages(
 ) -> ConvertReport:
     """Write ``instances.json``, ``images``, ``masks`` and ``tables`` into the output folder.
 
-    known: sizes and hashes that tables and archives must have.
-    Raises UsageError for a class that Open Images has not, or has no masks of; IntegrityError for
-    files that are not the pinned ones; RunFailedError for servers that do not answer.
+    Args:
+        request: What is asked for.
+        options: How files are fetched.
+        known: Sizes and hashes that tables and archives must have.
+
+    Raises:
+        UsageError: Open Images does not have a class, or no masks of it.
+        IntegrityError: Files are not the pinned ones.
+        RunFailedError: Servers do not answer.
     """
     check_mirror(request.mirror)
     if not request.classes:

@@ -34,8 +34,13 @@ class Fetching:
     """What every step of one request needs."""
 
     request: OpenImagesRequest
+    """What is asked for."""
+
     options: FetchOptions
+    """How files are fetched."""
+
     known: openimages.KnownFiles
+    """Sizes and hashes that tables and archives must have."""
 
     def bring(self, path: str, folder: str) -> Path:
         """A file of Google's storage, below ``folder`` of the output: the one that is there if it
@@ -105,8 +110,8 @@ def _put(path: Path, content: bytes) -> None:
 def bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> list[str]:
     """Fetch what is missing, several at once; the ids of the images that are there then.
 
-    An image that the server has no more is counted and left out; when it has none, nobody can have
-    meant that server.
+    An image that the server no longer has is counted and left out; if it has none, it is the wrong
+    server.
     """
     missing = [one for one in rows if not (folder / f"{one}.jpg").is_file()]
     waiting: deque[str] = deque(missing)
@@ -159,7 +164,7 @@ def _fetch_waiting(
         try:
             fetch([url], folder / f"{image_id}.jpg", anything, options)
             arrived.put((image_id, None))
-        except Exception as error:  # told to the thread that waits for this image
+        except Exception as error:  # raised in the thread that waits for this image
             arrived.put((image_id, error))
 
 

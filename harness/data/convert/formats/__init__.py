@@ -1,1 +1,1 @@
-"""Annotation formats, a module each: files in, drawings out. Finding photographs is not theirs."""
+"""Annotation formats, a module each: from files to source annotations, without their images."""

@@ -49,8 +49,13 @@ class _File:
     """A file being read."""
 
     path: Path
+    """Where it is."""
+
     categories: Mapping[Any, str]
+    """Name by id."""
+
     tally: Tally
+    """What is left out is counted here."""
 
 
 def read(

@@ -42,7 +42,7 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
         besides: A file that says nothing: the one that will be written.
 
     Raises:
-        UsageError: It is none of ours, or a folder with several; says what was found.
+        UsageError: It is in no known format, or a folder with several; says what was found.
     """
     if not source.exists():
         raise UsageError(f"no such file or folder: {source}")
@@ -53,9 +53,9 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
         return kind
     found = sorted(evidence(source, encoding, besides), key=lambda one: -one.count)
     if len(found) > 1:
-        told = ", ".join(f"{one.kind} ({one.count} file(s), {one.first.name})" for one in found)
+        listed = ", ".join(f"{one.kind} ({one.count} file(s), {one.first.name})" for one in found)
         raise UsageError(
-            f"{source} has annotations of several formats: {told}",
+            f"{source} has annotations of several formats: {listed}",
             hint=f"say which are meant: --from {'|'.join(one.kind for one in found)}",
         )
     if found:

@@ -46,12 +46,19 @@ WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One shape of an object: an outline or a mask."""
+    """One shape of an object."""
 
     where: str
+    """File and position, as a report names it."""
+
     kind: str
+    """Its ``shape_type``."""
+
     outline: Outline | None = None
+    """What it encloses, in px; None for a mask."""
+
     mask: Rle | None = None
+    """A mask of the whole image; None for an outline."""
 
 
 def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator[SourceAnnotations]:
@@ -181,7 +188,10 @@ def _joined(label: str, parts: Sequence[_Part], size: tuple[int, int] | None) ->
 def _mask(shape: dict[str, Any], points: list[Point], size: tuple[int, int] | None) -> Rle:
     """A shape of kind ``mask``: a PNG of its box, whose first corner says where it is.
 
-    What sticks out of the image is cut off. Raises ValueError where it cannot be read.
+    What sticks out of the image is cut off.
+
+    Raises:
+        ValueError: It cannot be read.
     """
     if size is None or not points or max(map(abs, points[0])) > 2 * max(size):
         raise ValueError("nothing says where it is")

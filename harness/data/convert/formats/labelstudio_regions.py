@@ -62,7 +62,7 @@ class Region:
 def regions_of(results: Sequence[Any], where: str) -> list[Region]:
     """The regions of a ``result`` list.
 
-    Where labels are a control of their own, a region is told once for each control, under one id.
+    Where labels are a control of their own, a region is there once for each control, under one id.
     """
     by_id: dict[Any, list[dict[str, Any]]] = {}
     for position, result in enumerate(results):
@@ -97,8 +97,8 @@ def _region(told: list[dict[str, Any]], where: str) -> Region:
 def region_object(region: Region, tally: Tally) -> SourceObject | None:
     """The region as an object; None, and counted, for what is none."""
     if region.kind not in KINDS:
-        told = "has no area" if region.kind.startswith(WITHOUT_AREA) else "is not read"
-        tally.drop(f"drawn as {region.kind[:40] or 'nothing'}, which {told}", region.where)
+        reason = "has no area" if region.kind.startswith(WITHOUT_AREA) else "is not read"
+        tally.drop(f"drawn as {region.kind[:40] or 'nothing'}, which {reason}", region.where)
         return None
     if region.item:
         tally.drop("on a further image of their task", region.where)
