@@ -147,11 +147,11 @@ def test_a_broken_run_goes_on_where_it_stopped(site: Site, tmp_path: Path) -> No
     failing = {path: [Fault(status=500)] * 2 for path in images[3:]}
     site.faults.update(failing)
     with pytest.raises(RunFailedError, match="500"):
-        bring(site, tmp_path, image_count=None)
+        bring(site, tmp_path, all_images=True)
     site.faults.clear()
     there = {path.name for path in (tmp_path / "images").glob("*.jpg")}
     site.requests.clear()
-    assert bring(site, tmp_path, image_count=None).image_count == IMAGE_COUNT
+    assert bring(site, tmp_path, all_images=True).image_count == IMAGE_COUNT
     again = {Path(path).name for path, _, _ in site.requests}
     assert not again & there
     assert not [path for path in again if path.endswith((".csv", ".zip"))]
@@ -160,14 +160,14 @@ def test_a_broken_run_goes_on_where_it_stopped(site: Site, tmp_path: Path) -> No
 def test_images_the_server_has_no_more_are_counted(site: Site, tmp_path: Path) -> None:
     gone = next(path for path in site.files if path.endswith(".jpg"))
     del site.files[gone]
-    report = bring(site, tmp_path, image_count=None)
+    report = bring(site, tmp_path, all_images=True)
     assert report.image_count == IMAGE_COUNT - 1
     assert [(one.what, one.count) for one in report.dropped_images] == [("not served", 1)]
     assert sum(one.count for one in report.dropped_objects) == 1
     for path in [path for path in site.files if path.endswith(".jpg")]:
         del site.files[path]
     with pytest.raises(RunFailedError, match="none of 12 images is served"):
-        bring(site, tmp_path / "nothing", image_count=None)
+        bring(site, tmp_path / "nothing", all_images=True)
 
 
 def test_other_tables_than_the_pinned_ones_are_refused(site: Site, tmp_path: Path) -> None:
@@ -183,11 +183,11 @@ def test_damaged_archives_and_missing_masks(site: Site, tmp_path: Path) -> None:
     empty = io.BytesIO()
     zipfile.ZipFile(empty, "w").close()
     site.files[archive] = empty.getvalue()
-    report = bring(site, tmp_path, image_count=None)
+    report = bring(site, tmp_path, all_images=True)
     assert [one.what for one in report.dropped_objects] == ["whose mask file is missing"]
     site.files[archive] = b"no archive"
     with pytest.raises(IntegrityError, match="no whole archive"):
-        bring(site, tmp_path, image_count=None)
+        bring(site, tmp_path, all_images=True)
 
 
 @pytest.mark.parametrize(
