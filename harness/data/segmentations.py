@@ -60,9 +60,8 @@ def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str 
                 return fault
             runs = run_lengths(counts if isinstance(counts, str) else _integers(counts))
             total = -1 if runs is None else sum(runs)
-            return (
-                None if total == height_px * width_px else _runs_fault(total, height_px, width_px)
-            )
+            fits = total == height_px * width_px
+            return None if fits else _runs_fault(counts, total, height_px, width_px)
         case _:
             return f"has the segmentation {shown(segmentation)}; expected polygons or run lengths"
 
@@ -82,9 +81,12 @@ def _size_fault(size: Any, height_px: int, width_px: int) -> str | None:
     return None
 
 
-def _runs_fault(total: int, height_px: int, width_px: int) -> str:
+def _runs_fault(counts: Any, total: int, height_px: int, width_px: int) -> str:
     found = "no run lengths" if total < 0 else f"run lengths of {total} px"
-    return f"has {found} for a mask of {height_px} × {width_px} px"
+    fault = f"has {found} for a mask of {height_px} × {width_px} px"
+    if isinstance(counts, str) and counts.startswith(("b'", 'b"')):
+        return f"{fault}: its counts are how Python prints bytes; write counts.decode('ascii')"
+    return fault
 
 
 def _integers(counts: Sequence[Any]) -> list[Any]:
@@ -143,11 +145,11 @@ class Masks:
         runs = parse(self._texts)
         sums = sums_of(runs)
         sums[~runs.readable] = -1
-        for (position, _, height_px, width_px), total in zip(
-            self._rows, sums.tolist(), strict=True
+        for (position, _, height_px, width_px), text, total in zip(
+            self._rows, self._texts, sums.tolist(), strict=True
         ):
             if total != height_px * width_px:
-                return position, _runs_fault(total, height_px, width_px)
+                return position, _runs_fault(text, total, height_px, width_px)
         for (_, row, _, _), was, text in zip(
             self._rows, self._texts, canonical(self._texts, runs), strict=True
         ):

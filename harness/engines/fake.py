@@ -83,7 +83,7 @@ class FakeEngine:
             raise RuntimeError("the fake engine fails here on request")
         found = _truth(self._rows[image.image_id], image)
         if self._behaviour == "noisy":
-            random = np.random.default_rng([self._seed, image.image_id])
+            random = np.random.default_rng([self._seed, image.image_id % 2**64])
             found = _bent(found, random)
         scores = np.linspace(1.0, 0.5, len(found.masks), dtype=np.float32)
         if self._behaviour == "nan":

@@ -1,17 +1,18 @@
-"""SLURM's own programs: what they are asked, and what their answers mean.
+"""SLURM's own programs: what they are called with, and what their answers mean.
 
-Whether a job is alive is squeue's to say: accounting lags behind, and calls a job failed that is
-about to be requeued.
+Whether a job is alive is known to squeue: accounting lags behind, and reports a job as failed that
+is about to be requeued.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.core.errors import PrerequisiteError
+from harness.core.errors import PrerequisiteError, RunFailedError
+from harness.core.shown import shown
 
 #: Seconds a program may take; one whose controller is down gives up after about 10.
 PATIENCE_S = 60.0
@@ -21,15 +22,27 @@ LIVE_FIELDS = ("JobArrayID", "State", "Reason", "NodeList", "RestartCnt")
 PAST_FIELDS = ("JobID", "State", "ExitCode", "NodeList")
 
 
+#: What a field holds where SLURM has nothing to say.
+NOTHING = ("", "N/A", "None", "(null)")
+
+#: What squeue and sacct print of jobs they have forgotten, on whichever stream.
+FORGOTTEN = "Invalid job id"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """What SLURM says of a job. live: it runs or will run. restarts: how often it was requeued."""
+    """What SLURM reports of a job."""
 
     state: str
+    """SLURM's word for it."""
     live: bool
+    """Whether it runs or will run."""
     reason: str = ""
+    """Why it waits, or how it ended; empty where there is nothing to say."""
     node: str = ""
+    """The nodes it runs or ran on."""
     restarts: int = 0
+    """How often it was requeued."""
 
 
 def require_slurm() -> None:
@@ -43,7 +56,12 @@ def require_slurm() -> None:
 
 
 def states(job_ids: Sequence[str]) -> dict[str, JobState]:
-    """What SLURM says of each job; UNKNOWN and not live where it says nothing."""
+    """What SLURM reports of each job; UNKNOWN and not live where it reports nothing.
+
+    Raises:
+        PrerequisiteError: When its programs or its controller are not there.
+        RunFailedError: When they answer something that is no list of jobs.
+    """
     wanted = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
     layout = ",".join(f"{field}:|" for field in LIVE_FIELDS)
     live = ask("squeue", "--noheader", "--array", f"--jobs={wanted}", f"--Format={layout}")
@@ -65,53 +83,92 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 
 def read_live(answer: str) -> dict[str, JobState]:
-    """Jobs by id in what squeue answers, a line a job, in the order of LIVE_FIELDS."""
+    """Jobs by id in what squeue answers, a line a job, in the order of LIVE_FIELDS.
+
+    Raises:
+        RunFailedError: Quotes a line that is none.
+    """
     found = {}
-    for line in answer.splitlines():
-        job_id, state, reason, node, restarts = (part.strip() for part in line.split("|")[:5])
+    for job_id, state, reason, node, restarts in _rows("squeue", answer, len(LIVE_FIELDS)):
+        if restarts not in NOTHING and not restarts.isdecimal():
+            raise _no_jobs("squeue", answer)
         found[job_id] = JobState(
             state=state,
             live=True,
-            reason="" if reason == "None" else reason,
-            node=node,
-            restarts=int(restarts),
+            reason="" if reason in NOTHING else reason,
+            node="" if node in NOTHING else node,
+            restarts=0 if restarts in NOTHING else int(restarts),
         )
     return found
 
 
 def read_past(answer: str) -> dict[str, JobState]:
-    """Jobs by id in what sacct answers, a line an attempt; the last attempt counts."""
+    """Jobs by id in what sacct answers, a line an attempt; the last attempt counts.
+
+    Raises:
+        RunFailedError: Quotes a line that is none.
+    """
     found: dict[str, JobState] = {}
-    for line in answer.splitlines():
-        job_id, state, exit_code, node = line.split("|")[:4]
+    for job_id, state, exit_code, node in _rows("sacct", answer, len(PAST_FIELDS)):
         earlier = found.get(job_id)
         found[job_id] = JobState(
             state=state.split()[0],  # "CANCELLED by 0"
             live=False,
-            reason="" if exit_code == "0:0" else f"exit code {exit_code}",
-            node=node,
+            reason="" if exit_code in ("0:0", *NOTHING) else f"exit code {exit_code}",
+            node="" if node in NOTHING else node,
             restarts=0 if earlier is None else earlier.restarts + 1,
         )
     return found
 
 
+def _rows(program: str, answer: str, count: int) -> Iterator[list[str]]:
+    """The first ``count`` fields of each line; the first is a job id, the second a state."""
+    for line in answer.splitlines():
+        if not line.strip() or FORGOTTEN in line:
+            continue
+        fields = [part.strip() for part in line.split("|")[:count]]
+        if len(fields) < count or not fields[0][:1].isdecimal() or fields[1] in NOTHING:
+            raise _no_jobs(program, line)
+        yield fields
+
+
+def _no_jobs(program: str, answer: str) -> RunFailedError:
+    return RunFailedError(
+        f"{program} answered what is no list of jobs: {shown(answer, 200)}",
+        hint=f"the run and its jobs are as they were; see what is wrong with {program}, then ask "
+        "again",
+    )
+
+
 def ask(*words: str) -> str:
-    """What a client says; nothing where it fails: jobs long gone are an error to squeue."""
+    """What a client prints; nothing where it fails: jobs long gone are an error to squeue.
+
+    Raises:
+        PrerequisiteError: When it cannot be started, takes too long, or finds no controller.
+    """
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
         )
     except FileNotFoundError:
         raise PrerequisiteError(
             f"this machine has no {words[0]}", hint="ask on a login node of the cluster"
         ) from None
+    except OSError as error:
+        raise PrerequisiteError(f"{words[0]} cannot be started: {error.strerror}") from error
     except subprocess.TimeoutExpired:
         raise PrerequisiteError(
             f"{words[0]} did not answer within {PATIENCE_S:.0f} s", hint="look at: scontrol ping"
         ) from None
-    if "Unable to contact" in done.stderr:
+    said = f"{done.stderr}\n{done.stdout}"
+    if "Unable to contact" in said:
         raise PrerequisiteError(
-            f"SLURM's controller does not answer: {done.stderr.strip()}",
+            f"SLURM's controller does not answer: {shown(said.strip(), 200)}",
             hint="look at: scontrol ping",
         )
     return done.stdout

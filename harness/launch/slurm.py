@@ -8,6 +8,7 @@ programs (``launch.clients``).
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import HarnessError, PrerequisiteError, UsageError
+from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
+from harness.core.shown import shown
 from harness.launch.profile import Profile
 from harness.launch.slurm_tasks import GroupTask, PartTask
 
@@ -41,9 +43,13 @@ def submit(
     """Submit the tasks, as one array where there are several; their job ids in order.
 
     folder: for scripts, pickles and logs, seen by all nodes. size: of each job. after: a job that
-    must have ended, however it ended. Raises UsageError with SLURM's own words when it refuses.
+    must have ended, however it ended.
+
+    Raises:
+        UsageError: With SLURM's own words when it refuses.
+        RunFailedError: When sbatch answers without a job's number; quotes the answer.
     """
-    from submitit.core.utils import FailedJobError
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     executor = _executor(profile, folder, name=name, size=size, after=after)
     try:
@@ -52,7 +58,27 @@ def submit(
             jobs = [executor.submit(task) for task in tasks]
     except FailedJobError as error:
         raise _refused(str(error), profile) from error
+    except FailedSubmissionError as error:
+        raise RunFailedError(
+            f"sbatch answered without the number of a job: {shown(str(error), 200)}",
+            hint="it may have taken the job all the same; look at: squeue --me, and stop it with: "
+            "scancel",
+        ) from error
     return [job.job_id for job in jobs]
+
+
+def job_number(answer: str) -> str:
+    """The number of a job in what sbatch prints, in words or with --parsable.
+
+    Raises:
+        FailedSubmissionError: Holds the answer where there is no number in it.
+    """
+    from submitit.core.utils import FailedSubmissionError
+
+    found = re.search(r"\bjob (\d+)\b", answer) or re.match(r"\s*(\d+)(;\S*)?\s*$", answer)
+    if found is None:
+        raise FailedSubmissionError(answer)
+    return found[1]
 
 
 def script(
@@ -80,6 +106,12 @@ def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: s
         @classmethod
         def affinity(cls) -> int:
             return 1
+
+        @staticmethod
+        def _get_job_id_from_submission_command(string: bytes | str) -> str:
+            return job_number(
+                string if isinstance(string, str) else string.decode(errors="replace")
+            )
 
     executor = Executor(folder, max_num_timeout=profile.max_timeouts, python=profile.python)
     asked = {

@@ -306,6 +306,15 @@ def _tensor_of_bytes(*arguments: Any) -> Tensor:
     raise IntegrityError(f"refused a tensor of {printable(name)}: no weight is")
 
 
+def _refused(what: str) -> Callable[..., Any]:
+    """What stands for tensors that are no plain arrays."""
+
+    def refuse(*_: Any) -> Any:
+        raise IntegrityError(f"refused {what}: weights are plain arrays of numbers")
+
+    return refuse
+
+
 def _parameter(_: Machine, value: Any, *_more: Any) -> Any:
     return value
 
@@ -328,7 +337,12 @@ NAMES: Mapping[str, Any] = {
         for name, code in STORAGES.items()
         for module in ("torch", "torch.cuda")
     },
+    "torch.storage UntypedStorage": Kind("u1"),
     "torch._utils _rebuild_tensor": _tensor,
+    "torch._utils _rebuild_qtensor": _refused("a quantised tensor"),
+    "torch._utils _rebuild_sparse_tensor": _refused("a sparse tensor"),
+    "torch._utils _rebuild_meta_tensor_no_storage": _refused("a tensor without numbers"),
+    "torch._utils _rebuild_wrapper_subclass": _refused("a tensor of a class of its own"),
     "torch._utils _rebuild_tensor_v2": _tensor,
     "torch._utils _rebuild_tensor_v3": _tensor_of_bytes,
     "torch._utils _rebuild_parameter": _parameter,

@@ -129,7 +129,7 @@ def _content(path: Path) -> Any:
     except IntegrityError as error:
         known = _looks_like(path, head)
         message = error.message if known is None else f"{known} ({error.message})"
-        hint = error.hint or _WHOLE_COPY
+        hint = error.hint or (_ALONE if message.startswith("refused") else _WHOLE_COPY)
         raise IntegrityError(f"cannot read {path} as a checkpoint: {message}", hint=hint) from None
     except Exception as error:  # whatever damaged bytes make of the readers
         looks = _looks_like(path, head) or "it is cut off or damaged"
@@ -140,6 +140,7 @@ def _content(path: Path) -> Any:
         ) from error
 
 
+_ALONE = "of a model of your own save the weights alone: torch.save(model.state_dict(), FILE)"
 _WHOLE_COPY = "take a whole copy; those of the zoo come with: harness download --only checkpoints"
 
 
