@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.measure.children import Asked, in_child_if_long
 from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 
 #: COCOeval: recall levels, IoU thresholds, detections an image.
@@ -73,6 +74,11 @@ def matches_of(
     image_ids: Sequence[int],
 ) -> list[Matches]:
     """The matches of every category that has ground truth or detections."""
+    return in_child_if_long(_matches, (annotations, predictions, task, tuple(image_ids)))
+
+
+def _matches(asked: Asked) -> list[Matches]:
+    annotations, predictions, task, image_ids = asked
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

@@ -8,20 +8,28 @@ which scripts without a guard do not survive.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from harness.core.errors import RunFailedError
+from harness.measure.workload import MOST_STEPS_HERE, most_steps
 
 T = TypeVar("T")
+
+#: Annotations, predictions, "bbox" or "segm", image ids.
+Asked = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Any, tuple[int, ...]]
+
+#: PR_SET_PDEATHSIG of Linux's prctl.
+SET_PARENT_DEATH_SIGNAL = 1
 
 
 def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
@@ -51,9 +59,23 @@ def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[
             raise
 
 
+def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
+    """``function(asked)``, in a child where comparing the masks of one image may take long.
+
+    Args:
+        function: Importable by name; compares the predictions of each image with its annotations.
+        asked: Annotations, predictions, task and image ids.
+    """
+    annotations, predictions, task, _ = asked
+    if task == "segm" and most_steps(annotations["annotations"], predictions) > MOST_STEPS_HERE:
+        return in_children(function, [asked])[0]
+    return function(asked)
+
+
 def answer_parent() -> None:
     """Call what stdin says; write what came of it, a result or an error, to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    _end_with_parent()
     gc.disable()  # millions of rows to search for cycles, and none there
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the answer
@@ -64,6 +86,17 @@ def answer_parent() -> None:
         outcome = (False, error)
     with answer:
         pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process with its parent, which may be killed without a word.
+
+    A thread could not: code in C keeps Python's lock.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
 
 
 @contextmanager

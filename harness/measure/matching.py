@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.measure.children import Asked, in_child_if_long
 from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 
 Row = Mapping[str, Any]
@@ -105,6 +106,11 @@ def judge_images(
         task: Boxes or masks.
         image_ids: The images to judge.
     """
+    return in_child_if_long(_judge, (annotations, predictions, task, tuple(image_ids)))
+
+
+def _judge(asked: Asked) -> list[JudgedImage]:
+    annotations, predictions, task, image_ids = asked
     numbering = numbering_of(annotations)
     truth = ground_truth(annotations, task, numbering)
     numbers = numbering.image_numbers(image_ids)

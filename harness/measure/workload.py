@@ -59,9 +59,17 @@ def cell_steps(objects: Sequence[Row], rows: Sequence[Row], most: int) -> dict[C
     }
 
 
+def most_steps(objects: Sequence[Row], rows: Sequence[Row]) -> float:
+    """Steps at most of all detections of an image with all its objects, of the worst image."""
+    one = "category_id"
+    found = [{**row, one: 0} for row in rows if row.get("segmentation")]
+    there = [{**row, one: 0} for row in objects if row.get("segmentation")]
+    return max(cell_steps(there, found, len(rows)).values(), default=0.0)
+
+
 def _runs_at_most(segmentation: Any) -> float:
     """Runs of a mask: a character has at most one, and a polygon two a column that it crosses."""
     if isinstance(segmentation, Mapping):
         return len(segmentation["counts"])
-    widths = (max(one[::2]) - min(one[::2]) + 1 for one in segmentation)
+    widths = (max(one[::2]) - min(one[::2]) + 1 for one in segmentation if one)
     return 2 * float(sum(widths))
