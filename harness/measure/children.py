@@ -89,14 +89,14 @@ def answer_parent() -> None:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process with its parent, which may be killed without a word.
+    """Have the kernel end this process with its parent, however that ends.
 
     A thread could not: code in C keeps Python's lock.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() == 1:
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -74,7 +73,7 @@ def test_nothing_and_forgotten_jobs_are_no_jobs() -> None:
 def test_programs_that_cannot_be_started_or_print_no_text(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "squeue"
     program.write_bytes(b"no program")
     program.chmod(0o755)
