@@ -1,8 +1,8 @@
 """How far two sets of detections of the same image agree.
 
 The bars: boxes within 1e-3 px, scores within 1e-5, the same classes in the same order, mask IoU at
-least 0.9999. Where two scores of one image are closer than the score bar, their order is decided
-by the last bit and is not held against anyone.
+least 0.9999. Where two scores of one image are closer than the score bar, their order is decided by
+the last bit, and a difference in it is not counted.
 """
 
 from __future__ import annotations
@@ -26,22 +26,33 @@ EXPORTED_MASK_SLACK_PX = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Differences over the detections of one or more images.
-
-    detections: of the reference. unmatched: those, on either side, without a partner of the same
-    class within the box and score bars. masks_below: pairs whose masks are under their bar.
-    max_box_px and max_score: over the pairs. reordered: pairs that swapped places within a tie.
-    mask_off_px: pixels in which the masks of pairs differ, all together.
-    """
+    """Differences over the detections of one or more images."""
 
     detections: int
+    """Detections of the reference."""
+
     unmatched: int
+    """Detections, on either side, without a partner of the same class within the box and score
+    bars.
+    """
+
     masks_below: int
+    """Pairs whose masks are under their bar."""
+
     reordered: int
+    """Pairs that swapped places within a tie of scores."""
+
     max_box_px: float
+    """Largest difference of a box coordinate over the pairs, in px; 0 without pairs."""
+
     max_score: float
+    """Largest difference of scores over the pairs, 0…1; 0 without pairs."""
+
     min_mask_iou: float
+    """Smallest mask IoU over the pairs, 0…1; 1 without masks."""
+
     mask_off_px: int
+    """Pixels in which the masks of pairs differ, summed over the pairs."""
 
     @property
     def share_within_bars(self) -> float:
@@ -54,7 +65,10 @@ class Agreement:
 def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) -> Agreement:
     """The agreement of one image's detections with those of the reference.
 
-    mask_slack_px: a mask that differs by no more pixels is within its bar, whatever its IoU.
+    Args:
+        found: Detections to check.
+        expected: Detections of the reference, of the same image.
+        mask_slack_px: A mask that differs by no more pixels is within its bar, whatever its IoU.
     """
     pairs = _pair(found, expected)
     rows = np.array([pair[0] for pair in pairs], dtype=np.int64)
@@ -84,7 +98,11 @@ def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) 
 
 
 def combine(parts: list[Agreement]) -> Agreement:
-    """The agreement over several images."""
+    """The agreement over several images: counts are summed, the worst differences kept.
+
+    Args:
+        parts: One an image; none is an agreement without detections.
+    """
     return Agreement(
         detections=sum(part.detections for part in parts),
         unmatched=sum(part.unmatched for part in parts),
@@ -98,7 +116,7 @@ def combine(parts: list[Agreement]) -> Agreement:
 
 
 def mask_iou(first: Rle, second: Rle) -> float:
-    """Intersection over union of two masks; two empty masks agree."""
+    """Intersection over union of two masks of one size, 0…1; two empty masks have 1."""
     if first.counts == second.counts:
         return 1.0
     from pycocotools import mask as coco_mask

@@ -1,7 +1,7 @@
-"""A training beside the curve of an earlier one: said early when it leaves the band around it.
+"""A training compared with the curve of an earlier one: reported when it leaves the band around it.
 
 Curves are compared at the same share of their schedules, so that a plan scaled to another batch
-size can be held against a published one. A curve is Detectron2's ``metrics.json``: a line of JSON
+size can be compared with a published one. A curve is Detectron2's ``metrics.json``: a line of JSON
 each 20 iterations with ``iteration`` and ``total_loss``, and ``bbox/AP`` where it was evaluated.
 """
 
@@ -33,7 +33,7 @@ Line = Mapping[str, Any]
 class Watch:
     """Compares each new line of a training of ``iterations`` with the curve of an earlier one.
 
-    Without a curve there is nothing to say.
+    Without a curve nothing is reported.
     """
 
     def __init__(self, reference: Sequence[Line], iterations: int) -> None:
@@ -51,7 +51,11 @@ class Watch:
         self._outside: set[str] = set()
 
     def look(self, line: Line) -> list[str]:
-        """What has changed with this line, as sentences: a curve left its band, or came back."""
+        """What has changed with this line, as sentences: a curve left its band, or came back.
+
+        Args:
+            line: The next line of the training's ``metrics.json``.
+        """
         share = line["iteration"] / self._iterations
         compared = []
         if line.get("total_loss") is not None:
@@ -103,7 +107,13 @@ class Watch:
 
 
 def departures(lines: Iterable[Line], reference: Sequence[Line], iterations: int) -> list[str]:
-    """Every sentence a whole training deserves."""
+    """Every sentence about a whole training, in the order of its lines.
+
+    Args:
+        lines: The training's ``metrics.json``.
+        reference: That of the earlier training; empty for none.
+        iterations: Length of the training's schedule.
+    """
     watch = Watch(reference, iterations)
     return [sentence for line in lines for sentence in watch.look(line)]
 

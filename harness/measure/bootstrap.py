@@ -1,7 +1,7 @@
-"""How sure a difference of two APs is: a paired bootstrap over images.
+"""The uncertainty of a difference of two APs: a paired bootstrap over images.
 
-Detections are matched to the ground truth once, by pycocotools. What AP then needs of an image is
-a list of hits and misses, so a resampled data set is the same lists with other weights: drawing an
+Detections are matched to the ground truth once, by pycocotools. What AP then needs of an image is a
+list of hits and misses, so a resampled data set is the same lists with other weights: drawing an
 image twice weighs its lists by two. Both runs get the same draws, which takes out what the images
 have in common (Efron & Tibshirani 1993, percentile interval).
 
@@ -41,16 +41,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """One category's detections over all images, best score first (N), at T IoU thresholds.
-
-    hit, counted: (T, N) bool; what is not counted is ignored, as matches of crowds are. image: (N,)
-    position in the list of image ids. objects: (images,) ground truth that counts, by image.
-    """
+    """One category's detections over all images, best score first (N), at T IoU thresholds."""
 
     hit: npt.NDArray[np.bool_]
+    """(T, N) bool: the detection matches an object."""
+
     counted: npt.NDArray[np.bool_]
+    """(T, N) bool; what is not counted is ignored, as matches of crowds are."""
+
     image: npt.NDArray[np.int64]
+    """(N,) int64, position in the list of image ids."""
+
     objects: npt.NDArray[np.int64]
+    """(images,) int64, ground truth that counts, by image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +61,17 @@ class Interval:
     """A difference in AP points, and its range in 95 % of the resampled data sets."""
 
     difference: float
+    """Of the whole data set, in AP points (0…100)."""
+
     low: float
+    """2.5 % of the resampled differences are below, in AP points."""
+
     high: float
+    """2.5 % of the resampled differences are above, in AP points."""
 
     @property
     def is_noise(self) -> bool:
-        """True when the interval holds zero: other images might have said the opposite."""
+        """True when the interval holds zero: other images might have given the opposite sign."""
         return self.low <= 0 <= self.high
 
 
@@ -73,7 +81,14 @@ def matches_of(
     task: Task,
     image_ids: Sequence[int],
 ) -> list[Matches]:
-    """The matches of every category that has ground truth or detections."""
+    """The matches of every category that has ground truth or detections.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results.
+        task: Boxes or masks.
+        image_ids: The images that count; their order is that of ``Matches.image``.
+    """
     return in_child_if_long(_matches, (annotations, predictions, task, tuple(image_ids)))
 
 
@@ -128,9 +143,14 @@ def _category(cells: Sequence[Mapping[str, Any] | None], images: int) -> Matches
 
 
 def average_precisions(matches: Sequence[Matches], weights: Floats) -> Floats:
-    """(S, T) AP in 0…100 at each IoU threshold, for S weightings (S, images) of the images.
+    """AP at each IoU threshold for each of several weightings of the images.
 
-    NaN where no category has ground truth.
+    Args:
+        matches: One a category.
+        weights: (S, images) how often each image counts.
+
+    Returns:
+        (S, T) float64 in 0…100; NaN where no category has ground truth.
     """
     total = np.zeros((len(weights), len(IOUS)))
     count = np.zeros((len(weights), 1))
@@ -174,9 +194,15 @@ def compare_paired(
     seed: int,
     advance: Callable[[int], object],
 ) -> dict[str, Interval]:
-    """Second minus first for AP, AP50 and AP75.
+    """Second minus first, with its interval, for AP, AP50 and AP75.
 
-    advance: called with the number of finished resamples.
+    Args:
+        first: Matches of the first run.
+        second: Matches of the second run, on the same images.
+        images: How many images there are.
+        resamples: How many data sets to draw.
+        seed: Of the random draws; the same seed gives the same intervals.
+        advance: Called with the number of finished resamples.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     ones = np.ones((1, images))

@@ -1,9 +1,9 @@
 """Functions called in children of this process, which a signal to it can end.
 
-C code that keeps Python's lock answers neither Ctrl-C nor SIGTERM until it returns. A child is a
-Python of its own that reads a call from a pipe. A fork would copy the locks of whatever threads run
-here, torch's among them, and ``multiprocessing`` would run the main module of the caller once more,
-which scripts without a guard do not survive.
+C code that keeps Python's lock reacts neither to Ctrl-C nor to SIGTERM until it returns. A child is
+a Python of its own that reads a call from a pipe. A fork would copy the locks of whatever threads
+run here, torch's among them, and ``multiprocessing`` would run the main module of the caller once
+more, which scripts without a guard do not survive.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[
         arguments: What can be pickled.
 
     Raises:
-        RunFailedError: When a child exited without an answer. What the function raised comes as it
-            is.
+        RunFailedError: A child exited without a result. An error that the function raised is raised
+            again unchanged.
     """
     # Pickled at once, one after the other: a parent that computes beside its children starts late.
     with _started(len(arguments)) as children, ThreadPoolExecutor(max(1, len(children))) as pool:
@@ -60,7 +60,7 @@ def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[
 
 
 def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
-    """``function(asked)``, in a child where comparing the masks of one image may take long.
+    """The result of ``function(asked)``, in a child where comparing the masks of one image may take long.
 
     Args:
         function: Importable by name; compares the predictions of each image with its annotations.
@@ -73,12 +73,12 @@ def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
 
 
 def answer_parent() -> None:
-    """Call what stdin says; write what came of it, a result or an error, to stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent answers it
+    """Call the function that stdin describes; write its result or its error to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
     _end_with_parent()
     gc.disable()  # millions of rows to search for cycles, and none there
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the result
     function, argument = pickle.load(sys.stdin.buffer)
     try:
         outcome: tuple[bool, Any] = (True, function(argument))

@@ -47,13 +47,13 @@ LEAST_PREDICTIONS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """metrics: ``bbox/AP`` … ``segm/ARl`` in 0…100, None where undefined (no such ground truth).
-
-    per_category: one row a task and category, by COCO id.
-    """
+    """COCO metrics of a set of predictions."""
 
     metrics: dict[str, float | None]
+    """``bbox/AP`` … ``segm/ARl`` in 0…100, None where undefined (no such ground truth)."""
+
     per_category: tuple[CategoryScore, ...]
+    """One row a task and category, by COCO id."""
 
 
 def score(
@@ -65,13 +65,20 @@ def score(
     evaluator: Evaluator = "fast",
     processes: int = 1,
 ) -> Scores:
-    """The COCO metrics of ``predictions`` (COCO results format) over ``image_ids``.
+    """The COCO metrics of predictions over some images.
 
-    processes: how many faster-coco-eval may use; few predictions are scored in this one alone. The
-    numbers are the same, bit for bit. pycocotools always runs as its users run it.
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: In COCO's results format; those of other images of the data set are left out.
+        tasks: Boxes, masks, or both.
+        image_ids: The images that are scored.
+        evaluator: faster-coco-eval, pycocotools, or both, which must then agree.
+        processes: How many faster-coco-eval may use; few predictions are scored in this one alone.
+            The numbers are the same, bit for bit. pycocotools always runs as its users run it.
 
-    Raises IntegrityError for predictions of images or categories the annotations do not have, and
-    RunFailedError when both evaluators run and differ.
+    Raises:
+        IntegrityError: Predictions of images or categories that the annotations do not have.
+        RunFailedError: Both evaluators run and differ, or a process ends without a result.
     """
     _require_known(annotations, predictions)
     wanted = frozenset(image_ids)
@@ -101,9 +108,16 @@ def score(
 
 
 def check_coverage(expected_ids: Sequence[int], finished_ids: Sequence[int]) -> None:
-    """Raise RunFailedError unless every expected image was finished exactly once.
+    """Check that every expected image was finished exactly once.
 
     An image that is missing, or there twice, moves every number (detectron2#1838, pytorch#25162).
+
+    Args:
+        expected_ids: Images of the run, each once.
+        finished_ids: Images that have predictions, in any order.
+
+    Raises:
+        RunFailedError: Images are missing, unexpected, or there more than once.
     """
     finished = set(finished_ids)
     missing = [one for one in expected_ids if one not in finished]
@@ -120,16 +134,23 @@ def check_coverage(expected_ids: Sequence[int], finished_ids: Sequence[int]) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """stats: the twelve numbers of all categories together, −1 undefined."""
+    """What one evaluator found for one task."""
 
     stats: tuple[float, ...]
+    """The twelve numbers of all categories together, 0…1, −1 undefined."""
+
     curves: Curves
+    """Precision and recall they are computed from."""
 
 
 def _require_known(
     annotations: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Raise IntegrityError for predictions of something that the annotations do not have."""
+    """Check that predictions name only images and categories that the annotations have.
+
+    Raises:
+        IntegrityError: One does not; the first is named.
+    """
     images = {image["id"] for image in annotations["images"]}
     categories = {category["id"] for category in annotations["categories"]}
     for row in predictions:

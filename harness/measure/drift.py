@@ -27,25 +27,33 @@ LEAST_NOISE = 5e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """A series that left its level.
-
-    began: index of the first night of the excursion. found: of the night that raised the alarm.
-    level, current: the median of the first nights, and the mean since the excursion began.
-    """
+    """A series that left its level."""
 
     began: int
+    """Index of the first night of the excursion."""
+
     found: int
+    """Index of the night that raised the alarm."""
+
     level: float
+    """Median of the first nights, in the unit of the series."""
+
     current: float
+    """Mean since the excursion began, in the unit of the series."""
 
     @property
     def change(self) -> float:
-        """By how much, in the unit of the series."""
+        """Current minus level, in the unit of the series."""
         return self.current - self.level
 
 
 def find_drift(values: Sequence[float]) -> Drift | None:
-    """The first drift of a series of nights, oldest first; None when there is none."""
+    """The first drift of a series of nights; None when there is none.
+
+    Args:
+        values: One a night, oldest first, in any unit; with ``SETTLING`` or fewer there is no
+            drift.
+    """
     if len(values) <= SETTLING:
         return None
     level = statistics.median(values[:SETTLING])

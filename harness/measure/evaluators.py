@@ -33,7 +33,7 @@ class Share:
     """Some categories of one task. The evaluators write into it: a share is scored once."""
 
     evaluator: OneEvaluator
-    """Who scores it."""
+    """The evaluator that scores it."""
     task: Task
     """Boxes or masks."""
     truth: Mapping[str, Any]
@@ -78,7 +78,11 @@ class Numbering:
 
 
 def numbering_of(annotations: Mapping[str, Any]) -> Numbering:
-    """The numbers that stand for the ids of ``annotations`` wherever an evaluator sees them."""
+    """The numbers that stand for the ids of a data set wherever an evaluator sees them.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+    """
     images, categories = (
         {one: number for number, one in enumerate(sorted(row["id"] for row in rows), start=1)}
         for rows in (annotations["images"], annotations["categories"])
@@ -142,8 +146,13 @@ def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict
     into the wrong size class; Detectron2 drops it for the same reason. With a key of another task
     (``caption``, ``keypoints``) they would evaluate that.
 
+    Args:
+        row: A valid COCO result; not changed.
+        task: Boxes or masks.
+        numbering: Of the annotations.
+
     Raises:
-        IntegrityError: For a row without what the task needs.
+        IntegrityError: The row lacks what the task needs.
     """
     key = "bbox" if task == "bbox" else "segmentation"
     if key not in row:
@@ -157,9 +166,13 @@ def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict
 
 
 def curves_of(share: Share) -> Curves:
-    """Precision and recall of the share's categories."""
+    """Precision and recall of the share's categories.
+
+    Args:
+        share: Is written into, and cannot be scored again.
+    """
     coco_class, eval_class = evaluator_classes(share.evaluator)
-    # The evaluators print their progress; the answer is what they return.
+    # The evaluators print their progress; the result is what they return.
     with contextlib.redirect_stdout(io.StringIO()), collector_paused():
         truth = coco_class()
         truth.dataset = share.truth
@@ -178,7 +191,13 @@ def curves_of(share: Share) -> Curves:
 
 
 def summary(evaluator: OneEvaluator, task: Task, curves: Curves) -> tuple[float, ...]:
-    """The evaluator's twelve numbers of all categories together, 0…1, −1 where undefined."""
+    """The evaluator's twelve numbers of all categories together, 0…1, −1 where undefined.
+
+    Args:
+        evaluator: Whose summary to use.
+        task: Boxes or masks.
+        curves: Of all categories (``measure.scoring_processes.joined``).
+    """
     _, eval_class = evaluator_classes(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = eval_class(iouType=task)

@@ -138,7 +138,14 @@ def _judge(asked: Asked) -> list[JudgedImage]:
 def _matched(
     truth: dict[str, Any], rows: list[dict[str, Any]], task: Task, images: Sequence[int]
 ) -> _Matches:
-    """What matches what. rows: are written into. images: their numbers."""
+    """The matches of predictions and objects.
+
+    Args:
+        truth: Of ``ground_truth``; is written into.
+        rows: Of ``result_row``; are written into.
+        task: Boxes or masks.
+        images: Numbers of the images.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -180,7 +187,16 @@ def _judged(
     matches: _Matches,
     category_ids: Mapping[int, int],
 ) -> list[Judged]:
-    """Each detection of one image, best score first. category_ids: by number."""
+    """Each detection of one image, best score first.
+
+    Args:
+        positions: Those of its detections among ``rows``.
+        rows: All predictions.
+        objects: Its annotations.
+        task: Boxes or masks.
+        matches: Of all images.
+        category_ids: The data set's id by number.
+    """
     ordered = sorted(positions, key=lambda position: -float(rows[position]["score"]))
     overlaps = _overlaps([rows[position] for position in ordered], objects, task)
     judged = []

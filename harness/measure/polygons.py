@@ -1,4 +1,4 @@
-"""The one rule about which polygons count, and the limits within which they are drawn."""
+"""Which polygons count, and the limits within which they are drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def is_usable(polygon: Sequence[Any] | npt.NDArray[np.float64]) -> bool:
     """Whether a polygon counts: pairs of coordinates, three or more.
 
     Detectron2 drops the others when it loads a data set (``data/datasets/coco.py``). pycocotools
-    would read two numbers as the corner of a box, and forget the last of an odd number.
+    would read two numbers as the corner of a box, and ignore the last of an odd number.
+
+    Args:
+        polygon: x, y, x, y, … in px.
     """
     return len(polygon) >= LEAST_NUMBERS and len(polygon) % 2 == 0
 

@@ -1,6 +1,7 @@
-"""What a profile holds, and what follows from its numbers.
+"""What a profile contains, and what follows from its numbers.
 
-Amounts are booked by stage: seconds, floating-point operations or bytes, whatever the meter counts.
+Amounts are recorded by stage: seconds, floating-point operations or bytes, whatever the meter
+counts.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ REST = "rest"
 
 
 class StageMeter:
-    """A stopwatch whose stages may lie inside each other: each is charged with its own part only.
+    """A stopwatch whose stages may be nested: each is charged with its own part only.
 
-    read: the meter, which never falls: a clock in seconds, a counter of operations. settle: waits
-    for the device; called before every reading, so that a stage is charged with its own work.
     The amounts of all stages add up to what passed inside the outermost ones.
+
+    Args:
+        read: The meter, which never falls: a clock in seconds, a counter of operations.
+        settle: Waits for the device; called before every reading, so that a stage is charged with
+            its own work.
     """
 
     def __init__(self, read: Callable[[], float], settle: Callable[[], None]) -> None:
@@ -32,7 +36,11 @@ class StageMeter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge ``name`` with what passes inside the block and inside no block within it."""
+        """Charge a stage with what passes inside the block and inside no block within it.
+
+        Args:
+            name: Of the stage; a name used twice adds up.
+        """
         self._charge()
         self._open.append(name)
         try:
@@ -53,80 +61,113 @@ class StageMeter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCost:
-    """One stage of inference, per image, without the stages inside it.
-
-    flops: of convolutions and matrix products, a multiply-add is two. moved_bytes: read and written
-    by tensor operators. parameters: learned numbers of the modules the stage runs.
-    """
+    """One stage of inference, per image, without the stages inside it."""
 
     stage: str
+    """Its name, as the engine's stopwatch has it."""
+
     seconds: float
+    """Time of the stage."""
+
     flops: float
+    """Floating-point operations of convolutions and matrix products; a multiply-add is two."""
+
     moved_bytes: float
+    """Bytes read and written by tensor operators."""
+
     parameters: int
+    """Learned numbers of the modules the stage runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCost:
-    """One operator of PyTorch, per image, without the operators it calls.
-
-    cpu_s: time on the CPU. device_s: time of its kernels on the GPU, 0 without one. share: of the
-    time of all operators, on the GPU where there is one.
-    """
+    """One operator of PyTorch, per image, without the operators it calls."""
 
     operator: str
+    """Its name, such as ``aten::convolution``."""
+
     calls: float
+    """Calls per image."""
+
     cpu_s: float
+    """Time on the CPU."""
+
     device_s: float
+    """Time of its kernels on the GPU; 0 without one."""
+
     share: float
+    """Share of the time of all operators, 0…1; of GPU time where there is a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """What the device was measured to do at its best; how, says ``engines.peak``.
-
-    flops_per_s: of a matrix product at the run's precision. bytes_per_s: read and written by a
-    copy. product: which of several ways to a product was the fastest. copy: how large it was.
-    """
+    """The best rates measured on the device; ``engines.peak`` describes how."""
 
     flops_per_s: float
+    """Of a matrix product at the run's precision."""
+
     bytes_per_s: float
+    """Read and written by a copy."""
+
     product: str
+    """Which of several ways to compute a product was the fastest."""
+
     copy: str
+    """How large the copy was."""
+
     repeats: int
+    """How often each was measured; the fastest counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """How much longer an image took under observation, as a share of the time without (0.1: 10 %).
-
-    stages: with the clock read at every stage. operators: with every operator traced.
+    """How much longer an image took under observation, as a share of the time without: 0.1 is 10
+    %.
     """
 
     stages: float
+    """With the clock read at every stage."""
+
     operators: float
+    """With every operator traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Where the time of one image goes. Stages in network order; operators, the longest first.
-
-    images: different ones that were looked at. repeats: times each was timed. seconds: per image,
-    on the same images in the same minutes, with nothing observed. explanation: the sentences that
-    the numbers come down to. method: how each of the numbers was got.
-    """
+    """Where the time of one image goes."""
 
     engine: EngineInfo
+    """The engine that ran, with its device and precision."""
+
     images: int
+    """Different images that were measured."""
+
     repeats: int
+    """Times each image was timed."""
+
     traced_images: int
+    """Images whose operators were traced."""
+
     seconds: float
+    """Per image, on the same images in the same minutes, with nothing observed."""
+
     stages: tuple[StageCost, ...]
+    """In network order."""
+
     operators: tuple[OperatorCost, ...]
+    """The longest first."""
+
     peak: Peak
+    """The device's measured best."""
+
     overhead: Overhead
+    """The cost of observing."""
+
     method: tuple[str, ...]
+    """How each of the numbers was measured, as sentences."""
+
     explanation: tuple[str, ...] = ()
+    """The sentences that summarize the numbers."""
 
 
 def whole(stages: tuple[StageCost, ...]) -> StageCost:
@@ -141,14 +182,24 @@ def whole(stages: tuple[StageCost, ...]) -> StageCost:
 
 
 def product_share(cost: StageCost, peak: Peak) -> float | None:
-    """Operations a second as a share of the measured product's; None for a stage without any."""
+    """Operations a second as a share of the measured product's; None for a stage without any.
+
+    Args:
+        cost: Of one stage, or of all.
+        peak: Of the same device and precision.
+    """
     return cost.flops / cost.seconds / peak.flops_per_s if cost.flops and cost.seconds else None
 
 
 def copy_share(cost: StageCost, peak: Peak) -> float | None:
     """Bytes a second as a share of the measured copy's; None for a stage that moves none.
 
-    Above 1 where the caches answer: the copy is larger than they are, a stage's tensors need not.
+    Above 1 where the caches hold the data: the copy is larger than they are, a stage's tensors need
+    not be.
+
+    Args:
+        cost: Of one stage, or of all.
+        peak: Of the same device.
     """
     if not cost.moved_bytes or not cost.seconds:
         return None
@@ -156,5 +207,11 @@ def copy_share(cost: StageCost, peak: Peak) -> float | None:
 
 
 def least_seconds(cost: StageCost, peak: Peak) -> float:
-    """Time the stage would take at the peak: of its arithmetic or of its copying, the longer."""
+    """Seconds a stage takes at least: its arithmetic or its copying at the device's best, the
+    longer.
+
+    Args:
+        cost: Of one stage, or of all.
+        peak: Of the same device and precision.
+    """
     return max(cost.flops / peak.flops_per_s, cost.moved_bytes / peak.bytes_per_s)

@@ -1,7 +1,7 @@
 """What makes a measured number not comparable with a published one.
 
-Most "AP not reproduced" reports come from one of these, not from the model; each sentence says
-what is, what should be, and what harm it does.
+Most "AP not reproduced" reports come from one of these, not from the model; each sentence states
+the value found, the value expected, and the effect of the difference.
 """
 
 from __future__ import annotations
@@ -24,23 +24,37 @@ HARM = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How a number was measured, as far as comparability goes.
-
-    compiled: by torch.compile. pinned_weights: the checkpoint is the one the lock names.
-    evaluated_images of image_count.
-    """
+    """How a number was measured, as far as it affects comparability."""
 
     architecture: Architecture
+    """With the test recipe that was used."""
+
     precision: Precision
+    """Of the network's arithmetic."""
+
     batch_size: int
+    """Images a batch."""
+
     compiled: bool = False
+    """By torch.compile."""
+
     pinned_weights: bool
+    """The checkpoint is the one the lock names."""
+
     evaluated_images: int
+    """Images that were evaluated, of ``image_count``."""
+
     image_count: int
+    """Images of the whole data set."""
 
 
 def deviations(conditions: Conditions, published: Architecture) -> tuple[str, ...]:
-    """One sentence for each way ``conditions`` differ from the published protocol."""
+    """One sentence for each way the conditions differ from the published protocol.
+
+    Args:
+        conditions: Of the measurement.
+        published: The architecture with the published test recipe.
+    """
     found = []
     for field in PROTOCOL_FIELDS:
         used, expected = getattr(conditions.architecture, field), getattr(published, field)

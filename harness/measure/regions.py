@@ -1,7 +1,7 @@
 """The part of a mask that can be true, decoded without ever making the whole mask.
 
-The counterpart of ``measure.rle.encode_region``: what is drawn of an image of many megapixels is a
-few small objects.
+The counterpart of ``measure.rle.encode_region``: the objects drawn on an image of many megapixels
+are often few and small.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from harness.measure.rle import no_runs
 
 
 class Region(NamedTuple):
-    """The part of a mask that can be true: (h, w) bool, its first pixel at (top_px, left_px)."""
+    """The part of a mask that can be true."""
 
     pixels: npt.NDArray[np.bool_]
+    """(h, w) bool; 0 × 0 for an empty mask."""
+
     top_px: int
+    """Row of its first pixel in the image."""
+
     left_px: int
+    """Column of its first pixel in the image."""
 
 
 def decode_region(rle: Rle) -> Region:
@@ -30,7 +35,7 @@ def decode_region(rle: Rle) -> Region:
     The work grows with the region, not with the image.
 
     Raises:
-        ValueError: When the runs do not cover the mask.
+        ValueError: The runs do not cover the mask.
     """
     height = rle.height_px
     edges = _edge_positions(rle)

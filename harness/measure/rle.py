@@ -1,8 +1,8 @@
-"""Masks as COCO writes them: run-length encoding, and what to know before trusting a file's.
+"""Masks in COCO's run-length encoding, and the limits checked before a file's masks are used.
 
 COCO counts runs down the columns of the whole image. Encoding the region alone and shifting its
-runs to their place in the image gives the same bytes as encoding a full-size mask, without
-ever making one (100 masks of a COCO image are 30 MB).
+runs to their place in the image gives the same bytes as encoding a full-size mask, without ever
+making one (100 masks of a COCO image are 30 MB).
 """
 
 from __future__ import annotations
@@ -31,18 +31,29 @@ LARGEST_IMAGE_PX = 2**28
 def encode_region(
     region: npt.NDArray[np.bool_], *, top_px: int, left_px: int, height_px: int, width_px: int
 ) -> Rle:
-    """The mask of a height × width image that is ``region`` at (top, left) and false elsewhere.
+    """The mask of an image that is true where a region is true, and false outside of it.
 
-    region: (h, w) bool, wholly inside the image. Equal to pycocotools' encoding of the full mask.
+    Equal to pycocotools' encoding of the full mask.
+
+    Args:
+        region: (h, w) bool, wholly inside the image.
+        top_px: Row of the region's first pixel.
+        left_px: Column of the region's first pixel.
+        height_px: Of the image.
+        width_px: Of the image.
     """
     edges = _edges(region, top_px, left_px, height_px)
     return encode_edges(edges, height_px=height_px, width_px=width_px)
 
 
 def encode_edges(edges: npt.NDArray[np.int64], *, height_px: int, width_px: int) -> Rle:
-    """The mask that is false until the first of ``edges`` and then changes at each.
+    """The mask that is false until the first edge and then changes at each.
 
-    edges: ascending positions x · height + y; the end of the mask, height · width, may be one.
+    Args:
+        edges: (n,) int64, ascending positions x · height + y; the end of the mask, height · width,
+            may be one.
+        height_px: Of the image.
+        width_px: Of the image.
     """
     from pycocotools import mask as coco_mask
 
@@ -71,7 +82,7 @@ def encode_outlines(
     """
     end = height_px * width_px
     mask = np.repeat(np.arange(len(counts)), counts)
-    inside = places < end  # a mask may tell of its end at the end of the image
+    inside = places < end  # the last edge of a mask may be the end of the image
     edges, mask = places[inside].astype(np.int64), mask[inside]
     lengths = np.bincount(mask, minlength=len(counts)) + 1  # runs of each mask
     first = np.cumsum(lengths) - lengths
@@ -108,10 +119,13 @@ def _characters(numbers: npt.NDArray[np.int64]) -> tuple[str, npt.NDArray[np.int
 def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
     """A valid COCO segmentation (polygons, or runs of either kind) as one mask of the given size.
 
-    Polygons that enclose nothing, or none at all, are an empty mask.
+    Args:
+        segmentation: Polygons in px that enclose nothing, or none at all, are an empty mask.
+        height_px: Of the image.
+        width_px: Of the image.
 
     Raises:
-        IntegrityError: For a size or for polygons beyond the stated limits.
+        IntegrityError: The size or the polygons are beyond the stated limits.
     """
     _require_drawable(height_px, width_px)
     if isinstance(segmentation, list):
@@ -125,10 +139,18 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
 
 
 def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> npt.NDArray[np.bool_]:
-    """(height, width) bool: what the union of ``polygons`` (x, y, x, y, …) covers.
+    """The pixels that the union of some polygons covers.
 
     Time and memory grow with the length of the outlines in px, wherever they are; the caller keeps
-    them near.
+    them near the image.
+
+    Args:
+        polygons: x, y, x, y, … in px of the image; those that do not count are left out.
+        height_px: Of the image.
+        width_px: Of the image.
+
+    Returns:
+        (height, width) bool.
     """
     usable = usable_polygons(polygons)
     if not usable:

@@ -1,4 +1,4 @@
-"""What is to be scored, split among processes, and put together again."""
+"""What is to be scored, split among processes, and joined again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def partitioned(
         predictions: Valid COCO results.
         tasks: What is scored.
         image_ids: The images that are scored.
-        evaluator: Who scores.
+        evaluator: The evaluator to use.
         portions: How many lists of shares to make at most.
     """
     numbering = numbering_of(annotations)
@@ -95,7 +95,14 @@ def _by_owner(
     rows: Sequence[dict[str, Any]],
     key: str = "category_id",
 ) -> list[list[dict[str, Any]]]:
-    """The rows of each portion, in their order. owner: of a category."""
+    """The rows of each portion, in their order.
+
+    Args:
+        owner: The portion of each category.
+        portions: How many there are.
+        rows: Annotations, predictions or categories.
+        key: The key of a row that is its category.
+    """
     found: list[list[dict[str, Any]]] = [[] for _ in range(portions)]
     for row in rows:
         found[owner[row[key]]].append(row)
@@ -103,7 +110,11 @@ def _by_owner(
 
 
 def joined(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
-    """The curves of all categories together, by task."""
+    """The curves of all categories together, by task.
+
+    Args:
+        scored: Shares with their curves, in any order; each category of a task in one of them.
+    """
     whole: dict[Task, Curves] = {}
     for task in dict.fromkeys(share.task for share, _ in scored):
         parts = [(share, curves) for share, curves in scored if share.task == task]
@@ -123,7 +134,8 @@ def score_shares(portions: Sequence[Sequence[Share]]) -> list[tuple[Share, Curve
             this process. The others are not: what runs long must leave Ctrl-C and SIGTERM working.
 
     Raises:
-        RunFailedError: When a process exited without an answer. What scoring raised comes as it is.
+        RunFailedError: A process exited without a result. An error that scoring raised is raised
+            again unchanged.
     """
     if len(portions) == 1 and steps_of(portions[0]) <= MOST_STEPS_HERE:
         answers = [curves_of_all(portions[0])]

@@ -1,6 +1,6 @@
-"""A sweep over settings: what a cell of it is, and which cell to recommend.
+"""A sweep over settings: its cells, and which cell to recommend.
 
-A cell is compared with the reference cell, which computes the way the published numbers ask for:
+A cell is compared with the reference cell, which computes the way the published numbers require:
 fp32, one image at a time, nothing compiled.
 """
 
@@ -26,13 +26,20 @@ class Setting:
     """What a sweep varies."""
 
     precision: Precision
+    """Of the network's arithmetic."""
+
     memory_format: MemoryFormat
+    """Order of the network's tensors in memory."""
+
     compile: bool
+    """By torch.compile."""
+
     batch_size: int
+    """Images a batch, from 1."""
 
     @property
     def name(self) -> str:
-        """Readable, and good as the name of a folder."""
+        """The setting in one word, valid as the name of a folder: ``fp32-contiguous-b1``."""
         compiled = "-compiled" if self.compile else ""
         return f"{self.precision}-{self.memory_format}{compiled}-b{self.batch_size}"
 
@@ -44,40 +51,63 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """A cell's pure compute and its memory.
-
-    ratio: times as fast as the reference cell, the median over passes that were timed in turn.
-    latency: seconds from a batch's transfer to its pasted masks, which each of its images waits.
-    peak_memory_bytes: on a GPU what torch allocated, on a CPU the whole process. first_answer_s:
-    to open the engine and answer one batch, compilation included. passes: of the timed images.
-    """
+    """A cell's pure compute and its memory."""
 
     engine: EngineInfo
+    """The engine that ran."""
+
     fps: float
+    """Images a second."""
+
     ratio: float
+    """Times as fast as the reference cell: the median over passes that were timed in turn."""
+
     latency_p50_s: float
+    """Median seconds from a batch's transfer to its pasted masks; each of its images waits so long.
+    """
+
     latency_p90_s: float
+    """90 % of the batches took at most so long."""
+
     latency_p99_s: float
+    """99 % of the batches took at most so long."""
+
     peak_memory_bytes: int
+    """On a GPU what torch allocated, on a CPU the whole process."""
+
     first_answer_s: float
+    """Seconds to open the engine and run one batch, compilation included."""
+
     passes: int
+    """Passes over the timed images."""
+
     timed_images: int
+    """Images of each pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCell:
-    """One setting. ap, delta: by metric (``bbox/AP``), AP points; None where there is no AP.
-
-    delta: to the reference cell on the same images, with a paired interval over them. reason: why
-    there are no numbers.
-    """
+    """One setting, with what was measured."""
 
     setting: Setting
+    """Of the cell."""
+
     status: CellStatus
+    """Whether it was measured."""
+
     reason: str = ""
+    """Why there are no numbers; empty where there are."""
+
     speed: Speed | None = None
+    """None where it was not measured."""
+
     ap: dict[str, float | None]
+    """By metric (``bbox/AP``), AP points; None where there is no AP."""
+
     delta: dict[str, Interval | None]
+    """By metric: the difference to the reference cell on the same images, with a paired interval
+    over them; None where there is no AP.
+    """
 
     @property
     def cost_ap(self) -> float | None:
@@ -92,7 +122,7 @@ class SweepCell:
 
     @property
     def worst_cost_ap(self) -> float | None:
-        """The same at the unlucky end of the intervals."""
+        """The same at the unfavourable end of the intervals."""
         if self.cost_ap is None:
             return None
         return max(-one.low for one in self.delta.values() if one is not None)
@@ -100,36 +130,60 @@ class SweepCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The setting to use in a mode; None where none of the mode is inside the tolerance.
-
-    certain: the whole interval is inside, not only the difference.
-    """
+    """The setting to use in a mode."""
 
     mode: Mode
+    """One image at a time, or several."""
+
     setting: Setting | None
+    """None where no setting of the mode is within the tolerance."""
+
     certain: bool = False
+    """The whole interval is within the tolerance, not only the difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What a sweep leaves behind, as ``sweep.json``.
-
-    cells: the reference first. tolerance_ap: AP points that a recommended setting may cost.
-    """
+    """The results of a sweep, as in ``sweep.json``."""
 
     schema_version: Literal[1] = 1
+    """Of the file."""
+
     run_id: str
+    """Name of the run's folder."""
+
     created_utc: str
+    """Start, ISO 8601."""
+
     harness_version: str
+    """Of this package."""
+
     command: tuple[str, ...]
+    """The command line."""
+
     request: dict[str, Any]
+    """The settings that were given, as JSON."""
+
     model: str
+    """Name of the model."""
+
     checkpoint: CheckpointFacts | None
+    """None where the engine has none."""
+
     dataset: DatasetFacts
+    """The images that were measured."""
+
     environment: Environment
+    """Machine and versions."""
+
     tolerance_ap: float
+    """AP points that a recommended setting may cost."""
+
     cells: tuple[SweepCell, ...]
+    """The reference first."""
+
     choices: tuple[Choice, ...]
+    """One a mode that was measured."""
 
     @property
     def reference(self) -> SweepCell:
@@ -143,10 +197,14 @@ class Sweep:
 
 
 def recommend(cells: Sequence[SweepCell], tolerance_ap: float) -> tuple[Choice, ...]:
-    """For each mode that was measured, the fastest setting that costs at most ``tolerance_ap``.
+    """For each mode that was measured, the fastest setting within a tolerance.
 
     Faster means a higher ratio to the reference, which a machine that slows down in between does
-    not bend; of equal ones the first wins.
+    not change; of equal ones the first wins.
+
+    Args:
+        cells: Measured or not; those without numbers are ignored.
+        tolerance_ap: AP points that a recommended setting may cost at most.
     """
     choices = []
     for mode in MODES:

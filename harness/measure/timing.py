@@ -10,7 +10,7 @@ from harness.core.engine import Stopwatch
 
 
 class _NullStopwatch:
-    """Books nothing."""
+    """Records nothing."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
@@ -23,8 +23,10 @@ NULL_STOPWATCH: Stopwatch = _NullStopwatch()
 class PhaseTimer:
     """A stopwatch that adds up seconds by phase.
 
-    now: a monotonic clock in seconds. settle: waits for the device; called before both readings,
-    so that a phase is charged with its own work and with nothing queued before it.
+    Args:
+        now: A monotonic clock in seconds.
+        settle: Waits for the device; called before both readings, so that a phase is charged with
+            its own work and with nothing queued before it.
     """
 
     def __init__(self, now: Callable[[], float], settle: Callable[[], None]) -> None:
@@ -34,7 +36,11 @@ class PhaseTimer:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book the block's time under ``name``, also when it raises."""
+        """Add the block's time to a phase, also when the block raises.
+
+        Args:
+            name: Of the phase; a name used twice adds up.
+        """
         self._settle()
         start = self._now()
         try:
@@ -46,26 +52,38 @@ class PhaseTimer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds per image over all repeats.
-
-    mean_s is the mean of the repeats' means and what ``fps`` is the inverse of. spread: (largest −
-    smallest repeat mean) / mean, 0 for one repeat.
-    """
+    """Seconds per image over all repeats."""
 
     count: int
+    """Images timed, over all repeats."""
+
     mean_s: float
+    """Mean of the repeats' means."""
+
     p50_s: float
+    """Median over all images."""
+
     p90_s: float
+    """90 % of the images took at most so long."""
+
     p99_s: float
+    """99 % of the images took at most so long."""
+
     spread: float
+    """(largest − smallest repeat mean) / mean; 0 for one repeat."""
 
     @property
     def fps(self) -> float:
+        """Images a second: the inverse of ``mean_s``."""
         return 1.0 / self.mean_s
 
 
 def latency(repeats: Sequence[Sequence[float]]) -> Latency:
-    """Statistics of per-image seconds, one sequence a repeat; none may be empty."""
+    """Statistics of per-image seconds.
+
+    Args:
+        repeats: One sequence a repeat; none may be empty.
+    """
     means = [sum(repeat) / len(repeat) for repeat in repeats]
     mean = sum(means) / len(means)
     every = sorted(second for repeat in repeats for second in repeat)
@@ -80,7 +98,12 @@ def latency(repeats: Sequence[Sequence[float]]) -> Latency:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The value below which ``percent`` of the ordered values lie, linearly interpolated."""
+    """The value below which a percentage of the values is, linearly interpolated.
+
+    Args:
+        ordered: Ascending, one at least.
+        percent: 0…100.
+    """
     position = (len(ordered) - 1) * percent / 100
     below = int(position)
     above = min(below + 1, len(ordered) - 1)

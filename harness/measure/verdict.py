@@ -1,4 +1,4 @@
-"""Measured numbers against their references: rows, and what they say together."""
+"""Measured numbers compared with their references: rows, and the verdict they give together."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ def check_references(
     deviations: Sequence[str],
     device_class: str | None = None,
 ) -> tuple[Check, ...]:
-    """One row for each reference that belongs to ``dataset`` and to a metric that was measured.
+    """One row for each reference that belongs to the data set and to a metric that was measured.
 
-    deviations: what makes accuracy not comparable; every judged accuracy row then says so instead
-    of passing or failing. device_class: where a speed was measured; a speed of another device is
-    not comparable either.
+    Args:
+        references: Published or accepted numbers.
+        measured: By metric, in the references' units; None where undefined.
+        dataset: Name of the data set; references of another are left out.
+        deviations: What makes accuracy not comparable; every judged accuracy row then reports it
+            instead of passing or failing.
+        device_class: Where a speed was measured; a speed of another device is not comparable
+            either.
     """
     rows = []
     for reference in references:
@@ -47,7 +52,13 @@ def check_references(
 def unreferenced(
     metrics: Sequence[str], measured: Mapping[str, float | None], checks: Sequence[Check]
 ) -> tuple[Check, ...]:
-    """A row for each of ``metrics`` that was measured and has no judged reference."""
+    """A row for each metric that was measured and has no judged reference.
+
+    Args:
+        metrics: The ones to look at, in the order of the rows.
+        measured: By metric.
+        checks: Rows of ``check_references``.
+    """
     judged = {row.metric for row in checks}
     return tuple(
         Check(
@@ -84,10 +95,11 @@ def _judge(
 
 
 def conclude(checks: Sequence[Check], *, require_reference: bool = False) -> Verdict:
-    """What the rows say together.
+    """The verdict of all rows together; one failing or missing row fails it.
 
-    One failing or missing row fails the verdict. require_reference: so does a verdict in which no
-    row could be judged.
+    Args:
+        checks: Rows of one run.
+        require_reference: A verdict in which no row could be judged fails, too.
     """
     passed = [row for row in checks if row.status is Status.PASS]
     failed = [row for row in checks if row.status in (Status.FAIL, Status.MISSING)]

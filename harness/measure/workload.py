@@ -25,7 +25,7 @@ Cell = tuple[int, int]
 
 
 def steps_of(shares: Iterable[Share]) -> float:
-    """Steps of all masks of some shares; boxes count as none."""
+    """Steps of all masks of some shares, at most; boxes count as none."""
     return sum(
         sum(cell_steps(share.truth["annotations"], share.rows, MOST_DETECTIONS).values())
         for share in shares

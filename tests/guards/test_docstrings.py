@@ -14,7 +14,6 @@ TO_CONVERT = {
     "cli",
     "engines",
     "launch",
-    "measure",
     "nn",
     "serve",
     "training",
