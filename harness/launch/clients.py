@@ -1,7 +1,7 @@
-"""SLURM's own programs: what they are called with, and what their answers mean.
+"""SLURM's own programs: the calls that are made, and how their output is read.
 
-Whether a job is alive is known to squeue: accounting lags behind, and reports a job as failed that
-is about to be requeued.
+Whether a job is alive is taken from squeue: accounting lags behind, and calls a job failed that is
+about to be requeued.
 """
 
 from __future__ import annotations
@@ -31,22 +31,26 @@ FORGOTTEN = "Invalid job id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """What SLURM reports of a job."""
+    """The state of one job as SLURM reports it."""
 
     state: str
-    """SLURM's word for it."""
+    """SLURM's word, such as ``RUNNING``; ``UNKNOWN`` where it reports nothing."""
     live: bool
-    """Whether it runs or will run."""
+    """It runs or will run."""
     reason: str = ""
-    """Why it waits, or how it ended; empty where there is nothing to say."""
+    """Why it waits or has ended; empty where SLURM gives none."""
     node: str = ""
-    """The nodes it runs or ran on."""
+    """Where it runs or ran; empty before it started."""
     restarts: int = 0
     """How often it was requeued."""
 
 
 def require_slurm() -> None:
-    """Raise PrerequisiteError where SLURM's clients are not installed."""
+    """Check that SLURM's clients are installed.
+
+    Raises:
+        PrerequisiteError: They are not.
+    """
     missing = [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]
     if missing:
         raise PrerequisiteError(
@@ -56,11 +60,14 @@ def require_slurm() -> None:
 
 
 def states(job_ids: Sequence[str]) -> dict[str, JobState]:
-    """What SLURM reports of each job; UNKNOWN and not live where it reports nothing.
+    """The state of each job by its id; UNKNOWN and not live where SLURM reports nothing.
+
+    Args:
+        job_ids: Of jobs, or of tasks of arrays (``12_3``).
 
     Raises:
-        PrerequisiteError: When its programs or its controller are not there.
-        RunFailedError: When they answer something that is no list of jobs.
+        PrerequisiteError: SLURM's programs or its controller are not there.
+        RunFailedError: A program prints something that is no list of jobs.
     """
     wanted = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
     layout = ",".join(f"{field}:|" for field in LIVE_FIELDS)
@@ -83,10 +90,13 @@ def cancel(job_ids: Sequence[str]) -> None:
 
 
 def read_live(answer: str) -> dict[str, JobState]:
-    """Jobs by id in what squeue answers, a line a job, in the order of LIVE_FIELDS.
+    """Jobs by id in squeue's output.
+
+    Args:
+        answer: A line a job, in the order of LIVE_FIELDS.
 
     Raises:
-        RunFailedError: Quotes a line that is none.
+        RunFailedError: A line is of another kind; it is quoted.
     """
     found = {}
     for job_id, state, reason, node, restarts in _rows("squeue", answer, len(LIVE_FIELDS)):
@@ -103,10 +113,13 @@ def read_live(answer: str) -> dict[str, JobState]:
 
 
 def read_past(answer: str) -> dict[str, JobState]:
-    """Jobs by id in what sacct answers, a line an attempt; the last attempt counts.
+    """Jobs by id in sacct's output; of several attempts the last one counts.
+
+    Args:
+        answer: A line an attempt, in the order of PAST_FIELDS.
 
     Raises:
-        RunFailedError: Quotes a line that is none.
+        RunFailedError: A line is of another kind; it is quoted.
     """
     found: dict[str, JobState] = {}
     for job_id, state, exit_code, node in _rows("sacct", answer, len(PAST_FIELDS)):
@@ -141,10 +154,14 @@ def _no_jobs(program: str, answer: str) -> RunFailedError:
 
 
 def ask(*words: str) -> str:
-    """What a client prints; nothing where it fails: jobs long gone are an error to squeue.
+    """The output of a client; empty where it fails: jobs long gone are an error to squeue.
+
+    Args:
+        words: The program and its arguments.
 
     Raises:
-        PrerequisiteError: When it cannot be started, takes too long, or finds no controller.
+        PrerequisiteError: The program cannot be started, takes too long, or cannot reach the
+            controller.
     """
     try:
         done = subprocess.run(

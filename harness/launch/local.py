@@ -1,8 +1,8 @@
 """Work in processes on this machine: each watched, restarted when it dies, stopped with the others.
 
-A process is started afresh (spawn), so it shares nothing with its parent but the item it was given,
-and writes what it has to say to a log of its own. What it computes goes to files; only "done" or an
-error come back.
+A process is started by spawn, so it shares nothing with its parent but the item it was given, and
+writes its output to a log of its own. What it computes goes to files; only "done" or an error come
+back.
 """
 
 from __future__ import annotations
@@ -46,19 +46,33 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work(Generic[Item]):
-    """One process's part. name: for messages. log: what it writes to stdout and stderr."""
+    """The part of one process."""
 
     name: str
+    """Of the part, for messages."""
+
     item: Item
+    """What the function is called with; it is pickled."""
+
     log: Path
+    """File of what the process writes to stdout and stderr; it is appended to."""
 
 
 @dataclass
 class _Worker(Generic[Item]):
+    """A process that was started."""
+
     work: Work[Item]
+    """Its part."""
+
     process: Any
+    """Of ``multiprocessing``."""
+
     answer: Connection
+    """Where its result comes from."""
+
     attempt: int
+    """Counts from 1."""
 
 
 def run_workers(
@@ -68,12 +82,20 @@ def run_workers(
     notice: Callable[[str], None],
     poll: Callable[[], None],
 ) -> None:
-    """``function(item)`` for every part, all at once, each in a process of its own.
+    """Call a function for every part, all at once, each in a process of its own.
 
-    function: importable by name; must continue where a process that died left off. A process that
-    ends without an answer is started again, ATTEMPTS times in all; then, or when the function
-    raises, all are stopped and the error says which part and which log. poll: called every POLL_S
-    and once in the end. notice: called for restarts.
+    A process that ends without a result is started again, ATTEMPTS times in all. Then, or when the
+    function raises, all processes are stopped.
+
+    Args:
+        function: Importable by name; must continue where a process that died stopped.
+        parts: One a process.
+        notice: Called for restarts, with a sentence.
+        poll: Called every POLL_S, and once in the end.
+
+    Raises:
+        RunFailedError: A process ended ATTEMPTS times without a result; names the part and its log.
+        HarnessError: The function raised it; with the part and its log in the message.
     """
     running: list[_Worker[Item]] = []
     try:
@@ -109,7 +131,7 @@ def _started(function: Callable[[Item], None], work: Work[Item], attempt: int) -
 
 
 def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Connection) -> None:
-    """The life of a process."""
+    """What a process does, from its start to its end."""
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -15,33 +15,68 @@ from harness.files.toml import read_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """``slurm/*.toml``; slurm/README.md says what each field is for.
-
-    None leaves the matter to the cluster. times in minutes or seconds as their names say; memory of
-    one task. shared: folders every node sees at the same path.
-    """
+    """A file ``slurm/*.toml``, whose fields slurm/README.md lists. None: the cluster decides."""
 
     partition: str | None = None
+    """Where jobs run."""
+
     cpu_partition: str | None = None
+    """Where jobs run that ask for no GPU; None: in ``partition``."""
+
     account: str | None = None
+    """As in sbatch."""
+
     qos: str | None = None
+    """As in sbatch."""
+
     constraint: str | None = None
+    """As in sbatch."""
+
     time_min: int = 60
+    """Time limit of a job, in minutes."""
+
     gpus_per_node: int = 0
+    """GPUs a node has; 0 for work on CPUs."""
+
     cpus_per_task: int = 2
+    """Cores of a task."""
+
     memory_gb: float | None = None
+    """Memory of one task, in GiB."""
+
     jobs_at_once: int = 256
+    """Tasks of an array that run at the same time."""
+
     signal_delay_s: int = 120
+    """Seconds before the time limit at which a task is signalled to stop."""
+
     max_timeouts: int = 10
+    """How often a task may run into its time limit."""
+
     setup: tuple[str, ...] = ()
+    """Shell lines before the work."""
+
     python: str | None = None
+    """Command instead of this Python."""
+
     scratch: Path | None = None
+    """Folder of the node for temporary files; may name variables, as ``/scratch/$USER``."""
+
     shared: tuple[Path, ...] = ()
+    """Folders that every node sees at the same path; empty: only the kind of file system is
+    checked.
+    """
+
     options: dict[str, str | int | bool] | None = None
+    """Further long options of sbatch; they overrule the rest."""
 
 
 def read_profile(path: Path) -> Profile:
-    """The validated profile; UsageError for what cannot be read, is unknown or out of range."""
+    """The validated profile of a cluster.
+
+    Raises:
+        UsageError: The file cannot be read, or a field is unknown, of a wrong type or out of range.
+    """
     if not path.exists():
         raise UsageError(f"no such profile: {path}", hint=_START)
     plain = read_table(path, what="profile")

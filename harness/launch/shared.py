@@ -24,11 +24,20 @@ def require_shared(
     nodes: Collection[str],
     notice: Callable[[str], None],
 ) -> None:
-    """Raise UsageError for a run folder, or another needed path, that nodes cannot see.
+    """Check that the nodes can see a run folder and the other paths a job needs.
 
-    Where the profile names shared folders, everything must be in one of them. Otherwise the kind
-    of the run folder's file system decides, unless all nodes are this machine. nodes: names of
-    their machines. notice: called in case of doubt.
+    Where the profile names shared folders, everything must be in one of them. Otherwise the kind of
+    the run folder's file system decides, unless all nodes are this machine.
+
+    Args:
+        folder: Of the run.
+        needed: Other paths that a job reads.
+        profile: Of the cluster.
+        nodes: Names of the nodes' machines; empty where they are not known.
+        notice: Called with a sentence in case of doubt.
+
+    Raises:
+        UsageError: The nodes cannot see one of them.
     """
     require_below_shared(profile, [folder, *needed])
     if profile.shared:
@@ -48,7 +57,11 @@ def require_shared(
 
 
 def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
-    """Raise UsageError for a path outside the shared folders that the profile names, if any."""
+    """Check that all paths are in the shared folders that the profile names, if any.
+
+    Raises:
+        UsageError: A path is in none of them.
+    """
     roots = [root.resolve() for root in profile.shared]
     for path in paths:
         if roots and not any(path.resolve().is_relative_to(root) for root in roots):
@@ -59,7 +72,9 @@ def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
 
 
 def file_system_of(path: Path) -> str:
-    """The type of the file system that ``path`` lies on, or will lie on."""
+    """The type of the file system of a path that exists or will; ``unknown`` where none is
+    mounted.
+    """
     resolved = path.resolve()
     best, kind = "", "unknown"
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():

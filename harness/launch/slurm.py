@@ -1,7 +1,7 @@
 """Jobs for SLURM through submitit: their scripts, and how they are submitted.
 
 submitit writes the batch script and the pickles, starts the function on the node and requeues it
-(``launch.slurm_tasks``). What becomes of a job is never asked through submitit but from SLURM's own
+(``launch.slurm_tasks``). The state of a job is never read from submitit but from SLURM's own
 programs (``launch.clients``).
 """
 
@@ -24,11 +24,16 @@ from harness.launch.slurm_tasks import GroupTask, PartTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What one job asks for. gpus: on each node. tasks: processes on each node."""
+    """The resources of one job."""
 
     nodes: int = 1
+    """How many."""
+
     tasks: int = 1
+    """Processes on each node."""
+
     gpus: int = 0
+    """On each node."""
 
 
 def submit(
@@ -40,14 +45,20 @@ def submit(
     size: Size,
     after: str | None = None,
 ) -> list[str]:
-    """Submit the tasks, as one array where there are several; their job ids in order.
+    """Submit tasks, as one array where there are several; their job ids in order.
 
-    folder: for scripts, pickles and logs, seen by all nodes. size: of each job. after: a job that
-    must have ended, however it ended.
+    Args:
+        tasks: At least one.
+        profile: Of the cluster.
+        folder: For scripts, pickles and logs; seen by all nodes.
+        name: Of the job, as squeue shows it.
+        size: Of each job.
+        after: A job that must have ended, whatever its result.
 
     Raises:
-        UsageError: With SLURM's own words when it refuses.
-        RunFailedError: When sbatch answers without a job's number; quotes the answer.
+        PrerequisiteError: SLURM's controller does not answer.
+        UsageError: sbatch refuses the job; with its reason.
+        RunFailedError: sbatch prints no job's number; what it prints is quoted.
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -84,7 +95,16 @@ def job_number(answer: str) -> str:
 def script(
     profile: Profile, *, folder: Path, name: str, size: Size, count: int, after: str | None = None
 ) -> str:
-    """The batch script that ``submit`` would hand to sbatch for ``count`` tasks."""
+    """The batch script that ``submit`` would give to sbatch.
+
+    Args:
+        profile: Of the cluster.
+        folder: For scripts, pickles and logs.
+        name: Of the job.
+        size: Of each job.
+        count: How many tasks; several are an array.
+        after: A job that must have ended.
+    """
     executor = _executor(profile, folder, name=name, size=size, after=after)
     if count > 1:
         executor.parameters["map_count"] = count
@@ -93,7 +113,13 @@ def script(
 
 
 def log_of(folder: Path, job_id: str, rank: int = 0) -> Path:
-    """Where the output of a job's process goes."""
+    """The file of a job's output.
+
+    Args:
+        folder: That the job was submitted with.
+        job_id: Of a job, or of a task of an array (``12_3``).
+        rank: Of the process in its job.
+    """
     return folder / f"{job_id}_{rank}_log.out"
 
 

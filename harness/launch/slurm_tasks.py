@@ -28,16 +28,21 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class PartTask(Generic[Item]):
-    """One part in a watched process, as on a single machine.
-
-    failure: where an error is left for those who ask later. rehearsal: a first half of the part,
-    after which the first attempt has itself preempted.
-    """
+    """One part in a watched process, as on a single machine."""
 
     function: Callable[[Item], None]
+    """As for ``run_workers``."""
+
     part: Work[Item]
+    """The whole part."""
+
     failure: Path
+    """File to which an error is written for later commands."""
+
     rehearsal: Work[Item] | None = None
+    """Of a preemption test: a first half of the part, after which the first attempt has itself
+    preempted.
+    """
 
     def __call__(self) -> None:
         self.failure.unlink(missing_ok=True)
@@ -52,7 +57,7 @@ class PartTask(Generic[Item]):
             raise
 
     def checkpoint(self) -> Any:
-        """What the requeued job calls; submitit asks when SLURM's signal arrives."""
+        """The call of the requeued job; submitit asks for it when SLURM's signal arrives."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -63,15 +68,18 @@ class PartTask(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class GroupTask(Generic[Item]):
-    """One of the processes of a job that work together by torch.distributed.
-
-    function: called with the item in each, its place in the environment as torchrun would put it
-    there; signalled to stop by SLURM, it raises Interrupted, and continues in the requeued job.
-    """
+    """One of the processes of a job that work together by torch.distributed."""
 
     function: Callable[[Item], None]
+    """Called with the item in each process, with the environment variables that torchrun would set;
+    signalled to stop by SLURM, it raises Interrupted, and continues in the requeued job.
+    """
+
     item: Item
+    """The same for all processes."""
+
     failure: Path
+    """File to which an error is written for later commands."""
 
     def __call__(self) -> None:
         from submitit.helpers import TorchDistributedEnvironment
@@ -92,34 +100,34 @@ class GroupTask(Generic[Item]):
             raise
 
     def checkpoint(self) -> Any:
-        """As for a single part."""
+        """The call of the requeued job, as for a single part."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def restarts() -> int:
-    """How often SLURM has put this job back into the queue."""
+    """How often SLURM has requeued this job; 0 outside a job."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
 def preempt_this_job() -> None:
-    """Have SLURM send the signal it sends before it takes a job away; the job is then requeued."""
+    """Have SLURM send the signal it sends before it preempts a job; the job is then requeued."""
     say("rehearsal: half is done, now this job has itself preempted")
     ask("scancel", "--signal=USR2", this_job())
 
 
 def this_job() -> str:
-    """What SLURM calls this job, and no other: an array's own id means all of its tasks.
+    """The id by which SLURM knows this job alone.
 
-    One task of an array has the array's id for its SLURM_JOB_ID.
+    SLURM_JOB_ID is not enough: in one task of an array it is the id of the whole array.
     """
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
     return os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
 
 
 def _wait_for_the_end() -> None:
-    """Until a signal, or SLURM, ends this process."""
+    """Wait until a signal, or SLURM, ends this process."""
     time.sleep(SIGNAL_S)
     raise RunFailedError(
         f"SLURM did not deliver USR2, or did not requeue the job, within {SIGNAL_S:.0f} s",
@@ -135,6 +143,6 @@ def _leave(error: HarnessError, path: Path) -> None:
 
 
 def say(text: str) -> None:
-    """One line for the job's log."""
+    """Print one line into the job's log."""
     with suppress(OSError):
         os.write(1, f"{text}\n".encode())

@@ -13,7 +13,6 @@ TO_CONVERT = {
     "zoo",
     "cli",
     "engines",
-    "launch",
     "nn",
     "serve",
     "training",
