@@ -60,7 +60,7 @@ def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[
 
 
 def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
-    """The result of ``function(asked)``, in a child where comparing the masks of one image may take long.
+    """Call a function, in a child where comparing the masks of one image may take long.
 
     Args:
         function: Importable by name; compares the predictions of each image with its annotations.
