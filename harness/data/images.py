@@ -23,6 +23,9 @@ from harness.data.image_files import TURNS, UPRIGHT, is_wide, open_image, orient
 #: Pixels, or pixels and notes.
 Decoded = TypeVar("Decoded")
 
+#: More images in one file than this are not counted.
+MOST_FRAMES = 100
+
 #: What is said of an image of 16 bits.
 UPPER_BITS = "of its 16 bits a pixel the upper 8 were used; an evaluation sees white above 255"
 
@@ -134,15 +137,33 @@ def notes_on(image: PillowImage.Image) -> Iterator[str]:
     orientation = orientation_of(image)
     if orientation != UPRIGHT:
         yield f"turned upright as EXIF orientation {orientation} says"
-    frames = getattr(image, "n_frames", 1)
+    frames = _frames(image)
     if frames > 1:
-        yield f"the first of its {frames} pictures was used"
+        many = f"more than {MOST_FRAMES}" if frames > MOST_FRAMES else str(frames)
+        yield f"the first of its {many} pictures was used"
     if is_wide(image):
         yield UPPER_BITS
     elif image.mode == "CMYK":
         yield "CMYK was converted to RGB without a colour profile"
     elif image.mode.endswith(("A", "a")):
         yield "transparency was left out"
+
+
+def _frames(image: PillowImage.Image) -> int:
+    """The number of images in a file; MOST_FRAMES + 1 for any larger one of a TIFF.
+
+    Pillow counts the images of a TIFF in time that grows with the square of their number.
+    """
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1))
+    for number in range(1, MOST_FRAMES + 1):
+        try:
+            image.seek(number)
+        except Exception:  # its end, or damage behind the first image, which is the one used
+            image.seek(0)
+            return number
+    image.seek(0)
+    return MOST_FRAMES + 1
 
 
 def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:

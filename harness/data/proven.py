@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.dataset import Dataset
-from harness.core.errors import IntegrityError
+from harness.core.errors import AnotherRunError, IntegrityError
 from harness.core.model import Lock
 from harness.core.record import DatasetFacts
 from harness.data.catalog import COCO_LAYOUT
@@ -65,6 +66,58 @@ def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
             hint=f"put the file of the run back, or {otherwise}",
         )
     return read_annotations(path)
+
+
+#: What begins the stamp of an image that was hashed.
+HASHED = "sha256:"
+
+
+def stamp_of(path: Path, *, contents: bool = False) -> str:
+    """Return what changes when the file of an image is replaced.
+
+    Args:
+        path: The file.
+        contents: Hash it; otherwise its size and time of modification, which a copy of the file
+            need not keep.
+
+    Returns:
+        Size in bytes and time in nanoseconds, or ``sha256:`` and the digest; empty where the file
+        cannot be read.
+    """
+    try:
+        if contents:
+            return HASHED + file_digest(path)
+        facts = path.stat()
+    except OSError:
+        return ""
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def require_same_images(dataset: Dataset, stamps: Mapping[int, str]) -> None:
+    """Refuse to continue with images that were replaced since others were inferred with them.
+
+    Args:
+        dataset: The data set of the run.
+        stamps: By image id, of the images that are finished, as they were then.
+
+    Raises:
+        AnotherRunError: The file of one or more of them is another one now.
+    """
+    replaced = [
+        record
+        for record in dataset.images
+        if (then := stamps.get(record.image_id))
+        and stamp_of(dataset.images_dir / record.file_name, contents=then.startswith(HASHED))
+        != then
+    ]
+    if replaced:
+        first = replaced[0]
+        raise AnotherRunError(
+            f"{len(replaced)} of {len(stamps)} finished images were replaced since, the first is "
+            f"image {first.image_id}: {dataset.images_dir / first.file_name}",
+            hint="put them back with their times of modification, or choose another --output; "
+            "a run that is begun with --verify-images compares contents instead",
+        )
 
 
 def require_images(dataset: Dataset) -> None:

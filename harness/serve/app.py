@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi_offline import FastAPIOffline
 
 from harness import __version__
 from harness.files.json import dumps, to_plain
 from harness.serve.failures import ErrorAnswer, Refusal, answer_failures, refused
+from harness.serve.forms import FIELD
+from harness.serve.guard import Guarded
 from harness.serve.negotiation import MEDIA_TYPES, chosen_format
 from harness.serve.observed import Observed
 from harness.serve.responses import Answer, PictureAnswer
 from harness.serve.service import Service
 from harness.serve.settings import Settings, require_known
-from harness.serve.uploads import FIELD, discard, read_uploads
+from harness.serve.uploads import discard, read_uploads
 
 T = TypeVar("T")
 
@@ -79,6 +82,21 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     answer_failures(app, service.notice)
+    asked = service.request
+    if asked.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(asked.allow_origin),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Objects", "X-Masked-Share", "Server-Timing"],
+        )
+    app.add_middleware(
+        Guarded,
+        hosts=(asked.host, *asked.allow_host),
+        origins=asked.allow_origin,
+        max_upload_bytes=service.max_upload_bytes,
+    )
     app.add_middleware(Observed, service=service)
 
     @app.post("/predict", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
@@ -142,9 +160,12 @@ async def _predict(service: Service, request: Request, settings: Settings) -> Re
             await discard(request, service.max_upload_bytes)
             raise
         uploads = await read_uploads(
-            request, max_bytes=service.max_upload_bytes, most=service.engine.places
+            request,
+            service.decoders,
+            max_bytes=service.max_upload_bytes,
+            most=service.engine.places,
         )
-        headers = service.headers_of(uploads, 1.0 if format == "json" else settings.scale)
+        headers = await service.headers_of(uploads, 1.0 if format == "json" else settings.scale)
         if format == "json":
             places.enter_context(service.engine.held(len(uploads) - 1))
             describing = service.describe(uploads, headers, settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ from harness.core.engine import Engine
 from harness.core.errors import RunFailedError
 from harness.measure.timing import PhaseTimer
 from harness.serve.failures import refused
-from harness.serve.images import Upload, decode
 
 T = TypeVar("T")
 
@@ -75,11 +74,29 @@ class EngineThread:
         finally:
             self.taken -= places
 
-    async def infer(self, upload: Upload, finish: Callable[[Inferred], T]) -> T:
-        """What ``finish`` makes, beside the engine, of a picture after inference."""
+    async def infer(
+        self,
+        name: str,
+        decode: Callable[[], Awaitable[Image]],
+        finish: Callable[[Inferred], T],
+    ) -> T:
+        """Infer one image.
+
+        Args:
+            name: What the client calls it.
+            decode: Gives its pixels, once there is room for them.
+            finish: Called with the image and its detections, in a thread beside the engine.
+
+        Returns:
+            What ``finish`` returns.
+        """
         loop = asyncio.get_running_loop()
         async with self._decoded:
-            image, prepared, timer = await loop.run_in_executor(self._side, self._prepare, upload)
+            begun = time.perf_counter()
+            image = await decode()
+            decoded_s = time.perf_counter() - begun
+            prepared, timer = await loop.run_in_executor(self._side, self._prepare, name, image)
+            timer.seconds["decode"] = decoded_s
             queued = time.perf_counter()
             inferred = await loop.run_in_executor(
                 self._thread, self._compute, image, prepared, timer, queued
@@ -106,16 +123,14 @@ class EngineThread:
     def _timer(self) -> PhaseTimer:
         return PhaseTimer(time.perf_counter, lambda: None)
 
-    def _prepare(self, upload: Upload) -> tuple[Image, object, PhaseTimer]:
+    def _prepare(self, name: str, image: Image) -> tuple[object, PhaseTimer]:
         timer = self._timer()
-        with timer.phase("decode"):
-            image = decode(upload)
         try:
-            return image, self.engine.prepare(image, timer), timer
+            return self.engine.prepare(image, timer), timer
         except ValueError as error:  # of a picture so narrow that nothing is left of it
             raise refused(
                 400,
-                f"{upload.name} cannot be resized for the network",
+                f"{name} cannot be resized for the network",
                 expected="a picture of some width and height",
                 found=str(error),
                 next_step="cut it into pieces",

@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from harness.core.errors import HarnessError
+from harness.core.printable import printable
 from harness.files.json import dumps, to_plain
 
 
@@ -72,6 +74,10 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
     async def refusal(_: Request, error: Refusal) -> Response:
         return answer_of(error.fault, error.headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return answer_of(Fault(status=499, what="the client went away while it was sending"))
+
     @app.exception_handler(RequestValidationError)
     async def settings(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -96,7 +102,7 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
 
     @app.exception_handler(HarnessError)
     async def failure(_: Request, error: HarnessError) -> Response:
-        notice(f"error: {error}")
+        notice(f"error: {escaped(str(error))}")
         fault = Fault(status=500, what=error.message, next_step=error.hint)
         return answer_of(fault)
 
@@ -108,6 +114,15 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
             next_step="the service's log has the traceback; please report it",
         )
         return answer_of(fault)
+
+
+#: Characters of a line of the log.
+LINE_LENGTH = 2000
+
+
+def escaped(text: str) -> str:
+    """Return text from outside as it may be logged: bounded, and without control characters."""
+    return printable(text[:LINE_LENGTH])
 
 
 def answer_of(fault: Fault, headers: Mapping[str, str] | None = None) -> Response:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.requests.serving import ServeRequest
 from harness.files.extras import install_command
 
-#: Requests that are still inside when the service is told to stop get so long to be answered.
-LAST_ANSWERS_S = 30
+if TYPE_CHECKING:
+    from harness.engines.loading import ProvenModel
+    from harness.serve.service import Service
 
 
 def serve(
@@ -22,12 +25,18 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what is inside then is still answered.
 
-    ready: told what is served and at which address once requests are taken. notice: lines for the
-    operator. Raises PrerequisiteError without the extra ``serve``, UsageError for an address that
-    cannot be had.
+    Args:
+        request: What to serve, and where.
+        ready: Called with what is served and its address, once requests are taken.
+        notice: Called with lines for the operator.
+
+    Raises:
+        PrerequisiteError: The extra ``serve`` is not installed.
+        UsageError: The address cannot be had.
+        RunFailedError: The service ended before all that was inside was answered.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
         from harness.serve.app import build_app
     except ModuleNotFoundError as error:
@@ -37,31 +46,63 @@ def serve(
             f"the service needs the package {error.name}",
             hint=f"run: {install_command('serve')}",
         ) from error
-    from harness.serve.engine_thread import EngineThread
-    from harness.serve.examples import find_examples
-    from harness.serve.images import refuse_bombs
-    from harness.serve.model import find_served, open_served
-    from harness.serve.service import Service
+    from harness.serve.connections import ENDED_S, Deadline, Server
+    from harness.serve.model import find_served
 
     model = find_served(request)
-    with closing(listening(request.host, request.port)) as listener:
-        refuse_bombs(request.max_megapixels)
-        examples = find_examples(model.entry, request.network.root)
-        engine = EngineThread(lambda: open_served(request, model), request.queue)
-        service = Service(request, model, engine, examples=examples, notice=notice)
-        with closing(service):
+    deadline, listener = Deadline(ENDED_S, notice=notice), listening(request.host, request.port)
+    with deadline.met(), closing(listener), deadline.at_end():
+        service = _opened(request, model, notice)
+        deadline.before = service.decoders.close
+        with closing(service), deadline.at_end():
             notice(f"first inference: {service.warm_up():.2f} s")
-            config = uvicorn.Config(
-                build_app(service),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=LAST_ANSWERS_S,
-            )
-            info = service.facts
-            ready(f"{info.name} ({info.engine}, {info.device}, {info.precision})", url_of(listener))
-            with suppress(KeyboardInterrupt):  # uvicorn hands on the signal that ended it
-                uvicorn.Server(config).run(sockets=[listener])
+
+            def ending() -> None:
+                service.ending = True
+                deadline.start()
+
+            server = Server(build_app(service), on_end=ending)
+            ready(_title(service), url_of(listener))
+            with suppress(KeyboardInterrupt), _logged(notice):  # uvicorn hands on its signal
+                server.run(sockets=[listener])
+    service.require_answered()
+
+
+def _title(service: Service) -> str:
+    """Return what is served, for the operator."""
+    info = service.facts
+    return f"{info.name} ({info.engine}, {info.device}, {info.precision})"
+
+
+def _opened(request: ServeRequest, model: ProvenModel, notice: Callable[[str], None]) -> Service:
+    """Open the engine of a model, and the service around it."""
+    from harness.serve.engine_thread import EngineThread
+    from harness.serve.examples import find_examples
+    from harness.serve.model import open_served
+    from harness.serve.service import Service
+
+    examples = find_examples(model.entry, request.network.root)
+    engine = EngineThread(lambda: open_served(request, model), request.queue)
+    return Service(request, model, engine, examples=examples, notice=notice)
+
+
+@contextmanager
+def _logged(notice: Callable[[str], None]) -> Iterator[None]:
+    """Send what uvicorn logs to ``notice``, without control characters."""
+    from harness.serve.failures import escaped
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notice(escaped(self.format(record)))
+
+    logger, handler = logging.getLogger("uvicorn.error"), Told(logging.WARNING)
+    logger.addHandler(handler)
+    propagated, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import base64
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,11 +15,13 @@ import numpy as np
 
 from harness import __version__
 from harness.core.detections import Image
+from harness.core.errors import RunFailedError
 from harness.core.requests.serving import ServeRequest
 from harness.engines.loading import ProvenModel
+from harness.serve.decoding import Decoders
 from harness.serve.engine_thread import EngineThread, Inferred
 from harness.serve.failures import refused
-from harness.serve.images import Header, PictureFormat, Upload, encode, read_header
+from harness.serve.images import Header, PictureFormat, Upload, encode
 from harness.serve.metrics import Metrics
 from harness.serve.responses import Answer, ModelFacts, PictureAnswer, picture_answer
 from harness.serve.settings import Settings
@@ -62,6 +65,9 @@ class Service:
         self.notice = notice
         self.begun_s = time.monotonic()
         self.engine = engine
+        self.decoders = Decoders(request.max_megapixels)
+        self.ending = False
+        self.unanswered = 0
         self.metrics = Metrics(lambda: engine.taken, engine.places)
         self.names = [category.name for category in model.categories]
         info = engine.engine.info
@@ -78,6 +84,7 @@ class Service:
 
     def warm_up(self) -> float:
         """Seconds of the first inference, of a grey picture."""
+        self.decoders.start()
         grey = np.full((*WARM_UP_PX, 3), 128, dtype=np.uint8)
         return self.engine.warm_up(Image(image_id=0, pixels_bgr=grey))
 
@@ -86,9 +93,13 @@ class Service:
         """Of one request."""
         return int(self.request.max_upload_mb * 1e6)
 
-    def headers_of(self, uploads: Sequence[Upload], scale: float) -> list[Header]:
-        """What each upload is; Refusal for the first that cannot be answered."""
-        headers = [read_header(upload, self.request.max_megapixels) for upload in uploads]
+    async def headers_of(self, uploads: Sequence[Upload], scale: float) -> list[Header]:
+        """Read what each upload is.
+
+        Raises:
+            Refusal: For one that cannot be answered.
+        """
+        headers = await _all(self.decoders.header_of(upload) for upload in uploads)
         for upload, header in zip(uploads, headers, strict=True):
             drawn = header.width_px * header.height_px * scale**2
             if drawn > self.request.max_megapixels * 1e6:
@@ -99,7 +110,7 @@ class Service:
                     found=f"{drawn / 1e6:.0f} megapixels at scale {scale:g}",
                     next_step="ask for a smaller scale",
                 )
-        return headers
+        return list(headers)
 
     async def describe(
         self, uploads: Sequence[Upload], headers: Sequence[Header], settings: Settings
@@ -111,7 +122,11 @@ class Service:
             return lambda found: self._picture(name, header, settings, found)
 
         pictures = await _all(
-            self.engine.infer(upload, described(upload.name, header))
+            self.engine.infer(
+                upload.name,
+                partial(self.decoders.decode, upload, header),
+                described(upload.name, header),
+            )
             for upload, header in zip(uploads, headers, strict=True)
         )
         for picture in pictures:
@@ -131,7 +146,8 @@ class Service:
             found.seconds["draw"] = time.perf_counter() - begun
             return Drawn(content, self._picture(upload.name, header, settings, found))
 
-        answer = await self.engine.infer(upload, drawn)
+        decode = partial(self.decoders.decode, upload, header)
+        answer = await self.engine.infer(upload.name, decode, drawn)
         self.metrics.inferred(answer.answer.found, answer.answer.timing_s)
         return answer
 
@@ -161,8 +177,16 @@ class Service:
             "uptime_s": round(time.monotonic() - self.begun_s, 3),
         }
 
+    def require_answered(self) -> None:
+        """Raise RunFailedError where requests were given up when the service ended."""
+        if self.unanswered:
+            raise RunFailedError(
+                f"{self.unanswered} request(s) were not answered before the service ended"
+            )
+
     def close(self) -> None:
-        """Give back the engine."""
+        """End the decoders, and close the engine."""
+        self.decoders.close()
         self.engine.close()
 
     def _picture(

@@ -1,4 +1,4 @@
-"""Checkpoints a run continues from: everything an iteration depends on, written whole or not.
+"""Checkpoints a run continues from: everything an iteration depends on, with a checksum.
 
 Order, augmentation and sampling are functions of the seed and the iteration, so the iteration is
 their state. Weights to use elsewhere are written beside as ``.safetensors`` under the zoo's keys.
@@ -6,17 +6,21 @@ their state. Weights to use elsewhere are written beside as ``.safetensors`` und
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError, UsageError
+from harness.core.printable import printable
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import identity_defaults
-from harness.files.atomic import replacing
+from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
@@ -24,16 +28,28 @@ from harness.zoo.weights import write_checkpoint
 CHECKPOINTS = "checkpoints"
 FORMAT = 2
 
+#: What a checkpoint of this format has.
+KEYS = {"identity", "facts", "iteration", "network", "optimiser", "scaler", "average"}
+
 #: Checkpoints kept beside the best one.
 KEPT = 2
 
 
 def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[str, Any]) -> Path:
-    """A new checkpoint in ``folder``; older ones but the last KEPT are removed.
+    """Save a checkpoint with its checksum, and remove all but the last KEPT.
 
-    identity: what a run that continues must share. facts: what else it wants to know again.
+    Args:
+        folder: Of the checkpoints.
+        trainer: What is saved.
+        identity: What a run that continues must share.
+        facts: What else it restores.
+
+    Returns:
+        The checkpoint, ``iteration-N.pth``; its sha256 is in ``iteration-N.pth.sha256``.
+
+    Raises:
+        RunFailedError: The disk is full, or fails otherwise; earlier checkpoints are kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"iteration-{trainer.iteration:07d}.pth"
     content = {
         "format": FORMAT,
@@ -45,40 +61,168 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
         "scaler": trainer.scaler.state_dict(),
         "average": None if trainer.average is None else trainer.average.state(),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
-    for old in checkpoints(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    with failing_disk(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            digest = _write(temporary, content)
+            # First, so that a checkpoint is never taken for one of a version without checksums.
+            write_text(_sum_of(path), f"{digest}  {path.name}\n")
+    kept = [one for one in checkpoints(folder) if one <= path][-KEPT:]
+    for other in checkpoints(folder):
+        if other not in kept:  # too old, or of iterations that a damaged checkpoint lost
+            other.unlink(missing_ok=True)
+            _sum_of(other).unlink(missing_ok=True)
     return path
 
 
+class _Hashing:
+    """A file that hashes what is written to it, and keeps the error that a write met."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write, and hash what was to be written."""
+        try:
+            written = self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(content)
+        return written
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._file.flush()
+
+
+def _write(path: Path, content: dict[str, Any]) -> str:
+    """Write a checkpoint; its sha256.
+
+    Raises:
+        OSError: torch would raise another error, without the reason.
+    """
+    with path.open("wb") as file:
+        hashing = _Hashing(file)
+        try:
+            torch.save(content, hashing)  # type: ignore[arg-type]  # what it needs of a file
+        except Exception:
+            if hashing.error is not None:
+                raise hashing.error from None
+            raise
+    return hashing.digest.hexdigest()
+
+
+@contextmanager
+def failing_disk(path: Path) -> Iterator[None]:
+    """Turn failures of the disk in the block into errors that say what is kept.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        RunFailedError: Nothing could be written to ``path``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unsaved(path, error) from error
+    except UsageError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise _unsaved(path, error.__cause__) from error.__cause__
+
+
+def _unsaved(path: Path, error: OSError) -> RunFailedError:
+    return RunFailedError(
+        f"cannot write {error.filename or path}: {error.strerror or error}",
+        hint="what was saved before is kept: make room, or make the folder writable",
+    )
+
+
+def _sum_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 def checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints of a run, oldest first."""
+    """Return all checkpoints of a run, oldest first."""
     return sorted(folder.glob("iteration-*.pth"))
 
 
-def resume(folder: Path, trainer: Trainer, identity: dict[str, Any]) -> dict[str, Any]:
-    """``trainer`` as at the newest readable checkpoint of ``folder``; the facts saved with it.
+def resume(
+    folder: Path,
+    trainer: Trainer,
+    identity: dict[str, Any],
+    *,
+    notice: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Bring ``trainer`` to the newest checkpoint that is not damaged.
 
-    Raises UsageError when there is none, IntegrityError when it belongs to another run.
+    Args:
+        folder: Of the checkpoints.
+        trainer: At iteration 0; it is changed.
+        identity: What the saved training must share.
+        notice: Called with a sentence for each damaged checkpoint that is passed over.
+
+    Returns:
+        The facts that were saved with it.
+
+    Raises:
+        UsageError: There is no checkpoint.
+        IntegrityError: All are damaged, or they belong to another training.
     """
     found = checkpoints(folder)
     if not found:
         raise UsageError(f"nothing to resume: no checkpoint in {folder}", hint="leave out --resume")
-    content = _read_newest(found, trainer.device)
-    _require_same(content["identity"], identity, folder)
+    faults = []
+    for path in reversed(found):
+        try:
+            content = _read(path, trainer.device, notice)
+            _require_same(content["identity"], identity, folder)
+            return _restore(trainer, content)
+        except AnotherRunError:
+            raise
+        except Exception as error:  # of torch on damaged bytes, and of tables that lack something
+            reason = error.message if isinstance(error, IntegrityError) else _short(error)
+            faults.append(f"{path.name} is damaged: {reason}")
+            notice(f"{faults[-1]}; the one before it is used")
+    raise IntegrityError(
+        f"no checkpoint in {folder} can be read:\n  " + "\n  ".join(faults),
+        hint="start again in another --output",
+    )
+
+
+def _restore(trainer: Trainer, content: dict[str, Any]) -> dict[str, Any]:
+    """Set the state of ``trainer``, and return the facts saved with it."""
+    facts: dict[str, Any] = content["facts"]
+    iteration = content["iteration"]
+    if type(iteration) is not int or not isinstance(facts, dict):
+        raise IntegrityError("it has no iteration and facts")
     trainer.network.load_state_dict(content["network"])
     trainer.optimiser.load_state_dict(content["optimiser"])
     trainer.scaler.load_state_dict(content["scaler"])
     if trainer.average is not None:
         trainer.average.restore(content["average"])
-    trainer.iteration = content["iteration"]
-    facts: dict[str, Any] = content["facts"]
+    trainer.iteration = iteration
     return facts
 
 
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0][:200])}"
+
+
 def write_weights(path: Path, trainer: Trainer) -> None:
-    """The network's tensors under the zoo's keys, of the moving average where there is one."""
+    """Write the network's tensors under the zoo's keys, of the moving average where there is one.
+
+    Args:
+        path: A ``.safetensors`` file.
+        trainer: Whose network it is.
+
+    Raises:
+        RunFailedError: The disk is full, or fails otherwise.
+    """
     tensors: dict[str, npt.NDArray[np.float32]] = {
         key: value.detach().float().cpu().contiguous().numpy()
         for key, value in trainer.network.state_dict().items()
@@ -86,32 +230,51 @@ def write_weights(path: Path, trainer: Trainer) -> None:
     if trainer.average is not None:
         for key, value in trainer.average.average.items():
             tensors[key] = value.detach().float().cpu().contiguous().numpy()
-    write_checkpoint(path, tensors)
+    with failing_disk(path):
+        write_checkpoint(path, tensors)
 
 
-def _read_newest(found: list[Path], device: torch.device) -> dict[str, Any]:
-    """The newest checkpoint; the one before it when that is damaged."""
-    faults = []
-    for path in reversed(found):
-        try:
-            content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except Exception as error:
-            faults.append(f"{path.name}: {type(error).__name__}")
-            continue
-        if content.get("format") == FORMAT:
-            return content
-        faults.append(f"{path.name}: format {content.get('format')}, expected {FORMAT}")
-    raise IntegrityError(
-        f"no checkpoint in {found[0].parent} can be read: {'; '.join(faults)}",
-        hint="start again in another --output",
-    )
+def _read(path: Path, device: torch.device, notice: Callable[[str], None]) -> dict[str, Any]:
+    """Read a checkpoint, once its checksum was found to be right."""
+    with path.open("rb") as file:
+        expected = _expected(path)
+        if expected is None:
+            notice(f"{path.name} has no checksum (an older version wrote it): it is used as it is")
+        elif (found := _digest(file)) != expected:
+            raise IntegrityError(f"expected sha256 {expected}, found {found}")
+        file.seek(0)
+        content = torch.load(file, map_location=device, weights_only=True)
+    if not isinstance(content, dict):
+        raise IntegrityError(f"it holds {type(content).__name__}, not a table")
+    if content.get("format") != FORMAT:
+        raise IntegrityError(f"its format is {content.get('format')}, expected {FORMAT}")
+    missing = sorted(KEYS - content.keys())
+    if missing or not isinstance(content["identity"], dict):
+        raise IntegrityError(f"it lacks {', '.join(missing) or 'an identity'}")
+    return content
+
+
+def _expected(path: Path) -> str | None:
+    """Return the sha256 that a checkpoint was saved with; None for one of an older version."""
+    try:
+        digest = _sum_of(path).read_text(encoding="utf-8", errors="replace").split(" ")[0]
+    except FileNotFoundError:
+        return None
+    return digest
+
+
+def _digest(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
     # What was saved before a setting existed had its default.
     differing = differences({**identity_defaults(TrainRequest), **found}, expected)
     if differing:
-        raise IntegrityError(
+        raise AnotherRunError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
             hint="ask for the same as it, or choose another --output",
         )

@@ -116,6 +116,13 @@ def _member(
         answer.send(None)
     except HarnessError as error:
         answer.send(error)
+    except OSError as error:
+        answer.send(
+            RunFailedError(
+                f"training process {world.rank} failed: "
+                f"{error.filename or setup.folder}: {error.strerror or error}"
+            )
+        )
     except BaseException as error:
         text = "".join(traceback.format_exception(error)[-3:])
         answer.send(

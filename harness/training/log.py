@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.printable import printable
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.measure.band import FEWEST_LINES
@@ -97,13 +98,48 @@ class TrainingLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Every whole line of a run's ``metrics.json``, in order."""
-    lines = []
-    with suppress(FileNotFoundError), (folder / METRICS).open(encoding="utf-8") as file:
-        for text in file:
-            if text.endswith("\n"):
-                lines.append(json.loads(text))
-    return lines
+    """Read every whole line of a run's ``metrics.json``, in order.
+
+    Raises:
+        IntegrityError: A line is not one that a training wrote.
+    """
+    path = folder / METRICS
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [
+        _line_of(path, f"line {number}", text)
+        for number, text in enumerate(whole.split(b"\n")[:-1], start=1)
+    ]
+
+
+def _line_of(path: Path, where: str, text: bytes) -> dict[str, Any]:
+    """Return the content of one line; IntegrityError where a training cannot have written it."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        fault = str(error)
+    else:
+        fault = _fault_of(line)
+        if not fault:
+            found: dict[str, Any] = line
+            return found
+    raise IntegrityError(
+        f"{path} is damaged in {where}: {printable(fault[:200])}",
+        hint="remove that line, or move the file away: a training continues without its "
+        "earlier curve",
+    )
+
+
+def _fault_of(line: Any) -> str:
+    """Return what is wrong with a parsed line; an empty text when nothing is."""
+    if not isinstance(line, dict):
+        return f"it is {type(line).__name__}, not a table of numbers"
+    if type(line.get("iteration")) is not int:
+        return "it names no iteration"
+    odd = [name for name, value in line.items() if type(value) not in (int, float, NoneType)]
+    return f"{odd[0]} is no number" if odd else ""
 
 
 def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
@@ -118,8 +154,11 @@ def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
     try:
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         losses = sum("total_loss" in line and line["iteration"] > 0 for line in lines)
-    except (ValueError, TypeError, KeyError) as error:
+        faults = [fault for line in lines if "iteration" in line and (fault := _fault_of(line))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise IntegrityError(f"{path} is no metrics.json of a training: {error}") from error
+    if faults:
+        raise IntegrityError(f"{path} is no metrics.json of a training: {faults[0]}")
     if losses < FEWEST_LINES:
         raise IntegrityError(
             f"{path} has {losses} lines with a total_loss; expected {FEWEST_LINES} or more",
@@ -145,8 +184,8 @@ def last_iteration(folder: Path) -> LastIteration | None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         for text in reversed(file.read().splitlines(keepends=True)):
             if text.startswith(b"{") and text.endswith(b"\n"):
-                line = json.loads(text)
-                if "total_loss" in line:
+                line = _line_of(folder / METRICS, "its last lines", text)
+                if {"total_loss", "lr", "time"} <= line.keys():
                     return LastIteration(
                         iteration=line["iteration"],
                         total_loss=line["total_loss"],

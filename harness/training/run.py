@@ -46,7 +46,9 @@ def run_training(
     trainer, initial = build_trainer(setup, device, world)
     best = Best()
     if setup.config.resume:
-        facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity)
+        notice = progress.notice if world.is_first else _silent
+        facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity, notice=notice)
+        _require_one_iteration(trainer)
         best = Best(**facts)
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
@@ -58,6 +60,21 @@ def run_training(
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(setup, trainer, error) from error
     return best
+
+
+def _silent(_: str) -> None:
+    """Ignore a notice."""
+
+
+def _require_one_iteration(trainer: Trainer) -> None:
+    """Raise RunFailedError where processes read other checkpoints, of which one is damaged."""
+    mean = trainer.world.mean_count(trainer.iteration)
+    if mean != trainer.iteration:
+        raise RunFailedError(
+            f"this process read the checkpoint of iteration {trainer.iteration}, others another "
+            "one: not all of them can read the newest",
+            hint="remove the newest checkpoint, and continue with --resume",
+        )
 
 
 def _iterate(

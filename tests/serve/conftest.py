@@ -24,9 +24,8 @@ from tests.composing import composed
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
-import uvicorn
-
 from harness.serve.app import build_app
+from harness.serve.connections import Server
 from harness.serve.engine_thread import EngineThread
 from harness.serve.model import find_served, open_served
 from harness.serve.server import listening, url_of
@@ -39,7 +38,7 @@ LEFT, RIGHT = (200, 30, 20), (20, 60, 220)
 @contextmanager
 def running(service: Service) -> Iterator[str]:
     """The address of ``service`` on a server of its own; both are closed after the block."""
-    server = uvicorn.Server(uvicorn.Config(build_app(service), log_config=None, access_log=False))
+    server = Server(build_app(service), on_end=lambda: None)
     with listening("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -76,6 +75,7 @@ class ToldEngine:
         self.fault: Exception | None = None
         self.calls = 0
         self.closed = False
+        self.service: Service
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> Image:
         return image
@@ -153,6 +153,7 @@ def told(tmp_path: Path) -> Iterator[Told]:
             thread = EngineThread(lambda: engine, request.queue)
             notice = (lambda _: None) if notices is None else notices.append
             service = Service(request, find_served(request), thread, notice=notice)
+            engine.service = service
             url = stack.enter_context(running(service))
             stack.callback(engine.go.set)
             return url, engine

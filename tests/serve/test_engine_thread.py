@@ -53,7 +53,7 @@ def test_what_waits_for_a_client_that_has_gone_is_never_computed(told: Told) -> 
         assert engine.begun.wait(30)
         leaving = socket.create_connection((urlsplit(url).hostname, urlsplit(url).port))
         body = picture_bytes()
-        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         leaving.sendall(f"{head}Content-Type: image/png\r\n\r\n".encode() + body)
         until(lambda: places_taken(url) == 2)
         leaving.close()

@@ -54,6 +54,10 @@ class DataSpec:
     limit: int | None = setting(
         None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
     )
+    verify_images: bool = setting(
+        False, help="tell images that were replaced by their contents, not by size and time"
+    )
+    """What a run that is continued compares; hashing them reads every image once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class PredictRequest:
     inference: InferenceRequest = part(
         InferenceRequest,
         nested=True,
-        without=("dataset", "images", "limit"),
+        without=("dataset", "images", "limit", "verify_images"),
         changed={
             "annotations": {
                 "help": "COCO annotation file whose categories --weights know",

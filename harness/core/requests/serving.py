@@ -28,6 +28,18 @@ class ServeRequest:
     port: int = setting(
         8000, help="port to listen at; 0 takes a free one", minimum=0, maximum=65535
     )
+    allow_host: tuple[str, ...] = setting(
+        (),
+        help="names that addresses may have beside localhost and --host; * for any",
+        none="none",
+        metavar="A,B",
+    )
+    allow_origin: tuple[str, ...] = setting(
+        (),
+        help="sites whose pages may send images, such as https://example.org; * for any",
+        none="none",
+        metavar="A,B",
+    )
     max_upload_mb: float = setting(
         20.0, help="largest request", unit="10^6 bytes", metavar="MB", above=0
     )

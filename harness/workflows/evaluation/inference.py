@@ -22,10 +22,11 @@ from harness.core.engine import Engine, EngineAhead
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.images import load_image
+from harness.data.proven import require_same_images, stamp_of
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.runs.shards import Shard, line_of
+from harness.workflows.runs.shards import STAMP, Shard, line_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +57,14 @@ def infer_missing(
         grouped(job.dataset.images, job.request.options.batch_size),
         job.request.options.batch_size,
     )
+    require_same_images(job.dataset, shard.stamps)
+    stamps = {
+        record.image_id: stamp_of(
+            job.dataset.images_dir / record.file_name, contents=job.request.data.verify_images
+        )
+        for record in job.dataset.images
+        if record.image_id in wanted
+    }
     total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, needed)) as batches,
@@ -64,7 +73,8 @@ def infer_missing(
         for answer in inferred(job, engine, batches):
             fresh = [one for one in answer if one.image_id in wanted]
             for detections in fresh:
-                shard.append(line_of(detections, job.dataset.categories))
+                line = line_of(detections, job.dataset.categories)
+                shard.append({**line, STAMP: stamps[detections.image_id]})
             advance(len(fresh))
 
 

@@ -15,6 +15,7 @@ from harness.core.engine import Engine, EngineInfo
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
+from harness.data.proven import require_same_images
 from harness.engines.opening import worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -23,13 +24,14 @@ from harness.workflows.evaluation.inference import grouped, identity_of, infer_m
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.runs.folder import Run
 from harness.workflows.runs.shards import (
-    finished_images,
     new_images,
     open_shard,
     read_header,
+    read_lines,
     shard_path,
     shard_paths,
     silent,
+    stamps_of,
 )
 
 #: CPU threads of one worker's network, whatever the number of workers. On a CPU the number of
@@ -139,8 +141,13 @@ def missing_images(
         job: The evaluation.
         run_folder: Where its shards are.
         notice: Called with a sentence for each damaged line of a shard.
+
+    Raises:
+        AnotherRunError: Files of finished images were replaced since.
     """
-    finished = finished_images(shard_paths(run_folder), notice=notice)
+    lines = read_lines(shard_paths(run_folder), notice=notice)
+    require_same_images(job.dataset, stamps_of(lines))
+    finished = {line["image_id"] for line in lines}
     records = grouped(job.dataset.images, job.request.options.batch_size)
     return [one.image_id for one in records if one.image_id not in finished]
 

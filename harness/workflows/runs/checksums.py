@@ -81,7 +81,8 @@ def write_checked(folder: Path, name: str, text: str) -> None:
         name: The file, relative to ``folder``.
         text: Its whole content, written as UTF-8.
     """
-    add_sums(folder, {name: hashlib.sha256(text.encode("utf-8")).hexdigest()})
+    content = text.encode("utf-8", errors="replace")  # as ``write_text`` does
+    add_sums(folder, {name: hashlib.sha256(content).hexdigest()})
     write_text(folder / name, text)
 
 

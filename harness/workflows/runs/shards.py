@@ -42,8 +42,8 @@ from harness.workflows.runs.sealed_lines import (
 #: of a run that was asked for with other settings.
 IDENTITY = "identity.json"
 
-#: Keys of an identity that shards of older versions do not have.
-NEWER_KEYS = ("image_files",)
+#: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
+STAMP = "image_file"
 
 SYNC_PERIOD_S = 1.0
 
@@ -59,13 +59,15 @@ class Shard:
 
     Attributes:
         finished: Ids of the images that it has.
+        stamps: By image id, what the images' files were when it was opened, where that is known.
     """
 
-    def __init__(self, file: FileIO, key: str, finished: list[int]) -> None:
+    def __init__(self, file: FileIO, key: str, lines: Sequence[Line]) -> None:
         self._file = file
         self._key = key
         self._synced_s = time.monotonic()
-        self.finished = finished
+        self.finished: list[int] = [line["image_id"] for line in lines]
+        self.stamps = stamps_of(lines)
 
     def append(self, line: Line) -> None:
         """Append one finished image, safe from the death of this process when this returns."""
@@ -107,10 +109,10 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
     path.parent.mkdir(parents=True, exist_ok=True)
     with held(path.with_name(f".{path.stem}.lock"), notice=notice):
         key = _require_identity(path.parent, identity, notice)
-        finished = _mended(path, identity, key, notice)
+        lines = _mended(path, identity, key, notice)
         # Unbuffered: a full disk must be told by the line it cuts off, not when the file is closed.
         with FileIO(path, "a") as file:
-            yield Shard(file, key, finished)
+            yield Shard(file, key, lines)
             os.fsync(file.fileno())
 
 
@@ -161,6 +163,11 @@ def read_lines(paths: Sequence[Path], *, notice: Notice = silent) -> list[Line]:
         first.
     """
     return list(_by_image(paths, notice).values())
+
+
+def stamps_of(lines: Iterable[Line]) -> dict[int, str]:
+    """Return by image id what the images' files were, where lines tell."""
+    return {line["image_id"]: line[STAMP] for line in lines if isinstance(line.get(STAMP), str)}
 
 
 def shard_sums(run_folder: Path) -> dict[str, str]:
@@ -251,16 +258,12 @@ def _is_foreign(shard: SealedFile, own: SealedFile) -> bool:
     if own.header is None or (shard.header is None and shard.key is None):
         return False
     if shard.key is None:  # of an older version
-        return bool(_differing(shard.header or {}, own.header))
+        return bool(differences(shard.header or {}, own.header))
     return shard.key != own.key
 
 
-def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> list[int]:
-    """Bring a shard into a state in which it can be continued.
-
-    Returns:
-        Ids of the images that it has.
-    """
+def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> list[Line]:
+    """Bring a shard into a state in which it can be continued, and return the lines it has."""
     shard, own = read_sealed(path), SealedFile(header=identity, key=key)
     if _is_foreign(shard, own):
         aside = path.with_name(f"{path.name}.foreign")
@@ -273,12 +276,12 @@ def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> l
     if shard.header is not None and shard.key is None:
         notice(f"{path} has no checksums (an older version wrote it): it is used as it is")
         images = {number: (seal(line, key), line) for number, (_, line) in images.items()}
-    whole = [raw for raw, _ in reversed(images.values())]
-    content = b"".join([seal(identity, key), *whole])
+    kept = list(reversed(images.values()))
+    content = b"".join([seal(identity, key), *(raw for raw, _ in kept)])
     if not path.exists() or path.read_bytes() != content:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-    return list(reversed(images))
+    return [line for _, line in kept]
 
 
 def _require_identity(folder: Path, identity: dict[str, Any], notice: Notice) -> str:
@@ -309,13 +312,8 @@ def _begun_with(header: dict[str, Any], path: Path) -> Path:
     return next((one for one in shards if read_header(one) == header), path)
 
 
-def _differing(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    known = {name: found.get(name, expected.get(name)) for name in NEWER_KEYS if name in expected}
-    return differences({**found, **known}, expected)
-
-
 def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
-    differing = _differing(found, expected)
+    differing = differences(found, expected)
     if differing:
         raise AnotherRunError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +12,13 @@ from pathlib import Path
 
 from harness.core.checks import Check, Reference, Tolerance
 from harness.core.dataset import Dataset
-from harness.core.errors import Interrupted, RunFailedError, UsageError
+from harness.core.errors import (
+    AnotherRunError,
+    IntegrityError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import (
@@ -24,6 +32,7 @@ from harness.core.requests.training import TrainRequest
 from harness.core.settings import recorded
 from harness.data.objects import TrainingSet, training_set
 from harness.data.proven import facts_of_dataset, proven_dataset
+from harness.files.digest import file_digest
 from harness.files.extras import install_command
 from harness.files.json import to_plain
 from harness.measure.band import departures
@@ -137,19 +146,46 @@ class Scoring:
     def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
         """Every number that could be computed, by name."""
         output = _evaluation_folder(self.folder, iteration)
-        if (output / RECORD).exists():
-            record = read_record(output)
-        else:
-            request = _evaluation(self.job, weights, output)
-            record, _ = evaluate_job(
-                request,
-                resolve_on(request.inference, _validation_data(self.job)),
-                progress=Silent(),
-                command=("harness", "train"),
-                now=utc_now(),
-                stopwatch=PhaseTimer(_no_clock, lambda: None),
-            )
+        record = _kept(output, weights)
+        if record is None:
+            try:
+                record = self._evaluated(weights, output)
+            except AnotherRunError:  # begun with weights that were lost with a checkpoint
+                shutil.rmtree(output)
+                record = self._evaluated(weights, output)
+            except (RunFailedError, IntegrityError) as error:  # the training is what continues
+                raise type(error)(error.message) from error.__cause__
         return {name: value for name, value in record.metrics.items() if value is not None}
+
+    def _evaluated(self, weights: Path, output: Path) -> RunRecord:
+        request = _evaluation(self.job, weights, output)
+        record, _ = evaluate_job(
+            request,
+            resolve_on(request.inference, _validation_data(self.job)),
+            progress=Silent(),
+            command=("harness", "train"),
+            now=utc_now(),
+            stopwatch=PhaseTimer(_no_clock, lambda: None),
+        )
+        return record
+
+
+def _kept(output: Path, weights: Path) -> RunRecord | None:
+    """Return the record of the evaluation in ``output``, where it is one of these weights."""
+    if not (output / RECORD).exists():
+        return None
+    try:
+        record = read_record(output)
+    except IntegrityError:
+        record = None
+    if (
+        record is not None
+        and record.checkpoint is not None
+        and record.checkpoint.sha256 == file_digest(weights)
+    ):
+        return record
+    shutil.rmtree(output)
+    return None
 
 
 @contextmanager
@@ -158,9 +194,9 @@ def _continuable(run: Run) -> Iterator[None]:
     try:
         yield
     except (Interrupted, RunFailedError) as error:
-        if not checkpoints(run.folder / CHECKPOINTS):
-            raise
         again = f"continue with: {run.again}"
+        if not checkpoints(run.folder / CHECKPOINTS):
+            again = f"nothing was saved yet; start it again with: {shlex.join(run.command)}"
         hint = again if error.hint is None else f"{error.hint}\n  {again}"
         raise type(error)(error.message, hint=hint) from error.__cause__
 

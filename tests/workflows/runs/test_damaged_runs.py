@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PillowImage
+from PIL import ImageOps
 
 from harness.core.detections import Detections
 from harness.core.engine import Engine
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import AnotherRunError, HarnessError, IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import ScoreRequest
@@ -83,12 +85,14 @@ def test_resume_makes_good_what_was_damaged(name: str, evaluated: Evaluate, tmp_
     with pytest.raises(UsageError, match="is finished"):
         evaluated(run, resume=True)
     before = {path: (run / path).read_bytes() for path in (PREDICTIONS, SHARD, PER_CATEGORY)}
-    flip(run / name)
+    # A bit of a checksum, not of the name behind it, which would make one of a file that is not.
+    flip(run / name, 5 if name == SUMS else None)
     inferred: list[int] = []
     told = Told()
     again, _ = evaluated(run, resume=True, open_engine=counting(inferred), progress=told)
     assert len(inferred) == (1 if name == SHARD else 0)
-    assert any("damaged" in notice and name in notice for notice in told.notices)
+    named = PER_CATEGORY if name == SUMS else name  # the first that its checksums are of
+    assert any("damaged" in notice and named in notice for notice in told.notices)
     assert {key: value for key, value in again.metrics.items() if "/A" in key} == {
         key: value for key, value in record.metrics.items() if "/A" in key
     }
@@ -175,6 +179,24 @@ def test_a_shard_of_another_run_is_replaced(evaluated: Evaluate, tmp_path: Path)
     evaluated(run, resume=True, progress=told)
     assert any("belongs to another run" in notice for notice in told.notices)
     assert (run / PREDICTIONS).read_bytes() == whole
+
+
+def test_images_that_were_replaced_are_not_mixed(
+    evaluated: Evaluate, small_coco: Path, tmp_path: Path
+) -> None:
+    def failing(job: Job) -> Engine:
+        return open_fake(job.dataset, job.architecture, behaviour="failing", fail_at_image=12)
+
+    with pytest.raises(HarnessError):
+        evaluated(tmp_path / "run", open_engine=failing)
+    path = small_coco / "images" / "000000000007.png"
+    with PillowImage.open(path) as image:
+        inverted = ImageOps.invert(image.convert("RGB"))
+    inverted.save(path)
+    for workers in (None, 2):
+        with pytest.raises(AnotherRunError, match="replaced since, the first is image 7") as caught:
+            evaluated(tmp_path / "run", resume=True, workers=workers)
+        assert "--verify-images" in (caught.value.hint or "")
 
 
 def test_annotations_that_changed_are_refused(

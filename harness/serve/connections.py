@@ -1,0 +1,170 @@
+"""uvicorn with connections that cannot be held open by silence, and an end that is on time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+#: Connections at once; more are closed as they come.
+MOST_CONNECTIONS = 400
+
+#: Seconds from a connection, or from the first byte of a further request on it, to the end of its
+#: headers.
+HEAD_S = 10.0
+
+#: A client that reads more slowly than this for so long is cut off.
+STALLED_S = 15.0
+SLOWEST_BYTES_PER_S = 1000
+
+#: Requests inside when the service is told to stop get so long to be answered.
+LAST_ANSWERS_S = 20.0
+
+#: And this long after the signal the process kills itself, whatever it is doing.
+ENDED_S = 29.0
+
+
+class TimedConnection(H11Protocol):
+    """A connection that is closed when its client sends no headers or does not read its answer."""
+
+    _head: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self._time_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all clocks."""
+        for timer in (self._head, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        self._head = self._stalled = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived; the clock runs while no request is complete up to its headers."""
+        super().data_received(data)
+        self._time_head()
+
+    def pause_writing(self) -> None:
+        """Begin to watch whether the client reads."""
+        super().pause_writing()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stop watching."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _is_waiting(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _time_head(self) -> None:
+        if not self._is_waiting():
+            if self._head is not None:
+                self._head.cancel()
+                self._head = None
+        elif self._head is None and not self.transport.is_closing():
+            self._head = self.loop.call_later(HEAD_S, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._head = None
+        if self._is_waiting():
+            self.transport.abort()
+
+    def _watch_reader(self, before: int) -> None:
+        self._stalled = self.loop.call_later(STALLED_S, self._look_at_reader, before)
+
+    def _look_at_reader(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if before - left < STALLED_S * SLOWEST_BYTES_PER_S:
+            self._stalled = None
+            # Reset it: otherwise the kernel would go on keeping what the client does not read.
+            waiting = self.transport.get_extra_info("socket")
+            waiting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+        else:
+            self._watch_reader(left)
+
+
+class Deadline:
+    """Ends this process at a time after a signal, whatever its threads are doing."""
+
+    def __init__(self, seconds: float, *, notice: Callable[[str], None]) -> None:
+        self._seconds = seconds
+        self._notice = notice
+        self.before: Callable[[], None] = lambda: None
+        self._met = threading.Event()
+        self._started = False
+
+    def start(self) -> None:
+        """Begin to count, once."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._wait, name="deadline", daemon=True).start()
+
+    @contextmanager
+    def at_end(self) -> Iterator[None]:
+        """Begin to count when the block ends, before what is around it is closed."""
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def met(self) -> Iterator[None]:
+        """Leave the process alone once the block has ended, whatever was closed in it."""
+        try:
+            yield
+        finally:
+            self._met.set()
+
+    def _wait(self) -> None:
+        if not self._met.wait(self._seconds):
+            try:
+                self._notice(
+                    f"error: not all had ended {self._seconds:g} s after the signal; killed"
+                )
+                self.before()
+            finally:  # no exception ends a process whose threads are at work in C
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Server(uvicorn.Server):
+    """A server that tells when it was told to end."""
+
+    def __init__(self, app: Any, *, on_end: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=TimedConnection,
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(LAST_ANSWERS_S),
+            )
+        )
+        self._on_end = on_end
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take note of a signal."""
+        self._on_end()
+        super().handle_exit(sig, frame)

@@ -1,0 +1,120 @@
+"""Which requests are the user's: by the host they name, and the page they come from.
+
+A page of another site can have a browser send requests to this machine. It cannot choose the Host
+header: after DNS rebinding it still names the foreign site. Nor can it choose the Origin header of
+a POST.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from harness.core.printable import one_line
+from harness.serve.failures import Refusal, answer_of, refused
+from harness.serve.uploads import discard
+
+#: Names of this machine for itself.
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+#: Methods that change nothing and compute nothing.
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+#: Takes any host, or any origin.
+ANY = "*"
+
+NAME_LENGTH = 100
+
+
+class Guarded:
+    """ASGI middleware that refuses requests for other hosts and from other sites."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        origins: Collection[str],
+        max_upload_bytes: int,
+    ) -> None:
+        self._app = app
+        self._hosts = [host.lower().rstrip(".") for host in hosts]
+        self._origins = [origin.lower().rstrip("/") for origin in origins]
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is the user's."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        own = scope["server"][0] if scope.get("server") else None
+        refusal = self._refusal(scope["method"], headers, own)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] not in SAFE_METHODS:
+            await discard(Request(scope, receive), self._max_upload_bytes)
+        await answer_of(refusal.fault)(scope, receive, send)
+
+    def _refusal(self, method: str, headers: Mapping[str, str], own: str | None) -> Refusal | None:
+        host = headers.get("host")
+        if host is not None and not self._is_ours(_name_of(host), own):
+            return refused(
+                403,
+                "the request is for another host",
+                expected="a name of this machine",
+                found=_shown(host),
+                next_step="if it is this machine's, start the service with "
+                f"--allow-host {_shown(_name_of(host))}",
+            )
+        if method in SAFE_METHODS or self._is_same_site(headers):
+            return None
+        origin = headers.get("origin") or f"a page with Sec-Fetch-Site: {headers['sec-fetch-site']}"
+        return refused(
+            403,
+            "the request comes from a page of another site",
+            expected="the service's own page, or a program that is no browser",
+            found=_shown(origin),
+            next_step="if that page may use it, start the service with "
+            f"--allow-origin {_shown(origin)}",
+        )
+
+    def _is_ours(self, name: str, own: str | None) -> bool:
+        if ANY in self._hosts or name in self._hosts or name in LOOPBACK_NAMES:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        # An address cannot be rebound: the one that the client reached is ours.
+        return address.is_loopback or name == own
+
+    def _is_same_site(self, headers: Mapping[str, str]) -> bool:
+        origin = headers.get("origin")
+        if origin is None:
+            return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        if ANY in self._origins or origin.lower() in self._origins:
+            return True
+        try:
+            netloc = urlsplit(origin).netloc
+        except ValueError:
+            return False
+        return bool(netloc) and netloc.lower() == headers.get("host", "").lower()
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a Host header, without its port, in lower case."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].rstrip(".")
+
+
+def _shown(text: str) -> str:
+    return one_line(text[:NAME_LENGTH])

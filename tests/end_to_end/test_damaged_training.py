@@ -1,0 +1,145 @@
+"""Damaged checkpoints and logs of a training, and a disk that is full."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from harness.cli.main import run
+from tests.conftest import write_small_coco
+from tests.end_to_end.conftest import Answer
+
+NEWEST, BEFORE = "iteration-0000002.pth", "iteration-0000001.pth"
+
+
+def words(folder: Path) -> list[str]:
+    annotations, images = str(folder / "annotations.json"), str(folder / "images")
+    return [
+        *("--train-annotations", annotations, "--train-images", images),
+        *("--val-annotations", annotations, "--val-images", images),
+        *("--iterations", "2", "--batch-size", "1", "--init", "none", "--eval-every", "1"),
+        *("--device", "cpu", "--threads", "1", "--deterministic"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small data set, and a training on it that was killed before its record was written."""
+    folder = tmp_path_factory.mktemp("trained")
+    small = write_small_coco(folder / "small")
+    assert run(["train", *words(small), "--output", str(folder / "run")]) == 0
+    (folder / "run" / "record.json").unlink()
+    return small, folder / "run"
+
+
+@pytest.fixture
+def killed(whole: tuple[Path, Path], tmp_path: Path) -> Iterator[Path]:
+    """A copy of the training."""
+    shutil.copytree(whole[1], tmp_path / "run")
+    yield tmp_path / "run"
+    shutil.rmtree(tmp_path / "run")
+
+
+def nul_block(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4096] = bytes(4096)
+    path.write_bytes(content)
+
+
+def flipped_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def no_table(path: Path) -> None:
+    torch.save([1, 2], path)
+    path.with_name(f"{path.name}.sha256").unlink()
+
+
+def a_table_of_something_else(path: Path) -> None:
+    torch.save({"format": 2, "identity": {}}, path)
+    path.with_name(f"{path.name}.sha256").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [nul_block, flipped_bit, cut_off, no_table, a_table_of_something_else]
+)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    damage: Callable[[Path], None],
+    whole: tuple[Path, Path],
+    killed: Path,
+    harness: Callable[..., Answer],
+) -> None:
+    expected = load_file(whole[1] / "model_last.safetensors")
+    damage(killed / "checkpoints" / NEWEST)
+    answer = harness("train", *words(whole[0]), "--output", killed, "--resume")
+    assert answer.code == 0, answer.err
+    assert f"{NEWEST} is damaged" in answer.err
+    assert "continuing at iteration 1" in answer.err
+    found = load_file(killed / "model_last.safetensors")
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+
+
+def test_a_checkpoint_without_a_checksum_is_used_with_a_note(
+    whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer]
+) -> None:
+    for path in (killed / "checkpoints").glob("*.sha256"):
+        path.unlink()
+    answer = harness("train", *words(whole[0]), "--output", killed, "--resume")
+    assert answer.code == 0, answer.err
+    assert f"{NEWEST} has no checksum" in answer.err
+    assert "continuing at iteration 2" in answer.err
+
+
+def test_when_all_are_damaged_it_says_so(
+    whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer]
+) -> None:
+    for name in (NEWEST, BEFORE):
+        flipped_bit(killed / "checkpoints" / name)
+    answer = harness("train", *words(whole[0]), "--output", killed, "--resume")
+    assert answer.code == 4, answer.err
+    assert f"{NEWEST} is damaged" in answer.err
+    assert f"{BEFORE} is damaged" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{not json}", b"[1]", b'{"iteration":"x"}', b"\xff\xfe", b"{}", b'{"iteration":1,"lr":"a"}'],
+)
+def test_a_garbled_log_is_named(
+    line: bytes, whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer]
+) -> None:
+    log = killed / "metrics.json"
+    log.write_bytes(line + b"\n" + log.read_bytes())
+    answer = harness("train", *words(whole[0]), "--output", killed, "--resume")
+    assert answer.code == 4, answer.err
+    assert f"{log} is damaged in line 1" in answer.err
+
+
+def test_a_full_disk_names_the_command_that_continues(
+    whole: tuple[Path, Path], tmp_path: Path, process: Callable[..., Answer]
+) -> None:
+    """A limit on file sizes stands for the disk; a checkpoint is larger."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    small, output = whole[0], tmp_path / "run"
+    answer = process("train", *words(small), "--output", output, preexec_fn=limit)
+    assert answer.code == 5, answer.err
+    assert "File too large" in answer.err
+    assert "start it again with: " in answer.err
+    assert "Traceback" not in answer.err
