@@ -16,6 +16,9 @@ from harness.cli.main import run
 from tests.conftest import write_small_coco
 from tests.end_to_end.conftest import Answer
 
+#: Each test trains.
+pytestmark = pytest.mark.slow
+
 NEWEST, BEFORE = "iteration-0000002.pth", "iteration-0000001.pth"
 
 
