@@ -7,7 +7,14 @@ from harness.core.errors import IntegrityError
 
 
 def architecture_of(name: str) -> Architecture:
-    """The architecture called ``name`` (the ``architecture`` field of a model entry)."""
+    """The architecture of a name.
+
+    Args:
+        name: The ``architecture`` field of a model entry.
+
+    Raises:
+        IntegrityError: There is none of this name; the lock does not fit this version.
+    """
     match name:
         case "mask_rcnn_R_50_FPN":
             return mask_rcnn_r50_fpn()
@@ -72,6 +79,10 @@ def of_torchvision(builder: TorchvisionBuilder, *, has_masks: bool) -> Architect
     """A network of torchvision, tested as ``torchvision.models.detection`` does by default.
 
     Its test recipe has Detectron2's numbers, and RGB.
+
+    Args:
+        builder: torchvision's function of the network.
+        has_masks: It has a mask head.
     """
     return Architecture(torchvision=builder, channel_order="RGB", has_masks=has_masks)
 

@@ -1,7 +1,7 @@
-"""ImageNet backbones: Caffe2's names, torchvision's, or bare ones, turned into the network's.
+"""ImageNet backbones: keys of Caffe2, of torchvision, or bare ones, renamed to the network's.
 
-The MSRA ResNets keep BatchNorm as a scale and a shift, its statistics already absorbed
-(Detectron2 ``checkpoint/c2_model_loading.py``).
+The MSRA ResNets keep BatchNorm as a scale and a shift, its statistics already absorbed (Detectron2
+``checkpoint/c2_model_loading.py``).
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ MOBILENET_REST = re.compile(r"features\.18\..+|classifier\..+|.+\.num_batches_tr
 def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dict[str, Array]:
     """The backbone's tensors by the network's keys; the classifier of ImageNet is left out.
 
-    IntegrityError for a MobileNetV2 with an unknown tensor.
+    Args:
+        tensors: Of the file, float32, by its keys.
+        architecture: Of the network, which decides whose keys they are.
+
+    Raises:
+        IntegrityError: A MobileNetV2 has an unknown tensor.
     """
     if architecture.backbone == "mobilenet_v2":
         return _mobilenet(tensors)

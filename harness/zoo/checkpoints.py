@@ -21,15 +21,21 @@ EMBEDDED = Path(__file__).parent / "embedded"
 def find_checkpoint(
     lock: Lock, entry: ModelEntry, weights: Path | None, root: Path
 ) -> CheckpointFacts:
-    """The file of weights to use: ``weights``, or the pinned one below ``root``, proven.
+    """The file of weights to use, proven.
+
+    Args:
+        lock: With the artefact of the pinned checkpoint.
+        entry: The model.
+        weights: A file of the user; None for the pinned one.
+        root: Folder of downloads.
 
     Returns:
         Its path, size and hash; the file is read once.
 
     Raises:
         PrerequisiteError: The pinned file is not there; with the download command.
-        UsageError: ``weights`` are none by their name.
-        IntegrityError: The pinned file is another one.
+        UsageError: ``weights`` has a name that no checkpoint has.
+        IntegrityError: The pinned file has another content.
     """
     if weights is not None:
         require_known_ending(weights)
@@ -40,12 +46,16 @@ def find_checkpoint(
 
 
 def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> CheckpointFacts:
-    """The file of an artefact below ``root``, proven; PrerequisiteError when it is not there.
+    """The file of an artefact, proven.
 
     Args:
-        artefact: What the lock says about the file.
-        root: Where it is downloaded to.
-        model: Whose checkpoint it is, for the command that fetches it and nothing else.
+        artefact: Its entry in the lock.
+        root: Folder of downloads.
+        model: Whose checkpoint it is, so that the hint is the command that fetches it alone.
+
+    Raises:
+        PrerequisiteError: The file is not there; with the download command.
+        IntegrityError: It has another content.
     """
     path = root / artefact.path
     if not path.is_file():
@@ -62,7 +72,12 @@ def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> 
 
 
 def facts_of_file(path: Path, *, sha256: str | None = None) -> CheckpointFacts:
-    """Size and hash of weights the lock says nothing about; sha256: where it is known already."""
+    """Size and hash of weights that are not in the lock.
+
+    Args:
+        path: The file.
+        sha256: Its hash where it is known already; else the file is read.
+    """
     return CheckpointFacts(
         path=str(path),
         sha256=sha256 or _digest(path),
@@ -72,7 +87,13 @@ def facts_of_file(path: Path, *, sha256: str | None = None) -> CheckpointFacts:
 
 
 def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
-    """Size and hash of the weights, and whether they are the ones the lock means."""
+    """Size and hash of the weights, and whether they are the pinned ones.
+
+    Args:
+        lock: With the artefact of the pinned checkpoint.
+        entry: The model.
+        path: The file of weights.
+    """
     sha256 = _digest(path)
     if entry.checkpoint is None:
         pinned = entry.embedded is not None and sha256 == entry.embedded.sha256

@@ -1,6 +1,6 @@
-"""Artefacts of the lock brought to disk: fetched, proven, unpacked, proven again, written down.
+"""Artefacts of the lock: fetched, proven, unpacked, proven again, recorded in the manifest.
 
-Nothing is fetched that is there and can be proven, whoever put it there.
+A file that is there and can be proven is not fetched again, whoever put it there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ CHECKPOINT_GROUPS = ("checkpoints", "torchvision")
 
 
 def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
-    """The artefacts asked for, in the lock's order: annotations come before images they prove."""
+    """The requested artefacts, in the lock's order: annotations come before images they prove.
+
+    Raises:
+        UsageError: A group is unknown, a model has no checkpoint, or nothing is requested.
+    """
     for group in request.only:
         if group not in GROUPS:
             near = difflib.get_close_matches(group, GROUPS, n=1)
@@ -75,19 +79,34 @@ def _checkpoint(lock: Lock, model: str) -> str:
 
 
 def urls_of(artefact: Artefact, mirror: str | None) -> list[str]:
-    """Where to fetch from, in order: the mirror alone, or the published address and its mirrors."""
+    """The addresses to fetch from, in order.
+
+    Args:
+        artefact: Its entry in the lock.
+        mirror: Address of a mirror, which is then the only one; None for the published address and
+            the mirrors in the lock.
+    """
     if mirror is None:
         return [artefact.url, *artefact.mirrors]
     return [mirrored(artefact.url, mirror)]
 
 
 def mirrored(url: str, mirror: str | None) -> str:
-    """The address itself, or its path at the mirror."""
+    """The address itself, or its path at the mirror.
+
+    Args:
+        url: The published address.
+        mirror: Address of a mirror; None for none.
+    """
     return url if mirror is None else mirror.rstrip("/") + urlsplit(url).path
 
 
 def check_mirror(mirror: str | None) -> None:
-    """Raise UsageError for what is no address we can read from."""
+    """Check that a mirror is an address that can be read from.
+
+    Raises:
+        UsageError: It is neither http, https nor file.
+    """
     if mirror is not None and urlsplit(mirror).scheme not in SCHEMES:
         hint = f"did you mean file://{Path(mirror).absolute()}?"
         raise UsageError(
@@ -106,30 +125,50 @@ Action = Literal["known", "proven", "fetched", "would-prove", "would-fetch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one artefact.
-
-    bytes: of the file to fetch, None when unknown. action: ``known`` from the manifest,
-    ``proven`` now from what was there, ``fetched``; or, when nothing is done, ``would-prove`` and
-    ``would-fetch``. proof: one phrase each.
-    """
+    """What was done about one artefact."""
 
     name: str
+    """Of the artefact."""
+
     path: str
+    """Below the root."""
+
     bytes: int | None
+    """Of the file to fetch; None when unknown."""
+
     action: Action
+    """``known`` from the manifest, ``proven`` now from what was there, or ``fetched``; in a dry run
+    ``would-prove`` or ``would-fetch``.
+    """
+
     url: str | None = None
+    """Where it was fetched; None when it was there already."""
+
     proof: tuple[str, ...] = ()
+    """What was proven, one phrase each."""
 
 
 def download(
     lock: Lock, request: DownloadRequest, *, options: FetchOptions, now: Callable[[], datetime]
 ) -> list[Outcome]:
-    """Everything ``request`` asks for, proven, below its root.
+    """Fetch and prove everything that is requested, below its root.
 
-    Several processes may do this at once: one works, the others wait and find it done. Raises
-    UsageError for invalid arguments and folders that cannot be written, IntegrityError for what is
-    not as pinned, RunFailedError for servers that do not answer and a full disk. What has arrived
-    is kept.
+    Several processes may do this at once: one works, the others wait and find it done. What has
+    arrived is kept, however the call ends.
+
+    Args:
+        lock: With the artefacts.
+        request: What to fetch, and to where.
+        options: Of the connection.
+        now: Clock for the manifest.
+
+    Returns:
+        One outcome an artefact, in the lock's order.
+
+    Raises:
+        UsageError: Arguments are invalid, or a folder cannot be written.
+        IntegrityError: A file is not as pinned.
+        RunFailedError: A server does not answer, or the disk is full.
     """
     artefacts = chosen(lock, request)
     check_mirror(request.mirror)
@@ -189,7 +228,7 @@ def _bring(
 
 
 def _prove_if_there(artefact: Artefact, root: Path, progress: Progress) -> tuple[str, ...] | None:
-    """What can be proven of what is there; None, and a line that says why, when it must come."""
+    """The proof of what is there; None, and a line with the reason, when it must be fetched."""
     if not _seems_there(artefact, root):
         return None
     try:

@@ -1,6 +1,6 @@
-"""What an exported ONNX file says about itself, and whether it is still as it was exported.
+"""The metadata of an exported ONNX file, and whether the file is still as it was exported.
 
-An ONNX file is one protobuf message. Ours is its graph followed by its metadata, so that the
+An ONNX file is one protobuf message. harness writes the graph followed by its metadata, so that the
 metadata can name the hash of everything before it: a file that was quantised, simplified or edited
 since is distinguished from the exported one without any package that understands graphs.
 """
@@ -33,21 +33,33 @@ EXPORT_AGAIN = "run: harness export --model {model} --output FILE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFacts:
-    """The metadata of an exported file; every field is one key, its value JSON unless it is text.
-
-    model: the model entry. class_names: by class index, empty where they were not known.
-    checkpoint_sha256: of the weights it was made from; checkpoint_pinned: they are the ones the
-    lock names. graph_bytes, graph_sha256: of everything before the metadata.
+    """The metadata of an exported file; every field is one key, its value JSON unless it is
+    text.
     """
 
     harness_version: str
+    """That exported it."""
+
     model: str
+    """Name of the model entry."""
+
     architecture: Architecture
+    """Of the network, with its test recipe."""
+
     class_names: tuple[str, ...]
+    """By class index; empty where they were not known."""
+
     checkpoint_sha256: str
+    """Of the weights it was made from."""
+
     checkpoint_pinned: bool
+    """They are the ones the lock names."""
+
     graph_bytes: int
+    """Length of everything before the metadata."""
+
     graph_sha256: str
+    """Of everything before the metadata."""
 
 
 def metadata_of(facts: ExportFacts) -> dict[str, str]:
@@ -57,7 +69,11 @@ def metadata_of(facts: ExportFacts) -> dict[str, str]:
 
 
 def read_facts(path: Path) -> ExportFacts:
-    """The facts of an exported file; IntegrityError where they are not there, or not whole."""
+    """The facts of an exported file.
+
+    Raises:
+        IntegrityError: The file has none, or not all of them.
+    """
     with path.open("rb") as file:
         try:
             found = dict(_metadata(file, path.stat().st_size))
@@ -81,11 +97,16 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text  # to_typed says what is wrong with it
+        return text  # to_typed reports what is wrong with it
 
 
 def is_as_exported(path: Path, facts: ExportFacts) -> bool:
-    """Whether the graph, weights included, still has the bytes it was exported with."""
+    """Whether the graph, weights included, still has the bytes it was exported with.
+
+    Args:
+        path: The file; its graph is read.
+        facts: Of this file.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for start in range(0, facts.graph_bytes, 1 << 20):
@@ -101,10 +122,22 @@ def proven_export(
     *,
     categories: Sequence[Category],
 ) -> tuple[Path, CheckpointFacts, ExportFacts]:
-    """The exported file of ``entry`` to compute with, proven to hold what is asked.
+    """The exported file of a model, proven to be of its architecture and categories.
 
-    categories: of the data set it meets, which its classes are matched to by order. It counts as
-    the pinned checkpoint if it was made from that and has not changed since.
+    Args:
+        entry: The model.
+        architecture: With the test recipe of this run.
+        weights: A file of the user; None for the one ``harness export`` writes by default.
+        root: Folder of downloads and exports.
+        categories: Of the data set, which the file's classes are matched to by order.
+
+    Returns:
+        Its path, the facts of the file, and its metadata. It counts as the pinned checkpoint if it
+        was made from that and has not changed since.
+
+    Raises:
+        PrerequisiteError: There is no such file.
+        IntegrityError: The file is of another model, architecture, recipe or categories.
     """
     path = find_exported(entry, weights, root)
     facts = read_facts(path)
@@ -115,7 +148,16 @@ def proven_export(
 
 
 def find_exported(entry: ModelEntry, weights: Path | None, root: Path) -> Path:
-    """The ONNX file to use: ``weights``, or the one ``harness export`` writes by default."""
+    """The ONNX file to use: that of the user, or the one ``harness export`` writes by default.
+
+    Args:
+        entry: The model.
+        weights: A file of the user; None for none.
+        root: Folder of exports.
+
+    Raises:
+        PrerequisiteError: There is no such file; with the command that exports it.
+    """
     path = weights or default_file(entry.name, root)
     if not path.is_file():
         raise PrerequisiteError(
@@ -127,16 +169,28 @@ def find_exported(entry: ModelEntry, weights: Path | None, root: Path) -> Path:
 
 
 def default_file(model: str, root: Path) -> Path:
-    """Where ``harness export`` writes by default."""
+    """The file that ``harness export`` writes by default.
+
+    Args:
+        model: Name of the model.
+        root: Folder of exports.
+    """
     return root / "exported" / f"{model}.onnx"
 
 
 def require_match(
     facts: ExportFacts, asked: Architecture, *, path: Path, model: str | None = None
 ) -> None:
-    """Raise IntegrityError unless the graph in ``path`` is of this architecture and recipe.
+    """Check that the graph of a file is of an architecture and its test recipe.
 
-    model: the entry it must be of, None for any.
+    Args:
+        facts: Of the file.
+        asked: The architecture it must have.
+        path: The file, for messages.
+        model: The entry it must be of; None for any.
+
+    Raises:
+        IntegrityError: It differs; every difference is named.
     """
     held, wanted = to_plain(facts.architecture), to_plain(asked)
     differing = [

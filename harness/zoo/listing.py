@@ -1,4 +1,4 @@
-"""The zoo as a list: references, sizes, what is on disk. Reads JSON only, to answer at once."""
+"""The zoo as a list: references, sizes, what is on disk. Reads only JSON, so that it is quick."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def list_models(root: Path) -> tuple[ListedModel, ...]:
     except (KeyError, TypeError):
         from harness.zoo.lock import read_lock
 
-        read_lock()  # validates, which takes longer: it says what is wrong
+        read_lock()  # validates, which takes longer, and reports what is wrong
         raise
 
 

@@ -1,4 +1,4 @@
-"""The lock file: read, proved, searched."""
+"""The lock file: read, validated, searched."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from harness.files.layout import find_lock
 
 
 def read_lock(path: Path | None = None) -> Lock:
-    """The validated lock; None finds it (``harness.files.layout.find_lock``).
+    """The validated lock.
 
-    Raises IntegrityError when it does not fit its schema, or names a checkpoint it does not hold.
+    Args:
+        path: Of the file; None finds it (``harness.files.layout.find_lock``).
+
+    Raises:
+        IntegrityError: It does not fit its schema, or names a checkpoint it does not contain.
     """
     path = path or find_lock()
     lock = to_typed(Lock, read(path), where=str(path))
@@ -29,7 +33,11 @@ def read_lock(path: Path | None = None) -> Lock:
 
 
 def find_model(lock: Lock, name: str) -> ModelEntry:
-    """The model entry called ``name``; UsageError with the nearest name when there is none."""
+    """The model entry of a name.
+
+    Raises:
+        UsageError: There is none; with the nearest name.
+    """
     names = [entry.name for entry in lock.models]
     if name in names:
         return lock.models[names.index(name)]
@@ -41,7 +49,11 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
 
 
 def find_artefact(lock: Lock, name: str) -> Artefact:
-    """The artefact called ``name``; IntegrityError when the lock has none."""
+    """The artefact of a name.
+
+    Raises:
+        IntegrityError: The lock has none.
+    """
     for artefact in lock.artefacts:
         if artefact.name == name:
             return artefact

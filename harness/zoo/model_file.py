@@ -16,11 +16,16 @@ from harness.zoo.exported import ExportFacts, proven_export
 
 
 class ModelFile(NamedTuple):
-    """The file, what is known of its checkpoint, and what an exported one says of itself."""
+    """A file of weights, and what is known about it."""
 
     path: Path
+    """The file."""
+
     checkpoint: CheckpointFacts
+    """The facts of the weights."""
+
     exported: ExportFacts | None
+    """Metadata of an exported file; None for a checkpoint."""
 
 
 def find_model_file(
@@ -33,7 +38,22 @@ def find_model_file(
     weights: Path | None,
     root: Path,
 ) -> ModelFile:
-    """The file for an engine that needs one: ``weights``, or the model's own below ``root``."""
+    """The file for an engine that needs one, proven.
+
+    Args:
+        lock: With the artefact of the pinned checkpoint.
+        entry: The model.
+        architecture: With the test recipe of this run.
+        categories: Of the data set.
+        engine: Decides whether it is a checkpoint or an exported file.
+        weights: A file of the user; None for the model's own.
+        root: Folder of downloads and exports.
+
+    Raises:
+        PrerequisiteError: There is no such file; with the command that makes or fetches it.
+        UsageError: ``weights`` has a name that no checkpoint has.
+        IntegrityError: The file has another content than it must have.
+    """
     if engine == "onnx":
         return ModelFile(*proven_export(entry, architecture, weights, root, categories=categories))
     facts = find_checkpoint(lock, entry, weights, root)

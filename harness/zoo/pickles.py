@@ -101,11 +101,11 @@ class LeftOut:
 
 
 def read_pickle(path: Path) -> Any:
-    """The content of ``path``: dicts, lists and tuples of text, numbers and native-endian arrays.
+    """The content of a file: dicts, lists and tuples of text, numbers and native-endian arrays.
 
     Raises:
         IntegrityError: Names what was refused.
-        Exception: Whatever reading a file that is cut off, or no pickle at all, ends in.
+        Exception: Any error of reading a file that is cut off or no pickle.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         machine = Machine(STAND_INS, Budget(len(mapped)))
@@ -119,7 +119,14 @@ class Budget:
         self._left_bytes = TIMES_FILE * file_bytes + AT_LEAST_BYTES
 
     def spend(self, count_bytes: int) -> None:
-        """Take bytes off; IntegrityError where they are more than a file of its size may need."""
+        """Take bytes off the budget.
+
+        Args:
+            count_bytes: Of the next allocation.
+
+        Raises:
+            IntegrityError: They are more than a file of its size may need.
+        """
         self._left_bytes -= count_bytes
         if self._left_bytes < 0:
             raise IntegrityError(
@@ -137,7 +144,14 @@ class Type:
         self.dtype = np.dtype(code)
 
     def restore(self, state: Sequence[Any]) -> None:
-        """state: version, byte order, three things only structured types have, sizes."""
+        """Set the byte order.
+
+        Args:
+            state: Version, byte order, three things only structured types have, sizes.
+
+        Raises:
+            IntegrityError: The state is not that of a type of numbers.
+        """
         order, *structure = state[1:5]
         if order not in ("<", ">", "|", "=") or structure != [None, None, None]:
             raise IntegrityError("refused an array whose type has more parts than a number")
@@ -152,12 +166,26 @@ class Array:
         self._budget = budget
 
     def restore(self, state: Sequence[Any]) -> None:
-        """state: version, shape, type, whether columns come first, bytes."""
+        """Set shape, type and values.
+
+        Args:
+            state: Version, shape, type, whether columns come first, bytes.
+        """
         _, shape, kind, columns_first, data = state
         self.fill(data, kind, shape, "F" if columns_first else "C")
 
     def fill(self, data: Any, kind: Any, shape: Any, order: Any) -> None:
-        """Take the values from the bytes. order: C for row by row, F for column by column."""
+        """Take the values from the bytes.
+
+        Args:
+            data: The bytes.
+            kind: The type of the numbers.
+            shape: Of the array.
+            order: C for row by row, F for column by column.
+
+        Raises:
+            IntegrityError: They do not fit together, or are more than the budget.
+        """
         if not isinstance(kind, Type) or not isinstance(data, str | bytes | bytearray):
             raise IntegrityError("refused an array that is not of bytes and a type of numbers")
         require_shape(shape)
@@ -169,7 +197,11 @@ class Array:
 
 
 def require_shape(shape: Any) -> None:
-    """Raise IntegrityError unless ``shape`` is a tuple of a few whole numbers."""
+    """Check that a shape is a tuple of a few whole numbers.
+
+    Raises:
+        IntegrityError: It is not.
+    """
     plain = isinstance(shape, tuple) and len(shape) <= MOST_DIMENSIONS
     if not plain or not all(type(side) is int and 0 <= side < 2**62 for side in shape):
         raise IntegrityError(f"refused an array of the shape {shown(shape)}")
@@ -215,7 +247,11 @@ def _table_with_default(*_: Any) -> dict[Any, Any]:
 
 
 def table_of(pairs: Iterable[Sequence[Any]]) -> dict[Any, Any]:
-    """A dict of keys and values; IntegrityError for keys that are no text and no number."""
+    """A dict of keys and values.
+
+    Raises:
+        IntegrityError: A key is neither text nor a number.
+    """
     table = {}
     for key, value in pairs:
         if isinstance(key, int) and key.bit_length() > 64:
@@ -257,7 +293,7 @@ class Machine:
         left_out: frozenset[str] = LEFT_OUT,
         persistent: Callable[[Any], Any] | None = None,
     ) -> None:
-        """See the module.
+        """Make a machine with an empty stack.
 
         Args:
             names: Every name that stands for something; called with the machine first.
@@ -275,13 +311,25 @@ class Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, file: Any) -> Any:
-        """What the next pickle of an open file says. file: has read, readline and tell."""
+        """The content of the next pickle of an open file.
+
+        Args:
+            file: Has read, readline and tell.
+        """
         for instruction, argument, _ in pickletools.genops(file):
             self.step(instruction.name, argument)
         return self.stack.pop()
 
     def step(self, name: str, argument: Any) -> None:
-        """One instruction; IntegrityError for those that arrays do not need."""
+        """Run one instruction.
+
+        Args:
+            name: Of the instruction, as ``pickletools`` has it.
+            argument: Of the instruction; None where it has none.
+
+        Raises:
+            IntegrityError: Arrays do not need this instruction.
+        """
         if name in VALUES:
             self.stack.append(argument)
         elif name in CONSTANTS:
@@ -327,7 +375,11 @@ class Machine:
             self.stack[-1].update(table_of(zip(items[::2], items[1::2], strict=True)))
 
     def name(self, name: str) -> None:
-        """Put on the stack what a name stands for."""
+        """Put on the stack what a name stands for.
+
+        Raises:
+            IntegrityError: It stands for nothing.
+        """
         if name in self.names:
             self.stack.append(self.names[name])
         elif name in self.left_out:
@@ -341,7 +393,11 @@ class Machine:
             )
 
     def call(self) -> None:
-        """Call what stands for a name."""
+        """Call what stands for a name.
+
+        Raises:
+            IntegrityError: It cannot be called.
+        """
         function, arguments = self.last(2)
         if isinstance(function, LeftOut):
             self.stack.append(function)
@@ -401,9 +457,12 @@ STEPS: dict[str, Callable[[Machine, Any], None]] = {
 
 
 def unwrapped(value: Any, *, levels: int) -> Any:
-    """``value`` with NumPy's arrays for their stand-ins, in a dict and the dicts inside it.
+    """A value with NumPy's arrays in place of their stand-ins, in a dict and the dicts inside it.
 
-    No deeper: a table of weights is not, and dicts that share dicts could be endless.
+    Args:
+        value: Of ``Machine.run``.
+        levels: Of dicts to look into. A table of weights has few, and dicts that share dicts could
+            be endless.
     """
     match value:
         case Array():

@@ -1,4 +1,4 @@
-"""What must be true of files on disk before anything relies on them."""
+"""The proofs that files on disk are those of the lock, before anything relies on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proven:
-    """One artefact that was found to be what the lock says."""
+    """One artefact that was found to be what the lock names."""
 
     pinned: str
     """Digest of its entry in the lock."""
@@ -63,14 +63,26 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def add_to_manifest(root: Path, name: str, proven: Proven) -> None:
-    """Record ``proven``. Whoever calls holds the lock of ``root``."""
+    """Record a proof in the manifest. The caller holds the lock of the root.
+
+    Args:
+        root: Folder of the manifest.
+        name: Of the artefact.
+        proven: What was proven.
+    """
     manifest = read_manifest(root)
     updated = Manifest(proven={**manifest.proven, name: proven})
     write_text(root / NAME, dumps(to_plain(updated), indent=2) + "\n")
 
 
 def known_proof(manifest: Manifest, artefact: Artefact, root: Path) -> tuple[str, ...] | None:
-    """The proof of an artefact whose files and lock entry have not changed since, else None."""
+    """The proof of an artefact whose files and lock entry have not changed since, else None.
+
+    Args:
+        manifest: Of this root.
+        artefact: Its entry in the lock.
+        root: Folder of downloads.
+    """
     proven = manifest.proven.get(artefact.name)
     if proven is None or proven.pinned != pinned_digest(artefact):
         return None
@@ -78,12 +90,17 @@ def known_proof(manifest: Manifest, artefact: Artefact, root: Path) -> tuple[str
 
 
 def pinned_digest(artefact: Artefact) -> str:
-    """Changes with anything the lock says about the artefact."""
+    """A digest that changes with anything in the artefact's lock entry."""
     return hashlib.sha256(dumps(to_plain(artefact)).encode()).hexdigest()
 
 
 def evidence_digest(artefact: Artefact, root: Path) -> str:
-    """Changes when a file of the artefact is added, removed, written or replaced."""
+    """A digest that changes when a file of the artefact is added, removed, written or replaced.
+
+    Args:
+        artefact: Its entry in the lock.
+        root: Folder of downloads.
+    """
     digest = hashlib.sha256()
     for name, status in _evidence(artefact, root):
         digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -115,12 +132,15 @@ def expected_of(artefact: Artefact) -> Expected:
 
 
 def prove(artefact: Artefact, path: Path, *, sha256: str | None = None) -> None:
-    """Raise IntegrityError unless ``path`` has every size and hash the lock gives.
+    """Check that a file has every size and hash the lock gives.
 
     Args:
-        artefact: What the lock says.
+        artefact: Its entry in the lock.
         path: The file.
         sha256: Of the file, when it is known already.
+
+    Raises:
+        IntegrityError: It differs; every difference is named.
     """
     faults = mismatches(expected_of(artefact), path, sha256=sha256)
     if faults:
@@ -155,6 +175,11 @@ def mismatches(expected: Expected, path: Path, *, sha256: str | None = None) -> 
 
 def prove_unpacked(facts: UnpackedFacts, root: Path, *, progress: Progress) -> tuple[str, ...]:
     """Prove the files of an unpacked archive.
+
+    Args:
+        facts: Its entry in the lock.
+        root: Folder of downloads.
+        progress: Of the files.
 
     Returns:
         What was proven, one phrase each.

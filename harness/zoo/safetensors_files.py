@@ -1,7 +1,7 @@
 """Files of safetensors, read in place; nothing is allocated before it was measured.
 
-Format: eight bytes that say how long the header is, the header (JSON: type, shape and place of each
-tensor), the numbers. Tensors are views of the file as it is on the disk until somebody copies them.
+Format: eight bytes with the length of the header, the header (JSON: type, shape and position of
+each tensor), the numbers. Tensors are views of the file as it is on the disk until they are copied.
 """
 
 from __future__ import annotations
@@ -44,15 +44,22 @@ CODES = {
 
 
 def looks_like_safetensors(head: bytes) -> bool:
-    """Whether a file that begins like this is one: a length, then a table of JSON."""
+    """Whether a file is one by its beginning: a length, then a table of JSON.
+
+    Args:
+        head: First bytes of the file.
+    """
     return len(head) > 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
 
 
 def read_safetensors(path: Path) -> dict[str, Values]:
     """The tensors of a file by key, in the order of their numbers.
 
+    Returns:
+        Views of the file, read-only; bf16 as float32.
+
     Raises:
-        IntegrityError: Says what is wrong with the file.
+        IntegrityError: The file is cut off or not valid; with the reason.
     """
     with path.open("rb") as file:
         # The arrays are views of the map, which lives as long as they do.

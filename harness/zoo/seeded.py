@@ -56,6 +56,10 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
 
     Uses NumPy's PCG64 and ziggurat normals, whose streams NumPy keeps stable across versions and
     platforms.
+
+    Args:
+        architecture: Of the network.
+        seed: The same seed gives the same bytes.
     """
     from harness.nn.rcnn import tensor_shapes
 
@@ -76,12 +80,17 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
 def amplifying_checkpoint(
     architecture: Architecture, seed: int = DEFAULT_SEED, gain: float = AMPLIFICATION
 ) -> dict[str, Array]:
-    """Seeded weights of a network of bottlenecks in which rounding counts ``gain`` times as much.
+    """Seeded weights of a network of bottlenecks in which rounding counts many times as much.
 
     Every middle convolution of a block gets a large offset, which the block's last convolution,
-    whose filters sum to zero, takes away again: what comes out is the difference of large numbers,
-    and has their rounding. Two correct implementations are then far from each other, and only the
-    same arithmetic gives the same detections.
+    whose filters sum to zero, takes away again: the result is the difference of large numbers, and
+    has their rounding. Two correct implementations then differ much, and only the same arithmetic
+    gives the same detections.
+
+    Args:
+        architecture: A network of bottlenecks.
+        seed: The same seed gives the same bytes.
+        gain: How many times as much.
     """
     tensors = seeded_checkpoint(architecture, seed)
     for key, values in tensors.items():

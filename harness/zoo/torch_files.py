@@ -2,7 +2,7 @@
 
 Two formats: since torch 1.6 a zip whose ``data.pkl`` names tensors that are files of their own
 beside it, before that several pickles and then the numbers of all tensors, one after the other.
-Tensors are views of the file as it is on the disk until somebody copies them.
+Tensors are views of the file as it is on the disk until they are copied.
 """
 
 from __future__ import annotations
@@ -83,7 +83,14 @@ class Storage:
         self.data: memoryview | None = None
 
     def numbers(self) -> Values:
-        """(count,) as they are; of bf16 the 16 bits."""
+        """The numbers as they are in the file; of bf16 the 16 bits.
+
+        Returns:
+            (count,) read-only view.
+
+        Raises:
+            IntegrityError: The file has no such numbers: it is cut off.
+        """
         if self.data is None:
             raise IntegrityError("a tensor's numbers are missing: the file is cut off")
         code = "u2" if self.kind.code == "bf16" else self.kind.code
@@ -106,7 +113,11 @@ class Tensor:
         self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
 
     def values(self, budget: Budget) -> Values:
-        """The tensor as an array; bf16 as f4, which holds it exactly."""
+        """The tensor as an array; bf16 as float32, which holds it exactly.
+
+        Args:
+            budget: For what is copied.
+        """
         item = self.storage.kind.item_bytes
         budget.spend(max(item, 4) * math.prod(self.size))
         flat = self.storage.numbers()[self.offset :] if math.prod(self.size) else np.empty(0)
@@ -143,12 +154,21 @@ class Bytes(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to an offset from the beginning, from here, or from the end."""
+        """Go to an offset; the new position.
+
+        Args:
+            offset: In bytes.
+            whence: 0 from the beginning, 1 from here, 2 from the end.
+        """
         self._position = max(0, offset + (0, self._position, len(self._data))[whence])
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """At most ``size`` bytes from here; all that are left where it is negative."""
+        """At most ``size`` bytes from here.
+
+        Args:
+            size: Negative or None for all that are left.
+        """
         end = len(self._data) if size is None or size < 0 else self._position + size
         found = bytes(self._data[self._position : end])
         self._position += len(found)
@@ -169,7 +189,7 @@ def read_torch(path: Path) -> Any:
 
     Raises:
         IntegrityError: Names what was refused.
-        Exception: Whatever reading a file that is cut off or of another kind ends in.
+        Exception: Any error of reading a file that is cut off or of another kind.
     """
     with path.open("rb") as file:
         # The arrays are views of the map, which lives as long as they do.

@@ -58,7 +58,7 @@ WRAPPER_KEYS = ("n_averaged",)
 #: are read for what they are.
 ENDINGS = (".pkl", ".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".pth.tar")
 
-#: The file that says which tensors are in which of several .safetensors files.
+#: The file that lists which tensors are in which of several .safetensors files.
 INDEX = ".safetensors.index.json"
 
 #: Bytes of an index at most: a name and a file for each tensor.
@@ -67,16 +67,20 @@ LARGEST_INDEX_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a file of weights holds."""
+    """The content of a file of weights."""
 
     tensors: dict[str, Array]
     """By name."""
     notes: tuple[str, ...]
-    """What was left out or chosen on the way, a sentence each."""
+    """What was left out or chosen when it was read, a sentence each."""
 
 
 def require_known_ending(path: Path) -> None:
-    """Raise UsageError for a file that its name says is no checkpoint."""
+    """Check that the name of a file is that of a checkpoint.
+
+    Raises:
+        UsageError: Its ending is none of a checkpoint.
+    """
     name = path.name.lower()
     if not name.endswith((*ENDINGS, INDEX)):
         known = f"known are {', '.join((*ENDINGS, INDEX))}"
@@ -85,7 +89,12 @@ def require_known_ending(path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
-    """Every tensor of a file of weights by name; see ``open_checkpoint``."""
+    """Every tensor of a file of weights by name.
+
+    Raises:
+        UsageError: As of ``open_checkpoint``.
+        IntegrityError: As of ``open_checkpoint``.
+    """
     return open_checkpoint(path).tensors
 
 
@@ -97,8 +106,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     multiple of its size.
 
     Raises:
-        UsageError: When the file cannot be opened or is of another kind.
-        IntegrityError: When it is cut off, hostile, or holds something that is no table of tensors.
+        UsageError: The file cannot be opened or is of another kind.
+        IntegrityError: It is cut off, hostile, or contains something that is no table of tensors.
     """
     require_known_ending(path)
     if path.name.lower().endswith(INDEX):
@@ -158,7 +167,7 @@ def _looks_like(path: Path, head: bytes) -> str | None:
 
 
 def _places(path: Path) -> dict[str, str]:
-    """The file of each tensor, as an index says; all are beside it."""
+    """The file of each tensor, as an index lists them; all are beside it."""
     try:
         if path.stat().st_size > LARGEST_INDEX_BYTES:
             raise IntegrityError(f"{path} is too long for an index of weights")
@@ -177,7 +186,7 @@ def _places(path: Path) -> dict[str, str]:
 
 
 def _read_index(path: Path) -> Checkpoint:
-    """The tensors of all files that an index names; each must be where the index says."""
+    """The tensors of all files that an index names; each must be where the index lists it."""
     places = _places(path)
     tensors: dict[str, Array] = {}
     for name in sorted(set(places.values())):
@@ -200,17 +209,17 @@ def _read_index(path: Path) -> Checkpoint:
 def account_for(
     found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]], *, where: str
 ) -> dict[str, Array]:
-    """``found`` as float32, when its keys and shapes are exactly the expected ones.
+    """The tensors of a network, float32, when keys and shapes are exactly the expected ones.
 
     Constants of the architecture (CONSTANT_KEYS) may be there and are left out.
 
     Args:
         found: Tensors by name.
         expected: Shapes by name.
-        where: What errors call the file.
+        where: Name of the file in errors.
 
     Returns:
-        The expected tensors, in their order, row by row.
+        The expected tensors, in their order, contiguous by rows.
 
     Raises:
         IntegrityError: Lists every missing, unexpected and wrongly shaped key, and every tensor of
@@ -250,7 +259,15 @@ def account_for(
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
-    """``tensors`` as ``.pkl`` (the zoo's own layout) or ``.safetensors``, by the ending."""
+    """Write tensors as ``.pkl`` (the zoo's own layout) or ``.safetensors``, by the ending.
+
+    Args:
+        path: The file.
+        tensors: By name.
+
+    Raises:
+        UsageError: The ending is another one, or the file cannot be written.
+    """
     if path.suffix not in (".pkl", ".safetensors"):
         raise UsageError(f"cannot write {path}: its ending must be .pkl or .safetensors")
     # Native byte order, row by row, as safetensors wants it; a scalar stays a scalar.
@@ -272,7 +289,16 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
 
 
 def _table(content: Any, path: Path, notes: list[str]) -> dict[str, Array]:
-    """The table of tensors inside a checkpoint, whatever it is wrapped in. notes: are added to."""
+    """The table of tensors inside a checkpoint, whatever it is wrapped in.
+
+    Args:
+        content: Of the file.
+        path: The file, for messages.
+        notes: Is appended to.
+
+    Raises:
+        IntegrityError: There is none.
+    """
     table = _found_table(content, path, notes)
     if not isinstance(table, Mapping) or not table:
         found = type(content).__name__
