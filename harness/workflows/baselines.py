@@ -1,4 +1,4 @@
-"""Accepted numbers of ours: ``results/reference.json``, read, applied and proposed anew."""
+"""Accepted numbers of earlier runs: ``results/reference.json``, read, applied and proposed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,41 @@ SPEED_SHARE = 0.1
 
 
 def read_baselines(path: Path) -> Baselines:
-    """The accepted numbers; none when the file is not there."""
+    """Return the accepted numbers; none when the file is not there.
+
+    Raises:
+        IntegrityError: The file is damaged, or has other fields than expected.
+    """
     if not path.is_file():
         return Baselines()
     return to_typed(Baselines, read(path), where=str(path))
 
 
 def references_of(baselines: Baselines, record: RunRecord) -> tuple[Reference, ...]:
-    """The accepted numbers that are valid for ``record``, as references."""
+    """Return the accepted numbers that are valid for a record, as references.
+
+    Args:
+        baselines: All accepted numbers.
+        record: A run of the same model, data, engine, precision, batch size and device class.
+
+    Raises:
+        ValueError: The record is of a kind that runs no engine.
+    """
     key = _key(record)
     return tuple(_reference(one) for one in baselines.baselines if _same(one, key))
 
 
 def proposed(baselines: Baselines, records: Iterable[RunRecord], accepted_utc: str) -> Baselines:
-    """``baselines`` with the numbers of ``records`` in place of what was accepted for the same."""
+    """Return the accepted numbers with those of new records in place of the earlier ones.
+
+    Args:
+        baselines: What is accepted now.
+        records: Runs whose `ACCEPTED` metrics replace those accepted for the same conditions.
+        accepted_utc: ISO time that is written beside each new number.
+
+    Raises:
+        ValueError: A record is of a kind that runs no engine.
+    """
     kept = list(baselines.baselines)
     for record in records:
         key = _key(record)
@@ -59,7 +80,15 @@ def proposed(baselines: Baselines, records: Iterable[RunRecord], accepted_utc: s
 
 
 def propose(path: Path, baselines: Baselines) -> str:
-    """Write ``baselines`` to ``path``, for a person to commit; the change as a unified diff."""
+    """Write a proposal, for a person to commit.
+
+    Args:
+        path: The file it replaces.
+        baselines: What would be accepted.
+
+    Returns:
+        The change as a unified diff; empty when nothing changes.
+    """
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     after = dumps(to_plain(baselines), indent=1) + "\n"
     write_text(path, after)
@@ -70,7 +99,11 @@ def propose(path: Path, baselines: Baselines) -> str:
 
 
 def _key(record: RunRecord) -> Baseline:
-    """What a number of ``record`` is valid for; its metric and value are still to be filled in."""
+    """Return what a number of ``record`` is valid for; metric and value are still to be filled in.
+
+    Raises:
+        ValueError: The record is of a kind that runs no engine.
+    """
     if record.engine is None:
         raise ValueError(f"{record.run_id} ran no engine")
     inference = record.request["inference"]

@@ -29,15 +29,19 @@ EVALUATION_BYTES = 3 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One row: what was looked at, what was found, whether that is fine, and what to do if not.
-
-    ``fail`` breaks every run; ``warn`` only some.
-    """
+    """One row: what was looked at, what was found, whether that is fine, and what to do if not."""
 
     subject: str
+    """What was looked at: a package, a device, a folder, a file."""
+
     found: str
+    """Its version, state or place."""
+
     status: Literal["ok", "warn", "fail"]
+    """``fail`` breaks every run, ``warn`` only some."""
+
     fix: str = ""
+    """What to do; empty when the status is ``ok``."""
 
 
 def diagnose(root: Path | None = None) -> list[Finding]:
@@ -55,7 +59,13 @@ def diagnose(root: Path | None = None) -> list[Finding]:
 
 
 def pairing(torch_version: str, torchvision_version: str, load_error: str | None) -> Finding:
-    """Whether the two releases belong together. load_error: what importing them ended in."""
+    """Return whether a release of torch and one of torchvision belong together.
+
+    Args:
+        torch_version: Of the installed package, such as ``2.12.1+cu126``.
+        torchvision_version: Of the installed package.
+        load_error: First line of the error that importing them raised; None when they load.
+    """
     subject, found = "torch with torchvision", f"{torch_version} with {torchvision_version}"
     release = ".".join(torch_version.split(".")[:2])
     known = torchvision_version.startswith(f"{TORCHVISION_OF.get(release)}.")
@@ -86,7 +96,10 @@ def _software() -> Iterator[Finding]:
 
 
 def _load_error() -> str | None:
-    """The first line of what importing torch and torchvision and running one operator ends in."""
+    """Return the first line of the error that importing torch and torchvision raises, or None.
+
+    One operator is run as well: a wrong pair may fail only then.
+    """
     try:
         import torch
         import torchvision

@@ -32,23 +32,41 @@ EMBEDDED_PICTURES = "synthetic_val"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What was written, and how it compares.
-
-    bytes: of the file. seconds: to trace and write it. parity: the native engine against the file.
-    """
+    """What was written, and how it compares."""
 
     path: Path
+    """The file."""
+
     bytes: int
+    """Size of the file."""
+
     opset: int
+    """Version of the ONNX operator set."""
+
     seconds: float
+    """Time to trace the network and write the file."""
+
     facts: ExportFacts
+    """What the file states about itself."""
+
     parity: ParityReport
+    """The native engine compared with the file, stage by stage."""
 
 
 def export(request: ExportRequest, *, progress: Progress) -> Export:
     """Write the model's network as an ONNX file, then run it and compare every stage.
 
-    The file stays when the comparison fails: it is what there is to look at.
+    The file stays when the comparison fails, for a closer look.
+
+    Args:
+        request: The model, the file to write, and the images to compare on.
+        progress: Receives progress and notices.
+
+    Raises:
+        PrerequisiteError: A package that exports or runs ONNX is not installed, or the checkpoint
+            is not there.
+        UsageError: An invalid argument, or a network that cannot be exported.
+        IntegrityError: The checkpoint is not the one of the model.
     """
     from harness.engines.onnx import require_onnx_settings
     from harness.export.onnx_file import require_exporter
@@ -126,7 +144,7 @@ def _facts(
 
 
 def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
-    """By class index."""
+    """Return the names of the classes, by class index."""
     categories = categories_for(
         entry.dataset, annotations=request.annotations, weights=request.network.weights
     )
@@ -136,7 +154,7 @@ def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
 def _architecture(
     entry: ModelEntry, names: tuple[str, ...], request: ExportRequest
 ) -> Architecture:
-    """The model's own, with the number of classes there are, and the recipe that was asked for."""
+    """Return the model's architecture with the classes there are and the recipe of the request."""
     published = architecture_of(entry.architecture)
     return replace(
         published,
@@ -151,7 +169,9 @@ def _architecture(
 
 
 def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
-    """What the file is tried on: the user's images, the model's own data set, or the embedded."""
+    """Return the images the file is tried on: the user's, the model's data set, or the embedded
+    one.
+    """
     if request.images is not None:
         return images_in(request.images)
     for name in (entry.dataset, EMBEDDED_PICTURES):

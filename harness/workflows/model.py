@@ -48,7 +48,7 @@ class ModelInfo:
     """The weights: file, size, hash, and whether they are the pinned ones."""
 
     threshold: float
-    """Lowest score that `Model.predict` returns unless it is told otherwise."""
+    """Lowest score that `Model.predict` returns when the call names none."""
 
     has_masks: bool
     """Whether detections have masks."""
@@ -298,7 +298,7 @@ def _of_run(folder: Path, model: str | None) -> Source:
 
 
 def load(request: LoadRequest) -> Model:
-    """The model of a request, ready for inference; raises as `prove_model` does."""
+    """Return the model of a request, ready for inference; raises as `prove_model` does."""
     source = find_source(request.source, model=request.model)
     options = request.options
     proven = prove_model(

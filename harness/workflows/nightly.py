@@ -134,7 +134,7 @@ def _night_in(
     baselines = read_baselines(results / REFERENCE)
     trouble = _history_trouble(results / HISTORY)
     if trouble is not None:
-        progress.notice(f"warning: {trouble}\nthis night goes on without the earlier ones")
+        progress.notice(f"warning: {trouble}\nthis night continues without the earlier ones")
     found = [
         _measured(cell, baselines, folder, request.root, progress) for cell in cells_of(matrix)
     ]

@@ -27,7 +27,20 @@ from harness.zoo.lock import find_model, read_lock
 
 
 def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
-    """How far the native engine and another one differ on the images of a folder, on the CPU."""
+    """Compare the native engine with another one on the images of a folder, on the CPU.
+
+    Args:
+        request: The model, the engine to compare with, and the images.
+        progress: Receives progress.
+
+    Returns:
+        The differences of every stage.
+
+    Raises:
+        PrerequisiteError: A package that the comparison needs, or the checkpoint, is not there.
+        UsageError: An invalid argument, or no images.
+        IntegrityError: A file is damaged or belongs to another checkpoint.
+    """
     paths = images_in(request.images)[: request.limit]
     lock, threads, against = read_lock(), request.threads, request.against
     entry = find_model(lock, request.network.model)
@@ -60,7 +73,21 @@ def check_exported(
     threads: int | None,
     progress: Progress,
 ) -> ParityReport:
-    """The same of an exported file and the checkpoint it was made from."""
+    """Compare an exported file with the checkpoint it was made from, on the CPU.
+
+    Args:
+        file: The exported ONNX file.
+        checkpoint: The weights it was exported from.
+        paths: Images to compare on.
+        threads: CPU threads of both engines; None leaves the choice to them.
+        progress: Receives progress.
+
+    Returns:
+        The differences of every stage.
+
+    Raises:
+        IntegrityError: The file was exported from another checkpoint.
+    """
     from harness.engines.onnx import open_onnx
     from harness.export.stages import exported_stages, open_stages
 
@@ -90,7 +117,11 @@ def check_exported(
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder by name; UsageError when there is none."""
+    """Return the image files of a folder, sorted by name; sub-folders are not read.
+
+    Raises:
+        UsageError: There is no such folder, or no image in it.
+    """
     if not folder.is_dir():
         raise UsageError(f"no such folder of images: {folder}")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
@@ -100,7 +131,11 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _require(against: str) -> None:
-    """PrerequisiteError for packages that the comparison needs, before anything is read."""
+    """Check that the packages the comparison needs are installed, before anything is read.
+
+    Raises:
+        PrerequisiteError: One is missing.
+    """
     if against == "detectron2":
         require_detectron2()
         return

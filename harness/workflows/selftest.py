@@ -27,22 +27,43 @@ from harness.workflows.runs.folder import utc_now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTrial:
-    """What one number of workers gave. accuracy: the 24 metrics by name."""
+    """The result of an evaluation with one number of workers."""
 
     workers: int
+    """Number of workers."""
+
     predictions: int
+    """Number of predictions."""
+
     predictions_sha256: str
+    """Hash of the merged file of predictions."""
+
     accuracy: dict[str, float | None]
+    """The 24 metrics by name, 0-100; None for one that cannot be computed."""
+
     all_devices_fps: float
+    """Images per second of all workers together."""
+
     one_device_fps: float
+    """Images per second of one worker, on average."""
 
 
 def try_shards(
     counts: Sequence[int], *, engine: EngineName, device: str, root: Path, progress: Progress
 ) -> list[ShardTrial]:
-    """The embedded evaluation once for each number of workers.
+    """Evaluate the embedded data set once for each number of workers.
 
     The score threshold is 0, so that generated weights give as many detections as they can.
+
+    Args:
+        counts: Numbers of workers to try.
+        engine: Engine of all evaluations.
+        device: Their device, such as ``cpu`` or ``cuda``.
+        root: Folder of data sets and checkpoints.
+        progress: Receives progress.
+
+    Returns:
+        One trial a number, in the order of ``counts``.
     """
     request = InferenceRequest(
         network=ModelSpec(root=root),
@@ -61,7 +82,7 @@ def try_shards(
 
 
 def differing(trials: Sequence[ShardTrial]) -> list[str]:
-    """How the trials differ from the first, one sentence each; empty when they are identical."""
+    """Return how the trials differ from the first, one sentence each; empty for identical ones."""
     first = trials[0]
     found = []
     for trial in trials[1:]:

@@ -15,11 +15,8 @@ TO_CONVERT = {
     "nn",
     "serve",
     "training",
-    "workflows",
-    "workflows/benchmark",
     "workflows/evaluation",
     "workflows/runs",
-    "workflows/training",
 }
 
 #: A section ends where a line begins at the margin again.

@@ -2,9 +2,9 @@
 
 Scope: pure compute at the batch size asked for (1 by default) on real images with real weights:
 transfer to the device, the network, masks pasted into the image. Decoding, resizing and run-length
-encoding are timed beside it, not in it (``evaluation/evaluator.py`` of Detectron2 draws the same
-lines). Images are decoded and resized before the clock runs; the device is settled before every
-reading of it.
+encoding are timed beside it, not in it (the same division as in ``evaluation/evaluator.py`` of
+Detectron2). Images are decoded and resized before the clock runs; the device is synchronized before
+every reading of it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,19 @@ Clock = Callable[[], float]
 
 @dataclass
 class Timings:
-    """What was timed, in seconds. repeats: pure compute per image, a list a repeat."""
+    """What was timed, in seconds."""
 
     repeats: list[list[float]] = field(default_factory=list)
+    """Pure compute per image: a list a repeat, one number an image."""
+
     phases_s: dict[str, float] = field(default_factory=dict)
+    """Total time of each phase."""
+
     images: int = 0
+    """Number of images timed, each counted once a repeat."""
+
     detections: int = 0
+    """Number of detections in them."""
 
 
 def bench(
@@ -64,7 +71,7 @@ def bench(
     clock: Clock = time.perf_counter,
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
-    """The record of one speed run, and the folder it lies in."""
+    """Return the record of one speed run, and its folder; ``clock`` returns seconds."""
     check_values(request)
     job = resolve(request.inference).without_ground_truth()
     require_job_settings(job)
@@ -108,7 +115,7 @@ def bench(
 def _prepare(
     job: Job, engine: Engine, clock: Clock, progress: Progress
 ) -> tuple[list[list[Any]], dict[str, float]]:
-    """Batches ready for the engine, and the seconds per image it took to load and resize."""
+    """Return batches ready for the engine, and seconds per image of decoding and resizing."""
     records = grouped(job.dataset.images[:IMAGES_HELD], job.request.options.batch_size)
     timer = PhaseTimer(clock, lambda: None)
     prepared = []
@@ -130,7 +137,7 @@ def _measure(
     clock: Clock,
     progress: Progress,
 ) -> Timings:
-    """Warm-up, then passes over all batches until both the repeats and the duration are there."""
+    """Time passes over all batches, after a warm-up, until repeats and duration are reached."""
     warmup_batches = math.ceil(request.warmup / len(batches[0]))
     for batch in islice(cycle(batches), warmup_batches):
         engine.infer(batch, NULL_STOPWATCH)
@@ -184,7 +191,7 @@ def _metrics(
 
 
 def _end_to_end_fps(job: Job, engine: Engine, clock: Clock, progress: Progress) -> float:
-    """Images per second from files to encoded detections, loading overlapped with compute."""
+    """Return images per second from files to encoded detections, loading beside compute."""
     records = grouped(job.dataset.images[:IMAGES_HELD], job.request.options.batch_size)
     begun = clock()
     with progress.task("end to end", total=len(records), unit="img") as tick:
@@ -212,7 +219,11 @@ def _checks(
 
 
 def check_values(request: BenchRequest | SweepRequest) -> None:
-    """Raise UsageError for a number of passes or seconds that cannot be."""
+    """Check the numbers of passes and seconds of a request.
+
+    Raises:
+        UsageError: One is out of range.
+    """
     check_settings(request)
     if isinstance(request, BenchRequest):
         check_profiling(request)

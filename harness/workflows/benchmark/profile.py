@@ -25,7 +25,11 @@ ARTEFACTS = {"profile": PROFILE, "trace": TRACE, "profile_picture": PICTURE}
 
 
 def check_profiling(request: BenchRequest) -> None:
-    """Raise UsageError for a profile that cannot be meant."""
+    """Check that a request's profile is possible.
+
+    Raises:
+        UsageError: The engine has no torch network to profile.
+    """
     engine = request.inference.options.engine
     if request.profiling and engine in ("fake", "onnx"):
         raise UsageError(
@@ -43,9 +47,20 @@ def write_profile(
     clock: Callable[[], float],
     progress: Progress,
 ) -> dict[str, str]:
-    """Profile a warm engine into the run's folder; the artefacts by name.
+    """Profile a warm engine, and write the results into the folder of a run.
 
-    The picture is left out where matplotlib is missing.
+    The plot is left out where matplotlib is missing.
+
+    Args:
+        folder: The run folder.
+        engine: Open, with its warm-up done.
+        batches: Prepared images, all timed in every repeat.
+        repeats: Passes over the batches.
+        clock: Returns seconds.
+        progress: Receives progress.
+
+    Returns:
+        Names of the written files by what a record calls them.
     """
     from harness.engines.profiling import profile_engine
 
@@ -59,5 +74,10 @@ def write_profile(
 
 
 def read_profile(folder: Path) -> Profile:
-    """The profile that a bench left in its folder."""
+    """Return the profile that a benchmark wrote into its folder.
+
+    Raises:
+        UsageError: There is none.
+        IntegrityError: It is damaged.
+    """
     return to_typed(Profile, read(folder / PROFILE), where=str(folder / PROFILE))

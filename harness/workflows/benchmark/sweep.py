@@ -56,7 +56,7 @@ Measure = Callable[[CellTask], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """A finished sweep for whoever started it."""
+    """A finished sweep, as the API returns it."""
 
     sweep: Sweep
     """Every cell with its numbers, and the recommendations."""
@@ -73,10 +73,19 @@ def sweep(
     now: datetime,
     measure: Measure = measure_cell,
 ) -> tuple[Sweep, Path]:
-    """The finished sweep, and the folder it lies in.
+    """Measure one model under many settings.
 
-    measure: importable by name, run in the process of each cell. A cell that fails is written down
-    and the next one begins; only without the reference cell there is no sweep.
+    A cell that fails is recorded and the next one begins, unless it is the reference cell.
+
+    Args:
+        measure: Measures one cell in a process of its own; must be importable by name.
+
+    Returns:
+        The finished sweep, and its folder.
+
+    Raises:
+        AnotherRunError: The folder has cells of another sweep.
+        HarnessError: The request is invalid, or the reference cell failed.
     """
     check_values(request)
     job = resolve(request.inference)
@@ -108,12 +117,22 @@ def sweep(
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """The finished sweep in ``folder``."""
+    """Return the finished sweep in a folder.
+
+    Raises:
+        UsageError: There is none.
+        IntegrityError: It is damaged.
+    """
     return to_typed(Sweep, read(folder / SWEEP), where=str(folder / SWEEP))
 
 
 def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
-    """Every combination of the axes once; the reference first, whether the axes have it or not."""
+    """Return every combination of the axes once, the reference first even when no axis has it.
+
+    Args:
+        request: The axes.
+        engine: Engine of all cells.
+    """
     axes = request.axes
     reference = Setting(
         precision="fp32",
@@ -132,7 +151,7 @@ def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
 
 
 def with_setting(job: Job, setting: Setting) -> Job:
-    """The job, computed that way."""
+    """Return the job with the precision, batch size and other choices of a setting."""
     request = replaced(
         job.request,
         precision=setting.precision,
@@ -148,7 +167,11 @@ def _require(job: Job, setting: Setting) -> None:
 
 
 def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
-    """Raise AnotherRunError unless the cells measured so far can stand beside new ones."""
+    """Check that the cells measured so far can be compared with new ones.
+
+    Raises:
+        AnotherRunError: They are of another sweep.
+    """
 
     def facts(plain: dict[str, object]) -> dict[str, object]:
         inference = plain["inference"]
@@ -175,7 +198,7 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
 def _measured(
     request: SweepRequest, job: Job, run: Run, settings: Sequence[Setting], measure: Measure
 ) -> list[SweepCell]:
-    """All cells, in the order of ``settings``."""
+    """Return all cells, in the order of ``settings``."""
     images = len(job.dataset.images)
     reasons = {one: _unable(job, one) for one in settings}
     possible = [one for one in settings if not reasons[one]]
@@ -203,7 +226,11 @@ def _cell(
     measure: Measure,
     advance: Advance,
 ) -> SweepCell:
-    """One cell, whatever happens in it; the reference cell's failure is the sweep's."""
+    """Return one cell, also one that failed.
+
+    Raises:
+        HarnessError: The reference cell failed, and with it the sweep.
+    """
     try:
         _measure(task, run, measure, advance)
     except AnotherRunError:
@@ -254,7 +281,7 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
 
 
 def _unable(job: Job, setting: Setting) -> str:
-    """Why a cell cannot be measured here; empty when it can."""
+    """Return why a cell cannot be measured here; empty when it can."""
     try:
         check_inference(with_setting(job, setting).request)
         _require(job, setting)

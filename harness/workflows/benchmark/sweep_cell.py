@@ -68,16 +68,22 @@ class CellTask:
     """Passes over the timed images, at least."""
 
     min_duration_s: float
-    """Passes go on until this much time was measured."""
+    """Passes continue until this much time was measured."""
 
 
 def measure_cell(task: CellTask) -> None:
-    """Leave the shard of predictions and ``speed.json`` in the cell's folder."""
+    """Write the shard of predictions and ``speed.json`` into the cell's folder."""
     measure_with(task, open_engine=open_job_engine, clock=time.perf_counter)
 
 
 def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> None:
-    """The same with engines and a clock of the caller's."""
+    """Measure a cell with a given engine and clock.
+
+    Args:
+        task: What to measure.
+        open_engine: Opens the engine of a job.
+        clock: Returns seconds.
+    """
     job = task.job
     begun = clock()
     engine = open_engine(job)
@@ -100,7 +106,7 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
 
 
 def _prepared(job: Job, engine: Engine) -> list[Any]:
-    """The images to time, in whole batches."""
+    """Return the images to time, prepared, in whole batches."""
     size = job.request.options.batch_size
     count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
     records = grouped(job.dataset.images, size)[:count]
@@ -125,7 +131,11 @@ def _in_turn(
     open_engine: OpenEngine,
     clock: Clock,
 ) -> tuple[list[list[float]], list[float]]:
-    """Seconds of each batch, a list a pass; and seconds of the reference's pass beside each."""
+    """Time the cell and its reference, one pass after the other.
+
+    Returns:
+        Seconds of each batch, a list a pass; and seconds of the reference's pass beside each.
+    """
     reference = None if task.reference is None else open_engine(task.reference)
     singles = _batched(prepared, 1)
     if reference is not None:
@@ -143,7 +153,7 @@ def _in_turn(
 
 
 def _pass(engine: Engine, batches: Sequence[Sequence[Any]], clock: Clock) -> list[float]:
-    """Seconds of pure compute of each batch."""
+    """Return seconds of pure compute of each batch."""
     spent = []
     for batch in batches:
         timer = PhaseTimer(clock, engine.settle)
@@ -188,24 +198,42 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """``accuracy.json``: ap and delta of a SweepCell."""
+    """Content of ``accuracy.json``."""
 
     ap: dict[str, float | None]
+    """AP by task, such as ``bbox/AP``, 0-100; None for one that cannot be computed."""
+
     delta: dict[str, Interval | None]
+    """Difference from the reference cell by task; None where the images have no ground truth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standard:
-    """What the cells are held against: the ground truth, and the reference cell's answers to it."""
+    """What the cells are compared with: the ground truth, and the reference cell's predictions."""
 
     annotations: Mapping[str, Any]
+    """The parsed annotation file."""
+
     image_ids: Sequence[int]
+    """Ids of the evaluated images."""
+
     predictions: Rows
+    """Rows of the reference cell, in COCO's format."""
+
     matches: Mapping[Task, Sequence[Matches]]
+    """Matches of these rows with the ground truth by task, one an image and category."""
 
 
 def standard_of(job: Job, reference: Path) -> Standard:
-    """The standard that the finished reference cell in the folder ``reference`` sets."""
+    """Return what the cells are compared with.
+
+    Args:
+        job: The sweep's job, with its ground truth.
+        reference: Folder of the finished reference cell.
+
+    Raises:
+        IntegrityError: The shard lacks images, or is damaged.
+    """
     annotations = job.dataset.ground_truth
     predictions = _merged(job, annotations, reference)
     return Standard(
@@ -220,7 +248,16 @@ def standard_of(job: Job, reference: Path) -> Standard:
 
 
 def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
-    """The accuracy of the finished cell in ``folder``; told once, then kept there."""
+    """Return the accuracy of a finished cell; computed once and kept in its folder.
+
+    Args:
+        job: The job of the cell.
+        standard: What it is compared with.
+        folder: Folder of the cell.
+
+    Raises:
+        IntegrityError: The shard lacks images, or is damaged.
+    """
     path = folder / ACCURACY
     if path.exists():
         return to_typed(Accuracy, read(path), where=str(path))
@@ -249,7 +286,7 @@ def _merged(job: Job, annotations: Mapping[str, Any], folder: Path) -> Rows:
 
 
 def _delta(standard: Standard, predictions: Rows, task: Task) -> Interval | None:
-    """None where the images have no ground truth."""
+    """Return the difference from the reference; None where the images have no ground truth."""
     own = standard.matches[task]
     if predictions != standard.predictions:
         own = matches_of(standard.annotations, predictions, task, standard.image_ids)

@@ -39,7 +39,11 @@ class DryRun:
 
 
 def plan_of(job: TrainingJob) -> DryRun:
-    """The plan with the time and memory of an iteration; nothing is written."""
+    """Return the plan with the time and memory of one measured iteration; nothing is written.
+
+    Raises:
+        RunFailedError: The iteration failed, for instance for want of memory.
+    """
     setup = setup_of(job, Path())
     measured = measure_iteration(setup, job.request.runtime.processes, clock=time.perf_counter)
     return DryRun(

@@ -1,4 +1,4 @@
-"""What a training learns, and what it is evaluated on."""
+"""What a training learns from, and what it is evaluated on."""
 
 from __future__ import annotations
 
@@ -35,12 +35,17 @@ from harness.zoo.lock import find_artefact, find_model, read_lock
 
 
 def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) -> Dataset:
-    """What is learned: what was asked for, or what the recipe is published for.
+    """Return the training data: the requested data set, or the one the recipe is published for.
 
     Args:
         request: What was asked for.
         recipe: The published settings.
         compact: Parse it as training alone needs it.
+
+    Raises:
+        UsageError: An unknown data set, or a file without its folder of images.
+        PrerequisiteError: The data are not there.
+        IntegrityError: The annotation file is not valid.
     """
     own = request.data.train_annotations is not None or request.data.train_images is not None
     return find_dataset(
@@ -54,9 +59,16 @@ def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) 
 
 
 def validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
-    """The given pair; else what belongs to the training data, or the model's own.
+    """Return the given pair; else what belongs to the training data, or the model's own.
 
-    Training data of the user's own have no other.
+    Args:
+        request: What was asked for.
+        entry: The model, whose data set is the last resort.
+
+    Raises:
+        UsageError: The training data are the user's own, and no validation data are given.
+        PrerequisiteError: The data are not there.
+        IntegrityError: The annotation file is not valid.
     """
     own = request.data.val_annotations is not None or request.data.val_images is not None
     if not own and request.data.train_annotations is not None:
@@ -74,7 +86,11 @@ def validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
 
 
 def require_same_categories(training: Dataset, validation: Dataset) -> None:
-    """Raise IntegrityError unless both list the same categories in the same order."""
+    """Check that both data sets list the same categories in the same order.
+
+    Raises:
+        IntegrityError: They do not.
+    """
     if training.categories == validation.categories:
         return
     ours, theirs = set(training.categories), set(validation.categories)
@@ -89,32 +105,50 @@ def require_same_categories(training: Dataset, validation: Dataset) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """A request with every question answered.
-
-    config: the request with what the recipe decides filled in. architecture: with as many classes
-    as the training data has categories. init_kind: what
-    ``init`` holds, a file of weights or None for random ones. reference: lines of the
-    curve to compare with. warnings: signals that may not be the end, so that they only ask for a
-    checkpoint.
-    """
+    """A resolved and verified training."""
 
     request: TrainRequest
+    """What was asked for."""
+
     config: TrainRequest
+    """The request with what the recipe decides filled in."""
+
     entry: ModelEntry
+    """The model."""
+
     recipe: TrainRecipe
+    """Its published training settings."""
+
     architecture: Architecture
+    """The network, with as many classes as the training data has categories."""
+
     plan: Plan
+    """The schedule, and how it departs from the published one."""
+
     training: TrainingSet
+    """What is learned."""
+
     validation: Dataset
+    """What it is evaluated on."""
+
     init_kind: InitKind
+    """What ``init`` contains."""
+
     init: Path | None
+    """File of the initial weights; None for random ones."""
+
     checkpoint: CheckpointFacts | None
+    """Facts of that file; None for random weights."""
+
     reference: tuple[dict[str, Any], ...] = ()
+    """Lines of the curve to compare with; none without one."""
+
     warnings: tuple[Signals, ...] = ()
+    """Signals that may not be the end, so that they only ask for a checkpoint."""
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What makes the trained AP not comparable with the published one."""
+        """What makes the trained AP not comparable with the published one, one sentence each."""
         return tuple(self._deviations())
 
     def _deviations(self) -> Iterator[str]:
@@ -140,7 +174,7 @@ class TrainingJob:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be equal when a training continues; everything a weight depends on."""
+        """What must be equal when a training continues: everything a weight depends on."""
         schedule = self.plan.schedule
         return {
             **identity_of(self.config),
@@ -152,7 +186,13 @@ class TrainingJob:
 
 
 def resolve_training(request: TrainRequest) -> TrainingJob:
-    """The job a request stands for; raises before anything is computed."""
+    """Return the job of a request; everything is checked before anything is computed.
+
+    Raises:
+        UsageError: An invalid argument.
+        PrerequisiteError: Data, weights or a package are missing.
+        IntegrityError: Data or weights are not what they claim to be, or there is nothing to learn.
+    """
     check_settings(request)
     _check_engine(request)
     lock = read_lock()
@@ -198,7 +238,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
 
 
 def plan_lines(job: TrainingJob) -> list[str]:
-    """The plan and its data in sentences, as they are shown before a training."""
+    """Return the plan and its data in sentences, as they are shown before a training."""
     schedule, published = job.plan.schedule, job.plan.published
     images = len(job.training.images)
     steps = ", ".join(f"{step:,}" for step in schedule.steps)
@@ -222,7 +262,7 @@ def _config(
     recipe: TrainRecipe,
     architecture: Architecture,
 ) -> TrainRequest:
-    """The request with what recipe, plan and architecture decide filled in."""
+    """Return the request with what recipe, plan and architecture decide filled in."""
     return replaced(
         request,
         iterations=plan.schedule.iterations,
@@ -236,7 +276,7 @@ def _config(
 
 
 def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tuple[Dataset, Dataset]:
-    """What is learned and what is evaluated, each file parsed once; they may be the same file."""
+    """Return training and validation data, each file parsed once; they may be the same file."""
     asked = request.data
     own = (asked.train_annotations, asked.train_images)
     if None not in own and own == (asked.val_annotations, asked.val_images):

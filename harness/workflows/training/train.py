@@ -68,9 +68,22 @@ def train(
     now: datetime,
     stopwatch: PhaseTimer,
 ) -> tuple[RunRecord, Path]:
-    """The record of one training, and the folder its weights lie in.
+    """Train a model and evaluate it.
 
-    progress: makes the progress of the process that shows it.
+    Args:
+        job: The resolved training.
+        progress: Makes the progress of the process that shows it.
+        command: What the user typed, for the record and for the line that says how to continue.
+        now: When the run began.
+        stopwatch: Records wall time by stage.
+
+    Returns:
+        The record of the training, and the folder of its weights.
+
+    Raises:
+        AnotherRunError: The folder has another training.
+        RunFailedError: The training diverged, ran out of memory, or the disk is full.
+        Interrupted: The user or the system stopped it; a checkpoint is kept.
     """
     facts = facts_of_dataset(job.validation)
     shown = progress()
@@ -101,7 +114,11 @@ def train(
 def follow(job: TrainingJob) -> bool:
     """Do the share of a process that was launched beside the first, which holds the run.
 
-    False, with nothing done, in the first one and in a process that was started by hand.
+    Returns:
+        False, with nothing done, in the first process and in one that was started by hand.
+
+    Raises:
+        UsageError: No --output is given, which alone the processes can agree on.
     """
     world = launched()
     if world is None:
@@ -138,13 +155,16 @@ def _train(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scoring:
-    """Evaluates weights on the validation data of a job, as ``harness eval`` would."""
+    """Evaluates weights on the validation data of a job, as ``harness eval`` does."""
 
     job: TrainingJob
+    """The training."""
+
     folder: Path
+    """Its run folder; each evaluation gets a sub-folder."""
 
     def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
-        """Every number that could be computed, by name."""
+        """Return every number that could be computed, by name."""
         output = _evaluation_folder(self.folder, iteration)
         record = _kept(output, weights)
         if record is None:
@@ -190,7 +210,7 @@ def _kept(output: Path, weights: Path) -> RunRecord | None:
 
 @contextmanager
 def _continuable(run: Run) -> Iterator[None]:
-    """Errors in the block say how to go on, once there is a checkpoint to go on from."""
+    """Add to errors in the block how to continue, once there is a checkpoint to continue from."""
     try:
         yield
     except (Interrupted, RunFailedError) as error:
@@ -202,7 +222,7 @@ def _continuable(run: Run) -> Iterator[None]:
 
 
 def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
-    """The evaluation of ``weights``, continued where an earlier life of the run left it."""
+    """Return the evaluation of ``weights``, which continues one that an earlier start began."""
     request, numbers = job.request, job.architecture
     runtime = request.runtime
     resized = request.augmentation.short_edge_px is not None
@@ -229,10 +249,10 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
 
 
 def _validation_data(job: TrainingJob) -> Dataset:
-    """The validation data under the name that ``harness eval`` gives files, or COCO's if they are.
+    """Return the validation data under the name that ``harness eval`` gives files.
 
     The record of an evaluation, and what it is compared with, is the one of ``harness eval`` with
-    the same files.
+    the same files. COCO's own files keep COCO's name.
     """
     named = replace(job.validation, name=job.validation.annotations_path.stem)
     return proven_dataset(read_lock(), named, job.request.network.root)
@@ -247,7 +267,15 @@ def _no_clock() -> float:
 
 
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
-    """The job as the training loop wants it; its files go to ``folder``."""
+    """Return the job as the training loop needs it.
+
+    Args:
+        job: The resolved training.
+        folder: The run folder, where its files go.
+
+    Raises:
+        UsageError: The best weights are chosen by a loss that no validation image has.
+    """
     validation = _validation_images(job)
     if job.config.best_by == "loss" and not validation.images:
         raise UsageError(
@@ -270,7 +298,7 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
 
 
 def _validation_images(job: TrainingJob) -> TrainingSet:
-    """The images that validation losses are measured on, no more: the others only take memory."""
+    """Return the images that validation losses are measured on, no more: the others take memory."""
     if job.validation == job.training.dataset:
         found = job.training
     else:
@@ -279,7 +307,7 @@ def _validation_images(job: TrainingJob) -> TrainingSet:
 
 
 def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:
-    """The record of the finished training, with the numbers of its last evaluation."""
+    """Return the record of the finished training, with the numbers of its last evaluation."""
     last = read_record(_evaluation_folder(run.folder, job.plan.schedule.iterations))
     artefacts = {
         "log": LOG,
@@ -320,7 +348,7 @@ def _training_record(
     checks: tuple[Check, ...],
     artefacts: Mapping[str, str],
 ) -> RunRecord:
-    """What a training leaves behind: the numbers of its last evaluation, judged as a retraining."""
+    """Return the record of a training: its last evaluation, judged as a retraining."""
     return replace(
         evaluation,
         kind="train",
