@@ -15,7 +15,6 @@ TO_CONVERT = {
     "nn",
     "serve",
     "training",
-    "workflows/evaluation",
     "workflows/runs",
 }
 

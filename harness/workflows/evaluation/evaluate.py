@@ -64,6 +64,13 @@ def evaluate(
         now: When the run began.
         stopwatch: Records wall time by stage.
         open_engine: Opens the engine of an evaluation in this process; workers open their own.
+
+    Raises:
+        UsageError: An invalid argument.
+        PrerequisiteError: Data, weights, a package or a device are missing.
+        IntegrityError: Data or weights are not what they claim to be.
+        AnotherRunError: The folder has another run.
+        RunFailedError: Inference or scoring failed, or the disk is full.
     """
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
@@ -88,7 +95,7 @@ def evaluate_job(
     stopwatch: PhaseTimer,
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
-    """The same of a request that is resolved: nothing of ``job`` is read or proved again."""
+    """Evaluate a resolved request; nothing of ``job`` is read or proven again."""
     _require_workers(request, job)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         require_no_jobs(run.folder)
@@ -104,7 +111,12 @@ def evaluate_job(
 
 
 def _require_workers(request: EvalRequest, job: Job) -> None:
-    """Raise what no engine could be opened for, before there is a folder that says it was tried."""
+    """Check that an engine could be opened, before there is a folder.
+
+    Raises:
+        UsageError: The number of workers, or a setting of the engine, is invalid.
+        PrerequisiteError: The device, or a package of the engine, is missing.
+    """
     if request.workers is not None and request.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {request.workers}")
     require_job_settings(job)
@@ -113,7 +125,19 @@ def _require_workers(request: EvalRequest, job: Job) -> None:
 def conclude(
     request: EvalRequest, job: Job, run: Run, facts: Sequence[ShardFacts], stopwatch: PhaseTimer
 ) -> RunRecord:
-    """Merge the shards, score them, write the record. facts: of the workers that filled them."""
+    """Merge the shards, score them, and write the record.
+
+    Args:
+        request: What was asked for.
+        job: The same, resolved.
+        run: The open run folder.
+        facts: Of the workers that filled the shards.
+        stopwatch: Records wall time by stage.
+
+    Raises:
+        IntegrityError: A shard is damaged, or lacks images.
+        RunFailedError: Scoring failed.
+    """
     with stopwatch.phase("merge"), keeping(run):
         lines = read_lines(shard_paths(run.folder), notice=lambda text: log(run, text))
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
@@ -152,7 +176,7 @@ def _infer_here(
 
 
 def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
-    """Every measured accuracy against the references of the model and data set."""
+    """Return every measured accuracy compared with the references of the model and data set."""
     checks = check_references(
         job.entry.references,
         scores.metrics,

@@ -46,10 +46,18 @@ def infer_missing(
     *,
     share: Collection[int] | None = None,
 ) -> None:
-    """Append the predictions of every image of ``share`` that the shard does not have yet.
+    """Append the predictions of every image that the shard does not have yet.
 
-    share: image ids; None for all images of the job. A crash of the engine is a RunFailedError that
-    names the image; what was finished stays.
+    Args:
+        job: The evaluation.
+        engine: Open and ready.
+        shard: Receives the predictions, a line an image.
+        progress: Receives progress.
+        share: Ids of the images to infer; None for all images of the job.
+
+    Raises:
+        RunFailedError: The engine failed, or an image cannot be decoded. It names the image;
+            what was finished stays.
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
     needed = batches_with(
@@ -79,7 +87,9 @@ def infer_missing(
 
 
 def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord]:
-    """The records in an order in which batches are of images of like shape, which pad least."""
+    """Return the records in an order that makes batches of similarly shaped images, which pad
+    least.
+    """
     if batch_size == 1:
         return list(records)
     return sorted(records, key=lambda one: (one.width_px / one.height_px, one.image_id))
@@ -88,10 +98,15 @@ def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord
 def batches_with(
     wanted: Collection[int], records: Sequence[ImageRecord], size: int
 ) -> list[ImageRecord]:
-    """Every batch of ``records`` that has a wanted image, whole.
+    """Return every batch of ``records`` that has a wanted image, whole.
 
-    Images of a batch are padded to a common size, which moves their numbers: so that these do not
-    depend on who infers what, or on where a run broke, a batch has the same images for ever.
+    Images of a batch are padded to a common size, which changes their numbers. So that these do not
+    depend on which worker infers what, or on where a run broke, a batch always has the same images.
+
+    Args:
+        wanted: Ids of images.
+        records: All images, in the order of their batches.
+        size: Images a batch.
     """
     batches = (records[start : start + size] for start in range(0, len(records), size))
     return [
@@ -103,9 +118,9 @@ def batches_with(
 
 
 def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
-    """What must be equal for two runs to share a shard: everything that can move a number.
+    """Return what must be equal for two runs to share a shard: everything that can change a number.
 
-    Not which of several equal GPUs computes; the number of threads only where they compute.
+    It does not say which of several equal GPUs computes, and the number of threads only on a CPU.
     """
     info = engine.info
     ids = ",".join(str(image) for image in job.dataset.image_ids)
@@ -132,7 +147,11 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
 def prepared_batches(
     job: Job, engine: Engine, records: Sequence[ImageRecord]
 ) -> Generator[tuple[list[ImageRecord], list[Any]], None, None]:
-    """Batches of records with what the engine prepared of them, in order."""
+    """Yield batches of records with what the engine prepared of them, in order.
+
+    Raises:
+        RunFailedError: Preparing an image failed.
+    """
 
     def prepare(record: ImageRecord) -> Any:
         image = load_image(record, job.dataset.images_dir)
@@ -153,9 +172,15 @@ def prepared_batches(
 def ahead(
     items: Iterable[Item], work: Callable[[Item], Result], *, size: int, loaders: int
 ) -> Generator[list[tuple[Item, Future[Result]]], None, None]:
-    """Batches of ``size`` items with what becomes of them in ``loaders`` threads, in order.
+    """Yield batches of items with their results from threads, in order.
 
-    The threads are a few batches ahead of who asks, and no more: memory is bounded.
+    The threads are a few batches ahead of the caller, and no more: memory is bounded.
+
+    Args:
+        items: Read lazily.
+        work: Called for each item, in a thread.
+        size: Items a batch; the last may have fewer.
+        loaders: Number of threads.
     """
     window = size * (1 + BATCHES_AHEAD * loaders)
     with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
@@ -179,10 +204,18 @@ def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
 def inferred(
     job: Job, engine: Engine, batches: Iterable[tuple[list[ImageRecord], list[Any]]]
 ) -> Iterator[list[Detections]]:
-    """The detections of each batch, in order.
+    """Yield the detections of each batch, in order.
 
     An engine that runs ahead computes the next batches while threads finish, that is encode, those
-    before. When one fails, those before it are still answered.
+    before. When one fails, those before it are still returned.
+
+    Args:
+        job: The evaluation.
+        engine: Open and ready.
+        batches: Records with their prepared images.
+
+    Raises:
+        RunFailedError: The engine failed; it names the images of the batch.
     """
     if not (isinstance(engine, EngineAhead) and engine.runs_ahead):
         for records, prepared in batches:
@@ -218,7 +251,11 @@ def _finished(
 
 
 def _named(stage: str, records: Sequence[ImageRecord], work: Callable[[], Result]) -> Result:
-    """What ``work`` answers; RunFailedError, naming the images, for a crash in it."""
+    """Return the result of ``work``.
+
+    Raises:
+        RunFailedError: It failed; the error names the images.
+    """
     try:
         return work()
     except HarnessError:
@@ -230,14 +267,29 @@ def _named(stage: str, records: Sequence[ImageRecord], work: Callable[[], Result
 def infer_batch(
     job: Job, engine: Engine, records: Sequence[ImageRecord], prepared: Sequence[Any]
 ) -> list[Detections]:
-    """The detections of one batch; RunFailedError, naming its images, for a crash of the engine."""
+    """Return the detections of one batch, one an image.
+
+    Args:
+        job: The evaluation.
+        engine: Open and ready.
+        records: The images.
+        prepared: What the engine prepared of each.
+
+    Raises:
+        RunFailedError: The engine failed; it names the images.
+    """
     answer = _named("inference", records, partial(engine.infer, prepared, NULL_STOPWATCH))
     _require_answer(job, records, answer)
     return answer
 
 
 def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[Detections]) -> None:
-    """Raise RunFailedError for an answer to another question: it would end as a low AP."""
+    """Check that detections belong to the images asked for; otherwise they would become a low AP.
+
+    Raises:
+        RunFailedError: Other images, other classes, or masks where there should be none or none
+            where there should be.
+    """
     asked, answered = [one.image_id for one in records], [one.image_id for one in answer]
     if asked != answered:
         raise RunFailedError(f"the engine was asked for images {asked}, it answered {answered}")

@@ -33,7 +33,16 @@ def record_of(
     sha256: Mapping[str, str] | None = None,
     **resolved: Any,
 ) -> RunRecord:
-    """What the run leaves behind. resolved: beside what the job resolved."""
+    """Return the record of an evaluation or a benchmark.
+
+    Args:
+        metrics: Numbers by name; None for one that cannot be computed.
+        stage_times_s: Wall time by stage.
+        deviations: What makes the numbers not comparable.
+        artefacts: Names of files in the run folder.
+        sha256: Hashes of files in the run folder.
+        **resolved: Added to what the job resolved.
+    """
     return RunRecord(
         kind="eval" if isinstance(request, EvalRequest) else "bench",
         run_id=run.run_id,

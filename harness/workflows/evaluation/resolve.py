@@ -1,4 +1,4 @@
-"""From what was asked to what will be done: model, weights, data, recipe, all proven."""
+"""From a request to what will be done: model, weights, data, recipe, all proven."""
 
 from __future__ import annotations
 
@@ -43,35 +43,51 @@ CHANGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A request with every question answered.
-
-    published: the model's own recipe. architecture: the same with the request's overrides.
-    exported: what the file of the onnx engine says. dataset: the images to run on; image_count: how
-    many the whole data set has.
-    """
+    """A resolved and proven request."""
 
     request: InferenceRequest
+    """What was asked for."""
+
     entry: ModelEntry
+    """The model."""
+
     published: Architecture
+    """The model's own network and recipe."""
+
     architecture: Architecture
+    """The same with the request's overrides."""
+
     weights: Path | None
+    """File that the engine opens; None for an engine without weights."""
+
     checkpoint: CheckpointFacts | None
+    """Facts of the weights; None for an engine without weights."""
+
     exported: ExportFacts | None = None
+    """What the ONNX file states about itself; None for other engines."""
+
     dataset: Dataset
+    """The images to run on."""
+
     image_count: int
+    """Number of images of the whole data set."""
 
     @property
     def engine(self) -> EngineName:
-        """The engine asked for, or the model's own."""
+        """The requested engine, or the model's own."""
         return self.request.options.engine or own_engine(self.published)
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """What makes the job's accuracy not comparable with published numbers."""
+        """What makes the job's accuracy not comparable with published numbers, a sentence each."""
         return self.deviations_on(len(self.dataset.images))
 
     def deviations_on(self, evaluated_images: int) -> tuple[str, ...]:
-        """The same for a number that depends on so many images of the data set."""
+        """Return the same for a number that depends on fewer images.
+
+        Args:
+            evaluated_images: How many images of the data set it depends on.
+        """
         faked = self.engine == "fake"
         pinned = self.checkpoint is not None and self.checkpoint.pinned
         changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
@@ -95,9 +111,9 @@ class Job:
         return facts_of_dataset(self.dataset, self.image_count)
 
     def without_ground_truth(self) -> Job:
-        """The job without the parsed annotations, unless its engine answers from them.
+        """Return the job without the parsed annotations, unless its engine returns those.
 
-        What a worker process receives, and what a run keeps that does not score.
+        This is what a worker process receives, and what a run keeps that does not score.
         """
         if self.engine == "fake":
             return self
@@ -118,7 +134,13 @@ class Job:
 
 
 def resolve(request: InferenceRequest) -> Job:
-    """The job a request stands for; every proof that needs no inference happens here."""
+    """Return the job of a request; every proof that needs no inference is made here.
+
+    Raises:
+        UsageError: An invalid argument, or an unknown model or data set.
+        PrerequisiteError: Data or weights are missing.
+        IntegrityError: Data or weights are not what they claim to be, or do not belong together.
+    """
     check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
@@ -139,7 +161,13 @@ def resolve(request: InferenceRequest) -> Job:
 
 
 def resolve_on(request: InferenceRequest, dataset: Dataset) -> Job:
-    """The job of a request on a data set that was proven before, all of its images."""
+    """Return the job of a request on a data set that was proven before, all of its images.
+
+    Raises:
+        UsageError: An invalid argument, or an unknown model.
+        PrerequisiteError: The weights are missing.
+        IntegrityError: The weights are not what they claim to be, or do not belong to the data.
+    """
     check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
@@ -149,9 +177,18 @@ def resolve_on(request: InferenceRequest, dataset: Dataset) -> Job:
 def job_of(
     lock: Lock, entry: ModelEntry, request: InferenceRequest, dataset: Dataset, image_count: int
 ) -> Job:
-    """The job of running on the images of ``dataset``, of the ``image_count`` there are.
+    """Return the job of running on the images of a data set.
 
-    Raises IntegrityError where its categories are not as many as the model's classes.
+    Args:
+        lock: The lock of the zoo.
+        entry: The model.
+        request: What was asked for.
+        dataset: The images to run on.
+        image_count: Number of images before a limit was applied.
+
+    Raises:
+        PrerequisiteError: The weights are missing.
+        IntegrityError: The data set has another number of categories than the model has classes.
     """
     published = _published(entry, request, dataset)
     _check_categories(entry, published, dataset)
@@ -184,12 +221,23 @@ def job_of(
 
 
 def require_job_settings(job: Job) -> None:
-    """Raise what opening the job's engine would raise for its device and settings."""
+    """Check device and settings as opening the job's engine would.
+
+    Raises:
+        UsageError: The engine cannot compute this way.
+        PrerequisiteError: The device, or a package of the engine, is missing.
+    """
     require_settings(job.engine, job.request.options)
 
 
 def open_job_engine(job: Job) -> Engine:
-    """The engine of a job, ready for inference."""
+    """Return the engine of a job, ready for inference.
+
+    Raises:
+        UsageError: The engine cannot compute this way.
+        PrerequisiteError: The device, or a package of the engine, is missing.
+        IntegrityError: The weights do not fit the network.
+    """
     return open_engine(
         job.engine,
         architecture=job.architecture,
@@ -200,7 +248,7 @@ def open_job_engine(job: Job) -> Engine:
 
 
 def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> Architecture:
-    """The model's architecture; weights of the user's own have the classes of the data set."""
+    """Return the model's architecture; the user's own weights have the classes of the data set."""
     published = architecture_of(entry.architecture)
     if request.network.weights is None or not dataset.categories:
         return published
@@ -213,7 +261,11 @@ def _overridden(published: Architecture, request: InferenceRequest) -> Architect
 
 
 def check_values(request: InferenceRequest) -> None:
-    """Raise UsageError for numbers that cannot be meant."""
+    """Check the numbers and files of a request.
+
+    Raises:
+        UsageError: A number is out of range, or a file does not exist.
+    """
     check_settings(request)
     if request.options.engine == "onnx" and request.options.batch_size != 1:
         raise UsageError(

@@ -40,10 +40,14 @@ def score_saved(
     now: datetime,
     stopwatch: PhaseTimer,
 ) -> RunRecord:
-    """The record of scoring a predictions file, or a run folder, again.
+    """Score a predictions file, or a run folder again, and return the record.
 
     A run is scored on the images it evaluated, and judged as it was; a predictions file on all of
     its annotation file, and not judged: how it was made is not known.
+
+    Raises:
+        UsageError: Nothing to score, or a run that is unfinished or has no ground truth.
+        IntegrityError: A file is damaged, or not that of the run.
     """
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = _read(request)
@@ -87,7 +91,7 @@ def score_saved(
 def _read(
     request: ScoreRequest,
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
-    """The annotations, the file of predictions, what is in it, and the data set."""
+    """Return the annotations, the file of predictions, its rows, and the data set."""
     content, path, facts = _sources(request)
     predictions = read_predictions(path, content)
     if request.run is None:
@@ -98,7 +102,7 @@ def _read(
 def _judged(
     request: ScoreRequest, metrics: Mapping[str, float | None], facts: DatasetFacts
 ) -> tuple[tuple[str, ...], tuple[Check, ...]]:
-    """What is not comparable, and the checks, of a finished run; without one, nothing to check."""
+    """Return what is not comparable, and the checks, of a finished run; none without one."""
     if request.run is None or not (request.run / RECORD).exists():
         return ("saved predictions: how they were made is not known here",), ()
     known = read_record(request.run)
@@ -114,14 +118,14 @@ def _judged(
 
 
 def _of_run(folder: Path, annotations: Path | None) -> tuple[dict[str, Any], Path, DatasetFacts]:
-    """Return the same of a run folder.
+    """Return the annotations, the file of predictions and the data set of a run folder.
 
     Args:
         folder: The run.
         annotations: The file to score against instead of the run's own.
 
     Raises:
-        UsageError: It holds no predictions, or they have no ground truth.
+        UsageError: It has no predictions, or they have no ground truth.
         IntegrityError: The predictions or the annotations are not those of the run.
     """
     facts = read_run(folder).dataset
@@ -156,7 +160,11 @@ def _of_run(folder: Path, annotations: Path | None) -> tuple[dict[str, Any], Pat
 
 
 def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
-    """The annotations, the predictions file and the data set of what is to be scored."""
+    """Return the annotations, the file of predictions and the data set of what is to be scored.
+
+    Raises:
+        UsageError: Neither a run folder nor a predictions file with annotations, or both.
+    """
     if request.run is not None:
         if request.predictions is not None:
             raise UsageError("give a run folder, or --predictions with --annotations, not both")
@@ -182,7 +190,9 @@ def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]
 def _missing(
     predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """A sentence where images have no prediction: none was found, or none was looked for."""
+    """Return a sentence where images have no prediction: nothing was found, or they were not run
+    on.
+    """
     told = {row["image_id"] for row in predictions}
     silent = sum(image["id"] not in told for image in content["images"])
     if not silent:
@@ -194,7 +204,7 @@ def _missing(
 
 
 def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
-    """The tasks the predictions can be scored in; boxes when there are none."""
+    """Return the tasks that the predictions can be scored in; boxes when there are none."""
     if not predictions:
         return ("bbox",)
     keys: dict[Task, str] = {"bbox": "bbox", "segm": "segmentation"}

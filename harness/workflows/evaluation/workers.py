@@ -1,7 +1,7 @@
-"""One evaluation by several processes: who infers which images, on which device.
+"""One evaluation by several processes: which one infers which images, on which device.
 
-Every worker appends to a shard of its own and knows nothing of the others; what is missing is
-always told from the shards, so a run may be continued by any other number of workers.
+Every worker appends to a shard of its own and knows nothing of the others. What is missing is
+always read from the shards, so any other number of workers can continue a run.
 """
 
 from __future__ import annotations
@@ -42,12 +42,19 @@ WORKER_THREADS = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTask:
-    """One worker's part: these images, into shard ``number`` of the run in ``folder``."""
+    """One worker's part."""
 
     request: InferenceRequest
+    """What is evaluated, with the device and threads of this worker."""
+
     folder: Path
+    """The run folder."""
+
     number: int
+    """Number of the shard, from 0."""
+
     image_ids: tuple[int, ...]
+    """Ids of the images to infer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,36 +65,60 @@ class ProvenTask:
     """The job, with the device and threads of this worker."""
 
     task: ShardTask
+    """The part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFacts:
-    """What a worker leaves beside its shard, first when it begins, again when it is through.
-
-    begun_s, ended_s: Unix time of its first image and after its last. images_before: how many the
-    shard had before.
-    """
+    """What a worker writes beside its shard, once when it begins and again when it has finished."""
 
     engine: EngineInfo
+    """What computes it, and where."""
+
     begun_s: float
+    """Unix time before its first image."""
+
     ended_s: float | None
+    """Unix time after its last image; None while it works."""
+
     images_before: int
+    """Images the shard had before."""
+
     images: int
+    """Images the worker has added."""
 
 
 def infer_shard(task: ShardTask) -> None:
-    """Infer the images of ``task`` that its shard lacks, on a node, which proves its job again."""
+    """Infer the images of ``task`` that its shard lacks, on a node, which proves its job again.
+
+    Raises:
+        HarnessError: The job cannot be proven there, or inference failed.
+    """
     job = resolve(task.request)
     infer_share(job, open_job_engine(job), task, Silent())
 
 
 def infer_proven(item: ProvenTask) -> None:
-    """The same on this machine, where the job was proven; what a worker's process does."""
+    """Infer a part on this machine, where the job was proven; what a worker's process does.
+
+    Raises:
+        HarnessError: Inference failed.
+    """
     infer_share(item.job, open_job_engine(item.job), item.task, Silent())
 
 
 def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -> ShardFacts:
-    """The same with everything open; closes the engine."""
+    """Infer a part with an open engine, which is closed afterwards.
+
+    Args:
+        job: The evaluation.
+        engine: Open and ready.
+        task: The images, and the shard to append to.
+        progress: Receives progress.
+
+    Raises:
+        RunFailedError: The engine failed; it names the images.
+    """
     path = shard_path(task.folder, task.number)
     with open_shard(path, identity_of(job, engine), notice=progress.notice) as shard:
         before = len(shard.finished)
@@ -103,7 +134,19 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
 
 
 def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
-    """The missing images of a run by ``workers`` processes on this machine."""
+    """Infer the missing images of a run in processes on this machine.
+
+    Args:
+        job: The evaluation.
+        run: The open run folder.
+        workers: Number of processes; fewer when fewer images are missing.
+
+    Returns:
+        The facts of each worker.
+
+    Raises:
+        RunFailedError: A worker failed; what was finished stays.
+    """
     missing = missing_images(job, run.folder, notice=run.progress.notice)
     count = min(workers, max(1, len(missing)))
     devices = worker_devices(job.engine, job.request.options.device, count)
@@ -155,9 +198,15 @@ def missing_images(
 def divided(
     request: InferenceRequest, folder: Path, missing: Sequence[int], devices: Sequence[str]
 ) -> list[ShardTask]:
-    """One task a device, each with every n-th batch of the missing images.
+    """Return one task a device, each with every n-th batch of the missing images.
 
     A batch that two tasks shared would be inferred by both.
+
+    Args:
+        request: What is evaluated.
+        folder: The run folder.
+        missing: Image ids, in the order of their batches.
+        devices: One name a task; a name may repeat.
     """
     size, count = request.options.batch_size, len(devices)
     batches = [tuple(missing[start : start + size]) for start in range(0, len(missing), size)]
@@ -175,7 +224,7 @@ def divided(
 
 
 def with_threads_of_run(job: Job, run_folder: Path) -> Job:
-    """The job with as many CPU threads as the run was begun with, unless it asks for a number."""
+    """Return the job with the CPU threads the run was begun with, unless it sets a number."""
     headers = (read_header(path) for path in shard_paths(run_folder))
     threads = next((header["threads"] for header in headers if header), None)
     if job.request.options.threads is not None or threads is None:
@@ -184,10 +233,10 @@ def with_threads_of_run(job: Job, run_folder: Path) -> Job:
 
 
 def throughput(facts: Sequence[ShardFacts]) -> dict[str, float | None]:
-    """Images a second, from files to predictions: of all devices together, and of one.
+    """Return images per second, from files to predictions: of all devices together, and of one.
 
     The first counts from the first worker's first image to the last one's last; the second is the
-    mean over the workers. None where nothing was left to infer.
+    mean over the workers. Both are None where nothing was left to infer.
     """
     spans = [
         (one.begun_s, one.ended_s, one.images)
@@ -205,13 +254,17 @@ def throughput(facts: Sequence[ShardFacts]) -> dict[str, float | None]:
 
 
 def read_facts(run_folder: Path, number: int) -> ShardFacts:
-    """What the worker of shard ``number`` left."""
+    """Return what the worker of a shard wrote beside it.
+
+    Raises:
+        IntegrityError: The file is damaged.
+    """
     path = facts_path(run_folder, number)
     return to_typed(ShardFacts, read(path), where=str(path))
 
 
 def facts_path(run_folder: Path, number: int) -> Path:
-    """Where the worker of shard ``number`` leaves its facts."""
+    """Return the file of what the worker of a shard writes beside it."""
     return shard_path(run_folder, number).with_suffix(".facts.json")
 
 
