@@ -42,11 +42,10 @@ def score_saved(
 ) -> RunRecord:
     """Score a predictions file, or a run folder again, and return the record.
 
-    A run is scored on the images it evaluated, and judged as it was; a predictions file on all of
-    its annotation file, and not judged: how it was made is not known.
+    A run is judged as it was. A predictions file is not: how it was made is not known.
 
     Raises:
-        UsageError: Nothing to score, or a run that is unfinished or has no ground truth.
+        UsageError: Nothing to score, or a run that is unfinished.
         IntegrityError: A file is damaged, or not that of the run.
     """
     with stopwatch.phase("read"):
