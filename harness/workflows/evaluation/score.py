@@ -1,4 +1,8 @@
-"""``harness score``: the numbers of saved predictions, on CPU and without torch."""
+"""``harness score``: the numbers of saved predictions, on CPU and without torch.
+
+A run is scored on the images it evaluated, and judged as it was. A predictions file is scored on
+all of its annotation file and not judged: how it was made is not known.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +45,6 @@ def score_saved(
     stopwatch: PhaseTimer,
 ) -> RunRecord:
     """Score a predictions file, or a run folder again, and return the record.
-
-    A run is judged as it was. A predictions file is not: how it was made is not known.
 
     Raises:
         UsageError: Nothing to score, or a run that is unfinished.
