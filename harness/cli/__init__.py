@@ -1,1 +1,1 @@
-"""L5: terminal, flags, exit codes; one small module a command."""
+"""L5: terminal, options, exit codes; one small module a command."""

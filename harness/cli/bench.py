@@ -16,17 +16,25 @@ from harness.core.requests.inference import BenchRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of BenchRequest."""
+    """Add the settings of BenchRequest."""
     add_answered_settings(parser, BenchRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print the table and the verdict, answer the exit code."""
+    """Measure, print the table and the verdict; return the exit code."""
     return answer_bench(settings_from(BenchRequest, arguments), arguments)
 
 
 def answer_bench(settings: Mapping[str, Any], arguments: argparse.Namespace) -> int:
-    """Measure as asked, print the answer; the exit code the verdict deserves."""
+    """Measure and print in the requested form; return the exit code of the verdict.
+
+    Args:
+        settings: Keywords of ``harness.benchmark``.
+        arguments: The parsed command line.
+
+    Returns:
+        0, or 1 for a failed verdict.
+    """
     from harness import api
 
     result = api.benchmark(

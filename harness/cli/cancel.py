@@ -10,12 +10,14 @@ from harness.core.requests.asking import RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run."""
+    """Add the run."""
     add_settings(parser, RunFolderRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Stop what is queued or running, and say how to go on."""
+    """Stop what is queued or running, and print the command that continues; return the exit
+    code.
+    """
     from harness.workflows.cluster.status import way_on
     from harness.workflows.runs.submissions import cancel_jobs, read_submission
 

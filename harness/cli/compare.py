@@ -16,12 +16,12 @@ COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of CompareRequest."""
+    """Add the settings of CompareRequest."""
     add_answered_settings(parser, CompareRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what differs; a difference is no failure."""
+    """Print what differs; return 0: a difference is no failure."""
     from harness import api
 
     comparison = api.compare(

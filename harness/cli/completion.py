@@ -10,12 +10,12 @@ from harness.core.requests.asking import CompletionRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The shell."""
+    """Add the shell."""
     add_settings(parser, CompletionRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the script."""
+    """Print the script; return the exit code."""
     import shtab
 
     from harness.cli.main import build_parser

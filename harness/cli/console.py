@@ -1,6 +1,6 @@
-"""The terminal: progress on stderr, answers on stdout. Nothing else in the package prints.
+"""The terminal: progress on stderr, results on stdout. Nothing else in the package prints.
 
-Whatever is printed here holds no control characters but those that rich writes for colours.
+Whatever is printed here has no control characters but those that rich writes for colours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def progress_of(arguments: argparse.Namespace) -> TerminalProgress:
-    """The progress that a command line asks for with --quiet or --verbose."""
+    """The progress that a command line requests with --quiet or --verbose.
+
+    Args:
+        arguments: The parsed command line.
+    """
     return TerminalProgress(quiet=arguments.quiet, verbose=arguments.verbose)
 
 
@@ -41,7 +45,11 @@ class _Printable:
 
 
 def answer(*parts: Any) -> None:
-    """Renderables or texts on stdout."""
+    """Print results on stdout.
+
+    Args:
+        parts: Renderables of rich, or texts; one after the other, each on lines of its own.
+    """
     printer = console()
     for part in parts:
         if isinstance(part, str):
@@ -52,7 +60,11 @@ def answer(*parts: Any) -> None:
 
 
 def answer_json(value: Any) -> None:
-    """A record on stdout, and nothing else."""
+    """Print a record on stdout, and nothing else.
+
+    Args:
+        value: A dataclass or anything else that ``harness.files.json`` can write.
+    """
     from harness.files.json import dumps, to_plain
 
     sys.stdout.write(printable_json(dumps(to_plain(value), indent=2)) + "\n")
@@ -60,5 +72,5 @@ def answer_json(value: Any) -> None:
 
 
 def default_format() -> TableFormat:
-    """Tables are rich on a terminal and plain in a pipe."""
+    """The format of tables: rich on a terminal and plain in a pipe."""
     return "rich" if sys.stdout.isatty() else "plain"

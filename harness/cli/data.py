@@ -18,13 +18,13 @@ ACTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions, each with its own options."""
+    """Add the actions, each with its own options."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     for name, module in ACTIONS.items():
         import_module(f"harness.cli.{module}").add_action(actions, name)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """What the action's module does."""
+    """Run the action's module; return its exit code."""
     code: int = import_module(f"harness.cli.{ACTIONS[arguments.action]}").run(arguments)
     return code

@@ -17,13 +17,22 @@ SHOWN_CATEGORIES = 100
 
 
 def add_action(actions: Any, name: str) -> None:
-    """What is looked at."""
-    check = actions.add_parser(name, help="say what training and scoring make of a data set")
+    """Add the action with the settings of its request.
+
+    Args:
+        actions: The parser's sub-commands, of argparse.
+        name: Of the action.
+    """
+    check = actions.add_parser(name, help="report how training and scoring read a data set")
     add_answered_settings(check, CheckRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; a file that cannot be used at all is an error with its exit code."""
+    """Print the findings; return the exit code.
+
+    Raises:
+        HarnessError: The file cannot be used at all.
+    """
     from harness.workflows.datasets.check import check_data
 
     report = check_data(

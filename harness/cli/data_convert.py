@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 
 def add_action(actions: Any, name: str) -> None:
-    """The settings of ConvertRequest."""
+    """Add the action with the settings of ConvertRequest.
+
+    Args:
+        actions: The parser's sub-commands, of argparse.
+        name: Of the action.
+    """
     convert = actions.add_parser(name, help=f"{', '.join(FORMATS)} → one COCO annotation file")
     add_answered_settings(convert, ConvertRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert, and print what became of everything."""
+    """Convert, and print the report; return the exit code."""
     from harness import api
 
     report = api.convert(
@@ -35,7 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def print_report(report: ConvertReport, arguments: argparse.Namespace) -> None:
-    """A row a category, then what was left out and why, then the next command."""
+    """Print a row a category, then what was left out and why, then the next command.
+
+    Args:
+        report: Of the conversion.
+        arguments: The parsed command line.
+    """
     from harness.report.data import category_rows, left_out_rows
     from harness.report.tables import render
 

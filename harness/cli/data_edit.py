@@ -22,20 +22,25 @@ if TYPE_CHECKING:
 #: Action → its request, and one line of help.
 EDITS: dict[str, tuple[type[Any], str]] = {
     "clean": (CleanRequest, "correct errors, or leave the objects out"),
-    "split": (SplitRequest, "deal the images out, every category evenly"),
+    "split": (SplitRequest, "split the images, every category evenly"),
     "merge": (MergeRequest, "several annotation files as one"),
     "subset": (SubsetRequest, "some categories, some images"),
 }
 
 
 def add_action(actions: Any, name: str) -> None:
-    """The settings of the action's request."""
+    """Add the action with the settings of its request.
+
+    Args:
+        actions: The parser's sub-commands, of argparse.
+        name: Of the action, a key of EDITS.
+    """
     request, help_line = EDITS[name]
     add_answered_settings(actions.add_parser(name, help=help_line), request)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it, and print what came out."""
+    """Edit, and print what was written; return the exit code."""
     from harness.workflows.datasets import edit
 
     match arguments.action:

@@ -12,13 +12,18 @@ from harness.core.requests.data import OpenImagesRequest
 
 
 def add_action(actions: Any, name: str) -> None:
-    """The settings of OpenImagesRequest."""
+    """Add the action with the settings of OpenImagesRequest.
+
+    Args:
+        actions: The parser's sub-commands, of argparse.
+        name: Of the action.
+    """
     parser = actions.add_parser(name, help="fetch classes of Open Images with their masks")
     add_answered_settings(parser, OpenImagesRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch, convert, and print what became of everything."""
+    """Fetch, convert, and print the report; return the exit code."""
     from harness.files.fetch import FetchOptions
     from harness.workflows.datasets.openimages import fetch_openimages
     from harness.zoo.openimages import known_files

@@ -12,12 +12,14 @@ BROKEN_EXIT_CODE = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to look for data."""
+    """Add the places to look for data."""
     add_answered_settings(parser, DoctorRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every finding with its fix; 3 when something every run needs is broken."""
+    """Print every finding with its fix; return 3 when something every run needs is broken, else
+    0.
+    """
     from harness.report.tables import render
     from harness.workflows.doctor import diagnose
 

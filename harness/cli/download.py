@@ -24,12 +24,12 @@ SPOKEN = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of DownloadRequest."""
+    """Add the settings of DownloadRequest."""
     add_answered_settings(parser, DownloadRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch, prove, and print one row an artefact."""
+    """Fetch, prove, and print one row an artefact; return the exit code."""
     from harness import api
     from harness.report.tables import render
 

@@ -17,12 +17,12 @@ FAILED_VERDICT_EXIT_CODE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of EvalRequest."""
+    """Add the settings of EvalRequest."""
     add_answered_settings(parser, EvalRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate, print the table and the verdict, answer the exit code."""
+    """Evaluate, print the table and the verdict; return the exit code."""
     from harness import api
 
     result = api.evaluate(
@@ -34,12 +34,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def answer_result(result: RunResult, arguments: argparse.Namespace) -> int:
-    """Print a finished run as asked; the exit code its verdict deserves."""
+    """Print a finished run in the requested form.
+
+    Args:
+        result: Of the run.
+        arguments: The parsed command line.
+
+    Returns:
+        0, or 1 for a failed verdict.
+    """
     return answer_record(result.record, arguments, result.folder)
 
 
 def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:
-    """Print a finished run's record as asked; the exit code its verdict deserves."""
+    """Print a finished run's record in the requested form.
+
+    Args:
+        record: Of the run.
+        arguments: The parsed command line.
+        folder: Of the run.
+
+    Returns:
+        0, or 1 for a failed verdict.
+    """
     if arguments.json:
         console.answer_json(record)
     else:
@@ -48,7 +65,13 @@ def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path
 
 
 def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path | None) -> None:
-    """One table of everything measured, the verdict line, and where the record is."""
+    """Print one table of everything measured, the verdict, and where the record is.
+
+    Args:
+        record: Of the run.
+        arguments: The parsed command line.
+        folder: Of the run; None where nothing was written.
+    """
     from harness.report import tables
 
     style = arguments.format or console.default_format()

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of ExportRequest."""
+    """Add the settings of ExportRequest."""
     add_answered_settings(parser, ExportRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, compare, print one row a stage; 1 when the file computes something else."""
+    """Export, compare, print one row a stage; return 1 when the file computes something else."""
     from harness.workflows.export import export
 
     found = export(request_from(ExportRequest, arguments), progress=console.progress_of(arguments))

@@ -6,11 +6,11 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command; ``harness.cli.main`` turns it into that command's --help."""
+    """Add the command; ``harness.cli.main`` turns it into that command's --help."""
     parser.add_argument("words", nargs="*", metavar="COMMAND", help="command, and sub-command")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Never reached: the help was printed while the words were read."""
+    """Return 0. Never reached: the help is printed while the command line is parsed."""
     del arguments
     return 0

@@ -12,12 +12,12 @@ COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which nights, and which cells of them."""
+    """Add the settings of HistoryRequest."""
     add_answered_settings(parser, HistoryRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One row a cell and metric, with its drift if it has one."""
+    """Print one row a cell and metric, with its drift if it has one; return the exit code."""
     from harness.files.history import read_points
     from harness.report.tables import render
     from harness.report.trends import WATCHED, sentence_of, sparkline, trends_of

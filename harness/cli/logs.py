@@ -11,12 +11,16 @@ from harness.core.requests.asking import LogsRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run, and which part of its logs."""
+    """Add the run, and which part of its logs."""
     add_settings(parser, LogsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the path of each log and its last lines."""
+    """Print the path of each log and its last lines; return the exit code.
+
+    Raises:
+        UsageError: There is no such log.
+    """
     from harness.workflows.runs.submissions import logs_of
 
     logs = logs_of(arguments.run)

@@ -1,7 +1,7 @@
-"""The command line: finds the command, runs it, turns what happened into an exit code.
+"""The command line: finds the command, runs it, turns its end into an exit code.
 
 Each command is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``; it is
-imported only when it is the one asked for, so ``--help`` stays fast.
+imported only when it is the one requested, so ``--help`` stays fast.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
         "train": "retrain a model, or fine-tune it on your own data",
     },
-    "pictures and service": {
-        "predict": "find and draw objects in pictures of your own",
-        "show": "pictures of a data set, or of a run beside the truth, worst first",
+    "images and service": {
+        "predict": "find and draw objects in images of your own",
+        "show": "drawings of a data set, or of a run beside the truth, worst first",
         "serve": "answer images sent over HTTP, with a web page to try it",
     },
     "clusters and nights": {
@@ -82,10 +82,17 @@ INTERRUPTED_EXIT_CODE = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one message like all others; its sub-commands' are, too."""
+    """A parser whose errors are one message like all others; so are those of its sub-commands."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError: what is wrong, and where to read on."""
+        """Turn an error of argparse into one of harness.
+
+        Args:
+            message: What is wrong.
+
+        Raises:
+            UsageError: Always; with the command that prints the help.
+        """
         raise UsageError(f"{self.prog}: {message}", hint=f"see: {self.prog} --help")
 
 
@@ -115,7 +122,11 @@ class Overview(Parser):
 
 
 def run(argv: Sequence[str]) -> int:
-    """The exit code of the command line ``argv`` (without the program's name)."""
+    """Run a command line; return its exit code.
+
+    Args:
+        argv: Without the program's name.
+    """
     try:
         arguments = _arguments(argv)
         _require_supported_system()
@@ -141,7 +152,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _require_supported_system() -> None:
-    """Raise PrerequisiteError on Windows, whose files and processes work otherwise."""
+    """Check the operating system.
+
+    Raises:
+        PrerequisiteError: It is Windows, whose files and processes work differently.
+    """
     if platform.system() == "Windows":
         raise PrerequisiteError(
             "harness runs on Linux and macOS, this is Windows",
@@ -150,7 +165,11 @@ def _require_supported_system() -> None:
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The parsed command line; UsageError, with what may have been meant, for unknown words."""
+    """The parsed command line, complete with defaults and ``--config``.
+
+    Raises:
+        UsageError: A word is unknown; with the nearest known one.
+    """
     argv = _without_help_command(argv)
     asked = _command(argv)
     if asked is not None and asked not in COMMANDS:
@@ -176,7 +195,11 @@ def _without_help_command(argv: Sequence[str]) -> Sequence[str]:
 
 
 def _require_not_moved(asked: str | None, argv: Sequence[str]) -> None:
-    """Raise UsageError for an option that has become something else, which it names."""
+    """Check that no option is used that has become something else.
+
+    Raises:
+        UsageError: One is; with what to type.
+    """
     for (command, option), instead in MOVED.items():
         if command == asked and any(word.partition("=")[0] == option for word in argv):
             raise UsageError(f"harness {command} has no {option} any more", hint=f"use: {instead}")
@@ -205,12 +228,20 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 
 def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the options of only that command that ``argv`` names."""
+    """The parser, with the options of only that command that is named.
+
+    Args:
+        argv: A command line, without the program's name.
+    """
     return build_parser(lambda name: name == _command(argv))
 
 
 def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
-    """The parser of the program; only the ``wanted`` commands have their options."""
+    """The parser of the program.
+
+    Args:
+        wanted: Whether a command, by its name, gets its options; importing all of them takes long.
+    """
     formatter = _formatter()
     parser = Overview(
         prog="harness",

@@ -16,12 +16,12 @@ COLUMNS = ("model", "schedule", "box AP", "mask AP", "V100 s/img", "size", "on d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to look for checkpoints."""
+    """Add the folder of checkpoints."""
     add_answered_settings(parser, ModelsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the model entries."""
+    """Print the model entries; return the exit code."""
     from harness import api
 
     models = api.list_models(root=arguments.root)

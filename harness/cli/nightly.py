@@ -15,12 +15,12 @@ FAILED_EXIT_CODE = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of NightRequest."""
+    """Add the settings of NightRequest."""
     add_answered_settings(parser, NightRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the matrix; answer 1 for a regression, 5 for a failure that is none."""
+    """Run the matrix; return 1 for a regression, 5 for a failure that is none."""
     from harness.workflows.nightly import run_night
     from harness.workflows.runs.folder import utc_now
 
@@ -36,7 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def answer_night(night: Night, arguments: argparse.Namespace, folder: Path) -> int:
-    """Print a finished night as asked; the exit code it deserves."""
+    """Print a finished night in the requested form.
+
+    Args:
+        night: Its cells and their results.
+        arguments: The parsed command line.
+        folder: Of the night.
+
+    Returns:
+        0, 1 for a regression, 5 for a failure that is none.
+    """
     from harness.report.night import COLUMNS, night_rows
     from harness.report.tables import render
 

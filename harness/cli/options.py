@@ -1,4 +1,4 @@
-"""Options out of settings, and the way from a parsed command line to a request."""
+"""Options made from settings, and requests made from a parsed command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 
 def add_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
-    """One option for each setting of ``kinds``, and those that every command has."""
+    """Add one option for each setting, and those that every command has.
+
+    Args:
+        parser: Of the command.
+        kinds: Requests whose fields are the settings; of two with the same name the first counts.
+    """
     settings: dict[str, Setting] = {}
     for kind in (*kinds, GeneralOptions):
         for one in flat_settings(kind):
@@ -33,7 +38,12 @@ def add_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
 
 
 def add_answered_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
-    """The same for a command whose answer is a table, or JSON."""
+    """Add the same for a command whose result is a table, or JSON.
+
+    Args:
+        parser: Of the command.
+        kinds: Requests whose fields are the settings.
+    """
     add_settings(parser, *kinds, AnswerOptions)
 
 
@@ -45,7 +55,7 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
         command: Name of the command, with that of its sub-command.
 
     Raises:
-        UsageError: For what a file gives wrongly, and for a setting that is needed and missing.
+        UsageError: A value of the file is invalid, or a required setting is missing.
     """
     settings: Sequence[Setting] = getattr(arguments, "settings", ())
     given = {name: value for name, value in vars(arguments).items() if value not in (None, [])}
@@ -72,12 +82,22 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
 
 
 def request_from(kind: type[T], arguments: argparse.Namespace) -> T:
-    """A request whose settings are the arguments of the same name."""
+    """A request whose settings are the arguments of the same name.
+
+    Args:
+        kind: The request's class.
+        arguments: The parsed and completed command line.
+    """
     return compose(kind, settings_from(kind, arguments))
 
 
 def settings_from(kind: type[Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a request by name: keywords of a function of the Python API."""
+    """The settings of a request by name: keywords of a function of the Python API.
+
+    Args:
+        kind: The request's class.
+        arguments: The parsed and completed command line.
+    """
     return {one.name: getattr(arguments, one.name) for one in flat_settings(kind)}
 
 
@@ -127,7 +147,10 @@ def _add_option(group: argparse._ArgumentGroup, one: Setting, places: Mapping[st
 
 
 def _add_switch(group: argparse._ArgumentGroup, one: Setting) -> None:
-    """What turns it from its default, and unseen what turns it back, where a file did the first."""
+    """Add an option that turns a switch from its default, and a hidden one that turns it back.
+
+    The hidden one is for command lines whose ``--config`` file turned it.
+    """
     words = {True: one.flag, False: f"--no-{one.flag[2:]}"}
     for value, word in words.items():
         changes = value != one.default

@@ -16,12 +16,12 @@ NO_PARITY_EXIT_CODE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of ParityRequest."""
+    """Add the settings of ParityRequest."""
     add_answered_settings(parser, ParityRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print one row a stage, answer 0 or 1."""
+    """Compare, print one row a stage; return 0, or 1 where a stage differs."""
     from harness.workflows.parity import check_parity
 
     report = check_parity(
@@ -35,7 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
-    """One row a stage, and the sentence that sums them up."""
+    """Print one row a stage, and the sentence that sums them up.
+
+    Args:
+        report: Of the comparison.
+        arguments: The parsed command line.
+    """
     from harness.report.tables import render
 
     rows = [

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of PredictRequest."""
+    """Add the settings of PredictRequest."""
     add_answered_settings(parser, PredictRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, print what was found; files that are no pictures are a failure in the end."""
+    """Draw, and print what was found; return the exit code.
+
+    Raises:
+        RunFailedError: Files could not be read as images; the others are done.
+    """
     from harness.workflows.pictures.predict import predict
     from harness.workflows.runs.folder import utc_now
 

@@ -10,10 +10,10 @@ from harness.core.requests.inference import ProfileRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of a bench."""
+    """Add the settings of a bench."""
     add_answered_settings(parser, ProfileRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and profile, print both, answer the exit code of the bench's verdict."""
+    """Measure and profile, print both; return the exit code of the bench's verdict."""
     return answer_bench({**settings_from(ProfileRequest, arguments), "profiling": True}, arguments)

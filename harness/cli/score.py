@@ -13,12 +13,12 @@ from harness.core.requests.inference import ScoreRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of ScoreRequest."""
+    """Add the settings of ScoreRequest."""
     add_answered_settings(parser, ScoreRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score, print, answer the exit code; predictions of unknown origin are not judged."""
+    """Score, and print; return the exit code. Predictions of unknown origin are not judged."""
     from harness import api
 
     record = api.score(**settings_from(ScoreRequest, arguments), command=("harness", *sys.argv[1:]))

@@ -12,7 +12,7 @@ DIFFERENT_EXIT_CODE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-command for each claim."""
+    """Add one sub-command for each claim."""
     claims = parser.add_subparsers(dest="claim", metavar="claim", required=True)
     shards = claims.add_parser(
         "shards", help="any number of workers gives the same predictions and metrics"
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate with each number of workers, print one row each, answer 0 when all are equal."""
+    """Evaluate with each number of workers, print one row each; return 0 when all are equal."""
     from harness.report.tables import render
     from harness.workflows.selftest import differing, try_shards
 

@@ -12,12 +12,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of ServeRequest."""
+    """Add the settings of ServeRequest."""
     add_settings(parser, ServeRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal; 0 when all accepted requests were answered."""
+    """Serve until a signal; return 0 when all accepted requests were answered."""
     from harness.serve.server import serve
 
     request = request_from(ServeRequest, arguments)

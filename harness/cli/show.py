@@ -18,12 +18,12 @@ SHOWN_IMAGES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of ShowRequest."""
+    """Add the settings of ShowRequest."""
     add_answered_settings(parser, ShowRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, and say where the page is."""
+    """Draw, and print where the page is; return the exit code."""
     from harness.workflows.pictures.show import show
 
     report = show(request_from(ShowRequest, arguments), progress=console.progress_of(arguments))

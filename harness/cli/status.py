@@ -21,12 +21,12 @@ FINISHING = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run."""
+    """Add the run."""
     add_answered_settings(parser, RunFolderRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one row a job, and how long it will take."""
+    """Print one row a job, and the remaining time; return the exit code."""
     from harness.report.tables import render
     from harness.workflows.cluster.status import status_of
 

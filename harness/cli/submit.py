@@ -24,14 +24,14 @@ WORK: dict[str, tuple[type[Any], str]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-command for each kind of work."""
+    """Add one sub-command for each kind of work."""
     kinds = parser.add_subparsers(dest="kind", metavar="work", required=True)
     for name, (request, help_line) in WORK.items():
         add_settings(kinds.add_parser(name, help=help_line), request, SubmitAnswer)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Submit, print the run folder and the jobs, and leave."""
+    """Submit, and print the run folder and the jobs; return the exit code."""
     if arguments.kind == "eval":
         return _evaluation(request_from(SubmitEval, arguments), arguments)
     return _one_job(arguments)

@@ -11,12 +11,12 @@ from harness.core.requests.inference import SweepRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of SweepRequest."""
+    """Add the settings of SweepRequest."""
     add_answered_settings(parser, SweepRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure all combinations, print the table and the recommendations."""
+    """Measure all combinations, print the table and the recommendations; return the exit code."""
     from harness import api
     from harness.report.sweep import sweep_parts
     from harness.workflows.benchmark.sweep import PICTURE

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings of TrainRequest."""
+    """Add the settings of TrainRequest."""
     add_answered_settings(parser, TrainRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the plan, train, print the table and the verdict, answer the exit code."""
+    """Print the plan, train, print the table and the verdict; return the exit code."""
     from harness import api
     from harness.training.group import launched
 

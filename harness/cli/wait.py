@@ -12,12 +12,12 @@ from harness.core.requests.asking import RecordOptions, RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run, and how its record is printed."""
+    """Add the run, and how its record is printed."""
     add_answered_settings(parser, RunFolderRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Wait, then print and answer what the command itself would have."""
+    """Wait, then print the results of the command that was submitted; return its exit code."""
     from harness.workflows.cluster.status import wait_for
     from harness.workflows.nightly import read_night
     from harness.workflows.runs.records import read_record

@@ -19,7 +19,7 @@ from harness.core.requests.zoo import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One sub-command each for proving, converting and generating a checkpoint."""
+    """Add one sub-command each for proving, converting and generating a checkpoint."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     check = actions.add_parser("check", help="read a checkpoint and account for every tensor")
     add_settings(check, CheckWeightsRequest)
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action; every failure is an error with its exit code."""
+    """Run the action; return the exit code."""
     match arguments.action:
         case "check":
             _check(arguments.file, arguments.model)
@@ -71,7 +71,11 @@ def _check(file: Path, model: str | None) -> None:
 def _fitting(
     entries: Sequence[ModelEntry], tensors: Mapping[str, Any], file: Path
 ) -> list[ModelEntry]:
-    """The model entries whose tensors these are; IntegrityError when there is none."""
+    """The model entries whose tensors these are.
+
+    Raises:
+        IntegrityError: There is none.
+    """
     from harness.core.errors import IntegrityError
 
     fitting = []
