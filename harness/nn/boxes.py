@@ -22,35 +22,61 @@ CANONICAL_LEVEL = 4
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """float32 for a reduced precision; float32 and float64 as they are."""
+    """Return values of a reduced precision as float32; float32 and float64 as they are."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 def cell_anchors(size_px: float, ratios: Sequence[float]) -> Tensor:
-    """(len(ratios), 4) anchors around the origin; a ratio is height / width, the area is kept."""
+    """Return the anchors of one cell around the origin.
+
+    Args:
+        size_px: Square root of their area, in px of the input.
+        ratios: Height over width of each; the area is kept.
+
+    Returns:
+        (A, 4) float32, A = len(ratios).
+    """
     rows = []
     for ratio in ratios:
         width = math.sqrt(size_px**2 / ratio)
         height = ratio * width
         rows.append([-width / 2, -height / 2, width / 2, height / 2])
-    return torch.tensor(rows)
+    return torch.tensor(rows)  # (A, 4)
 
 
 def grid_anchors(cell: Tensor, height: int, width: int, stride_px: int) -> Tensor:
-    """(height · width · A, 4) anchors: row by row, all anchors of one cell together (offset 0)."""
+    """Return the anchors of all cells of a level, row by row, those of one cell together.
+
+    Args:
+        cell: (A, 4) anchors around the origin.
+        height: Cells of the level from top to bottom.
+        width: Cells of the level from left to right.
+        stride_px: Pixels of the input in a cell; the first cell is at 0 (offset 0).
+
+    Returns:
+        (height · width · A, 4) float32, px of the input; they may reach over its border.
+    """
     ys = torch.arange(height, dtype=torch.float32, device=cell.device) * stride_px
     xs = torch.arange(width, dtype=torch.float32, device=cell.device) * stride_px
-    y, x = torch.meshgrid(ys, xs, indexing="ij")
+    y, x = torch.meshgrid(ys, xs, indexing="ij")  # (height, width) each
     shifts = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)  # (height·width, 1, 4)
-    return (shifts + cell[None]).reshape(-1, 4)
+    return (shifts + cell[None]).reshape(-1, 4)  # (height·width·A, 4)
 
 
 def apply_deltas(
     deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]
 ) -> Tensor:
-    """(n, 4) boxes moved and scaled by (n, 4) deltas (dx, dy, dw, dh) divided by their weights.
+    """Return boxes moved and scaled by deltas.
 
     Decoding keeps float32 whatever the network computes in; float64 stays.
+
+    Args:
+        deltas: (n, 4): dx and dy in widths and heights, dw and dh as logarithms.
+        boxes: (n, 4).
+        weights: The deltas are divided by these first.
+
+    Returns:
+        (n, 4), not clipped.
     """
     deltas = at_least_float32(deltas)
     widths = boxes[:, 2] - boxes[:, 0]
@@ -65,13 +91,22 @@ def apply_deltas(
     y = dy * heights + centres_y
     w = torch.exp(dw) * widths
     h = torch.exp(dh) * heights
-    return torch.stack((x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h), dim=-1)
+    return torch.stack((x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h), dim=-1)  # (n, 4)
 
 
 def delta_targets(
     boxes: Tensor, wanted: Tensor, weights: tuple[float, float, float, float]
 ) -> Tensor:
-    """(n, 4) deltas that turn ``boxes`` into ``wanted``: the inverse of apply_deltas."""
+    """Return the deltas that turn boxes into others: the inverse of `apply_deltas`.
+
+    Args:
+        boxes: (n, 4), of positive width and height.
+        wanted: (n, 4), of positive width and height.
+        weights: The deltas are multiplied by these last.
+
+    Returns:
+        (n, 4): dx, dy, dw, dh.
+    """
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     centres_x = boxes[:, 0] + 0.5 * widths
     centres_y = boxes[:, 1] + 0.5 * heights
@@ -82,24 +117,42 @@ def delta_targets(
     dy = weights[1] * (wanted_y - centres_y) / heights
     dw = weights[2] * torch.log(wanted_widths / widths)
     dh = weights[3] * torch.log(wanted_heights / heights)
-    return torch.stack((dx, dy, dw, dh), dim=1)
+    return torch.stack((dx, dy, dw, dh), dim=1)  # (n, 4)
 
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
-    """Boxes cut at the border of a height × width image; the count stays."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
+    """Return boxes cut at the border of an image; their number stays.
+
+    Args:
+        boxes: (n, 4).
+        height: Of the image, px.
+        width: Of the image, px.
+
+    Returns:
+        (n, 4); a box outside the image becomes empty.
+    """
+    x1, y1, x2, y2 = boxes.unbind(-1)  # (n,) each
     return torch.stack(
         (x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)), dim=-1
     )
 
 
 def nonempty(boxes: Tensor) -> Tensor:
-    """(n,) bool: width and height are both above zero."""
+    """Return (n,) bool: whether width and height of each box are above zero."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def pyramid_levels(boxes: Tensor, lowest: int = 2, highest: int = 5) -> Tensor:
-    """(n,) int64 level of the pyramid each box is pooled from, between lowest and highest."""
+    """Return the level of the pyramid that each box is pooled from.
+
+    Args:
+        boxes: (n, 4).
+        lowest: Level of the smallest boxes.
+        highest: Level of the largest boxes.
+
+    Returns:
+        (n,) int64, lowest … highest.
+    """
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     levels = torch.floor(CANONICAL_LEVEL + torch.log2(areas.sqrt() / CANONICAL_SIZE_PX + 1e-8))
     return levels.clamp(lowest, highest).to(torch.int64)

@@ -41,31 +41,40 @@ def in_one_pass(x: Tensor) -> bool:
 
 
 class GpuPasses(NamedTuple):
-    """How a GPU computes what comes after a convolution.
-
-    finish: ``nn.kernels.epilogue.finish``. in_one_call: by cuDNN together with the convolution,
-    where there is a ReLU. by_product: a 1×1 convolution is a matrix product, and a sum part of it.
-    """
+    """How a GPU computes what comes after a convolution."""
 
     finish: Callable[[Tensor, Tensor | None, Tensor | None, bool], Tensor]
+    """``nn.kernels.epilogue.finish``: adds bias and sum, then ReLU, in one kernel."""
+
     in_one_call: bool
+    """Whether cuDNN does it together with the convolution, where there is a ReLU."""
+
     by_product: bool
+    """Whether a 1×1 convolution is a matrix product, and a sum part of it."""
 
 
 class Conv(nn.Conv2d):
-    """A convolution. one_pass: with its sum and ReLU, by oneDNN; on a CPU, without gradients.
+    """A convolution with the sum and the ReLU that follow it.
 
-    gpu_passes: the same on a GPU; None for one operator after the other.
+    Attributes:
+        one_pass: Whether oneDNN computes all of it at once; on a CPU, without gradients.
+        gpu_passes: How a GPU does; None for one operator after the other.
     """
 
     one_pass = False
     gpu_passes: GpuPasses | None = None
 
     def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H', W'): convolved, ``add`` added, ReLU.
+        """Convolve, add, and apply ReLU.
 
-        add: of the result's shape. The caller gives it up: in one pass the result is written there,
-        which spares a network's largest tensors.
+        Args:
+            x: (B, C_in, H, W).
+            add: (B, C, H', W'), or None. The caller gives it up: in one pass the result is written
+                there, which saves memory for a network's largest tensors.
+            relu: Whether negative numbers become 0.
+
+        Returns:
+            (B, C, H', W').
         """
         if self.one_pass and in_one_pass(x):
             return self._in_one_pass(x, add, relu)
@@ -77,7 +86,7 @@ class Conv(nn.Conv2d):
         return F.relu_(out) if relu else out
 
     def convolve(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H', W')."""
+        """Return the convolution alone: (B, C_in, H, W) → (B, C, H', W')."""
         return self._conv_forward(x, self.weight, self.bias)
 
     def _on_gpu(self, passes: GpuPasses, x: Tensor, add: Tensor | None, relu: bool) -> Tensor:
@@ -97,12 +106,12 @@ class Conv(nn.Conv2d):
         return passes.finish(out, self.bias, add, relu)
 
     def _as_product(self, x: Tensor, add: Tensor | None) -> Tensor:
-        """A 1×1 convolution of contiguous maps without its bias, plus ``add``."""
+        """Return a 1×1 convolution of contiguous maps without its bias, plus ``add``."""
         down, across = self.stride
-        x = x[:, :, ::down, ::across]
+        x = x[:, :, ::down, ::across]  # (B, C_in, H', W')
         batch, _, height, width = x.shape
         columns = x.flatten(2)  # (B, C_in, H'·W'), copied where cells were left out
-        weight = self.weight.flatten(1).expand(batch, -1, -1)
+        weight = self.weight.flatten(1).expand(batch, -1, -1)  # (B, C, C_in)
         if add is None:
             return torch.bmm(weight, columns).view(batch, -1, height, width)
         return torch.baddbmm(add.flatten(2), weight, columns).view(batch, -1, height, width)
@@ -119,13 +128,18 @@ class Conv(nn.Conv2d):
 
 
 class Deconv(nn.ConvTranspose2d):
-    """A transposed convolution with its ReLU. one_pass: as of Conv."""
+    """A transposed convolution with its ReLU.
+
+    Attributes:
+        one_pass: As of `Conv`.
+        gpu_passes: As of `Conv`.
+    """
 
     one_pass = False
     gpu_passes: GpuPasses | None = None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # no output_size here
-        """(B, C_in, H, W) → (B, C, stride·H, stride·W), none below zero."""
+        """Return the result: (B, C_in, H, W) → (B, C, stride·H, stride·W), none below zero."""
         if self.gpu_passes is not None and x.numel():
             out = self._convolve_without_bias(x)
             return self.gpu_passes.finish(out, self.bias, None, True)
@@ -141,9 +155,14 @@ class Deconv(nn.ConvTranspose2d):
 
 
 def cudnn_keeps_nan(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> bool:
-    """Whether cuDNN's convolution with ReLU is there, and answers NaN to NaN.
+    """Return whether cuDNN's convolution with ReLU exists, and gives NaN for NaN.
 
-    The device itself is asked, once: it depends on cuDNN's version, the card and the precision.
+    That is tried once: it depends on cuDNN's version, the GPU and the precision.
+
+    Args:
+        device: A GPU.
+        dtype: Precision of the network.
+        layout: Memory layout of its maps.
     """
     x = torch.full((1, 64, 8, 8), torch.nan, dtype=dtype, device=device)
     weight = torch.ones((64, 64, 3, 3), dtype=dtype, device=device)

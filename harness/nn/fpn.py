@@ -18,7 +18,7 @@ SIZE_DIVISOR_PX = 32
 
 
 def bottom_up(architecture: Architecture) -> ResNet | MobileNetV2:
-    """The backbone: ``stem`` and ``res2`` … ``res5``, whose four outputs the pyramid merges."""
+    """Return the backbone: ``stem`` and ``res2`` … ``res5``, whose outputs the pyramid merges."""
     match architecture.backbone:
         case "resnet":
             return ResNet(architecture)
@@ -38,14 +38,21 @@ class FPN(nn.Module):
         self.bottom_up = bottom_up(architecture)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → p2 … p6, each (B, C, H/s, W/s) with s of STRIDES_PX."""
+        """Return p2 … p6 of an image batch.
+
+        Args:
+            x: (B, 3, H, W), H and W multiples of SIZE_DIVISOR_PX.
+
+        Returns:
+            Five maps (B, C, H/s, W/s), with s of STRIDES_PX.
+        """
         merged: Tensor | None = None
         pyramid: list[Tensor] = []
         for level, stage in reversed(list(enumerate(self.bottom_up(x), start=2))):
             merged = self.get_submodule(f"fpn_lateral{level}")(
                 stage, add=None if merged is None else F.interpolate(merged, scale_factor=2.0)
             )
-            pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(merged))
+            pyramid.insert(0, self.get_submodule(f"fpn_output{level}")(merged))  # (B, C, H/s, W/s)
         # A max pool with a 1×1 window is a subsampling.
         pyramid.append(F.max_pool2d(pyramid[-1], kernel_size=1, stride=2, padding=0))
         return pyramid

@@ -37,9 +37,16 @@ def rpn_losses(
     targets: Sequence[Targets],
     numbers: TrainingNumbers,
 ) -> Losses:
-    """Objectness over sampled anchors of all levels, localisation over the positive ones.
+    """Return objectness loss over sampled anchors, and localisation loss over the positive ones.
 
     Both are divided by the budget of anchors, whether it was used up or not.
+
+    Args:
+        logits: Per level (B, H·W·A).
+        deltas: Per level (B, H·W·A, 4).
+        anchors: Per level (H·W·A, 4), px of the resized input.
+        targets: Ground truth, one an image.
+        numbers: Limits and budgets.
     """
     every_anchor = torch.cat(list(anchors))  # (N, 4)
     every_logit = torch.cat(list(logits), dim=1).float()  # (B, N)
@@ -74,7 +81,7 @@ def rpn_losses(
 def _sampled_anchors(
     anchors: Tensor, target: Targets, numbers: TrainingNumbers
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of positive and negative anchors (p,), (q,), and the ground truth (p,) of the first.
+    """Return positive (p,) and negative (q,) anchors, and the ground truth (p,) of the first.
 
     Anchors that reach over the border take part as well (RPN.BOUNDARY_THRESH −1).
     """
@@ -95,24 +102,32 @@ def _sampled_anchors(
 
 
 class SampledRois(NamedTuple):
-    """Regions of one image to train on.
-
-    boxes (r, 4) · classes (r,) with background = K · truth (r,) index of the matched object.
-    """
+    """Regions of one image to train on."""
 
     boxes: Tensor
+    """(r, 4) float32, px of the resized input."""
+
     classes: Tensor
+    """(r,) int64; the background is K."""
+
     truth: Tensor
+    """(r,) int64, index of the matched object; without meaning for the background."""
 
 
 def sample_rois(
     proposals: Tensor, target: Targets, class_count: int, numbers: TrainingNumbers
 ) -> SampledRois:
-    """Proposals and the ground-truth boxes themselves, matched and sampled.
+    """Return regions to train on: proposals and ground-truth boxes, matched and sampled.
 
     The ground truth is added because early proposals overlap no object enough to train on.
+
+    Args:
+        proposals: (n, 4), px of the resized input.
+        target: Ground truth of the image.
+        class_count: K, the class of the background.
+        numbers: Limits and budgets.
     """
-    boxes = torch.cat((proposals, target.boxes))
+    boxes = torch.cat((proposals, target.boxes))  # (n + g, 4)
     matches = match(
         pairwise_iou(target.boxes, boxes),
         negative_below=numbers.roi_positive_from,
@@ -126,7 +141,7 @@ def sample_rois(
         positive_share=numbers.roi_positive_share,
         generator=target.generator,
     )
-    chosen = torch.cat((positive, negative))
+    chosen = torch.cat((positive, negative))  # (r,)
     classes = torch.full_like(chosen, class_count)
     classes[: len(positive)] = target.classes[matches.truth[positive]]
     return SampledRois(boxes[chosen], classes, matches.truth[chosen])
@@ -139,7 +154,7 @@ def box_losses(
     targets: Sequence[Targets],
     mean_count: MeanCount,
 ) -> Losses:
-    """Classification over all sampled regions, box regression over the positive ones.
+    """Return classification loss over all regions, and box regression over the positive ones.
 
     Both are divided by the number of all regions: every region then weighs the same, however many
     positive ones its image has (fast_rcnn.py, box_reg_loss).
@@ -147,7 +162,7 @@ def box_losses(
     heads = network.roi_heads
     logits, deltas = heads.classify(pyramid, [one.boxes for one in rois])
     logits, deltas = logits.float(), deltas.float()  # (R, K + 1), (R, 4K)
-    classes = torch.cat([one.classes for one in rois])
+    classes = torch.cat([one.classes for one in rois])  # (R,)
     background = network.architecture.class_count
     (positive,) = torch.nonzero(classes < background, as_tuple=True)
     sources = torch.cat([one.boxes for one in rois])[positive]
@@ -157,15 +172,15 @@ def box_losses(
             for one, target in zip(rois, targets, strict=True)
         ]
     )[positive]
-    moves = delta_targets(sources, wanted, network.architecture.box_delta_weights)
-    own = deltas.view(len(deltas), -1, 4)[positive, classes[positive]]
+    moves = delta_targets(sources, wanted, network.architecture.box_delta_weights)  # (P, 4)
+    own = deltas.view(len(deltas), -1, 4)[positive, classes[positive]]  # (P, 4), P positive
     divisor = max(mean_count(len(classes)), 1.0)
     found = {
         "loss_cls": F.cross_entropy(logits, classes, reduction="sum") / divisor,
         "loss_box_reg": (own - moves).abs().sum() / divisor,
     }
     with torch.no_grad():
-        predicted = logits.argmax(dim=1)
+        predicted = logits.argmax(dim=1)  # (R,)
         right = predicted == classes
         statistics = {
             "fast_rcnn/cls_accuracy": _share(right),
@@ -184,7 +199,10 @@ def mask_losses(
     targets: Sequence[Targets],
     mean_count: MeanCount,
 ) -> Losses:
-    """Binary cross-entropy of the mask of each positive region's own class, mean over its cells."""
+    """Return binary cross-entropy of the mask of each positive region's own class.
+
+    It is the mean over all cells of all these regions.
+    """
     background = network.architecture.class_count
     keep = [one.classes < background for one in rois]
     boxes = [one.boxes[kept] for one, kept in zip(rois, keep, strict=True)]
@@ -195,7 +213,7 @@ def mask_losses(
         # Touch every parameter: a part of the graph that is missing on one process would leave
         # the others waiting for its gradient.
         return {"loss_mask": torch.stack([one.sum() for one in head.parameters()]).sum() * 0}, {}
-    pooled = pool(pyramid, boxes, network.architecture.mask_pool_px)
+    pooled = pool(pyramid, boxes, network.architecture.mask_pool_px)  # (P, C, S, S)
     logits = head.own_class_logits(pooled.to(head.predictor.weight.dtype), classes).float()
     wanted = torch.cat(
         [
@@ -227,7 +245,15 @@ def losses(
     numbers: TrainingNumbers,
     mean_count: MeanCount = float,
 ) -> Losses:
-    """All losses and statistics of one batch."""
+    """Return all losses and statistics of one batch.
+
+    Args:
+        network: In training mode.
+        batch: Normalised images.
+        targets: Ground truth, one an image.
+        numbers: Limits and budgets.
+        mean_count: Mean of a count over all processes.
+    """
     pyramid = network.backbone(batch.pixels)
     rpn = network.proposal_generator
     logits, deltas = rpn.rpn_head(pyramid)

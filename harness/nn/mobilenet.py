@@ -32,7 +32,7 @@ STAGES = {
 class InvertedResidual(nn.Module):
     """1×1 to more channels, a 3×3 on each channel alone, 1×1 back; the last one is linear.
 
-    expand is left out in a block that does not widen.
+    A block that does not widen has no first 1×1.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int, widen: int, eps: float):
@@ -44,9 +44,9 @@ class InvertedResidual(nn.Module):
         self.has_shortcut = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
+        """Return the block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride)."""
         out = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        out = F.relu6(self.depthwise(out), inplace=True)
+        out = F.relu6(self.depthwise(out), inplace=True)  # (B, inner, H/stride, W/stride)
         return self.project(out, add=x if self.has_shortcut else None)
 
 
@@ -59,8 +59,8 @@ class Stem(nn.Module):
         self.block = InvertedResidual(channels, FIRST_CHANNELS, 1, 1, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, 16, H/2, W/2)."""
-        return self.block(F.relu6(self.conv1(x), inplace=True))
+        """Return the stem's output: (B, 3, H, W) → (B, 16, H/2, W/2)."""
+        return self.block(F.relu6(self.conv1(x), inplace=True))  # (B, 16, H/2, W/2)
 
 
 class MobileNetV2(Staged):

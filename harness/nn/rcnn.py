@@ -23,14 +23,13 @@ from harness.nn.torchvision_networks import torchvision_shapes
 
 
 class Batch(NamedTuple):
-    """Normalised images padded to one size.
-
-    pixels: (B, 3, H, W), H and W multiples of 32, zero outside each image. sizes: (height, width)
-    of each image before padding.
-    """
+    """Normalised images padded to one size."""
 
     pixels: Tensor
+    """(B, 3, H, W), H and W multiples of 32, zero outside each image."""
+
     sizes: tuple[tuple[int, int], ...]
+    """(height, width) of each image before padding, px."""
 
 
 class RCNN(nn.Module):
@@ -50,11 +49,13 @@ class RCNN(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
-        """Images (3, H, W) uint8 on the network's device, normalised, padded and stacked.
-
-        canvas: (height, width) they are padded to at least.
+        """Return images normalised, padded and stacked.
 
         Padding comes after normalisation, so it is zero to the network (the reference's order).
+
+        Args:
+            images: Each (3, H, W) uint8, in the network's channel order, on its device.
+            canvas: (height, width) they are padded to at least, px.
         """
         sizes = tuple((int(image.shape[1]), int(image.shape[2])) for image in images)
         height = _round_up(max(canvas[0], *(size[0] for size in sizes)))
@@ -72,12 +73,22 @@ class RCNN(nn.Module):
         return Batch(pixels.to(weight.dtype, memory_format=layout), sizes)
 
     def forward(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
-        """Detections of each image, and their soft masks (n, M, M) if the network has masks."""
+        """Return detections of each image, and their soft masks if the network has masks.
+
+        Args:
+            batch: Of `batch`.
+
+        Returns:
+            Detections in px of the resized input; per image (n, M, M) probabilities, or None.
+
+        Raises:
+            FloatingPointError: The network's output is not finite.
+        """
         pyramid = self.backbone(batch.pixels)
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
         pyramid = [at_least_float32(level) for level in pyramid]
-        logits, deltas = self.roi_heads.classify(pyramid, proposals)
+        logits, deltas = self.roi_heads.classify(pyramid, proposals)  # (R, K + 1), (R, 4K)
         require_finite(*objectness, logits, deltas)
         counts = [len(one) for one in proposals]
         detections = [
@@ -92,21 +103,24 @@ class RCNN(nn.Module):
 
 
 def require_finite(*tensors: Tensor) -> None:
-    """Raise FloatingPointError when any number is NaN or infinite.
+    """Check that all numbers are finite.
 
     A NaN fails every comparison with a threshold, so without this it would read as "nothing
     found". The flags are combined first: one wait for the device, not one a tensor.
+
+    Raises:
+        FloatingPointError: A number is NaN or infinite.
     """
     if not bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()):
         raise FloatingPointError("the network's output is not finite")
 
 
 def compute_exactly(network: RCNN) -> None:
-    """Have the network compute in the reference's own arithmetic, in place.
+    """Set the network to compute in the reference's own arithmetic, in place.
 
-    Detectron2's operators in Detectron2's order on contiguous maps: on the same torch and device,
-    each result has the bits of Detectron2's. What ``prepare_for_inference`` changes is left as it
-    is: BatchNorm is computed, and no operator is replaced by one that rounds otherwise.
+    It then uses Detectron2's operators in Detectron2's order on contiguous maps: on the same torch
+    and device, each result has the bits of Detectron2's. What `prepare_for_inference` changes is
+    left as it is: BatchNorm is computed, and no operator is replaced by one that rounds otherwise.
     """
     network.roi_heads.exact = True
     if network.architecture.has_masks:
@@ -114,11 +128,16 @@ def compute_exactly(network: RCNN) -> None:
 
 
 def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool = False) -> None:
-    """Do once what would be the same for every image, in place: the numbers stay but for rounding.
+    """Prepare the network for inference, in place; the numbers stay but for rounding.
 
     Every frozen BatchNorm is folded into the convolution before it. For a CPU, the first layer of
     the box head is made a convolution, and all convolutions are oneDNN's, in one pass with what
-    comes right after them; compiled: torch.compile will see to that.
+    comes right after them.
+
+    Args:
+        network: With its weights loaded.
+        device: Where it will compute.
+        compiled: Whether torch.compile will fuse the operators instead.
     """
     for module in network.modules():
         if isinstance(module, NormedConv):
@@ -135,10 +154,10 @@ def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool
 
 
 def convolve_by_onednn(network: RCNN) -> None:
-    """Have oneDNN compute 1×1 convolutions on a single CPU thread, too, in place: the numbers stay.
+    """Set oneDNN to compute 1×1 convolutions on a single CPU thread as well; the numbers stay.
 
-    There torch leaves them to a routine of its own that takes twice as long, unless they are
-    dilated (``use_mkldnn`` in its Convolution.cpp); a kernel of one pixel has no gaps to spread.
+    Otherwise torch leaves them to a routine of its own that takes twice as long, unless they are
+    dilated (``use_mkldnn`` in its Convolution.cpp); dilation does not change a 1×1 kernel.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
@@ -150,7 +169,7 @@ def _round_up(length_px: int) -> int:
 
 
 def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Every key of the network's checkpoint and its shape; no memory is spent on the tensors."""
+    """Return every key of the network's checkpoint and its shape; no tensor is allocated."""
     if architecture.torchvision is not None:
         return torchvision_shapes(architecture)
     with torch.device("meta"):

@@ -31,12 +31,12 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels) - eps)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """Scale and shift (C,) that the normalisation comes down to."""
+        """Return scale and shift, each (C,), that the normalisation amounts to."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) normalised; one fused operation, as the reference does in evaluation."""
+        """Return (B, C, H, W) normalised; one fused operation, as in the reference's evaluation."""
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
@@ -55,7 +55,7 @@ class NormedConv(Conv):
         self.norm = FrozenBatchNorm(channels, eps)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉), normalised."""
+        """Return the result, normalised: (B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
         if self.norm is not None and self.training:
             # Scaling the weights instead of the output costs far less, there and in the gradient.
             scale, shift = self.norm.affine()
@@ -88,8 +88,8 @@ class BasicBlock(nn.Module):
         self.conv2 = NormedConv(channels, channels, 3, 1, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
-        out = self.conv1(x, relu=True)
+        """Return the block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride)."""
+        out = self.conv1(x, relu=True)  # (B, C, H/stride, W/stride)
         return self.conv2(out, add=x if self.shortcut is None else self.shortcut(x), relu=True)
 
 
@@ -105,8 +105,8 @@ class BottleneckBlock(nn.Module):
         self.conv3 = NormedConv(inner, channels, 1, 1, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C, H/stride, W/stride)."""
-        out = self.conv2(self.conv1(x, relu=True), relu=True)
+        """Return the block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride)."""
+        out = self.conv2(self.conv1(x, relu=True), relu=True)  # (B, C/4, H/stride, W/stride)
         return self.conv3(out, add=x if self.shortcut is None else self.shortcut(x), relu=True)
 
 
@@ -123,13 +123,13 @@ class Stem(nn.Module):
         self.conv1 = NormedConv(3, architecture.stem_channels, 7, 2, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, C, H/4, W/4)."""
-        x = self.conv1(x, relu=True)
-        return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+        """Return the stem's output: (B, 3, H, W) → (B, C, H/4, W/4)."""
+        x = self.conv1(x, relu=True)  # (B, C, H/2, W/2)
+        return F.max_pool2d(x, kernel_size=3, stride=2, padding=1)  # (B, C, H/4, W/4)
 
 
 class Staged(nn.Module):
-    """Stem and four stages; answers the outputs of all four."""
+    """Stem and four stages; returns the outputs of all four."""
 
     stem: nn.Module
     res2: nn.Sequential
@@ -138,11 +138,11 @@ class Staged(nn.Module):
     res5: nn.Sequential
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) → four maps (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
+        """Return four maps: (B, 3, H, W) → (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
         x = self.stem(x)
         outputs = []
         for stage in (self.res2, self.res3, self.res4, self.res5):
-            x = stage(x)
+            x = stage(x)  # (B, C_i, H/s, W/s)
             outputs.append(x)
         return outputs
 

@@ -43,15 +43,24 @@ def pooled_regions(
     bins = F.embedding_bag(
         index.reshape(-1, terms), cells, mode="sum", per_sample_weights=weight.reshape(-1, terms)
     )
-    return bins.view(len(rois), side, side, channels).permute(0, 3, 1, 2)
+    return bins.view(len(rois), side, side, channels).permute(0, 3, 1, 2)  # (R, C, side, side)
 
 
 def _weights(start: Tensor, end: Tensor, side: int, length: int) -> tuple[Tensor, Tensor]:
-    """What each of ``side`` bins between start and end (R,) takes of the cells of one axis.
+    """Return what each bin takes of the cells of one axis.
 
-    Cells (R, side, K) int64 and their weights. A bin is the mean of equally spaced samples at most
-    one cell apart, each read by linear interpolation; samples more than a cell outside the axis
-    count as zero (torchvision's ``roi_align_common.h``).
+    A bin is the mean of equally spaced samples at most one cell apart, each read by linear
+    interpolation; samples more than a cell outside the axis count as zero (torchvision's
+    ``roi_align_common.h``).
+
+    Args:
+        start: (R,) first end of the regions, in cells.
+        end: (R,) their other end.
+        side: Bins a region.
+        length: Cells of the axis.
+
+    Returns:
+        Cells (R, side, K) int64, and their weights (R, side, K).
     """
     size = (end - start) / side  # of a bin, in cells
     count = size.ceil()  # samples a bin; none in a region without extent

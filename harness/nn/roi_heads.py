@@ -21,20 +21,22 @@ from harness.nn.roi_align import pooled_regions
 
 
 class RawDetections(NamedTuple):
-    """One image's detections in the frame of the resized input, best first.
-
-    boxes (n, 4) float32 px · scores (n,) float32 · classes (n,) int64.
-    """
+    """One image's detections in the frame of the resized input, best first."""
 
     boxes: Tensor
+    """(n, 4) float32, px."""
+
     scores: Tensor
+    """(n,) float32, 0…1."""
+
     classes: Tensor
+    """(n,) int64."""
 
 
 def pool(
     pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int, *, exact: bool = False
 ) -> Tensor:
-    """RoIAlign (aligned, adaptive sampling) of all images' boxes, each from the level of its size.
+    """Return pooled regions of all images' boxes, each from the level of its size (RoIAlign).
 
     Args:
         pyramid: p2 … p5 (p6 is used for proposals only).
@@ -45,10 +47,10 @@ def pool(
     Returns:
         (R, C, side, side). Reduced precisions are pooled in float32; float64 stays.
     """
-    everything = torch.cat(list(boxes))
+    everything = torch.cat(list(boxes))  # (R, 4)
     image = torch.cat([one.new_full((len(one), 1), index) for index, one in enumerate(boxes)])
     rois = torch.cat((image, everything), dim=1)  # (R, 5)
-    levels = pyramid_levels(everything)
+    levels = pyramid_levels(everything)  # (R,)
     counts = torch.bincount(levels - 2, minlength=4).tolist()  # the one wait for the device
     maps = [at_least_float32(features) for features in pyramid[:4]]
     channels = maps[0].shape[1]
@@ -62,7 +64,7 @@ def pool(
             level_rois = rois[where].to(features.dtype)
             regions = pooled_regions(features, level_rois, side, stride, exact=exact)
             pooled.index_copy_(0, where, regions.permute(order))
-    return pooled if exact else pooled.permute(0, 3, 1, 2)
+    return pooled if exact else pooled.permute(0, 3, 1, 2)  # (R, C, side, side)
 
 
 class BoxHead(nn.Module):
@@ -78,7 +80,7 @@ class BoxHead(nn.Module):
             channels = width
 
     def convolve_first(self) -> None:
-        """Turn the first layer into the convolution it is the same as.
+        """Replace the first layer by the equivalent convolution.
 
         It reads regions in their memory layout, and oneDNN's convolutions are fast on every CPU,
         which MKL's matrix products are not.
@@ -91,14 +93,14 @@ class BoxHead(nn.Module):
         self.add_module("fc1", convolution)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(R, C, S, S) → (R, last width)."""
+        """Return the features of regions: (R, C, S, S) → (R, last width)."""
         hidden = pooled
         for layer in self.children():
             if isinstance(layer, Conv):
                 hidden = layer(hidden, relu=True)
             else:
                 hidden = F.relu(layer(hidden.flatten(start_dim=1)))
-        return hidden.flatten(start_dim=1)
+        return hidden.flatten(start_dim=1)  # (R, last width)
 
 
 class BoxPredictor(nn.Module):
@@ -111,7 +113,7 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = nn.Linear(channels, classes * 4)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, channels) → logits (R, K + 1), deltas (R, 4K)."""
+        """Return logits (R, K + 1) and deltas (R, 4K) of features (R, channels)."""
         return self.cls_score(hidden), self.bbox_pred(hidden)
 
 
@@ -130,25 +132,32 @@ class MaskHead(nn.Module):
         self.predictor = Conv(channels, architecture.class_count, 1)
 
     def features(self, pooled: Tensor) -> Tensor:
-        """(R, C, S, S) → (R, C', 2S, 2S), what the predictor sees."""
+        """Return what the predictor sees: (R, C, S, S) → (R, C', 2S, 2S)."""
         hidden = pooled
         for index in range(1, self.conv_count + 1):
             hidden = self.get_submodule(f"mask_fcn{index}")(hidden, relu=True)
-        return self.deconv(hidden)
+        return self.deconv(hidden)  # (R, C', 2S, 2S)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(R, C, S, S) → logits (R, K, 2S, 2S)."""
+        """Return logits of all classes: (R, C, S, S) → (R, K, 2S, 2S)."""
         return self.predictor(self.features(pooled))
 
     def probabilities(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """(R, 2S, 2S) float32 in 0…1, of each region's own class only; float64 stays."""
+        """Return (R, 2S, 2S) float32 in 0…1, of each region's own class only; float64 stays."""
         return at_least_float32(self.own_class_logits(pooled, classes)).sigmoid()
 
     def own_class_logits(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """(R, 2S, 2S) logits of the class each region is, or should be.
+        """Return the logits of one class a region.
 
         The predictor is a 1×1 convolution: one row of it a region gives the same numbers as all
         K rows followed by a selection, but for the last bit, for a K-th of the work.
+
+        Args:
+            pooled: (R, C, S, S).
+            classes: (R,) class that each region is, or should be.
+
+        Returns:
+            (R, 2S, 2S).
         """
         hidden = self.features(pooled)  # (R, C', 2S, 2S)
         if self.exact:
@@ -157,13 +166,17 @@ class MaskHead(nn.Module):
         logits = torch.bmm(rows[:, None], hidden.flatten(start_dim=2))[:, 0]  # (R, 2S·2S)
         bias = self.predictor.bias
         assert bias is not None  # a Conv2d's type allows none; this one is built with it
-        logits = logits + bias[classes][:, None]
+        logits = logits + bias[classes][:, None]  # (R, 2S·2S)
         side = hidden.shape[-1]
-        return logits.view(-1, side, side)
+        return logits.view(-1, side, side)  # (R, 2S, 2S)
 
 
 class RoIHeads(nn.Module):
-    """Everything that happens to a proposal. exact: in the reference's own arithmetic."""
+    """Everything that happens to a proposal.
+
+    Attributes:
+        exact: Whether it computes in the reference's own arithmetic.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -177,7 +190,12 @@ class RoIHeads(nn.Module):
     def classify(
         self, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Logits (R, K + 1) and deltas (R, 4K) for the proposals of all images."""
+        """Return logits (R, K + 1) and deltas (R, 4K) for the proposals of all images.
+
+        Args:
+            pyramid: p2 … p6.
+            proposals: Per image (n, 4), px of the resized input.
+        """
         pooled = pool(pyramid, proposals, self.architecture.box_pool_px, exact=self.exact)
         dtype = self.box_predictor.cls_score.weight.dtype
         return self.box_predictor(self.box_head(pooled.to(dtype)))
@@ -185,30 +203,36 @@ class RoIHeads(nn.Module):
     def detect(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]
     ) -> RawDetections:
-        """Detections of one image from its R rows: score cut, class-wise NMS, best N.
+        """Return the detections of one image: score cut, class-wise NMS, best N.
 
-        logits (R, K + 1), deltas (R, 4K), proposals (R, 4), size (height, width). Only boxes that
-        pass the score cut are decoded; decoding is element-wise, so the result is the same.
+        Only boxes that pass the score cut are decoded; decoding is element-wise, so the result is
+        the same.
+
+        Args:
+            logits: (R, K + 1), the background last.
+            deltas: (R, 4K).
+            proposals: (R, 4), px of the resized input.
+            size: (height, width) of the image before padding, px.
         """
         numbers = self.architecture
         scores = F.softmax(at_least_float32(logits), dim=-1)[:, :-1]  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
-        kept_scores = scores[regions, classes]
-        kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]
+        kept_scores = scores[regions, classes]  # (k,), pairs above the cut
+        kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]  # (k, 4)
         boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
         boxes = clip(boxes, *size)
-        best = batched_nms(boxes, kept_scores, classes, numbers.box_nms_iou)
-        best = best[: numbers.max_detections]
+        best = batched_nms(boxes, kept_scores, classes, numbers.box_nms_iou)  # (survivors,)
+        best = best[: numbers.max_detections]  # (n,)
         return RawDetections(boxes[best], kept_scores[best], classes[best])
 
     def masks(self, pyramid: Sequence[Tensor], detections: Sequence[RawDetections]) -> list[Tensor]:
-        """Per image (n, M, M) float32 mask probabilities in the frame of each box."""
+        """Return per image (n, M, M) float32 mask probabilities in the frame of each box."""
         boxes = [one.boxes for one in detections]
         side = self.architecture.mask_pool_px
         if not sum(len(one) for one in boxes):
             return [one.new_zeros((0, 2 * side, 2 * side)) for one in boxes]
-        pooled = pool(pyramid, boxes, side, exact=self.exact)
+        pooled = pool(pyramid, boxes, side, exact=self.exact)  # (N, C, S, S), all images
         pooled = pooled.to(self.mask_head.predictor.weight.dtype)
         classes = torch.cat([one.classes for one in detections])
-        soft = self.mask_head.probabilities(pooled, classes)
+        soft = self.mask_head.probabilities(pooled, classes)  # (N, M, M)
         return list(soft.split([len(one) for one in boxes]))

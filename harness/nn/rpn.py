@@ -23,7 +23,7 @@ from harness.nn.boxes import (
 from harness.nn.convolution import Conv
 from harness.nn.fpn import STRIDES_PX
 
-#: RPN.BBOX_REG_WEIGHTS.
+#: Scales of dx, dy, dw, dh (RPN.BBOX_REG_WEIGHTS).
 DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
 
@@ -38,16 +38,16 @@ class RPNHead(nn.Module):
         self.anchor_deltas = Conv(channels, anchors * 4, 1)
 
     def forward(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Per level: logits (B, H·W·A) and deltas (B, H·W·A, 4), cells row by row."""
+        """Return per level logits (B, H·W·A) and deltas (B, H·W·A, 4), cells row by row."""
         logits, deltas = [], []
         for level in pyramid:
-            hidden = self.conv(level, relu=True)
+            hidden = self.conv(level, relu=True)  # (B, C, H, W)
             scores = self.objectness_logits(hidden)  # (B, A, H, W)
             moves = self.anchor_deltas(hidden)  # (B, 4A, H, W)
             batch, anchors, height, width = scores.shape
-            logits.append(scores.permute(0, 2, 3, 1).reshape(batch, -1))
+            logits.append(scores.permute(0, 2, 3, 1).reshape(batch, -1))  # (B, H·W·A)
             moves = moves.view(batch, anchors, 4, height, width).permute(0, 3, 4, 1, 2)
-            deltas.append(moves.reshape(batch, -1, 4))
+            deltas.append(moves.reshape(batch, -1, 4))  # (B, H·W·A, 4)
         return logits, deltas
 
 
@@ -67,12 +67,21 @@ class RPN(nn.Module):
     def forward(
         self, pyramid: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Proposals (n, 4) per image and objectness logits (B, H·W·A) per level."""
+        """Return the proposals of images.
+
+        Args:
+            pyramid: p2 … p6.
+            image_sizes: (height, width) of each image before padding, px.
+
+        Returns:
+            Per image (n, 4) px of the resized input, best first; per level objectness logits
+            (B, H·W·A).
+        """
         logits, deltas = self.rpn_head(pyramid)
         return self.select(logits, deltas, self.anchors(pyramid), image_sizes), logits
 
     def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Per level, (H·W·A, 4) in the order of the head's output."""
+        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
         cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
         return [
             grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
@@ -89,12 +98,21 @@ class RPN(nn.Module):
         pre_nms_per_level: int | None = None,
         post_nms: int | None = None,
     ) -> list[Tensor]:
-        """Per image, up to post_nms proposals (n, 4), best first.
+        """Return the best proposals of each image.
 
-        image_sizes: (height, width) of each image before padding; proposals are clipped to it.
-        pre_nms_per_level, post_nms: None for the numbers of the test-time recipe. Only the
-        candidates that survive the per-level cut are decoded: decoding is element-wise, so the
-        result is the same.
+        Only the candidates that survive the per-level cut are decoded: decoding is element-wise,
+        so the result is the same.
+
+        Args:
+            logits: Per level (B, H·W·A).
+            deltas: Per level (B, H·W·A, 4).
+            anchors: Per level (H·W·A, 4).
+            image_sizes: (height, width) of each image before padding; proposals are clipped to it.
+            pre_nms_per_level: Candidates a level; None for the test-time recipe's.
+            post_nms: Proposals an image; None for the test-time recipe's.
+
+        Returns:
+            Per image (n, 4), best first, n at most ``post_nms``.
         """
         pre_nms = self.pre_nms_per_level if pre_nms_per_level is None else pre_nms_per_level
         highest = [
@@ -105,11 +123,11 @@ class RPN(nn.Module):
             candidates, scores, levels = [], [], []
             for level, (values, places) in enumerate(highest):
                 where = places[index]
-                moves = deltas[level][index, where]
+                moves = deltas[level][index, where]  # (k, 4)
                 candidates.append(apply_deltas(moves, anchors[level][where], DELTA_WEIGHTS))
                 scores.append(values[index])
                 levels.append(torch.full_like(where, level))
-            boxes = clip(torch.cat(candidates), height, width)
+            boxes = clip(torch.cat(candidates), height, width)  # (all levels, 4)
             best = self._suppress(boxes, torch.cat(scores), torch.cat(levels))
             images.append(best[: self.post_nms if post_nms is None else post_nms])
         return images

@@ -38,7 +38,7 @@ class Capacity:
 
 
 class SlotOperators(Protocol):
-    """What torch has no operator of fixed size for. Implemented by ``nn.kernels``."""
+    """Operators of fixed size that torch does not have; ``nn.kernels`` implements them."""
 
     def kept_in_segments(
         self, boxes: Tensor, valid: Tensor, starts: Tensor, longest: int, threshold: float
@@ -69,29 +69,35 @@ class SlotOperators(Protocol):
 
 
 class Frame(NamedTuple):
-    """Where the images of a batch lie, one row an image, on the device.
-
-    resized (B, 2) float32: height and width in the padded input. original (B, 2) int32: of the
-    image. scale (B, 4) float32: from boxes of the one to boxes of the other.
-    """
+    """Where the images of a batch are, one row an image, on the device."""
 
     resized: Tensor
+    """(B, 2) float32: height and width in the padded input, px."""
+
     original: Tensor
+    """(B, 2) int32: height and width of the original image, px."""
+
     scale: Tensor
+    """(B, 4) float32: factors from boxes of the resized image to boxes of the original."""
 
 
 class Found(NamedTuple):
-    """Detections in slots, best first; D slots an image.
-
-    boxes (B, D, 4) float32 px of the resized input · scores (B, D) · classes (B, D) int64 · counts
-    (B,) int32, slots that are filled · candidates (B,) int32, pairs above the score cut.
-    """
+    """Detections in slots, best first; D slots an image."""
 
     boxes: Tensor
+    """(B, D, 4) float32, px of the resized input."""
+
     scores: Tensor
+    """(B, D) float32."""
+
     classes: Tensor
+    """(B, D) int64."""
+
     counts: Tensor
+    """(B,) int32: slots that are filled."""
+
     candidates: Tensor
+    """(B,) int32: pairs of region and class above the score cut."""
 
 
 #: What stands at the beginning of an image's row of the answer.
@@ -132,14 +138,14 @@ class SlotNetwork:
         self._segments: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, pixels: Tensor, frame: Frame) -> Tensor:
-        """One answer a row.
+        """Compute a batch.
 
         Args:
             pixels: (B, H, W, 3) uint8 in the network's channel order, H and W multiples of 32.
             frame: Where in it each image is, and what it was resized from.
 
         Returns:
-            (B, width of the layout) int32; floats are stored as their bits.
+            (B, width of the layout) int32, one image a row; floats are stored as their bits.
         """
         network, numbers = self.network, self.network.architecture
         pyramid = network.backbone(self.normalised(pixels, frame.resized))
@@ -173,7 +179,12 @@ class SlotNetwork:
         return torch.cat((torch.stack((*head, total), dim=1), *plain, runs, places), dim=1)
 
     def normalised(self, pixels: Tensor, resized: Tensor) -> Tensor:
-        """(B, 3, H, W) in the network's precision and layout; zero outside each image."""
+        """Return (B, 3, H, W) in the network's precision and layout; zero outside each image.
+
+        Args:
+            pixels: (B, H, W, 3) uint8 in the network's channel order.
+            resized: (B, 2) float32, height and width of each image in it.
+        """
         network = self.network
         _, height, width, _ = pixels.shape
         rows = torch.arange(height, device=pixels.device) < resized[:, :1]
@@ -193,7 +204,17 @@ class SlotNetwork:
         deltas: Sequence[Tensor],
         resized: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """(B, P, 4) float32 proposals, best first, and (B,) int32, how many count."""
+        """Return the proposals of each image.
+
+        Args:
+            pyramid: p2 … p6.
+            logits: Per level (B, H·W·A).
+            deltas: Per level (B, H·W·A, 4).
+            resized: (B, 2) float32, height and width of each image before padding.
+
+        Returns:
+            (B, P, 4) float32, px of the resized input, best first; (B,) int32, how many count.
+        """
         rpn = self.network.proposal_generator
         scores, moves, anchors = [], [], []
         for number, (level, all_moves) in enumerate(zip(logits, deltas, strict=True)):
@@ -222,7 +243,15 @@ class SlotNetwork:
     def detections(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, proposed: Tensor, resized: Tensor
     ) -> Found:
-        """Logits (B · P, K + 1) and deltas (B · P, 4K) of the proposals, as detections."""
+        """Return the detections of each image.
+
+        Args:
+            logits: (B · P, K + 1), the background last.
+            deltas: (B · P, 4K).
+            proposals: (B, P, 4) float32, px of the resized input.
+            proposed: (B,) int32, how many of the P count.
+            resized: (B, 2) float32, height and width of each image before padding.
+        """
         numbers = self.network.architecture
         batch, slots, _ = proposals.shape
         scores = F.softmax(logits.float(), dim=-1)[:, :-1].reshape(batch, slots, -1)
@@ -254,20 +283,33 @@ class SlotNetwork:
         )
 
     def restored(self, found: Found, frame: Frame) -> tuple[Tensor, Tensor]:
-        """(B, D, 4) boxes in original pixels, clipped; and (B, D) bool, which are detections."""
+        """Return (B, D, 4) boxes in original pixels, clipped; and (B, D) bool, which are
+        detections.
+        """
         boxes = clip_each(found.boxes * frame.scale[:, None], frame.original.float())
         slots = torch.arange(boxes.shape[1], device=boxes.device)
         return boxes, _nonempty(boxes) & (slots < found.counts[:, None])
 
     def pooled(self, maps: Sequence[Tensor], boxes: Tensor, side: int) -> Tensor:
-        """(B · R, C, side, side) of boxes (B, R, 4), in the network's precision, channels last."""
+        """Return pooled regions, in the network's precision, channels last.
+
+        Args:
+            maps: p2 … p5.
+            boxes: (B, R, 4) float32, px of the resized input.
+            side: Cells of a pooled region in each direction.
+
+        Returns:
+            (B · R, C, side, side).
+        """
         maps = _channels_last(maps[:4])
         levels = pyramid_levels(boxes.flatten(0, 1)).view(boxes.shape[:2])
         dtype = self.network.roi_heads.box_predictor.cls_score.weight.dtype
         return self.operators.pooled_from_levels(maps, boxes, levels, side, dtype)
 
     def _segments_of(self, counts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Where each level's candidates begin, and the (1, N) level of each; kept, for graphs."""
+        """Return where each level's candidates begin, and the (1, N) level of each; kept, for
+        graphs.
+        """
         if counts not in self._segments:
             numbers = torch.tensor((0, *counts))
             levels = torch.repeat_interleave(torch.arange(len(counts)), numbers[1:])
@@ -283,14 +325,29 @@ def _channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def anchors_at(places: Tensor, cell: Tensor, width: int, stride_px: int) -> Tensor:
-    """(…, 4) anchors at positions in the order of ``grid_anchors``, of a map so many cells wide."""
+    """Return the anchors at some positions of a map.
+
+    Args:
+        places: (…) int64 positions in the order of ``grid_anchors``.
+        cell: (A, 4) anchors around the origin.
+        width: Cells of the map from left to right.
+        stride_px: Pixels of the input in a cell.
+
+    Returns:
+        (…, 4) float32, px of the resized input.
+    """
     where = places // len(cell)
     x, y = where % width, where // width
     return torch.stack((x, y, x, y), dim=-1) * float(stride_px) + cell[places % len(cell)]
 
 
 def clip_each(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """(B, n, 4) boxes cut at the borders of their image, (B, 2) float32 heights and widths."""
+    """Return (B, n, 4) boxes cut at the borders of their image.
+
+    Args:
+        boxes: (B, n, 4).
+        sizes: (B, 2) float32, height and width of each image.
+    """
     height, width = sizes[:, :1], sizes[:, 1:]
     x1, y1, x2, y2 = (side.clamp(min=0) for side in boxes.unbind(-1))
     return torch.stack(
@@ -303,7 +360,7 @@ def _nonempty(boxes: Tensor) -> Tensor:
 
 
 def _apart(boxes: Tensor, valid: Tensor, groups: Tensor) -> Tensor:
-    """Boxes moved so that those of different groups never meet, as torchvision's batched_nms does.
+    """Return boxes moved so that those of different groups never meet (torchvision's batched_nms).
 
     The shift costs bits of the coordinates, and so can tip a pair at the threshold: what has to
     decide as that operator does has to lose the same bits.
@@ -314,6 +371,6 @@ def _apart(boxes: Tensor, valid: Tensor, groups: Tensor) -> Tensor:
 
 
 def _all_finite(tensors: Sequence[Tensor], batch: int) -> Tensor:
-    """(B,) int32, 1 when no number of the whole batch is NaN or infinite."""
+    """Return (B,) int32, 1 when no number of the whole batch is NaN or infinite."""
     together = torch.cat([one.flatten() for one in tensors])
     return torch.isfinite(together).all().to(torch.int32).expand(batch)

@@ -15,18 +15,18 @@ POSITIVE = 1
 
 
 class Matches(NamedTuple):
-    """Per candidate: the best ground truth, and POSITIVE, NEGATIVE or IGNORED.
-
-    truth (n,) int64 index, meaningless where there is no ground truth · label (n,) int8.
-    """
+    """What each candidate is matched to."""
 
     truth: Tensor
+    """(n,) int64 index of the best ground truth; without meaning where there is none."""
+
     label: Tensor
+    """(n,) int8: POSITIVE, NEGATIVE or IGNORED."""
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """(m, n) intersection over union of (m, 4) and (n, 4) boxes; 0 where they do not meet."""
-    corners = torch.min(first[:, None, 2:], second[:, 2:])
+    """Return (m, n) intersection over union of (m, 4) and (n, 4) boxes; 0 without overlap."""
+    corners = torch.min(first[:, None, 2:], second[:, 2:])  # (m, n, 2)
     corners -= torch.max(first[:, None, :2], second[:, :2])
     overlap = corners.clamp_(min=0).prod(dim=2)  # (m, n)
     union = _areas(first)[:, None] + _areas(second) - overlap
@@ -34,22 +34,26 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def match(iou: Tensor, *, negative_below: float, positive_from: float, rescue: bool) -> Matches:
-    """Each candidate matched to the ground truth it overlaps most.
+    """Match each candidate to the ground truth it overlaps most.
 
-    iou: (m ground truths, n candidates). Between the two limits a candidate is ignored. rescue:
-    also the candidates that overlap some ground truth most, however little, are positive (ties
-    included); they keep the index of the ground truth they overlap most themselves.
+    Args:
+        iou: (m ground truths, n candidates).
+        negative_below: Less overlap than this is negative.
+        positive_from: This overlap or more is positive; between the two a candidate is ignored.
+        rescue: Whether the candidates that overlap some ground truth most, however little, are
+            positive as well (ties included); they keep the index of the ground truth they overlap
+            most themselves.
     """
     count = iou.shape[1]
     if iou.numel() == 0:
         truth = torch.zeros(count, dtype=torch.int64, device=iou.device)
         return Matches(truth, torch.full_like(truth, NEGATIVE, dtype=torch.int8))
-    best, truth = iou.max(dim=0)
+    best, truth = iou.max(dim=0)  # (n,) each
     label = torch.full_like(truth, IGNORED, dtype=torch.int8)
     label[best < negative_below] = NEGATIVE
     label[best >= positive_from] = POSITIVE
     if rescue:
-        closest = iou.max(dim=1, keepdim=True).values
+        closest = iou.max(dim=1, keepdim=True).values  # (m, 1)
         label[(iou == closest).any(dim=0)] = POSITIVE
     return Matches(truth, label)
 
@@ -62,9 +66,14 @@ def sample(
     positive_share: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Up to ``budget`` indices: at most positive_share of them positive, the rest negative.
+    """Return random indices of positive and of negative candidates.
 
-    positive, negative: (n,) bool. The order of the answer is random.
+    Args:
+        positive: (n,) bool.
+        negative: (n,) bool.
+        budget: Number of both together, at most.
+        positive_share: Share of the budget that may be positive; the rest is negative.
+        generator: Draws them.
     """
     (positives,) = torch.nonzero(positive, as_tuple=True)
     (negatives,) = torch.nonzero(negative, as_tuple=True)
@@ -91,38 +100,67 @@ Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingNumbers:
-    """What training adds to an Architecture; the defaults are Detectron2's for FPN models."""
+    """Numbers that training adds to an Architecture; defaults are Detectron2's for FPN models."""
 
     rpn_pre_nms_per_level: int = 2000  # RPN.PRE_NMS_TOPK_TRAIN
+    """Candidates kept on each level before NMS."""
+
     rpn_post_nms: int = 1000  # RPN.POST_NMS_TOPK_TRAIN
+    """Proposals kept in total."""
+
     anchors_per_image: int = 256  # RPN.BATCH_SIZE_PER_IMAGE
+    """Anchors of an image that the losses are computed on."""
+
     anchor_positive_share: float = 0.5  # RPN.POSITIVE_FRACTION
+    """Share of them that may be positive."""
+
     anchor_negative_below: float = 0.3  # RPN.IOU_THRESHOLDS
-    anchor_positive_from: float = 0.7
+    """IoU below which an anchor is background."""
+
+    anchor_positive_from: float = 0.7  # RPN.IOU_THRESHOLDS
+    """IoU from which an anchor is an object."""
+
     rois_per_image: int = 512  # ROI_HEADS.BATCH_SIZE_PER_IMAGE
+    """Regions of an image that the losses of the heads are computed on."""
+
     roi_positive_share: float = 0.25  # ROI_HEADS.POSITIVE_FRACTION
+    """Share of them that may be positive."""
+
     roi_positive_from: float = 0.5  # ROI_HEADS.IOU_THRESHOLDS
+    """IoU from which a region is an object; below, it is background."""
 
 
 class MaskTargets(Protocol):
     """The ground-truth masks of one image."""
 
     def crop(self, boxes: Tensor, truth: Tensor, side: int) -> Tensor:
-        """(n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the device of boxes."""
+        """Return the ground truth of masks in the frame of boxes.
+
+        Args:
+            boxes: (n, 4), px of the resized input.
+            truth: (n,) index of an object.
+            side: Cells of a mask in each direction.
+
+        Returns:
+            (n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the device of boxes.
+        """
         ...
 
 
 class Targets(NamedTuple):
-    """Ground truth of one image in px of the resized input.
-
-    boxes (g, 4) float32 · classes (g,) int64 · masks of the same g objects, None without masks ·
-    generator draws this image's anchors and regions, so that they do not depend on the batch.
-    """
+    """Ground truth of one image."""
 
     boxes: Tensor
+    """(g, 4) float32, px of the resized input."""
+
     classes: Tensor
+    """(g,) int64."""
+
     masks: MaskTargets | None
+    """Masks of the same g objects; None without masks."""
+
     generator: torch.Generator
+    """Draws this image's anchors and regions, so that they do not depend on the batch."""
 
 
 #: A count of this process → the mean of that count over all processes. Losses are divided by it, so

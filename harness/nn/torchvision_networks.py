@@ -31,10 +31,12 @@ FROZEN_EPS: dict[TorchvisionBuilder, float] = {
 
 
 def build_torchvision(architecture: Architecture, label_count: int | None = None) -> nn.Module:
-    """The network in evaluation mode, with random weights and our test-time recipe.
+    """Return the network in evaluation mode, with random weights and the entry's test-time recipe.
 
-    label_count: outputs of its classifier, the background among them; None for those of its
-    published weights, or one more than classes.
+    Args:
+        architecture: Names the builder, and has the numbers of the recipe.
+        label_count: Outputs of its classifier, the background among them; None for those of its
+            published weights, or one more than classes.
     """
     assert architecture.torchvision is not None
     network: nn.Module = get_model(
@@ -54,31 +56,31 @@ def build_torchvision(architecture: Architecture, label_count: int | None = None
 
 
 def published_labels(architecture: Architecture) -> int:
-    """Outputs of the classifier: 91 for COCO's 80 classes, else one more than classes."""
+    """Return the number of outputs: 91 for COCO's 80 classes, else one more than classes."""
     return COCO_LABELS if architecture.class_count == 80 else architecture.class_count + 1
 
 
 def coco_labels(builder: TorchvisionBuilder) -> tuple[int, ...]:
-    """The label of each of COCO's 80 classes, in the order of their category ids."""
+    """Return the label of each of COCO's 80 classes, in the order of their category ids."""
     names = get_model_weights(builder).DEFAULT.meta["categories"]
     return tuple(label for label, name in enumerate(names) if name not in NOT_CLASSES)
 
 
 def preprocessing_of(builder: TorchvisionBuilder) -> Any:
-    """What torchvision's weights want done to an image before it comes to the network."""
+    """Return the preprocessing that torchvision's weights require of an image."""
     return get_model_weights(builder).DEFAULT.transforms()
 
 
 def torchvision_shapes(
     architecture: Architecture, label_count: int | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Every weight of the network's checkpoint and its shape; no memory is spent on tensors."""
+    """Return every weight of the network's checkpoint and its shape, without allocating tensors."""
     with torch.device("meta"):
         return weight_shapes(build_torchvision(architecture, label_count))
 
 
 def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a checkpoint but the counters that only training reads."""
+    """Return every tensor of a checkpoint but the counters that only training reads."""
     return {
         key: tuple(tensor.shape)
         for key, tensor in network.state_dict().items()
@@ -87,7 +89,7 @@ def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _freeze_norms(module: nn.Module, eps: float) -> None:
-    """Put torchvision's frozen BatchNorm in place of the ordinary one, everywhere below."""
+    """Replace every ordinary BatchNorm below by torchvision's frozen one."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, FrozenBatchNorm2d(child.num_features, eps))

@@ -15,13 +15,19 @@ BLOCK = 1024
 
 
 def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> Tensor:
-    """``out`` plus bias and ``add``, then ReLU, in place; NaN stays NaN.
+    """Add bias and ``add`` to ``out``, then apply ReLU, in place; NaN stays NaN.
 
     Args:
         out: (B, C, H, W), contiguous or channels last.
         bias: (C,), or None.
-        add: Of the shape of ``out``, or None; turned around where it lies otherwise.
-        relu: Whether what is below zero becomes zero.
+        add: Of the shape of ``out``, or None; copied where its layout is another.
+        relu: Whether negative numbers become 0.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ValueError: ``out`` is neither contiguous nor channels last.
     """
     last = out.is_contiguous(memory_format=torch.channels_last)
     if not (last or out.is_contiguous()):
@@ -59,7 +65,7 @@ def _finish(  # type: ignore[no-untyped-def]
     RELU: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One block of numbers. cells: between one channel's numbers and the next channel's."""
+    """Compute one block of numbers; ``cells`` is the distance from one channel to the next."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = place < total
     value = tl.load(out + place, mask=inside, other=0.0).to(tl.float32)

@@ -30,21 +30,21 @@ def outlines(
     *,
     shares: int = SHARES,
 ) -> tuple[Tensor, Tensor]:
-    """Where, down the columns of its image, each of B · D masks changes from its last pixel.
+    """Return where, down the columns of its image, each mask changes from one pixel to the next.
 
     Args:
         soft: (B · D, M, M) float32 probabilities in the frame of each box.
         boxes: (B, D, 4) float32, px of the original image.
         kept: (B, D) bool; the others have no outline.
         sizes: (B, 2) int32, height and width of each original image.
-        threshold: Probability from which a pixel is the object's.
+        threshold: Probability from which a pixel belongs to the mask.
         capacity: Places kept of an image.
         shares: Programs that share the columns of one mask.
 
     Returns:
         (B, capacity) int32, the places x · height + y of the image's masks one after the other,
         ascending in each; unwritten beyond them. And (B, D) int32, how many each mask has: more
-        together than ``capacity`` means that the last ones are not there.
+        together than ``capacity`` means that the last ones are missing.
     """
     batch, count, _ = boxes.shape
     side = soft.shape[-1]
@@ -66,14 +66,14 @@ def outlines(
 
 @triton.jit
 def _value(soft, y, x, inside, SIDE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Cells of the soft mask; zero outside it."""
+    """Return cells of the soft mask; zero outside it."""
     inside = inside & (y >= 0) & (y < SIDE) & (x >= 0) & (x < SIDE)
     return tl.load(soft + y * SIDE + x, mask=inside, other=0.0)
 
 
 @triton.jit
 def _filled(soft, x, y, box_x, box_y, box_w, box_h, threshold, inside, SIDE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Whether the pixels (x, y) are the object's: torch's grid_sample, then the threshold."""
+    """Return whether pixels (x, y) belong to the mask: torch's grid_sample, then the threshold."""
     across = (x + 0.5 - box_x) / box_w * 2.0 - 1.0
     down = (y + 0.5 - box_y) / box_h * 2.0 - 1.0
     cell_x = ((across + 1.0) * SIDE - 1.0) / 2.0
@@ -98,7 +98,7 @@ def _changes(  # type: ignore[no-untyped-def]
     soft, x, y, left, top, right, bottom, end, height, wraps, box_x, box_y, box_w, box_h, threshold,
     SIDE: tl.constexpr,
 ):  # fmt: skip
-    """1 for each pixel (x, y) that differs from the one before it, down the columns."""
+    """Return 1 for each pixel (x, y) that differs from the one before it, down the columns."""
     inside = (y < bottom) & (x < right)
     now = _filled(soft, x, y, box_x, box_y, box_w, box_h, threshold, inside, SIDE)
     goes_on = tl.where(wraps, y, 1) == 0
@@ -114,10 +114,10 @@ def _trace(  # type: ignore[no-untyped-def]
     soft, boxes, alive, sizes, counted, before, places, count, threshold, capacity,
     SIDE: tl.constexpr, WRITES: tl.constexpr, SHARES: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """The changes in one share of a mask's columns: counted, or written where they belong.
+    """Count the changes in one share of a mask's columns, or write them.
 
     A mask that reaches from the top of the image to its bottom continues from a column's last pixel
-    to the next one's first. Any other ends above or at the bottom: one row more is looked at.
+    to the next one's first. Any other ends above or at the bottom: one row more is examined.
     """
     mask = tl.program_id(0)
     share = tl.program_id(1)

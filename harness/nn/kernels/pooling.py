@@ -18,7 +18,7 @@ from torch import Tensor
 def pooled_from_levels(
     maps: Sequence[Tensor], boxes: Tensor, levels: Tensor, side: int, dtype: torch.dtype
 ) -> Tensor:
-    """Pooled regions of B images with as many boxes each.
+    """Return pooled regions of B images with as many boxes each.
 
     Args:
         maps: p2 … p5, each (B, C, H, W) with channels last in memory, of any precision.
@@ -29,6 +29,9 @@ def pooled_from_levels(
 
     Returns:
         (B · R, C, side, side), channels last in memory.
+
+    Raises:
+        ValueError: A map is not channels last.
     """
     batch, count, _ = boxes.shape
     channels = maps[0].shape[1]
@@ -55,13 +58,13 @@ def pooled_from_levels(
 
 @triton.jit
 def _cell(base, y, x, width, lanes, inside, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """All channels of one cell, in float32."""
+    """Return all channels of one cell, in float32."""
     return tl.load(base + (y * width + x) * CHANNELS + lanes, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _sampled(base, y, x, height, width, lanes, inside, CHANNELS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """All channels at one place of a map, by linear interpolation between four cells."""
+    """Return all channels at one place of a map, by linear interpolation between four cells."""
     y = tl.maximum(y, 0.0)
     x = tl.maximum(x, 0.0)
     low_y = tl.minimum(y.to(tl.int32), height - 1)
@@ -83,7 +86,7 @@ def _sampled(base, y, x, height, width, lanes, inside, CHANNELS: tl.constexpr): 
 
 @triton.jit
 def _of_level(level, first, second, third, fourth):  # type: ignore[no-untyped-def]
-    """One of four numbers, by the level 2 … 5."""
+    """Return one of four numbers, by the level 2 … 5."""
     return tl.where(
         level == 2, first, tl.where(level == 3, second, tl.where(level == 4, third, fourth))
     )
@@ -94,7 +97,7 @@ def _pool(  # type: ignore[no-untyped-def]
     p2, p3, p4, p5, boxes, levels, out, h2, w2, h3, w3, h4, w4, h5, w5, count,
     SIDE: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One cell of one pooled region, all channels."""
+    """Compute one cell of one pooled region, all channels."""
     region = tl.program_id(0).to(tl.int64)
     cell = tl.program_id(1)
     level = tl.load(levels + region)

@@ -1,9 +1,9 @@
 """Non-maximum suppression into fixed slots, without a wait for the device.
 
-torchvision's operator answers with as many rows as survive, so the host has to wait for their
-number. Here the answer has a fixed size: a flag a candidate, or the first so many survivors and
-their count. The rule is torchvision's: boxes in order of their scores, each kept unless its
-intersection over union with a kept one before it is above the threshold.
+torchvision's operator returns as many rows as survive, so the host has to wait for their number.
+Here the result has a fixed size: a flag a candidate, or the first so many survivors and their
+count. The rule is torchvision's: boxes in order of their scores, each kept unless its intersection
+over union with a kept one before it is above the threshold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOWHERE = 1 << 30
 def kept_in_segments(
     boxes: Tensor, valid: Tensor, starts: Tensor, longest: int, threshold: float
 ) -> Tensor:
-    """Which candidates survive; those of one segment suppress each other only.
+    """Return which candidates survive; those of one segment suppress each other only.
 
     Args:
         boxes: (B, N, 4) float32, xyxy; segment by segment, best score first in each.
@@ -37,6 +37,9 @@ def kept_in_segments(
 
     Returns:
         (B, N) bool.
+
+    Raises:
+        ValueError: A segment is longer than SEGMENT_MAX.
     """
     if longest > SEGMENT_MAX:
         raise ValueError(f"a segment of {longest} candidates, at most {SEGMENT_MAX}")
@@ -55,13 +58,13 @@ def kept_in_segments(
 def first_survivors(
     boxes: Tensor, counts: Tensor, threshold: float, limit: int
 ) -> tuple[Tensor, Tensor]:
-    """The best ``limit`` survivors of each image.
+    """Return the best survivors of each image.
 
     Args:
         boxes: (B, N, 4) float32, xyxy, best score first.
         counts: (B,) int32, how many of the N rows of an image are candidates.
         threshold: Largest intersection over union of two that both survive.
-        limit: Survivors wanted.
+        limit: Number of survivors to find.
 
     Returns:
         (B, limit) int64 rows of the survivors, best first, 0 beyond them; and (B,) int32, how many
@@ -88,7 +91,7 @@ def first_survivors(
 
 @triton.jit
 def _iou_above(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, threshold):  # type: ignore[no-untyped-def]
-    """Whether the intersection over union of boxes a and b is above the threshold."""
+    """Return whether the intersection over union of boxes a and b is above the threshold."""
     width = tl.maximum(tl.minimum(ax2, bx2) - tl.maximum(ax1, bx1), 0.0)
     height = tl.maximum(tl.minimum(ay2, by2) - tl.maximum(ay1, by1), 0.0)
     shared = width * height
@@ -101,7 +104,7 @@ def _iou_above(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, threshold):  # type: igno
 def _overlaps(  # type: ignore[no-untyped-def]
     boxes, words, starts, count, segments, threshold, WORD: tl.constexpr
 ):
-    """A tile of the table: bit c of word w of row r says that r would suppress candidate 32w + c.
+    """Write a tile of the table: bit c of word w of row r says that r would suppress 32w + c.
 
     Only later candidates of the same segment are ever suppressed.
     """
@@ -133,7 +136,7 @@ def _overlaps(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["count", "segments"])
 def _sweep(words, alive, kept, starts, count, segments, WORD: tl.constexpr):  # type: ignore[no-untyped-def]
-    """One segment from its best candidate to its last: who is kept removes whom it overlaps."""
+    """Go through one segment, best candidate first: a kept one removes what it overlaps."""
     image = tl.program_id(0) // segments
     segment = tl.program_id(0) % segments
     first = tl.load(starts + segment)
@@ -162,7 +165,7 @@ def _select(  # type: ignore[no-untyped-def]
     BLOCK: tl.constexpr,
     NOWHERE: tl.constexpr,
 ):
-    """One image: the first candidate left is a survivor, what it overlaps goes, and again."""
+    """Find survivors of one image: keep the first candidate left, remove its overlaps, repeat."""
     image = tl.program_id(0)
     lanes = tl.arange(0, BLOCK)
     count = tl.load(counts + image)
