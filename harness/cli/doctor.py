@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every finding with its fix; return 3 when something every run needs is broken, else
-    0.
-    """
+    """Print every finding with its fix; return 3 when something that every run needs is broken."""
     from harness.report.tables import render
     from harness.workflows.doctor import diagnose
 

@@ -45,14 +45,14 @@ def find_dataset(
     options: tuple[str, str] = ("--annotations", "--images"),
     compact: bool = False,
 ) -> Dataset:
-    """The data set called ``dataset`` below ``root``, or the one in the two given places, parsed.
+    """The known data set of a name, or the one in two given places, parsed.
 
     Args:
         dataset: A known name.
         annotations: COCO annotation file, together with ``images`` in place of a name.
         images: Folder of its images.
         root: Where known data sets are.
-        options: What the user calls the two places.
+        options: Names of the two options, for messages.
         compact: As of ``harness.data.coco.read_dataset``.
 
     Raises:
@@ -72,7 +72,12 @@ def find_dataset(
 
 
 def requested_dataset(request: DatasetRequest) -> Dataset:
-    """The data set of a request; the embedded one where nothing is named."""
+    """The data set of a request; the embedded one where nothing is named.
+
+    Raises:
+        UsageError: As of ``find_dataset``.
+        PrerequisiteError: As of ``find_dataset``.
+    """
     asked = request.data
     own = asked.annotations is not None or asked.images is not None
     found = find_dataset(
@@ -125,5 +130,10 @@ def _known(dataset: str, root: Path) -> tuple[Path, Path]:
 
 
 def limited(dataset: Dataset, count: int) -> Dataset:
-    """The first ``count`` images by id; everything else stays."""
+    """A data set of the first images by id; everything else stays.
+
+    Args:
+        dataset: The whole one.
+        count: How many images at most.
+    """
     return replace(dataset, images=dataset.images[:count])

@@ -1,4 +1,4 @@
-"""What the classes of a model are called, where no annotation file is at hand to say it."""
+"""Names of a model's classes, where no annotation file is given."""
 
 from __future__ import annotations
 
@@ -101,7 +101,14 @@ COCO_CATEGORIES = (
 
 
 def categories_of(dataset: str) -> tuple[Category, ...]:
-    """The categories of a known data set, sorted by id; nothing is read from disk."""
+    """The categories of a known data set, sorted by id; nothing is read from disk.
+
+    Args:
+        dataset: Its name.
+
+    Raises:
+        UsageError: The categories of a data set of this name are not known.
+    """
     if dataset in SYNTHETIC_SPLITS:
         return tuple(Category(number, name) for number, name in SHAPES.items())
     if dataset in COCO_LAYOUT:
@@ -122,10 +129,15 @@ def read_categories(annotations: Path) -> tuple[Category, ...]:
 def categories_for(
     dataset: str, *, annotations: Path | None, weights: Path | None
 ) -> tuple[Category, ...]:
-    """What a model's classes are called, in the order of its classes.
+    """The categories of a model, in the order of its classes.
 
     By the annotation file that was given; else by the training that left these weights, where its
-    annotations are still there; else those of ``dataset``, the model's own, built in.
+    annotations are still there; else those of the model's own data set, built in.
+
+    Args:
+        dataset: Name of the data set of the model's entry.
+        annotations: A file of the user; None for none.
+        weights: The file of weights; None for the pinned ones.
     """
     listed = annotations or _learned_from(weights)
     return categories_of(dataset) if listed is None else read_categories(listed)

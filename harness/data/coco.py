@@ -2,7 +2,7 @@
 
 An annotation file decides every number, so what would change a number without notice is an error
 here: duplicate ids, annotations of images that are not listed, sizes that are not positive. What
-pycocotools takes and can only mean one thing is taken (a whole number written 1.0, a mask spelled
+pycocotools accepts and has only one meaning is accepted (a whole number written 1.0, a mask spelled
 with needless characters) and put into its usual form; what is odd but has a defined meaning (an
 empty box, a category id of 0) is kept and reported as a warning. ``data.predictions`` does the same
 for predictions. What is valid here can be trained on, scored, drawn, split and merged.
@@ -83,7 +83,7 @@ def _compact(parsed: dict[str, Any]) -> dict[str, Any]:
     """An object of the file, its polygons as arrays where they are lists of numbers."""
     polygons = parsed.get("segmentation")
     if type(polygons) is list:
-        # What is not finite numbers stays as it is: validation says so.
+        # What is not finite numbers stays as it is: validation reports it.
         parsed["segmentation"] = [
             array("d", one) if type(one) is list and finite(one) else one for one in polygons
         ]
@@ -98,13 +98,13 @@ def dataset_of(
     name: str | None = None,
     digest: str | None = None,
 ) -> Dataset:
-    """The same of an annotation file that was read already.
+    """The data set of an annotation file that was read already.
 
     Args:
         content: Of ``read_annotations``.
         annotations: Where it was read from.
         images_dir: Folder of its images.
-        name: What records call it; None takes the file's stem.
+        name: Its name in records; None takes the file's stem.
         digest: sha256 of the file; None hashes it.
     """
     rows = content["annotations"]
@@ -242,7 +242,12 @@ def _require_names(path: Path, categories: list[dict[str, Any]]) -> None:
 
 
 def name_fault(name: Any, what: str) -> str | None:
-    """What is wrong with a name, as the end of a sentence; None when nothing is."""
+    """Why a name is invalid, as the end of a sentence; None when it is valid.
+
+    Args:
+        name: Any value parsed from JSON.
+        what: What it is a name of, for the sentence.
+    """
     if not isinstance(name, str) or (not name and what == "file name"):
         return f"has no {what} of text: {shown(name)}"
     if "\0" in name:
@@ -289,7 +294,11 @@ def _fault(
 
 
 def box_fault(box: Any) -> str | None:
-    """What is wrong with a box, as the end of a sentence; None when nothing is."""
+    """Why a box is invalid, as the end of a sentence; None when it is valid.
+
+    Args:
+        box: Any value parsed from JSON; valid is x, y, width, height in px.
+    """
     if not isinstance(box, list) or len(box) != 4 or not finite(box):
         return f"has the box {shown(box)}; expected four finite numbers"
     if max(box) > FARTHEST_BOX_PX or min(box) < -FARTHEST_BOX_PX:

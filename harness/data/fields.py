@@ -19,7 +19,7 @@ MOST_DIGITS = 60
 
 
 def flag_of(value: Any) -> bool:
-    """What a flag says: of a boolean, of 0 and 1 as numbers or text, of yes and no; None is no.
+    """The value of a flag: a boolean, 0 and 1 as numbers or text, yes and no; None is False.
 
     Raises:
         ValueError: It is anything else.

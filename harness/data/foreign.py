@@ -24,7 +24,11 @@ class Foreign:
 
 
 def foreign_annotations(content: Any) -> Foreign | None:
-    """What parsed JSON is if not annotations of boxes and masks; None where nothing says so."""
+    """What parsed JSON is if not annotations of boxes and masks; None where that is not recognized.
+
+    Args:
+        content: Any parsed JSON.
+    """
     if not isinstance(content, Mapping):
         return None
     rows = _rows(content.get("annotations"))
@@ -61,7 +65,11 @@ _PREDICT = Foreign(
 
 
 def foreign_predictions(content: Any) -> Foreign | None:
-    """What parsed JSON is if not a list of COCO results; None where nothing says so."""
+    """What parsed JSON is if not a list of COCO results; None where that is not recognized.
+
+    Args:
+        content: Any parsed JSON.
+    """
     if isinstance(content, Mapping):
         return _foreign_table(content)
     for row in _rows(content):

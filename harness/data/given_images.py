@@ -71,11 +71,14 @@ def _each(item: Any) -> list[Any]:
 
 
 def decoded(given: GivenImage, channel_order: ChannelOrder | None) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 in BGR order, upright.
+    """The pixels of a given image.
 
     Args:
-        given: What is decoded.
-        channel_order: Of an array.
+        given: The file, array or opened image.
+        channel_order: Of an array; None where there are no arrays.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order, upright.
 
     Raises:
         UsageError: An array of another shape or type, or without a channel order.

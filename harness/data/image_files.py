@@ -77,7 +77,9 @@ HEIF_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis", b"hevc")
 class UnreadableImage(Exception):
     """A file that cannot be opened as an image. The text is the reason, as the end of a sentence.
 
-    is_missing: whether there is no such file.
+    Args:
+        reason: The text.
+        is_missing: Whether there is no such file.
     """
 
     def __init__(self, reason: str, *, is_missing: bool = False) -> None:
@@ -91,7 +93,7 @@ def open_image(source: Path | BytesIO) -> PillowImage.Image:
     Raises:
         PIL.UnidentifiedImageError: It is none of FORMATS.
         OSError: It cannot be read.
-        Exception: Whatever Pillow's decoders raise on damaged bytes.
+        Exception: Any error of Pillow's decoders on damaged bytes.
     """
     return PillowImage.open(source, formats=_known_formats())
 
@@ -165,7 +167,12 @@ def is_wide(image: PillowImage.Image) -> bool:
 
 
 def unreadable(path: Path, bad: Exception) -> UnreadableImage:
-    """What an exception of opening ``path`` means, in words."""
+    """The error, in words, for an exception of opening a file.
+
+    Args:
+        path: The file.
+        bad: What Pillow or the system raised.
+    """
     match bad:
         case FileNotFoundError():
             return UnreadableImage("is missing", is_missing=True)
@@ -209,7 +216,7 @@ FaultKind = Literal["missing", "unreadable", "size", "turned", "path", "wide"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFault:
-    """What is wrong with the file of one listed image."""
+    """A fault of the file of one listed image."""
 
     kind: FaultKind
     """turned: its listed size is the one before its EXIF turns it upright. path: it is there under
@@ -333,7 +340,11 @@ def folder_of_all(paths: Sequence[Path]) -> Path:
 
 
 def digest_of(paths: Sequence[Path]) -> str:
-    """sha256 over names, sizes and times of change: what tells that nothing was replaced."""
+    """sha256 over names, sizes and times of change: it changes when a file is replaced.
+
+    Args:
+        paths: The files, in any order.
+    """
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -348,7 +359,10 @@ def digest_of(paths: Sequence[Path]) -> str:
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) in px of the upright image, from the beginning of its file.
 
-    (1, 1) where it is not known: decoding it will say why.
+    (1, 1) where it is not known: decoding it will report the reason.
+
+    Args:
+        path: The file.
     """
     try:
         size = size_of(path)

@@ -1,8 +1,8 @@
 """Decoding and resizing, pixel-equal to Detectron2's ``data`` package.
 
-Whatever the file holds (grey, palette, CMYK, 16 bit, alpha), Pillow's conversion to RGB decides the
-pixels of an evaluation, after the EXIF orientation was applied. Images that are only
-looked at (``harness predict`` and ``serve``) keep the contrast of 16 bits instead.
+Whatever the file's format (grey, palette, CMYK, 16 bit, alpha), Pillow's conversion to RGB decides
+the pixels of an evaluation, after the EXIF orientation was applied. Images that are only looked at
+(``harness predict`` and ``serve``) keep the contrast of 16 bits instead.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def read_pixels(path: Path, *, where: str) -> npt.NDArray[np.uint8]:
 
 
 def read_own_pixels(path: Path, *, where: str) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-    """The same of an image that is only looked at, and what an evaluation would see otherwise.
+    """The pixels of an image that is only looked at, and how an evaluation would see them
+    differently.
 
     Args:
         path: The image file.
@@ -99,10 +100,13 @@ def _decoded(path: Path, where: str, decode: Callable[[PillowImage.Image], Decod
 
 
 def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 in BGR order of an opened image, turned as its EXIF says.
+    """The pixels of an opened image, turned by its EXIF orientation.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order.
 
     Raises:
-        Exception: Whatever Pillow's decoders raise on damaged bytes.
+        Exception: Any error of Pillow's decoders on damaged bytes.
     """
     upright = _upright(image, orientation_of(image))
     # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
@@ -111,14 +115,17 @@ def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
 
 
 def own_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
-    """The same as ``upright_pixels``, but of 16 bits of grey the upper 8.
+    """The pixels of an opened image that is only looked at: of 16 bits of grey the upper 8.
 
     Pillow's conversion, and with it Detectron2 and an evaluation, makes all above 255 white: of a
     user's own image nothing would be left.
 
+    Returns:
+        (H, W, 3) uint8 in BGR order, upright.
+
     Raises:
         ValueError: Its values are not of 16 bits, or floating-point numbers of no known range.
-        Exception: Whatever Pillow's decoders raise on damaged bytes.
+        Exception: Any error of Pillow's decoders on damaged bytes.
     """
     if image.mode == "F":
         raise ValueError("it holds floating-point numbers of no known range; convert it to PNG")
@@ -167,7 +174,7 @@ def _frames(image: PillowImage.Image) -> int:
 
 
 def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
-    """The image turned as its EXIF orientation says.
+    """The image turned by its EXIF orientation.
 
     Not Pillow's ``exif_transpose``: that also rewrites the EXIF, and fails where it is odd.
     """
@@ -178,9 +185,18 @@ def _upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
 def resize_shape(
     height_px: int, width_px: int, short_edge_px: int, long_edge_max_px: int
 ) -> tuple[int, int]:
-    """(height, width) with the short edge at short_edge_px, or less if the long edge caps it.
+    """The size of a resized image: the short edge as given, or less where the long edge limits it.
 
     Rounded as int(x + 0.5), in the reference's order of operations.
+
+    Args:
+        height_px: Of the image.
+        width_px: Of the image.
+        short_edge_px: Wanted length of the short edge.
+        long_edge_max_px: Greatest length of the long edge.
+
+    Returns:
+        (height, width) in px.
 
     Raises:
         ValueError: The image is so narrow that nothing of its short edge would be left.
@@ -201,6 +217,15 @@ def resize_shape(
 
 
 def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) uint8 by Pillow's bilinear filter; writable, in the order given."""
+    """The image resized by Pillow's bilinear filter.
+
+    Args:
+        pixels: (H, W, 3) uint8 in any channel order, which stays.
+        height_px: Of the result.
+        width_px: Of the result.
+
+    Returns:
+        (height, width, 3) uint8, writable.
+    """
     image = PillowImage.fromarray(pixels)
     return np.array(image.resize((width_px, height_px), PillowImage.Resampling.BILINEAR))

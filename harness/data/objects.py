@@ -1,4 +1,6 @@
-"""The objects of a data set as training wants them: what cannot be learned from is counted out."""
+"""The objects of a data set that training uses; what cannot be learned from is left out and
+counted.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
-    """What of a data set a network can learn from."""
+    """The part of a data set that a network can learn from."""
 
     dataset: Dataset
     """All of it, without the parsed file: the objects are in ``images``."""
@@ -58,7 +60,8 @@ class TrainingSet:
 
 
 def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
-    """What of ``dataset`` can be learned from, as Detectron2 selects it (``data/build.py``).
+    """The part of a data set that can be learned from, as Detectron2 selects it
+    (``data/build.py``).
 
     Crowds, boxes without area inside their image and, for a network with masks, objects without a
     usable mask are left out; so are images that have no object then.

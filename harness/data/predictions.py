@@ -1,7 +1,7 @@
 """Predictions in COCO's results format: parsed, validated, and in one canonical form.
 
-The counterpart of ``data.coco``, with the same policy: what pycocotools takes and can only mean one
-thing is taken and put into its usual form; everything else is an error that names the row and says
+The counterpart of ``data.coco``, with the same policy: what pycocotools accepts and has only one
+meaning is accepted and put into its usual form; everything else is an error that names the row and
 what the file looks like. Masks that pass are safe for code in C.
 """
 
@@ -69,7 +69,7 @@ def read_predictions(path: Path, content: Mapping[str, Any] | None) -> list[Row]
 
 
 def _hint(path: Path) -> str | None:
-    """What a file that is no JSON looks like; None where nothing says so."""
+    """What a file that is no JSON looks like; None where that is not recognized."""
     with path.open("rb") as file:
         head = file.read(4096)
     for beginning, what in BEGINNINGS:

@@ -1,4 +1,4 @@
-"""The data set of a run: the one its references mean, complete, and as the record keeps it."""
+"""The data set of a run: the one its references are for, complete, and as the record keeps it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,11 @@ def require_same_images(dataset: Dataset, stamps: Mapping[int, str]) -> None:
 
 
 def require_images(dataset: Dataset) -> None:
-    """Raise IntegrityError for a missing image now, not after an hour."""
+    """Check that no image is missing, before the first one is inferred.
+
+    Raises:
+        IntegrityError: One or more are; the first is named.
+    """
     missing = [
         record.file_name
         for record in dataset.images
@@ -136,7 +140,7 @@ def require_images(dataset: Dataset) -> None:
 
 
 def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> DatasetFacts:
-    """What a record keeps of a data set.
+    """The facts of a data set that a record keeps.
 
     Args:
         dataset: The data set as it is evaluated.

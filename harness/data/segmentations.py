@@ -1,4 +1,4 @@
-"""Masks as annotation and prediction files have them: which are valid, and their one spelling.
+"""Masks of annotation and prediction files: which are valid, and their canonical form.
 
 Whatever passes here may be handed to code in C: its runs cover the image, its polygons are near it,
 its text is spelled as pycocotools spells it.
@@ -40,9 +40,9 @@ def whole(value: Any) -> int | None:
 
 
 def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str | None:
-    """What is wrong with a segmentation, as the end of a sentence; None when nothing is.
+    """Why a segmentation is invalid, as the end of a sentence; None when it is valid.
 
-    Run lengths that do not add up to the image are no oddity: evaluators never come back.
+    Run lengths that do not add up to the image are an error: evaluators never return from them.
 
     Args:
         segmentation: As parsed from JSON; None for an object without a mask.

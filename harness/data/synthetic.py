@@ -1,9 +1,9 @@
 """The embedded data set: seeded scenes of textured shapes in COCO format, made on first use.
 
-Scenes have what makes COCO hard in small: occlusion, sizes from a dozen pixels to half the image,
-textured clutter, crowd regions, images without objects. A category is a shape; colour and texture
-say nothing. Pixels come from NumPy's PCG64 and pycocotools' rasteriser and are stored as PNG, so
-every machine makes the same ones.
+Scenes have the difficulties of COCO on a small scale: occlusion, sizes from a dozen pixels to half
+the image, textured clutter, crowd regions, images without objects. A category is a shape; colour
+and texture carry no information. Pixels come from NumPy's PCG64 and pycocotools' rasteriser and are
+stored as PNG, so every machine makes the same ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,14 @@ SHAPES = {
 
 
 def outlines(name: str) -> list[Points]:
-    """Closed polygons (n, 2) with |x|, |y| ≤ 1; a second one is a hole in the first."""
+    """Closed polygons (n, 2) with |x|, |y| ≤ 1; a second one is a hole in the first.
+
+    Args:
+        name: Of a category.
+
+    Raises:
+        ValueError: There is no such shape.
+    """
     match name:
         case "circle":
             return [_arc(0, 360, 40)]
@@ -105,9 +112,13 @@ CROWD_EVERY = 12
 
 
 def generate(split: str, root: Path) -> Path:
-    """The folder of ``split`` below ``root``, with ``annotations.json`` and ``images/``.
+    """The folder of a split, with ``annotations.json`` and ``images/``; made where it is not there.
 
-    Made whole beside its place and renamed into it, so that several processes may ask at once.
+    Made whole beside its place and renamed into it, so that several processes may do it at once.
+
+    Args:
+        split: Its name.
+        root: Folder of data sets.
     """
     folder = root / "synthetic" / VERSION / split
     if folder.is_dir():
@@ -154,7 +165,15 @@ def _write(folder: Path, seed: int, count: int) -> None:
 def scene(
     random: np.random.Generator, image_id: int
 ) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
-    """One picture (H, W, 3) uint8 RGB and its annotations (without ids)."""
+    """One image and its annotations, without ids.
+
+    Args:
+        random: Decides everything in it.
+        image_id: Of the image, for the annotations.
+
+    Returns:
+        (H, W, 3) uint8 RGB, and COCO annotations.
+    """
     height, width = SCENE_SIZES[random.integers(len(SCENE_SIZES))]
     pixels = _background(random, height, width)
     placed: list[dict[str, Any]] = []

@@ -2,7 +2,7 @@
 
 Certain are a byte order mark, an XML declaration, UTF-8 that decodes, and UTF-16 that shows by its
 zero bytes. Anything else could be several encodings, each with another name for the same class: the
-user says which.
+user has to name it.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def known_encoding(name: str) -> str:
 
 
 def decoded(data: bytes, where: Path | str, *, encoding: str | None = None) -> str:
-    """The text of ``data``, without a byte order mark.
+    """The text of some bytes, without a byte order mark.
 
     Args:
         data: The whole content of a file.
         where: The file, for errors.
-        encoding: What the user says it is in; a byte order mark counts before it.
+        encoding: That the user named; a byte order mark counts before it.
 
     Raises:
         IntegrityError: It is no text in that encoding, or in none that is certain.
@@ -115,7 +115,13 @@ def _mixes_scripts(text: str) -> bool:
 
 
 def undecodable(where: Path | str, name: str, error: Exception) -> IntegrityError:
-    """The error for bytes that are not in the encoding ``name``."""
+    """The error for bytes that are not in an encoding.
+
+    Args:
+        where: The file.
+        name: Of the encoding.
+        error: What the decoder raised.
+    """
     detail = str(error)
     if isinstance(error, UnicodeDecodeError):
         found = error.object[error.start : error.start + 1].hex()
@@ -169,15 +175,32 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path, *, encoding: str | None = None) -> str:
-    """The text of a file; errors as of ``decoded``."""
+    """The text of a file.
+
+    Args:
+        path: The file.
+        encoding: That the user named; None where that is not needed.
+
+    Raises:
+        IntegrityError: As of ``decoded``.
+        UsageError: It cannot be read.
+    """
     return decoded(read_bytes(path), path, encoding=encoding)
 
 
 def read_lines(path: Path, *, encoding: str | None = None) -> list[str]:
-    """The lines of a text file, whichever system ended them; errors as of ``decoded``.
+    """The lines of a text file, whichever system ended them.
 
-    Only line feeds and carriage returns end a line: Python's ``splitlines`` would also cut names
-    at U+0085 and U+2028.
+    Only line feeds and carriage returns end a line: Python's ``splitlines`` would also cut names at
+    U+0085 and U+2028.
+
+    Args:
+        path: The file.
+        encoding: That the user named; None where that is not needed.
+
+    Raises:
+        IntegrityError: As of ``decoded``.
+        UsageError: It cannot be read.
     """
     return re.split(r"\r\n|\r|\n", read_text(path, encoding=encoding))
 

@@ -1,1 +1,1 @@
-"""What people drew with other programs, as one COCO annotation file."""
+"""Annotations of other programs, as one COCO annotation file."""

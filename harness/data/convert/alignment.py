@@ -1,8 +1,8 @@
-"""Annotations brought onto their images: the file found, its real size read, coordinates in its
+"""Annotations aligned with their images: the file found, its real size read, coordinates in its
 pixels.
 
-Programs that label see an image in one of three ways: as it is, scaled, or not turned upright as
-its EXIF says. The size they write down shows which; what fits none of them is left out.
+Programs that label see an image in one of three ways: as it is, scaled, or not turned upright by
+its EXIF orientation. The size they record shows which; what fits none of them is left out.
 """
 
 from __future__ import annotations
@@ -268,6 +268,10 @@ def _mask(mask: Rle, size: Size, *, sideways: bool) -> Rle:
 
 
 def whole_mask(pixels: npt.NDArray[np.bool_]) -> Rle:
-    """The run lengths of a mask of a whole image, (height, width) bool."""
+    """The run lengths of a mask of a whole image.
+
+    Args:
+        pixels: (height, width) bool.
+    """
     height, width = pixels.shape
     return encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)

@@ -27,14 +27,27 @@ def flat(points: Sequence[Point]) -> list[float]:
 
 
 def box_outline(x1: float, y1: float, x2: float, y2: float) -> list[float]:
-    """The four corners of a box, whichever two opposite ones are given."""
+    """The four corners of a box.
+
+    Args:
+        x1: Of one corner.
+        y1: Of the same corner.
+        x2: Of the opposite corner.
+        y2: Of the opposite corner.
+    """
     left, right = sorted((x1, x2))
     top, bottom = sorted((y1, y2))
     return [left, top, right, top, right, bottom, left, bottom]
 
 
 def turned(outline: Sequence[float], degrees: float, about: Point) -> list[float]:
-    """The outline turned clockwise, as seen on a screen. The unit must be the same on both axes."""
+    """The outline turned clockwise, as seen on a screen.
+
+    Args:
+        outline: In a unit that is the same on both axes.
+        degrees: By how much.
+        about: The point that stays.
+    """
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x0, y0 = about
     return flat(
@@ -57,15 +70,25 @@ def scaled(outline: Sequence[float], x_factor: float, y_factor: float) -> list[f
 
 
 def mapped(outline: Sequence[float], change: Callable[[float, float], Point]) -> list[float]:
-    """Every corner as ``change`` makes it."""
+    """The outline with every corner replaced.
+
+    Args:
+        outline: x, y, x, y, …
+        change: New x and y for an old x and y.
+    """
     return flat([change(x, y) for x, y in points_of(outline)])
 
 
 def clipped(outline: Sequence[float], height: float, width: float) -> list[float]:
-    """What of the outline's area is in 0 … width, 0 … height; empty when there is none.
+    """The part of the outline's area inside an image; empty when there is none.
 
-    Cut at one border after the other (Sutherland and Hodgman 1974). Parts that fall apart stay
+    Cut at one border after the other (Sutherland and Hodgman 1974). Parts that are separated stay
     joined by a line along the border, which has no area.
+
+    Args:
+        outline: x, y, x, y, … in the unit of the borders.
+        height: The lower border; the upper one is 0.
+        width: The right border; the left one is 0.
     """
     points = points_of(outline)
     for axis, limit, sign in ((0, 0.0, 1), (0, width, -1), (1, 0.0, 1), (1, height, -1)):

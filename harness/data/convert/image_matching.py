@@ -16,10 +16,10 @@ from harness.data.image_files import SUFFIXES
 #: Label Studio puts eight hexadecimal digits of a UUID before the name of an uploaded file.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
-#: Where its server keeps uploads, by number of project: such a folder says nothing of the image.
+#: Where its server keeps uploads, by number of project: such a folder does not identify the image.
 UPLOADS = re.compile(r"^(?:.*/)?(?:upload|images)/\d+$|^$")
 
-#: Folders that say what kind of files are in them, not which images: ``xml/a.xml`` means
+#: Folders whose names are the kind of files in them, not which images: ``xml/a.xml`` means
 #: ``img/a.jpg``, and ``day2/a.xml`` does not mean ``day1/a.jpg``.
 KINDS_OF_FILES = frozenset(
     (
@@ -148,7 +148,7 @@ def _folded(name: str) -> str:
 
 
 def _telling(folders: Iterable[str]) -> list[str]:
-    """The folders that say which images are in them."""
+    """The folders whose names identify the images in them."""
     return [one for one in map(_folded, folders) if one not in KINDS_OF_FILES]
 
 

@@ -1,4 +1,4 @@
-"""What people annotated on images, whatever program they used: the one shape all formats end in."""
+"""Annotations of images as any program made them: the one form that all formats are read into."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SourceObject:
     """A mask of the whole image in any resolution; None for outlines."""
 
     is_box: bool = False
-    """The outlines have four corners and say where the object is, not what it covers."""
+    """The outlines have four corners: the object's position, not the pixels it covers."""
 
     crowd: bool = False
     """Many objects annotated as one."""
@@ -77,7 +77,7 @@ class SourceAnnotations:
     """What coordinates are measured in; None for the pixels of the image itself."""
 
     size_px: tuple[int, int] | None
-    """(height, width) the program saw; None when it does not say."""
+    """(height, width) the program saw; None when it is not stated."""
 
     objects: tuple[SourceObject, ...]
     """The objects, none for an image that was looked at and has none."""
@@ -105,7 +105,7 @@ class Counted:
 
 @dataclass(slots=True)
 class Tally:
-    """Everything that did not come through as it was, counted: nothing is left out in silence."""
+    """Everything that was left out or changed, counted: nothing is left out in silence."""
 
     objects: dict[str, Counted] = field(default_factory=dict)
     """Objects that are not in the result, by reason."""
@@ -117,21 +117,44 @@ class Tally:
     """What is in the result, but not as it was."""
 
     def drop(self, reason: str, where: str, count: int = 1) -> None:
-        """Count objects that are not in the result."""
+        """Count objects that are not in the result.
+
+        Args:
+            reason: A phrase, such as ``without a category``.
+            where: File and place of the first of them.
+            count: How many.
+        """
         _count(self.objects, reason, where, count)
 
     def image(self, reason: str, where: str) -> None:
-        """Count an image that is not in the result."""
+        """Count an image that is not in the result.
+
+        Args:
+            reason: A phrase.
+            where: File and place.
+        """
         _count(self.images, reason, where, 1)
 
     def drop_image(self, reason: str, source: SourceAnnotations, detail: str = "") -> None:
-        """Count an image that is not in the result, and all its objects."""
+        """Count an image that is not in the result, and all its objects.
+
+        Args:
+            reason: A phrase.
+            source: The image's annotations.
+            detail: Put behind the place in the report.
+        """
         self.image(reason, f"{source.where}: {detail}" if detail else source.where)
         if source.objects:
             self.drop(f"on an image left out: {reason}", source.where, len(source.objects))
 
     def note(self, sentence: str, where: str, count: int = 1) -> None:
-        """Count what is in the result, but not as it was."""
+        """Count what is in the result, but not as it was.
+
+        Args:
+            sentence: What was changed.
+            where: File and place of the first change.
+            count: How many.
+        """
         _count(self.notes, sentence, where, count)
 
 

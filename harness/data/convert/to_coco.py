@@ -1,4 +1,4 @@
-"""A COCO annotation file out of aligned annotations: ids, boxes, areas, and what was left out."""
+"""A COCO annotation file from aligned annotations: ids, boxes, areas, and what was left out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """What becomes of annotations."""
+    """How annotations are converted."""
 
     categories: tuple[str, ...] | None = None
     """Names in the order of their ids, and the only ones; None for all that were annotated."""
@@ -51,7 +51,7 @@ def to_coco(
 
     Args:
         sources: Annotations in pixels of their images.
-        options: What becomes of them.
+        options: How they are converted.
         tally: What is left out or changed is counted here.
     """
     by_name: dict[str, list[Converted]] = {}

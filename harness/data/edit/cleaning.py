@@ -1,7 +1,7 @@
-"""What is wrong with an annotation file corrected, or left out, and counted.
+"""Errors of an annotation file corrected, or left out, and counted.
 
-More is accepted here than ``harness.data.coco`` accepts: any JSON with the three lists. What comes
-out is valid there. Ids and further keys stay as they are wherever they can.
+More is accepted here than ``harness.data.coco`` accepts: any JSON with the three lists. The result
+is valid there. Ids and further keys stay as they are wherever they can.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from harness.measure.rle import size_fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
-    """What is asked for beyond the obvious."""
+    """What is requested beyond the correction of errors."""
 
     images: Path | None = None
-    """Folder of the images; None to believe the file."""
+    """Folder of the images; None to take sizes and names from the file."""
 
     same_names: SameNames = "keep"
     """Categories that share a name stay so, get numbers behind it, or become one."""
@@ -49,7 +49,7 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
 
     Args:
         content: Parsed JSON with the three lists; what JSON cannot hold is taken out of it.
-        cleaning: What is asked for.
+        cleaning: What is requested.
         tally: What is left out or changed is counted here.
 
     Raises:

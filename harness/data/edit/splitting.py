@@ -1,4 +1,4 @@
-"""Annotation files cut into parts, cut down, and put together.
+"""Annotation files split into parts, reduced, and merged.
 
 Everything takes and gives the content of valid files, as ``harness.data.coco.read_annotations``
 returns it.
@@ -120,7 +120,12 @@ def _shares(count: int, fractions: Sequence[float]) -> list[int]:
 
 
 def only_images(content: Content, ids: Collection[int]) -> Content:
-    """The same file with only some of its images; all categories stay."""
+    """The content of a file with only some of its images; all categories stay.
+
+    Args:
+        content: Of a valid file.
+        ids: Of the images that stay.
+    """
     return {
         **content,
         "images": [row for row in content["images"] if row["id"] in ids],

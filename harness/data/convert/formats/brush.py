@@ -22,7 +22,15 @@ CHANNELS = 4
 
 
 def decoded(rle: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_]:
-    """(height, width) bool of the bytes ``rle``.
+    """The pixels that were painted.
+
+    Args:
+        rle: Bytes of the stream, 0…255.
+        height: Of the image.
+        width: Of the image.
+
+    Returns:
+        (height, width) bool.
 
     Raises:
         ValueError: They are no mask of that size.

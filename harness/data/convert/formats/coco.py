@@ -63,6 +63,11 @@ def read(
 ) -> tuple[list[str], Iterator[SourceAnnotations]]:
     """The categories in the order of their ids, and the annotations of every image.
 
+    Args:
+        source: The file.
+        tally: What is left out is counted here.
+        encoding: Of the file, where that is not certain.
+
     Raises:
         IntegrityError: It is no COCO file, contradicts itself, or has a flag that is none.
     """

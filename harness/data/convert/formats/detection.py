@@ -39,10 +39,10 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
     Args:
         source: File or folder.
         encoding: Of its text files, where that is not certain.
-        besides: A file that says nothing: the one that will be written.
+        besides: A file that does not count: the one that will be written.
 
     Raises:
-        UsageError: It is in no known format, or a folder with several; says what was found.
+        UsageError: It is in no known format, or a folder with several; lists what was found.
     """
     if not source.exists():
         raise UsageError(f"no such file or folder: {source}")
@@ -61,7 +61,7 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
     if found:
         return found[0].kind
     if yolo.described_in(source, encoding):
-        return "yolo"  # a data set of which no image has an object, or an error that says so
+        return "yolo"  # a data set of which no image has an object, or an error with this reason
     raise _unknown(source)
 
 
@@ -75,7 +75,13 @@ def _unknown(source: Path) -> UsageError:
 
 
 def evidence(folder: Path, encoding: str | None, besides: Path | None) -> Iterator[Evidence]:
-    """The formats that a folder has files of."""
+    """The formats that a folder has files of.
+
+    Args:
+        folder: Is searched with all below it.
+        encoding: Of its text files, where that is not certain.
+        besides: A file that does not count.
+    """
     found: dict[Format, list[Path]] = {}
     for path in _files(folder, besides):
         kind = _of_file(path, encoding)

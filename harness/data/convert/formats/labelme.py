@@ -34,7 +34,7 @@ from harness.measure.rle import encode_region, rasterised, union_of
 
 IGNORED = ("_background_", "__ignore__")
 
-#: Kinds of shape that say where an object is, not what it covers.
+#: Kinds of shape that give the position of an object, not the pixels it covers.
 BOXES = ("rectangle", "oriented_rectangle", "rotation")
 
 #: Kinds that are the outline of what they cover, corner by corner, or of a turned box.
@@ -62,7 +62,13 @@ class _Part:
 
 
 def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator[SourceAnnotations]:
-    """The annotations of every labelme file below a folder, or of the one file ``source``."""
+    """The annotations of every labelme file below a folder, or of one file.
+
+    Args:
+        source: Folder or file.
+        tally: What is left out is counted here.
+        encoding: Of the files, where that is not certain.
+    """
     for path in [source] if source.is_file() else sorted(source.rglob("*.json")):
         content = read_json(path, encoding=encoding)
         if is_labelme(content):
@@ -186,9 +192,9 @@ def _joined(label: str, parts: Sequence[_Part], size: tuple[int, int] | None) ->
 
 
 def _mask(shape: dict[str, Any], points: list[Point], size: tuple[int, int] | None) -> Rle:
-    """A shape of kind ``mask``: a PNG of its box, whose first corner says where it is.
+    """A shape of kind ``mask``: a PNG of its box, whose first corner is its position.
 
-    What sticks out of the image is cut off.
+    What is outside of the image is cut off.
 
     Raises:
         ValueError: It cannot be read.

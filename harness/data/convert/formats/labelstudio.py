@@ -188,7 +188,7 @@ def _names(data: Mapping[str, Any], upload: Any) -> tuple[str, ...]:
     looking = [told for told in (*fields.values(), *lists) if _is_image(told)]
     addresses = [fields.get("image", ""), *looking[:1], upload if isinstance(upload, str) else ""]
     names = [name.lstrip("/") for address in addresses for name in reversed(paths_in(address)[:4])]
-    # An address of another system may say less than the name of the upload.
+    # An address of another system may have less of the name than the upload.
     return tuple(sorted(dict.fromkeys(names), key=lambda name: not _is_image(name))) or ("?",)
 
 

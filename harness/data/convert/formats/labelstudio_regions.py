@@ -20,7 +20,7 @@ KINDS = ("polygon", "rectangle", "ellipse", "brush", "bitmask", "vector")
 #: Kinds that enclose nothing.
 WITHOUT_AREA = ("keypoint",)
 
-#: Results that say something about a task or a region, and draw nothing.
+#: Results about a task or a region that draw nothing.
 ANSWERS = (
     "choices",
     "textarea",
@@ -44,7 +44,7 @@ class Region:
     """One of KINDS, else the type of its result."""
 
     value: Mapping[str, Any]
-    """What its results say, together."""
+    """The values of its results together."""
 
     labels: Sequence[str]
     """Mostly one."""
@@ -63,6 +63,10 @@ def regions_of(results: Sequence[Any], where: str) -> list[Region]:
     """The regions of a ``result`` list.
 
     Where labels are a control of their own, a region is there once for each control, under one id.
+
+    Args:
+        results: Of one annotation.
+        where: File, task and annotation, for reports.
     """
     by_id: dict[Any, list[dict[str, Any]]] = {}
     for position, result in enumerate(results):

@@ -36,6 +36,11 @@ Row = Mapping[str, str]
 def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator[SourceAnnotations]:
     """The annotations of every image of a table, or of the one in a folder: of masks, else boxes.
 
+    Args:
+        source: The table, or a folder.
+        tally: What is left out is counted here.
+        encoding: Of the tables, where that is not certain.
+
     Raises:
         IntegrityError: The table is none of Open Images, or has a box or flag that is none.
         UsageError: There are several tables, or none of the masks.
@@ -115,13 +120,26 @@ def descriptions(folder: Path, *, encoding: str | None = None) -> dict[str, str]
 
 
 def read_descriptions(path: Path, *, encoding: str | None = None) -> dict[str, str]:
-    """The same of one file, with or without a line of headings."""
+    """Class name by label, of one file with or without a line of headings.
+
+    Args:
+        path: The CSV file.
+        encoding: Of the file, where that is not certain.
+    """
     rows = [row for row in csv_rows(path, encoding=encoding) if len(row) >= 2]
     return {row[0]: row[1] for row in rows if row[0] not in ("LabelName", "Id")}
 
 
 def labels_of(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
-    """The labels of classes, such as /m/03bj1 of Panda; UsageError for a class there is not."""
+    """The labels of classes, such as /m/03bj1 of Panda.
+
+    Args:
+        classes: Names of classes.
+        names: As of ``descriptions``.
+
+    Raises:
+        UsageError: There is no class of one of the names.
+    """
     by_name = {name: label for label, name in names.items()}
     unknown = [name for name in classes if name not in by_name]
     if unknown:
@@ -214,7 +232,7 @@ def _box_object(row: Row, category: str, where: str, tally: Tally) -> SourceObje
 
 
 def _is_group(told: str | None, where: str, tally: Tally) -> bool:
-    """What IsGroupOf says; -1 is Open Images' own "unknown"."""
+    """The value of IsGroupOf; -1 is Open Images' own "unknown"."""
     if told is not None and told.strip() in ("-1", "-1.0"):
         tally.note("box(es) of which IsGroupOf is unknown: taken as single objects", where)
         return False

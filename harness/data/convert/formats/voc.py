@@ -209,10 +209,16 @@ def _instances(path: Path, size: tuple[int, int] | None, tally: Tally) -> Instan
 
 
 def _numbers_of_colours(pixels: npt.NDArray[np.uint8]) -> Instances:
-    """The numbers of VOC's palette (VOCdevkit, VOClabelcolormap) of (H, W, 3) colours.
+    """The numbers of VOC's palette (VOCdevkit, VOClabelcolormap) for colours.
+
+    Args:
+        pixels: (H, W, 3) uint8, RGB.
+
+    Returns:
+        (H, W) numbers.
 
     Raises:
-        UnreadableImage: A colour is none of them.
+        UnreadableImage: A colour is none of the palette.
     """
     numbers = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.int64)

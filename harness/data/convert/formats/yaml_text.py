@@ -1,4 +1,4 @@
-"""YAML as its author wrote it: every scalar a text, bounded in size, whatever its aliases say.
+"""YAML with every scalar as text, and bounded in size, also where aliases multiply it.
 
 YAML's own types would turn class names into something else: ``no`` into false, ``1:30`` into 90,
 ``2.10`` into 2.1. Aliases repeat what they stand for, so that a few lines can mean billions.
@@ -57,7 +57,15 @@ class _Plain:
         self._count = 0
 
     def of(self, node: yaml.Node, depth: int) -> Any:
-        """The value of a node; IntegrityError beyond the bounds."""
+        """The value of a node.
+
+        Args:
+            node: Of the file's tree.
+            depth: Of the node, from 0.
+
+        Raises:
+            IntegrityError: The file is beyond the bounds.
+        """
         self._count += 1
         if self._count > MOST_VALUES or depth > DEEPEST:
             raise IntegrityError(
