@@ -8,7 +8,7 @@ SOURCES := harness tests benchmarks scripts
 # Test processes; auto is one a core.
 JOBS ?= auto
 
-.PHONY: setup eval test test-slow test-slurm test-attack test-all attack-table check docs fmt golden \
+.PHONY: setup eval test test-slow test-slurm test-attack test-gpu test-all attack-table check docs fmt golden \
 	schema configuration retrain-tiny clean
 
 setup: $(INSTALLED)
@@ -34,6 +34,11 @@ test-slow: setup
 # Of those only the tests on a SLURM cluster; where SLURM is missing it says what to install.
 test-slurm: setup
 	$(BIN)/python -m pytest tests/slurm $(ARGS)
+
+# What only a GPU can show; each test is skipped where torch sees none.
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+	$(BIN)/python -m pytest tests/nn/kernels $(ARGS)
 
 test-all: test test-slow test-attack
 

@@ -21,7 +21,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.architecture import Architecture
+from harness.core.engine import Precision
 from harness.core.requests.training import TrainRequest
+from harness.core.settings import replaced
 from harness.data.coco import read_dataset
 from harness.data.objects import training_set
 from harness.engines.detectron2_model import build_model
@@ -76,16 +78,17 @@ def our_ways(asked: argparse.Namespace) -> Ways:
     device = find_device(asked.device)
     apply_threads(asked.threads)
     keep_freed_memory(device)
-    return {"iteration": _native(*_material(asked), device)}
+    return {"iteration": native(*material(asked), device)}
 
 
 def their_ways(asked: argparse.Namespace) -> Ways:
     """An iteration of Detectron2's."""
     apply_threads(asked.threads)
-    return {"iteration": _detectron2(*_material(asked), find_device(asked.device))}
+    return {"iteration": detectron2(*material(asked), find_device(asked.device))}
 
 
-def _material(asked: argparse.Namespace) -> tuple[Architecture, Any, list[Sample]]:
+def material(asked: argparse.Namespace) -> tuple[Architecture, Any, list[Sample]]:
+    """The network, its weights and a batch."""
     architecture = architecture_of(asked.architecture)
     found = seeded_checkpoint(architecture).items()
     weights = {key: torch.from_numpy(value) for key, value in found}
@@ -110,9 +113,14 @@ def _samples(asked: argparse.Namespace, architecture: Architecture) -> list[Samp
     return samples
 
 
-def _native(
-    architecture: Architecture, weights: Any, samples: list[Sample], device: torch.device
+def native(
+    architecture: Architecture,
+    weights: Any,
+    samples: list[Sample],
+    device: torch.device,
+    precision: Precision = "fp32",
 ) -> Any:
+    """One iteration of ours."""
     network = RCNN(architecture)
     network.load_state_dict(weights)
     network.to(device).train()
@@ -122,7 +130,7 @@ def _native(
     freeze(network, 2)
     trainer = Trainer(
         network=network,
-        config=TrainRequest(),
+        config=replaced(TrainRequest(), precision=precision),
         schedule=replace(SCHEDULE, batch_size=len(samples)),
         numbers=TrainingNumbers(),
         device=device,
@@ -132,9 +140,10 @@ def _native(
     return lambda: run_iteration(trainer, samples)
 
 
-def _detectron2(
+def detectron2(
     architecture: Architecture, weights: Any, samples: list[Sample], device: torch.device
 ) -> Any:
+    """One iteration of Detectron2's."""
     from detectron2.structures import Boxes, Instances, PolygonMasks
     from detectron2.utils.events import EventStorage
 

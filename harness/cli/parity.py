@@ -10,7 +10,10 @@ from harness.cli.options import add_answered_settings, request_from
 from harness.core.requests.zoo import ParityRequest
 
 if TYPE_CHECKING:
+    from harness.engines.bits import ExactProof
     from harness.engines.parity import ParityReport
+    from harness.engines.rounding import FastProof
+    from harness.workflows.parity import ParityProofs
 
 NO_PARITY_EXIT_CODE = 1
 
@@ -22,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage; return 0, or 1 where a stage differs."""
+    from harness.engines.parity import ParityReport
     from harness.workflows.parity import check_parity
 
     report = check_parity(
@@ -29,9 +33,63 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.json:
         console.answer_json(report)
-    else:
+    elif isinstance(report, ParityReport):
         answer_parity(report, arguments)
-    return 0 if report.first_failing is None else NO_PARITY_EXIT_CODE
+    else:
+        answer_proofs(report, arguments)
+    ok = report.first_failing is None if isinstance(report, ParityReport) else report.ok
+    return 0 if ok else NO_PARITY_EXIT_CODE
+
+
+def answer_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
+    """Print both: a row a stage, what differs and why, and a sentence each."""
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    if proofs.fast is not None:
+        rows = [
+            (
+                row.stage,
+                f"{row.ours:.2e}",
+                f"{row.reference:.2e}",
+                f"{row.ratio:.2f}",
+                "pass" if row.ok else "fail",
+            )
+            for row in proofs.fast.stages
+        ]
+        columns = ("stage", "ours to float64", "reference to float64", "ratio", "status")
+        console.answer(render(columns, rows, style), "")
+        kinds = [(kind, str(count)) for kind, count in sorted(proofs.fast.explained.items())]
+        if kinds:
+            console.answer(render(("detections differ by", "count"), kinds, style), "")
+    if proofs.exact is not None:
+        console.answer(_exact_sentence(proofs.exact))
+    if proofs.fast is not None:
+        console.answer(_fast_sentence(proofs.fast))
+
+
+def _exact_sentence(proof: ExactProof) -> str:
+    seen = f"{proof.images} image(s)"
+    if proof.ok:
+        return f"EXACT: all {proof.detections} detections of {seen} have Detectron2's bits"
+    return (
+        f"NOT EXACT: {proof.equal} of {proof.detections} detections of {seen} have Detectron2's "
+        f"bits; the first other one: {proof.first_difference}"
+    )
+
+
+def _fast_sentence(proof: FastProof) -> str:
+    seen = f"{proof.detections} detections of {proof.images} image(s)"
+    summary = (
+        f"{len(proof.differences)} differ from the reference, unexplained: {proof.unexplained}"
+    )
+    if proof.ok and proof.detections == 0:
+        return f"FAST, but over {seen}: boxes and masks were not put to the test"
+    if proof.ok:
+        return f"FAST: rounding only; of {seen} {summary}"
+    failing = next((stage.stage for stage in proof.stages if not stage.ok), None)
+    stage = "" if failing is None else f"; the first stage too far from float64: {failing}"
+    return f"NO PARITY: of {seen} {summary}{stage}"
 
 
 def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:

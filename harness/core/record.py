@@ -172,6 +172,9 @@ class RunRecord:
     protocol_deviations: tuple[str, ...]
     """What differs from the published protocol, one sentence each."""
 
+    notes: tuple[str, ...] = ()
+    """What the engine did otherwise than asked, a sentence each: another path on the GPU, say."""
+
     checks: tuple[Check, ...]
     """Comparisons with references."""
 

@@ -11,6 +11,7 @@ from harness.core.dataset import Dataset
 from harness.core.engine import ENGINE_NAMES, Engine, EngineName, MemoryFormat
 from harness.core.errors import UsageError
 from harness.core.requests.inference import EngineOptions
+from harness.files.environment import usable_cpus
 
 
 def open_engine(
@@ -47,6 +48,8 @@ def open_engine(
                 precision=options.precision,
                 memory_format=options.memory_format,
                 compiled=options.compile,
+                exact=options.exact,
+                graphs=options.graphs,
                 threads=options.threads,
             )
         case "detectron2" | "torchvision" | "onnx":
@@ -103,7 +106,8 @@ def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[...,
 def require_settings(name: EngineName, options: EngineOptions) -> None:
     """Raise what opening the engine with these options would raise; nothing is opened.
 
-    Only the native engine has a choice of memory format, and parts that can be compiled.
+    Only the native engine has a choice of memory format and arithmetic, and parts that can be
+    compiled.
     """
     if name not in ENGINE_NAMES:
         raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
@@ -117,6 +121,7 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
             f"the {name} engine computes on contiguous feature maps, not on channels_last",
             hint="leave out --memory-format, or choose --engine native",
         )
+    _require_exact(name, options)
     if name == "fake":
         return
     if name == "onnx":
@@ -143,9 +148,47 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
         require_single_precision(name, options.precision)
 
 
-def own_memory_format(name: EngineName) -> MemoryFormat:
+def _require_exact(name: EngineName, options: EngineOptions) -> None:
+    """Raise UsageError for what has no meaning together with the reference's own arithmetic."""
+    if not options.exact:
+        return
+    if name != "native":
+        raise UsageError(
+            f"the {name} engine has no other arithmetic than its own",
+            hint="leave out --exact, or choose --engine native",
+        )
+    wrong = {
+        "--compile": options.compile,
+        "--memory-format channels_last": options.memory_format == "channels_last",
+        f"--precision {options.precision}": options.precision not in ("fp32", "tf32"),
+    }
+    for option in (option for option, given in wrong.items() if given):
+        raise UsageError(
+            f"--exact computes as Detectron2 does, which {option} does not",
+            hint=f"leave out --exact, or {option}",
+        )
+
+
+def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
     """The memory format an engine computes in by default."""
-    return "channels_last" if name == "native" else "contiguous"
+    if name != "native":
+        return "contiguous"
+    from harness.engines.devices import find_device
+    from harness.engines.native import own_memory_format
+
+    return own_memory_format(find_device(options.device), options.precision, exact=options.exact)
+
+
+def loader_count(options: EngineOptions) -> int:
+    """Threads that decode and resize ahead: few on a CPU, whose cores the network needs."""
+    if options.loaders is not None:
+        return options.loaders
+    if options.engine == "fake":
+        return 2
+    from harness.engines.devices import gpu_count
+
+    on_gpu = options.device.startswith("cuda") or (options.device == "auto" and gpu_count() > 0)
+    return max(2, min(16, usable_cpus())) if on_gpu else 2
 
 
 def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:

@@ -99,7 +99,7 @@ class Replayer:
         boxes = clip(apply_deltas(moves, torch.cat(anchors), DELTA_WEIGHTS), *size)
         counts = torch.tensor([len(one) for one in anchors])
         levels = torch.repeat_interleave(torch.arange(len(anchors)), counts).to(device)
-        proposals = self._proposals(flat, boxes, levels, counts.tolist())
+        proposals = self._proposals(logits, flat, boxes, levels)
         regions = proposals.ids[proposals.chosen] if follow is None else follow.anchors.to(device)
         pyramid = [at_least_float32(level) for level in pyramid]
         box_logits, box_deltas = self._classified(pyramid, boxes[regions])
@@ -127,14 +127,15 @@ class Replayer:
         return found
 
     def _proposals(
-        self, logits: Tensor, boxes: Tensor, levels: Tensor, counts: Sequence[int]
+        self, by_level: Sequence[Tensor], logits: Tensor, boxes: Tensor, levels: Tensor
     ) -> Choice:
         rpn = self.network.proposal_generator
         picked, start = [], 0
-        for count in counts:
-            best = logits[start : start + count].topk(min(count, rpn.pre_nms_per_level))[1]
-            picked.append(start + best)
-            start += count
+        for one in by_level:
+            # Of the same shape as in the network: among equal numbers, it decides who is taken.
+            count = min(one.shape[1], rpn.pre_nms_per_level)
+            picked.append(start + at_least_float32(one).topk(count, dim=1)[1][0])
+            start += one.shape[1]
         ids = torch.cat(picked)
         ids = ids[nonempty(boxes[ids])]
         return choose(ids, logits[ids], boxes[ids], levels[ids], rpn.nms_iou, rpn.post_nms)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.detections import Detections
-from harness.measure.rle import encode_outlines
+from harness.core.detections import Detections, Rle
 from harness.nn.fpn import SIZE_DIVISOR_PX
 from harness.nn.slots import HEAD, Capacity, Layout
 
@@ -80,17 +80,18 @@ def detections_of(
     head: dict[str, int] = dict(zip(HEAD, row[: len(HEAD)].tolist(), strict=True))
     if not head["finite"]:
         raise FloatingPointError("the network's output is not finite")
-    for name, most in (("candidates", capacity.candidates), ("places", capacity.places)):
+    for name in ("candidates", "places", "characters"):
+        most: int = getattr(capacity, name)
         if head[name] > most:
             return Overflow(image.image_id, f"{head[name]} {name}, and room for {most}")
     kept = row[layout.kept] != 0
     encoded = None
     if masks:
-        encoded = encode_outlines(
-            row[layout.places][: head["places"]],
-            row[layout.runs][kept],
-            height_px=image.height_px,
-            width_px=image.width_px,
+        text = row[layout.text].view(np.uint8)[: head["characters"]].tobytes().decode("ascii")
+        borders = (0, *np.cumsum(row[layout.lengths][kept]).tolist())
+        encoded = tuple(
+            Rle(image.height_px, image.width_px, text[begin:end])
+            for begin, end in pairwise(borders)
         )
     return Detections(
         image_id=image.image_id,

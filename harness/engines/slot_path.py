@@ -197,8 +197,12 @@ class SlotPath:
                 for image, row in zip(begun.images, rows, strict=True)
             ]
         finally:
-            with self._lock:
-                self._idle.append(begun.transit)
+            self.give_back(begun)
+
+    def give_back(self, begun: Begun) -> None:
+        """Let the memory of a batch that is computed carry another one."""
+        with self._lock:
+            self._idle.append(begun.transit)
 
     def _compute(self, pixels: Tensor, frame: Tensor) -> Tensor:
         parts = Frame(frame[:, :2], frame[:, 2:4].int(), frame[:, 4:])

@@ -120,9 +120,10 @@ class Tracer:
         self, one: int, other: int, margin: float, here: Side, there: Side, first: bool
     ) -> Decision | None:
         """Why ``other``, which suppresses ``one`` there, does not here."""
-        if other not in here.kept:
+        ranked_after = other in here.rows and here.rows[other] > here.rows[one]
+        if other not in here.kept and not ranked_after:
             return self._remembered(other, there, here, not first, among="kept")
-        if here.rows[other] > here.rows[one]:
+        if ranked_after:
             apart = abs(there.score(other) - there.score(one))
             near = self._near(one, here, there) and self._near(other, here, there)
             return (

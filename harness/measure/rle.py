@@ -8,7 +8,6 @@ making one (100 masks of a COCO image are 30 MB).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,57 +62,6 @@ def encode_edges(edges: npt.NDArray[np.int64], *, height_px: int, width_px: int)
     uncompressed = {"size": [height_px, width_px], "counts": runs}
     compressed = coco_mask.frPyObjects(uncompressed, height_px, width_px)
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
-
-
-def encode_outlines(
-    places: npt.NDArray[np.integer[Any]],
-    counts: npt.NDArray[np.integer[Any]],
-    *,
-    height_px: int,
-    width_px: int,
-) -> tuple[Rle, ...]:
-    """Many masks of one image at once, each as ``encode_edges`` encodes it.
-
-    Args:
-        places: The edges of all masks, one mask after the other, ascending in each.
-        counts: How many of them each mask has.
-        height_px: Of the image.
-        width_px: Of the image.
-    """
-    end = height_px * width_px
-    mask = np.repeat(np.arange(len(counts)), counts)
-    inside = places < end  # the last edge of a mask may be the end of the image
-    edges, mask = places[inside].astype(np.int64), mask[inside]
-    lengths = np.bincount(mask, minlength=len(counts)) + 1  # runs of each mask
-    first = np.cumsum(lengths) - lengths
-    last = first + lengths - 1
-    bounds = np.empty(int(lengths.sum()), dtype=np.int64)  # where each run ends
-    bounds[last] = end
-    bounds[np.delete(np.arange(len(bounds)), last)] = edges
-    runs = np.diff(bounds, prepend=0)
-    runs[first] = bounds[first]
-    position = np.arange(len(runs)) - np.repeat(first, lengths)
-    told = runs.copy()
-    told[2:] -= np.where(position[2:] > 2, runs[:-2], 0)
-    text, ends = _characters(told)
-    borders = np.concatenate(([0], ends[last])).tolist()
-    return tuple(Rle(height_px, width_px, text[begin:stop]) for begin, stop in pairwise(borders))
-
-
-def _characters(numbers: npt.NDArray[np.int64]) -> tuple[str, npt.NDArray[np.int64]]:
-    """COCO's text of the numbers, and where in it each of them ends (see ``_decompressed``)."""
-    columns = []
-    going = np.ones(len(numbers), dtype=bool)
-    rest = numbers
-    while going.any():
-        bits, rest = rest & 31, rest >> 5  # an arithmetic shift: the sign stays
-        done = np.where(bits & 16, rest == -1, rest == 0)
-        columns.append(np.where(going, bits + np.where(done, 48, 80), 0))
-        going = going & ~done
-    table = np.stack(columns, axis=1).astype(np.uint8)  # (numbers, most characters)
-    used = table != 0
-    ends = np.cumsum(used.sum(axis=1))
-    return table[used].tobytes().decode("ascii"), ends
 
 
 def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:

@@ -35,6 +35,8 @@ class Capacity:
     """Pairs of a region and a class above the score cut, of one image."""
     places: int = 1 << 18
     """Places at which the masks of one image change, all together."""
+    characters: int = 1 << 18
+    """Of the text of one image's masks; a multiple of 4."""
 
 
 class SlotOperators(Protocol):
@@ -65,6 +67,10 @@ class SlotOperators(Protocol):
         sizes: Tensor,
         threshold: float,
         capacity: int,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def characters(
+        self, places: Tensor, counts: Tensor, kept: Tensor, sizes: Tensor, capacity: int
     ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -101,7 +107,7 @@ class Found(NamedTuple):
 
 
 #: What stands at the beginning of an image's row of the answer.
-HEAD = ("count", "candidates", "finite", "places")
+HEAD = ("count", "candidates", "finite", "places", "characters")
 
 
 class Layout(NamedTuple):
@@ -111,19 +117,19 @@ class Layout(NamedTuple):
     scores: slice
     classes: slice
     kept: slice
-    runs: slice
-    places: slice
+    lengths: slice
+    text: slice
     width: int
 
 
-def layout_of(detections: int, places: int) -> Layout:
-    """The columns for so many slots; ``places`` is 0 for a network without masks."""
+def layout_of(detections: int, characters: int) -> Layout:
+    """The columns for so many slots; ``characters`` is 0 for a network without masks."""
     ends = [len(HEAD)]
-    for length in (4 * detections, *(detections,) * 4, places):
+    for length in (4 * detections, *(detections,) * 4, characters // 4):
         ends.append(ends[-1] + length)
     parts = [slice(begin, end) for begin, end in pairwise(ends)]
-    boxes, scores, classes, kept, runs, outline = parts
-    return Layout(boxes, scores, classes, kept, runs, outline, ends[-1])
+    boxes, scores, classes, kept, lengths, text = parts
+    return Layout(boxes, scores, classes, kept, lengths, text, ends[-1])
 
 
 class SlotNetwork:
@@ -134,7 +140,8 @@ class SlotNetwork:
         self.operators = operators
         self.capacity = capacity
         numbers = network.architecture
-        self.layout = layout_of(numbers.max_detections, capacity.places if numbers.has_masks else 0)
+        characters = capacity.characters if numbers.has_masks else 0
+        self.layout = layout_of(numbers.max_detections, characters)
         self._segments: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, pixels: Tensor, frame: Frame) -> Tensor:
@@ -152,13 +159,14 @@ class SlotNetwork:
         logits, deltas = network.proposal_generator.rpn_head(pyramid)
         proposals, proposed = self.proposals(pyramid, logits, deltas, frame.resized)
         maps = _channels_last(pyramid[:4])  # once for both poolings
+        del pyramid, deltas  # the largest tensors there are
         heads = network.roi_heads
         pooled = self.pooled(maps, proposals, numbers.box_pool_px)
         box_logits, box_deltas = heads.box_predictor(heads.box_head(pooled))
         found = self.detections(box_logits, box_deltas, proposals, proposed, frame.resized)
         finite = _all_finite((*logits, box_logits, box_deltas), len(pixels))
         boxes, kept = self.restored(found, frame)
-        head = (found.counts, found.candidates, finite)
+        head: tuple[Tensor, ...] = (found.counts, found.candidates, finite)
         plain = (
             boxes.flatten(1).view(torch.int32),
             found.scores.view(torch.int32),
@@ -167,16 +175,18 @@ class SlotNetwork:
         )
         if not numbers.has_masks:
             nothing = torch.zeros_like(found.counts)
-            return torch.cat(
-                (torch.stack((*head, nothing), dim=1), *plain, torch.zeros_like(plain[-1])), dim=1
-            )
+            head += (nothing, nothing)
+            return torch.cat((torch.stack(head, 1), *plain, torch.zeros_like(plain[-1])), dim=1)
         pooled = self.pooled(maps, found.boxes, numbers.mask_pool_px)
         soft = heads.mask_head.probabilities(pooled, found.classes.flatten())
         places, runs = self.operators.outlines(
             soft, boxes, kept, frame.original, numbers.mask_threshold, self.capacity.places
         )
-        total = runs.sum(1, dtype=torch.int32)
-        return torch.cat((torch.stack((*head, total), dim=1), *plain, runs, places), dim=1)
+        text, lengths = self.operators.characters(
+            places, runs, kept, frame.original, self.capacity.characters
+        )
+        head += (runs.sum(1, dtype=torch.int32), lengths.sum(1, dtype=torch.int32))
+        return torch.cat((torch.stack(head, 1), *plain, lengths, text.view(torch.int32)), dim=1)
 
     def normalised(self, pixels: Tensor, resized: Tensor) -> Tensor:
         """Return (B, 3, H, W) in the network's precision and layout; zero outside each image.

@@ -19,6 +19,7 @@ from harness.core.requests.inference import ModelSpec
 from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.engines.loading import ProvenModel, open_proven, prove_model
+from harness.engines.opening import loader_count
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.files import read_run
@@ -312,5 +313,5 @@ def load(request: LoadRequest) -> Model:
         open_proven(proven, options),
         threshold=request.threshold,
         batch_size=options.batch_size,
-        loaders=options.loaders,
+        loaders=loader_count(options),
     )

@@ -1,24 +1,34 @@
-"""``harness parity``: two engines, the same weights, the same images, stage by stage."""
+"""``harness parity``: that the native engine computes what the reference computes.
+
+Two proofs. The exact one: with ``--exact`` every stage and every detection has Detectron2's bits.
+The fast one: what is computed otherwise differs by rounding only, whatever the weights. For an
+exported file, stages are compared with fixed bars.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Image
+from harness.core.engine import EngineInfo, Precision
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
-from harness.engines.detectron2 import open_detectron2, require_detectron2
-from harness.engines.native import open_native
+from harness.engines.bits import ExactProof, prove_exact
+from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
+from harness.engines.devices import find_device, require_precision
+from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
-from harness.engines.stages import detectron2_stages
+from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
@@ -26,26 +36,43 @@ from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
 from harness.zoo.lock import find_model, read_lock
 
 
-def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
-    """Compare the native engine with another one on the images of a folder, on the CPU.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityProofs:
+    """Both proofs, and what they were made with. None for a proof that was not asked for."""
+
+    against: str
+    """What was compared with."""
+    engine: EngineInfo
+    """The exact engine: the reference of the fast proof."""
+    exact: ExactProof | None
+    """That it has Detectron2's bits."""
+    fast: FastProof | None
+    """That the fast engine differs by rounding only."""
+    ok: bool
+    """Whether every proof that was made succeeded."""
+
+
+def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport | ParityProofs:
+    """Prove what ``request`` asks for, on the images of a folder.
 
     Args:
-        request: The model, the engine to compare with, and the images.
+        request: The model, what it is compared with and how, and the images.
         progress: Receives progress.
 
     Returns:
-        The differences of every stage.
+        The proofs; of an exported file, the differences of every stage.
 
     Raises:
         PrerequisiteError: A package that the comparison needs, or the checkpoint, is not there.
-        UsageError: An invalid argument, or no images.
+        UsageError: An invalid argument, settings that contradict each other, or no images.
         IntegrityError: A file is damaged or belongs to another checkpoint.
     """
     paths = images_in(request.images)[: request.limit]
     lock, threads, against = read_lock(), request.threads, request.against
     entry = find_model(lock, request.network.model)
-    require_network(against, architecture_of(entry.architecture))
-    _require(against)
+    architecture = architecture_of(entry.architecture)
+    require_network("native" if against == "float64" else against, architecture)
+    _require(request)
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     if against == "onnx":
         return check_exported(
@@ -55,14 +82,42 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport:
             threads=threads,
             progress=progress,
         )
-    architecture, file = architecture_of(entry.architecture), Path(checkpoint.path)
-    native = open_native(architecture=architecture, weights=file, device="cpu", threads=threads)
-    reference = open_detectron2(
-        architecture=architecture, weights=file, device="cpu", threads=threads
+    weights = Path(checkpoint.path)
+    opening = Opening(architecture, weights, request.device, request.precision, threads)
+    reference = opening.native(exact=True)
+    exact = fast = None
+    if against == "detectron2" and request.precision in ("fp32", "tf32"):
+        with progress.task("exact", total=len(paths), unit="img") as tick:
+            exact = prove_exact(reference, opening.detectron2(), _decoded(paths, tick))
+    if not request.exact_only:
+        truth = float64_network(architecture, weights, reference.device)
+        with progress.task("fast", total=len(paths), unit="img") as tick:
+            fast = prove_fast(opening.native(), reference, truth, _decoded(paths, tick))
+    return ParityProofs(
+        against=against,
+        engine=reference.info,
+        exact=exact,
+        fast=fast,
+        ok=all(proof.ok for proof in (exact, fast) if proof is not None),
     )
-    stages = partial(detectron2_stages, reference)
-    with progress.task("compare", total=len(paths), unit="img") as tick:
-        return compare_engines(native, reference, _decoded(paths, tick), reference_stages=stages)
+
+
+class Opening(NamedTuple):
+    """How the engines of a proof are opened."""
+
+    architecture: Architecture
+    weights: Path
+    device: str
+    precision: Precision
+    threads: int | None
+
+    def native(self, *, exact: bool = False) -> NativeEngine:
+        """The native engine, fast or exact."""
+        return open_native(**self._asdict(), exact=exact)
+
+    def detectron2(self) -> Detectron2Engine:
+        """Detectron2."""
+        return open_detectron2(**self._asdict())
 
 
 def check_exported(
@@ -130,14 +185,18 @@ def images_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _require(against: str) -> None:
-    """Check that the packages the comparison needs are installed, before anything is read.
-
-    Raises:
-        PrerequisiteError: One is missing.
-    """
-    if against == "detectron2":
-        require_detectron2()
+def _require(request: ParityRequest) -> None:
+    """Raise what would be raised later, before anything is read: packages, device, settings."""
+    if request.against != "onnx":
+        require_precision(request.precision, find_device(request.device))
+        in_detectron2 = request.against == "detectron2" and request.precision in ("fp32", "tf32")
+        if request.exact_only and not in_detectron2:
+            raise UsageError(
+                "--exact-only compares with Detectron2, which computes in fp32 or tf32",
+                hint="leave out --exact-only, or --against and --precision",
+            )
+        if request.against == "detectron2":
+            require_detectron2()
         return
     from harness.engines.onnx import require_onnx_settings
     from harness.export.onnx_file import require_exporter

@@ -65,7 +65,11 @@ def test_slots_hold_what_the_eager_path_finds(engine: NativeEngine, together: bo
 
 @pytest.mark.parametrize(
     ("capacity", "words"),
-    [(Capacity(candidates=16), "candidates, and room for 16"), (Capacity(places=64), "places")],
+    [
+        (Capacity(candidates=16), "candidates, and room for 16"),
+        (Capacity(places=64), "places"),
+        (Capacity(characters=64), "characters"),
+    ],
 )
 def test_what_does_not_fit_is_told_and_never_cut_silently(
     engine: NativeEngine, capacity: Capacity, words: str

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from harness.measure.rle import encode_edges
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.masks import paste_outlines
 from harness.nn.roi_align import pooled_regions
@@ -77,3 +78,23 @@ class PlainOperators:
             whole = torch.cat([*found, torch.zeros(0, dtype=torch.int64)])[:capacity]
             places[image, : len(whole)] = whole.int()
         return places, runs
+
+    def characters(
+        self, places: Tensor, counts: Tensor, kept: Tensor, sizes: Tensor, capacity: int
+    ) -> tuple[Tensor, Tensor]:
+        text = torch.zeros((len(counts), capacity), dtype=torch.uint8)
+        lengths = torch.zeros_like(counts)
+        for image, (height, width) in enumerate(sizes.tolist()):
+            each = counts[image].tolist()
+            if sum(each) > places.shape[1]:
+                continue  # told by the number of places
+            parts = places[image].long().split([*each, places.shape[1] - sum(each)])
+            written = b""
+            for slot, edges in enumerate(parts[:-1]):
+                if kept[image, slot]:
+                    mask = encode_edges(edges.numpy(), height_px=height, width_px=width)
+                    lengths[image, slot] = len(mask.counts)
+                    written += mask.counts.encode("ascii")
+            written = written[:capacity]
+            text[image, : len(written)] = torch.tensor(list(written), dtype=torch.uint8)
+        return text, lengths

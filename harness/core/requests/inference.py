@@ -75,9 +75,19 @@ class EngineOptions:
         None, help="layout of feature maps in memory", none="the engine's own"
     )
     compile: bool = setting(False, help="compile with torch.compile, at the first image")
+    exact: bool = setting(
+        False, help="compute in Detectron2's own arithmetic: each result has its bits, more slowly"
+    )
+    graphs: bool = setting(True, help="launch what a GPU has computed before as one CUDA graph")
+    """Changes no number."""
     batch_size: int = setting(1, help="images the network computes at once", minimum=1)
     """Published accuracy and speed are at 1."""
-    loaders: int = setting(2, help="threads that decode and resize ahead", minimum=1)
+    loaders: int | None = setting(
+        None,
+        help="threads that decode and resize ahead",
+        none="2, and for a GPU as many as there are cores, up to 16",
+        minimum=1,
+    )
     threads: int | None = setting(
         None, help="CPU threads of the network", none="all cores", minimum=1
     )

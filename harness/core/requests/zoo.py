@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from harness.core.engine import Precision
 from harness.core.model import GROUPS, Group
 from harness.core.requests.inference import ModelSpec
 from harness.core.settings import part, setting
@@ -128,9 +129,12 @@ class ParityRequest:
 
     network: ModelSpec = part(ModelSpec, model="R_50_FPN_3x", group="what to compare")
     images: Path = setting(help="folder of images")
-    against: Literal["detectron2", "onnx"] = setting(
+    against: Literal["detectron2", "float64", "onnx"] = setting(
         "detectron2", help="what the native engine is compared with"
     )
+    device: str = setting("auto", help="auto, cpu, cuda or cuda:N; an exported file: on the CPU")
+    precision: Precision = setting("fp32", help="arithmetic to prove, against its own rounding")
+    exact_only: bool = setting(False, help="only the proof that --exact has Detectron2's bits")
     exported: Path | None = setting(
         None, help="exported file, with --against onnx", none="where harness export writes"
     )

@@ -136,7 +136,7 @@ def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
     axes = request.axes
     reference = Setting(
         precision="fp32",
-        memory_format=own_memory_format(engine),
+        memory_format=own_memory_format(engine, request.inference.options),
         compile=False,
         batch_size=1,
     )

@@ -157,8 +157,11 @@ def conclude(
         deviations=job.deviations,
         checks=accuracy_checks(job, scores),
         artefacts=ARTEFACTS,
+        notes=tuple(dict.fromkeys(note for one in facts for note in one.notes)),
         sha256={PREDICTIONS: file_digest(run.folder / PREDICTIONS), **shards},
     )
+    for sentence in record.notes:
+        announce(run, f"note: {sentence}")
     log(run, record.verdict.line)
     write_record(run.folder, record)
     return record

@@ -23,6 +23,7 @@ from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.images import load_image
 from harness.data.proven import require_same_images, stamp_of
+from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.resolve import Job
@@ -138,6 +139,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         "precision": info.precision,
         "memory_format": info.memory_format,
         "compiled": info.compiled,
+        "exact": info.exact,
         "threads": info.threads if info.device == "cpu" else None,
         "batch_size": job.request.options.batch_size,
         **{f"architecture.{name}": value for name, value in architecture.items()},
@@ -162,7 +164,7 @@ def prepared_batches(
             records,
             prepare,
             size=job.request.options.batch_size,
-            loaders=job.request.options.loaders,
+            loaders=loader_count(job.request.options),
         )
     ) as batches:
         for batch in batches:

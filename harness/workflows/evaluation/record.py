@@ -31,6 +31,7 @@ def record_of(
     checks: tuple[Check, ...],
     artefacts: Mapping[str, str],
     sha256: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
     **resolved: Any,
 ) -> RunRecord:
     """Return the record of an evaluation or a benchmark.
@@ -59,6 +60,7 @@ def record_of(
         per_category=tuple(per_category),
         stage_times_s=dict(stage_times_s),
         protocol_deviations=deviations,
+        notes=tuple(notes),
         checks=checks,
         verdict=conclude(checks, require_reference=request.require_reference),
         artefacts=dict(artefacts),

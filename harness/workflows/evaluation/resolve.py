@@ -21,6 +21,7 @@ from harness.data.proven import (
     require_images,
 )
 from harness.engines.opening import (
+    loader_count,
     open_engine,
     own_engine,
     own_memory_format,
@@ -126,7 +127,9 @@ class Job:
             **to_plain(recorded(self.request)),
             "dataset": self.dataset.name,
             "engine": self.engine,
-            "memory_format": self.request.options.memory_format or own_memory_format(self.engine),
+            "memory_format": self.request.options.memory_format
+            or own_memory_format(self.engine, self.request.options),
+            "loaders": loader_count(self.request.options),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
             **({} if self.exported is None else {"exported": to_plain(self.exported)}),

@@ -86,6 +86,8 @@ class ShardFacts:
 
     images: int
     """Images the worker has added."""
+    notes: tuple[str, ...] = ()
+    """What the engine did otherwise than asked, a sentence each."""
 
 
 def infer_shard(task: ShardTask) -> None:
@@ -128,7 +130,12 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
         _write_facts(task, facts)
         infer_missing(job, engine, shard, progress, share=task.image_ids)
         engine.close()
-        facts = replace(facts, ended_s=time.time(), images=len(shard.finished) - before)
+        facts = replace(
+            facts,
+            ended_s=time.time(),
+            images=len(shard.finished) - before,
+            notes=tuple(getattr(engine, "notes", ())),
+        )
         _write_facts(task, facts)
     return facts
 

@@ -20,6 +20,7 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 from harness.data.images import read_own_pixels
+from harness.engines.opening import loader_count
 from harness.measure.rle import areas_px, union_px
 from harness.measure.timing import NULL_STOPWATCH
 from harness.visualization.image_files import write_picture
@@ -66,9 +67,9 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
     done = len(records) - len(wanted)
     with (
         closing(
-            ahead(needed, load, size=asked.options.batch_size, loaders=asked.options.loaders)
+            ahead(needed, load, size=asked.options.batch_size, loaders=loader_count(asked.options))
         ) as batches,
-        ThreadPoolExecutor(asked.options.loaders, thread_name_prefix="drawer") as pool,
+        ThreadPoolExecutor(loader_count(asked.options), thread_name_prefix="drawer") as pool,
         run.progress.task("predict", total=len(records), done=done, unit="img") as advance,
     ):
         drawer = _Drawer(job, run, shard, pool, advance)
@@ -120,7 +121,7 @@ class _Drawer:
     def take(self, image: Image, detections: Detections, notes: tuple[str, ...]) -> None:
         drawing = self._pool.submit(_drawn, self._job, self._run, image, detections, notes)
         self._waiting.append(drawing)
-        limit = DRAWINGS_BEHIND * self._job.job.request.options.loaders
+        limit = DRAWINGS_BEHIND * loader_count(self._job.job.request.options)
         while self._waiting and (len(self._waiting) > limit or self._waiting[0].done()):
             self._append()
 

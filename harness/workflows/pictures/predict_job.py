@@ -17,6 +17,7 @@ from harness.core.requests.pictures import PredictRequest
 from harness.core.settings import replaced
 from harness.data.categories import categories_for
 from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
+from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.visualization.image_files import picture_names
 from harness.workflows.evaluation.inference import identity_of
@@ -92,7 +93,7 @@ def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Data
     folder = folder_of_all(paths)
     sizes = [(0, 0)] * len(paths)
     if asked.options.batch_size > 1:
-        with ThreadPoolExecutor(asked.options.loaders) as pool:
+        with ThreadPoolExecutor(loader_count(asked.options)) as pool:
             sizes = list(pool.map(read_size, paths))
     return Dataset(
         name=PHOTOS,

@@ -1,0 +1,574 @@
+"""Everything about a GPU in one command: proofs, speed against Detectron2, identity of bytes.
+
+    python benchmarks/gpu.py --annotations instances.json --images photos --detectron2 ~/detectron2
+
+Takes at most six minutes. Writes one JSON with the card, its driver, versions and the date, and a
+table in Markdown beside it. A part that fails, or for which no time is left, says so there; the
+others go on. ``--detectron2`` names a source tree that can be imported as it is: pure Python
+suffices for these models. Without it, and without an installed one, only our side is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import compared, environment, in_turn
+from harness.core.detections import Detections, Image
+from harness.data.images import read_pixels
+from harness.engines.bits import prove_exact, same_detections
+from harness.engines.native import NativeEngine, open_native
+from harness.engines.rounding import float64_network, prove_fast
+from harness.files.environment import usable_cpus
+from harness.files.json import to_plain
+from harness.measure.timing import NULL_STOPWATCH
+from harness.workflows.evaluation.inference import ahead
+from harness.workflows.parity import images_in
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NAME = "mask_rcnn_R_50_FPN"
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+DEVICE = "cuda:0"
+
+#: Images of a val2017.
+WHOLE = 5000
+
+
+class Session:
+    """What the parts share: options, weights, engines that stay open, and the time left."""
+
+    def __init__(self, asked: argparse.Namespace, folder: Path) -> None:
+        self.asked = asked
+        self.folder = folder
+        self.begun = time.monotonic()
+        self.paths = images_in(asked.images)
+        self.architecture = architecture_of(NAME)
+        self.weights = folder / "seeded.safetensors"
+        self.amplifying = folder / "amplifying.safetensors"
+        write_checkpoint(self.weights, seeded_checkpoint(self.architecture))
+        write_checkpoint(self.amplifying, amplifying_checkpoint(self.architecture))
+        self.opened: dict[str, Any] = {}
+        paths = [str(path) for path in (ROOT, asked.detectron2) if path is not None]
+        paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def left_s(self) -> float:
+        """Seconds until the run has to end."""
+        return self.asked.seconds - (time.monotonic() - self.begun)
+
+    def native(self, precision: Any = "fp32", **options: Any) -> NativeEngine:
+        """The native engine; opened once with the same options."""
+        key = f"native {precision} {options}"
+        if key not in self.opened:
+            self.opened[key] = open_native(
+                architecture=self.architecture,
+                device=DEVICE,
+                precision=precision,
+                **{"weights": self.weights, **options},
+            )
+        return self.opened[key]  # type: ignore[no-any-return]
+
+    def detectron2(self, weights: Path | None = None) -> Any:
+        """Detectron2's engine, or None where it cannot be imported."""
+        key = f"detectron2 {weights}"
+        if key not in self.opened:
+            from harness.core.errors import PrerequisiteError
+            from harness.engines.detectron2 import open_detectron2
+
+            try:
+                self.opened[key] = open_detectron2(
+                    architecture=self.architecture,
+                    weights=weights or self.weights,
+                    device=DEVICE,
+                )
+            except PrerequisiteError:
+                self.opened[key] = None
+        return self.opened[key]
+
+    def pictures(self, count: int) -> list[Image]:
+        """The first images."""
+        return [picture(number, path) for number, path in enumerate(self.paths[:count])]
+
+    def command(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """Another program, run to its end."""
+        return subprocess.run(
+            words,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=max(30, self.left_s()),
+        )
+
+    def close(self) -> None:
+        """Close every engine that is open."""
+        for engine in self.opened.values():
+            if engine is not None:
+                engine.close()
+        self.opened.clear()
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def picture(number: int, path: Path) -> Image:
+    """A file, decoded."""
+    return Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
+
+
+def proofs(session: Session) -> dict[str, Any]:
+    """Exact against Detectron2, and fast against float64, on weights that are tame and wild."""
+    found: dict[str, Any] = {}
+    for label, weights in (("seeded", session.weights), ("amplifying", session.amplifying)):
+        exact = session.native(weights=weights, exact=True)
+        reference = session.detectron2(weights)
+        if reference is not None:
+            whole = to_plain(prove_exact(exact, reference, session.pictures(8)))
+            found[f"exact, {label}"] = whole
+        truth = float64_network(session.architecture, weights, exact.device)
+        fast = session.native(weights=weights)
+        found[f"fast fp32, {label}"] = _short(prove_fast(fast, exact, truth, session.pictures(6)))
+    half = prove_fast(
+        session.native("fp16", weights=session.weights),
+        session.native("fp16", weights=session.weights, exact=True),
+        float64_network(session.architecture, session.weights, torch.device(DEVICE)),
+        session.pictures(2),
+    )
+    found["fast fp16, seeded"] = _short(half)
+    session.close()
+    return found
+
+
+def _short(proof: Any) -> dict[str, Any]:
+    """A proof; of its differences only those that are no rounding."""
+    plain: dict[str, Any] = to_plain(proof)
+    every = plain.pop("differences")
+    plain["differing"] = len(every)
+    plain["faults"] = [one for one in every if one["decision"] is None][:20]
+    return plain
+
+
+def memory(session: Session) -> dict[str, Any]:
+    """Peak bytes that torch allocates for one image, each engine alone."""
+    found = {}
+    ways: dict[str, Callable[[], Any]] = {
+        precision: lambda precision=precision: session.native(precision)  # type: ignore[misc]
+        for precision in ("fp32", "fp16")
+    }
+    ways["Detectron2 fp32"] = session.detectron2
+    images = session.pictures(3)
+    for name, opened in ways.items():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        engine = opened()
+        if engine is None:
+            continue
+        for _ in range(3):
+            for image in images:
+                engine.infer([engine.prepare(image, NULL_STOPWATCH)], NULL_STOPWATCH)
+        found[name] = torch.cuda.max_memory_allocated() - before
+        session.close()
+    return found
+
+
+def single(session: Session) -> dict[str, Any]:
+    """One image at a time, each precision against Detectron2 in turn."""
+    reference = session.detectron2()
+    found: dict[str, Any] = {}
+    for precision in PRECISIONS:
+        engine = session.native(precision)
+        scopes: dict[str, tuple[list[float], list[float]]] = {}
+        for path in session.paths[: session.asked.count]:
+            ours = _scopes(engine, path)
+            theirs = None if reference is None else _scopes(reference, path)
+            for scope, way in ours.items():
+                ways = [way] if theirs is None else [way, theirs[scope]]
+                for _ in range(2):  # a graph is made at the second sight
+                    way()
+                columns = in_turn(ways, session.asked.repeats)
+                kept = scopes.setdefault(scope, ([], []))
+                for column, seconds in zip(kept, columns, strict=False):
+                    column.extend(seconds)
+        found[precision] = {scope: _summed_up(*pair) for scope, pair in scopes.items()}
+    return found
+
+
+def _summed_up(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    return compared(ours, theirs) if theirs else {"ours_median_s": statistics.median(ours)}
+
+
+def _scopes(engine: Any, path: Path) -> dict[str, Callable[[], object]]:
+    prepared = engine.prepare(picture(0, path), NULL_STOPWATCH)
+
+    def network() -> None:
+        if isinstance(engine, NativeEngine):
+            # Everything the device does: masks pasted and traced, too.
+            pending = engine.begin([prepared])
+            for part in pending.parts:
+                part.done.synchronize()
+            engine.finish(pending)
+        else:
+            with torch.inference_mode():
+                engine.model.inference([prepared], do_postprocess=False)
+            engine.settle()
+
+    def alone() -> None:
+        assert isinstance(engine, NativeEngine)
+        assert engine.slots is not None
+        begun = engine.begin([prepared]).parts[0]
+        begun.done.synchronize()
+        engine.slots.give_back(begun)
+
+    has_slots = isinstance(engine, NativeEngine) and engine.slots is not None
+    return {
+        "network": alone if has_slots else network,
+        "resized image to encoded detections": lambda: engine.infer([prepared], NULL_STOPWATCH),
+        "file to encoded detections": lambda: engine.infer(
+            [engine.prepare(picture(0, path), NULL_STOPWATCH)], NULL_STOPWATCH
+        ),
+    }
+
+
+def throughput(session: Session) -> dict[str, Any]:
+    """Images a second from files to encoded detections, loaders on all cores."""
+    found: dict[str, Any] = {"loaders": usable_cpus()}
+    for precision, batch in (("fp32", 1), ("fp16", 1), ("fp16", 4), ("fp16", 8), ("fp16", 16)):
+        engine = session.native(precision)
+        many = session.asked.many if precision == "fp16" else session.asked.many // 4
+        for images in (many, many):  # the first makes the graphs
+            count, seconds = _run(engine, session.paths, images, batch)
+        found[f"{precision}, batch {batch}"] = {
+            "images": count,
+            "images_per_s": count / seconds,
+            "graphs": engine.slots.graph_count if engine.slots else 0,
+            "notes": engine.notes,
+        }
+    reference = session.detectron2()
+    if reference is not None:
+        count, seconds = _run(reference, session.paths, session.asked.many // 10, 1)
+        found["Detectron2 fp32, batch 1"] = {"images": count, "images_per_s": count / seconds}
+    return found
+
+
+def _run(engine: Any, paths: list[Path], images: int, batch: int) -> tuple[int, float]:
+    """So many images through loaders and engine, of shapes that lie together; and the seconds."""
+    wanted = sorted(paths, key=_shape) if batch > 1 else paths
+    every = [wanted[number * len(wanted) // images] for number in range(images)]
+    if batch == 1:
+        every = [wanted[number % len(wanted)] for number in range(images)]
+
+    def prepared(path: Path) -> Any:
+        return engine.prepare(picture(0, path), NULL_STOPWATCH)
+
+    begun = time.perf_counter()
+    done = 0
+    for answer in _answers(engine, ahead(every, prepared, size=batch, loaders=usable_cpus())):
+        done += len(answer)
+    return done, time.perf_counter() - begun
+
+
+def _answers(engine: Any, batches: Iterable[Any]) -> Iterator[list[Detections]]:
+    with ThreadPoolExecutor(3) as pool:
+        under_way: list[Any] = []
+        for batch in batches:
+            images = [future.result() for _, future in batch]
+            if isinstance(engine, NativeEngine):
+                under_way.append(pool.submit(engine.finish, engine.begin(images)))
+                if len(under_way) > 3:
+                    yield under_way.pop(0).result()
+            else:
+                yield engine.infer(images, NULL_STOPWATCH)
+        for one in under_way:
+            yield one.result()
+
+
+def _shape(path: Path) -> tuple[float, str]:
+    from PIL import Image as PillowImage
+
+    with PillowImage.open(path) as image:
+        return image.width / image.height, path.name
+
+
+def identity(session: Session) -> dict[str, Any]:
+    """The same bytes again, without graphs, and begun ahead."""
+    pictures = session.pictures(8)
+    found = {}
+    for precision in ("fp32", "fp16"):
+        engines = [session.native(precision), session.native(precision, graphs=False)]
+        prepared = [engines[0].prepare(one, NULL_STOPWATCH) for one in pictures]
+        first = [engines[0].infer([one], NULL_STOPWATCH)[0] for one in prepared]
+        again = [engines[0].infer([one], NULL_STOPWATCH)[0] for one in prepared]
+        plain = [engines[1].infer([one], NULL_STOPWATCH)[0] for one in prepared]
+        begun = [engines[0].begin([one]) for one in prepared]
+        ahead_of = [engines[0].finish(one)[0] for one in begun]
+        others = {"repeated": again, "without graphs": plain, "begun ahead": ahead_of}
+        found[precision] = {
+            name: all(
+                same_detections(one, other)[1] is None
+                for one, other in zip(answer, first, strict=True)
+            )
+            for name, answer in others.items()
+        }
+    session.close()
+    return found
+
+
+def evaluation(session: Session) -> dict[str, Any]:
+    """Whole commands, start and scoring included; images of the folder again and again."""
+    annotations, photos = _multiplied(session, WHOLE)
+    few, _ = _multiplied(session, 200)
+    found: dict[str, Any] = {}
+    runs = [
+        ("fp16, batch 8, 5000 images", annotations, ["--precision", "fp16", "--batch-size", "8"]),
+        ("fp32, 200 images", few, []),
+        ("fp32, 200 images again", few, []),
+        ("fp32, 200 images, 2 workers", few, ["--workers", "2"]),
+    ]
+    if session.detectron2() is not None:
+        runs.append(("Detectron2 fp32, 200 images", few, ["--engine", "detectron2"]))
+    for name, file, options in runs:
+        if session.left_s() < 45:
+            found[name] = "no time left"
+            continue
+        found[name] = _evaluated(session, file, photos, options)
+    digests = {
+        one["predictions_sha256"]
+        for name, one in found.items()
+        if isinstance(one, dict) and name.startswith("fp32") and "predictions_sha256" in one
+    }
+    found["fp32 predictions are the same bytes"] = len(digests) == 1
+    return found
+
+
+def _evaluated(session: Session, file: Path, photos: Path, options: list[str]) -> dict[str, Any]:
+    output = Path(tempfile.mkdtemp(dir=session.folder)) / "run"
+    command = [
+        *(sys.executable, "-m", "harness", "eval", "--model", "R_50_FPN_3x"),
+        *("--weights", str(session.weights), "--annotations", str(file), "--images", str(photos)),
+        *("--device", DEVICE, "--output", str(output), "--json", *options),
+    ]
+    begun = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=session.environment,
+        capture_output=True,
+        text=True,
+        timeout=max(30, session.left_s()),
+    )
+    seconds = time.monotonic() - begun
+    if done.returncode not in (0, 1):
+        return {"seconds": seconds, "error": done.stderr[-1500:]}
+    record = json.loads(done.stdout)
+    predictions = (output / "predictions.json").read_bytes()
+    return {
+        "seconds": seconds,
+        "stage_times_s": record["stage_times_s"],
+        "notes": record.get("notes"),
+        "predictions_sha256": hashlib.sha256(predictions).hexdigest(),
+    }
+
+
+def _multiplied(session: Session, count: int) -> tuple[Path, Path]:
+    """An annotation file of ``count`` images, which are the folder's again and again."""
+    folder = session.folder / "photos"
+    folder.mkdir(exist_ok=True)
+    content = json.loads(session.asked.annotations.read_text("utf-8"))
+    images = content["images"]
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for one in content["annotations"]:
+        by_image.setdefault(one["image_id"], []).append(one)
+    content["images"], content["annotations"] = [], []
+    for number in range(1, count + 1):
+        source = images[number % len(images)]
+        name = f"{number:06d}.jpg"
+        if not (folder / name).exists():
+            (folder / name).symlink_to((session.asked.images / source["file_name"]).resolve())
+        content["images"].append({**source, "id": number, "file_name": name})
+        for one in by_image.get(source["id"], ()):
+            identity = len(content["annotations"]) + 1
+            content["annotations"].append({**one, "id": identity, "image_id": number})
+    path = session.folder / f"instances{count}.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path, folder
+
+
+def training(session: Session) -> dict[str, Any]:
+    """Iterations of 16 images at 800 px, without loading, against Detectron2 in fp32."""
+    from benchmarks import train_vs_detectron2 as way
+
+    asked = argparse.Namespace(
+        annotations=session.asked.annotations,
+        images=session.asked.images,
+        architecture=NAME,
+        short_edge=800,
+        batch_size=16,
+    )
+    architecture, weights, samples = way.material(asked)
+    device = torch.device(DEVICE)
+    ways = {
+        precision: way.native(architecture, weights, samples, device, precision)
+        for precision in ("fp32", "bf16")
+    }
+    if session.detectron2() is not None:
+        ways["Detectron2 fp32"] = way.detectron2(architecture, weights, samples, device)
+    session.close()
+    columns = in_turn(list(ways.values()), 5)
+    medians = {name: sorted(column)[2] for name, column in zip(ways, columns, strict=True)}
+    return {"images": len(samples), "median_s": medians}
+
+
+def sweep(session: Session) -> dict[str, Any]:
+    """``harness sweep`` of 4 cells over 24 images, start included."""
+    file, photos = _multiplied(session, 24)
+    command = [
+        *(sys.executable, "-m", "harness", "sweep", "--model", "R_50_FPN_3x"),
+        *("--weights", str(session.weights), "--annotations", str(file), "--images", str(photos)),
+        *("--device", DEVICE, "--output", str(session.folder / "sweep")),
+        *("--precisions", "fp32,fp16", "--memory-formats", "contiguous", "--compiled", "no"),
+        *("--batch-sizes", "1,8", "--min-duration", "1", "--repeats", "1"),
+    ]
+    begun = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=session.environment,
+        capture_output=True,
+        text=True,
+        timeout=max(20, session.left_s()),
+    )
+    return {
+        "seconds": time.monotonic() - begun,
+        "exit_code": done.returncode,
+        "said": (done.stdout + done.stderr)[-1500:],
+    }
+
+
+def marked_tests(session: Session) -> dict[str, Any]:
+    """``make test-gpu``."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "tests/gpu", "tests/nn/kernels"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=session.environment,
+        capture_output=True,
+        text=True,
+        timeout=max(20, session.left_s()),
+    )
+    return {"exit_code": done.returncode, "said": done.stdout[:3000] + done.stdout[-600:]}
+
+
+#: The most telling first: what there is no time for is at the end.
+PARTS: tuple[Callable[[Session], dict[str, Any]], ...] = (
+    memory,
+    proofs,
+    single,
+    throughput,
+    identity,
+    training,
+    evaluation,
+    sweep,
+    marked_tests,
+)
+
+
+def main() -> None:
+    """Run every part, write the JSON and the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--detectron2", type=Path, help="source tree to import it from")
+    parser.add_argument("--count", type=int, default=6, help="images timed one at a time")
+    parser.add_argument("--repeats", type=int, default=8)
+    parser.add_argument("--many", type=int, default=480, help="images of a throughput")
+    parser.add_argument("--seconds", type=float, default=350.0, help="when to have ended")
+    parser.add_argument("--parts", help="names with commas; default: all")
+    parser.add_argument("--output", type=Path, default=Path("gpu.json"))
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("torch sees no GPU")
+    if asked.detectron2 is not None:
+        sys.path.insert(0, str(asked.detectron2))
+    result: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "model": NAME}
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(asked, Path(folder))
+        for part in PARTS:
+            if asked.parts is None or part.__name__ in asked.parts.split(","):
+                result[part.__name__] = _measured(part, session)
+                write(asked.output, result)
+
+
+def _measured(part: Callable[[Session], dict[str, Any]], session: Session) -> dict[str, Any]:
+    if session.left_s() < 20:
+        return {"skipped": "no time left"}
+    begun = time.monotonic()
+    try:
+        found = part(session)
+    except Exception:
+        found = {"failed": traceback.format_exc()[-2000:]}
+        session.close()
+    found["took_s"] = round(time.monotonic() - begun, 1)
+    sys.stdout.write(f"{part.__name__}: {json.dumps(found, default=str)[:1500]}\n")
+    sys.stdout.flush()
+    return found
+
+
+def write(output: Path, result: dict[str, Any]) -> None:
+    """The JSON, and the table beside it."""
+    whole = {**result, "environment": environment()}
+    output.write_text(json.dumps(whole, indent=1, default=list) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(table(whole), encoding="utf-8")
+
+
+def table(whole: dict[str, Any]) -> str:
+    """What was measured, a row each."""
+    facts = whole["environment"]
+    rows = [
+        f"{', '.join(facts['gpus'])}, driver {facts['driver']}, "
+        f"torch {facts['packages']['torch']}, {whole['date']}, {whole['model']}",
+        "",
+        "| one image at a time, median | ours | Detectron2 fp32 | ratio |",
+        "| --- | --- | --- | --- |",
+    ]
+    for precision, scopes in whole.get("single", {}).items():
+        if not isinstance(scopes, dict):
+            continue
+        for scope, one in scopes.items():
+            theirs = one.get("theirs_median_s")
+            rows.append(
+                f"| {precision}, {scope} | {1000 * one['ours_median_s']:.1f} ms | "
+                + ("" if theirs is None else f"{1000 * theirs:.1f} ms")
+                + " | "
+                + ("" if theirs is None else f"{one['times_faster']:.2f}")
+                + " |"
+            )
+    rows += ["", "| file to encoded detections | images/s |", "| --- | --- |"]
+    rows += [
+        f"| {name} | {one['images_per_s']:.1f} |"
+        for name, one in whole.get("throughput", {}).items()
+        if isinstance(one, dict) and "images_per_s" in one
+    ]
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    main()
