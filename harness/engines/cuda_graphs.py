@@ -1,4 +1,4 @@
-"""CUDA graphs of one function, by the shape of what it is given.
+"""CUDA graphs of one function, by the shape of its arguments.
 
 A graph launches all kernels of an image at once: the host, which takes longer to launch them one
 by one than the chip to compute them, has nothing to do. It holds addresses, so it has its own
@@ -26,16 +26,22 @@ FREE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Captured:
+    """A graph with the memory it reads and writes."""
     graph: torch.cuda.CUDAGraph
+    """The graph."""
+
     inputs: tuple[Tensor, ...]
+    """Where arguments are copied before it runs."""
+
     output: Tensor
+    """Where its result is afterwards."""
 
 
 class Graphs:
     """Runs ``function``, from its graph where there is one.
 
-    The graphs share one pool of memory, so the output of one is only good until the next runs:
-    whoever calls copies it in the same stream. Of too many graphs the least recently used goes.
+    The graphs share one pool of memory, so the output of one is only valid until the next runs:
+    the caller copies it in the same stream. Of too many graphs the least recently used is dropped.
 
     Args:
         function: From tensors to one tensor, without a wait for the device.
@@ -66,7 +72,7 @@ class Graphs:
         return len(self._captured)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the function answers to ``inputs``."""
+        """Return what the function returns for ``inputs``."""
         shape = tuple(one.shape for one in inputs)
         found = self._captured.get(shape)
         if found is None and shape in self._seen and self._has_room():
@@ -95,9 +101,9 @@ class Graphs:
         return free > FREE_SHARE * total
 
     def _capture(self, shape: tuple[torch.Size, ...], inputs: Sequence[Tensor]) -> _Captured | None:
-        """The graph of a shape; None when there is no memory for it.
+        """Return the graph of a shape; None when there is no memory for it.
 
-        Nothing is computed by capturing. Other threads may go on with the device meanwhile.
+        Nothing is computed by capturing. Other threads may use the device meanwhile.
         """
         if len(self._captured) >= self._most:
             self._captured.popitem(last=False)

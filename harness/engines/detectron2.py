@@ -43,10 +43,19 @@ def open_detectron2(
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> Detectron2Engine:
-    """Detectron2's model with the checkpoint ``weights``, ready for inference.
+    """Return Detectron2's model with a checkpoint, ready for inference.
 
-    PrerequisiteError when detectron2 cannot be imported; UsageError for a reduced precision or a
-    backbone it cannot build.
+    Args:
+        architecture: The network and its test-time recipe.
+        weights: A checkpoint of it.
+        device: As of ``find_device``.
+        precision: fp32 or tf32.
+        threads: CPU threads; None for one a core.
+
+    Raises:
+        PrerequisiteError: detectron2 cannot be imported, or the device is not there.
+        UsageError: A reduced precision, or a network that Detectron2 cannot build.
+        IntegrityError: The checkpoint is not of this network.
     """
     require_detectron2()
     import detectron2
@@ -71,7 +80,11 @@ def open_detectron2(
 
 
 def require_detectron2() -> None:
-    """PrerequisiteError, with how to get it, unless detectron2 can be imported."""
+    """Check that detectron2 can be imported.
+
+    Raises:
+        PrerequisiteError: It cannot; the error says how to get it.
+    """
     try:
         import detectron2  # noqa: F401
     except ImportError as error:
@@ -85,7 +98,11 @@ def require_detectron2() -> None:
 
 
 def load_weights(model: Any, weights: Path) -> None:
-    """Every tensor of ``weights`` put into ``model``, none missing, none left over."""
+    """Copy every tensor of a checkpoint into a model.
+
+    Raises:
+        IntegrityError: One is missing, left over, or of another shape.
+    """
     expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
     model.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
@@ -104,7 +121,7 @@ class Detectron2Engine:
         self.resize = ResizeShortestEdge(numbers.short_edge_px, numbers.long_edge_max_px)
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> dict[str, Any]:
-        """Detectron2's model input: ``image`` (3, h, w) uint8, and the original size."""
+        """Return Detectron2's model input: ``image`` (3, h, w) uint8, and the original size."""
         with stopwatch.phase("resize"):
             pixels = image.pixels_bgr
             if self.info.architecture.channel_order == "RGB":
@@ -120,7 +137,7 @@ class Detectron2Engine:
 
     @torch.inference_mode()
     def infer(self, prepared: Sequence[dict[str, Any]], stopwatch: Stopwatch) -> list[Detections]:
-        """Detections of each image, in order; transfer and paste are inside ``forward``."""
+        """Return detections of each image, in order; transfer and paste are inside ``forward``."""
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("forward"):
             outputs = self.model(list(prepared))
@@ -135,11 +152,11 @@ class Detectron2Engine:
         settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak bytes torch allocated on the GPU; None on a CPU."""
+        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
         return peak_memory_bytes(self.device)
 
     def close(self) -> None:
-        """Give the device's memory back."""
+        """Free the device's memory."""
         del self.model
         give_memory_back(self.device)
 
@@ -158,7 +175,7 @@ def _detections(image_id: int, instances: Any) -> Detections:
 
 
 def _encode(mask: np.ndarray[Any, Any]) -> Rle:
-    """A full-size (H, W) bool mask, encoded as Detectron2's COCOEvaluator does."""
+    """Return a full-size (H, W) bool mask, encoded as Detectron2's COCOEvaluator does."""
     from pycocotools import mask as coco_mask
 
     encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))

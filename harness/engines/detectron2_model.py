@@ -1,4 +1,4 @@
-"""Detectron2's own network for an Architecture: its configuration, and its parts put together."""
+"""Detectron2's own network for an Architecture: its configuration, and its parts combined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEPTHS = {
 
 
 def config_of(architecture: Architecture, device: torch.device) -> Any:
-    """Detectron2's configuration node for ``architecture``."""
+    """Return Detectron2's configuration node for ``architecture``."""
     from detectron2.config import get_cfg
 
     a = architecture
@@ -68,11 +68,18 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
 def build_model(
     architecture: Architecture, device: torch.device, training: Mapping[str, Any] | None = None
 ) -> Any:
-    """Detectron2's GeneralizedRCNN for ``architecture``, in evaluation mode, without weights.
+    """Return Detectron2's GeneralizedRCNN in evaluation mode, without weights.
 
-    training: configuration keys that only a training needs, with their values.
-    A backbone of the zoo comes from Detectron2's own ``build_model``; another one is put together
-    from the same blocks. UsageError for a box head that Detectron2 has no words for.
+    A backbone of the zoo comes from Detectron2's own ``build_model``; another one is built
+    from the same blocks.
+
+    Args:
+        architecture: The network and its test-time recipe.
+        device: Where it computes.
+        training: Configuration keys that only a training needs, with their values.
+
+    Raises:
+        UsageError: A box head that Detectron2's configuration cannot express.
     """
     from detectron2.modeling import build_model as detectron2_build_model
 
@@ -111,7 +118,7 @@ def _is_of_the_zoo(architecture: Architecture) -> bool:
 
 
 def _backbone(architecture: Architecture) -> Any:
-    """A ResNet-FPN of any widths and depths, of Detectron2's blocks."""
+    """Return a ResNet-FPN of any widths and depths, of Detectron2's blocks."""
     from detectron2.modeling.backbone import FPN, resnet
     from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 

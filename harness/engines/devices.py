@@ -27,9 +27,11 @@ DTYPES: dict[Precision, torch.dtype] = {
 
 
 def find_device(name: str) -> torch.device:
-    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
-    UsageError for another word, PrerequisiteError for a GPU that is not there.
+    Raises:
+        UsageError: Another word.
+        PrerequisiteError: A GPU that is not there.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -48,12 +50,12 @@ def find_device(name: str) -> torch.device:
 
 
 def gpu_count() -> int:
-    """How many GPUs torch can compute on."""
+    """Return how many GPUs torch can compute on."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def device_class(device: torch.device) -> str:
-    """The product name of the device; speeds compare only within one."""
+    """Return the product name of the device; speeds compare only within one."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
@@ -69,7 +71,11 @@ def apply_precision(precision: Precision, device: torch.device) -> None:
 
 
 def require_precision(precision: Precision, device: torch.device) -> None:
-    """UsageError for a precision that ``device`` does not compute in."""
+    """Check that a device computes in a precision.
+
+    Raises:
+        UsageError: It does not.
+    """
     if precision in ("tf32", "fp16") and device.type != "cuda":
         raise UsageError(
             f"precision {precision} needs a CUDA device, not {device}",
@@ -78,7 +84,11 @@ def require_precision(precision: Precision, device: torch.device) -> None:
 
 
 def require_single_precision(engine: str, precision: Precision) -> None:
-    """UsageError for a precision below float32, from an engine that computes in nothing else."""
+    """Check that a precision is fp32 or tf32, for an engine that computes in nothing else.
+
+    Raises:
+        UsageError: It is another.
+    """
     if DTYPES[precision] != torch.float32:
         raise UsageError(
             f"the {engine} engine computes in fp32 or tf32, not {precision}",
@@ -87,7 +97,11 @@ def require_single_precision(engine: str, precision: Precision) -> None:
 
 
 def require_compiler(device: torch.device) -> None:
-    """PrerequisiteError where torch.compile has nothing to make code for ``device`` with."""
+    """Check that torch.compile can generate code for a device.
+
+    Raises:
+        PrerequisiteError: The compiler or package it needs is missing.
+    """
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
             raise PrerequisiteError("--compile needs the triton package on a GPU")
@@ -102,17 +116,17 @@ def require_compiler(device: torch.device) -> None:
 
 
 def apply_threads(threads: int | None) -> int:
-    """Set torch's CPU threads and return their number; None means one a core that we may use."""
+    """Set torch's CPU threads and return their number; None means one for each usable core."""
     count = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(count)
     return count
 
 
 def keep_freed_memory(device: torch.device) -> None:
-    """Have the C library keep what a CPU network frees for its next layer and image.
+    """Set the C library to keep what a CPU network frees for its next layer and image.
 
-    By default glibc maps each large tensor again, and the kernel then hands over its zeroed pages
-    one fault at a time: for a feature map of 62 MB that takes longer than to compute it. Changes
+    By default glibc maps each large tensor again, and the kernel then provides zeroed pages one
+    fault at a time: for a feature map of 62 MB that takes longer than to compute it. Changes
     nothing with another C library.
     """
     if device.type != "cpu":
@@ -130,11 +144,11 @@ def settle(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:
-    """Peak bytes torch allocated on the GPU; None on a CPU."""
+    """Return the peak bytes torch allocated on the GPU; None on a CPU."""
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 
 def give_memory_back(device: torch.device) -> None:
-    """Hand what torch keeps of the GPU's memory, and nothing uses, back to it."""
+    """Release the GPU memory that torch keeps but nothing uses."""
     if device.type == "cuda":
         torch.cuda.empty_cache()

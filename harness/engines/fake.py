@@ -1,6 +1,6 @@
 """An engine that answers from the ground truth: for tests of everything that is not a network.
 
-It ships with the package so that a run, a crash and a resume can be rehearsed without weights.
+It ships with the package so that a run, a crash and a resume can be tried without weights.
 """
 
 from __future__ import annotations
@@ -28,12 +28,17 @@ def open_fake(
     fail_at_image: int | None = None,
     seed: int = 0,
 ) -> FakeEngine:
-    """An engine that knows the annotations of ``dataset``.
+    """Return an engine that knows the annotations of a data set.
 
-    perfect: every object that is no crowd, scores falling from 1; an object without an outline has
-    an empty mask. noisy: boxes moved by a few per cent, a tenth of the objects missed, a tenth
-    found twice, seeded. failing: raises RuntimeError at the image ``fail_at_image``. nan: scores
-    that are not numbers.
+    Args:
+        dataset: With its ground truth.
+        architecture: Decides whether there are masks, and how many detections at most.
+        behaviour: ``perfect``: every object that is no crowd, scores falling from 1; an object
+            without an outline has an empty mask. ``noisy``: boxes moved by a few per cent, a tenth
+            of the objects missed, a tenth found twice. ``failing``: RuntimeError at one image.
+            ``nan``: scores that are not numbers.
+        fail_at_image: Id of the image at which ``failing`` fails.
+        seed: Of the random numbers of ``noisy``.
     """
     order = {category.category_id: index for index, category in enumerate(dataset.categories)}
     rows: dict[int, list[dict[str, Any]]] = {image: [] for image in dataset.image_ids}
@@ -44,7 +49,7 @@ def open_fake(
 
 
 class FakeEngine:
-    """See open_fake."""
+    """An engine that returns the ground truth, altered as its behaviour says; see `open_fake`."""
 
     def __init__(
         self,
@@ -69,12 +74,12 @@ class FakeEngine:
         self._seed = seed
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> Image:
-        """The image as it is."""
+        """Return the image as it is."""
         with stopwatch.phase("resize"):
             return image
 
     def infer(self, prepared: Sequence[Image], stopwatch: Stopwatch) -> list[Detections]:
-        """The ground truth of each image, bent as the behaviour says."""
+        """Return the ground truth of each image, altered as the behaviour says."""
         with stopwatch.phase("forward"):
             return [self._answer(image) for image in prepared]
 
@@ -104,19 +109,24 @@ class FakeEngine:
         return None
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to free."""
 
 
 class _Objects(NamedTuple):
-    """boxes_xyxy_px: (n, 4) float32. class_index: (n,) int64. masks: n, of the image's size."""
+    """Objects of one image."""
 
     boxes_xyxy_px: npt.NDArray[np.float32]
+    """(n, 4) float32."""
+
     class_index: npt.NDArray[np.int64]
+    """(n,) int64."""
+
     masks: tuple[Rle, ...]
+    """n masks of the image's size, or None."""
 
 
 def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
-    """The annotated objects of an image."""
+    """Return the annotated objects of an image."""
     boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     classes = np.array([row["class_index"] for row in rows], dtype=np.int64)
@@ -126,7 +136,7 @@ def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
 
 
 def _bent(truth: _Objects, random: np.random.Generator) -> _Objects:
-    """The objects as a mediocre network finds them: moved, missed, twice, in any order."""
+    """Return the objects as a mediocre network finds them: moved, missed, twice, in any order."""
     count = len(truth.masks)
     times_found = random.choice(3, size=count, p=(0.1, 0.8, 0.1))
     index = random.permutation(np.repeat(np.arange(count), times_found))

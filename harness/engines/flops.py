@@ -12,7 +12,7 @@ Shape = Sequence[int]
 
 
 def fused_convolutions() -> dict[Any, Callable[..., int]]:
-    """Operator → flops of one call, for the ``custom_mapping`` of torch's FlopCounterMode.
+    """Return flops of one call by operator, for the ``custom_mapping`` of torch's FlopCounterMode.
 
     A multiply-add is two; sums and ReLUs count as none, as everywhere in torch's counter.
     """

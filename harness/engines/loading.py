@@ -21,13 +21,13 @@ from harness.zoo.model_file import find_model_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvenModel:
-    """A model entry with everything its detections are made of."""
+    """A model entry with everything its detections depend on."""
 
     entry: ModelEntry
     """What the lock says of it."""
 
     engine: EngineName
-    """The one that was asked for, or the model's own."""
+    """The requested engine, or the model's own."""
 
     architecture: Architecture
     """With as many classes as there are categories."""
@@ -115,7 +115,13 @@ def _require_class_count(
 
 
 def open_proven(model: ProvenModel, options: EngineOptions) -> Engine:
-    """The engine of a proven model, ready for inference."""
+    """Return the engine of a proven model, ready for inference.
+
+    Raises:
+        UsageError: The engine cannot compute this way.
+        PrerequisiteError: The device, or a package of the engine, is missing.
+        IntegrityError: The weights do not fit the network.
+    """
     return open_engine(
         model.engine,
         architecture=model.architecture,

@@ -44,15 +44,19 @@ from harness.zoo.weights import account_for, read_checkpoint
 
 
 class PreparedImage(NamedTuple):
-    """An image resized for the network.
-
-    pixels: (h, w, 3) uint8 in the network's channel order. height_px, width_px: of the original.
-    """
+    """An image resized for the network."""
 
     image_id: int
+    """Id of the image."""
+
     pixels: npt.NDArray[np.uint8]
+    """(h, w, 3) uint8 in the network's channel order."""
+
     height_px: int
+    """Height of the original."""
+
     width_px: int
+    """Width of the original."""
 
 
 def open_native(
@@ -67,7 +71,7 @@ def open_native(
     graphs: bool = True,
     threads: int | None = None,
 ) -> NativeEngine:
-    """The native engine with the checkpoint ``weights``, ready for inference.
+    """Return the native engine with a checkpoint, ready for inference.
 
     Args:
         architecture: The network and its test-time recipe.
@@ -115,7 +119,7 @@ def _move(
     *,
     compiled: bool,
 ) -> None:
-    """Put a network where, and into the layout and precision in which, it will compute."""
+    """Move a network to the device, layout and precision in which it will compute."""
     network.to(device)
     if layout == "channels_last":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
@@ -128,10 +132,10 @@ def _move(
 def own_memory_format(
     device: torch.device, precision: Precision, *, exact: bool = False
 ) -> MemoryFormat:
-    """The layout that is fastest: channels last, but for fp32 on a GPU.
+    """Return the layout that is fastest: channels last, but for fp32 on a GPU.
 
-    There cuDNN's convolutions of true float32 work on contiguous maps, and turning them around
-    before and after each convolution costs a tenth of the network. The reference's is contiguous.
+    There cuDNN's convolutions of true float32 work on contiguous maps, and converting them before
+    and after each convolution costs a tenth of the network. The reference's is contiguous.
     """
     if exact or (device.type == "cuda" and precision == "fp32"):
         return "contiguous"
@@ -139,7 +143,15 @@ def own_memory_format(
 
 
 def load_network(architecture: Architecture, weights: Path) -> RCNN:
-    """The network in fp32 on the CPU with every tensor of ``weights`` accounted for."""
+    """Return the network in fp32 on the CPU, with its weights.
+
+    Args:
+        architecture: The network.
+        weights: A checkpoint of it.
+
+    Raises:
+        IntegrityError: A tensor is missing, left over, or of another shape.
+    """
     network = RCNN(architecture).eval().requires_grad_(False)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
@@ -163,10 +175,13 @@ Pasted = list[PastedMask] | list[Tensor]
 
 
 class Pending(NamedTuple):
-    """A batch on its way: parts that the GPU computes, or detections that are there already."""
+    """A batch that was begun."""
 
     parts: list[Begun]
+    """Parts that the GPU computes."""
+
     done: list[Detections]
+    """Detections that exist already."""
 
 
 class NativeEngine:
@@ -196,7 +211,7 @@ class NativeEngine:
         self._eager_turn = Lock()
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
-        """The image resized to the architecture's test size, in its channel order."""
+        """Return the image resized to the architecture's test size, in its channel order."""
         numbers = self.info.architecture
         with stopwatch.phase("resize"):
             height, width = resize_shape(
@@ -208,7 +223,7 @@ class NativeEngine:
         return PreparedImage(image.image_id, pixels, image.height_px, image.width_px)
 
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
-        """Detections of each image, in order, in original pixels.
+        """Return detections of each image, in order, in original pixels.
 
         Raises:
             RunFailedError: When the network's output is not finite, or one image needs more memory
@@ -238,7 +253,11 @@ class NativeEngine:
 
     @torch.inference_mode()
     def finish(self, pending: Pending) -> list[Detections]:
-        """The detections of a batch that was begun; raises what ``infer`` raises."""
+        """Return the detections of a batch that was begun.
+
+        Raises:
+            RunFailedError: As of `infer`.
+        """
         found = list(pending.done)
         for part in pending.parts:
             assert self.slots is not None  # who else began it
@@ -256,7 +275,7 @@ class NativeEngine:
     def _begun(
         self, slots: SlotPath, prepared: Sequence[PreparedImage], canvas: tuple[int, int]
     ) -> list[Begun]:
-        """The batch begun; where it does not fit into memory, its halves one after the other."""
+        """Begin the batch; where it does not fit into memory, its halves one after the other."""
         try:
             return [slots.begin(prepared, canvas)]
         except torch.cuda.OutOfMemoryError as error:
@@ -273,7 +292,7 @@ class NativeEngine:
         stopwatch: Stopwatch,
         canvas: tuple[int, int] = (0, 0),
     ) -> list[Detections]:
-        """The eager path, with the batch halved where the device's memory does not hold it."""
+        """Infer on the eager path, with the batch halved where the device's memory is too small."""
         try:
             return self._infer_eagerly(prepared, stopwatch, canvas)
         except torch.cuda.OutOfMemoryError as error:
@@ -289,7 +308,11 @@ class NativeEngine:
     def _make_room(
         self, prepared: Sequence[PreparedImage], error: torch.cuda.OutOfMemoryError
     ) -> None:
-        """Give unused memory back, and say so; RunFailedError where nothing is left to split."""
+        """Release unused memory, and note it.
+
+        Raises:
+            RunFailedError: The batch is one image and cannot be split.
+        """
         if len(prepared) == 1:
             height, width = prepared[0].pixels.shape[:2]
             raise RunFailedError(
@@ -321,7 +344,7 @@ class NativeEngine:
         stopwatch: Stopwatch,
         canvas: tuple[int, int],
     ) -> list[Detections]:
-        """As ``infer``, step by step, with a wait wherever a number of rows has to be known."""
+        """Infer step by step, with a wait wherever a number of rows has to be known."""
         with self._eager_turn:
             return self._infer_steps(prepared, stopwatch, canvas)
 
@@ -362,7 +385,7 @@ class NativeEngine:
         size: tuple[int, int],
         soft: Tensor | None,
     ) -> tuple[RawDetections, Pasted | None]:
-        """Boxes in original pixels, clipped, the empty ones dropped; masks pasted."""
+        """Return boxes in original pixels, clipped, the empty ones dropped; and pasted masks."""
         scale_x, scale_y = image.width_px / size[1], image.height_px / size[0]
         boxes = found.boxes * found.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
         boxes = clip(boxes, image.height_px, image.width_px)
@@ -379,11 +402,11 @@ class NativeEngine:
         settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak bytes torch allocated on the GPU; None on a CPU."""
+        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
         return peak_memory_bytes(self.device)
 
     def close(self) -> None:
-        """Give the device's memory back."""
+        """Free the device's memory."""
         self.slots = None
         del self.network
         give_memory_back(self.device)

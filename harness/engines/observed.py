@@ -1,8 +1,8 @@
-"""The stages of a network made visible, without a trace of it in the network's own code.
+"""The stages of a network made visible, without a change in the network's own code.
 
 While a network is observed, the methods named here are wrapped one by one, on that one object;
-afterwards they are what they were. Stages lie inside each other: what ``classify`` does besides
-its two heads is to pool the regions.
+afterwards they are what they were. Stages are nested: what ``classify`` does besides its two heads
+is to pool the regions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ from harness.measure.profile import REST
 
 
 class Part(NamedTuple):
-    """A method of a module, by the module's dotted path, and the stage it is."""
+    """A method that is a stage."""
 
     module: str
+    """Dotted path of the module."""
+
     method: str
+    """Name of its method."""
+
     stage: str
+    """Name of the stage."""
 
 
 NATIVE_PARTS = (
@@ -90,7 +95,11 @@ STAGES = (
 
 
 def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
-    """The network of an engine and its parts; UsageError for an engine without one."""
+    """Return the network of an engine, and its parts.
+
+    Raises:
+        UsageError: The engine has none.
+    """
     if isinstance(engine, NativeEngine):
         return engine.network, NATIVE_PARTS
     if isinstance(engine, Detectron2Engine):
@@ -105,9 +114,16 @@ def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
 
 @contextmanager
 def observed(engine: Engine, stopwatch: Stopwatch) -> Iterator[None]:
-    """Inside the block, every stage of the engine's network runs inside a phase of its name.
+    """Run every stage of the engine's network inside a phase of its name, within the block.
 
     A GPU computes step by step meanwhile: a graph has no stages.
+
+    Args:
+        engine: With a network.
+        stopwatch: Its phases are entered.
+
+    Raises:
+        UsageError: The engine has no network.
     """
     network, parts = network_of(engine)
     modules: dict[str, Any] = dict(network.named_modules())
@@ -123,7 +139,7 @@ def observed(engine: Engine, stopwatch: Stopwatch) -> Iterator[None]:
 
 
 def parameters_by_stage(engine: Engine) -> dict[str, int]:
-    """Learned numbers of each stage's modules; the innermost module that is a stage counts."""
+    """Return learned numbers of each stage's modules; of nested stages the innermost counts."""
     network, parts = network_of(engine)
     stages = {part.module: part.stage for part in reversed(parts)}  # a module's first part counts
     counts: dict[str, int] = {}

@@ -48,9 +48,19 @@ def open_onnx(
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> OnnxEngine:
-    """The exported file ``weights`` as an engine, if it holds this architecture.
+    """Return the engine of an exported file, ready for inference.
 
-    PrerequisiteError without onnxruntime; IntegrityError for a file that is not what was asked for.
+    Args:
+        architecture: What the file has to contain.
+        weights: The exported file.
+        device: As of `find_onnx_device`.
+        precision: fp32; nothing else is exported.
+        threads: CPU threads; None for one a core.
+
+    Raises:
+        PrerequisiteError: onnxruntime is missing, or cannot use the device.
+        UsageError: Another precision.
+        IntegrityError: The file is damaged, or of another network.
     """
     require_onnx_settings(device, precision)
     import onnxruntime
@@ -74,7 +84,12 @@ def open_onnx(
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:
-    """Raise unless onnxruntime is there and computes in this precision on this device."""
+    """Check that onnxruntime is installed and computes in this precision on this device.
+
+    Raises:
+        PrerequisiteError: It is missing, or cannot use the device.
+        UsageError: It does not compute in this precision.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -97,7 +112,7 @@ def require_onnx_settings(device: str, precision: Precision) -> None:
 
 
 def find_onnx_device(name: str) -> torch.device:
-    """As ``find_device``; ``auto`` is the CPU where this onnxruntime has nothing for a GPU."""
+    """Return the torch device of a name; ``auto`` is the CPU where onnxruntime cannot use a GPU."""
     import onnxruntime
 
     blind = GPU_PROVIDER not in onnxruntime.get_available_providers()
@@ -105,7 +120,11 @@ def find_onnx_device(name: str) -> torch.device:
 
 
 def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> InferenceSession:
-    """ONNX Runtime's session of a file, or of its bytes, in true fp32."""
+    """Return ONNX Runtime's session of a file, or of its bytes, in true fp32.
+
+    Raises:
+        IntegrityError: It cannot be opened.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -127,7 +146,7 @@ def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> I
 
 
 class OnnxEngine:
-    """An opened file, inside a native engine that has it for a network."""
+    """An opened file, inside a native engine whose network it replaces."""
 
     def __init__(self, session: InferenceSession, info: EngineInfo) -> None:
         self.info = info
@@ -137,22 +156,22 @@ class OnnxEngine:
         self._native = NativeEngine(cast(RCNN, self.network), info, torch.device("cpu"))
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
-        """The image resized to the architecture's test size, in its channel order."""
+        """Return the image resized to the architecture's test size, in its channel order."""
         return self._native.prepare(image, stopwatch)
 
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
-        """Detections of each image, computed one after the other, in original pixels."""
+        """Return detections of each image, computed one after the other, in original pixels."""
         return [self._native.infer([one], stopwatch)[0] for one in prepared]
 
     def settle(self) -> None:
-        """Nothing to wait for: a session answers when it is through."""
+        """Nothing to wait for: a session returns when it has finished."""
 
     def peak_memory_bytes(self) -> int | None:
-        """None: ONNX Runtime does not tell."""
+        """Return None: ONNX Runtime does not report it."""
         return None
 
     def close(self) -> None:
-        """Give the session's memory back."""
+        """Free the session's memory."""
         del self.network
         self._native.close()
 
@@ -165,12 +184,16 @@ class SessionNetwork:
         self.names = [output.name for output in session.get_outputs()]
 
     def batch(self, images: Sequence[Tensor]) -> Batch:
-        """The images as they are: the file normalises and pads. Only one at a time."""
+        """Return the images as they are: the file normalises and pads. Only one at a time."""
         (image,) = images
         return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
 
     def __call__(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
-        """What an ``RCNN`` answers. Raises FloatingPointError as it does."""
+        """Return what an ``RCNN`` returns.
+
+        Raises:
+            FloatingPointError: The output is not finite.
+        """
         found = self.values(batch.pixels.permute(1, 2, 0).numpy())
         if not found["finite"]:
             raise FloatingPointError("the network's output is not finite")
@@ -179,6 +202,6 @@ class SessionNetwork:
         return [raw], [tensors["masks"]] if "masks" in tensors else None
 
     def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """Every output of the file by name, for an image (H, W, 3)."""
+        """Return every output of the file by name, for an image (H, W, 3) uint8."""
         answer = self.session.run(None, {"image": image})
         return dict(zip(self.names, answer, strict=True))

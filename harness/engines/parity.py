@@ -1,7 +1,7 @@
 """Whether the native engine equals another one on the same weights and images, and where it stops.
 
-Every stage has a tolerance; the first one that leaves it is where to look. Final detections are
-held to the bars of ``harness.measure.agreement`` on 99.9 % of them.
+Every stage has a tolerance; the first one that exceeds it is where to look. Of the final
+detections, 99.9 % must be within the limits of ``harness.measure.agreement``.
 """
 
 from __future__ import annotations
@@ -32,28 +32,44 @@ SHARE_BAR = 0.999
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageDifference:
-    """The largest difference of one stage over all images.
-
-    max_relative: as a share of the largest magnitude of the reference in that image. share: of
-    rows that have a partner (proposals, detections), None where values are compared one to one.
-    """
+    """The largest difference of one stage over all images."""
 
     stage: str
+    """Name of the stage."""
+
     max_absolute: float
+    """Largest difference, in the unit of the stage."""
+
     max_relative: float
+    """The same as a share of the largest magnitude of the reference in that image."""
+
     share: float | None
+    """Share of rows that have a partner (proposals, detections); None where values are compared
+    one to one.
+    """
+
     tolerance: str
+    """What is allowed, in words."""
+
     ok: bool
+    """Whether the difference is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """All stages in network order. first_failing: the stage to look at, None when all agree."""
+    """How two engines compare."""
 
     images: int
+    """Number of images."""
+
     stages: tuple[StageDifference, ...]
+    """All stages in network order."""
+
     agreement: Agreement
+    """How the final detections compare."""
+
     first_failing: str | None
+    """The stage to look at; None when all agree."""
 
 
 def compare_engines(
@@ -64,10 +80,15 @@ def compare_engines(
     reference_stages: Callable[[Any], tuple[Stages, Tensor]],
     mask_slack_px: int = 0,
 ) -> ParityReport:
-    """Both engines on every image, compared stage by stage.
+    """Compare both engines on every image, stage by stage.
 
-    reference_stages: of an image that the reference prepared, its stages and its proposals (n, 4).
-    mask_slack_px: pixels by which any mask may differ, however small it is.
+    Args:
+        native: The native engine.
+        reference: The engine to compare with.
+        images: At least one.
+        reference_stages: Returns, for an image that the reference prepared, its stages and its
+            proposals (n, 4).
+        mask_slack_px: Pixels by which any mask may differ, however small it is.
     """
     stages: dict[str, list[StageDifference]] = {}
     agreements = []
@@ -118,7 +139,7 @@ def _difference(
 def _proposal_difference(
     found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
 ) -> StageDifference:
-    """Proposals as a set: the last bit of a logit may swap two, or trade the last one."""
+    """Compare proposals as a set: the last bit of a logit may swap two, or replace the last one."""
     nearest = np.abs(found[None, :, :] - expected[:, None, :]).max(axis=2).min(axis=1)  # (n,)
     matched = nearest[nearest <= BOX_BAR_PX]
     share = len(matched) / max(len(expected), 1) if len(found) == len(expected) else 0.0

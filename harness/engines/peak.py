@@ -1,4 +1,4 @@
-"""What the device can do at best, measured where and as the network computes.
+"""The peak rate of the device, measured where and as the network computes.
 
 Products and a copy, in the same process, on the same device, with the same threads and the
 same switches of torch. The best of REPEATS after one that is not counted: what disturbs a
@@ -35,11 +35,16 @@ Clock = Callable[[], float]
 
 @torch.inference_mode()
 def measure_peak(info: EngineInfo, *, settle: Callable[[], None], clock: Clock) -> Peak:
-    """The peak of the device that ``info`` names, at its precision.
+    """Measure the peak of a device, at the precision of an engine.
 
     The product of two N × N matrices is 2·N³ operations; a k × k convolution of P pixels, C
     channels in and out, is the product of P × C·k² and C·k² × C. The fastest of _products counts.
     A copy of n bytes moves 2·n.
+
+    Args:
+        info: Names the device and the precision.
+        settle: Waits for the device.
+        clock: Returns seconds.
     """
     device = torch.device(info.device)
     rates = {
@@ -62,7 +67,7 @@ def measure_peak(info: EngineInfo, *, settle: Callable[[], None], clock: Clock) 
 def _products(
     device: torch.device, dtype: torch.dtype
 ) -> dict[str, tuple[float, Callable[[], object]]]:
-    """One product in torch's three ways, each with its operations.
+    """Return one product in torch's three ways, each with its operations.
 
     They end in different libraries and kernels: on one processor convolutions reached three times
     the rate of matrix products in fp32, on others it is the same.
@@ -88,7 +93,7 @@ def _products(
 
 
 def _best_s(work: Callable[[], object], settle: Callable[[], None], clock: Clock) -> float:
-    """Seconds of the fastest of REPEATS, after one that is not counted."""
+    """Return seconds of the fastest of REPEATS, after one that is not counted."""
     work()
     best = float("inf")
     for _ in range(REPEATS):

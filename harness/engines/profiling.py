@@ -62,10 +62,18 @@ def profile_engine(
     clock: Clock,
     progress: Progress,
 ) -> Profile:
-    """The profile of a warm engine on the first IMAGES images; a Chrome trace goes to ``trace``.
+    """Return the profile of a warm engine on the first IMAGES images.
 
-    batches: prepared by the engine. repeats: passes that are timed. Raises UsageError for an engine
-    without a network.
+    Args:
+        engine: With a network.
+        batches: Prepared by the engine.
+        repeats: Passes that are timed.
+        trace: File that a Chrome trace is written to.
+        clock: Returns seconds.
+        progress: Receives progress.
+
+    Raises:
+        UsageError: The engine has no network.
     """
     looked_at = batches[: max(1, IMAGES // len(batches[0]))]
     traced = batches[:TRACED_BATCHES]
@@ -98,7 +106,10 @@ def profile_engine(
 def _time(
     engine: Engine, batches: Batches, repeats: int, clock: Clock, tick: Advance
 ) -> tuple[float, dict[str, float]]:
-    """Seconds per image with nothing observed, and by stage; in turn, for a busy machine's sake."""
+    """Return seconds per image with nothing observed, and by stage.
+
+    The two are measured in turn: a busy machine then slows both.
+    """
     plain_s = 0.0
     meter = StageMeter(clock, engine.settle)
     for _ in range(repeats):
@@ -111,7 +122,7 @@ def _time(
 
 
 def _amounts(engine: Engine, batches: Batches, read: Callable[[], float]) -> dict[str, float]:
-    """What a counter counts by stage, per image."""
+    """Return what a counter counts by stage, per image."""
     meter = StageMeter(read, engine.settle)
     _observe(engine, batches, meter)
     return {name: amount / _count(batches) for name, amount in meter.amounts.items()}
@@ -120,7 +131,7 @@ def _amounts(engine: Engine, batches: Batches, read: Callable[[], float]) -> dic
 def _trace(
     engine: Engine, batches: Batches, path: Path, clock: Clock
 ) -> tuple[tuple[OperatorCost, ...], float]:
-    """Time by operator, and how much longer it took, as a share; writes a Chrome trace."""
+    """Write a Chrome trace; return time by operator, and the share that tracing added."""
     plain_s = _plain_s(engine, batches, clock)
     activities = [ProfilerActivity.CPU]
     if engine.info.device.startswith("cuda"):
@@ -142,7 +153,7 @@ def _trace(
 
 @contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    """Append to ``path`` what native code says on stderr: the tracer calls a missing GPU an error.
+    """Append to a file what native code prints on stderr: the tracer calls a missing GPU an error.
 
     Python's own messages go there as well.
     """
@@ -203,10 +214,10 @@ def _stages(
 
 
 def _operators(events: Sequence[Any], images: int) -> tuple[OperatorCost, ...]:
-    """Operators, the longest first: on the GPU if any ran there, else on the CPU.
+    """Return operators, the longest first: on the GPU if any ran there, else on the CPU.
 
-    A kernel's time is booked with the operator that launched it; the events of the kernels
-    themselves, and the ranges of our stages, would count it twice.
+    A kernel's time is counted for the operator that launched it; the events of the kernels
+    themselves, and the ranges of the stages, would count it twice.
     """
     ours = {*STAGES, FORWARD}
     found = [one for one in events if one.device_type == DeviceType.CPU and one.key not in ours]

@@ -23,7 +23,7 @@ Stages = dict[str, npt.NDArray[np.float32]]
 
 @torch.inference_mode()
 def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor) -> Stages:
-    """Stages of the native engine; the box head sees ``proposals`` (n, 4)."""
+    """Return the stages of the native engine; the box head sees ``proposals`` (n, 4)."""
     network = engine.network
     batch = network.batch([torch.from_numpy(image.pixels).to(engine.device).permute(2, 0, 1)])
     pyramid = network.backbone(batch.pixels)
@@ -37,7 +37,7 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
 
 @torch.inference_mode()
 def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[Stages, Tensor]:
-    """Stages of Detectron2, and its proposals (n, 4)."""
+    """Return the stages of Detectron2, and its proposals (n, 4)."""
     model = engine.model
     images = model.preprocess_image([image])
     features = model.backbone(images.tensor)
@@ -69,7 +69,17 @@ def named_stages(
     box_logits: Tensor,
     box_deltas: Tensor,
 ) -> Stages:
-    """The stages of one image by name: resized (3, H, W), levels p2 … p6, the rest as in ``nn``."""
+    """Return the stages of one image by name.
+
+    Args:
+        resized: (3, H, W).
+        pyramid: p2 … p6.
+        logits: Per level (1, H·W·A).
+        deltas: Per level (1, H·W·A, 4).
+        proposals: (n, 4), px of the resized input.
+        box_logits: (n, K + 1).
+        box_deltas: (n, 4K).
+    """
     named = {"resized input": resized}
     named.update({f"backbone p{index}": level[0] for index, level in enumerate(pyramid, start=2)})
     named["rpn logits"] = torch.cat([level[0] for level in logits])

@@ -46,10 +46,13 @@ CLASSIFIER = "roi_heads.box_predictor.cls_score.bias"
 
 
 class PreparedImage(NamedTuple):
-    """An image as it is. pixels: (3, H, W) uint8 in the network's channel order."""
+    """An image for torchvision's network, which resizes it."""
 
     image_id: int
+    """Id of the image."""
+
     pixels: Tensor
+    """(3, H, W) uint8 in the network's channel order."""
 
 
 def open_torchvision(
@@ -60,10 +63,18 @@ def open_torchvision(
     precision: Precision = "fp32",
     threads: int | None = None,
 ) -> TorchvisionEngine:
-    """A network of torchvision with the checkpoint ``weights``, ready for inference.
+    """Return a network of torchvision with a checkpoint, ready for inference.
 
-    UsageError for a reduced precision, IntegrityError for a checkpoint of another network or for
-    other classes.
+    Args:
+        architecture: Names torchvision's builder.
+        weights: A checkpoint of it.
+        device: As of ``find_device``.
+        precision: fp32 or tf32.
+        threads: CPU threads; None for one a core.
+
+    Raises:
+        UsageError: A reduced precision.
+        IntegrityError: The checkpoint is of another network, or for other classes.
     """
     require_single_precision("torchvision", precision)
     place = find_device(device)
@@ -90,10 +101,18 @@ def open_torchvision(
 def class_labels(
     architecture: Architecture, tensors: Mapping[str, Any], *, where: str
 ) -> tuple[int, ...]:
-    """The label that the network gives each class, by class index.
+    """Return the label that the network gives each class, by class index.
 
     Of a network with torchvision's 91 labels, COCO's category ids; of one that was trained for
-    other classes, 1 … n. IntegrityError when the labels are neither.
+    other classes, 1 … n.
+
+    Args:
+        architecture: With the number of classes.
+        tensors: The checkpoint.
+        where: Its name in errors.
+
+    Raises:
+        IntegrityError: The labels are neither.
     """
     assert architecture.torchvision is not None
     count = _label_count(architecture, tensors)
@@ -110,13 +129,24 @@ def class_labels(
 
 
 def _label_count(architecture: Architecture, tensors: Mapping[str, Any]) -> int:
-    """Labels of a checkpoint; without a classifier in it, those of the published weights."""
+    """Return the labels of a checkpoint; without a classifier in it, those of the published
+    weights.
+    """
     found = tensors.get(CLASSIFIER)
     return published_labels(architecture) if found is None else len(found)
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) -> None:
-    """Every tensor put into ``network``, none missing, none left over."""
+    """Copy every tensor into a network.
+
+    Args:
+        network: To be filled.
+        tensors: The checkpoint.
+        where: Its name in errors.
+
+    Raises:
+        IntegrityError: One is missing, left over, or of another shape.
+    """
     found = account_for(tensors, weight_shapes(network), where=where)
     state = network.state_dict()
     state.update({key: torch.tensor(value) for key, value in found.items()})
@@ -124,7 +154,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) 
 
 
 class TorchvisionEngine:
-    """An opened network of torchvision. labels: of each class, by class index."""
+    """An opened network of torchvision."""
 
     def __init__(
         self, network: nn.Module, info: EngineInfo, device: torch.device, labels: tuple[int, ...]
@@ -140,7 +170,7 @@ class TorchvisionEngine:
             network.get_submodule(part).register_forward_hook(_look_at_output)
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
-        """The pixels in the network's channel order; resizing is part of the network."""
+        """Return the pixels in the network's channel order; resizing is part of the network."""
         with stopwatch.phase("resize"):
             pixels = image.pixels_bgr
             if self.info.architecture.channel_order == "RGB":
@@ -150,7 +180,11 @@ class TorchvisionEngine:
 
     @torch.inference_mode()
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
-        """Detections of each image, in order; resizing and pasting are inside ``forward``."""
+        """Return detections of each image, in order; resizing and pasting are inside ``forward``.
+
+        Raises:
+            RunFailedError: The network's output is not finite.
+        """
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("transfer"):
             images = [self._preprocess(one.pixels.to(self.device)) for one in prepared]
@@ -167,7 +201,7 @@ class TorchvisionEngine:
             ]
 
     def _detections(self, image_id: int, output: Mapping[str, Tensor]) -> Detections:
-        """One image's answer; what has a label of no class is left out, as COCO's scoring does."""
+        """Return one image's detections without labels of no class, as COCO's scoring does."""
         labels = output["labels"].cpu()
         inside = labels < len(self._class_of_label)
         classes = torch.where(inside, self._class_of_label[labels * inside], -1)
@@ -190,17 +224,21 @@ class TorchvisionEngine:
         settle(self.device)
 
     def peak_memory_bytes(self) -> int | None:
-        """Peak bytes torch allocated on the GPU; None on a CPU."""
+        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
         return peak_memory_bytes(self.device)
 
     def close(self) -> None:
-        """Give the device's memory back."""
+        """Free the device's memory."""
         del self.network
         give_memory_back(self.device)
 
 
 def _look_at_output(module: nn.Module, given: Any, output: tuple[Any, Any]) -> None:
-    """Raise FloatingPointError for what torchvision would silently read as nothing found."""
+    """Check an output that torchvision would silently read as nothing found.
+
+    Raises:
+        FloatingPointError: It is not finite.
+    """
     del module, given
     tensors = [one for part in output for one in ([part] if isinstance(part, Tensor) else part)]
     require_finite(*tensors)

@@ -22,8 +22,8 @@ UNTOUCHING = (
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is untyped
     """While active, adds up the bytes of every operator's tensors, read and written once each.
 
-    An operator that answers with a view of what it was given moves nothing; neither does one that
-    only reserves memory. Not seen: what a kernel reads twice or keeps to itself, and NumPy.
+    An operator that returns a view of its argument moves nothing; neither does one that only
+    reserves memory. Not seen: what a kernel reads twice or keeps to itself, and NumPy.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the operator, and book its tensors."""
+        """Run the operator, and count its tensors."""
         given = dict(kwargs or {})
         with self:  # an operator made of others, as inference mode passes them on, is its parts
             answer = func.decompose(*args, **given)
@@ -52,7 +52,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
 
 
 def _moves_nothing(func: Any) -> bool:
-    """Whether memory is only reserved, or the answer is a view of an argument."""
+    """Return whether memory is only reserved, or the result is a view of an argument."""
     returned = func._schema.returns
     is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in returned)
     return is_view or func._schema.name in UNTOUCHING
