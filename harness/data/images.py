@@ -33,6 +33,10 @@ UPPER_BITS = "of its 16 bits a pixel the upper 8 were used; an evaluation sees w
 def load_image(record: ImageRecord, images_dir: Path) -> Image:
     """The decoded image of a record.
 
+    Args:
+        record: As the annotation file lists it.
+        images_dir: What its file name is relative to.
+
     Raises:
         IntegrityError: The file is missing, cut off, no image, or of another size than its record:
             boxes would then be drawn in a frame that does not exist. Names path and image id.

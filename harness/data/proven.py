@@ -19,6 +19,11 @@ from harness.files.digest import file_digest
 def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
     """The data set, under the name its references know if its annotations are the pinned ones.
 
+    Args:
+        lock: With the pinned annotation files.
+        dataset: Of any name.
+        root: Folder of data sets, for the hint.
+
     Raises:
         IntegrityError: It has such a name, and its annotation file is another one: the AP of
             another data set would be judged against the published one.

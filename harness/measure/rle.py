@@ -118,7 +118,12 @@ def _union(polygons: Sequence[Polygon], height_px: int, width_px: int) -> Rle:
 
 
 def size_fault(height_px: int, width_px: int) -> str | None:
-    """Why no mask of this size is made, as the end of a sentence; None when it is."""
+    """Why no mask of this size is made, as the end of a sentence; None when it is.
+
+    Args:
+        height_px: Of the image.
+        width_px: Of the image.
+    """
     if max(height_px, width_px) > LARGEST_SIDE_PX or height_px * width_px > LARGEST_IMAGE_PX:
         return (
             f"has {height_px:,} × {width_px:,} px; at most {LARGEST_SIDE_PX:,} px a side and "

@@ -60,7 +60,12 @@ def cell_steps(objects: Sequence[Row], rows: Sequence[Row], most: int) -> dict[C
 
 
 def most_steps(objects: Sequence[Row], rows: Sequence[Row]) -> float:
-    """Steps at most of all detections of an image with all its objects, of the worst image."""
+    """Steps at most of all detections of an image with all its objects, of the worst image.
+
+    Args:
+        objects: Annotations with masks.
+        rows: Predictions with masks.
+    """
     one = "category_id"
     found = [{**row, one: 0} for row in rows if row.get("segmentation")]
     there = [{**row, one: 0} for row in objects if row.get("segmentation")]

@@ -45,6 +45,10 @@ CHECKPOINT_GROUPS = ("checkpoints", "torchvision")
 def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
     """The requested artefacts, in the lock's order: annotations come before images they prove.
 
+    Args:
+        lock: With all artefacts.
+        request: Groups, and names of models; with names only their checkpoints of the groups.
+
     Raises:
         UsageError: A group is unknown, a model has no checkpoint, or nothing is requested.
     """

@@ -407,7 +407,15 @@ class Machine:
         self.stack.append(function(self, *arguments))
 
     def instance(self, instruction: str, count: int) -> None:
-        """An instance of a class: only of one that is left out."""
+        """Put on the stack an instance of a class: only of one that is left out.
+
+        Args:
+            instruction: Its name, for errors.
+            count: How many of the last values it is made of; the first is the class.
+
+        Raises:
+            IntegrityError: The class is any other.
+        """
         kind = self.last(count)[0]
         if not isinstance(kind, LeftOut):
             raise _unneeded(instruction)

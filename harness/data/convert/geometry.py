@@ -59,7 +59,14 @@ def turned(outline: Sequence[float], degrees: float, about: Point) -> list[float
 
 
 def ellipse_outline(x: float, y: float, radius_x: float, radius_y: float) -> list[float]:
-    """A polygon of ROUND_CORNERS corners on the ellipse around (x, y)."""
+    """A polygon of ROUND_CORNERS corners on an ellipse, in the unit of the arguments.
+
+    Args:
+        x: Of the centre.
+        y: Of the centre.
+        radius_x: Half of the width.
+        radius_y: Half of the height.
+    """
     angles = [2 * math.pi * step / ROUND_CORNERS for step in range(ROUND_CORNERS)]
     return flat([(x + radius_x * math.cos(a), y + radius_y * math.sin(a)) for a in angles])
 

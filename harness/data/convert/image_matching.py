@@ -19,7 +19,7 @@ UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 #: Where its server keeps uploads, by number of project: such a folder does not identify the image.
 UPLOADS = re.compile(r"^(?:.*/)?(?:upload|images)/\d+$|^$")
 
-#: Folders whose names are the kind of files in them, not which images: ``xml/a.xml`` means
+#: Folders named after the kind of their files, not after certain images: ``xml/a.xml`` means
 #: ``img/a.jpg``, and ``day2/a.xml`` does not mean ``day1/a.jpg``.
 KINDS_OF_FILES = frozenset(
     (
