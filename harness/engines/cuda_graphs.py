@@ -27,6 +27,7 @@ FREE_SHARE = 0.1
 @dataclass(frozen=True, slots=True)
 class _Captured:
     """A graph with the memory it reads and writes."""
+
     graph: torch.cuda.CUDAGraph
     """The graph."""
 
