@@ -20,30 +20,42 @@ class StageBits:
     """In how many of the images a stage has the same bits."""
 
     stage: str
+    """Name of the stage."""
+
     equal_images: int
+    """Images in which all its bits are the same."""
+
     images: int
+    """Images compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactProof:
-    """What was found over all images. detections: of the reference.
-
-    equal: detections whose box, score, class and mask are the same, bit for bit. first_difference:
-    where the first other bit is; None when there is none.
-    """
+    """What was found over all images."""
 
     images: int
+    """Number of images."""
+
     detections: int
+    """Number of detections of the reference."""
+
     equal: int
+    """Detections whose box, score, class and mask are the same, bit for bit."""
+
     stages: tuple[StageBits, ...]
+    """One row a stage, in network order."""
+
     first_difference: str | None
+    """Where the first different bit is; None when there is none."""
+
     ok: bool
+    """Whether all bits are the same."""
 
 
 def prove_exact(
     exact: NativeEngine, reference: Detectron2Engine, images: Iterable[Image]
 ) -> ExactProof:
-    """Both engines on every image, compared bit by bit, stage by stage."""
+    """Compare both engines on every image, bit by bit, stage by stage."""
     stages: dict[str, list[bool]] = {}
     first: str | None = None
     count = detections = equal = 0
@@ -80,7 +92,7 @@ def prove_exact(
 
 
 def first_other(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> str | None:
-    """Where two arrays first differ in a bit, with both numbers; None when they do not."""
+    """Return where two arrays first differ in a bit, with both numbers; None when they do not."""
     if found.shape != expected.shape:
         return f"shape {found.shape} instead of {expected.shape}"
     other = np.flatnonzero(_bits(found) != _bits(expected))
@@ -95,7 +107,7 @@ def first_other(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32
 
 
 def same_detections(found: Detections, expected: Detections) -> tuple[int, str | None]:
-    """How many detections are alike in every bit, and where the first other one is."""
+    """Return how many detections are equal in every bit, and where the first different one is."""
     if len(found) != len(expected):
         return 0, f"{len(found)} detections instead of {len(expected)}"
     boxes = (_bits(found.boxes_xyxy_px) == _bits(expected.boxes_xyxy_px)).all(axis=1)

@@ -22,14 +22,14 @@ def open_engine(
     dataset: Dataset | None,
     options: EngineOptions,
 ) -> Engine:
-    """The engine called ``name``, with its weights loaded and its device ready.
+    """Return the engine called ``name``, with its weights loaded and its device ready.
 
     Args:
         name: Of the engine; ``options.engine`` may leave it open.
         architecture: Of the network.
         weights: A checkpoint, for the onnx engine an exported file.
-        dataset: The ground truth, which the fake engine answers from; it needs nothing else, and
-            the others do without it.
+        dataset: The ground truth, which the fake engine returns as detections; it needs nothing
+            else, and the others do without it.
         options: How it is to run.
 
     Raises:
@@ -67,12 +67,16 @@ def open_engine(
 
 
 def own_engine(architecture: Architecture) -> EngineName:
-    """The engine that computes a network unless another one is asked for."""
+    """Return the engine that computes a network by default."""
     return "native" if architecture.torchvision is None else "torchvision"
 
 
 def require_network(name: EngineName, architecture: Architecture) -> None:
-    """UsageError for an engine that does not know this network; the fake one answers for any."""
+    """Check that an engine knows a network; the fake one knows all.
+
+    Raises:
+        UsageError: It does not.
+    """
     if name == "fake":
         return
     if architecture.torchvision is not None:
@@ -89,7 +93,7 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
 
 
 def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[..., Engine]:
-    """What opens an engine that has neither a choice of memory format nor parts to compile."""
+    """Return what opens an engine that has neither a memory format nor parts to compile."""
     if name == "detectron2":
         from harness.engines.detectron2 import open_detectron2
 
@@ -104,10 +108,14 @@ def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[...,
 
 
 def require_settings(name: EngineName, options: EngineOptions) -> None:
-    """Raise what opening the engine with these options would raise; nothing is opened.
+    """Check the options of an engine as opening it would; nothing is opened.
 
     Only the native engine has a choice of memory format and arithmetic, and parts that can be
     compiled.
+
+    Raises:
+        UsageError: The engine cannot compute this way.
+        PrerequisiteError: The device, or a package of the engine, is missing.
     """
     if name not in ENGINE_NAMES:
         raise UsageError(f"unknown engine {name!r}; choose one of {', '.join(ENGINE_NAMES)}")
@@ -149,7 +157,11 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
 
 
 def _require_exact(name: EngineName, options: EngineOptions) -> None:
-    """Raise UsageError for what has no meaning together with the reference's own arithmetic."""
+    """Check that the options fit the reference's own arithmetic.
+
+    Raises:
+        UsageError: One does not.
+    """
     if not options.exact:
         return
     if name != "native":
@@ -170,7 +182,7 @@ def _require_exact(name: EngineName, options: EngineOptions) -> None:
 
 
 def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
-    """The memory format an engine computes in by default."""
+    """Return the memory format an engine computes in by default."""
     if name != "native":
         return "contiguous"
     from harness.engines.devices import find_device
@@ -180,7 +192,7 @@ def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
 
 
 def loader_count(options: EngineOptions) -> int:
-    """Threads that decode and resize ahead: few on a CPU, whose cores the network needs."""
+    """Return the threads that decode and resize ahead: few on a CPU, which the network needs."""
     if options.loaders is not None:
         return options.loaders
     if options.engine == "fake":
@@ -192,7 +204,7 @@ def loader_count(options: EngineOptions) -> int:
 
 
 def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
-    """Batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
+    """Return batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
     if name == "fake":
         return (1, 4)
     if name == "onnx":
@@ -203,7 +215,7 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
 
 
 def device_class_of(name: EngineName, device: str) -> str:
-    """What an engine on this device would name as its device class; nothing is opened."""
+    """Return the device class of an engine on a device; nothing is opened."""
     if name == "fake":
         return "fake"
     from harness.engines.devices import device_class, find_device
@@ -216,10 +228,12 @@ def device_class_of(name: EngineName, device: str) -> str:
 
 
 def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
-    """The device of each of several engines at work at once: under ``auto`` each GPU has one.
+    """Return the device of each of several engines that run at once.
 
-    A device that is named is shared by all; so is the CPU. Raises UsageError for more engines than
-    GPUs.
+    Under ``auto`` each has a GPU of its own. A named device is shared by all; so is the CPU.
+
+    Raises:
+        UsageError: There are more engines than GPUs.
     """
     if device != "auto" or name == "fake":
         return [device] * workers

@@ -27,50 +27,77 @@ from harness.nn.slots import SlotNetwork
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Candidates that compete, and who was chosen: top k of each group, NMS, best n of all.
+    """Candidates that compete and the decisions among them: best of each group, NMS, best of all.
 
-    Rows are candidates that passed the first cut, best first. ids (n,) int64 · scores (n,) ·
-    boxes (n, 4), clipped · groups (n,) int64, which compete · kept (n,) bool after NMS · chosen
-    (n,) bool, of these the best. shifted (n, 4): boxes as NMS compares them.
+    Rows are candidates that passed the first cut, best first.
     """
 
     ids: Tensor
+    """(n,) int64: numbers of the candidates, the same in both networks."""
+
     scores: Tensor
+    """(n,) descending."""
+
     boxes: Tensor
+    """(n, 4), px of the resized input, clipped."""
+
     groups: Tensor
+    """(n,) int64: candidates of one group compete."""
+
     kept: Tensor
+    """(n,) bool: survived NMS."""
+
     chosen: Tensor
+    """(n,) bool: the best of these."""
+
     shifted: Tensor
+    """(n, 4): boxes as NMS compares them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """All numbers and decisions of one image.
-
-    named: stages by name, as the network computed them. logits (N,) and boxes (N, 4) of all N
-    anchors; anchor_levels (N,). proposals: the choice among anchors. scores (P, K) and moved
-    (P, K, 4) of the chosen proposals, best first; regions (P,) their anchors. detections: the
-    choice among pairs, numbered anchor · K + class. soft (D, M, M) masks of the chosen, or None.
-    """
+    """All numbers and decisions of one image."""
 
     named: dict[str, Tensor]
+    """Stages by name, as the network computed them."""
+
     logits: Tensor
+    """(N,) objectness of all N anchors."""
+
     boxes: Tensor
+    """(N, 4) decoded boxes of all anchors."""
+
     anchor_levels: Tensor
+    """(N,) level of each anchor."""
+
     proposals: Choice
+    """The choice among anchors."""
+
     regions: Tensor
+    """(P,) anchors of the chosen proposals, best first."""
+
     scores: Tensor
+    """(P, K) of the chosen proposals."""
+
     moved: Tensor
+    """(P, K, 4) boxes of each class of the chosen proposals."""
+
     detections: Choice
+    """The choice among pairs of anchor and class, numbered anchor · K + class."""
+
     soft: Tensor | None
+    """(D, M, M) masks of the chosen pairs; None without masks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Whose decisions a replay takes over instead of making its own. anchors (P,), pairs (D,)."""
+    """Decisions that a replay takes over instead of making its own."""
 
     anchors: Tensor
+    """(P,) anchors of the proposals."""
+
     pairs: Tensor
+    """(D,) pairs of the detections."""
 
 
 class Replayer:
@@ -83,12 +110,17 @@ class Replayer:
 
     @property
     def architecture(self) -> Architecture:
-        """Of the network."""
+        """The architecture of the network."""
         return self.network.architecture
 
     @torch.inference_mode()
     def replay(self, image: Resized, follow: Follow | None = None) -> Replay:
-        """The image through the network; with ``follow``, along another's decisions."""
+        """Compute an image, and return its numbers and decisions.
+
+        Args:
+            image: Resized for the network.
+            follow: Decisions of another network to follow; None to make its own.
+        """
         network = self.network
         device = network.pixel_mean.device
         size = (image.pixels.shape[0], image.pixels.shape[1])
@@ -116,7 +148,7 @@ class Replayer:
         return Replay(named, flat, boxes, levels, proposals, regions, scores, moved, pairs, soft)
 
     def _maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Pyramid, objectness and deltas; kept for the next replay of the same image."""
+        """Return pyramid, objectness and deltas; kept for the next replay of the same image."""
         if self._last is not None and self._last[0] is image:
             return self._last[1]
         network = self.network
@@ -162,7 +194,7 @@ class Replayer:
         return logits, deltas
 
     def _moved(self, deltas: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """(P, K, 4): the box of each class of each proposal."""
+        """Return (P, K, 4): the box of each class of each proposal."""
         each = deltas.view(len(boxes), -1, 4)
         spread = boxes[:, None].expand(-1, each.shape[1], -1)
         weights = self.network.architecture.box_delta_weights
@@ -172,7 +204,7 @@ class Replayer:
     def _masks(
         self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
     ) -> Tensor | None:
-        """(D, M, M) probabilities of the pairs."""
+        """Return (D, M, M) probabilities of the pairs."""
         network = self.network
         if not network.architecture.has_masks:
             return None
@@ -192,7 +224,16 @@ class Replayer:
 def choose(
     ids: Tensor, scores: Tensor, boxes: Tensor, groups: Tensor, threshold: float, most: int
 ) -> Choice:
-    """The choice among candidates: NMS within groups, and the best ``most``."""
+    """Return the choice among candidates: NMS within groups, and the best of all.
+
+    Args:
+        ids: (n,) int64.
+        scores: (n,).
+        boxes: (n, 4), clipped.
+        groups: (n,) int64.
+        threshold: IoU above which a candidate is suppressed.
+        most: Candidates chosen, at most.
+    """
     order = scores.sort(descending=True, stable=True)[1]
     ids, scores, boxes, groups = ids[order], scores[order], boxes[order], groups[order]
     kept = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
@@ -206,16 +247,20 @@ def choose(
 
 
 def rows_of(regions: Tensor, pairs: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Of pairs (D,), the row of each one's anchor among ``regions``, and its class."""
+    """Return, of pairs (D,), the row of each one's anchor among ``regions``, and its class."""
     places = torch.full((int(regions.max()) + 1 if len(regions) else 1,), -1, device=pairs.device)
     places[regions] = torch.arange(len(regions), device=pairs.device)
     return places[pairs // classes], pairs % classes
 
 
 def sampling(boxes: Tensor, side: int) -> Tensor:
-    """(n, 3) int64: the level a box is pooled from, and its samples a cell down and across.
+    """Return (n, 3) int64: the level a box is pooled from, and its samples a cell down and across.
 
     Both jump where the size of the box passes a boundary, and what is pooled jumps with them.
+
+    Args:
+        boxes: (n, 4), px of the resized input.
+        side: Cells of a pooled region in each direction.
     """
     levels = pyramid_levels(boxes.float())
     cells = (boxes[:, 2:] - boxes[:, :2]) / (2.0**levels)[:, None] / side
@@ -223,7 +268,7 @@ def sampling(boxes: Tensor, side: int) -> Tensor:
 
 
 def on_cpu(replay: Replay) -> Replay:
-    """The same numbers in the host's memory."""
+    """Return the same numbers in the host's memory."""
     moved = {}
     for one in fields(replay):
         value = getattr(replay, one.name)

@@ -40,66 +40,91 @@ APART = 1.0 + MOST_RATIO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageDistance:
-    """How far a stage is from float64, as a share of its root mean square over all images.
-
-    ok: ``ours`` is at most MOST_RATIO times ``reference``.
-    """
+    """Distance of a stage from float64."""
 
     stage: str
+    """Name of the stage."""
+
     ours: float
+    """Of the fast network, as a share of the stage's root mean square over all images."""
+
     reference: float
+    """The same of the reference."""
+
     ratio: float
+    """``ours`` over ``reference``."""
+
     ok: bool
+    """Whether the ratio is at most MOST_RATIO."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A detection that the two networks do not have alike, and the decision behind it.
-
-    what: ``only ours``, ``only the reference``, ``numbers``, ``mask`` or ``not as replayed``.
-    decision: None when there is none: a fault.
-    """
+    """A detection that differs between the two networks, and the decision behind it."""
 
     image_id: int
+    """Id of the image."""
+
     what: str
+    """``only ours``, ``only the reference``, ``numbers``, ``mask`` or ``not as replayed``."""
+
     class_index: int
+    """Class of the detection."""
+
     score: float
+    """Score of the detection."""
+
     decision: Decision | None
+    """What rounding tipped; None when there is no such decision: a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastProof:
-    """What was found over all images. detections: of the reference."""
+    """What was found over all images."""
 
     images: int
+    """Number of images."""
+
     detections: int
+    """Number of detections of the reference."""
+
     stages: tuple[StageDistance, ...]
+    """One row a stage, in network order."""
+
     differences: tuple[Difference, ...]
+    """All detections that differ."""
 
     explained: dict[str, int]
     """Differences by the kind of their decision."""
     unexplained: int
-    """Differences without a decision."""
+    """Number of differences without a decision."""
     ok: bool
-    """Whether every stage is near enough to float64, and nothing is unexplained."""
+    """Whether only rounding was found."""
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Squares of one stage over all images: of both errors, and of both true values."""
+    """Sums of squares of one stage over all images."""
 
     ours: float = 0.0
+    """Errors of the fast network."""
     reference: float = 0.0
+    """Errors of the reference."""
     our_truth: float = 0.0
+    """float64's values along the fast network's decisions."""
     their_truth: float = 0.0
+    """float64's values along the reference's decisions."""
 
 
 @dataclass(slots=True)
 class _Measured:
+    """Sums of all stages."""
+
     stages: dict[str, _Sums] = field(default_factory=dict)
+    """Sums by name of the stage."""
 
     def add(self, stage: str, values: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Ours and its truth, the reference's and its truth."""
+        """Add to a stage our values with their truth, and the reference's with theirs."""
         (ours, our_truth), (theirs, their_truth) = values
         sums = self.stages.setdefault(stage, _Sums())
         sums.ours += _square(ours.double() - our_truth.double())
@@ -108,7 +133,7 @@ class _Measured:
         sums.their_truth += _square(their_truth)
 
     def rows(self) -> tuple[StageDistance, ...]:
-        """One row a stage, in the order of the network."""
+        """Return one row a stage, in the order of the network."""
         found = []
         for stage, sums in self.stages.items():
             ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
@@ -123,7 +148,13 @@ class _Measured:
 
 
 def float64_network(architecture: Architecture, weights: Path, device: torch.device) -> RCNN:
-    """The network in the reference's arithmetic, in float64."""
+    """Return the network in the reference's arithmetic, in float64.
+
+    Args:
+        architecture: The network.
+        weights: A checkpoint of it.
+        device: Where it computes.
+    """
     network = load_network(architecture, weights)
     compute_exactly(network)
     return network.double().to(device)
@@ -132,7 +163,7 @@ def float64_network(architecture: Architecture, weights: Path, device: torch.dev
 def prove_fast(
     fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
 ) -> FastProof:
-    """Both engines on every image, held against ``truth``.
+    """Compare both engines with float64 on every image.
 
     Args:
         fast: The engine to prove.
@@ -170,18 +201,24 @@ def prove_fast(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One image: both replays, and float64's along the decisions of each."""
+    """One image replayed by both networks, and by float64 along the decisions of each."""
 
     image: Resized
+    """The image."""
     ours: Replay
+    """Replay of the fast network."""
     reference: Replay
+    """Replay of the reference."""
     our_truth: Replay
+    """Replay of float64 along the fast network's decisions."""
     their_truth: Replay
+    """Replay of float64 along the reference's decisions."""
     architecture: Architecture
+    """The network."""
 
     @classmethod
     def of(cls, image: Resized, fast: Replayer, reference: Replayer, truth: Replayer) -> _Case:
-        """The image replayed four times."""
+        """Return the image replayed four times."""
         ours, theirs = on_cpu(fast.replay(image)), on_cpu(reference.replay(image))
         along = [
             on_cpu(
@@ -204,7 +241,7 @@ class _Case:
             measured.add(stage, values)
 
     def _smooth(self, one: Replay, true: Replay) -> tuple[Tensor, Tensor]:
-        """Proposals, and detections, that both replays pool from the same samples."""
+        """Return proposals, and detections, that both replays pool from the same samples."""
         numbers = self.architecture
         regions = ~_jumped(one.boxes[one.regions], true.boxes[one.regions], numbers.box_pool_px)
         chosen = one.detections.ids[one.detections.chosen]
@@ -213,7 +250,7 @@ class _Case:
         return regions, regions[rows] & ~_jumped(*boxes, numbers.mask_pool_px)
 
     def differences(self) -> list[Difference]:
-        """Every detection that the two do not have alike."""
+        """Return every detection that differs between the two."""
         pairs = self._pair_tracer(self._anchor_tracer())
         found = []
         for one, is_ours in differing(pairs.first, pairs.second):
@@ -318,7 +355,9 @@ class _Case:
     def _pasted(
         self, one: Replay, ids: Sequence[int], chooser: Replay | None = None
     ) -> list[Tensor]:
-        """Probabilities over the reference's region of each detection, in the original image."""
+        """Return probabilities over the reference's region of each detection, in the original
+        image.
+        """
         who = one if chooser is None else chooser
         order = who.detections.ids[who.detections.chosen].tolist()
         places = {pair: place for place, pair in enumerate(order)}
@@ -352,7 +391,7 @@ class _Case:
         return clip(scaled, self.image.height_px, self.image.width_px)
 
     def is_as_replayed(self, answer: Detections) -> bool:
-        """Whether what the engine answered is what the replay says it decided."""
+        """Return whether the engine's detections are those of the replay."""
         choice = self.ours.detections
         boxes = self._original(choice.boxes[choice.chosen].float())
         kept = nonempty(boxes)
@@ -378,7 +417,7 @@ class _Case:
         return True
 
     def difference(self, pair: int, what: str, decision: Decision | None) -> Difference:
-        """A difference of this image."""
+        """Return a difference of this image."""
         classes = self.reference.scores.shape[1]
         side = _pair_side(self.ours if what == "only ours" else self.reference)
         return Difference(
@@ -395,12 +434,15 @@ class _Traced:
     """A tracer and its two networks."""
 
     tracer: Tracer
+    """The tracer."""
     first: Side
+    """The fast network."""
     second: Side
+    """The reference."""
 
 
 def _pair_side(one: Replay) -> Side:
-    """The detections of a replay; of a pair whose anchor is no proposal the numbers are NaN."""
+    """Return the detections of a replay; a pair whose anchor is no proposal has NaN for numbers."""
     rows = {anchor: row for row, anchor in enumerate(one.regions.tolist())}
     classes = one.scores.shape[1]
 
@@ -416,7 +458,7 @@ def _pair_side(one: Replay) -> Side:
 
 
 def _below_the_cut(box_off: float, logit_off: float):  # type: ignore[no-untyped-def]
-    """Why an anchor is no candidate: an empty box, or an objectness below its level's best."""
+    """Return why an anchor is no candidate: an empty box, or objectness below its level's best."""
 
     def missing(anchor: int, here: Side, there: Side) -> Decision | None:
         box = there.box(anchor)
@@ -443,7 +485,7 @@ def _item(values: Tensor):  # type: ignore[no-untyped-def]
 
 
 def _jumped(first: Tensor, second: Tensor, side: int) -> Tensor:
-    """(n,) bool: the two boxes of a row are pooled from other levels or samples."""
+    """Return (n,) bool: the two boxes of a row are pooled from other levels or samples."""
     return (sampling(first, side) != sampling(second, side)).any(1)
 
 

@@ -1,4 +1,4 @@
-"""What goes into a network in slots (``nn.slots``), and what its answer says, on the host."""
+"""The input of a network in slots (``nn.slots``), and its answer decoded on the host."""
 
 from __future__ import annotations
 
@@ -35,11 +35,14 @@ class Overflow(NamedTuple):
     """Why an image needs the eager path: more of something than there are slots for it."""
 
     image_id: int
+    """Id of the image."""
+
     reason: str
+    """What there is too much of."""
 
 
 def canvas_of(images: Sequence[Resized], least: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-    """Height and width of the padded input of a batch: multiples of 32, at least ``least``."""
+    """Return height and width of a batch's padded input: multiples of 32, at least ``least``."""
     sides = zip(least, *(one.pixels.shape[:2] for one in images), strict=True)
     height, width = (-(-max(lengths) // SIZE_DIVISOR_PX) * SIZE_DIVISOR_PX for lengths in sides)
     return height, width
@@ -65,11 +68,11 @@ def fill(
 def detections_of(
     image: Resized, row: npt.NDArray[np.int32], layout: Layout, capacity: Capacity, masks: bool
 ) -> Detections | Overflow:
-    """One image's row of the answer, encoded.
+    """Return one image's detections, encoded; or why the eager path is needed.
 
     Args:
         image: The image.
-        row: (layout.width,) int32.
+        row: (layout.width,) int32, its row of the answer.
         layout: Columns of the row.
         capacity: What the row was made with.
         masks: Whether the network has masks.

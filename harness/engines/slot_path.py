@@ -39,10 +39,18 @@ def open_slot_path(
     graphs: bool,
     notes: list[str],
 ) -> SlotPath | None:
-    """The way without waits for a network on a GPU, its convolutions fused with what follows.
+    """Return the path without waits for a network on a GPU, with fused convolutions.
 
-    None on a CPU, and for a network that is compiled or has to be exact. Where Triton is missing
-    or does not work, ``notes`` says so, nothing is changed, and the eager path computes.
+    Args:
+        network: On the device, prepared for inference.
+        info: What the engine was opened with.
+        device: Where it computes.
+        graphs: Whether a shape that comes again is launched as one CUDA graph.
+        notes: Receives a sentence where Triton is missing or does not work; the network is then
+            unchanged, and the eager path computes.
+
+    Returns:
+        None on a CPU, and for a network that is compiled or has to be exact.
     """
     if device.type != "cuda" or info.exact or info.compiled:
         return None
@@ -76,7 +84,7 @@ def open_slot_path(
 
 
 class Transit:
-    """Memory for one batch on its way: pinned on the host, and where it lands on the device.
+    """Memory for one batch on its way: pinned on the host, and its copy on the device.
 
     It grows to the largest batch it has carried.
     """
@@ -87,7 +95,7 @@ class Transit:
         self._answer = torch.empty(0, dtype=torch.int32)
 
     def pixels(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """uint8 of a shape, here and there."""
+        """Return uint8 of a shape, on the host and on the device."""
         count = int(np.prod(shape))
         if len(self._pixels) < count:
             self._pixels = torch.empty(count, dtype=torch.uint8, pin_memory=True)
@@ -95,20 +103,29 @@ class Transit:
         return self._pixels[:count].view(shape), self._landed[:count].view(shape)
 
     def answer(self, batch: int, width: int) -> Tensor:
-        """(batch, width) int32, here."""
+        """Return (batch, width) int32 on the host."""
         if len(self._answer) < batch * width:
             self._answer = torch.empty(batch * width, dtype=torch.int32, pin_memory=True)
         return self._answer[: batch * width].view(batch, width)
 
 
 class Begun(NamedTuple):
-    """A batch that the device computes. canvas: height and width of its padded input."""
+    """A batch that the device computes."""
 
     images: Sequence[Resized]
+    """Its images."""
+
     canvas: tuple[int, int]
+    """Height and width of its padded input."""
+
     transit: Transit
+    """Its memory."""
+
     answer: Tensor
+    """Where its answer will be, on the host."""
+
     done: torch.cuda.Event
+    """Reached when the answer is there."""
 
 
 class SlotPath:
@@ -147,7 +164,7 @@ class SlotPath:
 
     @property
     def graph_count(self) -> int:
-        """CUDA graphs there are."""
+        """Number of CUDA graphs."""
         return 0 if self._graphs is None else len(self._graphs)
 
     def begin(self, images: Sequence[Resized], least: tuple[int, int] = (0, 0)) -> Begun:
@@ -200,7 +217,7 @@ class SlotPath:
             self.give_back(begun)
 
     def give_back(self, begun: Begun) -> None:
-        """Let the memory of a batch that is computed carry another one."""
+        """Make the memory of a computed batch available to another one."""
         with self._lock:
             self._idle.append(begun.transit)
 

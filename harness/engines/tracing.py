@@ -19,34 +19,51 @@ from harness.engines.replay import Choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision that went two ways.
-
-    kind: what was decided. margin: by how much the network that decided against passed its
-    threshold, in the unit of what is decided. rounding: how far numbers of this kind may be apart.
-    """
+    """One decision that went two ways."""
 
     kind: str
+    """What was decided."""
+
     margin: float
+    """By how much the network that decided against passed its threshold, in the unit of what is
+    decided.
+    """
+
     rounding: float
+    """How far numbers of this kind may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One network's choice, with the numbers of every candidate there could be.
-
-    score: of an id, also of one that did not pass the first cut. box: likewise.
-    """
+    """One network's choice, with the numbers of every candidate there could be."""
 
     choice: Choice
+    """The choice."""
+
     score: Callable[[int], float]
+    """Score of an id, also of one that did not pass the first cut."""
+
     box: Callable[[int], Tensor]
+    """Box of an id, likewise."""
+
     rows: dict[int, int]
+    """Row of each id in the choice."""
+
     kept: frozenset[int]
+    """Ids that survived NMS."""
+
     chosen: frozenset[int]
+    """Ids that were chosen."""
 
 
 def side_of(choice: Choice, score: Callable[[int], float], box: Callable[[int], Tensor]) -> Side:
-    """The choice with its look-ups."""
+    """Return the choice with its look-ups.
+
+    Args:
+        choice: What the network chose.
+        score: Score of any id.
+        box: (4,) box of any id.
+    """
     ids = choice.ids.tolist()
     return Side(
         choice,
@@ -60,24 +77,36 @@ def side_of(choice: Choice, score: Callable[[int], float], box: Callable[[int], 
 
 @dataclass(slots=True)
 class Tracer:
-    """Explains why an id is chosen in one of two networks and not in the other.
-
-    threshold: of NMS. score_rounding, box_rounding: how far the two networks' numbers may be apart.
-    jumps: whether an id's numbers may be further apart, since its region is pooled otherwise; with
-    the decision that made it so. missing: why an id is no candidate at all in the second network.
-    """
+    """Explains why an id is chosen in one of two networks and not in the other."""
 
     threshold: float
+    """IoU of NMS."""
+
     score_rounding: float
+    """How far scores of the two networks may be apart."""
+
     box_rounding: float
+    """How far their boxes may be apart, px."""
+
     jumps: Callable[[int], Decision | None]
+    """Whether an id's numbers may be further apart, since its region is pooled otherwise: the
+    decision that made it so, or None.
+    """
+
     missing: Callable[[int, Side, Side], Decision | None]
+    """Why an id is no candidate at all in the second network."""
+
     known: dict[tuple[int, bool, bool], Decision | None] = field(default_factory=dict)
+    """Decisions found so far."""
 
     def why(self, one: int, here: Side, there: Side, *, first: bool) -> Decision | None:
-        """The decision for an id that is chosen here and not there; None when there is none.
+        """Return the decision for an id that is chosen here and not there; None when there is none.
 
-        first: whether ``here`` is the first network, for what is remembered.
+        Args:
+            one: The id.
+            here: The network that chose it.
+            there: The other network.
+            first: Whether ``here`` is the first network, for what is remembered.
         """
         return self._remembered(one, here, there, first, among="chosen")
 
@@ -101,7 +130,9 @@ class Tracer:
         return self._outranked(one, here, there, first) if among == "chosen" else None
 
     def _suppressed(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
-        """Of everyone who suppresses it there, why not here; each of them needs a reason."""
+        """Return why none of those that suppress it there does so here; each of them needs a
+        reason.
+        """
         row = there.rows[one]
         before = there.choice.kept[:row] & (there.choice.groups[:row] == there.choice.groups[row])
         rows = before.nonzero()[:, 0]
@@ -119,7 +150,7 @@ class Tracer:
     def _not_by(
         self, one: int, other: int, margin: float, here: Side, there: Side, first: bool
     ) -> Decision | None:
-        """Why ``other``, which suppresses ``one`` there, does not here."""
+        """Return why ``other``, which suppresses ``one`` there, does not here."""
         ranked_after = other in here.rows and here.rows[other] > here.rows[one]
         if other not in here.kept and not ranked_after:
             return self._remembered(other, there, here, not first, among="kept")
@@ -137,7 +168,7 @@ class Tracer:
         return Decision(kind="NMS pair at its threshold", margin=margin, rounding=moved)
 
     def _outranked(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
-        """It survives there, but is not among the best so many."""
+        """Return why it survives there, but is not among the best."""
         last = min(there.score(each) for each in there.chosen)
         margin = last - there.score(one)
         if margin <= 2 * self.score_rounding and self._near(one, here, there):
@@ -157,7 +188,7 @@ class Tracer:
 
 
 def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
-    """(id, whether the first network has it) of what only one of them chose."""
+    """Return what only one of them chose: (id, whether the first network has it)."""
     return [
         *((one, True) for one in sorted(first.chosen - second.chosen)),
         *((one, False) for one in sorted(second.chosen - first.chosen)),
@@ -165,10 +196,10 @@ def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
 
 
 def largest(values: Tensor) -> float:
-    """The largest magnitude; 0 of nothing."""
+    """Return the largest magnitude; 0 of nothing."""
     return float(values.abs().max()) if values.numel() else 0.0
 
 
 def no_jump(_: int) -> Decision | None:
-    """For ids whose numbers never jump."""
+    """Return None, for ids whose numbers never jump."""
     return None

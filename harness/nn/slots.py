@@ -111,19 +111,32 @@ HEAD = ("count", "candidates", "finite", "places", "characters")
 
 
 class Layout(NamedTuple):
-    """Columns of the answer: first and last of each part of an image's row, in int32 words."""
+    """Columns of the answer, in int32 words of an image's row."""
 
     boxes: slice
+    """4 a slot, floats as bits."""
+
     scores: slice
+    """1 a slot, floats as bits."""
+
     classes: slice
+    """1 a slot."""
+
     kept: slice
+    """1 a slot: whether it is a detection."""
+
     lengths: slice
+    """1 a slot: characters of its mask."""
+
     text: slice
+    """Text of all masks, four characters a word."""
+
     width: int
+    """Words of a row."""
 
 
 def layout_of(detections: int, characters: int) -> Layout:
-    """The columns for so many slots; ``characters`` is 0 for a network without masks."""
+    """Return the columns for so many slots; ``characters`` is 0 for a network without masks."""
     ends = [len(HEAD)]
     for length in (4 * detections, *(detections,) * 4, characters // 4):
         ends.append(ends[-1] + length)

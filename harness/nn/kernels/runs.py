@@ -22,7 +22,7 @@ LONGEST = 7
 def characters(
     places: Tensor, counts: Tensor, kept: Tensor, sizes: Tensor, capacity: int
 ) -> tuple[Tensor, Tensor]:
-    """The text of every mask.
+    """Return the text of every mask.
 
     Args:
         places: (B, E) int32, where masks change, one mask after the other (``outlines``).
@@ -33,7 +33,7 @@ def characters(
 
     Returns:
         (B, capacity) uint8, unwritten beyond the text; and (B, D) int32, the characters of each
-        mask: more together than ``capacity`` means that the last ones are not there.
+        mask: more together than ``capacity`` means that the last ones are missing.
     """
     batch, count = counts.shape
     first = counts.cumsum(1, dtype=torch.int32) - counts
@@ -54,14 +54,14 @@ def characters(
 
 @triton.jit
 def _edge(base, index, number, end, room):  # type: ignore[no-untyped-def]
-    """Where run ``index`` ends: at a place, or at the end of the mask; 0 before the first."""
+    """Return where run ``index`` ends: at a place or the end of the mask; 0 before the first."""
     place = tl.load(base + index, mask=(index >= 0) & (index < number) & (index < room), other=0)
     return tl.where(index < number, place, end)
 
 
 @triton.jit
 def _told(base, index, number, end, room):  # type: ignore[no-untyped-def]
-    """What the text says of run ``index``."""
+    """Return the number that the text has for run ``index``."""
     own = _edge(base, index, number, end, room) - _edge(base, index - 1, number, end, room)
     third = _edge(base, index - 2, number, end, room) - _edge(base, index - 3, number, end, room)
     return tl.where(index > 2, own - third, own)
@@ -69,7 +69,7 @@ def _told(base, index, number, end, room):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _goes_on(rest, bits):  # type: ignore[no-untyped-def]
-    """Whether more characters follow: the sign is not written yet, or numbers are left."""
+    """Return whether more characters follow: the sign is not written yet, or numbers are left."""
     return tl.where((bits & 16) != 0, rest != -1, rest != 0)
 
 
@@ -78,7 +78,7 @@ def _write(  # type: ignore[no-untyped-def]
     places, first, counts, alive, sizes, lengths, before, text, count, room, capacity,
     WRITES: tl.constexpr, BLOCK: tl.constexpr, LONGEST: tl.constexpr,
 ):  # fmt: skip
-    """The text of one mask: measured, or written where it belongs."""
+    """Measure the text of one mask, or write it."""
     mask = tl.program_id(0)
     image = (mask // count).to(tl.int64)
     end = tl.load(sizes + image * 2) * tl.load(sizes + image * 2 + 1)
