@@ -191,7 +191,7 @@ class SlotNetwork:
             head += (nothing, nothing)
             return torch.cat((torch.stack(head, 1), *plain, torch.zeros_like(plain[-1])), dim=1)
         pooled = self.pooled(maps, found.boxes, numbers.mask_pool_px)
-        soft = heads.mask_head.probabilities(pooled, found.classes.flatten())
+        soft = heads.mask_head.probabilities(pooled, found.classes.flatten())  # (B·D, M, M)
         places, runs = self.operators.outlines(
             soft, boxes, kept, frame.original, numbers.mask_threshold, self.capacity.places
         )
@@ -214,7 +214,7 @@ class SlotNetwork:
         columns = torch.arange(width, device=pixels.device) < resized[:, 1:]
         inside = (rows[:, :, None] & columns[:, None, :])[..., None]  # (B, H, W, 1)
         values = (pixels - network.pixel_mean.flatten()) / network.pixel_std.flatten()
-        values = torch.where(inside, values, 0.0).permute(0, 3, 1, 2)
+        values = torch.where(inside, values, 0.0).permute(0, 3, 1, 2)  # (B, 3, H, W)
         weight = network.backbone.bottom_up.stem.conv1.weight
         lies_last = weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if lies_last else torch.contiguous_format
@@ -247,12 +247,12 @@ class SlotNetwork:
             moves.append(all_moves.gather(1, places[..., None].expand(-1, -1, 4)))
             anchors.append(anchors_at(places, cell, width, STRIDES_PX[number]))
         counts = tuple(one.shape[1] for one in scores)
-        objectness = torch.cat(scores, 1)
+        objectness = torch.cat(scores, 1)  # (B, N), all levels
         decoded = apply_deltas(
             torch.cat(moves, 1).flatten(0, 1), torch.cat(anchors, 1).flatten(0, 1), DELTA_WEIGHTS
         )
         candidates = clip_each(decoded.view(*objectness.shape, 4), resized)
-        valid = _nonempty(candidates)
+        valid = _nonempty(candidates)  # (B, N)
         starts, level_of = self._segments_of(counts, candidates.device)
         apart = _apart(candidates, valid, level_of)
         kept = self.operators.kept_in_segments(apart, valid, starts, max(counts), rpn.nms_iou)
@@ -260,7 +260,7 @@ class SlotNetwork:
             dim=1, descending=True, stable=True
         )[1]
         slots = min(rpn.post_nms, candidates.shape[1])
-        chosen = candidates.gather(1, ranked[:, :slots, None].expand(-1, -1, 4))
+        chosen = candidates.gather(1, ranked[:, :slots, None].expand(-1, -1, 4))  # (B, P, 4)
         return chosen, kept.sum(1, dtype=torch.int32).clamp(max=slots)
 
     def detections(
@@ -280,18 +280,18 @@ class SlotNetwork:
         scores = F.softmax(logits.float(), dim=-1)[:, :-1].reshape(batch, slots, -1)
         classes = scores.shape[2]
         real = torch.arange(slots, device=scores.device) < proposed[:, None]
-        passes = ((scores > numbers.score_threshold) & real[..., None]).flatten(1)
+        passes = ((scores > numbers.score_threshold) & real[..., None]).flatten(1)  # (B, P·K)
         candidates = passes.sum(1, dtype=torch.int32)
         ranked = (
             scores.flatten(1).masked_fill(~passes, -1.0).sort(dim=1, descending=True, stable=True)
         )
         room = min(self.capacity.candidates, passes.shape[1])
-        best, pairs = ranked[0][:, :room], ranked[1][:, :room]
+        best, pairs = ranked[0][:, :room], ranked[1][:, :room]  # (B, room) each
         region, category = pairs // classes, pairs % classes
         moves = deltas.view(batch, -1, 4).gather(1, pairs[..., None].expand(-1, -1, 4))
         base = proposals.gather(1, region[..., None].expand(-1, -1, 4))
         boxes = apply_deltas(moves.flatten(0, 1), base.flatten(0, 1), numbers.box_delta_weights)
-        boxes = clip_each(boxes.view(batch, room, 4), resized)
+        boxes = clip_each(boxes.view(batch, room, 4), resized)  # (B, room, 4)
         fitting = candidates.clamp(max=room)
         valid = torch.arange(room, device=scores.device) < fitting[:, None]
         rows, counts = self.operators.first_survivors(

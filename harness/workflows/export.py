@@ -26,7 +26,7 @@ from harness.zoo.lock import find_model, read_lock
 
 ENDING = ".onnx"
 
-#: The pictures of the check where the model's own are not on disk; they come with the package.
+#: The images of the check where the model's own are not on disk; they come with the package.
 EMBEDDED_PICTURES = "synthetic_val"
 
 

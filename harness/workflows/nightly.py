@@ -186,7 +186,7 @@ def write_reports(night: Night, folder: Path, history: Path | None) -> None:
     """
     write_text(folder / "summary.md", night_markdown(night))
     write_text(folder / "junit.xml", night_junit(night))
-    write_text(folder / PAGE, night_page(night, history))  # last: it says that the night is over
+    write_text(folder / PAGE, night_page(night, history))  # last: it marks the night as finished
 
 
 def _measured(

@@ -62,7 +62,7 @@ class SweepResult:
     """Every cell with its numbers, and the recommendations."""
 
     folder: Path
-    """The run folder, with the page and the picture of the sweep."""
+    """The run folder, with the page and the plot of the sweep."""
 
 
 def sweep(
@@ -111,7 +111,7 @@ def sweep(
         )
         write_text(run.folder / PAGE, sweep_page(found))
         draw_sweep(found, run.folder / PICTURE)
-        # Last: it says that the sweep is finished.
+        # Last: it marks the sweep as finished.
         write_text(run.folder / SWEEP, dumps(to_plain(found), indent=2) + "\n")
     return found, run.folder
 

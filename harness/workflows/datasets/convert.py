@@ -23,7 +23,7 @@ from harness.workflows.datasets.edit import CategoryObjects, counted_categories
 
 T = TypeVar("T")
 
-#: A single file of these says nothing about where its images are.
+#: A single file of these does not show where its images are.
 ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
 
 #: Formats with an annotation file an image, in folders that may say which.

@@ -121,7 +121,7 @@ def bring_images(rows: Rows, folder: Path, work: Fetching, tally: Tally) -> list
     with work.options.progress.task("images", total=len(rows), done=done, unit="img") as advance:
         arguments = (waiting, folder, work, arrived)
         count = min(work.options.jobs, len(missing))
-        # Daemons: whoever interrupts us does not wait for a silent server.
+        # Daemons: an interrupt does not wait for a server that does not respond.
         threads = [Thread(target=_fetch_waiting, args=arguments, daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
@@ -152,7 +152,7 @@ def _fetch_waiting(
     work: Fetching,
     arrived: SimpleQueue[tuple[str, Exception | None]],
 ) -> None:
-    """Fetch images until none is waiting; says of each that it is there, or why not."""
+    """Fetch images until none is waiting; report of each that it exists now, or the error."""
     anything = Expected(size=None, algorithm="md5", digest="")
     options = replace(work.options, jobs=1, progress=_Notices(work.options.progress))
     while True:

@@ -1,4 +1,4 @@
-"""``harness predict``: from pictures to detections, drawn and written."""
+"""``harness predict``: from images to detections, drawn and written."""
 
 from __future__ import annotations
 

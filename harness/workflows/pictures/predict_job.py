@@ -1,4 +1,4 @@
-"""What ``harness predict`` will do: which pictures, with which network, drawn how; all proven."""
+"""What ``harness predict`` will do: which images, with which network, drawn how; all proven."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.workflows.evaluation.resolve import Job, check_values, job_of, requ
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 
-#: What a run's facts call pictures that no annotation file lists.
+#: What a run's facts call images that no annotation file lists.
 PHOTOS = "pictures"
 
 
@@ -44,7 +44,7 @@ class PredictJob:
 
     @property
     def facts(self) -> DatasetFacts:
-        """The pictures as ``run.json`` keeps them; there are no annotations."""
+        """The images as ``run.json`` keeps them; there are no annotations."""
         dataset = self.job.dataset
         return DatasetFacts(
             name=dataset.name,
@@ -86,7 +86,7 @@ def find_predict_job(request: PredictRequest) -> PredictJob:
 
 
 def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Dataset:
-    """The pictures as the images of a data set without annotations.
+    """Return the given files as the images of a data set without annotations.
 
     Their sizes are only known where batches need them.
     """
