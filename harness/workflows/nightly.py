@@ -51,12 +51,21 @@ REFERENCE = "reference.json"
 
 
 def read_night(folder: Path) -> Night:
-    """Read the night whose reports are in ``folder``."""
+    """Read the night whose reports are in ``folder``.
+
+    Raises:
+        UsageError: There is none.
+        IntegrityError: It is damaged.
+    """
     return to_typed(Night, read(folder / NIGHT), where=str(folder / NIGHT))
 
 
 def read_matrix(path: Path | None) -> Matrix:
-    """Read the matrix of a TOML file; without one, the embedded model on its scenes."""
+    """Read the matrix of a TOML file; without one, the embedded model on its scenes.
+
+    Raises:
+        UsageError: The file does not exist, or has unknown keys or values.
+    """
     if path is None:
         return Matrix()
     matrix, lock = read_toml(Matrix, path), read_lock()

@@ -125,12 +125,12 @@ def train_on_node(work: TrainWork) -> None:
     _train(exact, replace(work, output=unhit))
     if restarts() == 0:
         raise RunFailedError(
-            "the rehearsal was over before SLURM delivered the signal",
+            "the preemption test was over before SLURM delivered the signal",
             hint="give it more --iterations",
         )
     if not filecmp.cmp(work.output / WEIGHTS_LAST, unhit / WEIGHTS_LAST, shallow=False):
         raise RunFailedError(
-            f"the rehearsal ended with other weights than an undisturbed training in {unhit}",
+            f"the preemption test ended with other weights than an undisturbed training in {unhit}",
             hint="both ran with --deterministic; compare their metrics.json",
         )
     if os.environ["RANK"] == "0":

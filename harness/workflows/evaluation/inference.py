@@ -57,8 +57,8 @@ def infer_missing(
         share: Ids of the images to infer; None for all images of the job.
 
     Raises:
-        RunFailedError: The engine failed, or an image cannot be decoded. It names the image;
-            what was finished stays.
+        RunFailedError: The engine failed. It names the image; what was finished stays.
+        IntegrityError: An image is missing or cannot be decoded.
     """
     wanted = set(job.dataset.image_ids if share is None else share) - set(shard.finished)
     needed = batches_with(
@@ -152,7 +152,8 @@ def prepared_batches(
     """Yield batches of records with what the engine prepared of them, in order.
 
     Raises:
-        RunFailedError: Preparing an image failed.
+        RunFailedError: The engine could not prepare an image.
+        IntegrityError: An image is missing or cannot be decoded.
     """
 
     def prepare(record: ImageRecord) -> Any:
@@ -256,7 +257,8 @@ def _named(stage: str, records: Sequence[ImageRecord], work: Callable[[], Result
     """Return the result of ``work``.
 
     Raises:
-        RunFailedError: It failed; the error names the images.
+        HarnessError: It raised one.
+        RunFailedError: It raised anything else; the error names the images.
     """
     try:
         return work()
