@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
+
 from harness.nn.kernels.epilogue import finish
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 from harness.nn.kernels.outlines import outlines
 from harness.nn.masks import paste_outlines

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
+
 from harness.nn.boxes import pyramid_levels
 from harness.nn.kernels.pooling import pooled_from_levels
 

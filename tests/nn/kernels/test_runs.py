@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 from harness.measure.rle import encode_edges
 from harness.nn.kernels.runs import characters

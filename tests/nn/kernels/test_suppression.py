@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
+pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
+
 from harness.nn.kernels.suppression import SEGMENT_MAX, first_survivors, kept_in_segments
 
 
