@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -79,3 +80,21 @@ def test_the_command_needs_images(tmp_path: Path, capsys: pytest.CaptureFixture[
     else:
         assert code == 2
         assert "no image in" in told
+
+
+def test_the_fast_proof_needs_no_detectron2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    Image.fromarray(pictures()[0].pixels_bgr[:, :, ::-1]).save(tmp_path / "1.png")
+    words = ["--model", "tiny", "--images", str(tmp_path), "--device", "cpu", "--threads", "1"]
+    assert run(["parity", *words, "--against", "float64", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exact"] is None
+    assert found["fast"]["ok"] is True
+    assert found["fast"]["unexplained"] == 0
+    assert found["fast"]["detections"] > 5
+    assert {row["stage"] for row in found["fast"]["stages"]} >= {"p2", "rpn logits", "box deltas"}
+    assert run(["parity", *words, "--against", "float64", "--exact-only"]) == 2
+    assert "--exact-only compares with Detectron2" in capsys.readouterr().err
