@@ -22,9 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model entries; return the exit code."""
-    from harness import api
+    # What `harness.list_models` calls, without the settings of the API's other functions: this
+    # command answers at once.
+    from harness.zoo.listing import list_models
 
-    models = api.list_models(root=arguments.root)
+    models = list_models(arguments.root)
     if arguments.json:
         console.answer_json([{**one.entry, "on_disk": one.on_disk} for one in models])
         return 0

@@ -36,6 +36,7 @@ TINY = {
     "score_vs_pycocotools": "--images 10",
     "serve_overhead": "--images {data}/images --count 1 --repeats 1 --threads 1 --clients 2",
     "startup": "--repeats 1",
+    "structure": "",
     "submit_overhead": "--engine fake --repeats 1",
     "train_vs_detectron2": "--architecture tiny --annotations {data}/annotations.json "
     "--images {data}/images --short-edge 64 --repeats 1 --device cpu --threads 1",

@@ -95,7 +95,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--port", "70000"], 2, "--port must be between 0 and 65535"),
+        (["--port", "70000"], 2, "--port must be from 0 to 65535, got"),
         (["--queue", "0"], 2, "--queue must be at least 1"),
         (["--max-upload-mb", "-1"], 2, "--max-upload-mb must be above 0"),
         (["--model", "R_50_FPM_3x"], 2, "did you mean R_50_FPN_3x?"),

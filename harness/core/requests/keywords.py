@@ -37,6 +37,9 @@ class EvaluateSettings(TypedDict, total=False):
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 
+    verify_images: bool
+    """Tell images that were replaced by their contents, not by size and time."""
+
     engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
     """Implementation of the network (default: the model's own)."""
 
@@ -52,11 +55,18 @@ class EvaluateSettings(TypedDict, total=False):
     compile: bool
     """Compile with torch.compile, at the first image."""
 
+    exact: bool
+    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+
+    graphs: bool
+    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+
     batch_size: int
     """Images the network computes at once (default: 1)."""
 
-    loaders: int
-    """Threads that decode and resize ahead (default: 2)."""
+    loaders: int | None
+    """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
+    up to 16)."""
 
     threads: int | None
     """CPU threads of the network (default: all cores)."""
@@ -117,6 +127,9 @@ class BenchmarkSettings(TypedDict, total=False):
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 
+    verify_images: bool
+    """Tell images that were replaced by their contents, not by size and time."""
+
     engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
     """Implementation of the network (default: the model's own)."""
 
@@ -132,11 +145,18 @@ class BenchmarkSettings(TypedDict, total=False):
     compile: bool
     """Compile with torch.compile, at the first image."""
 
+    exact: bool
+    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+
+    graphs: bool
+    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+
     batch_size: int
     """Images the network computes at once (default: 1)."""
 
-    loaders: int
-    """Threads that decode and resize ahead (default: 2)."""
+    loaders: int | None
+    """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
+    up to 16)."""
 
     threads: int | None
     """CPU threads of the network (default: all cores)."""
@@ -199,14 +219,24 @@ class SweepSettings(TypedDict, total=False):
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 
+    verify_images: bool
+    """Tell images that were replaced by their contents, not by size and time."""
+
     engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
     """Implementation of the network (default: the model's own)."""
 
     device: str
     """Auto, cpu, cuda or cuda:N (default: auto)."""
 
-    loaders: int
-    """Threads that decode and resize ahead (default: 2)."""
+    exact: bool
+    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+
+    graphs: bool
+    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+
+    loaders: int | None
+    """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
+    up to 16)."""
 
     threads: int | None
     """CPU threads of the network (default: all cores)."""
@@ -594,11 +624,18 @@ class LoadModelSettings(TypedDict, total=False):
     compile: bool
     """Compile with torch.compile, at the first image."""
 
+    exact: bool
+    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+
+    graphs: bool
+    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+
     batch_size: int
     """Images the network computes at once (default: 1)."""
 
-    loaders: int
-    """Threads that decode and resize ahead (default: 2)."""
+    loaders: int | None
+    """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
+    up to 16)."""
 
     threads: int | None
     """CPU threads of the network (default: all cores)."""
@@ -618,6 +655,9 @@ class LoadDatasetSettings(TypedDict, total=False):
 
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
+
+    verify_images: bool
+    """Tell images that were replaced by their contents, not by size and time."""
 
     root: str | Path
     """Folder of data sets (default: datasets)."""

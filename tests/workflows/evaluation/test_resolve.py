@@ -102,13 +102,13 @@ def test_a_model_without_weights_says_how_to_get_some(asked: InferenceRequest) -
     lock = read_lock()
     entry = find_model(lock, "MobileNetV2_FPNLite_3x")
     with pytest.raises(PrerequisiteError, match="harness train --model MobileNetV2_FPNLite_3x"):
-        find_checkpoint(lock, entry, None, asked.root)
+        find_checkpoint(lock, entry, None, asked.data.root)
 
 
 def test_known_data_that_is_not_there_names_the_download(asked: InferenceRequest) -> None:
     with pytest.raises(PrerequisiteError, match="harness download --only val,annotations"):
         resolve(
-            replace(
+            replaced(
                 asked,
                 model="R_50_FPN_3x",
                 dataset="coco_2017_val",
@@ -140,7 +140,7 @@ def test_defaults_are_filled_in_and_paths_made_absolute(
 def test_overrides_reach_the_network_and_are_named(asked: InferenceRequest) -> None:
     plain = resolve(asked)
     changed = resolve(
-        replace(
+        replaced(
             asked,
             score_threshold=0.5,
             max_detections=10,
