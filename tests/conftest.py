@@ -26,6 +26,11 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 # workers do not fight over the cores. Read by torch when it is imported, inherited by children.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Without an NVIDIA device, Triton's interpreter runs the kernels. Read when Triton is imported, by
+# whatever imports it first.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs an exported file as slow: tracing and converting a network takes a minute."""

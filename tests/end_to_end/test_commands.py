@@ -218,11 +218,11 @@ def test_a_sweep_recommends_a_setting(
     quick = ["--repeats", "1", "--warmup", "0", "--min-duration", "0", "--threads", "1"]
     words = [*on_small, "--weights", str(tiny_weights), "--device", "cpu", *quick]
     axes = ["--precisions", "fp32,bf16", "--memory-formats", "channels_last", "--compiled", "no"]
-    words += [*axes, "--batch-sizes", "1", "--output", str(tmp_path / "run")]
+    words += [*axes, "--batch-sizes", "1,2", "--output", str(tmp_path / "run")]
     answer = harness("sweep", *words, "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
-    assert [one["status"] for one in found["cells"]] == ["measured"] * 2
+    assert [one["status"] for one in found["cells"]] == ["measured"] * 4
     assert all(one["speed"]["fps"] > 0 for one in found["cells"])
     assert [one["mode"] for one in found["choices"]] == ["verdict", "throughput"]
     assert {"index.html", "sweep.json"} <= {path.name for path in (tmp_path / "run").iterdir()}

@@ -372,11 +372,21 @@ def test_two_processes_at_once_fetch_everything_once(world: World) -> None:
     assert world.site.sent("/zips/val2017.zip") == len(content)
 
 
+def left_over(name: str) -> str:
+    """The name of the temporary file that a killed process left of ``name``."""
+    code = (
+        "import sys; from pathlib import Path; from harness.files.leftovers import temporary_path;"
+    )
+    code += " print(temporary_path(Path(sys.argv[1])).name)"
+    words = [sys.executable, "-c", code, name]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def test_hundreds_of_members_unpack_after_a_kill_only_once(world: World) -> None:
     """Unpacking that was cut off leaves whole files, and the next run writes only the others."""
     bring(world, replace(ALL, keep_archives=True))
     folder = world.root / "coco" / "val2017"
-    (folder / ".000000000003.jpg.unpacking").write_bytes(b"half")
+    (folder / left_over("000000000003.jpg")).write_bytes(b"half")
     (folder / "000000000003.jpg").unlink()
     inodes = {path.name: path.stat().st_ino for path in folder.glob("0*.jpg")}
     bring(world, replace(ALL, keep_archives=True))
