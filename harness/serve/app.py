@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 PAGE = Path(__file__).with_name("page.html")
 
-#: The page is one file: whatever else it would load is an intruder.
+#: The page is one file: a browser refuses whatever else it would load.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
@@ -60,20 +60,27 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     **{
         status: {"model": ErrorAnswer, "description": meaning}
         for status, meaning in {
-            400: "Not a picture, or a damaged one",
+            400: "Not an image, or a damaged one",
             406: "No answer of a type that the client accepts",
-            413: "Too many bytes, pixels or pictures",
-            415: "A body of a type that is no picture",
-            422: "Settings or a form that cannot be meant",
+            413: "Too many bytes, pixels or images",
+            415: "A body of a type that is no image",
+            422: "Invalid settings, or an invalid form",
             500: "The inference failed",
-            503: "All places are taken; Retry-After says when to come again",
+            503: "All places are taken; Retry-After says when to try again",
         }.items()
     },
 }
 
 
 def build_app(service: Service) -> FastAPI:
-    """The application of an opened service; it does not close it."""
+    """Build the application of an opened service.
+
+    Args:
+        service: What answers the requests; the application does not close it.
+
+    Returns:
+        The application with all routes and middleware.
+    """
     app = FastAPIOffline(
         title="harness",
         version=__version__,
@@ -101,9 +108,9 @@ def build_app(service: Service) -> FastAPI:
 
     @app.post("/predict", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
     async def predict(request: Request, settings: Annotated[Settings, Depends()]) -> Response:
-        """Find the objects in one picture or several.
+        """Find the objects in one image or several.
 
-        One picture is answered as a picture or as JSON, several as JSON.
+        One image is answered as a picture or as JSON, several as JSON.
         """
         return await _predict(service, request, settings)
 
@@ -113,6 +120,8 @@ def build_app(service: Service) -> FastAPI:
 
 
 def _add_page(app: FastAPI, service: Service) -> None:
+    """Add the web page and its example images."""
+
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> HTMLResponse:
         content = PAGE.read_text(encoding="utf-8")
@@ -126,10 +135,12 @@ def _add_page(app: FastAPI, service: Service) -> None:
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:
+    """Add the routes about the service itself: health, info and metrics."""
+
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> Response:
-        """200 while the engine works, 503 when its last inference crashed."""
+        """200 while the engine works, 503 when its last inference failed."""
         crashed = service.engine.crashed
         facts = {
             "status": "ok" if crashed is None else "failing",
@@ -141,16 +152,21 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
     @app.get("/info")
     async def info() -> Response:
-        """The model, its categories, the limits of this service."""
+        """The model, its categories and the limits of this service."""
         return _json(service.info())
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:
-        """Counts and latencies for Prometheus."""
+        """Counts and latencies in the text format of Prometheus."""
         return Response(service.metrics.text(), media_type=service.metrics.content_type)
 
 
 async def _predict(service: Service, request: Request, settings: Settings) -> Response:
+    """Answer ``POST /predict``.
+
+    Raises:
+        Refusal: The request is invalid, too large, or there is no free place.
+    """
     require_known(request)
     format = chosen_format(settings.format, request.headers.get("accept"))
     with ExitStack() as places:
@@ -178,7 +194,12 @@ async def _predict(service: Service, request: Request, settings: Settings) -> Re
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """What ``work`` gives; when the client goes away first, what has not begun is dropped."""
+    """Return what ``work`` returns, unless the client disconnects first.
+
+    Raises:
+        Refusal: 499 when the client disconnected; the part of the work that has not begun is
+            cancelled.
+    """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(request.receive())
     try:
@@ -196,7 +217,7 @@ def _json(content: Any, status: int = 200) -> Response:
 
 
 def _facts_of(answer: PictureAnswer) -> dict[str, str]:
-    """What a client that takes the picture can still read: in headers."""
+    """Return the facts that a client of a drawn picture can still read, as headers."""
     timing = ", ".join(f"{name};dur={1e3 * s:.1f}" for name, s in answer.timing_s.items())
     facts = {"Server-Timing": timing, "X-Objects": str(len(answer.detections))}
     if answer.masked is not None:
@@ -205,6 +226,7 @@ def _facts_of(answer: PictureAnswer) -> dict[str, str]:
 
 
 def _one_only(count: int) -> Refusal:
+    """Return the refusal (422) of a drawn answer for several images."""
     return refused(
         422,
         "several pictures have no answer that is one picture",

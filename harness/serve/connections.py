@@ -1,4 +1,4 @@
-"""uvicorn with connections that cannot be held open by silence, and an end that is on time."""
+"""uvicorn with limits of time: for silent connections, slow readers, and the end of the process."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Connections at once; more are closed as they come.
+#: Connections at the same time; further ones are closed as they arrive.
 MOST_CONNECTIONS = 400
 
 #: Seconds from a connection, or from the first byte of a further request on it, to the end of its
 #: headers.
 HEAD_S = 10.0
 
-#: A client that reads more slowly than this for so long is cut off.
+#: A client that reads more slowly than this for so long is disconnected.
 STALLED_S = 15.0
 SLOWEST_BYTES_PER_S = 1000
 
-#: Requests inside when the service is told to stop get so long to be answered.
+#: Requests that are being answered when the service receives a signal get so long to finish.
 LAST_ANSWERS_S = 20.0
 
-#: And this long after the signal the process kills itself, whatever it is doing.
+#: This long after the signal the process kills itself, whatever it is doing.
 ENDED_S = 29.0
 
 
@@ -41,7 +41,11 @@ class TimedConnection(H11Protocol):
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request.
+
+        Args:
+            transport: The new connection; closed at once where there are too many.
+        """
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
@@ -49,7 +53,7 @@ class TimedConnection(H11Protocol):
             self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all clocks."""
+        """Stop all timers."""
         for timer in (self._head, self._stalled):
             if timer is not None:
                 timer.cancel()
@@ -57,26 +61,28 @@ class TimedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived; the clock runs while no request is complete up to its headers."""
+        """Process ``data``; the timer runs until the headers of a request are complete."""
         super().data_received(data)
         self._time_head()
 
     def pause_writing(self) -> None:
-        """Begin to watch whether the client reads."""
+        """Begin to measure how fast the client reads."""
         super().pause_writing()
         self._watch_reader(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Stop watching."""
+        """Stop measuring how fast the client reads."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
     def _is_waiting(self) -> bool:
+        """Return whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _time_head(self) -> None:
+        """Start the timer for the headers of the next request, or stop it."""
         if not self._is_waiting():
             if self._head is not None:
                 self._head.cancel()
@@ -90,13 +96,19 @@ class TimedConnection(H11Protocol):
             self.transport.abort()
 
     def _watch_reader(self, before: int) -> None:
+        """Check again after a while whether the client read enough."""
         self._stalled = self.loop.call_later(STALLED_S, self._look_at_reader, before)
 
     def _look_at_reader(self, before: int) -> None:
+        """Disconnect a client that reads too slowly.
+
+        Args:
+            before: Bytes that waited for the client at the last check.
+        """
         left = self.transport.get_write_buffer_size()
         if before - left < STALLED_S * SLOWEST_BYTES_PER_S:
             self._stalled = None
-            # Reset it: otherwise the kernel would go on keeping what the client does not read.
+            # Reset it: otherwise the kernel would keep what the client does not read.
             waiting = self.transport.get_extra_info("socket")
             waiting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
@@ -105,9 +117,19 @@ class TimedConnection(H11Protocol):
 
 
 class Deadline:
-    """Ends this process at a time after a signal, whatever its threads are doing."""
+    """Kills this process a fixed time after a signal, whatever its threads are doing.
+
+    Attributes:
+        before: Called just before the process is killed.
+    """
 
     def __init__(self, seconds: float, *, notice: Callable[[str], None]) -> None:
+        """Prepare the deadline; it does not run yet.
+
+        Args:
+            seconds: From ``start`` to the end of the process.
+            notice: Called with one line when the deadline was missed.
+        """
         self._seconds = seconds
         self._notice = notice
         self.before: Callable[[], None] = lambda: None
@@ -115,14 +137,14 @@ class Deadline:
         self._started = False
 
     def start(self) -> None:
-        """Begin to count, once."""
+        """Start the timer; a second call changes nothing."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._wait, name="deadline", daemon=True).start()
 
     @contextmanager
     def at_end(self) -> Iterator[None]:
-        """Begin to count when the block ends, before what is around it is closed."""
+        """Start the timer when the block ends, before anything around the block is closed."""
         try:
             yield
         finally:
@@ -130,7 +152,7 @@ class Deadline:
 
     @contextmanager
     def met(self) -> Iterator[None]:
-        """Leave the process alone once the block has ended, whatever was closed in it."""
+        """Stop the timer when the block ends: everything was closed in time."""
         try:
             yield
         finally:
@@ -148,9 +170,15 @@ class Deadline:
 
 
 class Server(uvicorn.Server):
-    """A server that tells when it was told to end."""
+    """A uvicorn server that reports the first signal."""
 
     def __init__(self, app: Any, *, on_end: Callable[[], None]) -> None:
+        """Configure the server.
+
+        Args:
+            app: The ASGI application.
+            on_end: Called when the process receives a signal to end.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -165,6 +193,6 @@ class Server(uvicorn.Server):
         self._on_end = on_end
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take note of a signal."""
+        """Report the signal, then let uvicorn end."""
         self._on_end()
         super().handle_exit(sig, frame)

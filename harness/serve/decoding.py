@@ -1,8 +1,8 @@
 """Bytes from clients, parsed in processes that can be ended.
 
 A decoder of images can be made to compute for minutes, or to crash, by a few bytes. It therefore
-runs beside the service, for a limited time and in limited memory: whatever it does, the event loop
-answers, and the process is replaced. Questions and answers are JSON and bytes; nothing that comes
+runs in another process, for a limited time and in limited memory: whatever it does, the event loop
+answers, and the process is replaced. Requests and results are JSON and bytes; nothing that comes
 back is unpickled.
 """
 
@@ -33,11 +33,11 @@ from harness.serve.failures import Fault, Refusal, refused
 from harness.serve.forms import files_of_form
 from harness.serve.images import Header, Upload, decode, read_header, refuse_bombs
 
-#: Images that are parsed at once.
+#: Images that are parsed at the same time.
 DECODERS = 2
 
-#: Seconds for one question, and more for each megapixel that is decoded and each megabyte of a
-#: form: several times what a slow machine needs for honest files.
+#: Seconds for one request, and more for each megapixel that is decoded and each megabyte of a
+#: form: several times what a slow machine needs for ordinary files.
 LIMIT_S = 5.0
 S_PER_MEGAPIXEL = 0.2
 S_PER_MEGABYTE = 0.5
@@ -48,24 +48,34 @@ HEADER_PIXELS = PillowImage.MAX_IMAGE_PIXELS
 #: Seconds for a new process to be ready.
 START_S = 60.0
 
-#: Memory that a process may take beside what it has when it begins, and for each pixel.
+#: Memory that a process may use beyond what it has when it begins, and for each pixel.
 SPARE_BYTES = 1 << 30
 BYTES_PER_PX = 40
 
 
 class Answer(NamedTuple):
-    """What a process returned: facts, and bytes that belong to them."""
+    """What a process returned."""
 
     facts: dict[str, Any]
+    """Members of the JSON object; ``fault`` where the request was refused."""
+
     content: bytes
+    """Bytes that belong to the facts: files of a form, or pixels."""
 
 
 class Decoders:
-    """Processes that parse what clients send; started when they are first needed."""
+    """Processes that parse what clients send. They are started when they are first needed."""
 
     def __init__(
         self, max_megapixels: float, *, count: int = DECODERS, limit_s: float = LIMIT_S
     ) -> None:
+        """Prepare the processes; none is started yet.
+
+        Args:
+            max_megapixels: Images of more are refused.
+            count: Processes.
+            limit_s: Seconds for one request, before what its size adds.
+        """
         self._max_megapixels = max_megapixels
         self._limit_s = limit_s
         self._idle: queue.LifoQueue[_Decoder | None] = queue.LifoQueue()
@@ -76,17 +86,21 @@ class Decoders:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="decoder")
 
     def start(self) -> None:
-        """Start a process, so that the first image need not wait for it."""
+        """Start one process, so that the first image does not wait for it.
+
+        Raises:
+            TimeoutError: The process did not start in time.
+        """
         decoder = self._idle.get()
         self._idle.put(decoder if decoder is not None else self._started())
 
     async def files_of(self, content_type: str, body: bytes, most: int) -> list[Upload]:
-        """Take a form apart.
+        """Parse a form.
 
         Args:
             content_type: Its header, with the boundary.
             body: The whole form.
-            most: How many files it may have.
+            most: The maximum number of files.
 
         Returns:
             Its files, in order.
@@ -104,7 +118,10 @@ class Decoders:
         return files
 
     async def header_of(self, upload: Upload) -> Header:
-        """Read format and size of an image, and count its frames.
+        """Read format, size and notes of an image; no pixels are decoded.
+
+        Args:
+            upload: The file.
 
         Raises:
             Refusal: As ``read_header``; 400 where it takes too long.
@@ -118,7 +135,10 @@ class Decoders:
 
         Args:
             upload: The file.
-            header: What ``header_of`` read of it.
+            header: What ``header_of`` read of it; its size sets the time limit.
+
+        Returns:
+            The image, upright, (H, W, 3) uint8 in BGR order.
 
         Raises:
             Refusal: As ``images.decode``; 400 where it takes too long.
@@ -132,13 +152,18 @@ class Decoders:
         return Image(image_id=0, pixels_bgr=decoded)
 
     def close(self) -> None:
-        """End all processes, whatever they are doing."""
+        """End all processes at once, also those at work."""
         self._closed = True
         for decoder in list(self._living):
             decoder.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _asked(self, question: dict[str, Any], content: bytes, limit_s: float) -> Answer:
+        """Return what a process answers.
+
+        Raises:
+            Refusal: The process refused the request, crashed, or took too long.
+        """
         ask = partial(self._ask, question, content, limit_s)
         answer = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         if "fault" in answer.facts:
@@ -146,7 +171,7 @@ class Decoders:
         return answer
 
     def _ask(self, question: dict[str, Any], content: bytes, limit_s: float) -> Answer:
-        """In a thread: the answer of a process that is free."""
+        """Return the answer of a free process; called in a thread, which waits for it."""
         decoder = self._idle.get()
         try:
             if decoder is None or not decoder.is_alive():
@@ -162,6 +187,7 @@ class Decoders:
             self._idle.put(decoder)
 
     def _started(self) -> _Decoder:
+        """Start a process and wait until it is ready."""
         decoder = _Decoder(self._max_megapixels)
         self._living.add(decoder)
         if self._closed:
@@ -184,6 +210,11 @@ class _Decoder:
         inner.close()
 
     def wait_until_ready(self) -> None:
+        """Wait for the first message of the process.
+
+        Raises:
+            TimeoutError: It did not come in time.
+        """
         if not self._connection.poll(START_S):
             raise TimeoutError("did not start")
         self._connection.recv_bytes()
@@ -192,6 +223,11 @@ class _Decoder:
         return self._process.is_alive()
 
     def ask(self, question: dict[str, Any], content: bytes, limit_s: float) -> Answer:
+        """Send one request and return the answer.
+
+        Raises:
+            TimeoutError: There was no answer within ``limit_s``.
+        """
         self._connection.send_bytes(json.dumps(question).encode("utf-8"))
         self._connection.send_bytes(content)
         if not self._connection.poll(limit_s):
@@ -200,32 +236,32 @@ class _Decoder:
         return Answer(facts, self._connection.recv_bytes())
 
     def kill(self) -> None:
-        """End the process; the thread that waits for it then meets the end of its answer."""
+        """End the process; a thread that waits for its answer gets an EOFError."""
         with suppress(OSError, ValueError, AttributeError):
             self._process.kill()
 
     def end(self) -> None:
-        """End the process, in the thread that asks it."""
+        """End the process; called by the thread that uses it."""
         self.kill()
         self._connection.close()
         self._process.join()
 
 
 def _unparsed(name: str, size: int, error: Exception, limit_s: float) -> Refusal:
-    """Return the refusal for what no process could parse."""
+    """Return the refusal (400) of what no process could parse."""
     slow = isinstance(error, TimeoutError)
     return refused(
         400,
         f"{name} takes too long to be read" if slow else f"{name} cannot be read",
         expected=f"a file that is read within {limit_s:.0f} s" if slow else "a whole file",
         found=f"{size} bytes that are not" if slow else f"{size} bytes that end their reader",
-        next_step="save it anew with another program, for instance as a plain JPEG or PNG",
+        next_step="save it again with another program, for instance as a plain JPEG or PNG",
     )
 
 
 def _work(connection: Connection, max_megapixels: float) -> None:
-    """Answer questions until the service closes the connection; the life of a process."""
-    # A terminal or a service manager signals the whole group: what is inside is still answered.
+    """Process requests until the service closes the connection; the main function of a process."""
+    # A terminal or a service manager signals the whole group: requests at work are still answered.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -240,6 +276,7 @@ def _work(connection: Connection, max_megapixels: float) -> None:
 
 
 def _answered(question: dict[str, Any], content: bytes, max_megapixels: float) -> Answer:
+    """Return the result of one request, or its fault; never raises."""
     work: dict[str, Callable[[], Answer]] = {
         "form": lambda: _form(question, content),
         "header": lambda: _header(Upload(name=question["name"], content=content), max_megapixels),
@@ -281,6 +318,7 @@ def _pixels(upload: Upload, max_megapixels: float) -> Answer:
 
 
 def _limit_memory(max_megapixels: float) -> None:
+    """Limit the address space of this process, and write no core dumps."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     used = pages * resource.getpagesize()
     most = used + SPARE_BYTES + int(BYTES_PER_PX * max_megapixels * 1e6)
@@ -290,7 +328,7 @@ def _limit_memory(max_megapixels: float) -> None:
 
 
 def _end_with_parent() -> None:
-    """End at once when the service is gone, also in the middle of an image."""
+    """End this process when the service has ended, also in the middle of an image."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,7 +1,7 @@
-"""One engine in one thread, and the pictures that wait for it.
+"""One engine in one thread, and the images that wait for it.
 
-Each picture is computed alone. In a batch pictures are padded to a common size, which moves the
-last digits: an answer would depend on what strangers happened to send at the same time.
+Each image is computed alone. In a batch images are padded to a common size, which changes the last
+digits: an answer would depend on what other clients happened to send at the same time.
 """
 
 from __future__ import annotations
@@ -23,32 +23,47 @@ from harness.serve.failures import refused
 
 T = TypeVar("T")
 
-#: Threads that decode, resize and draw beside the engine; Pillow lets go of the interpreter.
+#: Threads that decode, resize and draw beside the engine; Pillow releases the interpreter's lock.
 SIDE_THREADS = 2
 
-#: Decoded pictures at once: one computed, one ready, one drawn, one decoded. Bounds memory.
+#: Decoded images at once: one computed, one ready, one drawn, one decoded. Bounds memory.
 DECODED_AT_ONCE = 4
 
-#: How fast the estimate of a picture's time follows the last ones.
+#: Weight of the last image in the moving average of the time an image takes, 0 to 1.
 FOLLOWING = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inferred:
-    """A decoded picture, and all that the network found in it. seconds: by phase."""
+    """A decoded image, and everything that the network found in it."""
 
     image: Image
+    """Upright, as decoded."""
+
     detections: Detections
+    """All detections, at any score; boxes in pixels of ``image``."""
+
     seconds: dict[str, float]
+    """Seconds by phase."""
 
 
 class EngineThread:
     """An engine that is used from an event loop.
 
-    places: pictures that may be inside at once, from the first byte to the last.
+    Attributes:
+        places: Images that may be in the service at once, from the first byte to the last.
+        taken: Images that are in the service now.
+        crashed: What the last inference failed with; None while the engine works.
+        engine: The engine itself.
     """
 
     def __init__(self, open_engine: Callable[[], Engine], places: int) -> None:
+        """Open the engine in the thread that will use it.
+
+        Args:
+            open_engine: Opens the engine; what it raises is raised here.
+            places: Images that may be in the service at once.
+        """
         self.places = places
         self.taken = 0
         self.crashed: str | None = None
@@ -65,7 +80,14 @@ class EngineThread:
 
     @contextmanager
     def held(self, places: int) -> Iterator[None]:
-        """So many places for pictures, until the block ends; Refusal (503) when there are fewer."""
+        """Take places for images until the block ends.
+
+        Args:
+            places: How many.
+
+        Raises:
+            Refusal: 503 when fewer are free.
+        """
         if self.taken + places > self.places:
             raise self._busy(places)
         self.taken += places
@@ -80,15 +102,18 @@ class EngineThread:
         decode: Callable[[], Awaitable[Image]],
         finish: Callable[[Inferred], T],
     ) -> T:
-        """Infer one image.
+        """Run inference on one image.
 
         Args:
-            name: What the client calls it.
-            decode: Gives its pixels, once there is room for them.
+            name: The name the client gave it, for messages.
+            decode: Returns its pixels; called once there is memory for them.
             finish: Called with the image and its detections, in a thread beside the engine.
 
         Returns:
             What ``finish`` returns.
+
+        Raises:
+            Refusal: The image cannot be decoded or resized.
         """
         loop = asyncio.get_running_loop()
         async with self._decoded:
@@ -104,7 +129,14 @@ class EngineThread:
             return await loop.run_in_executor(self._side, finish, inferred)
 
     def warm_up(self, image: Image) -> float:
-        """Seconds of a first inference, which is slower than those that follow."""
+        """Run one inference, which is slower than those that follow.
+
+        Args:
+            image: Any image of a usual size.
+
+        Returns:
+            Seconds it took.
+        """
         timer = self._timer()
         prepared = self.engine.prepare(image, timer)
         begun = time.perf_counter()
@@ -112,7 +144,7 @@ class EngineThread:
         return time.perf_counter() - begun
 
     def close(self) -> None:
-        """Give back the engine and the threads, when what they do is done."""
+        """Close the engine and the threads, after the work that has begun."""
         self._thread.submit(self.engine.close).result()
         self._shut_down()
 
@@ -124,14 +156,19 @@ class EngineThread:
         return PhaseTimer(time.perf_counter, lambda: None)
 
     def _prepare(self, name: str, image: Image) -> tuple[object, PhaseTimer]:
+        """Return the input of the network, and the timer of its phases.
+
+        Raises:
+            Refusal: 400 for an image so narrow that nothing is left of it.
+        """
         timer = self._timer()
         try:
             return self.engine.prepare(image, timer), timer
-        except ValueError as error:  # of a picture so narrow that nothing is left of it
+        except ValueError as error:  # of an image so narrow that nothing is left of it
             raise refused(
                 400,
                 f"{name} cannot be resized for the network",
-                expected="a picture of some width and height",
+                expected="an image of some width and height",
                 found=str(error),
                 next_step="cut it into pieces",
             ) from None
@@ -139,7 +176,13 @@ class EngineThread:
     def _compute(
         self, image: Image, prepared: object, timer: PhaseTimer, queued: float
     ) -> Inferred:
-        """In the engine's thread. A crash is told to health, and raised."""
+        """Run the network; called in the thread of the engine.
+
+        What it raises is also kept in ``crashed``, which ``GET /health`` reports.
+
+        Args:
+            queued: When the image began to wait for the engine, in seconds of ``perf_counter``.
+        """
         begun = time.perf_counter()
         computing = PhaseTimer(time.perf_counter, self.engine.settle)
         try:
@@ -155,6 +198,7 @@ class EngineThread:
         return Inferred(image=image, detections=detections, seconds=phases)
 
     def _busy(self, places: int) -> Exception:
+        """Return the refusal (503), with the time after which a place is probably free."""
         again_s = max(1, math.ceil(self.taken * self._seconds))
         return refused(
             503,
@@ -167,7 +211,11 @@ class EngineThread:
 
 
 def _require_classes(detections: Detections, count: int) -> None:
-    """Raise RunFailedError for a class that has no name."""
+    """Check that each class has a name.
+
+    Raises:
+        RunFailedError: One is outside of 0 to ``count`` - 1.
+    """
     classes = detections.class_index
     if len(classes) and not 0 <= classes.min() <= classes.max() < count:
         raise RunFailedError(

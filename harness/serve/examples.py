@@ -1,4 +1,4 @@
-"""Pictures to try the model on: of its own data set, as far as it lies on this machine."""
+"""Images to try the model on: of its own data set, where that is on this machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ EXAMPLES = 6
 
 
 def find_examples(entry: ModelEntry, root: Path) -> tuple[Path, ...]:
-    """A few pictures of the data set that the model's numbers are measured on; none is no error.
+    """Return a few images of the data set that the model's numbers are measured on.
 
-    The embedded data set is generated when it is not there.
+    The embedded data set is generated where it is missing.
+
+    Args:
+        entry: The model.
+        root: The folder with the data sets.
+
+    Returns:
+        At most six files, sorted by name; none where the data set is not on this machine.
     """
     if entry.dataset in SYNTHETIC_SPLITS:
         from harness.data.synthetic import generate

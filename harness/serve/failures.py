@@ -1,4 +1,4 @@
-"""Whatever goes wrong in a request, as the JSON that refusals are told in."""
+"""Whatever goes wrong in a request, as the JSON that reports it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,47 @@ from harness.files.json import dumps, to_plain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong with a request, in the words of its sender.
-
-    expected and found: None where there is nothing to set against each other. next_step: what to
-    do now.
-    """
+    """What is wrong with a request, in the words of its sender."""
 
     status: int
+    """HTTP status."""
+
     what: str
+    """What is wrong, in one sentence."""
+
     expected: str | None = None
+    """What is valid; None where there is nothing to compare with."""
+
     found: str | None = None
+    """What was sent; None as above."""
+
     next_step: str | None = None
+    """What to do now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorAnswer:
-    """The body of every answer that is none."""
+    """The body of every answer that reports a failure."""
 
     error: Fault
+    """What is wrong."""
 
 
 class Refusal(Exception):
     """A request that is refused with the HTTP status of its fault.
 
-    headers: more of the answer's.
+    Attributes:
+        fault: What is wrong with it.
+        headers: Further headers of the answer.
     """
 
     def __init__(self, fault: Fault, *, headers: Mapping[str, str] | None = None) -> None:
+        """Refuse a request.
+
+        Args:
+            fault: What is wrong with it.
+            headers: Further headers of the answer.
+        """
         super().__init__(fault.what)
         self.fault = fault
         self.headers = dict(headers or {})
@@ -59,15 +73,24 @@ def refused(
     next_step: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Refusal:
-    """A refusal, ready to be raised."""
+    """Return a refusal, ready to be raised.
+
+    Args:
+        status: HTTP status.
+        what: What is wrong, in one sentence.
+        expected: What is valid.
+        found: What was sent.
+        next_step: What to do now.
+        headers: Further headers of the answer.
+    """
     fault = Fault(status=status, what=what, expected=expected, found=found, next_step=next_step)
     return Refusal(fault, headers=headers)
 
 
 def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
-    """Have ``app`` answer every failure in one shape. notice: told of inferences that failed.
+    """Have ``app`` answer every failure in one form; ``notice`` gets a line for each in inference.
 
-    A bug goes on to the server after its answer, which logs it with its traceback.
+    A bug is raised again after its answer; the server then logs it with its traceback.
     """
 
     @app.exception_handler(Refusal)
@@ -84,7 +107,7 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
         name = str(first["loc"][-1])
         fault = Fault(
             status=422,
-            what=f"the setting {name} cannot be meant",
+            what=f"the setting {name} is invalid",
             expected=str(first["msg"]),
             found=str(first["input"]),
             next_step="see /docs",
@@ -121,12 +144,17 @@ LINE_LENGTH = 2000
 
 
 def escaped(text: str) -> str:
-    """Return text from outside as it may be logged: bounded, and without control characters."""
+    """Return ``text`` from outside as it may be logged: bounded, without control characters."""
     return printable(text[:LINE_LENGTH])
 
 
 def answer_of(fault: Fault, headers: Mapping[str, str] | None = None) -> Response:
-    """The JSON answer of a fault."""
+    """Return the JSON answer that reports a fault.
+
+    Args:
+        fault: What is wrong; its status is the answer's.
+        headers: Further headers of the answer.
+    """
     body = dumps(to_plain(ErrorAnswer(error=fault)))
     return Response(
         body, status_code=fault.status, headers=dict(headers or {}), media_type="application/json"

@@ -1,4 +1,4 @@
-"""Forms of uploaded files, taken apart in memory."""
+"""Forms of uploaded files, parsed in memory."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ NAME_LENGTH = 200
 
 
 def files_of_form(content_type: str, content: bytes, *, most: int) -> list[Upload]:
-    """Take a form apart.
+    """Parse a form.
 
     Args:
         content_type: The header of the request, with the boundary.
         content: The whole body.
-        most: How many files there may be.
+        most: The maximum number of files.
 
     Returns:
         The files, in order; names are those of the client, cut off and without control characters.
 
     Raises:
-        Refusal: 422 where it is no form of files, 413 where it has too many.
+        Refusal: 422 where it is not a form of files, 413 where it has too many.
     """
     headers = Headers(raw=[(b"content-type", content_type.encode("latin-1"))])
     parser = MultiPartParser(headers, _all_at_once(content))
@@ -55,7 +55,7 @@ def files_of_form(content_type: str, content: bytes, *, most: int) -> list[Uploa
     if len(files) > most:
         raise refused(
             413,
-            "too many pictures in one request",
+            "too many images in one request",
             expected=f"at most {most}",
             found=str(len(files)),
             next_step="send them in several requests",
@@ -75,6 +75,11 @@ def _plain(name: str | None) -> str:
 
 
 def _require_files(fields: Sequence[tuple[str, Any]], files: Sequence[UploadFile]) -> None:
+    """Check that all parts are files with the expected name.
+
+    Raises:
+        Refusal: 422 for any other part, or none.
+    """
     others = sorted({name for name, _ in fields if name != FIELD})
     if files and not others and len(files) == len(fields):
         return
@@ -84,7 +89,7 @@ def _require_files(fields: Sequence[tuple[str, Any]], files: Sequence[UploadFile
 def _misnamed(others: Sequence[str]) -> Refusal:
     return refused(
         422,
-        "the form has other parts than pictures",
+        "the form has other parts than images",
         expected=f"parts named {FIELD}; settings go into the address: ?threshold=0.5",
         found=_plain(", ".join(others)),
         next_step=f"try: {CURL}",

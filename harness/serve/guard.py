@@ -1,4 +1,4 @@
-"""Which requests are the user's: by the host they name, and the page they come from.
+"""Which requests are accepted: by the host they name, and the page they come from.
 
 A page of another site can have a browser send requests to this machine. It cannot choose the Host
 header: after DNS rebinding it still names the foreign site. Nor can it choose the Origin header of
@@ -19,13 +19,13 @@ from harness.core.printable import one_line
 from harness.serve.failures import Refusal, answer_of, refused
 from harness.serve.uploads import discard
 
-#: Names of this machine for itself.
+#: Names of the loopback address.
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
 #: Methods that change nothing and compute nothing.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-#: Takes any host, or any origin.
+#: Accepts any host, or any origin.
 ANY = "*"
 
 NAME_LENGTH = 100
@@ -42,13 +42,21 @@ class Guarded:
         origins: Collection[str],
         max_upload_bytes: int,
     ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: Receives the requests that are accepted.
+            hosts: Names and addresses a request may have in its Host header; ``*`` accepts all.
+            origins: Origins, beside the service's own, that pages may have; ``*`` accepts all.
+            max_upload_bytes: Of one request; bounds what is read of a refused body.
+        """
         self._app = app
         self._hosts = [host.lower().rstrip(".") for host in hosts]
         self._origins = [origin.lower().rstrip("/") for origin in origins]
         self._max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is the user's."""
+        """Pass on a request that is accepted; answer any other with 403."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -63,6 +71,7 @@ class Guarded:
         await answer_of(refusal.fault)(scope, receive, send)
 
     def _refusal(self, method: str, headers: Mapping[str, str], own: str | None) -> Refusal | None:
+        """Return why a request is refused; None where it is accepted."""
         host = headers.get("host")
         if host is not None and not self._is_ours(_name_of(host), own):
             return refused(
@@ -86,16 +95,18 @@ class Guarded:
         )
 
     def _is_ours(self, name: str, own: str | None) -> bool:
+        """Return whether a host is this machine's, or one that the user allowed."""
         if ANY in self._hosts or name in self._hosts or name in LOOPBACK_NAMES:
             return True
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        # An address cannot be rebound: the one that the client reached is ours.
+        # An address cannot be rebound: the one that the client reached is this machine's.
         return address.is_loopback or name == own
 
     def _is_same_site(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a request comes from the service's own page, or from no page at all."""
         origin = headers.get("origin")
         if origin is None:
             return headers.get("sec-fetch-site", "none") in ("none", "same-origin")

@@ -1,6 +1,6 @@
-"""Pictures that strangers send, and pictures that are sent back.
+"""Images that clients send, and pictures that are sent back.
 
-Pixels are those an evaluation would see: the same decoding, the same turning by EXIF. Which formats
+Pixels are those of an evaluation: the same decoding, the same rotation by EXIF. Which formats
 are opened at all is decided in ``harness.data.image_files``.
 """
 
@@ -36,38 +36,49 @@ PictureFormat = Literal["png", "jpeg"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One file as it came. name: what the sender calls it."""
+    """One file as it was received."""
 
     name: str
+    """The name the client gave it, for messages."""
+
     content: bytes
+    """All its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the first bytes of a picture say.
-
-    width_px and height_px: upright. notes: what was made of it that its sender may not expect.
-    """
+    """What the first bytes of an image say."""
 
     format: str
+    """Pillow's name of the format."""
+
     width_px: int
+    """Upright, after rotation by EXIF."""
+
     height_px: int
+    """Upright, after rotation by EXIF."""
+
     notes: tuple[str, ...]
+    """What was changed in decoding that its sender may not expect."""
 
 
 def refuse_bombs(max_megapixels: float) -> None:
-    """Have Pillow refuse, in this whole process, to decode what would become larger.
+    """Have Pillow refuse, in this whole process, to decode larger images.
 
-    It sees pictures inside of pictures that no header of ours tells of.
+    This also covers images inside of images, which ``read_header`` does not see.
+
+    Args:
+        max_megapixels: The largest image that is decoded.
     """
     PillowImage.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     warnings.filterwarnings("error", category=PillowImage.DecompressionBombWarning)
 
 
 def read_header(upload: Upload, max_megapixels: float) -> Header:
-    """Format and size of a picture; nothing is decoded.
+    """Read format and size of an image; no pixels are decoded.
 
-    Raises Refusal: 400 for what is no picture, 413 for one of more than ``max_megapixels``.
+    Raises:
+        Refusal: 400 for what is not an image, 413 for one of more than ``max_megapixels``.
     """
     if not upload.content:
         raise refused(
@@ -88,7 +99,7 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
             f"{upload.name} is not a picture",
             expected=" ".join(FORMATS),
             found=_begins(upload.content),
-            next_step="send a photograph, for instance as JPEG or PNG",
+            next_step="send an image, for instance as JPEG or PNG",
         ) from None
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
         raise _damaged(upload, error) from error
@@ -99,12 +110,12 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
             f"{upload.name} has too many scans",
             expected=f"a JPEG of at most {MOST_SCANS} passes over its pixels",
             found=str(scans),
-            next_step="save it anew with another program",
+            next_step="save it again with another program",
         )
     if mode == "F":
         raise refused(
             400,
-            f"{upload.name} is not a picture as networks see them",
+            f"{upload.name} is not an image that networks are trained on",
             expected="whole numbers of 8 or 16 bits",
             found="floating-point numbers of no known range",
             next_step="convert it to PNG",
@@ -116,7 +127,17 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
 
 
 def decode(upload: Upload) -> Image:
-    """The picture upright; Refusal (400) when it is cut off or damaged."""
+    """Decode an image.
+
+    Args:
+        upload: The file.
+
+    Returns:
+        The image, upright, (H, W, 3) uint8 in BGR order; its id is 0.
+
+    Raises:
+        Refusal: 400 when the file is cut off or damaged.
+    """
     try:
         with open_image(BytesIO(upload.content)) as file:
             pixels = own_pixels(file)
@@ -126,7 +147,15 @@ def decode(upload: Upload) -> Image:
 
 
 def encode(pixels_bgr: npt.NDArray[np.uint8], format: PictureFormat) -> bytes:
-    """A (H, W, 3) uint8 picture as the bytes of a PNG or JPEG file."""
+    """Encode a picture.
+
+    Args:
+        pixels_bgr: (H, W, 3) uint8 in BGR order.
+        format: Of the file.
+
+    Returns:
+        The content of the file.
+    """
     picture = PillowImage.fromarray(np.ascontiguousarray(pixels_bgr[:, :, ::-1]))
     written = BytesIO()
     picture.save(written, format=format, **(PNG if format == "png" else JPEG))

@@ -1,4 +1,4 @@
-"""What the answer is to be: by ``?format=``, else by the Accept header."""
+"""The format of the answer: by ``?format=``, else by the Accept header."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.serve.failures import refused
 
 AnswerFormat = Literal["png", "jpeg", "json"]
 
-#: In the order of preference: a client that takes anything gets a picture.
+#: In the order of preference: a client that accepts anything gets a picture.
 MEDIA_TYPES: dict[AnswerFormat, str] = {
     "png": "image/png",
     "jpeg": "image/jpeg",
@@ -17,9 +17,14 @@ MEDIA_TYPES: dict[AnswerFormat, str] = {
 
 
 def chosen_format(asked: AnswerFormat | None, accept: str | None) -> AnswerFormat:
-    """The format that was asked for, else the one the Accept header likes best.
+    """Return the format that is requested, else the one the Accept header prefers.
 
-    Raises Refusal (406) when it likes none of them.
+    Args:
+        asked: The setting ``format``; None where it is not given.
+        accept: The Accept header; None accepts everything.
+
+    Raises:
+        Refusal: 406 when the header accepts none of them.
     """
     if asked is not None:
         return asked
@@ -38,7 +43,7 @@ def chosen_format(asked: AnswerFormat | None, accept: str | None) -> AnswerForma
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """Weight by media range (RFC 9110, 12.5.1); a weight that cannot be read is 1."""
+    """Return the weight by media range (RFC 9110, 12.5.1); an unreadable weight is 1."""
     found = {}
     for part in accept.split(","):
         name, *parameters = (word.strip().lower() for word in part.split(";"))
@@ -51,6 +56,6 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def _weight(kind: str, ranges: dict[str, float]) -> float:
-    """The weight of the most specific range that ``kind`` is in."""
+    """Return the weight of the most specific range that ``kind`` is in; 0 where it is in none."""
     family = f"{kind.partition('/')[0]}/*"
     return next((ranges[name] for name in (kind, family, "*/*") if name in ranges), 0.0)

@@ -1,4 +1,4 @@
-"""Every request counted, timed and told of, whatever became of it."""
+"""Every request is counted, timed and logged, however it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.core.printable import one_line
 from harness.serve.failures import Fault, answer_of
 from harness.serve.service import Service
 
-#: Asked by machines every few seconds: not worth a line.
+#: Requested by machines every few seconds: not logged.
 UNTOLD = ("/health", "/metrics")
 
 
@@ -20,14 +20,20 @@ PATH_LENGTH = 200
 
 
 class Observed:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application that counts and logs requests."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
+        """Wrap an application.
+
+        Args:
+            app: Receives every request.
+            service: Its metrics count the requests, its notice logs them.
+        """
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on; look at the status on its way out."""
+        """Pass a request on; record its status and its time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -48,12 +54,12 @@ class Observed:
                     headers = [*message.get("headers", ()), (b"connection", b"close")]
                     message = {**message, "headers": headers}
             elif not message.get("more_body", False):
-                tell()  # before the last bytes leave: whoever has an answer finds it counted
+                tell()  # before the last bytes leave: a client that has an answer finds it counted
             await send(message)
 
         try:
             await self._app(scope, receive, watching)
-        except asyncio.CancelledError:  # the service ends, and waits no longer
+        except asyncio.CancelledError:  # the service ends, and does not wait
             self._service.unanswered += 1
             if not started:
                 fault = Fault(status=503, what="the service ended before the answer was ready")
@@ -62,9 +68,10 @@ class Observed:
             tell()
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one request, and log a line for it where it is wanted."""
         path = getattr(scope.get("route"), "path", "other")
         self._service.metrics.answered(path, status, seconds)
         if path not in UNTOLD and not self._service.request.quiet:
-            # As it was sent: what a path decodes to may forge lines, or command a terminal.
+            # As it was sent: a decoded path may contain line breaks or control sequences.
             asked = one_line(scope["raw_path"].decode("latin-1")[:PATH_LENGTH])
             self._service.notice(f"{scope['method']} {asked} {status} {1e3 * seconds:.0f} ms")

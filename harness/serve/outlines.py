@@ -11,10 +11,16 @@ Point = tuple[int, int]
 
 
 def outlines(mask: Rle) -> list[list[int]]:
-    """Closed outlines x, y, x, y, … in px; of a hole too, turning the other way.
+    """Trace the outlines of a mask.
 
     Corners are corners of pixels: filled by the even-odd rule, the outlines are the mask exactly.
-    COCO's polygons have no holes: who reads them as its union fills these.
+    COCO's polygons have no holes: a reader that forms their union fills the holes.
+
+    Args:
+        mask: In pixels of the image.
+
+    Returns:
+        Closed outlines x, y, x, y, … in px; of a hole too, in the opposite direction.
     """
     region = decode_region(mask)
     ways = _edges(np.pad(region.pixels, 1).astype(np.int8))
@@ -33,7 +39,7 @@ def outlines(mask: Rle) -> list[list[int]]:
 
 
 def _edges(pixels: np.ndarray) -> dict[Point, list[Point]]:
-    """Where one can go from each corner with the mask on the right hand, corners as (x, y)."""
+    """Return the next corners from each corner (x, y), with the mask on the right-hand side."""
     ways: dict[Point, list[Point]] = {}
     down = np.diff(pixels, axis=0)  # +1: the mask begins below the edge
     for sign, (begin, end) in ((1, (0, 1)), (-1, (1, 0))):
@@ -47,7 +53,7 @@ def _edges(pixels: np.ndarray) -> dict[Point, list[Point]]:
 
 
 def _loop(ways: dict[Point, list[Point]], start: Point) -> list[Point]:
-    """One closed way from ``start``; its edges are taken out of ``ways``."""
+    """Return one closed outline from ``start``; its edges are removed from ``ways``."""
     loop, here = [start], start
     while True:
         nexts = ways[here]
@@ -62,6 +68,7 @@ def _loop(ways: dict[Point, list[Point]], start: Point) -> list[Point]:
 
 
 def _right_turn(loop: list[Point], nexts: list[Point]) -> int:
+    """Return the index in ``nexts`` of the corner that turns right the most."""
     if len(loop) < 2:
         return 0
     (x0, y0), (x1, y1) = loop[-2], loop[-1]
@@ -70,7 +77,7 @@ def _right_turn(loop: list[Point], nexts: list[Point]) -> int:
 
 
 def _corners(loop: list[Point]) -> list[Point]:
-    """The loop without the points on its straight lines."""
+    """Return the outline without the points where it does not turn."""
     return [
         here
         for before, here, after in zip(

@@ -1,4 +1,4 @@
-"""What the service says about pictures, as it stands in the JSON."""
+"""What the service returns about images, as it is in the JSON."""
 
 from __future__ import annotations
 
@@ -16,101 +16,172 @@ from harness.serve.outlines import outlines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """COCO's compressed run lengths. size: (height, width) of the picture, px."""
+    """A mask in COCO's compressed run-length encoding."""
 
     size: tuple[int, int]
+    """(height, width) of the image, px."""
+
     counts: str
+    """The runs, as COCO's string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """One object, in pixels of the upright picture.
+    """One object, in pixels of the upright image.
 
-    category_id, bbox (x, y, width, height), score and segmentation are those of COCO's results
-    format. box_xyxy_px: x1, y1, x2, y2, the last two exclusive. segmentation and area_px: None from
-    a network without masks. polygons: the mask's outlines, when asked for.
+    ``category_id``, ``bbox``, ``score`` and ``segmentation`` are those of COCO's results format.
     """
 
     category_id: int
+    """As in the data set the model was trained on."""
+
     bbox: tuple[float, float, float, float]
+    """(x, y, width, height), px."""
+
     score: float
+    """0 to 1."""
+
     segmentation: Mask | None
+    """None from a network without masks."""
+
     category: str
+    """The name of the category."""
+
     box_xyxy_px: tuple[float, float, float, float]
+    """(x1, y1, x2, y2); x2 and y2 are exclusive."""
+
     area_px: int | None
+    """Pixels of the mask; None from a network without masks."""
+
     polygons: tuple[tuple[int, ...], ...] | None = None
+    """The mask's outlines x, y, x, y, … in px; None unless requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Pixels under a mask of one category, and their share (0…1) of the picture."""
+    """Pixels under the masks of one category."""
 
     category_id: int
+    """As in the data set the model was trained on."""
+
     category: str
+    """Its name."""
+
     objects: int
+    """How many masks."""
+
     pixels: int
+    """Pixels under any of them."""
+
     share: float
+    """``pixels`` as a share of the image, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masked:
-    """Pixels under any mask; where masks overlap a pixel counts once. share: of the picture, 0…1.
-
-    by_category: those of each category; their sum may be more than the whole.
-    """
+    """Pixels under any mask; a pixel where masks overlap counts once."""
 
     pixels: int
+    """How many."""
+
     share: float
+    """As a share of the image, 0 to 1."""
+
     by_category: tuple[Share, ...]
+    """Those of each category; their sum may be larger than the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureAnswer:
-    """Everything about one picture.
-
-    threshold: objects that score less are not listed. found: how many the network found at all.
-    masked: None from a network without masks. timing_s: seconds by phase; wait is for the engine.
-    picture: as it was decoded, upright, as a data: URL, when asked for.
-    """
+    """Everything about one image."""
 
     name: str
+    """The name the client gave it."""
+
     format: str
+    """Pillow's name of the format."""
+
     width_px: int
+    """Upright."""
+
     height_px: int
+    """Upright."""
+
     notes: tuple[str, ...]
+    """What was changed in decoding that its sender may not expect."""
+
     threshold: float
+    """Objects with a lower score are not listed."""
+
     found: int
+    """How many objects the network found, at any score."""
+
     detections: tuple[Detection, ...]
+    """The listed objects, best score first."""
+
     masked: Masked | None
+    """Of the listed objects; None from a network without masks."""
+
     timing_s: dict[str, float]
+    """Seconds by phase; ``wait`` is the time before the engine was free."""
+
     picture: str | None = None
+    """The image as it was decoded, upright, as a data: URL; None unless requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """Who answers. checkpoint_pinned: its weights are the ones the lock names."""
+    """The model and the engine that computed the answer."""
 
     name: str
+    """Of the model."""
+
     checkpoint_sha256: str
+    """Of the weights, hexadecimal."""
+
     checkpoint_pinned: bool
+    """Whether the lock file names these weights."""
+
     engine: str
+    """Name of the engine."""
+
     engine_version: str
+    """Of the package that computes."""
+
     device: str
+    """Product name of the device."""
+
     precision: str
+    """Arithmetic of the network."""
+
     harness_version: str
+    """Of this package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer to one request; pictures in the order they came."""
+    """The answer to one request."""
 
     model: ModelFacts
+    """What computed it."""
+
     pictures: tuple[PictureAnswer, ...]
+    """One an image, in the order they were sent."""
+
     total_s: float
+    """Seconds of decoding and inference, all images together."""
 
 
 def at_least(detections: Detections, threshold: float) -> Detections:
-    """The detections that score ``threshold`` or more, in their order."""
+    """Return the detections of ``threshold`` and above.
+
+    Args:
+        detections: Of one image.
+        threshold: The lowest score that is kept.
+
+    Returns:
+        Those that are kept, in their order.
+    """
     kept = np.flatnonzero(detections.scores >= threshold)
     if len(kept) == len(detections):
         return detections
@@ -134,7 +205,17 @@ def picture_answer(
     polygons: bool,
     timing_s: Mapping[str, float],
 ) -> PictureAnswer:
-    """The answer for one picture. detections: all that the network found."""
+    """Return the answer for one image.
+
+    Args:
+        name: The name the client gave it.
+        header: Of the file.
+        detections: All that the network found.
+        categories: By class index.
+        threshold: Objects with a lower score are not listed.
+        polygons: Whether outlines of masks are listed.
+        timing_s: Seconds by phase.
+    """
     shown = at_least(detections, threshold)
     size = (header.height_px, header.width_px)
     return PictureAnswer(
@@ -154,7 +235,16 @@ def picture_answer(
 def masked_of(
     detections: Detections, categories: Sequence[Category], size: tuple[int, int]
 ) -> Masked | None:
-    """The masked pixels of a picture of ``size`` (height, width) px; None without masks."""
+    """Count the pixels of an image that are under masks.
+
+    Args:
+        detections: Of one image.
+        categories: By class index.
+        size: (height, width) of the image, px.
+
+    Returns:
+        The counts; None from a network without masks.
+    """
     if detections.masks is None:
         return None
     whole = size[0] * size[1]
@@ -183,7 +273,7 @@ def _listed(
     detections: Detections, categories: Sequence[Category], polygons: bool
 ) -> tuple[Detection, ...]:
     boxes = detections.boxes_xyxy_px
-    # Subtracted in float32, as predictions of an evaluation are.
+    # Subtracted in float32, as for predictions of an evaluation.
     sizes = boxes[:, 2:] - boxes[:, :2]
     masks = detections.masks
     areas = None if masks is None else areas_px(masks)
@@ -215,5 +305,5 @@ def _polygons(rle: Rle) -> tuple[tuple[int, ...], ...]:
 
 
 def _shortest(value: np.float32) -> float:
-    """The number of the fewest digits that is still this float32."""
+    """Return the number with the fewest digits that is still this float32."""
     return float(str(value))

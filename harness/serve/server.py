@@ -1,4 +1,4 @@
-"""The service on a socket, from the first request to an orderly end."""
+"""The service on a socket, from start to end."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def serve(
     ready: Callable[[str, str], None],
     notice: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; what is inside then is still answered.
+    """Serve until SIGTERM or Ctrl-C; requests that have begun are still answered.
 
     Args:
         request: What to serve, and where.
-        ready: Called with what is served and its address, once requests are taken.
+        ready: Called with what is served and its address, once requests are accepted.
         notice: Called with lines for the operator.
 
     Raises:
         PrerequisiteError: The extra ``serve`` is not installed.
-        UsageError: The address cannot be had.
-        RunFailedError: The service ended before all that was inside was answered.
+        UsageError: The address is in use or not permitted.
+        RunFailedError: The service ended before all requests were answered.
     """
     try:
         import uvicorn  # noqa: F401
@@ -63,7 +63,7 @@ def serve(
 
             server = Server(build_app(service), on_end=ending)
             ready(_title(service), url_of(listener))
-            with suppress(KeyboardInterrupt), _logged(notice):  # uvicorn hands on its signal
+            with suppress(KeyboardInterrupt), _logged(notice):  # uvicorn raises its signal again
                 server.run(sockets=[listener])
     service.require_answered()
 
@@ -106,7 +106,15 @@ def _logged(notice: Callable[[str], None]) -> Iterator[None]:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections; UsageError when the address cannot be had."""
+    """Open a socket that accepts connections.
+
+    Args:
+        host: Name or address of an interface of this machine.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: The address is in use, not permitted, or not of this machine.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
@@ -122,6 +130,6 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The address in a form that a browser takes."""
+    """Return the address of a socket as a URL; an IPv6 address in brackets."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""What is behind every request: the model, its engine, the limits, the numbers for Prometheus."""
+"""What is behind every request: the model, its engine, the limits and the metrics."""
 
 from __future__ import annotations
 
@@ -30,24 +30,37 @@ from harness.visualization.palette import colour_of
 
 T = TypeVar("T")
 
-#: (height, width) of the picture the engine is warmed up with, px: COCO's most frequent.
+#: (height, width) of the image the engine is warmed up with, px: COCO's most frequent.
 WARM_UP_PX = (480, 640)
 
-#: The page colours objects as pictures do, and begins again after so many.
+#: Colours that the page knows; they repeat after so many.
 PALETTE = 100
 
 
 class Drawn(NamedTuple):
-    """A picture as bytes, and the same facts as its JSON has."""
+    """A drawn picture, and what its JSON answer would be."""
 
     content: bytes
+    """The file."""
+
     answer: PictureAnswer
+    """The same facts as in the JSON."""
 
 
 class Service:
-    """A served model with its engine open. notice: told what an operator should know.
+    """A served model with its engine open.
 
-    It owns the engine: whoever closes the service closes it.
+    Attributes:
+        request: What is served, with the limits.
+        model: The model, with its weights verified.
+        examples: Images to try the model on.
+        notice: Called with lines for the operator.
+        engine: Closed by ``close``.
+        decoders: Parse what clients send.
+        ending: Whether a signal to end was received.
+        unanswered: Requests that were cancelled when the service ended.
+        metrics: For Prometheus.
+        facts: Part of every JSON answer.
     """
 
     def __init__(
@@ -59,6 +72,15 @@ class Service:
         examples: Sequence[Path] = (),
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Take over an open engine.
+
+        Args:
+            request: What is served, with the limits.
+            model: The model, with its weights verified.
+            engine: Closed with the service.
+            examples: Images to try the model on.
+            notice: Called with lines for the operator.
+        """
         self.request = request
         self.model = model
         self.examples = tuple(examples)
@@ -83,21 +105,25 @@ class Service:
         )
 
     def warm_up(self) -> float:
-        """Seconds of the first inference, of a grey picture."""
+        """Start a decoder, run inference on a grey image, and return its seconds."""
         self.decoders.start()
         grey = np.full((*WARM_UP_PX, 3), 128, dtype=np.uint8)
         return self.engine.warm_up(Image(image_id=0, pixels_bgr=grey))
 
     @property
     def max_upload_bytes(self) -> int:
-        """Of one request."""
+        """Bytes that one request may have."""
         return int(self.request.max_upload_mb * 1e6)
 
     async def headers_of(self, uploads: Sequence[Upload], scale: float) -> list[Header]:
-        """Read what each upload is.
+        """Read format and size of each upload.
+
+        Args:
+            uploads: The files.
+            scale: Size of the drawn picture relative to the image.
 
         Raises:
-            Refusal: For one that cannot be answered.
+            Refusal: One is not an image, is too large, or would be drawn too large.
         """
         headers = await _all(self.decoders.header_of(upload) for upload in uploads)
         for upload, header in zip(uploads, headers, strict=True):
@@ -115,7 +141,17 @@ class Service:
     async def describe(
         self, uploads: Sequence[Upload], headers: Sequence[Header], settings: Settings
     ) -> Answer:
-        """The JSON answer for all pictures."""
+        """Run inference on all images and return the JSON answer.
+
+        Args:
+            uploads: The files.
+            headers: What ``headers_of`` returned for them.
+            settings: Of the request.
+
+        Raises:
+            Refusal: An image cannot be decoded.
+            RunFailedError: The inference failed.
+        """
         begun = time.perf_counter()
 
         def described(name: str, header: Header) -> Callable[[Inferred], PictureAnswer]:
@@ -137,7 +173,18 @@ class Service:
     async def draw(
         self, upload: Upload, header: Header, settings: Settings, format: PictureFormat
     ) -> Drawn:
-        """One picture with its objects drawn."""
+        """Run inference on one image and draw its objects.
+
+        Args:
+            upload: The file.
+            header: What ``headers_of`` returned for it.
+            settings: Of the request.
+            format: Of the picture.
+
+        Raises:
+            Refusal: The image cannot be decoded.
+            RunFailedError: The inference failed.
+        """
 
         def drawn(found: Inferred) -> Drawn:
             begun = time.perf_counter()
@@ -152,7 +199,7 @@ class Service:
         return answer
 
     def info(self) -> dict[str, Any]:
-        """What ``GET /info`` says."""
+        """Return the content of ``GET /info``."""
         entry, architecture = self.model.entry, self.model.architecture
         return {
             "model": self.facts,
@@ -178,14 +225,18 @@ class Service:
         }
 
     def require_answered(self) -> None:
-        """Raise RunFailedError where requests were given up when the service ended."""
+        """Check that every request was answered when the service ended.
+
+        Raises:
+            RunFailedError: Some were cancelled.
+        """
         if self.unanswered:
             raise RunFailedError(
                 f"{self.unanswered} request(s) were not answered before the service ended"
             )
 
     def close(self) -> None:
-        """End the decoders, and close the engine."""
+        """End the decoders, then close the engine."""
         self.decoders.close()
         self.engine.close()
 
@@ -208,7 +259,7 @@ class Service:
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> tuple[T, ...]:
-    """What each gives, in order; when one fails, what has not begun of the others is dropped."""
+    """Return all results in order; when one fails, the others are cancelled where they wait."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return tuple(await asyncio.gather(*tasks))

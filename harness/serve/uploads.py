@@ -13,12 +13,12 @@ from harness.serve.failures import Refusal, refused
 from harness.serve.forms import CURL
 from harness.serve.images import Upload
 
-#: Of a body that is refused for its size, so much more is read and thrown away: a client that is
-#: still sending would otherwise meet a closed connection instead of the reason.
+#: Of a body that is refused for its size, so much more is read and discarded: a client that is
+#: still sending would otherwise get a closed connection instead of the reason.
 DISCARDED_TIMES = 8
 DISCARDED_S = 10.0
 
-#: A body that takes longer, or after some seconds comes more slowly, gives its place to others.
+#: A body that takes longer, or arrives more slowly after some seconds, is refused.
 BODY_S = 120.0
 PATIENCE_S = 10.0
 SLOWEST_BYTES_PER_S = 10_000
@@ -38,7 +38,7 @@ class Body:
     """What was kept."""
 
     def add(self, part: bytes) -> None:
-        """Keep ``part``, and nothing any more once the whole is too large."""
+        """Keep ``part``; keep nothing once the body is larger than the limit."""
         self.size += len(part)
         if self.size <= self.limit:
             self.parts.append(part)
@@ -49,18 +49,21 @@ class Body:
 async def read_uploads(
     request: Request, decoders: Decoders, *, max_bytes: int, most: int
 ) -> list[Upload]:
-    """Read the images of a request, one or more, in order.
+    """Read the images of a request.
 
-    They come as parts ``file`` of a form, or as one body of an image type.
+    They are the parts ``file`` of a form, or one body of an image type.
 
     Args:
         request: The request.
-        decoders: Take forms apart.
+        decoders: Parse forms.
         max_bytes: Of the whole body.
-        most: How many images there may be.
+        most: The maximum number of images.
+
+    Returns:
+        One or more images, in order.
 
     Raises:
-        Refusal: 408, 413, 415, or 422 for a form without them.
+        Refusal: 408, 413, 415, or 422 for a form without images.
     """
     announced = request.headers.get("content-type", "")
     kind = announced.partition(";")[0].strip().lower()
@@ -69,7 +72,7 @@ async def read_uploads(
         await discard(request, max_bytes)
         raise refused(
             415,
-            "the body is of a type that is no picture",
+            "the body is of a type that is no image",
             expected="multipart/form-data, image/*, or application/octet-stream",
             found=kind or "no Content-Type",
             next_step=f"try: {CURL}",
@@ -83,7 +86,11 @@ async def read_uploads(
 async def discard(request: Request, max_bytes: int) -> None:
     """Read the rest of a body that is not used, up to a limit of size and time.
 
-    Nothing is read where the client waits to hear whether it should send the body at all.
+    Nothing is read where the client waits for permission to send the body at all.
+
+    Args:
+        request: The request.
+        max_bytes: Limit of an accepted body; several times as much is read here.
     """
     if "expect" in request.headers:
         return
@@ -102,6 +109,11 @@ async def _discard(request: Request, most: int) -> None:
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        Refusal: 413 where it is too large, 408 where it is too slow.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > max_bytes:
         await discard(request, max_bytes)
@@ -124,7 +136,11 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 async def _fill(request: Request, body: Body) -> None:
-    """Read a body; asyncio.TimeoutError where it comes too slowly."""
+    """Read a body.
+
+    Raises:
+        asyncio.TimeoutError: It arrives too slowly.
+    """
     begun = time.monotonic()
     stream = request.stream()
     while True:

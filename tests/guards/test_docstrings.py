@@ -10,7 +10,6 @@ import pytest
 
 #: Packages, and sub-packages of workflows, whose docstrings are not converted yet. It only shrinks.
 TO_CONVERT = {
-    "serve",
     "training",
     "workflows/runs",
 }

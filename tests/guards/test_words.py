@@ -33,7 +33,6 @@ INSTEAD = {
 
 #: Packages whose comments, docstrings and messages are not rewritten yet. It only shrinks.
 TO_REWRITE = {
-    "serve",
     "training",
     "workflows",
 }
