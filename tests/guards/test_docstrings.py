@@ -11,7 +11,6 @@ import pytest
 #: Packages, and sub-packages of workflows, whose docstrings are not converted yet. It only shrinks.
 TO_CONVERT = {
     "training",
-    "workflows/runs",
 }
 
 #: A section ends where a line begins at the margin again.

@@ -34,7 +34,6 @@ INSTEAD = {
 #: Packages whose comments, docstrings and messages are not rewritten yet. It only shrinks.
 TO_REWRITE = {
     "training",
-    "workflows",
 }
 
 

@@ -1,6 +1,6 @@
-"""The files in the folder of a run, and what they say about it.
+"""The files in the folder of a run, and what they contain.
 
-``run.json`` says what the run is from its first second on, so that a run that was killed can be
+``run.json`` describes the run from its first second on, so that a run that was killed can be
 continued and scored without knowing anything else.
 """
 
@@ -26,9 +26,9 @@ from harness.workflows.runs.checksums import damage_of, read_sums, require_undam
 
 RUN = "run.json"
 RECORD = "record.json"
-NIGHT = "night.json"  # a night's record
-SWEEP = "sweep.json"  # a sweep's
-REPORT = "predict.json"  # that of predictions on images without annotations
+NIGHT = "night.json"  # record of a night
+SWEEP = "sweep.json"  # record of a sweep
+REPORT = "predict.json"  # record of predictions on images without annotations
 LOG = "log.txt"
 SHARDS = "shards"
 CHECKPOINTS = "checkpoints"
@@ -42,7 +42,7 @@ PAGE = "index.html"
 
 RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
 
-#: What each kind of run is asked for with.
+#: The request that each kind of run is started with.
 REQUESTS: dict[RunKind, type[FolderRequest]] = {
     "eval": EvalRequest,
     "bench": BenchRequest,
@@ -57,7 +57,7 @@ RESUMABLE: tuple[RunKind, ...] = ("eval", "sweep", "train", "predict")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
-    """``run.json``."""
+    """The content of ``run.json``."""
 
     run_id: str
     """Sorts by time; the folder's name unless another was asked for."""
@@ -66,14 +66,23 @@ class RunFile:
     """Which command made it."""
 
     request: dict[str, Any]
-    """As asked, without what changes no number (output, resume, workers)."""
+    """Its settings, without those that change no number (output, resume, workers)."""
 
     dataset: DatasetFacts
     """The data set it runs on."""
 
 
 def new_run_id(request: FolderRequest, now: datetime) -> str:
-    """Return an id that sorts by time and differs from others of the same second at its end."""
+    """Return an id for a new run.
+
+    Args:
+        request: What the run is started with.
+        now: When it starts.
+
+    Returns:
+        Time, kind, model, engine and a hash, so that ids sort by time; the hash distinguishes runs
+        that start in the same second.
+    """
     kind = kind_of(request)
     model, engine = _asked_of(request)
     tail = hashlib.sha256(f"{now.isoformat()}{comparable(request)}".encode()).hexdigest()[:6]
@@ -82,14 +91,14 @@ def new_run_id(request: FolderRequest, now: datetime) -> str:
 
 
 def _asked_of(request: FolderRequest) -> tuple[str, str | None]:
-    """Model and engine of a request."""
+    """Return model and engine of a request; the engine is None where it is not chosen."""
     if isinstance(request, TrainRequest):
         return request.network.model, request.runtime.engine
     return request.inference.network.model, request.inference.options.engine
 
 
 def kind_of(request: FolderRequest) -> RunKind:
-    """Return the word that run ids and records call a request by."""
+    """Return the word for a request in run ids and records."""
     if isinstance(request, TrainRequest):
         return "train"
     if isinstance(request, SweepRequest):
@@ -100,10 +109,13 @@ def kind_of(request: FolderRequest) -> RunKind:
 
 
 def read_run(folder: Path) -> RunFile:
-    """Read what the run in ``folder`` is, finished or not.
+    """Read ``run.json`` of a run, finished or not.
+
+    Args:
+        folder: The run folder.
 
     Raises:
-        UsageError: There is no run.
+        UsageError: The folder has no run.
         IntegrityError: ``run.json`` was damaged since it was written.
     """
     path = folder / RUN
@@ -119,7 +131,7 @@ def read_run(folder: Path) -> RunFile:
 
 
 def comparable(request: FolderRequest) -> dict[str, Any]:
-    """Return the request without what changes no number."""
+    """Return the settings of ``request`` without those that change no number."""
     plain: dict[str, Any] = to_plain(recorded(request))
     return {
         key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
@@ -130,7 +142,7 @@ def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
     """Find the newest run that can be continued.
 
     Args:
-        facts: Of the run that is asked for.
+        facts: Of the run that is requested.
         notice: Called with a sentence for each run that cannot be read and is passed over.
 
     Returns:
@@ -197,7 +209,7 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
     try:
         found = read_run(folder)
     except IntegrityError as error:
-        notice(f"damaged: {error.message}\n  {RUN} is written anew from this command")
+        notice(f"damaged: {error.message}\n  {RUN} is written again from this command")
         return asked
     if found.kind != asked.kind:
         raise UsageError(
@@ -216,7 +228,14 @@ def _damage_of_finished(folder: Path) -> list[str]:
 
 
 def require_no_run(folder: Path) -> None:
-    """Raise UsageError where a run has begun, finished or not."""
+    """Check that no run has begun in a folder, finished or not.
+
+    Args:
+        folder: The run folder; it may be missing.
+
+    Raises:
+        UsageError: It has a run, or predictions of another program.
+    """
     finished = is_finished(folder)
     if (folder / PREDICTIONS).exists() and not (folder / RUN).exists():
         raise UsageError(

@@ -40,7 +40,7 @@ from harness.workflows.runs.files import (
     resumable,
 )
 
-#: Locked by the process at work in the folder. It is never removed: that would let two in.
+#: Locked by the process at work in the folder. Never removed: two processes could then enter.
 LOCK = ".lock"
 
 
@@ -83,11 +83,14 @@ def open_run(
     logged, and Ctrl-C or a full disk becomes an error that names the command that continues.
 
     Args:
-        request: What is asked for.
+        request: The settings of the run.
         dataset: The data set it runs on.
         command: What the user typed.
         now: For the run id.
         progress: Receives notices for the user.
+
+    Yields:
+        The run, with its folder locked.
 
     Raises:
         UsageError: The folder cannot be written, is in use, has a run, or nothing to resume.
@@ -144,7 +147,14 @@ def log(run: Run, text: str) -> None:
 
 @contextmanager
 def keeping(run: Run) -> Iterator[None]:
-    """Add to errors in the block that finished images are kept, and how to continue."""
+    """Add to errors in the block that finished images are kept, and how to continue.
+
+    Args:
+        run: The run that the block works on.
+
+    Raises:
+        RunFailedError: With the longer hint; an IntegrityError likewise.
+    """
     try:
         yield
     except AnotherRunError:
@@ -162,6 +172,11 @@ def utc_now() -> datetime:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
+    """Lock the folder, and remove what killed processes left in it.
+
+    Raises:
+        UsageError: It cannot be written, or another process is at work in it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -174,6 +189,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _logged(run: Run) -> Iterator[None]:
+    """Write errors of the block to ``log.txt`` as well."""
     try:
         with _interruptible(run):
             yield
@@ -185,7 +201,12 @@ def _logged(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(run: Run) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and failures of the disk into errors that say how to continue."""
+    """Turn Ctrl-C, SIGTERM and failures of the disk into errors that say how to continue.
+
+    Raises:
+        Interrupted: The user or a scheduler stopped the process.
+        RunFailedError: The disk is full, or fails otherwise.
+    """
     hint = "start it again" if run.again is None else f"continue with: {run.again}"
     try:
         yield

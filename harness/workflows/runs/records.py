@@ -16,9 +16,14 @@ from harness.workflows.runs.folder import continuing
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write both files with their checksums, each whole or not at all.
+    """Write ``record.json`` and ``per_category.csv`` with their checksums, each whole or not at
+    all.
 
-    The record is written last: it says that the run is finished.
+    The record is written last: a folder that has it is a finished run.
+
+    Args:
+        folder: The run folder.
+        record: Of the finished run.
     """
     if record.per_category:
         write_checked(folder, PER_CATEGORY, category_table(record.per_category))
@@ -28,7 +33,11 @@ def write_record(folder: Path, record: RunRecord) -> None:
 def read_record(folder: Path) -> RunRecord:
     """Read the validated record of a finished run.
 
+    Args:
+        folder: The run folder.
+
     Raises:
+        UsageError: The run has no record yet.
         IntegrityError: It does not fit its schema, or was damaged since it was written.
     """
     path = folder / RECORD

@@ -44,7 +44,14 @@ class SealedFile:
 
 
 def key_of(identity: Line) -> str:
-    """Return the key of a run's identity: the same for equal identities, in any order."""
+    """Return the key of a run.
+
+    Args:
+        identity: Of the run; the order of its members does not matter.
+
+    Returns:
+        16 hexadecimal digits, the same for equal identities.
+    """
     return _digest(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode("utf-8"))
 
 
@@ -81,6 +88,7 @@ def read_sealed(path: Path) -> SealedFile:
 
 
 def _with_seals(raws: list[bytes], opened: list[tuple[str | None, Line | None]]) -> SealedFile:
+    """Return the sound lines of a file with checksums, and what is wrong with the others."""
     first_key, first = opened[0]
     header = first if first is not None and "image_id" not in first else None
     if header is not None and first_key != key_of(header):
@@ -118,7 +126,7 @@ def _without_seals(raws: list[bytes]) -> SealedFile:
 
 
 def _opened(raw: bytes) -> tuple[str | None, Line | None]:
-    """Return the key and the content of a sealed line; (None, None) where it is damaged."""
+    """Return key and content of a sealed line; (None, None) where it is damaged."""
     found = _SEAL.fullmatch(raw[-_SEAL_BYTES:])
     if found is None:
         return None, None
@@ -130,6 +138,7 @@ def _opened(raw: bytes) -> tuple[str | None, Line | None]:
 
 
 def _parsed(raw: bytes) -> Line | None:
+    """Return the object that a line contains; None where it is not one."""
     try:
         line = json.loads(raw, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -138,6 +147,11 @@ def _parsed(raw: bytes) -> Line | None:
 
 
 def _refuse(constant: str) -> NoReturn:
+    """Refuse NaN and infinity, which are not JSON.
+
+    Raises:
+        ValueError: Always.
+    """
     raise ValueError(f"{constant} is not JSON")
 
 

@@ -3,12 +3,12 @@
 A shard is a file of JSON lines: first the identity of the run, then one line an image, appended the
 moment the image is finished. Each line ends with the key of the run's identity and a checksum
 (``sealed_lines``). A process that is killed leaves at most one torn line; opening the shard again
-cuts it off. Damaged lines, and lines of another run, are reported and ignored: their images count
+removes it. Damaged lines, and lines of another run, are reported and ignored: their images count
 as missing. Merging the shards gives the same bytes however often the run broke, and however many
 shards there are: any shard may hold any image.
 
-Trade-off: a line is handed to the operating system at once, which survives any death of the
-process, but forced to the disk only every second: a power cut repeats that second's images.
+Trade-off: a line is passed to the operating system at once, so it survives the end of the process,
+but it is forced to the disk only every second: after a power cut that second's images are repeated.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from harness.workflows.runs.sealed_lines import (
     seal,
 )
 
-#: The identity of the run, beside its shards: what tells a damaged or foreign shard from the shard
-#: of a run that was asked for with other settings.
+#: The identity of the run, beside its shards: it distinguishes a damaged or foreign shard from the
+#: shard of a run with other settings.
 IDENTITY = "identity.json"
 
 #: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
@@ -59,10 +59,17 @@ class Shard:
 
     Attributes:
         finished: Ids of the images that it has.
-        stamps: By image id, what the images' files were when it was opened, where that is known.
+        stamps: By image id, the state of the images' files when they were inferred, where known.
     """
 
     def __init__(self, file: FileIO, key: str, lines: Sequence[Line]) -> None:
+        """Continue a shard.
+
+        Args:
+            file: Open for appending.
+            key: Of the run.
+            lines: The images that it has.
+        """
         self._file = file
         self._key = key
         self._synced_s = time.monotonic()
@@ -70,7 +77,11 @@ class Shard:
         self.stamps = stamps_of(lines)
 
     def append(self, line: Line) -> None:
-        """Append one finished image, safe from the death of this process when this returns."""
+        """Append one finished image; it survives the end of this process when this returns.
+
+        Args:
+            line: As ``line_of`` returns it, perhaps with its stamp.
+        """
         _write(self._file, seal(line, self._key))
         self.finished.append(line["image_id"])
         if time.monotonic() - self._synced_s >= SYNC_PERIOD_S:
@@ -79,12 +90,12 @@ class Shard:
 
 
 def shard_path(run_folder: Path, number: int) -> Path:
-    """Return where shard ``number`` of a run is."""
+    """Return the path of shard ``number`` of a run."""
     return run_folder / SHARDS / f"{number:04d}.jsonl"
 
 
 def shard_paths(run_folder: Path) -> list[Path]:
-    """Return every shard that has been begun, in order."""
+    """Return all shards that have been begun, in order."""
     return sorted((run_folder / SHARDS).glob("*.jsonl"))
 
 
@@ -93,12 +104,12 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
     """Open the shard at ``path``, new or continued; waits for a process that still writes it.
 
     Damaged lines are removed from the file first. A shard of another run that replaced it is
-    renamed to ``*.foreign`` and begun anew.
+    renamed to ``*.foreign`` and begun again.
 
     Args:
         path: The shard.
         identity: What must be equal for a shard to be continued: request, checkpoint, data set.
-        notice: Called with a sentence for each damage, and with who is waited for.
+        notice: Called with a sentence for each damage, and with the process that is waited for.
 
     Yields:
         The shard, open for appending.
@@ -110,7 +121,7 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
     with held(path.with_name(f".{path.stem}.lock"), notice=notice):
         key = _require_identity(path.parent, identity, notice)
         lines = _mended(path, identity, key, notice)
-        # Unbuffered: a full disk must be told by the line it cuts off, not when the file is closed.
+        # Unbuffered: a full disk must fail the line that it cuts off, not the closing of the file.
         with FileIO(path, "a") as file:
             yield Shard(file, key, lines)
             os.fsync(file.fileno())
@@ -147,7 +158,12 @@ def new_images(path: Path, position: int) -> tuple[int, int]:
 
 
 def finished_images(paths: Sequence[Path], *, notice: Notice = silent) -> set[int]:
-    """Return the ids of the images that several shards have together, without damaged lines."""
+    """Return the ids of the images that several shards have together.
+
+    Args:
+        paths: Shards of one run.
+        notice: Called with a sentence for each damaged line; its image counts as missing.
+    """
     return set(_by_image(paths, notice))
 
 
@@ -166,7 +182,14 @@ def read_lines(paths: Sequence[Path], *, notice: Notice = silent) -> list[Line]:
 
 
 def stamps_of(lines: Iterable[Line]) -> dict[int, str]:
-    """Return by image id what the images' files were, where lines tell."""
+    """Return the state of the images' files when they were inferred.
+
+    Args:
+        lines: Of shards.
+
+    Returns:
+        By image id; without images of older versions, whose lines do not have it.
+    """
     return {line["image_id"]: line[STAMP] for line in lines if isinstance(line.get(STAMP), str)}
 
 
@@ -226,6 +249,7 @@ def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
 
 
 def _write(file: FileIO, raw: bytes) -> None:
+    """Write all of ``raw``; the operating system may take it in parts."""
     content = memoryview(raw)
     while content:
         content = content[file.write(content) :]
@@ -263,7 +287,14 @@ def _is_foreign(shard: SealedFile, own: SealedFile) -> bool:
 
 
 def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> list[Line]:
-    """Bring a shard into a state in which it can be continued, and return the lines it has."""
+    """Remove damaged lines from a shard, so that it can be continued, and return those it has.
+
+    Args:
+        path: The shard; a foreign one is renamed.
+        identity: Of the run.
+        key: Of the identity.
+        notice: Called with a sentence for each damage.
+    """
     shard, own = read_sealed(path), SealedFile(header=identity, key=key)
     if _is_foreign(shard, own):
         aside = path.with_name(f"{path.name}.foreign")
@@ -285,10 +316,13 @@ def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> l
 
 
 def _require_identity(folder: Path, identity: dict[str, Any], notice: Notice) -> str:
-    """Compare the identity of the run in ``folder`` with ``identity``; keep it when it is new.
+    """Compare the identity of the run in ``folder`` with ``identity``; store it when it is new.
 
     Returns:
         The key of the identity.
+
+    Raises:
+        AnotherRunError: The run in the folder has another identity.
     """
     path = folder / IDENTITY
     with held(folder / ".identity.lock", notice=notice):
@@ -307,12 +341,17 @@ def _require_identity(folder: Path, identity: dict[str, Any], notice: Notice) ->
 
 
 def _begun_with(header: dict[str, Any], path: Path) -> Path:
-    """Return a shard with this header, to be named in a message; the file ``path`` without one."""
+    """Return a shard with this header, to name it in a message; ``path`` where there is none."""
     shards = sorted(path.parent.glob("*.jsonl"))
     return next((one for one in shards if read_header(one) == header), path)
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -> None:
+    """Compare two identities.
+
+    Raises:
+        AnotherRunError: They differ; the message says in what.
+    """
     differing = differences(found, expected)
     if differing:
         raise AnotherRunError(

@@ -1,6 +1,6 @@
 """What was submitted to SLURM for a run: its jobs, their logs, and the errors they leave.
 
-``submitted.json`` names the jobs, so any shell on any machine that sees the run folder can ask.
+``submitted.json`` names the jobs, so their state can be read wherever the run folder is.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ T = TypeVar("T")
 SUBMITTED = "submitted.json"
 JOBS = "jobs"
 
-#: What a rehearsal leaves last, among the jobs; and where it does its work once more, undisturbed.
+#: The last file of a preemption test; and the folder of its second run, which is not preempted.
 REHEARSED = "rehearsal.txt"
 UNDISTURBED = "undisturbed"
 
 WorkKind = Literal["eval", "bench", "train", "nightly"]
 
-#: What the last, or only, job of a run is called.
+#: The name of the last, or only, job of a run.
 LAST_JOB: dict[WorkKind, str] = {
     "eval": "scoring",
     "bench": "timing",
@@ -43,46 +43,75 @@ LAST_JOB: dict[WorkKind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedShard:
-    """images: to be inferred; images_before: those the shard had when it was submitted."""
+    """A shard of an evaluation, as it was submitted."""
 
     job_id: str
+    """SLURM's id of its job."""
+
     images: int
+    """Images to infer."""
+
     images_before: int
+    """Images the shard had when it was submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """``submitted.json``.
-
-    shards: of an evaluation, whose request ``evaluation`` has. final_job: merges and scores them
-    once all have ended; other work is done by it alone. processes: of the final job, on all nodes.
-    iterations: of a training, 0 of other work.
-    """
+    """The content of ``submitted.json``."""
 
     work: WorkKind
+    """What the jobs do."""
+
     command: tuple[str, ...]
+    """What the user typed."""
+
     submitted_utc: str
+    """When, in UTC (ISO 8601)."""
+
     profile: Profile
+    """The cluster profile that was used."""
+
     final_job: str
+    """Id of the job that merges and scores the shards, once their jobs have ended; other work is
+    done by it alone.
+    """
+
     evaluation: dict[str, Any] | None = None
+    """The request of an evaluation; None of other work."""
+
     shards: tuple[SubmittedShard, ...] = ()
+    """Of an evaluation; empty of other work."""
+
     processes: int = 1
+    """Of the final job, on all nodes together."""
+
     iterations: int = 0
+    """Of a training; 0 of other work."""
+
     rehearsal: bool = False
+    """Whether this is a preemption test."""
 
     @property
     def request(self) -> EvalRequest:
-        """What was asked of an evaluation; only these are submitted in shards."""
+        """The request of an evaluation; other work has none."""
         assert self.evaluation is not None
         return recalled(EvalRequest, self.evaluation)
 
     @property
     def job_ids(self) -> tuple[str, ...]:
+        """Ids of all jobs, the final one last."""
         return (*(shard.job_id for shard in self.shards), self.final_job)
 
 
 def absolute(request: T) -> T:
-    """The request with every path one that means the same in any working folder."""
+    """Return a request that means the same in any working folder.
+
+    Args:
+        request: A dataclass, perhaps with others inside.
+
+    Returns:
+        A copy with every path made absolute.
+    """
     changed: dict[str, Any] = {}
     for field in fields(request):  # type: ignore[arg-type]  # T is a dataclass
         value = getattr(request, field.name)
@@ -94,18 +123,33 @@ def absolute(request: T) -> T:
 
 
 def require_sbatch_name(folder: Path) -> None:
-    """Raise UsageError for a folder whose name sbatch would read as something else."""
+    """Check that sbatch takes the name of a folder literally.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        UsageError: The name has a ``%``, which sbatch replaces.
+    """
     if "%" in str(folder):
         raise UsageError(f"{folder}: sbatch gives % in names of files a meaning of its own")
 
 
 def write_submission(folder: Path, submission: Submission) -> None:
-    """Leave ``submitted.json``."""
+    """Write ``submitted.json`` into the run folder."""
     write_text(folder / SUBMITTED, dumps(to_plain(submission), indent=2) + "\n")
 
 
 def read_submission(folder: Path) -> Submission:
-    """Raises UsageError for a run that was not submitted."""
+    """Read ``submitted.json``.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        UsageError: The run was not submitted.
+        IntegrityError: The file is damaged.
+    """
     path = folder / SUBMITTED
     if not path.is_file():
         raise UsageError(
@@ -116,25 +160,39 @@ def read_submission(folder: Path) -> Submission:
 
 
 def is_finished(folder: Path, submission: Submission) -> bool:
-    """Whether what the run leaves last is there."""
+    """Return whether the run has written its last file.
+
+    Args:
+        folder: The run folder.
+        submission: What was submitted for it.
+    """
     if submission.rehearsal:
         return (folder / JOBS / REHEARSED).exists()
     return (folder / (PAGE if submission.work == "nightly" else RECORD)).exists()
 
 
 def write_rehearsed(folder: Path, sentence: str) -> None:
-    """Leave word that a rehearsal proved what it was to prove."""
+    """Record with ``sentence`` that a preemption test succeeded."""
     write_text(folder / JOBS / REHEARSED, sentence + "\n")
 
 
 def require_no_jobs(folder: Path) -> None:
-    """Raise UsageError while jobs of an earlier submission are at work in the run."""
+    """Check that no job of an earlier submission is queued or running.
+
+    Where SLURM cannot be reached from this machine, nothing is checked.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        UsageError: Jobs are still queued or running.
+    """
     if not (folder / SUBMITTED).is_file():
         return
     try:
         found = states(read_submission(folder).job_ids)
     except PrerequisiteError:
-        return  # no SLURM to ask here; a shard still has one writer at a time
+        return  # no SLURM on this machine; a shard still has one writer at a time
     live = [job_id for job_id, state in found.items() if state.live]
     if live:
         raise UsageError(
@@ -144,7 +202,17 @@ def require_no_jobs(folder: Path) -> None:
 
 
 def cancel_jobs(folder: Path) -> list[str]:
-    """Stop every job of the run that is queued or running; their ids."""
+    """Cancel every job of the run that is queued or running.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The ids of the cancelled jobs.
+
+    Raises:
+        UsageError: The run was not submitted.
+    """
     found = states(read_submission(folder).job_ids)
     live = [job_id for job_id, state in found.items() if state.live]
     if live:
@@ -153,7 +221,14 @@ def cancel_jobs(folder: Path) -> list[str]:
 
 
 def logs_of(folder: Path) -> dict[str, list[Path]]:
-    """The logs of every job: its own, a process each, then its worker's."""
+    """Return the paths of all logs of a run; a file may not exist yet.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        By name of the job: its own logs, one a process, then its worker's.
+    """
     submission = read_submission(folder)
     found = {
         f"shard {number:04d}": [
@@ -169,25 +244,38 @@ def logs_of(folder: Path) -> dict[str, list[Path]]:
 
 
 def final_log(folder: Path) -> Path:
-    """Where the worker of the final job writes."""
+    """Return the path of the log of the final job's worker."""
     return folder / JOBS / "final.log"
 
 
 def failure_path(folder: Path, number: int | None) -> Path:
-    """Where shard ``number``, or the final job, leaves its error."""
+    """Return the path of the error that a job leaves.
+
+    Args:
+        folder: The run folder.
+        number: Of the shard; None for the final job.
+    """
     if number is None:
         return folder / JOBS / "final.error.json"
     return shard_path(folder, number).with_suffix(".error.json")
 
 
 def forget_failures(folder: Path) -> None:
-    """Remove the errors that jobs left."""
+    """Remove the errors that earlier jobs left."""
     for path in (*(folder / JOBS).glob("*.error.json"), *folder.glob("shards/*.error.json")):
         path.unlink(missing_ok=True)
 
 
 def failure_of(folder: Path, number: int | None) -> HarnessError | None:
-    """The error a job left, as it was raised there."""
+    """Return the error that a job left, as it was raised there.
+
+    Args:
+        folder: The run folder.
+        number: Of the shard; None for the final job.
+
+    Returns:
+        The error; None where the job left none.
+    """
     path = failure_path(folder, number)
     if not path.is_file():
         return None
