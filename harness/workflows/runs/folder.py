@@ -89,9 +89,6 @@ def open_run(
         now: For the run id.
         progress: Receives notices for the user.
 
-    Yields:
-        The run, with its folder locked.
-
     Raises:
         UsageError: The folder cannot be written, is in use, has a run, or nothing to resume.
     """
