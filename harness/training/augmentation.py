@@ -1,6 +1,6 @@
 """How a training image is changed: drawn from the seed and its place in the run, then applied.
 
-Everything random is drawn beforehand by ``draw_change``; applying it is a function of its pixels.
+Everything random is drawn by ``draw_change``; applying a change is a pure function of the pixels.
 """
 
 from __future__ import annotations
@@ -40,43 +40,58 @@ ONE_OF: tuple[EffectName, ...] = ("jpeg", "gamma", "blur", "equalise")
 
 
 class Effect(NamedTuple):
-    """One change of the pixels that moves nothing. strength: in the unit of its range above."""
+    """One change of pixel values that moves nothing."""
 
     name: EffectName
+    """Which change."""
+
     strength: float
+    """In the unit of its range above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """How a training image is changed. Defaults: Detectron2's for COCO (Base-RCNN-FPN.yaml).
+    """The range of changes. Defaults: Detectron2's for COCO (Base-RCNN-FPN.yaml)."""
 
-    short_edges_px: one is drawn for each image. flip_probability: of a horizontal flip.
-    flip_down_probability: of a vertical one. effects: also change brightness, contrast and more.
-    """
+    short_edges_px: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
+    """Short edges of the resized image; one is drawn for each image (INPUT.MIN_SIZE_TRAIN)."""
 
-    short_edges_px: tuple[int, ...] = (640, 672, 704, 736, 768, 800)  # INPUT.MIN_SIZE_TRAIN
-    long_edge_max_px: int = 1333  # INPUT.MAX_SIZE_TRAIN
-    flip_probability: float = 0.5  # INPUT.RANDOM_FLIP
+    long_edge_max_px: int = 1333
+    """The long edge of the resized image is at most this (INPUT.MAX_SIZE_TRAIN)."""
+
+    flip_probability: float = 0.5
+    """Of a horizontal flip (INPUT.RANDOM_FLIP)."""
+
     flip_down_probability: float = 0.0
+    """Of a vertical flip."""
+
     effects: bool = False
+    """Whether brightness, contrast and more are changed too."""
 
 
 class Change(NamedTuple):
-    """What was drawn for one image: its new (height, width), its flips, what its pixels go through.
-
-    flip: left and right swapped. flip_down: top and bottom.
-    """
+    """What was drawn for one image."""
 
     size: tuple[int, int]
+    """(height, width) of the resized image, px."""
+
     flip: bool
+    """Whether left and right are swapped."""
+
     flip_down: bool = False
+    """Whether top and bottom are swapped."""
+
     effects: tuple[Effect, ...] = ()
+    """Changes of pixel values, applied in order before the resize."""
 
 
 def augmentation_for(architecture: Architecture, augment: Augment = "flip") -> Augmentation:
-    """The zoo's scale jitter, in proportion to the architecture's test size, and what was asked.
+    """Return the augmentation of an architecture.
 
-    640 … 800 px for a test size of 800 px, 0.8 … 1.0 of it for any other.
+    Args:
+        architecture: Its test size scales the zoo's short edges: 640 to 800 px for a test size of
+            800 px, 0.8 to 1.0 of it for any other.
+        augment: ``strong`` adds vertical flips and changes of pixel values.
     """
     steps = (640, 672, 704, 736, 768, 800)
     strong = augment == "strong"
@@ -91,7 +106,14 @@ def augmentation_for(architecture: Architecture, augment: Augment = "flip") -> A
 def draw_change(
     record: ImageRecord, augmentation: Augmentation, *, seed: int, ordinal: int
 ) -> Change:
-    """The change of the image at ``ordinal``; it depends on nothing else but the seed."""
+    """Draw the change of one image; it depends on nothing but the arguments.
+
+    Args:
+        record: The image.
+        augmentation: The range of changes.
+        seed: Of the training.
+        ordinal: Place of the image in the sequence of the run, from 0.
+    """
     random = generator(seed, AUGMENT, ordinal)
     size = resize_shape(
         record.height_px,
@@ -108,7 +130,14 @@ def draw_change(
 
 
 def draw_effects(random: np.random.Generator) -> tuple[Effect, ...]:
-    """Brightness and contrast together with probability 0.5, then twice one of ONE_OF."""
+    """Draw changes of pixel values.
+
+    Args:
+        random: Source of random numbers; it is advanced.
+
+    Returns:
+        With probability 0.5 contrast and brightness, then EFFECTS_AN_IMAGE of ONE_OF.
+    """
     found: list[Effect] = []
     if random.random() < 0.5:
         found.append(Effect("contrast", 1 + float(random.uniform(-CONTRAST, CONTRAST))))
@@ -127,7 +156,15 @@ def draw_effects(random: np.random.Generator) -> tuple[Effect, ...]:
 
 
 def with_effects(pixels_rgb: Pixels, effects: tuple[Effect, ...]) -> Pixels:
-    """``pixels_rgb`` (h, w, 3) after each effect in turn; the same array when there is none."""
+    """Apply changes of pixel values.
+
+    Args:
+        pixels_rgb: (h, w, 3) uint8 in RGB order.
+        effects: Applied in order.
+
+    Returns:
+        As ``pixels_rgb``; the same array when there is no effect.
+    """
     if not effects:
         return pixels_rgb
     image = PillowImage.fromarray(np.ascontiguousarray(pixels_rgb))
@@ -137,7 +174,7 @@ def with_effects(pixels_rgb: Pixels, effects: tuple[Effect, ...]) -> Pixels:
 
 
 def _changed(image: PillowImage.Image, name: EffectName, strength: float) -> PillowImage.Image:
-    """One effect. Brightness, contrast and gamma are curves of 256 values."""
+    """Apply one effect. Brightness, contrast and gamma are curves of 256 values."""
     levels = np.arange(256, dtype=np.float64)
     match name:
         case "brightness":
@@ -157,5 +194,6 @@ def _changed(image: PillowImage.Image, name: EffectName, strength: float) -> Pil
 
 
 def _by_curve(image: PillowImage.Image, curve: npt.NDArray[np.float64]) -> PillowImage.Image:
+    """Map each value of each channel by ``curve``, (256,), rounded and clipped to 0 to 255."""
     table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).tolist()
     return image.point(table * 3)

@@ -1,4 +1,4 @@
-"""Which evaluation of a training was the best, and by what."""
+"""The best evaluation of a training, and the metric it is chosen by."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ from harness.core.requests.training import BestBy
 
 @dataclass(slots=True, kw_only=True)
 class Best:
-    """The best evaluation so far, by the mean of its APs or by its loss (then negated).
-
-    evaluated: iteration of the last one, best or not.
-    """
+    """The best evaluation so far."""
 
     value: float = -math.inf
+    """Its metric, as ``goodness`` returns it; minus infinity before the first."""
+
     iteration: int = 0
+    """Its iteration."""
+
     evaluated: int = 0
+    """Iteration of the last evaluation, best or not."""
 
 
 def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:
-    """What the best evaluation has most of."""
+    """Return the metric by which evaluations are compared; higher is better.
+
+    Args:
+        best_by: What the metric is.
+        losses: Mean losses of the validation images by name.
+        scores: Numbers of the evaluation by name.
+
+    Returns:
+        The negated total loss, or the mean of the APs (0 to 100; -1 where there is none).
+    """
     if best_by == "loss":
         return -losses["validation/total_loss"]
     main = [value for name, value in scores.items() if name.endswith("/AP")]

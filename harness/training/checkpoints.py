@@ -1,7 +1,7 @@
 """Checkpoints a run continues from: everything an iteration depends on, with a checksum.
 
 Order, augmentation and sampling are functions of the seed and the iteration, so the iteration is
-their state. Weights to use elsewhere are written beside as ``.safetensors`` under the zoo's keys.
+their state. Weights for use elsewhere are written as ``.safetensors`` under the zoo's keys.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
     Args:
         folder: Of the checkpoints.
         trainer: What is saved.
-        identity: What a run that continues must share.
-        facts: What else it restores.
+        identity: What must be equal in a run that continues.
+        facts: What else such a run restores.
 
     Returns:
         The checkpoint, ``iteration-N.pth``; its sha256 is in ``iteration-N.pth.sha256``.
@@ -76,7 +76,7 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
 
 
 class _Hashing:
-    """A file that hashes what is written to it, and keeps the error that a write met."""
+    """A file that hashes what is written to it, and keeps the error of a failed write."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -84,7 +84,7 @@ class _Hashing:
         self.error: OSError | None = None
 
     def write(self, content: Any) -> int:
-        """Write, and hash what was to be written."""
+        """Write ``content`` and add it to the hash."""
         try:
             written = self._file.write(content)
         except OSError as error:
@@ -94,15 +94,15 @@ class _Hashing:
         return written
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Pass everything to the operating system."""
         self._file.flush()
 
 
 def _write(path: Path, content: dict[str, Any]) -> str:
-    """Write a checkpoint; its sha256.
+    """Write a checkpoint and return its sha256.
 
     Raises:
-        OSError: torch would raise another error, without the reason.
+        OSError: A write failed; torch would raise another error, without the reason.
     """
     with path.open("wb") as file:
         hashing = _Hashing(file)
@@ -163,7 +163,7 @@ def resume(
     Args:
         folder: Of the checkpoints.
         trainer: At iteration 0; it is changed.
-        identity: What the saved training must share.
+        identity: What must be equal in the saved training.
         notice: Called with a sentence for each damaged checkpoint that is passed over.
 
     Returns:
@@ -210,6 +210,7 @@ def _restore(trainer: Trainer, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(error: Exception) -> str:
+    """Return type and first line of an error, bounded."""
     return f"{type(error).__name__}: {printable(str(error).partition(chr(10))[0][:200])}"
 
 
@@ -235,7 +236,11 @@ def write_weights(path: Path, trainer: Trainer) -> None:
 
 
 def _read(path: Path, device: torch.device, notice: Callable[[str], None]) -> dict[str, Any]:
-    """Read a checkpoint, once its checksum was found to be right."""
+    """Read a checkpoint after its checksum was compared.
+
+    Raises:
+        IntegrityError: The checksum differs, or the content is not that of a checkpoint.
+    """
     with path.open("rb") as file:
         expected = _expected(path)
         if expected is None:
@@ -272,6 +277,11 @@ def _digest(file: IO[bytes]) -> str:
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
     # What was saved before a setting existed had its default.
+    """Compare the identities of two trainings.
+
+    Raises:
+        AnotherRunError: They differ; the message says in what.
+    """
     differing = differences({**identity_defaults(TrainRequest), **found}, expected)
     if differing:
         raise AnotherRunError(

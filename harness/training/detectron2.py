@@ -1,7 +1,7 @@
-"""A training by Detectron2 itself: its trainer, loader, augmentation and losses, on the same plan.
+"""Training by Detectron2 itself: its trainer, loader, augmentation and losses, on the same plan.
 
 For comparison with the native loop. Checkpoints and ``metrics.json`` are Detectron2's own; the
-weights are also written in the run's form, so that everything after the training is the same.
+weights are also written in the run's format, so that everything after the training is the same.
 """
 
 from __future__ import annotations
@@ -28,10 +28,20 @@ REGISTERED = "harness_train"
 
 
 def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> None:
-    """The whole training in this process; weights and logs lie in the run's folder.
+    """Run the whole training in this process; weights and logs are written to the run folder.
 
-    UsageError for what Detectron2's trainer does not offer. It is interrupted at once, and
-    continues from its last checkpoint.
+    A signal interrupts it at once; it continues from its last checkpoint.
+
+    Args:
+        setup: Of the training.
+        progress: Shows iterations and receives notices.
+        evaluate: Evaluates the last weights.
+
+    Raises:
+        PrerequisiteError: Detectron2 is not installed.
+        UsageError: A setting that Detectron2's trainer does not have.
+        RunFailedError: A loss is not finite.
+        Interrupted: The user stopped it.
     """
     require_detectron2()
     _require_offered(setup)
@@ -59,6 +69,11 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
 
 
 def _require_offered(setup: Setup) -> None:
+    """Check that Detectron2's trainer has all settings in use.
+
+    Raises:
+        UsageError: It lacks some.
+    """
     config, optimizer = setup.config, setup.config.optimizer
     missing = {
         "--accumulate": optimizer.accumulate != 1,
@@ -79,7 +94,7 @@ def _require_offered(setup: Setup) -> None:
 
 
 def _register(setup: Setup) -> None:
-    """The training data under a name, as Detectron2's COCO loader reads them."""
+    """Register the training data under a name, for Detectron2's COCO loader."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
     from detectron2.data.datasets import register_coco_instances
 
@@ -94,11 +109,11 @@ def _trainer(setup: Setup, device: torch.device) -> Any:
     from detectron2.engine import DefaultTrainer
 
     class Trainer(DefaultTrainer):  # type: ignore[misc]
-        """Detectron2's default trainer on a network that ``build_model`` of ours builds."""
+        """Detectron2's default trainer, on the network of ``harness.engines``."""
 
         @classmethod
         def build_model(cls, cfg: Any) -> Any:
-            """The network with the weights the training begins with."""
+            """Return the network with the weights the training begins with."""
             del cfg
             model = build_model(setup.architecture, device, training=_training_keys(setup)).train()
             model.load_state_dict(first_weights(setup)[0].state_dict())
@@ -111,7 +126,7 @@ def _trainer(setup: Setup, device: torch.device) -> Any:
 
 
 def _training_keys(setup: Setup) -> dict[str, Any]:
-    """What training adds to the network's configuration."""
+    """Return what training adds to the network's configuration."""
     return {
         "MODEL.BACKBONE.FREEZE_AT": setup.config.initial.freeze or 0,
         "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": setup.numbers.rois_per_image,
@@ -151,7 +166,7 @@ def _config(setup: Setup, device: torch.device) -> Any:
 
 
 def _mask_format(setup: Setup) -> str:
-    """Polygons as COCO's own training does, bitmaps where a mask is run lengths."""
+    """Return polygons, as in COCO's own training, or bitmaps where a mask is run lengths."""
     return "bitmask" if setup.training.has_run_lengths else "polygon"
 
 
@@ -159,10 +174,10 @@ def _ticking(tick: Any) -> Any:
     from detectron2.engine import HookBase
 
     class Ticking(HookBase):  # type: ignore[misc]
-        """Advances the bar."""
+        """Advances the progress bar."""
 
         def after_step(self) -> None:
-            """One iteration is done."""
+            """Count one finished iteration, with its loss."""
             loss = self.trainer.storage.latest().get("total_loss", (float("nan"), 0))[0]
             tick(1, f"loss {loss:.3f}")
 

@@ -15,17 +15,30 @@ from harness.training.step import run_iteration
 
 
 class Measured(NamedTuple):
-    """Seconds of an iteration, peak bytes of the device (or the process on a CPU), and where."""
+    """Time and memory of one iteration."""
 
     seconds: float
+    """Of the iteration."""
+
     memory_bytes: int
+    """Peak of the device; of the process on a CPU."""
+
     device_class: str
+    """The device's product name."""
 
 
 def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float]) -> Measured:
-    """The second iteration of one process's share of the batch; the first one warms up.
+    """Measure the second iteration of one process's share of the batch; the first one warms up.
 
-    What processes tell each other is not in it.
+    Communication between processes is not included.
+
+    Args:
+        setup: Of the training; nothing is written to its folder.
+        processes: Number of processes the batch is split over.
+        clock: Returns seconds.
+
+    Raises:
+        RunFailedError: A loss is not finite.
     """
     share = World(0, processes)
     device = prepared_device(setup, share)

@@ -1,4 +1,4 @@
-"""A training in one process, or in several, of one machine or more, that share every batch."""
+"""A training in one process, or in several on one or more machines, that share every batch."""
 
 from __future__ import annotations
 
@@ -29,12 +29,25 @@ from harness.training.processes import World, join, leave
 from harness.training.run import Evaluate, run_training
 from harness.training.setup import Setup
 
-#: Seconds the others get to notice that one process has ended, before they are ended too.
+#: Seconds the other processes get to end by themselves after one has failed.
 GRACE_S = 30.0
 
 
 def train_here(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> Best:
-    """The whole training in this process."""
+    """Run the whole training in this process.
+
+    Args:
+        setup: Of the training.
+        progress: Shows iterations and receives notices.
+        evaluate: Evaluates weights.
+
+    Returns:
+        The best evaluation.
+
+    Raises:
+        Interrupted: After a checkpoint, on a signal.
+        RunFailedError: A loss is not finite, or memory ran out.
+    """
     device = prepared_device(setup, World())
     return run_training(setup, device, World(), progress=progress, evaluate=evaluate)
 
@@ -42,11 +55,18 @@ def train_here(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> Best:
 def train_in_processes(
     setup: Setup, count: int, *, progress: Callable[[], Progress], evaluate: Evaluate
 ) -> None:
-    """The training in ``count`` new processes, one device each.
+    """Run the training in new processes, one device each.
 
-    progress: makes the first one's progress; it and ``evaluate`` are sent to another process. The
-    first error of any process is raised here, after all have ended. Signals that stop a training
-    are passed on.
+    Signals that stop a training are passed on to the processes.
+
+    Args:
+        setup: Of the training.
+        count: Number of processes.
+        progress: Creates the progress of the first process, in that process.
+        evaluate: Evaluates weights, in the first process; it is pickled, as is ``progress``.
+
+    Raises:
+        HarnessError: The first error of any process, after all have ended.
     """
     context = multiprocessing.get_context("spawn")
     address = f"tcp://127.0.0.1:{_free_port()}"
@@ -54,7 +74,7 @@ def train_in_processes(
     answers: list[Connection] = []
     for rank in range(count):
         receiving, sending = context.Pipe(duplex=False)
-        scoring = evaluate if rank == 0 else _by_first  # it holds data that only the first needs
+        scoring = evaluate if rank == 0 else _by_first  # it has data that only the first needs
         process = context.Process(
             target=_member, args=(setup, World(rank, count), address, progress, scoring, sending)
         )
@@ -73,19 +93,31 @@ def train_in_processes(
         raise errors[0]
 
 
-#: What a launcher (torchrun, submitit) tells a process about its place.
+#: Variables in which a launcher (torchrun, submitit) gives a process its rank.
 PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launched() -> World | None:
-    """The place a launcher gave this process; None when it was started by hand."""
+    """Return the rank a launcher gave this process; None when there is no launcher."""
     if not all(name in os.environ for name in PLACE):
         return None
     return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: Evaluate) -> None:
-    """The share of this process in a training that a launcher started, perhaps on several nodes."""
+    """Run the share of this process in a training that a launcher started, perhaps on several
+    nodes.
+
+    Args:
+        setup: Of the training.
+        world: As ``launched`` returns it.
+        progress: Shows iterations and receives notices.
+        evaluate: Evaluates weights; called in the first process only.
+
+    Raises:
+        Interrupted: After a checkpoint, on a signal.
+        RunFailedError: A loss is not finite, or memory ran out.
+    """
     local = World(int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     device = prepared_device(setup, local)
     joined = join(world.rank, world.size, device, "env://")
@@ -94,7 +126,7 @@ def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: 
 
 
 def _by_first(weights: Path, iteration: int) -> dict[str, float]:
-    """Stand for the evaluation in the processes that do not make it."""
+    """Take the place of the evaluation in all processes but the first."""
     raise AssertionError(f"{weights} of iteration {iteration} is evaluated by the first process")
 
 
@@ -106,6 +138,11 @@ def _member(
     evaluate: Evaluate,
     answer: Connection,
 ) -> None:
+    """Run one process of a training.
+
+    Args:
+        answer: Receives None at the end, or the error.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
     try:
         device = prepared_device(setup, world)
@@ -131,7 +168,7 @@ def _member(
 
 
 def _outcomes(answers: list[Connection]) -> list[HarnessError]:
-    """Errors in the order they happened; after the first, only the ones that follow soon."""
+    """Return errors in the order they happened; after the first, only those that follow soon."""
     waiting = dict(enumerate(answers))
     errors: list[HarnessError] = []
     while waiting:
@@ -146,7 +183,7 @@ def _outcomes(answers: list[Connection]) -> list[HarnessError]:
                 error = connection.recv()
             except EOFError:
                 error = RunFailedError(
-                    f"training process {rank} died without a word",
+                    f"training process {rank} exited without reporting an error",
                     hint="perhaps memory ran out; continue with --resume",
                 )
             if error is not None:
@@ -156,6 +193,8 @@ def _outcomes(answers: list[Connection]) -> list[HarnessError]:
 
 @contextmanager
 def _passing_on_signals(processes: list[SpawnProcess]) -> Iterator[None]:
+    """Pass signals that arrive during the block on to all processes."""
+
     def pass_on(number: int, _: FrameType | None) -> None:
         for process in processes:
             if process.is_alive() and process.pid is not None:
@@ -172,7 +211,15 @@ def _passing_on_signals(processes: list[SpawnProcess]) -> Iterator[None]:
 
 
 def prepared_device(setup: Setup, world: World) -> torch.device:
-    """The device of this process, with precision and threads set."""
+    """Return the device of this process, with precision and threads set.
+
+    Args:
+        setup: Of the training.
+        world: This process among those of its machine; it chooses the GPU.
+
+    Raises:
+        HarnessError: There is no such device.
+    """
     name = setup.config.runtime.device
     if world.size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
         name = f"cuda:{world.rank}"
@@ -187,6 +234,7 @@ def prepared_device(setup: Setup, world: World) -> torch.device:
 
 
 def _free_port() -> int:
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

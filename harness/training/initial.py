@@ -17,14 +17,14 @@ from harness.nn.rcnn import RCNN
 
 Array = npt.NDArray[np.float32]
 
-#: The layers with one output a class; they are made anew when the classes are others.
+#: The layers with one output a class; they begin at random when the classes differ.
 CLASS_LAYERS = (
     "roi_heads.box_predictor.cls_score.",
     "roi_heads.box_predictor.bbox_pred.",
     "roi_heads.mask_head.predictor.",
 )
 
-#: Standard deviation of layers that begin almost silent (Detectron2's ``modeling``).
+#: Standard deviation of layers that begin almost at zero (Detectron2's ``modeling``).
 SILENT_STD = {
     "proposal_generator.rpn_head.": 0.01,
     "roi_heads.box_predictor.cls_score.": 0.01,
@@ -37,14 +37,17 @@ BACKBONE = "backbone.bottom_up."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialWeights:
-    """Keys taken from the checkpoint, and keys begun anew."""
+    """Which weights come from a checkpoint."""
 
     kept: tuple[str, ...]
+    """Keys taken from the checkpoint."""
+
     fresh: tuple[str, ...]
+    """Keys that begin at random."""
 
     @property
     def sentence(self) -> str:
-        """For the log: how much is kept and what is not."""
+        """How many tensors are kept, and which are not, for the log."""
         if not self.kept:
             return f"all {len(self.fresh)} tensors begin at random"
         parts = sorted({".".join(key.split(".")[:-1]) for key in self.fresh})
@@ -54,11 +57,15 @@ class InitialWeights:
 
 @torch.no_grad()
 def initialise(network: RCNN, seed: int) -> None:
-    """Random weights as Detectron2 draws them, from ``seed``; BatchNorm stays the identity.
+    """Draw random weights as Detectron2 does; BatchNorm remains the identity.
 
     Backbone and mask convolutions: He et al. (fan-out); FPN and fully connected layers: Caffe2's
     Xavier (uniform, fan-in); predictors: almost zero. MobileNetV2: He et al. with fan-in, as
     fan-out would silence filters of one channel (see also ``_bound``).
+
+    Args:
+        network: On the CPU; it is changed.
+        seed: Of the training.
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_out", "fan_in"] = (
@@ -82,7 +89,8 @@ def initialise(network: RCNN, seed: int) -> None:
 
 
 def _bound(block: InvertedResidual) -> None:
-    """Have a block's output spread no more than its input; its last layer has no ReLU behind it.
+    """Scale a block so that its output spreads no more than its input; no ReLU follows its last
+    layer.
 
     What is added to a shortcut begins at a quarter: BatchNorm, which usually bounds such sums, is
     frozen at the identity.
@@ -92,9 +100,18 @@ def _bound(block: InvertedResidual) -> None:
 
 @torch.no_grad()
 def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) -> InitialWeights:
-    """A whole model's checkpoint into ``network``; class layers of another count stay as they are.
+    """Load a whole model's checkpoint; class layers of another shape remain as they are.
 
-    Raises IntegrityError when anything but the class layers does not fit.
+    Args:
+        network: It is changed.
+        tensors: Of the checkpoint, by key.
+        where: Names the checkpoint in messages.
+
+    Returns:
+        Which weights were loaded.
+
+    Raises:
+        IntegrityError: Another tensor than those of the class layers is missing or does not fit.
     """
     own = network.state_dict()
     fresh = {
@@ -116,7 +133,19 @@ def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
 
 @torch.no_grad()
 def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) -> InitialWeights:
-    """A backbone's checkpoint (keys below ``backbone.bottom_up.``) into ``network``."""
+    """Load a backbone's checkpoint.
+
+    Args:
+        network: It is changed.
+        tensors: Of the checkpoint; keys begin with ``backbone.bottom_up.``.
+        where: Names the checkpoint in messages.
+
+    Returns:
+        Which weights were loaded.
+
+    Raises:
+        IntegrityError: A tensor is missing or does not fit.
+    """
     own = network.state_dict()
     needed = {key for key in own if key.startswith(BACKBONE)}
     wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)

@@ -19,7 +19,7 @@ from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.measure.band import FEWEST_LINES
 
-if TYPE_CHECKING:  # who only reads a log need not wait for torch
+if TYPE_CHECKING:  # commands that only read a log do not load torch
     from torch import Tensor
 
 METRICS = "metrics.json"
@@ -27,7 +27,7 @@ METRICS = "metrics.json"
 #: Iterations between two lines, and over which their medians are taken (EventStorage, 20).
 PERIOD = 20
 
-#: Of the end of a log, where its newest lines are.
+#: Bytes at the end of a log that contain its newest lines.
 TAIL_BYTES = 1 << 16
 
 #: Written as their last value; everything else as the median of its period.
@@ -35,11 +35,10 @@ INSTANT = ("lr",)
 
 
 class TrainingLog:
-    """One line of JSON every PERIOD iterations, and one an evaluation; appended when resumed.
+    """One line of JSON every PERIOD iterations, and one an evaluation; continued when resumed.
 
-    begun: finished iterations at the start. evaluated: the last one that was evaluated by then.
-    Later lines are of a life that was lost: they are cut off, so that everything is told once.
-    written: told of every new line. earlier: the lines that were there.
+    Attributes:
+        earlier: The lines that were in the file and are kept.
     """
 
     def __init__(
@@ -49,6 +48,17 @@ class TrainingLog:
         evaluated: int,
         written: Callable[[Mapping[str, Any]], None],
     ) -> None:
+        """Open the log, and remove lines after the checkpoint: their iterations are repeated.
+
+        Args:
+            folder: The run folder.
+            begun: Iterations that were finished at the start.
+            evaluated: Iteration of the last evaluation before the start.
+            written: Called with every new line.
+
+        Raises:
+            IntegrityError: The log has a line that a training cannot have written.
+        """
         self._path = folder / METRICS
         self._written = written
         self.earlier = _keep_until(self._path, begun, evaluated)
@@ -72,7 +82,16 @@ class TrainingLog:
     def add(
         self, iteration: int, values: Mapping[str, Tensor | float], *, last: bool = False
     ) -> dict[str, float] | None:
-        """Book one iteration; the line that was written when it ends a period or the training."""
+        """Record one iteration.
+
+        Args:
+            iteration: From 1.
+            values: Losses and statistics by name.
+            last: Whether it is the last of the training.
+
+        Returns:
+            The line that was written, at the end of a period or of the training; otherwise None.
+        """
         for name, value in values.items():
             self._window[name].append(float(value))
         if iteration % PERIOD and not last:
@@ -86,7 +105,12 @@ class TrainingLog:
         return line
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
-        """One line of its own."""
+        """Write a line of its own, for instance of an evaluation.
+
+        Args:
+            iteration: From 1.
+            values: Numbers by name; None where one is undefined.
+        """
         line = {"iteration": iteration, **values}
         self._file.write(dumps(line) + "\n")
         self._file.flush()
@@ -99,6 +123,9 @@ class TrainingLog:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Read every whole line of a run's ``metrics.json``, in order.
+
+    Args:
+        folder: The run folder; without the file there are no lines.
 
     Raises:
         IntegrityError: A line is not one that a training wrote.
@@ -115,7 +142,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def _line_of(path: Path, where: str, text: bytes) -> dict[str, Any]:
-    """Return the content of one line; IntegrityError where a training cannot have written it."""
+    """Return the content of one line.
+
+    Raises:
+        IntegrityError: A training cannot have written it.
+    """
     try:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -143,9 +174,14 @@ def _fault_of(line: Any) -> str:
 
 
 def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
-    """The lines of an earlier training's ``metrics.json``.
+    """Read the lines of an earlier training's ``metrics.json``.
 
-    UsageError without it, IntegrityError without losses.
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: It cannot be read.
+        IntegrityError: It is not such a file, or has too few losses.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -169,18 +205,35 @@ def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastIteration:
-    """The newest line of losses. seconds: of one iteration, loading included."""
+    """The newest line with losses."""
 
     iteration: int
+    """From 1."""
+
     total_loss: float
+    """Median of its period."""
+
     learning_rate: float
+    """Of the iteration."""
+
     seconds: float
+    """Of one iteration, loading included; median of its period."""
 
 
 def last_iteration(folder: Path) -> LastIteration | None:
-    """How far a training is; None before its first line."""
+    """Return how far a training is.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The newest line with losses; None before the first.
+
+    Raises:
+        IntegrityError: A line is not one that a training wrote.
+    """
     with suppress(FileNotFoundError), (folder / METRICS).open("rb") as file:
-        # A line is about a kilobyte, and lines of evaluations lie between those of losses.
+        # A line is about a kilobyte; there are lines of evaluations among those of losses.
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         for text in reversed(file.read().splitlines(keepends=True)):
             if text.startswith(b"{") and text.endswith(b"\n"):
@@ -196,6 +249,7 @@ def last_iteration(folder: Path) -> LastIteration | None:
 
 
 def _keep_until(path: Path, begun: int, evaluated: int) -> list[dict[str, Any]]:
+    """Remove from the file what follows the last checkpoint, and return the lines that are kept."""
     kept = [
         line
         for line in read_log(path.parent)
@@ -206,7 +260,7 @@ def _keep_until(path: Path, begun: int, evaluated: int) -> list[dict[str, Any]]:
 
 
 def _board(folder: Path, begun: int) -> Any:
-    """A writer of TensorBoard events; None where the tensorboard package is not installed."""
+    """Return a writer of TensorBoard events; None where the package is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

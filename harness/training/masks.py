@@ -1,6 +1,6 @@
-"""Ground-truth masks that follow their image's resize and flip, and are cut out for training.
+"""Ground-truth masks that follow their image's resize and flip, and are cropped for training.
 
-Polygons are drawn into the grid of each region straight, run lengths are pooled with RoIAlign, as
+Polygons are drawn directly into the grid of each region, run lengths are pooled with RoIAlign, as
 Detectron2 does with PolygonMasks and BitMasks (``structures/masks.py``).
 """
 
@@ -20,8 +20,8 @@ from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
 from harness.measure.rle import decode, rasterised
 
-#: A polygon reaches this many sides of its region beyond it at most when it is drawn: pycocotools
-#: keeps five points for every pixel of an outline, wherever that is.
+#: A polygon is drawn to at most this many sides of its region beyond the region: pycocotools keeps
+#: five points for every pixel of an outline, wherever that is.
 FARTHEST_DRAWN_SIDES = 100
 
 #: A region narrower than this, px, is treated as if it were this wide.
@@ -33,12 +33,23 @@ Polygons = list[npt.NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True)
 class ObjectMasks:
-    """One mask an object in px of the resized image: flat polygons, or a (h, w) bitmap."""
+    """The masks of one image, in px of the resized image."""
 
     masks: tuple[Polygons | Bitmap, ...]
+    """One an object: flat polygons x, y, x, y, …, or a (h, w) bitmap."""
 
     def crop(self, boxes: Tensor, truth: Tensor, side: int) -> Tensor:
-        """(n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the device of boxes."""
+        """Crop masks to boxes.
+
+        Args:
+            boxes: (n, 4) x1, y1, x2, y2 in px of the resized image.
+            truth: (n,) index of the object of each box.
+            side: Of the grid.
+
+        Returns:
+            (n, side, side) bool: the mask of object ``truth[i]`` inside ``boxes[i]``, on the boxes'
+            device.
+        """
         regions = boxes.detach().cpu()
         cut = np.stack(
             [
@@ -56,10 +67,14 @@ def transformed(
     flip: bool,
     flip_down: bool = False,
 ) -> ObjectMasks:
-    """Masks of the original image in the frame of the resized one.
+    """Move masks from the frame of the original image to that of the resized one.
 
-    size: (height, width) of the resized image. scale: of x and y. flip: left and right swapped.
-    flip_down: top and bottom.
+    Args:
+        segmentations: One an object, in px of the original image.
+        size: (height, width) of the resized image, px.
+        scale: Factors of x and y.
+        flip: Whether left and right are swapped.
+        flip_down: Whether top and bottom are swapped.
     """
     return ObjectMasks(tuple(_moved(one, size, scale, flip, flip_down) for one in segmentations))
 
@@ -92,6 +107,7 @@ def _moved(
 
 
 def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:
+    """Return the (side, side) crop of one mask."""
     if isinstance(mask, list):
         return _drawn(mask, box.numpy(), side)
     bitmap = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
@@ -101,6 +117,7 @@ def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:
 
 
 def _drawn(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Bitmap:
+    """Draw polygons into the grid of a region."""
     width, height = box[2] - box[0], box[3] - box[1]
     across = side / max(width, np.float32(THINNEST_PX))
     down = side / max(height, np.float32(THINNEST_PX))
@@ -114,10 +131,10 @@ def _drawn(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Bitma
 
 
 def _within_reach(points: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:
-    """A polygon that can be drawn: one that is far larger than its region is cut around it.
+    """Clip a polygon that is far larger than its region, so that it can be drawn.
 
-    What it covers of the region is not changed by this. A region of an object is about its size
-    wherever boxes fit their polygons, so nothing is cut in COCO.
+    What it covers of the region is not changed by this. Where boxes fit their polygons, a region is
+    about as large as its object, so nothing is clipped in COCO.
     """
     if np.abs(points).max(initial=0.0) <= FARTHEST_DRAWN_SIDES * side:
         return points

@@ -13,7 +13,7 @@ from harness.core.requests.training import Optimiser
 from harness.nn.rcnn import RCNN
 from harness.training.plan import MOMENTUM, WEIGHT_DECAY
 
-#: What autocast computes in; None leaves everything in fp32.
+#: The dtype of autocast; None leaves everything in fp32.
 AUTOCAST: dict[Precision, torch.dtype | None] = {
     "fp32": None,
     "tf32": None,
@@ -23,7 +23,12 @@ AUTOCAST: dict[Precision, torch.dtype | None] = {
 
 
 def freeze(network: RCNN, stages: int) -> None:
-    """Fix the first ``stages`` of the backbone: 1 is the stem, 2 also res2 (BACKBONE.FREEZE_AT)."""
+    """Freeze the first stages of the backbone (BACKBONE.FREEZE_AT).
+
+    Args:
+        network: It is changed.
+        stages: 0 freezes nothing, 1 the stem, 2 also res2, up to 5.
+    """
     bottom_up = network.backbone.bottom_up
     parts = (bottom_up.stem, bottom_up.res2, bottom_up.res3, bottom_up.res4, bottom_up.res5)
     for part in parts[:stages]:
@@ -33,9 +38,15 @@ def freeze(network: RCNN, stages: int) -> None:
 def make_optimiser(
     network: nn.Module, kind: Optimiser = "sgd", weight_decay: float = WEIGHT_DECAY
 ) -> torch.optim.Optimizer:
-    """The optimiser of what is not frozen; its rate is set before each step (``set_rate``).
+    """Return the optimiser of all parameters that are not frozen.
 
-    Frozen BatchNorm has no parameters, so every parameter decays, as in the zoo.
+    Its learning rate is 0 until ``set_rate``. Frozen BatchNorm has no parameters, so every
+    parameter decays, as in the zoo.
+
+    Args:
+        network: What is trained.
+        kind: SGD with the zoo's momentum, or AdamW.
+        weight_decay: Of every parameter.
     """
     trained = [one for one in network.parameters() if one.requires_grad]
     if kind == "adamw":
@@ -44,26 +55,42 @@ def make_optimiser(
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step."""
+    """Set the learning rate of the next step."""
     for group in optimiser.param_groups:
         group["lr"] = rate
 
 
 @contextmanager
 def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Forward passes in the block compute in ``precision``."""
+    """Compute forward passes of the block in a precision.
+
+    Args:
+        precision: Of the arithmetic.
+        device: Where the network is.
+    """
     dtype = AUTOCAST[precision]
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         yield
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters: often a steadier model than the last.
+    """Exponential moving average of a network's parameters, often a steadier model than the last.
 
-    The decay grows from 0 towards ``decay``, so that the random start is forgotten.
+    The decay grows from 0 towards its final value, so that the random start is forgotten.
+
+    Attributes:
+        decay: The final decay, 0 to 1.
+        count: Updates so far.
+        average: The averages by name, of all parameters that are not frozen.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
+        """Start with the network's parameters.
+
+        Args:
+            network: What is trained.
+            decay: The final decay, 0 to 1.
+        """
         self.decay = decay
         self.count = 0
         self.average = {
@@ -74,7 +101,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move a little towards the network's parameters."""
+        """Move the average a little towards the network's parameters."""
         self.count += 1
         decay = min(self.decay, (1 + self.count) / (10 + self.count))
         parameters = dict(network.named_parameters())
@@ -82,11 +109,11 @@ class MovingAverage:
         torch._foreach_lerp_(kept, [parameters[name] for name in self.average], 1 - decay)
 
     def state(self) -> dict[str, object]:
-        """What ``restore`` needs."""
+        """Return what ``restore`` needs; the tensors are not copied."""
         return {"count": self.count, "average": self.average}
 
     def restore(self, state: dict[str, object]) -> None:
-        """Continue where ``state`` was taken."""
+        """Continue from ``state``, as ``state()`` returned it."""
         self.count = int(state["count"])  # type: ignore[call-overload]
         saved: dict[str, Tensor] = state["average"]  # type: ignore[assignment]
         for name, value in self.average.items():

@@ -1,4 +1,4 @@
-"""Which image comes when: a pure function of the seed, so that a resumed run sees the same order.
+"""The order of images: a pure function of the seed, so that a resumed run has the same order.
 
 Images are shuffled epoch by epoch and grouped by orientation (wide or tall), so that a batch pads
 little (Detectron2's AspectRatioGroupedDataset).
@@ -12,28 +12,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: What a number drawn from the seed is for; streams must not meet.
+#: Purposes of random numbers; each has a stream of its own.
 SHUFFLE, AUGMENT, SAMPLE = range(3)
 
 
 class Draw(NamedTuple):
-    """One image in the endless sequence of a run.
-
-    image: its index. ordinal: its place in the sequence, from 0; everything random about it
-    is drawn from (seed, ordinal).
-    """
+    """One image in the endless sequence of a run."""
 
     image: int
+    """Its index in the training set."""
+
     ordinal: int
+    """Its place in the sequence, from 0. Everything random about it is drawn from (seed, ordinal).
+    """
 
 
 def batches(
     wide: Sequence[bool], batch_size: int, seed: int, start: int = 0
 ) -> Iterator[list[Draw]]:
-    """Endless batches from number ``start`` on; wide: of each image, width above height.
+    """Yield endless batches; each has images of one orientation.
 
-    A batch holds images of one orientation. Images wait for a full batch, over the end of an epoch
-    if need be; none is left out.
+    Images wait for a full batch, over the end of an epoch if need be; none is left out.
+
+    Args:
+        wide: Of each image, whether it is wider than high.
+        batch_size: Images in a batch.
+        seed: Of the training.
+        start: Number of the first batch that is yielded, from 0.
     """
     waiting: tuple[list[Draw], list[Draw]] = ([], [])
     finished = 0
@@ -48,11 +53,18 @@ def batches(
 
 
 def generator(seed: int, purpose: int, ordinal: int) -> np.random.Generator:
-    """The random numbers of one purpose and one image of the sequence."""
+    """Return the random numbers of one purpose and one image of the sequence.
+
+    Args:
+        seed: Of the training.
+        purpose: SHUFFLE, AUGMENT or SAMPLE.
+        ordinal: Place in the sequence; the epoch for SHUFFLE.
+    """
     return np.random.Generator(np.random.PCG64([seed, purpose, ordinal]))
 
 
 def _draws(image_count: int, seed: int) -> Iterator[Draw]:
+    """Yield the images of all epochs, each epoch in an order of its own."""
     ordinal = 0
     for epoch in count():
         for index in generator(seed, SHUFFLE, epoch).permutation(image_count):

@@ -1,9 +1,9 @@
-"""The schedule: what is trained how long at which rate, also on other hardware than published.
+"""The schedule: iterations, batch size and learning rates, also on other hardware than published.
 
 The published recipes are for a batch of 16 images. With another batch the learning rate changes in
 proportion (linear scaling, Goyal et al. 2017) and everything counted in iterations in the inverse,
-so that the same number of images is seen. Overriding one without the other is the usual way to an
-AP nobody can explain; the plan says so before the start.
+so that the same number of images is seen. Overriding one without the other is a usual reason for
+an unexplained AP; the plan warns of it before the start.
 """
 
 from __future__ import annotations
@@ -32,17 +32,25 @@ ADAMW_WEIGHT_DECAY = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Counts are in iterations of ``batch_size`` images, over all processes together.
-
-    steps: iterations at which the rate is multiplied by STEP_FACTOR.
-    """
+    """How long is trained at which rate. Counts are in iterations, over all processes together."""
 
     iterations: int
+    """Optimiser steps of the whole training."""
+
     batch_size: int
+    """Images an iteration, over all processes."""
+
     learning_rate: float
+    """After the warm-up."""
+
     steps: tuple[int, ...]
+    """Iterations at which the rate is multiplied by STEP_FACTOR."""
+
     warmup: int
+    """Iterations in which the rate rises."""
+
     checkpoint_period: int
+    """Iterations between two checkpoints."""
 
     @property
     def images_seen(self) -> int:
@@ -50,7 +58,7 @@ class Schedule:
         return self.iterations * self.batch_size
 
     def rate_at(self, iteration: int) -> float:
-        """Learning rate of ``iteration``, from 0 (Detectron2's WarmupMultiStepLR)."""
+        """Return the learning rate of ``iteration``, from 0 (Detectron2's WarmupMultiStepLR)."""
         rate = self.learning_rate * STEP_FACTOR ** sum(iteration >= step for step in self.steps)
         if iteration >= self.warmup:
             return rate
@@ -59,7 +67,7 @@ class Schedule:
 
 
 def weight_decay_of(optimizer: OptimizerConfig) -> float:
-    """As asked, or the optimiser's own."""
+    """Return the weight decay that is set, or the optimiser's default."""
     if optimizer.weight_decay is not None:
         return optimizer.weight_decay
     return WEIGHT_DECAY if optimizer.optimiser == "sgd" else ADAMW_WEIGHT_DECAY
@@ -67,11 +75,16 @@ def weight_decay_of(optimizer: OptimizerConfig) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A schedule, what it was derived from, and what the user should know before it starts."""
+    """A schedule and what it was derived from."""
 
     schedule: Schedule
+    """What is trained."""
+
     published: Schedule
+    """The recipe's schedule."""
+
     warnings: tuple[str, ...]
+    """Sentences for the user before the start."""
 
     @property
     def share_of_published(self) -> float:
@@ -84,7 +97,12 @@ NAMED = {"1x": (90_000, (60_000, 80_000)), "3x": (270_000, (210_000, 250_000))}
 
 
 def published_schedule(recipe: TrainRecipe, named: str | None = None) -> Schedule:
-    """A recipe of the lock as a schedule; ``1x`` and ``3x`` ask for another length."""
+    """Return a recipe of the lock file as a schedule.
+
+    Args:
+        recipe: Of the model.
+        named: ``1x`` or ``3x`` for another length; None keeps the recipe's.
+    """
     iterations, steps = (recipe.iterations, recipe.steps) if named is None else NAMED[named]
     return Schedule(
         iterations=iterations,
@@ -101,9 +119,15 @@ def make_plan(
     asked: ScheduleConfig,
     optimiser: Optimiser = "sgd",
 ) -> Plan:
-    """``published`` for another batch, length or rate; what is not given follows from the batch.
+    """Adapt a schedule to another batch size, length or rate.
 
-    The published rate is SGD's. AdamW has its own.
+    Args:
+        published: What is adapted.
+        asked: The settings; one that is not given follows from the batch size.
+        optimiser: The published rate is SGD's; AdamW has its own.
+
+    Raises:
+        UsageError: A setting is invalid.
     """
     check_settings(asked)
     iterations, learning_rate = asked.iterations, asked.learning_rate
@@ -131,7 +155,11 @@ def make_plan(
 def _warnings(
     published: Schedule, chosen: Schedule, iterations: int | None, rule: tuple[float, int]
 ) -> Sequence[str]:
-    """rule: a learning rate, and the batch size it is for."""
+    """Return sentences on a length or rate that does not follow from the batch size.
+
+    Args:
+        rule: A learning rate, and the batch size it is for.
+    """
     rate, batch_size = rule
     scaled_rate = rate * chosen.batch_size / batch_size
     found = []

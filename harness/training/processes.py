@@ -1,4 +1,4 @@
-"""One process or many: who computes which part of a batch, and what they tell each other."""
+"""One process or many: which part of a batch each computes, and what they exchange."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-#: Others wait for the first process while it evaluates.
+#: How long the other processes wait for the first one while it evaluates.
 PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The place of this process among ``size``; rank 0 logs, evaluates and saves."""
+    """This process among all processes of a training."""
 
     rank: int = 0
+    """From 0; rank 0 logs, evaluates and saves."""
+
     size: int = 1
+    """Number of processes."""
 
     @property
     def is_first(self) -> bool:
-        """True for the process that writes files and talks to the user."""
+        """Whether this process writes files and reports to the user."""
         return self.rank == 0
 
     def mean_count(self, count: int) -> float:
-        """The mean of a count over all processes."""
+        """Return the mean of ``count`` over all processes."""
         return float(self.mean(torch.tensor([float(count)]))[0])
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """The mean of a vector over all processes; it stays on its device."""
+        """Return the mean of a vector over all processes.
+
+        Args:
+            values: Of the same length in all processes.
+
+        Returns:
+            The mean, on the device of ``values``.
+        """
         if self.size == 1:
             return values
         total = values.to(_reducing_device())
@@ -37,18 +47,25 @@ class World:
         return (total / self.size).to(values.device)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             dist.barrier()
 
     def share(self, batch_size: int) -> slice:
-        """The part of a global batch that this process trains on."""
+        """Return the part of a global batch that this process trains on."""
         each = batch_size // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
 
 def join(rank: int, size: int, device: torch.device, address: str) -> World:
-    """Enter the group of ``size`` processes that meet at ``address`` (tcp://host:port)."""
+    """Join a group of processes.
+
+    Args:
+        rank: Of this process, from 0.
+        size: Number of processes; 1 needs no group.
+        device: Of this process; it chooses the backend.
+        address: Where the processes meet (``tcp://host:port``, ``env://``).
+    """
     if size > 1:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
@@ -67,6 +84,7 @@ def leave() -> None:
 
 
 def _reducing_device() -> torch.device:
+    """Return the device on which the backend can compute sums."""
     if dist.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""The loop: iterations, a checkpoint now and then, evaluations, and a clean end on a signal."""
+"""The training loop: iterations, checkpoints, evaluations, and a checkpoint on a signal."""
 
 from __future__ import annotations
 
@@ -32,16 +32,21 @@ WEIGHTS_BEST = "model_best.safetensors"
 #: Validation images whose losses are measured at an evaluation: a curve, not a verdict.
 VALIDATION_IMAGES = 200
 
-#: Weights and iteration → numbers by name (``bbox/AP`` …) of an evaluation.
+#: Evaluates weights of an iteration; returns numbers by name (``bbox/AP`` …).
 Evaluate = Callable[[Path, int], dict[str, float]]
 
 
 def run_training(
     setup: Setup, device: torch.device, world: World, *, progress: Progress, evaluate: Evaluate
 ) -> Best:
-    """Train until the schedule's end; weights, checkpoints and logs lie in the run's folder.
+    """Train to the end of the schedule; weights, checkpoints and logs are in the run folder.
 
-    Raises Interrupted, after a checkpoint, on one of STOP_SIGNALS or Ctrl-C.
+    Returns:
+        The best evaluation.
+
+    Raises:
+        Interrupted: After a checkpoint, on one of STOP_SIGNALS or Ctrl-C.
+        RunFailedError: A loss is not finite, or memory ran out.
     """
     trainer, initial = build_trainer(setup, device, world)
     best = Best()
@@ -67,7 +72,11 @@ def _silent(_: str) -> None:
 
 
 def _require_one_iteration(trainer: Trainer) -> None:
-    """Raise RunFailedError where processes read other checkpoints, of which one is damaged."""
+    """Check that all processes continue from the same iteration.
+
+    Raises:
+        RunFailedError: They read different checkpoints, because one of them is damaged.
+    """
     mean = trainer.world.mean_count(trainer.iteration)
     if mean != trainer.iteration:
         raise RunFailedError(
@@ -119,7 +128,13 @@ def _iterate(
 def training_batches(
     setup: Setup, trainer: Trainer, world: World
 ) -> Generator[list[Sample], None, None]:
-    """What of every batch falls to ``world``'s process, from the trainer's iteration on."""
+    """Yield the samples of every batch that one process trains on.
+
+    Args:
+        setup: Of the training.
+        trainer: Its iteration is the first.
+        world: The process.
+    """
     images = setup.training.images
     wide = [one.record.width_px > one.record.height_px for one in images]
     seed = setup.config.schedule.seed
@@ -143,7 +158,7 @@ def _book(
     log: TrainingLog | None,
     tick: Advance,
 ) -> tuple[bool, bool]:
-    """Log one iteration, averaged over the processes; whether any wants to save, and to stop."""
+    """Log one iteration, averaged over processes; return whether any has to save, and to stop."""
     names = sorted(logged)
     vector = torch.stack([logged[name].double() for name in names])
     vector = torch.cat([vector, stop.flags()])
@@ -161,13 +176,14 @@ def _book(
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most that was in use at once: on a GPU by torch, else by this process."""
+    """Return the peak memory: on a GPU that of torch, otherwise that of this process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return peak_process_bytes()
 
 
 def _evaluation_is_due(setup: Setup, iteration: int) -> bool:
+    """Return whether an evaluation follows ``iteration``; one always follows the last."""
     if iteration == setup.schedule.iterations:
         return True
     return setup.config.eval_every > 0 and iteration % setup.config.eval_every == 0
@@ -199,6 +215,7 @@ def _evaluate(
 
 
 def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
+    """Return the mean losses of some validation images, without augmentation."""
     images = setup.validation.images[:VALIDATION_IMAGES]
     still = Augmentation(
         short_edges_px=(setup.architecture.short_edge_px,),
@@ -220,12 +237,14 @@ def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
 
 
 def _save(setup: Setup, trainer: Trainer, best: Best) -> None:
+    """Write a checkpoint in the first process; the others wait for it."""
     if trainer.world.is_first:
         save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
     trainer.world.wait()
 
 
 def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFailedError:
+    """Return the error for a device whose memory ran out, with the settings that need less."""
     parts = setup.config.optimizer.accumulate
     size = trainer.schedule.batch_size // trainer.world.size // parts
     return RunFailedError(
@@ -240,6 +259,7 @@ def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFaile
 def _first_process_log(
     setup: Setup, trainer: Trainer, best: Best, progress: Progress
 ) -> Iterator[TrainingLog | None]:
+    """Yield the log, which warns where losses leave the reference; None in other processes."""
     if not trainer.world.is_first:
         yield None
         return
@@ -251,5 +271,5 @@ def _first_process_log(
 
     with TrainingLog(setup.folder, trainer.iteration, best.evaluated, compare) as log:
         for line in log.earlier:
-            watch.look(line)  # what it has to say of them was told when they were new
+            watch.look(line)  # its warnings about them were given when they were new
         yield log

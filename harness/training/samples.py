@@ -24,20 +24,30 @@ BATCHES_AHEAD = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One augmented image with its objects, in px of the resized image.
-
-    pixels: (h, w, 3) uint8 in the network's channel order. canvas: (height, width) that holds every
-    image of the whole batch, so that its parts are padded alike. boxes: (g, 4) float32 xyxy.
-    classes: (g,) int64. ordinal: of its draw.
-    """
+    """One augmented image with its objects, in px of the resized image."""
 
     image_id: int
+    """Of the annotation file."""
+
     ordinal: int
+    """Place of its draw in the sequence of the run."""
+
     pixels: npt.NDArray[np.uint8]
+    """(h, w, 3) uint8 in the network's channel order."""
+
     canvas: tuple[int, int]
+    """(height, width) that holds every image of the whole batch, so that its parts are padded
+    alike.
+    """
+
     boxes: npt.NDArray[np.float32]
+    """(g, 4) float32 x1, y1, x2, y2."""
+
     classes: npt.NDArray[np.int64]
+    """(g,) int64 class index."""
+
     masks: ObjectMasks | None
+    """One an object; None for a network without masks."""
 
 
 def make_sample(
@@ -49,7 +59,19 @@ def make_sample(
     canvas: tuple[int, int],
     ordinal: int,
 ) -> Sample:
-    """The image decoded, changed, resized and perhaps flipped; its objects with it."""
+    """Decode, augment, resize and flip an image, together with its objects.
+
+    Args:
+        image: With its objects.
+        images_dir: Folder of the image files.
+        architecture: Says the channel order, and whether there are masks.
+        change: As drawn for this image.
+        canvas: (height, width) of the batch, px.
+        ordinal: Place of its draw in the sequence of the run.
+
+    Raises:
+        HarnessError: The image is missing or damaged.
+    """
     height_px, width_px = change.size
     pixels = load_image(image.record, images_dir).pixels_bgr
     pixels = with_effects(pixels[:, :, ::-1], change.effects)
@@ -78,6 +100,7 @@ def make_sample(
 def _moved_boxes(
     boxes: npt.NDArray[np.float64], change: Change, scale: tuple[float, float]
 ) -> npt.NDArray[np.float32]:
+    """Return (g, 4) boxes in the frame of the resized image, clipped to it."""
     height_px, width_px = change.size
     moved = boxes * [scale[0], scale[1], scale[0], scale[1]]
     if change.flip:
@@ -99,9 +122,12 @@ def sample_batches(
     seed: int,
     loaders: int,
 ) -> Generator[list[Sample], None, None]:
-    """The samples of each batch of ``order``, or a part of it, made ahead by ``loaders`` threads.
+    """Yield the samples of each batch, made ahead by ``loaders`` threads.
 
     An error of one image is raised when its batch is due. Close the generator to end the threads.
+
+    Args:
+        order: The whole batches, of which ``part`` is made.
     """
 
     def submit(draws: list[Draw]) -> list[Future[Sample]]:

@@ -1,4 +1,4 @@
-"""What a training is, with every question answered; and the trainer that carries it out."""
+"""The complete settings of a training, and the trainer that is built from them."""
 
 from __future__ import annotations
 
@@ -27,21 +27,31 @@ InitKind = Literal["model", "backbone", "random"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The same in every process of a training."""
+    """Everything that defines a training; the same in each of its processes."""
 
     folder: Path
     """Of the run."""
     config: TrainRequest
     """Every setting of the training, with what the recipe decides filled in."""
     identity: dict[str, Any]
-    """What a run that continues must share."""
+    """What must be equal in a run that continues."""
     architecture: Architecture
+    """The network."""
+
     training: TrainingSet
+    """Images that are trained on."""
+
     validation: TrainingSet
+    """Images that are evaluated."""
+
     schedule: Schedule
+    """Iterations and rates."""
+
     init_kind: InitKind
+    """What the weights at the beginning come from."""
+
     init: Path | None
-    """File of the weights to begin with: a whole model's or a backbone's, by ``init_kind``."""
+    """File of the weights at the beginning, by ``init_kind``; None for random ones."""
     reference: tuple[dict[str, Any], ...] = ()
     """Lines of an earlier training's curve."""
     warnings: tuple[Signals, ...] = ()
@@ -62,7 +72,19 @@ class Setup:
 def build_trainer(
     setup: Setup, device: torch.device, world: World
 ) -> tuple[Trainer, InitialWeights]:
-    """The trainer at iteration 0, its network on ``device``, and where its weights come from."""
+    """Build the trainer at iteration 0.
+
+    Args:
+        setup: Of the training.
+        device: Where the network is moved to.
+        world: This process among all.
+
+    Returns:
+        The trainer, and where its weights come from.
+
+    Raises:
+        IntegrityError: The weights to begin with do not fit.
+    """
     config, ema = setup.config, setup.config.optimizer.ema
     torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
@@ -84,7 +106,17 @@ def build_trainer(
 
 
 def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
-    """The network as training begins with it, on the CPU, and where its weights come from."""
+    """Build the network as training begins with it.
+
+    Args:
+        setup: Of the training.
+
+    Returns:
+        The network on the CPU, and where its weights come from.
+
+    Raises:
+        IntegrityError: The weights to begin with do not fit.
+    """
     network = RCNN(setup.architecture)
     initialise(network, setup.config.schedule.seed)
     if setup.init is None:

@@ -27,33 +27,57 @@ class LossModel(nn.Module):
     """The network as a function from a batch to its losses: what DistributedDataParallel wraps."""
 
     def __init__(self, network: RCNN, numbers: TrainingNumbers, world: World) -> None:
+        """Wrap a network.
+
+        Args:
+            network: What is trained.
+            numbers: How many regions are sampled.
+            world: Averages counts of samples over all processes.
+        """
         super().__init__()
         self.network = network
         self.numbers = numbers
         self.world = world
 
     def forward(self, batch: Batch, targets: Sequence[Targets]) -> Losses:
-        """See ``harness.nn.losses``."""
+        """Return losses and statistics; see ``harness.nn.losses``."""
         return losses(self.network, batch, targets, self.numbers, self.world.mean_count)
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Everything an iteration changes, and what it is computed by."""
+    """The state of a training: what an iteration changes, and what it uses."""
 
     network: RCNN
+    """What is trained."""
+
     config: TrainRequest
     """Every setting of the training."""
     schedule: Schedule
+    """Iterations and rates."""
+
     numbers: TrainingNumbers
+    """How many regions are sampled."""
+
     device: torch.device
+    """Where the network is."""
+
     world: World
+    """This process among all."""
+
     average: MovingAverage | None
+    """Moving average of the weights; None without ``--ema``."""
+
     iteration: int = 0
     """Iterations that are finished."""
     optimiser: torch.optim.Optimizer = field(init=False)
+    """Of all parameters that are not frozen."""
+
     scaler: GradScaler = field(init=False)
+    """Of losses in fp16; it does nothing in other precisions."""
+
     model: nn.Module = field(init=False)
+    """The network with its losses, distributed over processes."""
 
     def __post_init__(self) -> None:
         asked = self.config.optimizer
@@ -66,10 +90,17 @@ class Trainer:
 
 
 def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """One optimiser step over this process's ``samples``; losses and statistics for the log.
+    """Do one optimiser step.
 
-    Raises RunFailedError, with the images, when a loss is not finite; the weights are then still
-    those of the last good iteration.
+    Args:
+        trainer: It is changed.
+        samples: This process's part of the batch.
+
+    Returns:
+        Losses and statistics for the log, scalars by name.
+
+    Raises:
+        RunFailedError: A loss is not finite. The weights are those of the last iteration.
     """
     set_rate(trainer.optimiser, trainer.schedule.rate_at(trainer.iteration))
     trainer.optimiser.zero_grad(set_to_none=True)
@@ -98,7 +129,12 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
 
 @torch.no_grad()
 def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[str, float]:
-    """Mean losses over batches that are not trained on."""
+    """Return the mean losses over images that are not trained on.
+
+    Args:
+        trainer: It is not changed.
+        batches: At least one.
+    """
     sums: dict[str, float] = {}
     count = 0
     for samples in batches:
@@ -111,6 +147,7 @@ def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[st
 
 
 def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
+    """Return losses and statistics of some samples."""
     tensors = [torch.from_numpy(one.pixels).to(trainer.device).permute(2, 0, 1) for one in samples]
     batch = trainer.network.batch(tensors, samples[0].canvas)
     targets = [_targets(one, trainer) for one in samples]
@@ -121,10 +158,12 @@ def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
 
 
 def _undistributed(trainer: Trainer) -> nn.Module:
+    """Return the network with its losses, of this process alone."""
     return LossModel(trainer.network, trainer.numbers, World())
 
 
 def _targets(sample: Sample, trainer: Trainer) -> Targets:
+    """Return the ground truth of a sample, with the random numbers of its region sampling."""
     drawn = generator(trainer.config.schedule.seed, SAMPLE, sample.ordinal).integers(2**63)
     return Targets(
         boxes=torch.from_numpy(sample.boxes).to(trainer.device),
@@ -135,12 +174,13 @@ def _targets(sample: Sample, trainer: Trainer) -> Targets:
 
 
 def _parts(samples: Sequence[Sample], count: int) -> list[Sequence[Sample]]:
+    """Split samples into ``count`` equal parts."""
     size = len(samples) // count
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
 def _silent_until_last(trainer: Trainer, last: bool) -> AbstractContextManager[None]:
-    """Gradients of all but the last part stay on their process."""
+    """Return a context that exchanges gradients between processes for the last part only."""
     if last or not isinstance(trainer.model, DistributedDataParallel):
         return nullcontext()
     silent: AbstractContextManager[None] = trainer.model.no_sync()
@@ -150,6 +190,11 @@ def _silent_until_last(trainer: Trainer, last: bool) -> AbstractContextManager[N
 def _require_finite(
     trainer: Trainer, total: Tensor, found: dict[str, Tensor], samples: Sequence[Sample]
 ) -> None:
+    """Check the total loss.
+
+    Raises:
+        RunFailedError: It is not finite; the message names the losses and the images.
+    """
     if bool(torch.isfinite(total)):
         return
     wrong = [name for name, value in found.items() if not bool(torch.isfinite(value))]

@@ -1,4 +1,4 @@
-"""A training that is told to stop finishes its iteration first, or leaves its evaluation."""
+"""On a signal to stop, a training finishes its iteration, or leaves its evaluation at once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 class Stop:
     """Remembers a signal until the iteration is finished.
 
-    warnings: signals that may or may not be the end: they ask for a checkpoint, not for a stop.
+    Attributes:
+        name: Of the signal.
     """
 
     def __init__(self, warnings: Collection[signal.Signals] = ()) -> None:
+        """Remember nothing yet.
+
+        Args:
+            warnings: Signals that the end may or may not follow: they request a checkpoint only.
+        """
         self.name = "another process"
         self._warnings = warnings
         self._warned = False
@@ -29,13 +35,17 @@ class Stop:
         self._at_once = False
 
     def flags(self) -> torch.Tensor:
-        """Whether a checkpoint (asked once), and whether a stop is wanted: two numbers, 0 or 1."""
+        """Return whether a checkpoint and a stop are requested.
+
+        Returns:
+            (2,) float64, each 0 or 1. A request for a checkpoint is returned once.
+        """
         warned, self._warned = self._warned, False
         return torch.tensor([float(warned), float(self._told)], dtype=torch.float64)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """STOP_SIGNALS and Ctrl-C do not interrupt the block; they are remembered."""
+        """Remember STOP_SIGNALS and Ctrl-C during the block instead of interrupting it."""
         before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
         for one in before:
             signal.signal(one, self._tell)
@@ -47,7 +57,14 @@ class Stop:
 
     @contextmanager
     def leaving_at_once(self, what: str) -> Iterator[None]:
-        """While listening: a stop interrupts the block, which must bear it."""
+        """Let a stop interrupt the block, inside of ``listening``.
+
+        Args:
+            what: Names the block in the message.
+
+        Raises:
+            Interrupted: A stop was requested before or during the block.
+        """
         self._at_once = True
         try:
             if self._told:
@@ -59,9 +76,10 @@ class Stop:
             self._at_once = False
 
     def _tell(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal, or interrupt the block; a second Ctrl-C always interrupts."""
         if number in self._warnings:
             self._warned = True
             return
         again, self._told, self.name = self._told, True, signal.Signals(number).name
         if self._at_once or (again and number == signal.SIGINT):
-            raise KeyboardInterrupt  # asked twice: the user will not wait for the iteration
+            raise KeyboardInterrupt  # a second time: the user does not wait for the iteration

@@ -8,11 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-#: Packages, and sub-packages of workflows, whose docstrings are not converted yet. It only shrinks.
-TO_CONVERT = {
-    "training",
-}
-
 #: A section ends where a line begins at the margin again.
 SECTION = re.compile(
     r"^(Args|Returns|Yields|Raises|Attributes|Example|Examples|Note):\n(?:(?: +[^\n]*)?\n)*",
@@ -22,19 +17,12 @@ SECTION = re.compile(
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def home(path: str) -> str:
-    """The package of a module; of ``workflows`` with its sub-package."""
-    parts = path.split("/")[:-1]
-    return "/".join(parts[:2] if parts[:1] == ["workflows"] else parts[:1])
-
-
-def converted(package: dict[str, ast.Module]) -> Iterator[tuple[str, Documented, str]]:
-    """Where, the definition and its docstring, of every definition in a converted package."""
+def documented(package: dict[str, ast.Module]) -> Iterator[tuple[str, Documented, str]]:
+    """Where, the definition and its docstring, of every definition in the package."""
     for path, tree in package.items():
-        if home(path) not in TO_CONVERT:
-            for node in ast.walk(tree):
-                if isinstance(node, Documented):
-                    yield f"harness/{path}:{node.lineno} {node.name}", node, text_of(node)
+        for node in ast.walk(tree):
+            if isinstance(node, Documented):
+                yield f"harness/{path}:{node.lineno} {node.name}", node, text_of(node)
 
 
 def text_of(node: Documented) -> str:
@@ -43,7 +31,7 @@ def text_of(node: Documented) -> str:
 
 def test_arguments_and_errors_are_in_sections(package: dict[str, ast.Module]) -> None:
     wrong = []
-    for where, node, text in converted(package):
+    for where, node, text in documented(package):
         prose = SECTION.sub("", text)
         if re.search(r"\bRaises \w*(Error|Interrupted)\b", prose):
             wrong.append(f"{where}: needs a section Raises:")
@@ -55,7 +43,7 @@ def test_arguments_and_errors_are_in_sections(package: dict[str, ast.Module]) ->
 
 def test_sections_name_what_there_is(package: dict[str, ast.Module]) -> None:
     wrong = []
-    for where, node, text in converted(package):
+    for where, node, text in documented(package):
         section = re.search(r"^Args:\n((?:(?: +[^\n]*)?\n)*)", text, re.MULTILINE)
         if section and not isinstance(node, ast.ClassDef):
             named = re.findall(r"^ {4}\*{0,2}(\w+): ", section[1], re.MULTILINE)
@@ -66,17 +54,13 @@ def test_sections_name_what_there_is(package: dict[str, ast.Module]) -> None:
 
 def test_every_field_of_a_dataclass_has_a_docstring(package: dict[str, ast.Module]) -> None:
     wrong = []
-    for where, node, text in converted(package):
+    for where, node, text in documented(package):
         if isinstance(node, ast.ClassDef) and is_dataclass(node):
             bare = list(undocumented(node))
             wrong += [f"{where}.{name}: no docstring under it" for name in bare]
             prose = [name for name in fields(node) if re.search(rf"\b{name}: [^:]", text)]
             wrong += [f"{where}: {name} belongs under the field" for name in prose]
     assert not wrong, "\n".join(wrong)
-
-
-def test_what_is_to_be_converted_exists(package: dict[str, ast.Module]) -> None:
-    assert {home(path) for path in package} >= TO_CONVERT
 
 
 @pytest.mark.parametrize(
