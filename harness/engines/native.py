@@ -40,7 +40,7 @@ from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
-from harness.zoo.weights import account_for, read_checkpoint
+from harness.zoo.weights import account_for, open_checkpoint
 
 
 class PreparedImage(NamedTuple):
@@ -88,7 +88,8 @@ def open_native(
     apply_precision(precision, place)
     keep_freed_memory(place)
     layout = memory_format or own_memory_format(place, precision, exact=exact)
-    network = load_network(architecture, weights)
+    notes: list[str] = []
+    network = load_network(architecture, weights, notes)
     if exact:
         compute_exactly(network)
     else:
@@ -106,7 +107,6 @@ def open_native(
         compiled=compiled,
         exact=exact,
     )
-    notes: list[str] = []
     slots = open_slot_path(network, info, place, graphs=graphs, notes=notes)
     return NativeEngine(network, info, place, slots, notes)
 
@@ -142,19 +142,23 @@ def own_memory_format(
     return "channels_last"
 
 
-def load_network(architecture: Architecture, weights: Path) -> RCNN:
+def load_network(architecture: Architecture, weights: Path, notes: list[str] | None = None) -> RCNN:
     """Return the network in fp32 on the CPU, with its weights.
 
     Args:
         architecture: The network.
         weights: A checkpoint of it.
+        notes: Receives what was left out of the names of tensors, and which table was taken.
 
     Raises:
         IntegrityError: A tensor is missing, left over, or of another shape.
     """
     network = RCNN(architecture).eval().requires_grad_(False)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
+    checkpoint = open_checkpoint(weights)
+    if notes is not None:
+        notes.extend(checkpoint.notes)
+    tensors = account_for(checkpoint.tensors, expected, where=str(weights))
     network.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
     return network
 

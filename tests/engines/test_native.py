@@ -123,6 +123,15 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         load_network(tiny(), tmp_path / "short.safetensors")
 
 
+def test_a_prefix_that_was_left_out_is_a_note_of_the_engine(tmp_path: Path) -> None:
+    tensors = {f"module.{key}": value for key, value in seeded_checkpoint(tiny()).items()}
+    write_checkpoint(tmp_path / "wrapped.safetensors", tensors)
+    engine = open_native(
+        architecture=tiny(), weights=tmp_path / "wrapped.safetensors", device="cpu", threads=1
+    )
+    assert [note for note in engine.notes if "'module.' left out" in note]
+
+
 def test_channel_order_reaches_the_network(tiny_weights: Path) -> None:
     from dataclasses import replace
 
