@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,10 +14,15 @@ from harness.measure.rle import areas_px, union_px
 from harness.serve.images import Header
 from harness.serve.outlines import outlines
 
+#: The docstrings of fields are their descriptions in the OpenAPI schema.
+FIELDS_DESCRIBED = {"use_attribute_docstrings": True}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
     """A mask in COCO's compressed run-length encoding."""
+
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
 
     size: tuple[int, int]
     """(height, width) of the image, px."""
@@ -31,6 +37,8 @@ class Detection:
 
     ``category_id``, ``bbox``, ``score`` and ``segmentation`` are those of COCO's results format.
     """
+
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
 
     category_id: int
     """As in the data set the model was trained on."""
@@ -61,6 +69,8 @@ class Detection:
 class Share:
     """Pixels under the masks of one category."""
 
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
+
     category_id: int
     """As in the data set the model was trained on."""
 
@@ -81,6 +91,8 @@ class Share:
 class Masked:
     """Pixels under any mask; a pixel where masks overlap counts once."""
 
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
+
     pixels: int
     """How many."""
 
@@ -94,6 +106,8 @@ class Masked:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureAnswer:
     """Everything about one image."""
+
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
 
     name: str
     """The name the client gave it."""
@@ -133,6 +147,8 @@ class PictureAnswer:
 class ModelFacts:
     """The model and the engine that computed the answer."""
 
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
+
     name: str
     """Of the model."""
 
@@ -161,6 +177,8 @@ class ModelFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The answer to one request."""
+
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
 
     model: ModelFacts
     """What computed it."""
