@@ -102,7 +102,7 @@ def test_a_model_without_weights_says_how_to_get_some(asked: InferenceRequest) -
     lock = read_lock()
     entry = find_model(lock, "MobileNetV2_FPNLite_3x")
     with pytest.raises(PrerequisiteError, match="harness train --model MobileNetV2_FPNLite_3x"):
-        find_checkpoint(lock, entry, None, asked.data.root)
+        find_checkpoint(lock, entry, None, asked.network.root)
 
 
 def test_known_data_that_is_not_there_names_the_download(asked: InferenceRequest) -> None:
