@@ -183,8 +183,13 @@ class SessionNetwork:
         self.session = session
         self.names = [output.name for output in session.get_outputs()]
 
-    def batch(self, images: Sequence[Tensor]) -> Batch:
-        """Return the images as they are: the file normalises and pads. Only one at a time."""
+    def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
+        """Return the images as they are: the file normalises and pads. Only one at a time.
+
+        Args:
+            images: The one image, (3, H, W) uint8.
+            canvas: As of an ``RCNN``; alone in its batch, an image needs none.
+        """
         (image,) = images
         return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
 

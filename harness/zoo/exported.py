@@ -21,6 +21,7 @@ from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.files.json import dumps, to_plain, to_typed
 from harness.zoo.checkpoints import facts_of_file
+from harness.zoo.weights import foreign_content
 
 #: Numbers of the architecture that the graph does not hold: what is done before and after it.
 OUTSIDE_THE_GRAPH = ("channel_order", "short_edge_px", "long_edge_max_px", "mask_threshold")
@@ -72,13 +73,20 @@ def read_facts(path: Path) -> ExportFacts:
     """The facts of an exported file.
 
     Raises:
-        IntegrityError: The file has none, or not all of them.
+        IntegrityError: The file has none, or not all of them; it is empty, cut off, or something
+            else under this name.
     """
     with path.open("rb") as file:
+        fault = foreign_content(path, file.read(64))
+        file.seek(0)
         try:
             found = dict(_metadata(file, path.stat().st_size))
         except (EOFError, UnicodeDecodeError):
-            found = {}
+            found, fault = {}, fault or "it is cut off or damaged"
+    if fault:
+        raise IntegrityError(
+            f"{path} is no ONNX file of harness: {fault}", hint=EXPORT_AGAIN.format(model="NAME")
+        )
     missing = [field.name for field in fields(ExportFacts) if field.name not in found]
     if missing:
         raise IntegrityError(
@@ -224,14 +232,23 @@ def _require_order(facts: ExportFacts, names: Sequence[str], *, path: Path) -> N
 
 
 def _metadata(file: IO[bytes], size: int) -> Iterator[tuple[str, str]]:
-    """Key and value of each metadata entry of a whole ONNX file; the rest is skipped."""
+    """Key and value of each metadata entry of a whole ONNX file; the rest is skipped.
+
+    Raises:
+        EOFError: A field ends behind the end of the file, or is none.
+        UnicodeDecodeError: Metadata that are no text.
+    """
     while file.tell() < size:
         number, length = _field(file)
+        if length > size - file.tell():
+            raise EOFError
         if number == METADATA_FIELD:
             end = file.tell() + length
             entry = {KEY_FIELD: "", VALUE_FIELD: ""}
             while file.tell() < end:
                 part, part_length = _field(file)
+                if part_length > size - file.tell():
+                    raise EOFError
                 entry[part] = file.read(part_length).decode()
             yield entry[KEY_FIELD], entry[VALUE_FIELD]
         else:

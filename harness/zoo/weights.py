@@ -136,12 +136,12 @@ def _content(path: Path) -> Any:
             return read_safetensors(path)
         return read_torch(path)
     except IntegrityError as error:
-        known = _looks_like(path, head)
+        known = foreign_content(path, head)
         message = error.message if known is None else f"{known} ({error.message})"
         hint = error.hint or (_ALONE if message.startswith("refused") else _WHOLE_COPY)
         raise IntegrityError(f"cannot read {path} as a checkpoint: {message}", hint=hint) from None
     except Exception as error:  # whatever damaged bytes make of the readers
-        looks = _looks_like(path, head) or "it is cut off or damaged"
+        looks = foreign_content(path, head) or "it is cut off or damaged"
         reason = printable(str(error).partition("\n")[0], 200)
         raise IntegrityError(
             f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
@@ -153,7 +153,7 @@ _ALONE = "of a model of your own save the weights alone: torch.save(model.state_
 _WHOLE_COPY = "take a whole copy; those of the zoo come with: harness download --only checkpoints"
 
 
-def _looks_like(path: Path, head: bytes) -> str | None:
+def foreign_content(path: Path, head: bytes) -> str | None:
     """What a file is by its first bytes, where these are no checkpoint's."""
     if not head:
         return "it is empty"

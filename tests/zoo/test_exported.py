@@ -53,6 +53,33 @@ def test_facts_come_back_as_they_were(odd_tmp_path: Path) -> None:
     assert is_as_exported(path, facts())
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html>404</html>", "web page"),
+        (b"\x08\x07\x3a\xff\x01" + bytes(20), "cut off"),
+        (b"\x08\x07\x3a" + b"\xff" * 9 + b"\x01" + bytes(20), "cut off"),
+        (b"\x72\x0a\x0a" + b"\xff" * 8 + b"\x01", "cut off"),
+    ],
+)
+def test_what_is_no_onnx_file_is_called_what_it_is(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "a.onnx").write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"is no ONNX file of harness: .*{said}"):
+        read_facts(tmp_path / "a.onnx")
+
+
+def test_a_file_cut_anywhere_is_no_whole_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", metadata_of(facts()))
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(IntegrityError, match=r"a\.onnx is no ONNX file"):
+            read_facts(path)
+
+
 def test_a_changed_graph_is_seen(tmp_path: Path) -> None:
     other = GRAPH.replace(b"abc", b"abd")
     assert not is_as_exported(write(tmp_path / "a.onnx", metadata_of(facts()), other), facts())
