@@ -28,7 +28,7 @@ from harness.engines.detectron2 import open_detectron2
 from harness.engines.devices import device_class, find_device
 from harness.engines.native import open_native
 from harness.measure.timing import NULL_STOPWATCH
-from harness.workflows.parity import find_images
+from harness.workflows.parity import images_in
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    paths = find_images(asked.images)[: asked.count]
+    paths = images_in(asked.images)[: asked.count]
     columns: dict[str, tuple[list[float], list[float]]] = {scope: ([], []) for scope in SCOPES}
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"

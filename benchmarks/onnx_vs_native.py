@@ -27,7 +27,7 @@ from harness.core.requests.zoo import ExportRequest
 from harness.engines.devices import device_class, find_device
 from harness.engines.onnx import SessionNetwork, open_onnx
 from harness.workflows.export import export
-from harness.workflows.parity import find_images
+from harness.workflows.parity import images_in
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import read_facts
 from harness.zoo.lock import find_model, read_lock
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    paths = find_images(asked.images)[: asked.count]
+    paths = images_in(asked.images)[: asked.count]
     architecture = find_model(read_lock(), asked.model).architecture
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"

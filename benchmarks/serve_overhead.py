@@ -31,7 +31,7 @@ from harness.files.layout import datasets_folder
 from harness.measure.timing import NULL_STOPWATCH
 from harness.serve.images import Upload, decode
 from harness.serve.model import find_served, open_served
-from harness.workflows.parity import find_images
+from harness.workflows.parity import images_in
 from tests.composing import composed
 
 #: Requests that several clients have sent in turn before the clock stops.
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
-    contents = [path.read_bytes() for path in find_images(asked.images)[: asked.count]]
+    contents = [path.read_bytes() for path in images_in(asked.images)[: asked.count]]
     words = ["--model", asked.model, "--precision", asked.precision]
     words += [] if asked.weights is None else ["--weights", str(asked.weights)]
     words += [] if asked.threads is None else ["--threads", str(asked.threads)]

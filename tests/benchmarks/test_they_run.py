@@ -31,6 +31,7 @@ TINY = {
     "--images {data}/images --limit 2 --device cpu",
     "forward_vs_detectron2": "--architecture tiny --images {data}/images --count 1 --repeats 1 "
     "--device cpu --threads 1",
+    "gpu": "--annotations {data}/annotations.json --images {data}/images --count 1 --repeats 1",
     "history_year": "--nights 10 --repeats 1",
     "onnx_vs_native": "--model tiny --images {data}/images --count 1 --repeats 1 --threads 1",
     "score_vs_pycocotools": "--images 10",
@@ -50,6 +51,8 @@ SHARED = {"pairs"}
 
 def missing(name: str) -> str | None:
     """Why a benchmark cannot run here."""
+    if name == "gpu" and not Path("/dev/nvidiactl").exists():
+        return "needs an NVIDIA GPU"
     if name.endswith("_vs_detectron2") and importlib.util.find_spec("detectron2") is None:
         return "needs detectron2"
     if name == "draw_vs_detectron2" and importlib.util.find_spec("cv2") is None:
