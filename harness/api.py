@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,10 +26,11 @@ from harness.core.requests.inference import (
 )
 from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadRequest
 from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.signatures import NOT_TAKEN, signed
 from harness.core.requests.training import TrainRequest
 from harness.core.requests.zoo import DownloadRequest
 from harness.core.results import RunResult
-from harness.core.settings import compose, flat_settings, replaced, signature_of
+from harness.core.settings import compose, replaced
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,60 +50,12 @@ if TYPE_CHECKING:
     from harness.zoo.listing import ListedModel
 
 Request = TypeVar("Request")
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Whether and where progress and notices are shown.
 Shown = Progress | bool
 
-#: What a request of each function is made of; `train` has a function of its own for the dry run.
-REQUESTS: Mapping[str, type[Any]] = {
-    "evaluate": EvalRequest,
-    "benchmark": BenchRequest,
-    "sweep": SweepRequest,
-    "score": ScoreRequest,
-    "train": TrainRequest,
-    "plan_training": TrainRequest,
-    "compare": CompareRequest,
-    "convert": ConvertRequest,
-    "download": DownloadRequest,
-    "load_model": LoadRequest,
-    "load_dataset": DatasetRequest,
-    "draw": DrawRequest,
-}
 
-#: Settings of a request that its function does not take.
-NOT_TAKEN: Mapping[str, tuple[str, ...]] = {
-    "train": ("dry_run",),
-    "plan_training": ("dry_run",),
-}
-
-
-def _signed(function: Function) -> Function:
-    """Give a function the signature of its settings, for ``help()`` and notebooks."""
-    name = function.__name__
-    without = NOT_TAKEN.get(name, ())
-    positional = {one.name for one in flat_settings(REQUESTS[name]) if one.positional}
-    settings = [
-        one.replace(kind=Parameter.POSITIONAL_OR_KEYWORD) if one.name in positional else one
-        for one in signature_of(REQUESTS[name]).parameters.values()
-        if one.name not in without
-    ]
-    written = Signature.from_callable(function).parameters.values()
-    own = [
-        one
-        for one in written
-        if one.kind is not Parameter.VAR_KEYWORD
-        and one.name not in {each.name for each in settings}
-    ]
-    ordered = sorted((*settings, *own), key=lambda one: one.kind)
-    returned = Signature.from_callable(function).return_annotation
-    function.__signature__ = Signature(  # type: ignore[attr-defined]
-        ordered, return_annotation=returned
-    )
-    return function
-
-
-@_signed
+@signed
 def evaluate(
     *,
     progress: Shown = False,
@@ -137,7 +89,7 @@ def evaluate(
     return RunResult(record=record, folder=folder)
 
 
-@_signed
+@signed
 def benchmark(
     *,
     progress: Shown = False,
@@ -169,7 +121,7 @@ def benchmark(
     return RunResult(record=record, folder=folder)
 
 
-@_signed
+@signed
 def sweep(
     *,
     progress: Shown = False,
@@ -201,7 +153,7 @@ def sweep(
     return SweepResult(sweep=found, folder=folder)
 
 
-@_signed
+@signed
 def score(
     run: str | Path | None = None,
     *,
@@ -232,7 +184,7 @@ def score(
     )
 
 
-@_signed
+@signed
 def train(
     *,
     progress: Shown | Callable[[], Progress] = False,
@@ -274,8 +226,8 @@ def train(
     return RunResult(record=record, folder=folder)
 
 
-@_signed
-def plan_training(**settings: Unpack[keywords.PlanTrainingSettings]) -> DryRun:
+@signed
+def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
     """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
 
     Args:
@@ -309,7 +261,7 @@ def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:
     follow(resolve_training(_composed("train", TrainRequest, settings)))
 
 
-@_signed
+@signed
 def compare(
     first: str | Path,
     second: str | Path,
@@ -343,7 +295,7 @@ def compare(
     return found
 
 
-@_signed
+@signed
 def convert(
     source: str | Path,
     *,
@@ -369,7 +321,7 @@ def convert(
     return convert(request, _progress(progress))
 
 
-@_signed
+@signed
 def download(
     *,
     progress: Shown = False,
@@ -417,7 +369,7 @@ def list_models(*, root: str | Path | None = None) -> tuple[ListedModel, ...]:
     return list_models(default_places()["datasets"] if root is None else Path(root))
 
 
-@_signed
+@signed
 def load_model(
     source: str | Path | None = None,
     **settings: Unpack[keywords.LoadModelSettings],
@@ -441,7 +393,7 @@ def load_model(
     return load(_composed("load_model", LoadRequest, {**given, **settings}))
 
 
-@_signed
+@signed
 def load_dataset(
     dataset: str | None = None,
     **settings: Unpack[keywords.LoadDatasetSettings],
@@ -466,7 +418,7 @@ def load_dataset(
     )
 
 
-@_signed
+@signed
 def draw(
     image: ImageLike | None,
     detections: Detections,

@@ -8,6 +8,7 @@ one (`make schema` does). A test fails where the file is not what this program w
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import textwrap
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from harness.api import NOT_TAKEN, REQUESTS  # noqa: E402
-from harness.core.settings import Setting, flat_settings  # noqa: E402
+from harness.core.requests.signatures import NOT_TAKEN, REQUESTS  # noqa: E402
+from harness.core.setting_fields import PART, Setting, flat_settings  # noqa: E402
 
 FILE = ROOT / "harness" / "core" / "requests" / "keywords.py"
 
@@ -48,19 +49,56 @@ def main() -> None:
 
 def text() -> str:
     """The whole file."""
-    return "\n\n".join([HEAD, *(_class(name) for name in REQUESTS)]) + "\n"
+    written: dict[str, str] = {}
+    seen: list[tuple[type[Any], set[str]]] = []
+    for function, kind in REQUESTS.items():
+        words = "".join(word.capitalize() for word in function.split("_"))
+        offered = {
+            one.name: one
+            for one in flat_settings(kind)
+            if not one.positional and one.name not in NOT_TAKEN.get(function, ())
+        }
+        if (kind, set(offered)) in seen:  # another function takes the same
+            continue
+        seen.append((kind, set(offered)))
+        described = f"Keywords of `{function}`, those of `{kind.__name__}`."
+        _add(f"{words}Settings", described, kind, offered, written)
+    return "\n\n".join([HEAD, *written.values()]) + "\n"
 
 
-def _class(function: str) -> str:
-    words = "".join(word.capitalize() for word in function.split("_"))
-    lines = [
-        f"class {words}Settings(TypedDict, total=False):",
-        f'    """Keywords of `{function}`, those of `{REQUESTS[function].__name__}`."""',
-    ]
-    for one in flat_settings(REQUESTS[function]):
-        if not one.positional and one.name not in NOT_TAKEN.get(function, ()):
+def _add(
+    name: str, described: str, kind: type[Any], offered: dict[str, Setting], written: dict[str, str]
+) -> None:
+    """Write a class after those of the parts that it takes whole; these are written once."""
+    parts = _whole_parts(kind, offered)
+    for part in parts:
+        if _keys_of(part) not in written:
+            settings = {one.name: one for one in flat_settings(part)}
+            _add(_keys_of(part), f"Keywords of `{part.__name__}`.", part, settings, written)
+    inherited = {one.name for part in parts for one in flat_settings(part)}
+    bases = ", ".join([_keys_of(part) for part in parts] or ["TypedDict"])
+    lines = [f"class {name}({bases}, total=False):", f'    """{described}"""']
+    for key, one in offered.items():
+        if key not in inherited:
             lines += ["", *_key(one)]
-    return "\n".join(lines)
+    written[name] = "\n".join(lines)
+
+
+def _whole_parts(kind: type[Any], offered: dict[str, Setting]) -> list[type[Any]]:
+    """The parts of a request that are offered whole and as they are; else the parts of these."""
+    found: list[type[Any]] = []
+    for field in dataclasses.fields(kind):
+        if field.metadata.get(PART) is None:
+            continue
+        part = type(field.default)
+        settings = flat_settings(part)
+        same = [one.name in offered and _key(one) == _key(offered[one.name]) for one in settings]
+        found += [part] if all(same) else _whole_parts(part, offered)
+    return found
+
+
+def _keys_of(part: type[Any]) -> str:
+    return f"{part.__name__}Keys"
 
 
 def _key(one: Setting) -> list[str]:

@@ -97,7 +97,7 @@ class _Session(requests.Session):
     """
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """No redirect is one to this session."""
+        """None for every answer: a redirect is left to the caller."""
         return None
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import harness
-from harness import api
+from harness.core.requests import signatures
 from harness.core.settings import flat_settings
 
 NAMES = [
@@ -79,8 +79,8 @@ def test_signatures_are_the_settings_of_the_request(name: str) -> None:
     assert [key for key in kinds if kinds[key] is not inspect.Parameter.KEYWORD_ONLY] == positional
     settings = {
         one.name: one
-        for one in flat_settings(api.REQUESTS[name])
-        if one.name not in api.NOT_TAKEN.get(name, ())
+        for one in flat_settings(signatures.REQUESTS[name])
+        if one.name not in signatures.NOT_TAKEN.get(name, ())
     }
     assert set(found) == set(settings) | set(positional) | set(beside)
     for key, one in settings.items():
@@ -89,7 +89,7 @@ def test_signatures_are_the_settings_of_the_request(name: str) -> None:
 
 
 def test_every_function_has_its_beside() -> None:
-    assert BESIDE.keys() == api.REQUESTS.keys()
+    assert BESIDE.keys() == signatures.REQUESTS.keys()
 
 
 def test_keywords_for_type_checkers_are_up_to_date(repository: Path) -> None:

@@ -1,0 +1,69 @@
+"""The request that each function of the Python API composes, and the signature it gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Any, TypeVar
+
+from harness.core.requests.data import ConvertRequest
+from harness.core.requests.inference import (
+    BenchRequest,
+    EvalRequest,
+    ScoreRequest,
+    SweepRequest,
+)
+from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadRequest
+from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.training import TrainRequest
+from harness.core.requests.zoo import DownloadRequest
+from harness.core.settings import flat_settings, signature_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: What a request of each function is made of; `train` has a function of its own for the dry run.
+REQUESTS: Mapping[str, type[Any]] = {
+    "evaluate": EvalRequest,
+    "benchmark": BenchRequest,
+    "sweep": SweepRequest,
+    "score": ScoreRequest,
+    "train": TrainRequest,
+    "plan_training": TrainRequest,
+    "compare": CompareRequest,
+    "convert": ConvertRequest,
+    "download": DownloadRequest,
+    "load_model": LoadRequest,
+    "load_dataset": DatasetRequest,
+    "draw": DrawRequest,
+}
+
+#: Settings of a request that its function does not take.
+NOT_TAKEN: Mapping[str, tuple[str, ...]] = {
+    "train": ("dry_run",),
+    "plan_training": ("dry_run",),
+}
+
+
+def signed(function: Function) -> Function:
+    """Give a function the signature of its settings, for ``help()`` and notebooks."""
+    name = function.__name__
+    without = NOT_TAKEN.get(name, ())
+    positional = {one.name for one in flat_settings(REQUESTS[name]) if one.positional}
+    settings = [
+        one.replace(kind=Parameter.POSITIONAL_OR_KEYWORD) if one.name in positional else one
+        for one in signature_of(REQUESTS[name]).parameters.values()
+        if one.name not in without
+    ]
+    written = Signature.from_callable(function).parameters.values()
+    own = [
+        one
+        for one in written
+        if one.kind is not Parameter.VAR_KEYWORD
+        and one.name not in {each.name for each in settings}
+    ]
+    ordered = sorted((*settings, *own), key=lambda one: one.kind)
+    returned = Signature.from_callable(function).return_annotation
+    function.__signature__ = Signature(  # type: ignore[attr-defined]
+        ordered, return_annotation=returned
+    )
+    return function
