@@ -63,7 +63,7 @@ def text() -> str:
         seen.append((kind, set(offered)))
         described = f"Keywords of `{function}`, those of `{kind.__name__}`."
         _add(f"{words}Settings", described, kind, offered, written)
-    return "\n\n".join([HEAD, *written.values()]) + "\n"
+    return HEAD + "".join(f"\n\n{one}\n" for one in written.values())
 
 
 def _add(
@@ -76,8 +76,11 @@ def _add(
             settings = {one.name: one for one in flat_settings(part)}
             _add(_keys_of(part), f"Keywords of `{part.__name__}`.", part, settings, written)
     inherited = {one.name for part in parts for one in flat_settings(part)}
-    bases = ", ".join([_keys_of(part) for part in parts] or ["TypedDict"])
-    lines = [f"class {name}({bases}, total=False):", f'    """{described}"""']
+    bases = [*([_keys_of(part) for part in parts] or ["TypedDict"]), "total=False"]
+    first = f"class {name}({', '.join(bases)}):"
+    if len(first) > WIDTH:
+        first = "\n".join([f"class {name}(", *(f"    {base}," for base in bases), "):"])
+    lines = [first, f'    """{described}"""']
     for key, one in offered.items():
         if key not in inherited:
             lines += ["", *_key(one)]

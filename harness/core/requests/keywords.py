@@ -25,6 +25,7 @@ class ModelSpecKeys(TypedDict, total=False):
     root: str | Path
     """Folder of data sets and checkpoints (default: datasets)."""
 
+
 class DataSpecKeys(TypedDict, total=False):
     """Keywords of `DataSpec`."""
 
@@ -42,6 +43,7 @@ class DataSpecKeys(TypedDict, total=False):
 
     verify_images: bool
     """Tell images that were replaced by their contents, not by size and time."""
+
 
 class EngineOptionsKeys(TypedDict, total=False):
     """Keywords of `EngineOptions`."""
@@ -77,6 +79,7 @@ class EngineOptionsKeys(TypedDict, total=False):
     threads: int | None
     """CPU threads of the network (default: all cores)."""
 
+
 class RecipeOverridesKeys(TypedDict, total=False):
     """Keywords of `RecipeOverrides`."""
 
@@ -95,8 +98,16 @@ class RecipeOverridesKeys(TypedDict, total=False):
     channel_order: Literal["BGR", "RGB"] | None
     """Order of the colours the network is given (default: the model's own)."""
 
-class InferenceRequestKeys(ModelSpecKeys, DataSpecKeys, EngineOptionsKeys, RecipeOverridesKeys, total=False):
+
+class InferenceRequestKeys(
+    ModelSpecKeys,
+    DataSpecKeys,
+    EngineOptionsKeys,
+    RecipeOverridesKeys,
+    total=False,
+):
     """Keywords of `InferenceRequest`."""
+
 
 class EvaluateSettings(InferenceRequestKeys, total=False):
     """Keywords of `evaluate`, those of `EvalRequest`."""
@@ -116,6 +127,7 @@ class EvaluateSettings(InferenceRequestKeys, total=False):
 
     require_reference: bool
     """Nothing to compare counts as failure."""
+
 
 class BenchmarkSettings(InferenceRequestKeys, total=False):
     """Keywords of `benchmark`, those of `BenchRequest`."""
@@ -138,6 +150,7 @@ class BenchmarkSettings(InferenceRequestKeys, total=False):
     profiling: bool
     """Afterwards, also report where the time goes."""
 
+
 class SweepAxesKeys(TypedDict, total=False):
     """Keywords of `SweepAxes`."""
 
@@ -154,6 +167,7 @@ class SweepAxesKeys(TypedDict, total=False):
 
     batch_sizes: Iterable[int] | None
     """Images computed at once (default: 1,4 on a CPU, 1,2,4,8,16 on a GPU)."""
+
 
 class SweepSettings(ModelSpecKeys, DataSpecKeys, RecipeOverridesKeys, SweepAxesKeys, total=False):
     """Keywords of `sweep`, those of `SweepRequest`."""
@@ -195,6 +209,7 @@ class SweepSettings(ModelSpecKeys, DataSpecKeys, RecipeOverridesKeys, SweepAxesK
     resume: bool
     """Continue an unfinished sweep with the cells that are missing."""
 
+
 class ScoreSettings(TypedDict, total=False):
     """Keywords of `score`, those of `ScoreRequest`."""
 
@@ -209,6 +224,7 @@ class ScoreSettings(TypedDict, total=False):
 
     output: str | Path | None
     """Folder for a record of this scoring (default: no record)."""
+
 
 class TrainingDataKeys(TypedDict, total=False):
     """Keywords of `TrainingData`."""
@@ -228,6 +244,7 @@ class TrainingDataKeys(TypedDict, total=False):
     val_images: str | Path | None
     """Folder of its images (default: the data set's)."""
 
+
 class InitialConfigKeys(TypedDict, total=False):
     """Keywords of `InitialConfig`."""
 
@@ -238,6 +255,7 @@ class InitialConfigKeys(TypedDict, total=False):
     freeze: int | None
     """First stages of the backbone that stay fixed: stem, res2 … res5 (default: the recipe's, 0
     without weights to begin with)."""
+
 
 class ScheduleConfigKeys(TypedDict, total=False):
     """Keywords of `ScheduleConfig`."""
@@ -256,6 +274,7 @@ class ScheduleConfigKeys(TypedDict, total=False):
 
     seed: int
     """Of order, augmentation, sampling and random weights (default: 0)."""
+
 
 class OptimizerConfigKeys(TypedDict, total=False):
     """Keywords of `OptimizerConfig`."""
@@ -276,6 +295,7 @@ class OptimizerConfigKeys(TypedDict, total=False):
     accumulate: int
     """Compute a batch in N parts (default: 1)."""
 
+
 class AugmentConfigKeys(TypedDict, total=False):
     """Keywords of `AugmentConfig`."""
 
@@ -289,6 +309,7 @@ class AugmentConfigKeys(TypedDict, total=False):
 
     rois_per_image: int | None
     """Regions for the box head (default: the recipe's)."""
+
 
 class RuntimeConfigKeys(TypedDict, total=False):
     """Keywords of `RuntimeConfig`."""
@@ -314,7 +335,16 @@ class RuntimeConfigKeys(TypedDict, total=False):
     deterministic: bool
     """Use slower operations that repeat exactly."""
 
-class TrainSettings(TrainingDataKeys, InitialConfigKeys, ScheduleConfigKeys, OptimizerConfigKeys, AugmentConfigKeys, RuntimeConfigKeys, total=False):
+
+class TrainSettings(
+    TrainingDataKeys,
+    InitialConfigKeys,
+    ScheduleConfigKeys,
+    OptimizerConfigKeys,
+    AugmentConfigKeys,
+    RuntimeConfigKeys,
+    total=False,
+):
     """Keywords of `train`, those of `TrainRequest`."""
 
     model: str
@@ -339,6 +369,7 @@ class TrainSettings(TrainingDataKeys, InitialConfigKeys, ScheduleConfigKeys, Opt
     resume: bool
     """Continue an unfinished run."""
 
+
 class CompareSettings(TypedDict, total=False):
     """Keywords of `compare`, those of `CompareRequest`."""
 
@@ -347,6 +378,7 @@ class CompareSettings(TypedDict, total=False):
 
     html: str | Path | None
     """Also write a page with pictures (default: no page)."""
+
 
 class ConvertSettings(TypedDict, total=False):
     """Keywords of `convert`, those of `ConvertRequest`."""
@@ -374,6 +406,7 @@ class ConvertSettings(TypedDict, total=False):
 
     encoding: str | None
     """Of text files that do not say theirs: gbk, big5, shift_jis, … (default: UTF-8 or UTF-16)."""
+
 
 class DownloadSettings(TypedDict, total=False):
     """Keywords of `download`, those of `DownloadRequest`."""
@@ -404,6 +437,7 @@ class DownloadSettings(TypedDict, total=False):
     dry_run: bool
     """Say what would be done, do nothing."""
 
+
 class LoadModelSettings(EngineOptionsKeys, total=False):
     """Keywords of `load_model`, those of `LoadRequest`."""
 
@@ -418,6 +452,7 @@ class LoadModelSettings(EngineOptionsKeys, total=False):
 
     threshold: float
     """Lowest score of a detection, 0 to 1 (default: 0.5)."""
+
 
 class LoadDatasetSettings(TypedDict, total=False):
     """Keywords of `load_dataset`, those of `DatasetRequest`."""
@@ -436,6 +471,7 @@ class LoadDatasetSettings(TypedDict, total=False):
 
     root: str | Path
     """Folder of data sets (default: datasets)."""
+
 
 class DrawSettings(TypedDict, total=False):
     """Keywords of `draw`, those of `DrawRequest`."""
