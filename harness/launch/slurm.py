@@ -123,11 +123,11 @@ def log_of(folder: Path, job_id: str, rank: int = 0) -> Path:
     return folder / f"{job_id}_{rank}_log.out"
 
 
-def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: str | None) -> Any:
+def _executor_class() -> Any:
     from submitit import SlurmExecutor
 
     class Executor(SlurmExecutor):
-        """Writes its script also where there is no SLURM."""
+        """Writes its script also where there is no SLURM; reads a job's number in every form."""
 
         @classmethod
         def affinity(cls) -> int:
@@ -139,7 +139,25 @@ def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: s
                 string if isinstance(string, str) else string.decode(errors="replace")
             )
 
-    executor = Executor(folder, max_num_timeout=profile.max_timeouts, python=profile.python)
+        def _internal_process_submissions(self, delayed_submissions: list[Any]) -> list[Any]:
+            # An array is submitted by an executor that the library makes of its own class: that
+            # one has to read the answer as this one does.
+            base: Any = SlurmExecutor
+            theirs = base._get_job_id_from_submission_command
+            ours = self._get_job_id_from_submission_command
+            base._get_job_id_from_submission_command = staticmethod(ours)
+            try:
+                jobs: list[Any] = super()._internal_process_submissions(delayed_submissions)
+            finally:
+                base._get_job_id_from_submission_command = staticmethod(theirs)
+            return jobs
+
+    return Executor
+
+
+def _executor(profile: Profile, folder: Path, *, name: str, size: Size, after: str | None) -> Any:
+    kind = _executor_class()
+    executor = kind(folder, max_num_timeout=profile.max_timeouts, python=profile.python)
     asked = {
         "partition": profile.partition
         if size.gpus or not profile.cpu_partition

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from harness.core.errors import RunFailedError
 from harness.launch.profile import Profile
-from harness.launch.slurm import Size, script
+from harness.launch.slurm import Size, script, submit
+from harness.launch.slurm_tasks import PartTask, Work
 
 
 def directives(text: str) -> dict[str, str]:
@@ -91,3 +99,45 @@ def test_the_script_is_shell_whatever_the_folder_is_called(odd_tmp_path: Path) -
         'mkdir -p "/scratch/a b" && export TMPDIR="/scratch/a b"'
     )
     assert "--kill-on-bad-exit=1 run it -u -m submitit.core._submit" in text
+
+
+def submitted(count: int, folder: Path) -> list[str]:
+    """The job ids of parts that never run."""
+    works = [Work(name="one", item=number, log=folder / "log") for number in range(count)]
+    parts = [PartTask(print, work, folder / "failure") for work in works]
+    return submit(parts, Profile(), folder=folder / "jobs", name="harness", size=Size())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("answer", ["Submitted batch job 4242", "4242", "4242;c1"])
+def test_the_number_of_a_job_is_read_from_every_form_of_the_answer(
+    sbatch: Callable[[str], None], tmp_path: Path, answer: str, count: int
+) -> None:
+    sbatch(answer)
+    found = submitted(count, tmp_path)
+    assert found == (["4242"] if count == 1 else ["4242_0", "4242_1", "4242_2"])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("answer", ["", "sbatch: error: quota", "job", "no job 42x"])
+def test_an_answer_without_a_number_is_quoted(
+    sbatch: Callable[[str], None], tmp_path: Path, answer: str, count: int
+) -> None:
+    sbatch(answer)
+    with pytest.raises(RunFailedError, match=re.escape(f"without the number of a job: {answer!r}")):
+        submitted(count, tmp_path)
+
+
+@pytest.fixture
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put an sbatch on the path that prints what it is told to, whatever it is given."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "bin").mkdir()
+
+    def say(answer: str) -> None:
+        for name, said in (("sbatch", answer), ("srun", ""), ("sinfo", "ok"), ("scontrol", "ok")):
+            program = tmp_path / "bin" / name
+            program.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(said)}\n", "utf-8")
+            program.chmod(0o755)
+
+    return say
