@@ -367,14 +367,7 @@ def _evaluated(session: Session, file: Path, photos: Path, options: list[str]) -
         *("--device", DEVICE, "--output", str(output), "--json", *options),
     ]
     begun = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=session.environment,
-        capture_output=True,
-        text=True,
-        timeout=max(30, session.left_s()),
-    )
+    done = session.command(command)
     seconds = time.monotonic() - begun
     if done.returncode not in (0, 1):
         return {"seconds": seconds, "error": done.stderr[-1500:]}
@@ -448,14 +441,7 @@ def sweep(session: Session) -> dict[str, Any]:
         *("--batch-sizes", "1,8", "--min-duration", "1", "--repeats", "1"),
     ]
     begun = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=session.environment,
-        capture_output=True,
-        text=True,
-        timeout=max(20, session.left_s()),
-    )
+    done = session.command(command)
     return {
         "seconds": time.monotonic() - begun,
         "exit_code": done.returncode,
@@ -466,14 +452,7 @@ def sweep(session: Session) -> dict[str, Any]:
 def marked_tests(session: Session) -> dict[str, Any]:
     """``make test-gpu``."""
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "tests/gpu", "tests/nn/kernels"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=session.environment,
-        capture_output=True,
-        text=True,
-        timeout=max(20, session.left_s()),
-    )
+    done = session.command(command)
     return {"exit_code": done.returncode, "said": done.stdout[:3000] + done.stdout[-600:]}
 
 

@@ -166,12 +166,11 @@ class EvalRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRequest:
-    """One speed run."""
+class TimingOptions:
+    """How long speed is measured: of a run, or of each cell of a sweep."""
 
     group: ClassVar[str] = "the measurement"
 
-    inference: InferenceRequest = part(InferenceRequest, nested=True)
     warmup: int = setting(5, help="images before the clock counts", minimum=0)
     repeats: int = setting(3, help="passes over the images, at least", minimum=1)
     min_duration_s: float = setting(
@@ -181,6 +180,16 @@ class BenchRequest:
         metavar="SECONDS",
         minimum=0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRequest:
+    """One speed run."""
+
+    group: ClassVar[str] = "the measurement"
+
+    inference: InferenceRequest = part(InferenceRequest, nested=True)
+    timing: TimingOptions = part(TimingOptions)
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
     require_reference: bool = setting(False, help="nothing to compare counts as failure")
     profiling: bool = setting(
@@ -237,15 +246,7 @@ class SweepRequest:
     ap_tolerance: float = setting(
         0.1, help="AP that a recommended combination may cost", unit="points", minimum=0
     )
-    warmup: int = setting(5, help="images before the clock counts, for each cell", minimum=0)
-    repeats: int = setting(3, help="passes over the images, at least, for each cell", minimum=1)
-    min_duration_s: float = setting(
-        10.0,
-        help="passes go on until this much time was measured, for each cell",
-        unit="seconds",
-        metavar="SECONDS",
-        minimum=0,
-    )
+    timing: TimingOptions = part(TimingOptions)
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
     resume: bool = setting(
         False, help="continue an unfinished sweep with the cells that are missing", kept=False

@@ -129,8 +129,8 @@ class EvaluateSettings(InferenceRequestKeys, total=False):
     """Nothing to compare counts as failure."""
 
 
-class BenchmarkSettings(InferenceRequestKeys, total=False):
-    """Keywords of `benchmark`, those of `BenchRequest`."""
+class TimingOptionsKeys(TypedDict, total=False):
+    """Keywords of `TimingOptions`."""
 
     warmup: int
     """Images before the clock counts (default: 5)."""
@@ -140,6 +140,10 @@ class BenchmarkSettings(InferenceRequestKeys, total=False):
 
     min_duration_s: float
     """Passes go on until this much time was measured (in seconds; default: 10)."""
+
+
+class BenchmarkSettings(InferenceRequestKeys, TimingOptionsKeys, total=False):
+    """Keywords of `benchmark`, those of `BenchRequest`."""
 
     output: str | Path | None
     """Run folder (default: results/runs/<run id>)."""
@@ -169,7 +173,14 @@ class SweepAxesKeys(TypedDict, total=False):
     """Images computed at once (default: 1,4 on a CPU, 1,2,4,8,16 on a GPU)."""
 
 
-class SweepSettings(ModelSpecKeys, DataSpecKeys, RecipeOverridesKeys, SweepAxesKeys, total=False):
+class SweepSettings(
+    ModelSpecKeys,
+    DataSpecKeys,
+    RecipeOverridesKeys,
+    SweepAxesKeys,
+    TimingOptionsKeys,
+    total=False,
+):
     """Keywords of `sweep`, those of `SweepRequest`."""
 
     engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
@@ -193,15 +204,6 @@ class SweepSettings(ModelSpecKeys, DataSpecKeys, RecipeOverridesKeys, SweepAxesK
 
     ap_tolerance: float
     """AP that a recommended combination may cost (in points; default: 0.1)."""
-
-    warmup: int
-    """Images before the clock counts, for each cell (default: 5)."""
-
-    repeats: int
-    """Passes over the images, at least, for each cell (default: 3)."""
-
-    min_duration_s: float
-    """Passes go on until this much time was measured, for each cell (in seconds; default: 10)."""
 
     output: str | Path | None
     """Run folder (default: results/runs/<run id>)."""

@@ -22,7 +22,7 @@ from harness.core.checks import Check
 from harness.core.engine import PHASES, Engine
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
-from harness.core.requests.inference import BenchRequest, SweepRequest
+from harness.core.requests.inference import BenchRequest, SweepRequest, TimingOptions
 from harness.core.settings import check_settings
 from harness.data.images import load_image
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
@@ -81,7 +81,7 @@ def bench(
             announce(run, f"not comparable: {sentence}")
         engine = open_engine(job)
         batches, preparation_s = _prepare(job, engine, clock, progress)
-        timings = _measure(request, engine, batches, clock, progress)
+        timings = _measure(request.timing, engine, batches, clock, progress)
         metrics = _metrics(timings, preparation_s, engine)
         metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
         artefacts = {"log": LOG}
@@ -90,7 +90,7 @@ def bench(
                 run.folder,
                 engine,
                 batches,
-                repeats=request.repeats,
+                repeats=request.timing.repeats,
                 clock=clock,
                 progress=progress,
             )
@@ -131,21 +131,21 @@ def _prepare(
 
 
 def _measure(
-    request: BenchRequest,
+    asked: TimingOptions,
     engine: Engine,
     batches: Sequence[list[Any]],
     clock: Clock,
     progress: Progress,
 ) -> Timings:
     """Time passes over all batches, after a warm-up, until repeats and duration are reached."""
-    warmup_batches = math.ceil(request.warmup / len(batches[0]))
+    warmup_batches = math.ceil(asked.warmup / len(batches[0]))
     for batch in islice(cycle(batches), warmup_batches):
         engine.infer(batch, NULL_STOPWATCH)
     timings = Timings()
-    least = request.repeats * sum(len(batch) for batch in batches)
+    least = asked.repeats * sum(len(batch) for batch in batches)
     begun = clock()
     with progress.task("time", total=least, unit="img") as advance:
-        while len(timings.repeats) < request.repeats or clock() - begun < request.min_duration_s:
+        while len(timings.repeats) < asked.repeats or clock() - begun < asked.min_duration_s:
             timings.repeats.append([])
             for batch in batches:
                 _time_batch(engine, batch, timings, clock)

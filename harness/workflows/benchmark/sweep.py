@@ -258,9 +258,7 @@ def _task(
         job=with_setting(proven, setting),
         reference=None if setting == reference else with_setting(proven, reference),
         folder=folder / CELLS / setting.name,
-        warmup=request.warmup,
-        repeats=request.repeats,
-        min_duration_s=request.min_duration_s,
+        timing=request.timing,
     )
 
 

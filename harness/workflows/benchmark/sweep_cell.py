@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.core.engine import Engine
 from harness.core.progress import Silent
+from harness.core.requests.inference import TimingOptions
 from harness.data.images import load_image
 from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
@@ -61,14 +62,8 @@ class CellTask:
     folder: Path
     """Where the cell's shard and ``speed.json`` go."""
 
-    warmup: int
-    """Images before the clock counts."""
-
-    repeats: int
-    """Passes over the timed images, at least."""
-
-    min_duration_s: float
-    """Passes continue until this much time was measured."""
+    timing: TimingOptions
+    """How long the cell is measured."""
 
 
 def measure_cell(task: CellTask) -> None:
@@ -96,7 +91,7 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
     first_answer_s = opened_s + clock() - begun
     with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
         infer_missing(job, engine, shard, Silent())
-    _warm_up(engine, batches, task.warmup)
+    _warm_up(engine, batches, task.timing.warmup)
     # Read before the reference joins this process. The largest images are behind us.
     peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
     own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
@@ -139,11 +134,11 @@ def _in_turn(
     reference = None if task.reference is None else open_engine(task.reference)
     singles = _batched(prepared, 1)
     if reference is not None:
-        _warm_up(reference, singles, task.warmup)
+        _warm_up(reference, singles, task.timing.warmup)
     own: list[list[float]] = []
     theirs: list[float] = []
     begun = clock()
-    while len(own) < task.repeats or clock() - begun < task.min_duration_s:
+    while len(own) < task.timing.repeats or clock() - begun < task.timing.min_duration_s:
         own.append(_pass(engine, batches, clock))
         if reference is not None:
             theirs.append(sum(_pass(reference, singles, clock)))

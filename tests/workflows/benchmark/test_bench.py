@@ -65,9 +65,10 @@ def measured(
 
     def run(**given: Any) -> RunRecord:
         ticks = itertools.count()
-        request = {"min_duration_s": 0.0, "output": tmp_path / "run", **given}
+        inference = given.pop("inference", asked)
+        changes = {"min_duration_s": 0.0, "output": tmp_path / "run", **given}
         record, folder = bench(
-            BenchRequest(**{"inference": asked, **request}),
+            replaced(BenchRequest(inference=inference), **changes),
             progress=Silent(),
             command=("harness", "bench"),
             now=utc_now(),

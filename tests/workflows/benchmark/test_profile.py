@@ -11,7 +11,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests.inference import BenchRequest, InferenceRequest
+from harness.core.requests.inference import BenchRequest, InferenceRequest, TimingOptions
 from harness.core.settings import replaced
 from harness.measure.profile import whole
 from harness.workflows.benchmark.bench import bench
@@ -31,9 +31,7 @@ def measure(inference: InferenceRequest, folder: Path, *, profiling: bool) -> Ru
     record, _ = bench(
         BenchRequest(
             inference=inference,
-            warmup=0,
-            repeats=1,
-            min_duration_s=0.0,
+            timing=TimingOptions(warmup=0, repeats=1, min_duration_s=0.0),
             output=folder,
             profiling=profiling,
         ),

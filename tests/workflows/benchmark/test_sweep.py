@@ -11,7 +11,8 @@ import pytest
 
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest
+from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest, TimingOptions
+from harness.core.settings import replaced
 from harness.measure.sweep import Sweep
 from harness.workflows.benchmark.sweep import read_sweep, settings_of, sweep
 from harness.workflows.runs.folder import utc_now
@@ -26,9 +27,7 @@ def request_(asked: InferenceRequest, tmp_path: Path) -> SweepRequest:
     return SweepRequest(
         inference=asked,
         axes=SweepAxes(compiled=(False,), memory_formats=("contiguous",), batch_sizes=(1, 2)),
-        warmup=0,
-        repeats=1,
-        min_duration_s=0.0,
+        timing=TimingOptions(warmup=0, repeats=1, min_duration_s=0.0),
         output=tmp_path / "run",
     )
 
@@ -38,7 +37,7 @@ def swept(request_: SweepRequest) -> Swept:
     def run(**given: Any) -> tuple[Sweep, Path]:
         measure = given.pop("measure", measure_but_bf16)
         return sweep(
-            replace(request_, **given),
+            replaced(replace(request_, axes=given.pop("axes", request_.axes)), **given),
             progress=Silent(),
             command=("harness", "sweep"),
             now=utc_now(),
