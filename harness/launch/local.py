@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.printable import printable
+from harness.files.parents import end_with_parent
 
 #: How often a process is started before the run is given up.
 ATTEMPTS = 3
@@ -139,7 +139,7 @@ def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Conne
     for number in FOR_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(STOP, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(STOP)  # no process may write to a run that none holds
     # Neither a parent that is gone nor a full disk below the log may hide what happened.
     with suppress(OSError):
         sender.send(_outcome(function, item))
@@ -165,14 +165,6 @@ def _write_down(text: str) -> None:
     with suppress(OSError):
         sys.stderr.write(printable(text))
         sys.stderr.flush()
-
-
-def _end_with_parent() -> None:
-    """End with a parent that was killed: no process may write to its run any more."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), STOP)
 
 
 def _answered(worker: _Worker[Item]) -> bool:

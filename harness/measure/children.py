@@ -72,10 +72,14 @@ def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
     return function(asked)
 
 
-def answer_parent() -> None:
-    """Call the function that stdin describes; write its result or its error to stdout."""
+def answer_parent(parent: int) -> None:
+    """Call the function that stdin describes; write its result or its error to stdout.
+
+    Args:
+        parent: Process id of the caller.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
-    _end_with_parent()
+    _end_with_parent(parent)
     gc.disable()  # millions of rows to search for cycles, and none there
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the result
@@ -88,14 +92,14 @@ def answer_parent() -> None:
         pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel end this process with its parent, however that ends.
 
     A thread could not: code in C keeps Python's lock.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # it ended before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -105,7 +109,7 @@ def _started(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     # The same path as here: nothing in the working directory is imported by mistake.
     code = (
         f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from {__name__} import answer_parent; answer_parent()"
+        f"from {__name__} import answer_parent; answer_parent({os.getpid()})"
     )
     children: list[subprocess.Popen[bytes]] = []
     pipe = subprocess.PIPE

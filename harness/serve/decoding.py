@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import queue
 import resource
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +27,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from harness.core.detections import Image
+from harness.files.parents import end_with_parent
 from harness.serve.failures import Fault, Refusal, refused
 from harness.serve.forms import files_of_form
 from harness.serve.images import Header, Upload, decode, read_header, refuse_bombs
@@ -264,7 +263,7 @@ def _work(connection: Connection, max_megapixels: float) -> None:
     # A terminal or a service manager signals the whole group: requests at work are still answered.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(signal.SIGKILL)  # also in the middle of an image
     _limit_memory(max_megapixels)
     with suppress(EOFError, OSError):
         connection.send_bytes(b"ready")
@@ -325,11 +324,3 @@ def _limit_memory(max_megapixels: float) -> None:
     with suppress(ValueError, OSError):  # a lower limit holds already
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _end_with_parent() -> None:
-    """End this process when the service has ended, also in the middle of an image."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -24,6 +24,7 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
+from harness.files.parents import end_with_parent
 from harness.training.best import Best
 from harness.training.processes import World, join, leave
 from harness.training.run import Evaluate, run_training
@@ -72,23 +73,21 @@ def train_in_processes(
     address = f"tcp://127.0.0.1:{_free_port()}"
     processes: list[SpawnProcess] = []
     answers: list[Connection] = []
-    for rank in range(count):
-        receiving, sending = context.Pipe(duplex=False)
-        scoring = evaluate if rank == 0 else _by_first  # it has data that only the first needs
-        process = context.Process(
-            target=_member, args=(setup, World(rank, count), address, progress, scoring, sending)
-        )
-        process.start()
-        sending.close()
-        processes.append(process)
-        answers.append(receiving)
-    with _passing_on_signals(processes):
+    with _passing_on_signals(processes), _ended(processes):
+        for rank in range(count):
+            receiving, sending = context.Pipe(duplex=False)
+            scoring = evaluate if rank == 0 else _by_first  # it has data that only the first needs
+            process = context.Process(
+                target=_member,
+                args=(setup, World(rank, count), address, progress, scoring, sending),
+            )
+            process.start()
+            processes.append(process)
+            answers.append(receiving)
+            sending.close()
         errors = _outcomes(answers)
         for process in processes:
             process.join(GRACE_S if errors else None)
-            if process.is_alive():
-                process.kill()
-                process.join()
     if errors:
         raise errors[0]
 
@@ -144,6 +143,8 @@ def _member(
         answer: Receives None at the end, or the error.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
+    # Nothing holds the run any more then, and another training may continue it.
+    end_with_parent(signal.SIGKILL)
     try:
         device = prepared_device(setup, world)
         joined = join(world.rank, world.size, device, address)
@@ -189,6 +190,18 @@ def _outcomes(answers: list[Connection]) -> list[HarnessError]:
             if error is not None:
                 errors.append(error)
     return errors
+
+
+@contextmanager
+def _ended(processes: list[SpawnProcess]) -> Iterator[None]:
+    """Leave no process behind the block, however it ends."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+            process.join()
 
 
 @contextmanager
