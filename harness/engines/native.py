@@ -272,7 +272,9 @@ class NativeEngine:
             for image, answer in zip(part.images, answers, strict=True):
                 if isinstance(answer, Overflow):
                     self._note(f"image {answer.image_id} took the eager path: {answer.reason}")
-                    answer = self._infer_eagerly([image], NULL_STOPWATCH, part.canvas)[0]
+                    (answer,) = self._split_where_it_does_not_fit(
+                        [image], NULL_STOPWATCH, part.canvas
+                    )
                 found.append(answer)
         return found
 
@@ -292,7 +294,7 @@ class NativeEngine:
 
     def _split_where_it_does_not_fit(
         self,
-        prepared: Sequence[PreparedImage],
+        prepared: Sequence[Resized],
         stopwatch: Stopwatch,
         canvas: tuple[int, int] = (0, 0),
     ) -> list[Detections]:
@@ -309,9 +311,7 @@ class NativeEngine:
             for one in self._split_where_it_does_not_fit(part, stopwatch, whole)
         ]
 
-    def _make_room(
-        self, prepared: Sequence[PreparedImage], error: torch.cuda.OutOfMemoryError
-    ) -> None:
+    def _make_room(self, prepared: Sequence[Resized], error: torch.cuda.OutOfMemoryError) -> None:
         """Release unused memory, and note it.
 
         Raises:

@@ -177,15 +177,19 @@ class SlotPath:
         canvas = canvas_of(images, least)
         with self._lock:
             transit = self._idle.pop() if self._idle else Transit(self._device)
-        here, there = transit.pixels((len(images), *canvas, 3))
+        compute = torch.cuda.current_stream(self._device)
+        # Memory of the stream that writes it: the compute stream's may still be read by batches
+        # that are under way.
+        with torch.cuda.stream(self._upload):
+            here, there = transit.pixels((len(images), *canvas, 3))
         frame = torch.empty((len(images), FRAME_NUMBERS), pin_memory=True)
         fill(images, here.numpy(), frame.numpy())
-        compute = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._upload):
             there.copy_(here, non_blocking=True)
             landed = frame.to(self._device, non_blocking=True)
         compute.wait_stream(self._upload)
         landed.record_stream(compute)
+        there.record_stream(compute)
         try:
             run = self._compute if self._graphs is None else self._graphs
             found = run(there, landed)
