@@ -160,7 +160,7 @@ def test_an_error_says_what_to_do(page: Any, told: Told) -> None:
     chosen(page, url, b"no picture", "notes.txt")
     said = page.inner_text("#error")
     assert "notes.txt is not a picture" in said
-    assert "next: send a photograph" in said
+    assert "next: send an image, for instance as JPEG or PNG" in said
     chosen(page, url, picture_bytes())
     assert page.is_hidden("#error")
 

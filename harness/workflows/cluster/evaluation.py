@@ -25,7 +25,7 @@ from harness.workflows.evaluation.workers import (
     ShardTask,
     divided,
     infer_shard,
-    missing_images,
+    missing_batches,
     with_threads_of_run,
 )
 from harness.workflows.runs.files import new_run_id
@@ -111,13 +111,13 @@ def _require_shards(request: SubmitEval) -> None:
 
 
 def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[ShardTask]:
-    """A task a shard, no more than there are images missing.
+    """A task a shard, no more than there are batches with missing images.
 
     Args:
         gpus: Of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
             than a night on its CPU.
     """
-    missing = missing_images(job, folder)
+    missing = missing_batches(job, folder)
     device = "cuda" if gpus and job.request.options.device == "auto" else job.request.options.device
     return divided(job.request, folder, missing, [device] * min(shards, max(1, len(missing))))
 

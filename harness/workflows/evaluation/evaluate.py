@@ -15,7 +15,6 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
 from harness.data.predictions import checked_predictions
-from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
@@ -27,11 +26,11 @@ from harness.workflows.evaluation.workers import (
     ShardTask,
     infer_share,
     infer_with_workers,
-    missing_images,
+    missing_batches,
     throughput,
     with_threads_of_run,
 )
-from harness.workflows.runs.checksums import add_sums
+from harness.workflows.runs.checksums import add_sums, read_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.records import write_record
@@ -145,7 +144,7 @@ def conclude(
     with stopwatch.phase("score"):
         scores = _score(request, job, predictions, run)
     shards = shard_sums(run.folder)
-    add_sums(run.folder, shards)
+    add_sums(run.folder, shards, below=SHARDS)
     record = record_of(
         run,
         request,
@@ -158,7 +157,7 @@ def conclude(
         checks=accuracy_checks(job, scores),
         artefacts=ARTEFACTS,
         notes=tuple(dict.fromkeys(note for one in facts for note in one.notes)),
-        sha256={PREDICTIONS: file_digest(run.folder / PREDICTIONS), **shards},
+        sha256={PREDICTIONS: read_sums(run.folder)[PREDICTIONS], **shards},
     )
     for sentence in record.notes:
         announce(run, f"note: {sentence}")
@@ -173,7 +172,8 @@ def _infer_here(
     with stopwatch.phase("open engine"):
         engine = open_engine(job)
     with stopwatch.phase("infer"), keeping(run):
-        missing = tuple(missing_images(job, run.folder, notice=run.progress.notice))
+        batches = missing_batches(job, run.folder, notice=run.progress.notice)
+        missing = tuple(image for batch in batches for image in batch)
         task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)
         return [infer_share(job, engine, task, run.progress)]
 

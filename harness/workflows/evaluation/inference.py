@@ -67,16 +67,17 @@ def infer_missing(
         job.request.options.batch_size,
     )
     require_same_images(job.dataset, shard.stamps)
-    stamps = {
-        record.image_id: stamp_of(
+    stamps: dict[int, str] = {}
+
+    def stamp(record: ImageRecord) -> None:
+        # Before the file is decoded: one that is replaced meanwhile counts as replaced later.
+        stamps[record.image_id] = stamp_of(
             job.dataset.images_dir / record.file_name, contents=job.request.data.verify_images
         )
-        for record in job.dataset.images
-        if record.image_id in wanted
-    }
+
     total = len(job.dataset.images)
     with (
-        closing(prepared_batches(job, engine, needed)) as batches,
+        closing(prepared_batches(job, engine, needed, before=stamp)) as batches,
         progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
     ):
         for answer in inferred(job, engine, batches):
@@ -147,9 +148,19 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
 
 
 def prepared_batches(
-    job: Job, engine: Engine, records: Sequence[ImageRecord]
+    job: Job,
+    engine: Engine,
+    records: Sequence[ImageRecord],
+    *,
+    before: Callable[[ImageRecord], None] | None = None,
 ) -> Generator[tuple[list[ImageRecord], list[Any]], None, None]:
     """Yield batches of records with what the engine prepared of them, in order.
+
+    Args:
+        job: The images and how they are loaded.
+        engine: Prepares them, in the threads that load.
+        records: What to load.
+        before: Called for each, in its thread, before its file is opened.
 
     Raises:
         RunFailedError: The engine could not prepare an image.
@@ -157,6 +168,8 @@ def prepared_batches(
     """
 
     def prepare(record: ImageRecord) -> Any:
+        if before is not None:
+            before(record)
         image = load_image(record, job.dataset.images_dir)
         return engine.prepare(image, NULL_STOPWATCH)
 

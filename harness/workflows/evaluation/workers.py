@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,14 +123,16 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
         RunFailedError: The engine failed; it names the images.
     """
     path = shard_path(task.folder, task.number)
-    with open_shard(path, identity_of(job, engine), notice=progress.notice) as shard:
+    with (
+        closing(engine),
+        open_shard(path, identity_of(job, engine), notice=progress.notice) as shard,
+    ):
         before = len(shard.finished)
         facts = ShardFacts(
             engine=engine.info, begun_s=time.time(), ended_s=None, images_before=before, images=0
         )
         _write_facts(task, facts)
         infer_missing(job, engine, shard, progress, share=task.image_ids)
-        engine.close()
         facts = replace(
             facts,
             ended_s=time.time(),
@@ -154,7 +157,8 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     Raises:
         RunFailedError: A worker failed; what was finished stays.
     """
-    missing = missing_images(job, run.folder, notice=run.progress.notice)
+    missing = missing_batches(job, run.folder, notice=run.progress.notice)
+    done = len(job.dataset.images) - sum(len(batch) for batch in missing)
     count = min(workers, max(1, len(missing)))
     devices = worker_devices(job.engine, job.request.options.device, count)
     tasks = divided(job.request, run.folder, missing, devices)
@@ -162,7 +166,7 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     for path in positions:
         _, positions[path] = new_images(path, 0)
     total, proven = len(job.dataset.images), job.without_ground_truth()
-    with run.progress.task("infer", total=total, done=total - len(missing), unit="img") as advance:
+    with run.progress.task("infer", total=total, done=done, unit="img") as advance:
 
         def poll() -> None:
             for path, position in positions.items():
@@ -182,15 +186,18 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     return [read_facts(run.folder, task.number) for task in tasks]
 
 
-def missing_images(
+def missing_batches(
     job: Job, run_folder: Path, *, notice: Callable[[str], None] = silent
-) -> list[int]:
-    """Return the images of the job that no shard of the run has, in the order of its batches.
+) -> list[tuple[int, ...]]:
+    """Return the images of the job that no shard of the run has, by the batches of the job.
 
     Args:
         job: The evaluation.
         run_folder: Where its shards are.
         notice: Called with a sentence for each damaged line of a shard.
+
+    Returns:
+        Image ids; a batch that is finished in part has only those that are missing.
 
     Raises:
         AnotherRunError: Files of finished images were replaced since.
@@ -198,25 +205,30 @@ def missing_images(
     lines = read_lines(shard_paths(run_folder), notice=notice)
     require_same_images(job.dataset, stamps_of(lines))
     finished = {line["image_id"] for line in lines}
-    records = grouped(job.dataset.images, job.request.options.batch_size)
-    return [one.image_id for one in records if one.image_id not in finished]
+    size = job.request.options.batch_size
+    ids = [one.image_id for one in grouped(job.dataset.images, size)]
+    batches = (ids[start : start + size] for start in range(0, len(ids), size))
+    missing = (tuple(one for one in batch if one not in finished) for batch in batches)
+    return [batch for batch in missing if batch]
 
 
 def divided(
-    request: InferenceRequest, folder: Path, missing: Sequence[int], devices: Sequence[str]
+    request: InferenceRequest,
+    folder: Path,
+    missing: Sequence[tuple[int, ...]],
+    devices: Sequence[str],
 ) -> list[ShardTask]:
-    """Return one task a device, each with every n-th batch of the missing images.
+    """Return one task a device, each with every n-th batch that misses images.
 
     A batch that two tasks shared would be inferred by both.
 
     Args:
         request: What is evaluated.
         folder: The run folder.
-        missing: Image ids, in the order of their batches.
+        missing: As `missing_batches` returns them.
         devices: One name a task; a name may repeat.
     """
-    size, count = request.options.batch_size, len(devices)
-    batches = [tuple(missing[start : start + size]) for start in range(0, len(missing), size)]
+    count = len(devices)
     return [
         ShardTask(
             request=replaced(
@@ -224,7 +236,7 @@ def divided(
             ),
             folder=folder,
             number=number,
-            image_ids=tuple(image for batch in batches[number::count] for image in batch),
+            image_ids=tuple(image for batch in missing[number::count] for image in batch),
         )
         for number, device in enumerate(devices)
     ]

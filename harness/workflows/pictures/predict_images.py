@@ -12,8 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
@@ -138,7 +136,7 @@ def _drawn(
     job: PredictJob, run: Run, image: Image, detections: Detections, notes: tuple[str, ...]
 ) -> Line:
     """One finished picture: its drawing is on disk when its line is returned."""
-    kept = _above(detections, job.request.style.threshold)
+    kept = detections.above(job.request.style.threshold)
     line = line_of(kept, job.job.dataset.categories)
     masks = kept.masks
     sides = kept.boxes_xyxy_px[:, 2:] - kept.boxes_xyxy_px[:, :2]
@@ -161,16 +159,3 @@ def _drawn(
         "small": small,
         **({"notes": list(notes)} if notes else {}),
     }
-
-
-def _above(detections: Detections, threshold: float) -> Detections:
-    """The detections that score at least ``threshold``."""
-    chosen = np.flatnonzero(detections.scores >= threshold)
-    masks = detections.masks
-    return Detections(
-        image_id=detections.image_id,
-        boxes_xyxy_px=detections.boxes_xyxy_px[chosen],
-        scores=detections.scores[chosen],
-        class_index=detections.class_index[chosen],
-        masks=None if masks is None else tuple(masks[row] for row in chosen.tolist()),
-    )

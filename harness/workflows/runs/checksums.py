@@ -58,17 +58,20 @@ def read_sums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def add_sums(folder: Path, sums: Mapping[str, str]) -> None:
+def add_sums(folder: Path, sums: Mapping[str, str], *, below: str | None = None) -> None:
     """Write checksums of files that are about to be written.
 
     Args:
         folder: The run folder.
         sums: Hexadecimal sha256 by path relative to ``folder``; other entries stay as they are.
+        below: A folder of which ``sums`` has all files: its other entries are left out.
     """
     try:
         known = read_sums(folder)
     except IntegrityError:
         known = {}
+    if below is not None:
+        known = {name: one for name, one in known.items() if not name.startswith(f"{below}/")}
     merged = sorted({**known, **sums}.items())
     write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in merged))
 

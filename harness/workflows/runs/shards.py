@@ -26,6 +26,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import AnotherRunError
 from harness.files.atomic import replacing
+from harness.files.digest import file_digest
 from harness.files.json import differences, dumps
 from harness.files.locks import held
 from harness.workflows.runs.checksums import add_sums
@@ -196,7 +197,7 @@ def stamps_of(lines: Iterable[Line]) -> dict[int, str]:
 def shard_sums(run_folder: Path) -> dict[str, str]:
     """Return the sha256 of each shard by its path relative to the run folder."""
     return {
-        path.relative_to(run_folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(run_folder).as_posix(): file_digest(path)
         for path in shard_paths(run_folder)
     }
 

@@ -30,6 +30,7 @@ from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import (
     ShardFacts,
     divided,
+    missing_batches,
     throughput,
     with_threads_of_run,
 )
@@ -211,22 +212,32 @@ def test_shares_are_whole_batches_of_equal_number_and_nothing_is_lost(
     images: int, workers: int, batch: int, data: Any
 ) -> None:
     ids = list(range(100, 100 + images))
-    request = composed(InferenceRequest, batch_size=batch)
-    tasks = divided(request, Path("run"), ids, ["cpu"] * workers)
-    shares = [task.image_ids for task in tasks]
-    assert sorted(image for share in shares for image in share) == ids
+    finished = data.draw(st.sets(st.sampled_from(ids))) if ids else set()
     whole = [ids[start : start + batch] for start in range(0, images, batch)]
-    for share in shares:
-        cut = [list(share[start : start + batch]) for start in range(0, len(share), batch)]
-        assert all(part in whole for part in cut)
-    counts = [-(-len(share) // batch) for share in shares]
+    missing = [tuple(one for one in part if one not in finished) for part in whole]
+    missing = [part for part in missing if part]
+    request = composed(InferenceRequest, batch_size=batch)
+    tasks = divided(request, Path("run"), missing, ["cpu"] * workers)
+    shares = [task.image_ids for task in tasks]
+    assert sorted(image for share in shares for image in share) == sorted(set(ids) - finished)
+    touched = [[part for part in whole if set(part) & set(share)] for share in shares]
+    assert sum(len(parts) for parts in touched) == len(missing)  # no batch is inferred twice
+    counts = [len(parts) for parts in touched]
     assert max(counts) - min(counts) <= 1
 
 
+def test_a_run_that_broke_inside_a_batch_computes_no_batch_twice(job: Job, tmp_path: Path) -> None:
+    batched = replace(job, request=replaced(job.request, batch_size=4))
+    first, *_ = missing_batches(batched, tmp_path)
+    with open_shard(shard_path(tmp_path, 0), {}) as shard:
+        shard.append({"image_id": first[0], "predictions": []})
+    assert missing_batches(batched, tmp_path)[0] == first[1:]
+
+
 def test_threads_do_not_follow_the_number_of_workers() -> None:
-    tasks = [divided(InferenceRequest(), Path(), [1, 2], ["cpu"] * count) for count in (1, 2)]
+    tasks = [divided(InferenceRequest(), Path(), [(1,), (2,)], ["cpu"] * count) for count in (1, 2)]
     assert {task.request.options.threads for part in tasks for task in part} == {1}
-    asked = divided(composed(InferenceRequest, threads=4), Path(), [1, 2], ["cpu"] * 2)
+    asked = divided(composed(InferenceRequest, threads=4), Path(), [(1,), (2,)], ["cpu"] * 2)
     assert {task.request.options.threads for task in asked} == {4}
 
 
