@@ -34,7 +34,10 @@ class ModelSpec:
     )
     """Its classes are the categories of ``annotations``, where those are given."""
     root: Path = setting(
-        Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
+        Path("datasets"),
+        help="folder of data sets and checkpoints",
+        place="datasets",
+        numbers=False,
     )
 
 
@@ -55,7 +58,9 @@ class DataSpec:
         None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
     )
     verify_images: bool = setting(
-        False, help="tell images that were replaced by their contents, not by size and time"
+        False,
+        help="tell images that were replaced by their contents, not by size and time",
+        numbers=False,
     )
     """What a run that is continued compares; hashing them reads every image once more."""
 
@@ -78,8 +83,9 @@ class EngineOptions:
     exact: bool = setting(
         False, help="compute in Detectron2's own arithmetic: each result has its bits, more slowly"
     )
-    graphs: bool = setting(True, help="launch what a GPU has computed before as one CUDA graph")
-    """Changes no number."""
+    graphs: bool = setting(
+        True, help="launch what a GPU has computed before as one CUDA graph", numbers=False
+    )
     batch_size: int = setting(1, help="images the network computes at once", minimum=1)
     """Published accuracy and speed are at 1."""
     loaders: int | None = setting(
@@ -87,6 +93,7 @@ class EngineOptions:
         help="threads that decode and resize ahead",
         none="2, and for a GPU as many as there are cores, up to 16",
         minimum=1,
+        numbers=False,
     )
     threads: int | None = setting(
         None, help="CPU threads of the network", none="all cores", minimum=1
@@ -156,13 +163,19 @@ class EvalRequest:
         "unless --threads says otherwise, so N up to the number of cores pays",
         none="this process alone",
         metavar="N",
+        numbers=False,
     )
-    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
+    output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False, numbers=False)
     resume: bool = setting(
-        False, help="continue an unfinished run with the images that are missing", kept=False
+        False,
+        help="continue an unfinished run with the images that are missing",
+        kept=False,
+        numbers=False,
     )
     """The run in ``output``, or the newest unfinished one of the same request."""
-    require_reference: bool = setting(False, help="nothing to compare counts as failure")
+    require_reference: bool = setting(
+        False, help="nothing to compare counts as failure", numbers=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

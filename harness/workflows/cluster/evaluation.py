@@ -28,14 +28,13 @@ from harness.workflows.evaluation.workers import (
     missing_batches,
     with_threads_of_run,
 )
-from harness.workflows.runs.files import new_run_id
+from harness.workflows.runs.files import absolute, new_run_id
 from harness.workflows.runs.folder import Run, log, open_run
 from harness.workflows.runs.shards import finished_images, shard_path
 from harness.workflows.runs.submissions import (
     JOBS,
     Submission,
     SubmittedShard,
-    absolute,
     failure_path,
     final_log,
     forget_failures,

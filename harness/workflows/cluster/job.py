@@ -30,12 +30,11 @@ from harness.workflows.cluster.on_node import (
 )
 from harness.workflows.evaluation.resolve import resolve
 from harness.workflows.nightly import NIGHTS, cells_of, inference_of, new_night_id, read_matrix
-from harness.workflows.runs.files import has_checkpoint, new_run_id, require_no_run
+from harness.workflows.runs.files import absolute, has_checkpoint, new_run_id, require_no_run
 from harness.workflows.runs.submissions import (
     JOBS,
     Submission,
     WorkKind,
-    absolute,
     failure_path,
     final_log,
     require_no_jobs,

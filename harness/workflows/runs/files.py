@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.settings import recalled, recorded
+from harness.core.settings import identity_of, recalled, recorded
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
+
+T = TypeVar("T")
 
 RUN = "run.json"
 RECORD = "record.json"
@@ -131,11 +133,30 @@ def read_run(folder: Path) -> RunFile:
 
 
 def comparable(request: FolderRequest) -> dict[str, Any]:
-    """Return the settings of ``request`` without those that change no number."""
-    plain: dict[str, Any] = to_plain(recorded(request))
+    """Return the settings of ``request`` for its run, in any working folder."""
+    plain: dict[str, Any] = to_plain(recorded(absolute(request)))
     return {
         key: value for key, value in plain.items() if key not in ("output", "resume", "workers")
     }
+
+
+def absolute(request: T) -> T:
+    """Return a request that means the same in any working folder.
+
+    Args:
+        request: A dataclass, perhaps with others inside.
+
+    Returns:
+        A copy with every path made absolute.
+    """
+    changed: dict[str, Any] = {}
+    for field in fields(request):  # type: ignore[arg-type]  # T is a dataclass
+        value = getattr(request, field.name)
+        if isinstance(value, Path):
+            changed[field.name] = value.absolute()
+        elif is_dataclass(value) and not isinstance(value, type):
+            changed[field.name] = absolute(value)
+    return replace(request, **changed)  # type: ignore[type-var]
 
 
 def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
@@ -168,10 +189,14 @@ def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
 
 
 def _same(facts: RunFile, request: dict[str, Any]) -> bool:
-    """Whether a request kept in a file, perhaps by a version with fewer settings, is this one."""
+    """Whether a request kept in a file gives the numbers of this one.
+
+    It may be of a version with fewer settings, or with paths relative to where it was given.
+    """
     kind = REQUESTS[facts.kind]
     try:
-        return recalled(kind, request) == recalled(kind, facts.request)
+        kept, asked = (absolute(recalled(kind, one)) for one in (request, facts.request))
+        return identity_of(kept) == identity_of(asked)
     except UsageError:  # of another version, with settings that are not known here
         return False
 

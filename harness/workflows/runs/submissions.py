@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -101,25 +101,6 @@ class Submission:
     def job_ids(self) -> tuple[str, ...]:
         """Ids of all jobs, the final one last."""
         return (*(shard.job_id for shard in self.shards), self.final_job)
-
-
-def absolute(request: T) -> T:
-    """Return a request that means the same in any working folder.
-
-    Args:
-        request: A dataclass, perhaps with others inside.
-
-    Returns:
-        A copy with every path made absolute.
-    """
-    changed: dict[str, Any] = {}
-    for field in fields(request):  # type: ignore[arg-type]  # T is a dataclass
-        value = getattr(request, field.name)
-        if isinstance(value, Path):
-            changed[field.name] = value.absolute()
-        elif is_dataclass(value) and not isinstance(value, type):
-            changed[field.name] = absolute(value)
-    return replace(request, **changed)  # type: ignore[type-var]
 
 
 def require_sbatch_name(folder: Path) -> None:

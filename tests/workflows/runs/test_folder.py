@@ -13,6 +13,7 @@ import pytest
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
+from harness.core.settings import replaced
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import SUMS
@@ -249,3 +250,33 @@ def test_a_folder_without_a_run_or_with_a_broken_one(
     (tmp_path / "run" / SUMS).unlink()
     with pytest.raises(IntegrityError, match="kind"):
         read_run(tmp_path / "run")
+
+
+def test_an_unfinished_run_is_found_whatever_changes_no_number(
+    project: Path, request_: EvalRequest, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(request_, job) as begun:
+        pass
+    annotations = request_.inference.data.annotations
+    assert annotations is not None
+    monkeypatch.setenv("HARNESS_ROOT", str(project))
+    monkeypatch.chdir(annotations.parent)
+    relative = Path(annotations.name)
+    again = replaced(request_, resume=True, loaders=7, graphs=False, annotations=relative)
+    with opened(again, job) as found:
+        assert found.folder == begun.folder
+    other = replaced(again, score_threshold=0.5)
+    with pytest.raises(UsageError, match="nothing to resume"), opened(other, job):
+        raise AssertionError("entered")
+
+
+def test_paths_of_a_run_mean_the_same_in_any_folder(
+    tmp_path: Path, request_: EvalRequest, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations = request_.inference.data.annotations
+    assert annotations is not None
+    monkeypatch.chdir(annotations.parent)
+    typed = replaced(request_, annotations=Path(annotations.name), output=tmp_path / "run")
+    with opened(typed, job) as run:
+        kept = json.loads((run.folder / RUN).read_text(encoding="utf-8"))["request"]
+    assert kept["inference"]["annotations"] == str(annotations)
