@@ -112,7 +112,10 @@ def main() -> None:
     asked = parser.parse_args()
     checkout = asked.checkout.resolve()
     passed = {name: modules_of(command, checkout) for name, command in COMMANDS.items()}
-    keep({"package": package_size(checkout), "modules_passed": passed}, asked.output)
+    keep(
+        {"settings": {"repeats": 1}, "package": package_size(checkout), "modules_passed": passed},
+        asked.output,
+    )
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ class HarnessError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = _bounded(message)
-        self.hint = hint if hint is None else _bounded(hint)
+        self.message = bounded(message)
+        self.hint = hint if hint is None else bounded(hint)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n  {self.hint}"
@@ -39,12 +39,13 @@ class HarnessError(Exception):
         return (_rebuild, (type(self), self.message, self.hint))
 
 
-def _bounded(text: str) -> str:
-    """The text, without its middle where it is longer than anyone reads: values come from files."""
-    if len(text) <= LONGEST:
+def bounded(text: str, longest: int = LONGEST) -> str:
+    """Return a text without its middle where it is longer than is read: values come from files."""
+    if len(text) <= longest:
         return text
-    left_out = len(text) - LONGEST
-    return f"{text[: LONGEST - 500]} … ({left_out} characters left out) … {text[-500:]}"
+    end = longest // 8
+    left_out = len(text) - longest
+    return f"{text[: longest - end]} … ({left_out} characters left out) … {text[-end:]}"
 
 
 def _rebuild(kind: type[HarnessError], message: str, hint: str | None) -> HarnessError:

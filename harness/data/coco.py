@@ -11,6 +11,7 @@ for predictions. What is valid here can be trained on, scored, drawn, split and 
 from __future__ import annotations
 
 import math
+import posixpath
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -366,13 +367,18 @@ def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
     bare = len(content["images"]) - len({row["image_id"] for row in content["annotations"]})
     if bare:
         yield f"{bare} image(s) have no annotation"
-    files = Counter(image["file_name"] for image in content["images"])
+    files = Counter(file_key(image["file_name"]) for image in content["images"])
     several = sorted(name for name, count in files.items() if count > 1)
     if several:
         yield (
             f"{len(several)} file(s) are listed as several images, the first is {several[0]}: "
             "each row is evaluated and trained on by itself"
         )
+
+
+def file_key(name: str) -> str:
+    """Return one spelling for all names of a file: ``./b.jpg`` and ``b.jpg``, either slash."""
+    return posixpath.normpath(name.replace("\\", "/"))
 
 
 def _is_degenerate(segmentation: Any) -> bool:

@@ -7,7 +7,7 @@ what the file looks like. Masks that pass are safe for code in C.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,9 @@ def _fault(row: Row, sizes: Mapping[int, tuple[int, int]], categories: set[int])
     nothing is. Makes ids integers.
     """
     image, category = whole(row["image_id"]), whole(row["category_id"])
+    for key, known in (("image_id", sizes), ("category_id", categories)):
+        if (fault := _text_fault(key, row[key], known)) is not None:
+            return fault
     if image is None or image not in sizes:
         return f"names image {shown(row['image_id'])}, which the annotations do not have"
     if category is None or category not in categories:
@@ -153,6 +156,15 @@ def _fault(row: Row, sizes: Mapping[int, tuple[int, int]], categories: set[int])
         return f"has the score {shown(row['score'])}; expected a finite number"
     row["image_id"], row["category_id"] = image, category
     return box_fault(row["bbox"]) if "bbox" in row else None
+
+
+def _text_fault(key: str, given: Any, known: Collection[int]) -> str | None:
+    """What is wrong with an id that is known, but written as text or as true and false."""
+    if isinstance(given, bool):
+        return f"has the {key} {given}; expected an integer"
+    if isinstance(given, str) and given.strip().isdecimal() and int(given) in known:
+        return f"has the {key} as text, {shown(given)}; write it as a number: {int(given)}"
+    return None
 
 
 def _mask_fault(row: Row) -> str | None:

@@ -9,11 +9,15 @@ from shutil import get_terminal_size
 from typing import Any, Literal
 
 from harness.core.checks import Check, Status
+from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
 from harness.core.record import CategoryScore, RunRecord
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
+
+#: Characters of a cell: no command or number is as long, a name from a file may be.
+LONGEST_CELL = 1000
 
 COLOURS = {
     Status.PASS: "green",
@@ -84,7 +88,7 @@ def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:
 def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFormat) -> Any:
     """Render a table: a rich renderable for ``rich``, text otherwise. Each row is one line."""
     shown = markdown_cell if style == "markdown" else one_line
-    rows = [[shown(cell) for cell in row] for row in rows]
+    rows = [[bounded(shown(cell), LONGEST_CELL) for cell in row] for row in rows]
     if style != "rich":
         from tabulate import tabulate
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.record import CategoryScore
 from harness.report.tables import (
+    FORMATS,
     RECORD_COLUMNS,
     TableFormat,
     category_rows,
@@ -199,3 +200,14 @@ def test_a_table_that_nearly_fits_has_headings_of_several_lines(
     assert not isinstance(render(MODELS, ZOO, "rich"), str)
     monkeypatch.setenv("COLUMNS", "60")
     assert isinstance(render(MODELS, ZOO, "rich"), str)
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_name_of_a_megabyte_is_cut(style: TableFormat) -> None:
+    shown = render(("id", "category"), [("1", "x" * 1_000_000)], style)
+    if style == "rich":
+        console = Console(width=2000, record=True, file=io.StringIO())
+        console.print(shown)
+        shown = console.export_text()
+    assert "999000 characters left out" in shown
+    assert len(shown) < 10_000

@@ -15,7 +15,7 @@ from harness.core.errors import IntegrityError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
 from harness.core.shown import shown
-from harness.data.coco import LARGEST_ID, finite, make_writable, name_fault
+from harness.data.coco import LARGEST_ID, make_writable, name_fault
 from harness.data.convert.source_annotations import Tally, stated_size
 from harness.data.convert.to_coco import category_name
 from harness.data.edit.cleaning_objects import cleaned_object, has_mask
@@ -294,10 +294,16 @@ def _repeats(row: dict[str, Any], seen: set[Any], where: str, tally: Tally) -> b
 
 def _give_ids(rows: list[dict[str, Any]], tally: Tally) -> None:
     """A whole number of its own for each; the first of those that share one keeps it."""
-    known = {row["id"] for row in rows if type(row.get("id")) is int and finite([row["id"]])}
-    following, used = max(known, default=0) + 1, set()
+    known = {row["id"] for row in rows if _is_id(row.get("id"))}
+    free = max(known, default=0) + 1
+    following, used = free if _is_id(free + len(rows)) else min(known) - len(rows), set()
     for row in rows:
-        if type(row.get("id")) is not int or row["id"] in used:
+        if not _is_id(row.get("id")) or row["id"] in used:
             tally.note("annotation(s) with a new id", f"annotation {row.get('id')} → {following}")
             row["id"], following = following, following + 1
         used.add(row["id"])
+
+
+def _is_id(told: Any) -> bool:
+    """Whether it is an integer of 64 bits, which is what a file of annotations may hold."""
+    return type(told) is int and -(2**63) <= told < 2**63

@@ -6,13 +6,13 @@ returns it.
 
 from __future__ import annotations
 
-import posixpath
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.data.coco import file_key
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import category_name
 
@@ -54,8 +54,7 @@ def _rows_by_file(content: Content) -> dict[int, list[int]]:
     """The ids of the images of each file, by the smallest of them."""
     by_file: dict[str, list[int]] = defaultdict(list)
     for image in content["images"]:
-        plain = posixpath.normpath(image["file_name"].replace("\\", "/"))
-        by_file[plain].append(image["id"])
+        by_file[file_key(image["file_name"])].append(image["id"])
     return {min(ids): ids for ids in by_file.values()}
 
 
@@ -200,10 +199,11 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
         names = Counter(row["name"] for row in content["categories"])
         for name in (name for name, count in names.items() if count > 1):
             tally.note("categories of one file that share a name: joined", name, names[name])
-        kinds = _joined(categories, _stripped(content["categories"], tally), "name")
+        stripped = _stripped(content["categories"], tally)
+        kinds = _joined(categories, stripped, lambda row: str(row["name"]))
         named = [{**row, "file_name": prefix + row["file_name"]} for row in content["images"]]
         _require_same_sizes(named, images, tally)
-        pictures = _joined(images, named, "file_name")
+        pictures = _joined(images, named, lambda row: file_key(row["file_name"]))
         for row in content["annotations"]:
             moved = {
                 **row,
@@ -221,13 +221,15 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
     return {"images": [*images.values()], "annotations": rows, "categories": [*categories.values()]}
 
 
-def _joined(known: dict[str, dict[str, Any]], rows: Sequence[Any], key: str) -> dict[int, int]:
+def _joined(
+    known: dict[str, dict[str, Any]], rows: Sequence[Any], key: Callable[[Any], str]
+) -> dict[int, int]:
     """Add rows to those known by ``key``; the id each id becomes."""
     used = {row["id"] for row in known.values()}
     following = max(used, default=0) + 1
     becomes = {}
     for row in rows:
-        name, identifier = row[key], row["id"]
+        name, identifier = key(row), row["id"]
         if name not in known:
             if identifier in used:
                 identifier, following = following, following + 1
@@ -256,7 +258,7 @@ def _require_same_sizes(
     first = dict(known)
     for row in rows:
         name = row["file_name"]
-        before = first.setdefault(name, row)
+        before = first.setdefault(file_key(name), row)
         if before is row:
             continue
         sizes = [(one["width"], one["height"]) for one in (before, row)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from harness.core.errors import UsageError
+from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.cluster import SubmitEval
 from harness.core.requests.inference import EvalRequest
@@ -143,7 +143,12 @@ def _submitted(
         (final_job,) = submit(
             [last], profile, folder=jobs, name=f"{name}-scoring", size=size, after=array
         )
-    except BaseException:  # Ctrl-C as well: no array without a job that tells how it ended
+    except HarnessError as error:  # no array without a job that tells how it ended
+        cancel([array])
+        stopped = f"the array of jobs {array} was reported to stop; see that it did: squeue --me"
+        hint = stopped if error.hint is None else f"{stopped}\n  {error.hint}"
+        raise type(error)(error.message, hint=hint) from error
+    except BaseException:  # Ctrl-C as well
         cancel([array])
         raise
     return Submission(

@@ -253,3 +253,28 @@ def test_one_file_in_two_sizes_is_not_joined() -> None:
     after = cleaned(content(*rows, images=images), Cleaning(), tally)
     assert [one["id"] for one in after["annotations"]] == [1]
     assert list(tally.images) == ["listed again in another size"]
+
+
+@pytest.mark.parametrize("told", [2**63, 2**70, -(2**63) - 1, "7", None, True])
+def test_ids_that_no_file_may_hold_become_new_ones(tmp_path: Path, told: Any) -> None:
+    """What was cleaned is read without a fault, also beside the largest id there may be."""
+    for other in (5, 2**63 - 1):
+        tally = Tally()
+        after = cleaned(
+            content(
+                row(other),
+                {
+                    **row(0),
+                    "id": told,
+                    "bbox": [40, 10, 20, 20],
+                    "segmentation": [[40, 10, 60, 10, 60, 30, 40, 30]],
+                },
+            ),
+            Cleaning(),
+            tally,
+        )
+        (tmp_path / "a.json").write_text(json.dumps(after), encoding="utf-8")
+        ids = [one["id"] for one in read_annotations(tmp_path / "a.json")["annotations"]]
+        assert len(set(ids)) == 2
+        assert other in ids
+        assert tally.notes

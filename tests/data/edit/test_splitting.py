@@ -142,8 +142,10 @@ def test_merging_joins_categories_by_name_and_counts_what_is_there_twice() -> No
     assert len(same["annotations"]) == 2
     assert tally.objects["there twice"].count == 2
     second["images"][0]["width"] = 90
-    with pytest.raises(IntegrityError, match="two images of one name"):
-        merged([first, second], ["", ""], Tally())
+    for name in ("0.jpg", "./0.jpg", "x/../0.jpg", ".\\0.jpg"):
+        second["images"][0]["file_name"] = name
+        with pytest.raises(IntegrityError, match="two images of one name"):
+            merged([first, second], ["", ""], Tally())
 
 
 def test_rows_of_one_file_stay_in_one_part() -> None:
