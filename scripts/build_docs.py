@@ -20,9 +20,13 @@ PAGES = REPOSITORY / "build" / "docs" / "pages"
 PAGE_FOLDERS = (".", "docs", "docs/decisions", "slurm", "datasets", "results", "benchmarks")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
-#: Modules of the Python API, in the order of the page; the first is the front door.
+#: Modules of the Python API, in the order of the page.
 API_MODULES = (
-    "harness.api",
+    "harness.api.measuring",
+    "harness.api.training",
+    "harness.api.models",
+    "harness.api.data",
+    "harness.api.pictures",
     "harness.core.record",
     "harness.core.detections",
     "harness.core.errors",

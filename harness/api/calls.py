@@ -1,0 +1,71 @@
+"""What every function of the API does with its arguments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any, TypeVar
+
+from harness.core.command_line import command_line
+from harness.core.errors import UsageError
+from harness.core.progress import Progress, Silent
+from harness.core.requests.signatures import NOT_TAKEN
+from harness.core.settings import compose
+
+Request = TypeVar("Request")
+
+#: Whether and where progress and notices are shown.
+Shown = Progress | bool
+
+
+def composed(function: str, kind: type[Request], settings: Mapping[str, Any]) -> Request:
+    """The request of a call, every setting checked."""
+    from harness.files.layout import default_places
+
+    for name in NOT_TAKEN.get(function, ()):
+        if name in settings:
+            raise UsageError(f"{function}() takes no {name!r}")
+    return compose(kind, settings, defaults=default_places())
+
+
+def typed(given: Sequence[str] | None, name: str, request: Any) -> tuple[str, ...]:
+    """The command of the record: what was typed, or the command line that does the same."""
+    return command_line(name, request) if given is None else tuple(given)
+
+
+def shown_by(asked: Shown) -> Progress:
+    """The progress that was asked for: an object of its own, the terminal's, or none."""
+    if not isinstance(asked, bool):
+        return asked
+    if not asked:
+        return Silent()
+    from harness.report.terminal import TerminalProgress
+
+    return TerminalProgress()
+
+
+def progress_maker(asked: Shown | Callable[[], Progress]) -> Callable[[], Progress]:
+    """What makes the progress where it is shown; only this is sent to another process."""
+    if isinstance(asked, bool):
+        return partial(shown_by, asked)
+    if callable(asked):
+        return asked
+    return partial(_itself, asked)
+
+
+def _itself(progress: Progress) -> Progress:
+    return progress
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def stopwatch() -> Any:
+    """A timer of phases; scoring does not wait for a device."""
+    from harness.measure.timing import PhaseTimer
+
+    return PhaseTimer(time.perf_counter, lambda: None)

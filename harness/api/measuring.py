@@ -1,0 +1,148 @@
+"""Measure a model: evaluation, speed, sweep, and scoring again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.api.calls import Shown, composed, now, shown_by, stopwatch, typed
+from harness.core.requests.inference import BenchRequest, EvalRequest, ScoreRequest, SweepRequest
+from harness.core.requests.signatures import signed
+from harness.core.results import RunResult
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from harness.core.record import RunRecord
+    from harness.core.requests import keywords
+    from harness.workflows.benchmark.sweep import SweepResult
+
+
+@signed
+def evaluate(
+    *,
+    progress: Shown = False,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.EvaluateSettings],
+) -> RunResult:
+    """Measure AP of a model and check it against its references, as ``harness eval``.
+
+    Args:
+        progress: True shows progress in the terminal; an object of the protocol
+            `harness.core.progress.Progress` is called instead.
+        command: What the record says was typed; None for the command line that does the same.
+        **settings: Those of `EvalRequest`.
+
+    Returns:
+        The record and the run folder. A verdict that failed is no error: see `RunResult.passed`.
+
+    Raises:
+        HarnessError: The run could not be made; `UsageError` for what was asked wrongly.
+    """
+    from harness.workflows.evaluation.evaluate import evaluate
+
+    request = composed("evaluate", EvalRequest, settings)
+    record, folder = evaluate(
+        request,
+        progress=shown_by(progress),
+        command=typed(command, "eval", request),
+        now=now(),
+        stopwatch=stopwatch(),
+    )
+    return RunResult(record=record, folder=folder)
+
+
+@signed
+def benchmark(
+    *,
+    progress: Shown = False,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.BenchmarkSettings],
+) -> RunResult:
+    """Measure seconds per image and check them against references, as ``harness bench``.
+
+    Args:
+        progress: As of `evaluate`.
+        command: As of `evaluate`.
+        **settings: Those of `BenchRequest`.
+
+    Returns:
+        The record and the run folder; with ``profiling=True`` the profile is there, too.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.benchmark.bench import bench
+
+    request = composed("benchmark", BenchRequest, settings)
+    record, folder = bench(
+        request,
+        progress=shown_by(progress),
+        command=typed(command, "bench", request),
+        now=now(),
+    )
+    return RunResult(record=record, folder=folder)
+
+
+@signed
+def sweep(
+    *,
+    progress: Shown = False,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.SweepSettings],
+) -> SweepResult:
+    """Measure speed, memory and AP of many settings of one model, as ``harness sweep``.
+
+    Args:
+        progress: As of `evaluate`.
+        command: As of `evaluate`.
+        **settings: Those of `SweepRequest`.
+
+    Returns:
+        Every cell with its numbers, the recommendations, and the run folder.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.benchmark.sweep import SweepResult, sweep
+
+    request = composed("sweep", SweepRequest, settings)
+    found, folder = sweep(
+        request,
+        progress=shown_by(progress),
+        command=typed(command, "sweep", request),
+        now=now(),
+    )
+    return SweepResult(sweep=found, folder=folder)
+
+
+@signed
+def score(
+    run: str | Path | None = None,
+    *,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.ScoreSettings],
+) -> RunRecord:
+    """Score saved predictions again, on the CPU and without torch, as ``harness score``.
+
+    Args:
+        run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
+        command: As of `evaluate`.
+        **settings: Those of `ScoreRequest`.
+
+    Returns:
+        The record; it is written only where ``output`` says.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.evaluation.score import score_saved
+
+    request = composed("score", ScoreRequest, {"run": run, **settings})
+    return score_saved(
+        request,
+        command=typed(command, "score", request),
+        now=now(),
+        stopwatch=stopwatch(),
+    )

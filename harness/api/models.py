@@ -1,0 +1,91 @@
+"""The zoo: list, fetch and load models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.api.calls import Shown, composed, now, shown_by
+from harness.core.requests.loading import LoadRequest
+from harness.core.requests.signatures import signed
+from harness.core.requests.zoo import DownloadRequest
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from harness.core.requests import keywords
+    from harness.workflows.model import Model
+    from harness.zoo.download import Outcome
+    from harness.zoo.listing import ListedModel
+
+
+def list_models(*, root: str | Path | None = None) -> tuple[ListedModel, ...]:
+    """List the zoo, as ``harness models``.
+
+    Args:
+        root: Folder of checkpoints; None for the default of the command line.
+
+    Returns:
+        Every model entry with its references and whether its checkpoint is on disk.
+    """
+    from harness.files.layout import default_places
+    from harness.zoo.listing import list_models
+
+    return list_models(default_places()["datasets"] if root is None else Path(root))
+
+
+@signed
+def download(
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.DownloadSettings],
+) -> tuple[Outcome, ...]:
+    """Fetch and prove data sets and checkpoints, as ``harness download``.
+
+    Args:
+        progress: As of `evaluate`.
+        **settings: Those of `DownloadRequest`.
+
+    Returns:
+        What became of each artefact of the lock that was asked for.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.files.fetch import FetchOptions
+    from harness.zoo.download import download
+    from harness.zoo.lock import read_lock
+
+    request = composed("download", DownloadRequest, settings)
+    return tuple(
+        download(
+            read_lock(),
+            request,
+            options=FetchOptions(progress=shown_by(progress), jobs=request.jobs),
+            now=now,
+        )
+    )
+
+
+@signed
+def load_model(
+    source: str | Path | None = None,
+    **settings: Unpack[keywords.LoadModelSettings],
+) -> Model:
+    """Load a model that finds objects in images.
+
+    Args:
+        source: A model entry (``R_50_FPN_3x``), a run folder, or a checkpoint file; None for the
+            embedded model.
+        **settings: Those of `LoadRequest`.
+
+    Returns:
+        The model; use it in a ``with`` block, or close it.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.model import load
+
+    given = {} if source is None else {"source": str(source)}
+    return load(composed("load_model", LoadRequest, {**given, **settings}))

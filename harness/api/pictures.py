@@ -1,0 +1,83 @@
+"""Look at results: compare evaluations, draw detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.api.calls import Shown, composed, shown_by
+from harness.core.requests.loading import DrawRequest
+from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.signatures import signed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from harness.core.architecture import ChannelOrder
+    from harness.core.detections import Detections
+    from harness.core.requests import keywords
+    from harness.data.given_images import ImageLike, Picture
+    from harness.workflows.pictures.compare import Comparison
+
+
+@signed
+def compare(
+    first: str | Path,
+    second: str | Path,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.CompareSettings],
+) -> Comparison:
+    """Compare two evaluations of the same images, as ``harness compare``.
+
+    Args:
+        first: Run folder of an evaluation.
+        second: Another one.
+        progress: As of `evaluate`.
+        **settings: Those of `CompareRequest`.
+
+    Returns:
+        What differs in settings, metrics (with what resampling says of noise), categories and
+        images; the second against the first.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.pictures.compare import compare_runs
+    from harness.workflows.pictures.compare_images import write_page
+
+    shown = shown_by(progress)
+    request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
+    found = compare_runs(request.first, request.second, resamples=request.resamples, progress=shown)
+    if request.html is not None:
+        write_page(found, request.first, request.second, request.html, shown)
+    return found
+
+
+@signed
+def draw(
+    image: ImageLike | None,
+    detections: Detections,
+    *,
+    channel_order: ChannelOrder | None = None,
+    **settings: Unpack[keywords.DrawSettings],
+) -> Picture:
+    """Draw detections on their image, as ``harness predict`` does.
+
+    Args:
+        image: The file, array or Pillow image that was predicted; None for the file that
+            `Detections.source` names.
+        detections: Of `Model.predict`.
+        channel_order: RGB or BGR, of an array.
+        **settings: Those of `DrawRequest`.
+
+    Returns:
+        A Pillow image, RGB.
+
+    Raises:
+        HarnessError: The image cannot be decoded, or is not that of the detections.
+    """
+    from harness.visualization.drawn import picture_of
+
+    style = composed("draw", DrawRequest, settings).style
+    return picture_of(image, detections, style, channel_order=channel_order)

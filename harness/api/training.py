@@ -1,0 +1,97 @@
+"""Train a model, plan a training, and do a process's share of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from harness.api.calls import Shown, composed, now, progress_maker, stopwatch, typed
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.core.requests.signatures import signed
+from harness.core.requests.training import TrainRequest
+from harness.core.results import RunResult
+from harness.core.settings import replaced
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from harness.core.requests import keywords
+    from harness.workflows.training.dry_run import DryRun
+
+
+@signed
+def train(
+    *,
+    progress: Shown | Callable[[], Progress] = False,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.TrainSettings],
+) -> RunResult:
+    """Retrain a model, or fine-tune it on data of your own, as ``harness train``.
+
+    Args:
+        progress: As of `evaluate`; also what makes one, in the process that shows it.
+        command: As of `evaluate`.
+        **settings: Those of `TrainRequest`, without ``dry_run``: see `plan_training`. With
+            ``processes`` above 1 the calling script needs an ``if __name__ == "__main__"``.
+
+    Returns:
+        The record of the last evaluation, and the run folder with weights and curves.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.training.group import launched
+    from harness.workflows.training.job import resolve_training
+    from harness.workflows.training.train import train
+
+    world = launched()
+    if world is not None and not world.is_first:
+        raise UsageError(
+            "a launcher has started this process beside the one that trains",
+            hint="call harness.api.follow_training here, or launch the command: harness train",
+        )
+    request = composed("train", TrainRequest, settings)
+    record, folder = train(
+        resolve_training(request),
+        progress=progress_maker(progress),
+        command=typed(command, "train", request),
+        now=now(),
+        stopwatch=stopwatch(),
+    )
+    return RunResult(record=record, folder=folder)
+
+
+@signed
+def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
+    """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
+
+    Args:
+        **settings: Those of `train`.
+
+    Returns:
+        The schedule, and what it would take; nothing is written.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.training.dry_run import plan_of
+    from harness.workflows.training.job import resolve_training
+
+    request = composed("plan_training", TrainRequest, settings)
+    return plan_of(resolve_training(replaced(request, dry_run=True)))
+
+
+def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:
+    """Do the share of a process that a launcher started beside the one that calls `train`.
+
+    Args:
+        **settings: Those of `train`, the same in every process; ``output`` is needed.
+
+    Raises:
+        HarnessError: As `train`.
+    """
+    from harness.workflows.training.job import resolve_training
+    from harness.workflows.training.train import follow
+
+    follow(resolve_training(composed("train", TrainRequest, settings)))

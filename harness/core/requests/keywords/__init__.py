@@ -1,0 +1,17 @@
+"""Keywords of the Python API for type checkers and editors.
+
+Written by ``scripts/write_keywords.py`` from the requests, which define every setting; never
+imported when a program runs.
+"""
+
+from harness.core.requests.keywords.data import ConvertSettings as ConvertSettings
+from harness.core.requests.keywords.inference import BenchmarkSettings as BenchmarkSettings
+from harness.core.requests.keywords.inference import EvaluateSettings as EvaluateSettings
+from harness.core.requests.keywords.inference import ScoreSettings as ScoreSettings
+from harness.core.requests.keywords.inference import SweepSettings as SweepSettings
+from harness.core.requests.keywords.loading import DrawSettings as DrawSettings
+from harness.core.requests.keywords.loading import LoadDatasetSettings as LoadDatasetSettings
+from harness.core.requests.keywords.loading import LoadModelSettings as LoadModelSettings
+from harness.core.requests.keywords.pictures import CompareSettings as CompareSettings
+from harness.core.requests.keywords.training import TrainSettings as TrainSettings
+from harness.core.requests.keywords.zoo import DownloadSettings as DownloadSettings

@@ -1,0 +1,69 @@
+"""Keywords of the Python API: settings of ``loading``.
+
+Written by ``scripts/write_keywords.py`` from the requests, which define every setting; never
+imported when a program runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from harness.core.requests.keywords.inference import EngineOptionsKeys
+
+
+class LoadModelSettings(EngineOptionsKeys, total=False):
+    """Keywords of `load_model`, those of `LoadRequest`."""
+
+    model: str | None
+    """Model entry of a checkpoint (default: that of the run that left it)."""
+
+    annotations: str | Path | None
+    """COCO annotation file whose categories a checkpoint knows (default: the model's own)."""
+
+    root: str | Path
+    """Folder of checkpoints (default: datasets)."""
+
+    threshold: float
+    """Lowest score of a detection, 0 to 1 (default: 0.5)."""
+
+
+class LoadDatasetSettings(TypedDict, total=False):
+    """Keywords of `load_dataset`, those of `DatasetRequest`."""
+
+    annotations: str | Path | None
+    """COCO annotation file of your own (default: the data set's)."""
+
+    images: str | Path | None
+    """Folder of its images (default: the data set's)."""
+
+    limit: int | None
+    """Only the first N images (not comparable) (default: all)."""
+
+    verify_images: bool
+    """Tell images that were replaced by their contents, not by size and time."""
+
+    root: str | Path
+    """Folder of data sets (default: datasets)."""
+
+
+class DrawSettings(TypedDict, total=False):
+    """Keywords of `draw`, those of `DrawRequest`."""
+
+    background: Literal["colour", "grey"]
+    """Grey: all that is no object (default: colour)."""
+
+    colour_by: Literal["instance", "class"]
+    """What has a colour of its own (default: instance)."""
+
+    opacity: float
+    """Of masks, 0 to 1 (default: 0.5)."""
+
+    boxes: bool
+    """Draw boxes (default: on)."""
+
+    labels: bool
+    """Write category and score (default: on)."""
+
+    scale: float
+    """Size of the picture against the image (default: 1)."""

@@ -1,0 +1,41 @@
+"""Keywords of the Python API: settings of ``zoo``.
+
+Written by ``scripts/write_keywords.py`` from the requests, which define every setting; never
+imported when a program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypedDict
+
+
+class DownloadSettings(TypedDict, total=False):
+    """Keywords of `download`, those of `DownloadRequest`."""
+
+    only: Iterable[
+        Literal["annotations", "val", "val100", "train", "checkpoints", "torchvision", "backbones"]
+    ]
+    """Some of annotations,val,val100,train,checkpoints,torchvision,backbones; the default is what
+    evaluation needs (of annotations, val, val100, train, checkpoints, torchvision, backbones;
+    default: annotations,val,checkpoints)."""
+
+    models: Iterable[str]
+    """Only the checkpoints of these model entries (default: all)."""
+
+    root: str | Path
+    """Folder everything goes to (default: datasets)."""
+
+    mirror: str | None
+    """Http, https or file address to fetch everything from, laid out as the originals (default: the
+    published addresses)."""
+
+    jobs: int
+    """Connections at once (default: 4)."""
+
+    keep_archives: bool
+    """Keep archives after they were unpacked."""
+
+    dry_run: bool
+    """Say what would be done, do nothing."""
