@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,9 @@ def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
     return read_annotations(path)
 
 
+#: Members of `state_of_images`; a copy of the same files may change their times.
+SIZES, TIMES = "image_sizes_sha256", "image_times_sha256"
+
 #: What begins the stamp of an image that was hashed.
 HASHED = "sha256:"
 
@@ -123,6 +127,27 @@ def require_same_images(dataset: Dataset, stamps: Mapping[int, str]) -> None:
             hint="put them back with their times of modification, or choose another --output; "
             "a run that is begun with --verify-images compares contents instead",
         )
+
+
+def state_of_images(dataset: Dataset) -> dict[str, str]:
+    """Return what changes when image files are replaced, for all of them together.
+
+    A file that is missing counts as one of no size.
+
+    Args:
+        dataset: Its images; none is opened.
+
+    Returns:
+        ``image_sizes_sha256``, of names and sizes in bytes, and ``image_times_sha256``, of names
+        and times of modification, which a copy of the files need not keep.
+    """
+    sizes, times = hashlib.sha256(), hashlib.sha256()
+    for record in dataset.images:
+        size, _, time = stamp_of(dataset.images_dir / record.file_name).partition(" ")
+        name = record.file_name.encode("utf-8", "surrogateescape")
+        sizes.update(b"%s\0%s\n" % (name, size.encode()))
+        times.update(b"%s\0%s\n" % (name, time.encode()))
+    return {SIZES: sizes.hexdigest(), TIMES: times.hexdigest()}
 
 
 def require_images(dataset: Dataset) -> None:

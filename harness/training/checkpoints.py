@@ -20,6 +20,7 @@ from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError,
 from harness.core.printable import printable
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import identity_defaults
+from harness.data.proven import SIZES, TIMES
 from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
 from harness.training.step import Trainer
@@ -180,7 +181,7 @@ def resume(
     for path in reversed(found):
         try:
             content = _read(path, trainer.device, notice)
-            _require_same(content["identity"], identity, folder)
+            _require_same(content["identity"], identity, folder, notice)
             return _restore(trainer, content)
         except AnotherRunError:
             raise
@@ -275,16 +276,30 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _require_same(found: dict[str, Any], expected: dict[str, Any], folder: Path) -> None:
-    # What was saved before a setting existed had its default.
+def _require_same(
+    found: dict[str, Any],
+    expected: dict[str, Any],
+    folder: Path,
+    notice: Callable[[str], None],
+) -> None:
     """Compare the identities of two trainings.
+
+    Times of modification of the images are no reason to refuse: a copy need not keep them.
 
     Raises:
         AnotherRunError: They differ; the message says in what.
     """
-    differing = differences({**identity_defaults(TrainRequest), **found}, expected)
+    added = {name: value for name, value in expected.items() if name in (SIZES, TIMES)}
+    # What was saved before a setting existed had its default; the images' state is not known then.
+    found = {**identity_defaults(TrainRequest), **added, **found}
+    if found[TIMES] != expected[TIMES]:
+        notice(
+            "images of the training set have other times of modification than when it began: if "
+            "they are other images, begin again in another --output"
+        )
+    differing = differences(found, {**expected, TIMES: found[TIMES]})
     if differing:
         raise AnotherRunError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
-            hint="ask for the same as it, or choose another --output",
+            hint="ask for the same as it, with the same images, or choose another --output",
         )

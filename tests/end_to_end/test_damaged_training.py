@@ -132,8 +132,39 @@ def test_a_garbled_log_is_named(
     assert f"{log} is damaged in line 1" in answer.err
 
 
+@pytest.fixture
+def copied(whole: tuple[Path, Path], killed: Path, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A copy of the data set and its images, with other times, at the place it was trained on."""
+    kept = tmp_path / "kept"
+    whole[0].rename(kept)
+    shutil.copytree(kept, whole[0], copy_function=shutil.copyfile)
+    yield whole[0], killed
+    shutil.rmtree(whole[0])
+    kept.rename(whole[0])
+
+
+def test_images_that_were_copied_are_used_with_a_note(
+    copied: tuple[Path, Path], harness: Callable[..., Answer]
+) -> None:
+    answer = harness("train", *words(copied[0]), "--output", copied[1], "--resume")
+    assert answer.code == 0, answer.err
+    assert "other times of modification" in answer.err
+
+
+def test_images_that_were_replaced_are_refused(
+    copied: tuple[Path, Path], harness: Callable[..., Answer]
+) -> None:
+    image = next((copied[0] / "images").iterdir())
+    image.write_bytes(image.read_bytes() + b"\0")
+    answer = harness("train", *words(copied[0]), "--output", copied[1], "--resume")
+    assert answer.code == 4, answer.err
+    assert "image_sizes_sha256" in answer.err
+    assert "with the same images" in answer.err
+
+
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_full_disk_names_the_command_that_continues(
-    whole: tuple[Path, Path], tmp_path: Path, process: Callable[..., Answer]
+    processes: int, whole: tuple[Path, Path], tmp_path: Path, process: Callable[..., Answer]
 ) -> None:
     """A limit on file sizes stands for the disk; a checkpoint is larger."""
 
@@ -141,7 +172,8 @@ def test_a_full_disk_names_the_command_that_continues(
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     small, output = whole[0], tmp_path / "run"
-    answer = process("train", *words(small), "--output", output, preexec_fn=limit)
+    asked = [*words(small), "--batch-size", str(processes), "--nproc", str(processes)]
+    answer = process("train", *asked, "--output", output, preexec_fn=limit)
     assert answer.code == 5, answer.err
     assert "File too large" in answer.err
     assert "start it again with: " in answer.err

@@ -17,7 +17,7 @@ from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings, identity_of, replaced
 from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
-from harness.data.proven import require_images
+from harness.data.proven import require_images, state_of_images
 from harness.engines.opening import require_network
 from harness.training.group import launched
 from harness.training.log import read_curve
@@ -179,6 +179,7 @@ class TrainingJob:
         return {
             **identity_of(self.config),
             "dataset_sha256": self.training.dataset.digest,
+            **state_of_images(self.training.dataset),
             "init_sha256": None if self.checkpoint is None else self.checkpoint.sha256,
             "steps": list(schedule.steps),
             "warmup": schedule.warmup,
