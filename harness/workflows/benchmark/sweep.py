@@ -44,6 +44,7 @@ from harness.workflows.benchmark.sweep_cell import (
 )
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.resolve import check_values as check_inference
+from harness.workflows.runs.checksums import write_checked
 from harness.workflows.runs.files import CELLS, PAGE, SWEEP, read_run
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.shards import new_images, read_header, shard_path
@@ -112,7 +113,7 @@ def sweep(
         write_text(run.folder / PAGE, sweep_page(found))
         draw_sweep(found, run.folder / PICTURE)
         # Last: it marks the sweep as finished.
-        write_text(run.folder / SWEEP, dumps(to_plain(found), indent=2) + "\n")
+        write_checked(run.folder, SWEEP, dumps(to_plain(found), indent=2) + "\n")
     return found, run.folder
 
 

@@ -16,12 +16,14 @@ from harness.core.predicted import CategoryCount, PredictReport, Unreadable
 from harness.core.progress import Progress
 from harness.core.requests.pictures import PredictRequest
 from harness.files.atomic import replacing, write_text
+from harness.files.digest import file_digest
 from harness.files.json import dumps, to_plain
 from harness.report.gallery import prediction_page
 from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import with_threads_of_run
 from harness.workflows.pictures.predict_images import predict_missing
 from harness.workflows.pictures.predict_job import PredictJob, find_predict_job
+from harness.workflows.runs.checksums import add_sums, write_checked
 from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
 from harness.workflows.runs.folder import Run, keeping, open_run
 from harness.workflows.runs.sealed_lines import Line
@@ -61,7 +63,7 @@ def predict(
         _write_predictions(run.folder / PREDICTIONS, job, lines)
         if report.page is not None:
             write_text(run.folder / report.page, prediction_page(report, _images(job, lines)))
-        write_text(run.folder / REPORT, dumps(to_plain(report), indent=2) + "\n")
+        write_checked(run.folder, REPORT, dumps(to_plain(report), indent=2) + "\n")
     return report
 
 
@@ -154,14 +156,16 @@ def _write_predictions(path: Path, job: PredictJob, lines: Sequence[Line]) -> No
         "images_dir": str(job.job.dataset.images_dir),
         "threshold": job.request.style.threshold,
     }
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(f'{{"info": {dumps(info)},\n"images": [')
-        file.writelines(_joined(images))
-        file.write('],\n"categories": [')
-        file.writelines(_joined(to_plain(job.job.dataset.categories), key="category_id"))
-        file.write('],\n"annotations": [')
-        file.writelines(_joined(list(_rows(lines))))
-        file.write("]}\n")
+    with replacing(path) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(f'{{"info": {dumps(info)},\n"images": [')
+            file.writelines(_joined(images))
+            file.write('],\n"categories": [')
+            file.writelines(_joined(to_plain(job.job.dataset.categories), key="category_id"))
+            file.write('],\n"annotations": [')
+            file.writelines(_joined(list(_rows(lines))))
+            file.write("]}\n")
+        add_sums(path.parent, {path.name: file_digest(temporary)})
 
 
 def _joined(rows: Sequence[dict[str, Any]], key: str | None = None) -> Iterator[str]:

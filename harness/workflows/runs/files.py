@@ -204,7 +204,7 @@ def _same(facts: RunFile, request: dict[str, Any]) -> bool:
 def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> RunFile:
     """Find what the run in ``folder`` is, so that it can be continued.
 
-    A finished evaluation can be continued as well where one of its files was damaged since.
+    A finished run can be continued as well where one of its files was damaged since.
 
     Args:
         folder: The run folder.
@@ -219,15 +219,13 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
     """
     if not (folder / RUN).is_file():
         raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
-    for name, kind_of_run in ((SWEEP, "sweep"), (REPORT, "prediction")):
-        if (folder / name).exists():
-            raise UsageError(f"nothing to resume: the {kind_of_run} in {folder} is finished")
     if is_finished(folder):
-        damage = _damage_of_finished(folder) if asked.kind == "eval" else []
+        damage = _damage_of_finished(folder)
         if not damage:
+            again = f"its numbers again: harness score {shlex.quote(str(folder))}"
             raise UsageError(
                 f"nothing to resume: the run in {folder} is finished",
-                hint=f"its numbers again: harness score {shlex.quote(str(folder))}",
+                hint=again if (folder / RECORD).exists() else "leave out --resume",
             )
         for sentence in damage:
             notice(f"damaged: {sentence}")
@@ -245,7 +243,7 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
 
 
 def _damage_of_finished(folder: Path) -> list[str]:
-    """Return a sentence for each file of a finished evaluation that was damaged since."""
+    """Return a sentence for each file of a finished run that was damaged since."""
     try:
         return damage_of(folder, read_sums(folder))
     except IntegrityError as error:

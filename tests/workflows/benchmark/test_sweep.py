@@ -107,6 +107,11 @@ def test_what_was_measured_is_not_measured_again(swept: Swept, tmp_path: Path) -
     assert measured(folder).count("tf32-contiguous-b1") == 1
     with pytest.raises(UsageError, match="is finished"):
         swept(resume=True)
+    whole = (folder / "sweep.json").read_bytes()
+    (folder / "sweep.json").write_bytes(whole.replace(b"fp32", b"fp64", 1))
+    again, _ = swept(resume=True)
+    assert again.cells == found.cells
+    assert measured(folder).count("tf32-contiguous-b1") == 1
 
 
 def test_another_sweep_is_not_continued(swept: Swept) -> None:

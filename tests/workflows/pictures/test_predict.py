@@ -179,6 +179,24 @@ def test_a_finished_run_is_not_begun_again(predicted: Predict, tmp_path: Path) -
         predicted(tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("name", ["predictions.json", "predict.json"])
+def test_a_damaged_finished_run_is_made_whole(
+    name: str, predicted: Predict, tmp_path: Path
+) -> None:
+    predicted(tmp_path / "run")
+    path = tmp_path / "run" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + b" " + whole[-19:])
+    seen: list[int] = []
+
+    def counting(job: Job) -> Engine:
+        return Counting(open_job_engine(job), seen, fail_at=None)
+
+    predicted(tmp_path / "run", open_engine=counting, resume=True)
+    assert seen == []
+    assert path.read_bytes() == whole
+
+
 def test_the_fake_engine_is_refused(predicted: Predict, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ground truth"):
         predicted(tmp_path / "run", inference={"engine": "fake"})
