@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.core import errors
-from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
+from harness.core.errors import (
+    HarnessError,
+    IntegrityError,
+    PrerequisiteError,
+    RunFailedError,
+    UsageError,
+)
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import recalled
 from harness.files.atomic import write_text
@@ -255,11 +261,23 @@ def failure_of(folder: Path, number: int | None) -> HarnessError | None:
         number: Of the shard; None for the final job.
 
     Returns:
-        The error; None where the job left none.
+        The error; None where the job left none. A file that is damaged stands for an error as well.
     """
     path = failure_path(folder, number)
     if not path.is_file():
         return None
-    plain = read(path)
-    kind: type[HarnessError] = getattr(errors, plain["kind"], RunFailedError)
-    return kind(plain["message"], hint=plain["hint"])
+    damaged = RunFailedError(
+        f"the job failed, and {path} does not say why: the file is damaged",
+        hint="its log does; see: harness logs",
+    )
+    try:
+        plain = read(path)
+    except IntegrityError:
+        return damaged
+    if not isinstance(plain, dict) or not isinstance(plain.get("message"), str):
+        return damaged
+    kind = getattr(errors, str(plain.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, HarnessError)):
+        kind = RunFailedError
+    hint = plain.get("hint")
+    return kind(plain["message"], hint=hint if isinstance(hint, str) else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from harness.core.engine import Engine
 from harness.core.errors import AnotherRunError, HarnessError, IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
-from harness.core.requests.inference import ScoreRequest
+from harness.core.requests.inference import InferenceRequest, ScoreRequest
 from harness.core.requests.pictures import ShowRequest
+from harness.core.settings import replaced
 from harness.engines.fake import open_fake
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.resolve import Job
@@ -197,6 +199,32 @@ def test_images_that_were_replaced_are_not_mixed(
         with pytest.raises(AnotherRunError, match="replaced since, the first is image 7") as caught:
             evaluated(tmp_path / "run", resume=True, workers=workers)
         assert "--verify-images" in (caught.value.hint or "")
+
+
+def test_verify_images_compares_contents(
+    evaluated: Evaluate, asked: InferenceRequest, small_coco: Path, tmp_path: Path
+) -> None:
+    """A touched image is the same; one changed in place, with its size and time, is another."""
+
+    def failing(job: Job) -> Engine:
+        return open_fake(job.dataset, job.architecture, behaviour="failing", fail_at_image=12)
+
+    verifying = replaced(asked, verify_images=True)
+
+    def run(**changes: Any) -> tuple[RunRecord, Path]:
+        return evaluated(tmp_path / "run", inference=verifying, **changes)
+
+    with pytest.raises(HarnessError):
+        run(open_engine=failing)
+    path = small_coco / "images" / "000000000007.png"
+    times = path.stat()
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(HarnessError, match="image 12"):
+        run(resume=True, open_engine=failing)
+    flip(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(AnotherRunError, match="replaced since, the first is image 7"):
+        run(resume=True)
 
 
 def test_annotations_that_changed_are_refused(
