@@ -177,6 +177,8 @@ def _key(one: Setting) -> list[str]:
         kind = f"Required[{kind}]"
     if len(f"    {one.name}: {kind}") > WIDTH:
         inside = ", ".join(repr(one).replace(chr(39), chr(34)) for one in one.choices)
+        if len(f"        Literal[{inside}]") > WIDTH:
+            inside = "\n            " + inside.replace(", ", ",\n            ") + ",\n        "
         kind = f"Iterable[\n        Literal[{inside}]\n    ]"
     described = one.description[0].upper() + one.description[1:]
     told = textwrap.wrap(f'"""{described}."""', width=96, break_on_hyphens=False)

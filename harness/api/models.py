@@ -19,19 +19,23 @@ if TYPE_CHECKING:
     from harness.zoo.listing import ListedModel
 
 
-def list_models(*, root: str | Path | None = None) -> tuple[ListedModel, ...]:
+def list_models(*words: str, root: str | Path | None = None) -> tuple[ListedModel, ...]:
     """List the zoo, as ``harness models``.
 
     Args:
+        words: Only models whose name, title, network or task contains every one of these.
         root: Folder of checkpoints; None for the default of the command line.
 
     Returns:
-        Every model entry with its references and whether its checkpoint is on disk.
+        The model entries with their references and whether their checkpoints are on disk.
+
+    Raises:
+        UsageError: No model has all the words.
     """
     from harness.files.layout import default_places
     from harness.zoo.listing import list_models
 
-    return list_models(default_places()["datasets"] if root is None else Path(root))
+    return list_models(default_places()["datasets"] if root is None else Path(root), words)
 
 
 @signed

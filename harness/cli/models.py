@@ -1,4 +1,4 @@
-"""``harness models``: the lock as a table."""
+"""``harness models``: the lock as tables, one a task."""
 
 from __future__ import annotations
 
@@ -12,11 +12,26 @@ from harness.core.requests.asking import ModelsRequest
 if TYPE_CHECKING:
     from harness.zoo.listing import ListedModel
 
-COLUMNS = ("model", "schedule", "box AP", "mask AP", "V100 s/img", "size", "on disk")
+#: Columns of every table, and those of its numbers by task.
+COLUMNS = ("model", "schedule", "V100 s/img", "size", "on disk")
+NUMBERS = {
+    "object detection": ("box AP",),
+    "instance segmentation": ("box AP", "mask AP"),
+    "person keypoints": ("box AP", "keypoint AP"),
+    "panoptic segmentation": ("box AP", "mask AP", "PQ"),
+    "region proposals": ("AR@1000",),
+}
+
+#: Left out where the terminal is narrow: names have the schedule, and few sizes are known.
+LEFT_OUT = ("size", "schedule")
+
+#: After the name of a model whose network this version does not have.
+NOT_YET = " †"
+EXPLAINED = "† this version cannot compute this network yet"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder of checkpoints."""
+    """Add the words and the folder of checkpoints."""
     add_answered_settings(parser, ModelsRequest)
 
 
@@ -26,26 +41,50 @@ def run(arguments: argparse.Namespace) -> int:
     # command answers at once.
     from harness.zoo.listing import list_models
 
-    models = list_models(arguments.root)
+    models = list_models(arguments.root, tuple(arguments.contains or ()))
     if arguments.json:
-        console.answer_json([{**one.entry, "on_disk": one.on_disk} for one in models])
+        console.answer_json(
+            [{**one.entry, "on_disk": one.on_disk, "computable": one.computable} for one in models]
+        )
         return 0
     from harness.report.tables import render
 
-    rows = [_row(one) for one in models]
-    console.answer(render(COLUMNS, rows, arguments.format or console.default_format()))
+    style = arguments.format or console.default_format()
+    for task, numbers in NUMBERS.items():
+        rows = [_row(one, numbers) for one in models if one.task == task]
+        if rows:
+            columns = (*COLUMNS[:2], *numbers, *COLUMNS[2:])
+            console.answer(*_heading(task, style), render(columns, rows, style, LEFT_OUT), "")
+    if not all(one.computable for one in models):
+        console.answer(EXPLAINED)
     return 0
 
 
-def _row(model: ListedModel) -> tuple[str, ...]:
-    numbers = (model.box_ap, model.mask_ap, model.s_per_image)
+def _heading(task: str, style: str) -> tuple[str, ...]:
+    title = task.capitalize()
+    return (f"## {title}", "") if style == "markdown" else (title, "")
+
+
+def _row(model: ListedModel, numbers: tuple[str, ...]) -> tuple[str, ...]:
+    published = {
+        "box AP": model.box_ap,
+        "mask AP": model.mask_ap,
+        "keypoint AP": model.keypoint_ap,
+        "PQ": model.pq,
+        "AR@1000": model.proposal_ar,
+    }
     return (
-        model.name,
+        model.name + ("" if model.computable else NOT_YET),
         model.schedule or "–",
-        *("–" if number is None else str(number) for number in numbers),
+        *(_number(published[column], 1) for column in numbers),
+        _number(model.s_per_image, 3),
         _size(model),
         model.on_disk,
     )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _size(model: ListedModel) -> str:

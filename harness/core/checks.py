@@ -52,8 +52,9 @@ class Reference:
     """One published or accepted number, with everything it is valid for and where it comes from."""
 
     metric: str
-    """``bbox/AP`` … ``segm/ARl`` (0-100), ``s_per_image``, ``train_s_per_iteration``,
-    ``train_memory_gb``.
+    """Task and number, 0-100: ``bbox/AP`` … ``segm/ARl``, ``keypoints/AP``, ``panoptic_seg/PQ``,
+    ``sem_seg/mIoU``, ``box_proposals/AR@1000``, a task with ``_TTA`` for test-time augmentation.
+    Or ``s_per_image``, ``train_s_per_iteration``, ``train_s_per_image``, ``train_memory_gb``.
     """
 
     value: float
@@ -70,6 +71,9 @@ class Reference:
 
     role: Literal["published", "independent", "accepted"] = "published"
     """Published with the model, from an independent source, or accepted from an own run."""
+
+    trust: str | None = None
+    """How far an independent number can be relied on, and why; None for the others."""
 
     source: str
     """Where the number comes from."""

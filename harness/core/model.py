@@ -8,7 +8,9 @@ from typing import Literal, get_args
 from harness.core.checks import Reference
 
 #: What ``harness download --only`` selects.
-Group = Literal["annotations", "val", "val100", "train", "checkpoints", "torchvision", "backbones"]
+Group = Literal[
+    "annotations", "val", "val100", "train", "checkpoints", "zoo", "torchvision", "backbones"
+]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 
@@ -96,8 +98,8 @@ class Artefact:
 class TrainRecipe:
     """The training settings a model is published with."""
 
-    schedule: Literal["1x", "3x", "own"]
-    """Name of the schedule, such as ``3x``."""
+    schedule: Literal["1x", "3x", "9x", "100ep", "200ep", "400ep", "own"]
+    """Name of the schedule: multiples of 90,000 iterations of 16 images, or epochs."""
 
     iterations: int
     """Number of iterations."""
@@ -123,6 +125,9 @@ class TrainRecipe:
     frozen_stages: int = 2
     """First stages that keep the backbone's weights (BACKBONE.FREEZE_AT)."""
 
+    augmentation: str = "flip"
+    """What is done to the images; ``flip`` is a short edge of 640 to 800 px and mirroring."""
+
     source: str
     """Where the recipe comes from."""
 
@@ -138,7 +143,13 @@ class ModelEntry:
     """Name for readers."""
 
     architecture: str
-    """Name of a function in ``harness.zoo.architectures``."""
+    """Name in ``harness.zoo.architectures``; one that is not there cannot be computed yet."""
+
+    config: str | None = None
+    """Configuration file in Detectron2's repository; None for other models."""
+
+    model_id: str | None = None
+    """Number under which Detectron2's zoo has the checkpoint; None for other models."""
 
     checkpoint: str | None
     """Name of an artefact, or None."""
@@ -159,6 +170,35 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A number Detectron2 tests itself against, of weights that are no model entry."""
+
+    config: str
+    """Configuration file of the test in Detectron2's repository."""
+
+    weights: str
+    """Address of the weights it begins with."""
+
+    kind: Literal["inference", "training"]
+    """``inference`` of the weights, or a short ``training`` that begins with them."""
+
+    metric: str
+    """As of ``Reference``."""
+
+    value: float
+    """The number, 0-100."""
+
+    tolerance: float
+    """Allowed distance in both directions."""
+
+    dataset: str
+    """Detectron2's name of the data set it is measured on; a training also learns from it."""
+
+    source: str
+    """Where the number comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """``model_zoo.lock.json``, validated."""
 
@@ -170,3 +210,7 @@ class Lock:
 
     models: tuple[ModelEntry, ...]
     """All model entries."""
+
+    expectations: tuple[Expectation, ...] = ()
+    """Numbers of Detectron2's own tests that belong to no model entry; nothing is judged by them.
+    """

@@ -85,8 +85,21 @@ def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:
     ]
 
 
-def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFormat) -> Any:
-    """Render a table: a rich renderable for ``rich``, text otherwise. Each row is one line."""
+def render(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    style: TableFormat,
+    spare: Sequence[str] = (),
+) -> Any:
+    """Render a table: a rich renderable for ``rich``, text otherwise. Each row is one line.
+
+    Args:
+        columns: Headings.
+        rows: Cells.
+        style: Form of the table.
+        spare: Columns that are left out on a narrow terminal, one after the other until the rest
+            fits.
+    """
     shown = markdown_cell if style == "markdown" else one_line
     rows = [[bounded(shown(cell), LONGEST_CELL) for cell in row] for row in rows]
     if style != "rich":
@@ -95,18 +108,22 @@ def render(columns: Sequence[str], rows: Sequence[Sequence[str]], style: TableFo
         kind = "github" if style == "markdown" else "simple"
         align = ["right" if column in NUMERIC else "left" for column in columns]
         return tabulate(rows, headers=columns, tablefmt=kind, colalign=align, disable_numparse=True)
-    return _for_terminal(columns, rows, get_terminal_size().columns)
+    return _for_terminal(columns, rows, get_terminal_size().columns, spare)
 
 
-def _for_terminal(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Any:
+def _for_terminal(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()
+) -> Any:
     """A rich table where it fits into ``width`` characters; else a block of lines for each row.
 
     Nothing is cut but the source of a reference, which the record has whole.
     """
-    if not _fits(columns, rows, width) and "source" in columns:
-        # Where not even the numbers fit, the sources are left to the record.
-        place = columns.index("source")
-        columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
+    # Where not even the numbers fit, the sources are left to the record.
+    for column in (*spare, "source"):
+        folded = [heading.replace(" ", "\n") for heading in columns] if column in spare else None
+        if not _fits(columns, rows, width, folded) and column in columns:
+            place = columns.index(column)
+            columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
     headings = list(columns)
     if not _fits(columns, rows, width):
         headings = [column.replace(" ", "\n") for column in columns]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.architecture import Architecture, TorchvisionBuilder
-from harness.core.errors import IntegrityError
+from harness.core.errors import PrerequisiteError
 
 
 def architecture_of(name: str) -> Architecture:
@@ -13,7 +13,7 @@ def architecture_of(name: str) -> Architecture:
         name: The ``architecture`` field of a model entry.
 
     Raises:
-        IntegrityError: There is none of this name; the lock does not fit this version.
+        PrerequisiteError: This version has none of this name.
     """
     match name:
         case "mask_rcnn_R_50_FPN":
@@ -22,6 +22,8 @@ def architecture_of(name: str) -> Architecture:
             return mask_rcnn_r101_fpn()
         case "faster_rcnn_R_50_FPN":
             return faster_rcnn_r50_fpn()
+        case "faster_rcnn_R_101_FPN":
+            return faster_rcnn_r101_fpn()
         case "mask_rcnn_mobilenet_v2_fpn_lite":
             return mask_rcnn_mobilenet_v2_fpn_lite()
         case "maskrcnn_resnet50_fpn" | "maskrcnn_resnet50_fpn_v2":
@@ -31,10 +33,24 @@ def architecture_of(name: str) -> Architecture:
         case "tiny":
             return tiny()
         case _:
-            raise IntegrityError(
-                f"unknown architecture {name!r}",
-                hint="model_zoo.lock.json names an architecture this version does not have",
+            raise PrerequisiteError(
+                f"this version cannot compute the network {name!r} yet",
+                hint="its published numbers are listed all the same; which models can be computed "
+                "says: harness models",
             )
+
+
+def is_known(name: str) -> bool:
+    """Whether there is an architecture of a name.
+
+    Args:
+        name: The ``architecture`` field of a model entry.
+    """
+    try:
+        architecture_of(name)
+    except PrerequisiteError:
+        return False
+    return True
 
 
 def mask_rcnn_r50_fpn() -> Architecture:
@@ -48,8 +64,13 @@ def mask_rcnn_r101_fpn() -> Architecture:
 
 
 def faster_rcnn_r50_fpn() -> Architecture:
-    """configs/COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml: the same network without masks."""
+    """configs/COCO-Detection/faster_rcnn_R_50_FPN_{1x,3x}.yaml: the same without masks."""
     return Architecture(has_masks=False)
+
+
+def faster_rcnn_r101_fpn() -> Architecture:
+    """configs/COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml."""
+    return Architecture(blocks_per_stage=(3, 4, 23, 3), has_masks=False)
 
 
 #: What torchvision's ImageNet weights expect of an image of 0 … 255 (``ImageClassification``).

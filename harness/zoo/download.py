@@ -38,8 +38,9 @@ from harness.zoo.proof import (
     read_manifest,
 )
 
-#: Groups of checkpoints of model entries: Detectron2's, and torchvision's.
-CHECKPOINT_GROUPS = ("checkpoints", "torchvision")
+#: Groups of checkpoints of model entries: Detectron2's usual four, the others of its zoo (some
+#: 12 GB), and torchvision's.
+CHECKPOINT_GROUPS = ("checkpoints", "zoo", "torchvision")
 
 
 def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:

@@ -41,10 +41,11 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
     names = [entry.name for entry in lock.models]
     if name in names:
         return lock.models[names.index(name)]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    same = [entry.name for entry in lock.models if entry.checkpoint == name]
+    near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     raise UsageError(
-        f"unknown model {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
-        hint=f"known are {', '.join(names)}; see: harness models",
+        f"unknown model {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""),
+        hint=f"there are {len(names)}; see: harness models",
     )
 
 

@@ -79,8 +79,16 @@ class LogsRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsRequest:
-    """The model entries as a table."""
+    """The model entries as tables, one a task."""
 
+    contains: tuple[str, ...] = setting(
+        (),
+        help="only the models whose name, title or task contains every one of these words",
+        positional=True,
+        spaced=True,
+        none="all",
+        metavar="WORD",
+    )
     root: Path = setting(Path("datasets"), help="folder of checkpoints", place="datasets")
 
 

@@ -141,12 +141,13 @@ def resolve(request: InferenceRequest) -> Job:
 
     Raises:
         UsageError: An invalid argument, or an unknown model or data set.
-        PrerequisiteError: Data or weights are missing.
+        PrerequisiteError: Data or weights are missing, or this version lacks the network.
         IntegrityError: Data or weights are not what they claim to be, or do not belong together.
     """
     check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
+    architecture_of(entry.architecture)  # nothing is asked for that this version cannot use
     named = request.data.dataset
     if named is None and request.data.annotations is None and request.data.images is None:
         named = entry.dataset

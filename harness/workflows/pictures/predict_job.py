@@ -70,9 +70,10 @@ def find_predict_job(request: PredictRequest) -> PredictJob:
     check_values(asked)
     lock = read_lock()
     entry = find_model(lock, asked.network.model)
+    published = architecture_of(entry.architecture)
     paths = find_images(request.paths, outside=request.output)
     # The recipe must let through what is to be drawn.
-    floor = min(architecture_of(entry.architecture).score_threshold, request.style.threshold)
+    floor = min(published.score_threshold, request.style.threshold)
     if asked.recipe.score_threshold is None:
         asked = replaced(asked, score_threshold=floor)
     dataset = _dataset(paths, asked, entry.dataset)

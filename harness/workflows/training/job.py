@@ -164,8 +164,8 @@ class TrainingJob:
             yield f"trained with {self.request.optimizer.optimiser}, published with sgd"
         elif (decay := weight_decay_of(self.request.optimizer)) != WEIGHT_DECAY:
             yield f"weight decay {decay:g}, published {WEIGHT_DECAY:g}"
-        if self.request.augmentation.augment != "flip":
-            yield f"augmented with {self.request.augmentation.augment}, published with flip"
+        if (augment := self.request.augmentation.augment) != self.recipe.augmentation:
+            yield f"augmented with {augment}, published with {self.recipe.augmentation}"
         if (edge := self.request.augmentation.short_edge_px) is not None:
             yield f"images have a short edge of {edge} px, not the published"
         rois = self.config.augmentation.rois_per_image

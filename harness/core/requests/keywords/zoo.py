@@ -15,11 +15,20 @@ class DownloadSettings(TypedDict, total=False):
     """Keywords of `download`, those of `DownloadRequest`."""
 
     only: Iterable[
-        Literal["annotations", "val", "val100", "train", "checkpoints", "torchvision", "backbones"]
+        Literal[
+            "annotations",
+            "val",
+            "val100",
+            "train",
+            "checkpoints",
+            "zoo",
+            "torchvision",
+            "backbones",
+        ]
     ]
-    """Some of annotations,val,val100,train,checkpoints,torchvision,backbones; the default is what
-    evaluation needs (of annotations, val, val100, train, checkpoints, torchvision, backbones;
-    default: annotations,val,checkpoints)."""
+    """Some of annotations,val,val100,train,checkpoints,zoo,torchvision,backbones; the default is
+    what evaluation needs (of annotations, val, val100, train, checkpoints, zoo, torchvision,
+    backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
