@@ -79,8 +79,14 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
         rows = tables.category_rows(record.per_category)
         console.answer(tables.render(("id", "category", *tasks), rows, style), "")
-    rows = tables.record_rows(record.metrics, record.checks)
-    console.answer(tables.render(tables.RECORD_COLUMNS, rows, style), "", _verdict(record, style))
+    columns, rows = tables.with_interval_column(
+        tables.record_rows(record.metrics, record.checks), record.intervals
+    )
+    console.answer(tables.render(columns, rows, style), "")
+    certainty = tables.certainty_line(record.intervals, record.dataset.evaluated_images)
+    if certainty is not None:
+        console.answer(certainty)
+    console.answer(_verdict(record, style))
     if folder is not None:
         console.answer(f"record: {folder / 'record.json'}")
 

@@ -96,6 +96,26 @@ class CheckpointFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInterval:
+    """How sure an AP is, by a bootstrap over its images; all in AP points."""
+
+    low: float
+    """Lower end of the 95 % interval, at least 0."""
+
+    high: float
+    """Upper end of the 95 % interval, at most 100."""
+
+    standard_error: float
+    """Standard deviation of the AP of resampled data sets."""
+
+    detectable: float
+    """The smallest difference of two models, measured on so many images each and not on the same
+    ones, that is found with a probability of 80 % at a level of 5 %. On the same images
+    ``harness compare`` finds smaller ones.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryScore:
     """AP of one category in one task, 0-100; None with the reason when it has none.
 
@@ -116,6 +136,11 @@ class CategoryScore:
 
     reason: str = ""
     """Why there is no AP; else empty."""
+
+    interval: MetricInterval | None = None
+    """How sure it is; None where there is no AP, its objects are in fewer than five images, or
+    intervals were not computed.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +187,9 @@ class RunRecord:
     """By name (``bbox/AP`` 0-100, ``fps``, ``latency_p90_s`` …); None where the number could not be
     computed.
     """
+
+    intervals: dict[str, MetricInterval] = field(default_factory=dict)
+    """How sure every AP is, by the name of its metric; empty in records of older versions."""
 
     per_category: tuple[CategoryScore, ...]
     """AP of each category."""

@@ -1,59 +1,54 @@
-"""The uncertainty of a difference of two APs: a paired bootstrap over images.
+"""The uncertainty of AP, and of a difference of two APs: a bootstrap over images.
 
-Detections are matched to the ground truth once, by pycocotools. What AP then needs of an image is a
-list of hits and misses, so a resampled data set is the same lists with other weights: drawing an
-image twice weighs its lists by two. Both runs get the same draws, which takes out what the images
-have in common (Efron & Tibshirani 1993, percentile interval).
-
-With all weights one this is COCOeval's own AP (``tests/measure/test_bootstrap.py``: to 1e-9).
+The images are drawn again with replacement, as many as there are (Efron & Tibshirani 1993). Two
+runs get the same draws, which takes out what their images have in common. A number counts for the
+images that were drawn, so what spreads is what other images of the same kind would give; the
+images are assumed to be independent.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
+import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.measure.children import Asked, in_child_if_long
-from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
-
-#: COCOeval: recall levels, IoU thresholds, detections an image.
-RECALLS = np.linspace(0.0, 1.00, 101)
-IOUS = np.linspace(0.5, 0.95, 10)
-MAX_DETECTIONS = 100
+from harness.core.record import MetricInterval
+from harness.measure.columns import Floats
+from harness.measure.resampling import (
+    Matches,
+    category_precisions,
+    draws,
+    mean_of_known,
+)
+from harness.measure.resampling import average_precisions as average_precisions
+from harness.measure.resampling import matches_by_size as matches_by_size
+from harness.measure.resampling import matches_of as matches_of
 
 #: Resamples computed at once; bounds memory.
 CHUNK = 50
 
 #: 95 %.
 PERCENTILES = (2.5, 97.5)
+STANDARD_ERRORS = 1.959964
+
+#: Standard errors of a difference that is found with a probability of 80 % at a level of 5 %.
+DETECTABLE_STANDARD_ERRORS = STANDARD_ERRORS + 0.841621
 
 #: One seed: the same two runs compare the same every time.
 SEED = 20171
 
-Floats = npt.NDArray[np.float64]
+#: Draws for the interval of one run: its standard error is known to 4 %.
+RESAMPLES = 400
 
+#: A category has an interval where its objects are in so many images; with fewer there is nothing
+#: to draw from.
+LEAST_IMAGES = 5
 
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """One category's detections over all images, best score first (N), at T IoU thresholds."""
-
-    hit: npt.NDArray[np.bool_]
-    """(T, N) bool: the detection matches an object."""
-
-    counted: npt.NDArray[np.bool_]
-    """(T, N) bool; what is not counted is ignored, as matches of crowds are."""
-
-    image: npt.NDArray[np.int64]
-    """(N,) int64, position in the list of image ids."""
-
-    objects: npt.NDArray[np.int64]
-    """(images,) int64, ground truth that counts, by image."""
+#: Size class → the name of its metric; "all" has three.
+SIZE_METRICS = {"small": "APs", "medium": "APm", "large": "APl"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,114 +70,88 @@ class Interval:
         return self.low <= 0 <= self.high
 
 
-def matches_of(
-    annotations: Mapping[str, Any],
-    predictions: Sequence[Mapping[str, Any]],
-    task: Task,
-    image_ids: Sequence[int],
-) -> list[Matches]:
-    """The matches of every category that has ground truth or detections.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """How sure the APs of one task are."""
+
+    metrics: dict[str, MetricInterval]
+    """By name, AP … APl; without those that have no number."""
+
+    categories: dict[int, MetricInterval]
+    """Of AP by position of the category; without those in too few images."""
+
+
+def intervals_of(
+    matches: Mapping[str, Sequence[Matches]],
+    *,
+    images: int,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    threads: int = 1,
+) -> Intervals:
+    """The 95 % interval of every AP of one run, and the smallest difference that would be seen.
+
+    A resampled data set has images twice, whose detections score the same, and its AP is higher
+    for that alone. Its spread is not, so the interval is the measured AP ± 1.96 standard
+    deviations of the resampled ones, within 0…100 (``benchmarks/interval_coverage.py``).
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
-        predictions: Valid COCO results.
-        task: Boxes or masks.
-        image_ids: The images that count; their order is that of ``Matches.image``.
+        matches: Of ``matches_by_size``.
+        images: How many images there are.
+        resamples: How many data sets to draw.
+        seed: Of the random draws.
+        threads: How many to compute on at once.
     """
-    return in_child_if_long(_matches, (annotations, predictions, task, tuple(image_ids)))
-
-
-def _matches(asked: Asked) -> list[Matches]:
-    annotations, predictions, task, image_ids = asked
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    wanted = frozenset(image_ids)
-    numbering = numbering_of(annotations)
-    rows = [result_row(row, task, numbering) for row in predictions if row["image_id"] in wanted]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = ground_truth(annotations, task, numbering)
-        truth.createIndex()
-        found = truth.loadRes(rows) if rows else COCO()
-        evaluation = COCOeval(truth, found, task)
-        evaluation.params.imgIds = sorted(numbering.image_numbers(wanted))
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.evaluate()
-    images = len(wanted)
-    categories = len(evaluation.params.catIds)
-    return [
-        _category(evaluation.evalImgs[number * images : (number + 1) * images], images)
-        for number in range(categories)
+    whole = _values(matches, np.ones((1, images)))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        parts = list(
+            pool.map(
+                lambda weights: _values(matches, weights),
+                draws(images, resamples, seed=seed, size=CHUNK),
+            )
+        )
+    spread = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in whole}
+    enough = [
+        number
+        for number, category in enumerate(matches["all"])
+        if len(np.unique(category.objects)) >= LEAST_IMAGES
     ]
+    metrics = {
+        name: found
+        for name in whole
+        if name != "categories" and (found := _around(whole[name][0], spread[name])) is not None
+    }
+    categories = {
+        number: found
+        for number in enough
+        if (found := _around(whole["categories"][number, 0], spread["categories"][number]))
+        is not None
+    }
+    return Intervals(metrics=metrics, categories=categories)
 
 
-def _category(cells: Sequence[Mapping[str, Any] | None], images: int) -> Matches:
-    objects = np.zeros(images, dtype=np.int64)
-    scores, hits, ignored, owners = [], [], [], []
-    for position, cell in enumerate(cells):
-        if cell is None:
-            continue
-        objects[position] = int((np.asarray(cell["gtIgnore"]) == 0).sum())
-        kept = len(cell["dtScores"][:MAX_DETECTIONS])
-        scores.append(np.asarray(cell["dtScores"][:kept], dtype=np.float64))
-        hits.append(np.asarray(cell["dtMatches"])[:, :kept] != 0)
-        ignored.append(np.asarray(cell["dtIgnore"])[:, :kept] != 0)
-        owners.append(np.full(kept, position))
-    if not scores:
-        empty = np.zeros((len(IOUS), 0), dtype=bool)
-        return Matches(empty, empty, np.zeros(0, dtype=np.int64), objects)
-    order = np.argsort(-np.concatenate(scores), kind="mergesort")
-    return Matches(
-        np.concatenate(hits, axis=1)[:, order],
-        ~np.concatenate(ignored, axis=1)[:, order],
-        np.concatenate(owners)[order].astype(np.int64),
-        objects,
+def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[str, Floats]:
+    """(S,) each AP by name, and (categories, S) AP of each category as ``categories``."""
+    by_category = category_precisions(matches["all"], weights)
+    values = {**_named(mean_of_known(by_category)), "categories": by_category.mean(axis=2)}
+    for size, name in SIZE_METRICS.items():
+        if size in matches:
+            values[name] = average_precisions(matches[size], weights).mean(axis=1)
+    return values
+
+
+def _around(value: float, drawn: Floats) -> MetricInterval | None:
+    """The interval of a measured AP; None where it, or most of the drawn ones, are unknown."""
+    known = drawn[~np.isnan(drawn)]
+    if math.isnan(value) or 2 * len(known) < len(drawn):
+        return None
+    error = float(known.std())
+    return MetricInterval(
+        low=max(0.0, float(value) - STANDARD_ERRORS * error),
+        high=min(100.0, float(value) + STANDARD_ERRORS * error),
+        standard_error=error,
+        detectable=DETECTABLE_STANDARD_ERRORS * math.sqrt(2) * error,
     )
-
-
-def average_precisions(matches: Sequence[Matches], weights: Floats) -> Floats:
-    """AP at each IoU threshold for each of several weightings of the images.
-
-    Args:
-        matches: One a category.
-        weights: (S, images) how often each image counts.
-
-    Returns:
-        (S, T) float64 in 0…100; NaN where no category has ground truth.
-    """
-    total = np.zeros((len(weights), len(IOUS)))
-    count = np.zeros((len(weights), 1))
-    for category in matches:
-        objects = weights @ category.objects  # (S,)
-        there = objects > 0
-        if not there.any():
-            continue
-        values = _category_precisions(category, weights[there], objects[there])
-        total[there] += values
-        count[there] += 1
-    with np.errstate(invalid="ignore"):
-        return 100 * total / count
-
-
-def _category_precisions(category: Matches, weights: Floats, objects: Floats) -> Floats:
-    """(S, T) AP of one category."""
-    own = weights[:, category.image]  # (S, N)
-    result = np.zeros((len(weights), len(IOUS)))
-    if own.shape[1] == 0:
-        return result
-    for threshold in range(len(IOUS)):
-        counted = own * category.counted[threshold]
-        hits = np.cumsum(counted * category.hit[threshold], axis=1)
-        seen = np.cumsum(counted, axis=1)
-        recall = hits / objects[:, None]
-        precision = hits / (seen + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        for sample, (levels, heights) in enumerate(zip(recall, envelope, strict=True)):
-            places = np.searchsorted(levels, RECALLS, side="left")
-            result[sample, threshold] = heights[places[places < len(heights)]].sum() / len(RECALLS)
-    return result
 
 
 def compare_paired(
@@ -204,17 +173,14 @@ def compare_paired(
         seed: Of the random draws; the same seed gives the same intervals.
         advance: Called with the number of finished resamples.
     """
-    random = np.random.Generator(np.random.PCG64(seed))
     ones = np.ones((1, images))
     whole = _named(average_precisions(second, ones) - average_precisions(first, ones))
     drawn: dict[str, list[Floats]] = {name: [] for name in whole}
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        draws = random.multinomial(images, np.full(images, 1 / images), size=size).astype(float)
-        differences = average_precisions(second, draws) - average_precisions(first, draws)
+    for weights in draws(images, resamples, seed=seed, size=CHUNK):
+        differences = average_precisions(second, weights) - average_precisions(first, weights)
         for name, values in _named(differences).items():
             drawn[name].append(values)
-        advance(size)
+        advance(len(weights))
     return {
         name: _interval(float(whole[name][0]), np.concatenate(parts))
         for name, parts in drawn.items()

@@ -6,12 +6,12 @@ All results are in 0…100.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, RunFailedError
-from harness.core.record import CategoryScore
+from harness.core.record import CategoryScore, MetricInterval
 from harness.core.requests.inference import Evaluator
 from harness.measure.evaluators import (
     Curves,
@@ -54,6 +54,9 @@ class Scores:
 
     per_category: tuple[CategoryScore, ...]
     """One row a task and category, by COCO id."""
+
+    intervals: Mapping[str, MetricInterval] = field(default_factory=dict)
+    """How sure the APs are, by the names of ``metrics``; empty where that was not computed."""
 
 
 def score(

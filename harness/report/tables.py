@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.core.checks import Check, Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
-from harness.core.record import CategoryScore, RunRecord
+from harness.core.record import CategoryScore, MetricInterval, RunRecord
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
@@ -51,8 +51,11 @@ COPIED = ("fix",)
 #: Characters of a source that say something.
 LEAST_SOURCE = 6
 
+#: Heading of the intervals of a bootstrap over images.
+INTERVAL_COLUMN = "95 %"
+
 NUMERIC = (
-    *("measured", "reference", "delta"),
+    *("measured", INTERVAL_COLUMN, "reference", "delta"),
     *("ms/image", "time", "GFLOP", "GFLOP/s", "of peak", "GB/s", "of copy", "parameters"),
     *("calls/image", "CPU ms", "GPU ms"),
     *("count", "objects", "of them boxes only"),
@@ -70,6 +73,45 @@ def record_rows(
         found = [_check_row(check) for check in checks if check.metric == metric]
         rows += found or [(metric, number(metric, value), "", "", "", "", "")]
     return rows
+
+
+def with_interval_column(
+    rows: Sequence[tuple[str, ...]], intervals: Mapping[str, MetricInterval]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a record with the 95 % intervals, where there are any.
+
+    Args:
+        rows: Of ``record_rows``.
+        intervals: By metric.
+    """
+    if not intervals:
+        return RECORD_COLUMNS, list(rows)
+    columns = (*RECORD_COLUMNS[:2], INTERVAL_COLUMN, *RECORD_COLUMNS[2:])
+    return columns, [(*row[:2], _range(intervals.get(row[0])), *row[2:]) for row in rows]
+
+
+def _range(interval: MetricInterval | None) -> str:
+    return "" if interval is None else f"{interval.low:.2f} … {interval.high:.2f}"
+
+
+def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str | None:
+    """The smallest difference that a data set can show, in one sentence; None without intervals.
+
+    Args:
+        intervals: By metric.
+        images: How many images were scored.
+    """
+    known = {
+        "box AP": intervals.get("bbox/AP"),
+        "mask AP": intervals.get("segm/AP"),
+    }
+    least = [f"{one.detectable:.2f} {name}" for name, one in known.items() if one is not None]
+    if not least:
+        return None
+    return (
+        f"{images} image(s) can show a difference of {' and '.join(least)} between two models; "
+        "of runs on the same images harness compare finds smaller ones"
+    )
 
 
 def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:

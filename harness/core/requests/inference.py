@@ -101,6 +101,22 @@ class EngineOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certainty:
+    """How sure the numbers of a run are."""
+
+    group: ClassVar[str] = "how sure"
+
+    resamples: int = setting(
+        400,
+        help="draws of the bootstrap over images behind the 95 % intervals; 0 for none",
+        metavar="N",
+        minimum=0,
+        maximum=100_000,
+        numbers=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeOverrides:
     """Values in place of the model's own test recipe; each makes numbers not comparable."""
 
@@ -157,6 +173,7 @@ class EvalRequest:
     evaluator: Evaluator = setting(
         "fast", help="what computes AP; both: compares the two, and fails on any difference"
     )
+    certainty: Certainty = part(Certainty)
     workers: int | None = setting(
         None,
         help="share the images among N processes, a GPU each; on a CPU with one thread each "
@@ -283,6 +300,7 @@ class ScoreRequest:
     evaluator: Evaluator = setting(
         "fast", help="what computes AP; both: compares the two, and fails on any difference"
     )
+    certainty: Certainty = part(Certainty)
     output: Path | None = setting(
         None, help="folder for a record of this scoring", none="no record", kept=False
     )

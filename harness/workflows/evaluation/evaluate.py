@@ -16,6 +16,7 @@ from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
 from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
+from harness.measure.certainty import with_intervals
 from harness.measure.coco import Scores, check_coverage, score
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
@@ -152,6 +153,7 @@ def conclude(
         facts[0].engine,
         metrics={**scores.metrics, **throughput(facts)},
         per_category=scores.per_category,
+        intervals=scores.intervals,
         stage_times_s=stopwatch.seconds,
         deviations=job.deviations,
         checks=accuracy_checks(job, scores),
@@ -202,13 +204,23 @@ def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], ru
         content = job.dataset.ground_truth
         # Their lines come from files, which another run, or a disk, may have changed.
         where = str(run.folder / PREDICTIONS)
-        return score(
+        checked = checked_predictions(predictions, content, where=where)
+        scores = score(
             content,
-            checked_predictions(predictions, content, where=where),
+            checked,
             tasks=job.architecture.tasks,
             image_ids=job.dataset.image_ids,
             evaluator=request.evaluator,
             processes=usable_cpus(),
+        )
+        return with_intervals(
+            scores,
+            content,
+            checked,
+            tasks=job.architecture.tasks,
+            image_ids=job.dataset.image_ids,
+            resamples=request.certainty.resamples,
+            threads=usable_cpus(),
         )
     except HarnessError:
         raise

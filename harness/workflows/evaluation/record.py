@@ -8,7 +8,7 @@ from typing import Any
 from harness import __version__
 from harness.core.checks import Check
 from harness.core.engine import EngineInfo
-from harness.core.record import CategoryScore, RunRecord
+from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.requests.inference import BenchRequest, EvalRequest
 from harness.core.settings import recorded
 from harness.files.environment import read_environment
@@ -26,6 +26,7 @@ def record_of(
     *,
     metrics: Mapping[str, float | None],
     per_category: Sequence[CategoryScore] = (),
+    intervals: Mapping[str, MetricInterval] | None = None,
     stage_times_s: Mapping[str, float],
     deviations: tuple[str, ...],
     checks: tuple[Check, ...],
@@ -38,6 +39,7 @@ def record_of(
 
     Args:
         metrics: Numbers by name; None for one that cannot be computed.
+        intervals: How sure the APs among them are.
         stage_times_s: Wall time by stage.
         deviations: What makes the numbers not comparable.
         artefacts: Names of files in the run folder.
@@ -58,6 +60,7 @@ def record_of(
         environment=read_environment(),
         metrics=dict(metrics),
         per_category=tuple(per_category),
+        intervals=dict(intervals or {}),
         stage_times_s=dict(stage_times_s),
         protocol_deviations=deviations,
         notes=tuple(notes),

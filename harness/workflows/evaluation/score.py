@@ -23,6 +23,7 @@ from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
+from harness.measure.certainty import with_intervals
 from harness.measure.coco import score
 from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
@@ -53,14 +54,25 @@ def score_saved(
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = _read(request)
     tasks = _tasks(predictions)
+    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     with stopwatch.phase("score"):
         scores = score(
             content,
             predictions,
             tasks=tasks,
-            image_ids=sorted(image["id"] for image in content["images"])[: facts.evaluated_images],
+            image_ids=image_ids,
             evaluator=request.evaluator,
             processes=usable_cpus(),
+        )
+    with stopwatch.phase("intervals"):
+        scores = with_intervals(
+            scores,
+            content,
+            predictions,
+            tasks=tasks,
+            image_ids=image_ids,
+            resamples=request.certainty.resamples,
+            threads=usable_cpus(),
         )
     deviations, checks = _judged(request, scores.metrics, facts)
     checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
@@ -78,6 +90,7 @@ def score_saved(
         environment=read_environment(),
         metrics=scores.metrics,
         per_category=scores.per_category,
+        intervals=dict(scores.intervals),
         stage_times_s=dict(stopwatch.seconds),
         protocol_deviations=deviations,
         checks=checks,
