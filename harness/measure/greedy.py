@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,8 @@ def match(
     outside = np.stack([(area < least) | (area > greatest) for least, greatest in sizes])
     counted = np.where(found < 0, ~outside[:, None, :], True)
     for number, row in enumerate(ignored):
-        counted[number] &= ~((found[number] >= 0) & row[np.maximum(found[number], 0)])
+        # Where nothing is matched, −1 is the last of the row: no object, and not ignored.
+        counted[number] &= ~np.append(row, False)[found[number]]
     return Matching(kept=kept, object=found, counted=counted, ignored=ignored)
 
 
@@ -153,9 +155,7 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
     near = iou >= least
     owner, chosen, iou = owner[near], chosen[near], iou[near]
     ordered = np.lexsort((chosen, iou, owner))
-    return Pairs(
-        detection=detections[owner[ordered]], object=chosen[ordered], iou=iou[ordered]
-    )
+    return Pairs(detection=detections[owner[ordered]], object=chosen[ordered], iou=iou[ordered])
 
 
 def _taken(
@@ -173,7 +173,7 @@ def _taken(
     by_turn = np.argsort(turn, kind="stable")
     lengths = np.diff(starts, append=len(pairs.detection))
     limits = np.searchsorted(turn[by_turn], np.arange(int(turn.max()) + 2))
-    for begin, end in zip(limits, limits[1:], strict=False):
+    for begin, end in pairwise(limits):
         chosen = by_turn[begin:end]
         size = lengths[chosen]
         inner = np.cumsum(size) - size
@@ -230,4 +230,6 @@ def _rank_in_runs(sorted_cells: Integers) -> Integers:
     if len(sorted_cells) == 0:
         return np.zeros(0, dtype=np.int64)
     begins = np.flatnonzero(np.diff(sorted_cells, prepend=sorted_cells[0] - 1))
-    return np.arange(len(sorted_cells)) - np.repeat(begins, np.diff(begins, append=len(sorted_cells)))
+    return np.arange(len(sorted_cells)) - np.repeat(
+        begins, np.diff(begins, append=len(sorted_cells))
+    )

@@ -9,9 +9,12 @@ import pytest
 
 from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
-from harness.measure.bootstrap import Interval, average_precisions, compare_paired, matches_of
+from harness.measure.bootstrap import Interval, compare_paired, intervals_of
+from harness.measure.certainty import with_intervals
 from harness.measure.coco import score
 from harness.measure.evaluators import Task
+from harness.measure.greedy import SIZES
+from harness.measure.resampling import average_precisions, matches_by_size, matches_of
 from tests.measure.test_coco import shaken
 
 
@@ -35,9 +38,9 @@ def test_equal_weights_give_the_evaluators_ap(
     expected = score(annotations, predictions, tasks=[task], image_ids=image_ids).metrics
     matches = matches_of(annotations, predictions, task, image_ids)
     found = average_precisions(matches, np.ones((1, len(image_ids))))[0]
-    assert found.mean() == pytest.approx(expected[f"{task}/AP"], abs=1e-7)
-    assert found[0] == pytest.approx(expected[f"{task}/AP50"], abs=1e-7)
-    assert found[5] == pytest.approx(expected[f"{task}/AP75"], abs=1e-7)
+    assert found.mean() == pytest.approx(expected[f"{task}/AP"], abs=1e-9)
+    assert found[0] == pytest.approx(expected[f"{task}/AP50"], abs=1e-9)
+    assert found[5] == pytest.approx(expected[f"{task}/AP75"], abs=1e-9)
 
 
 def test_a_weight_of_two_is_an_image_that_is_there_twice(
@@ -106,3 +109,68 @@ def test_a_few_lost_detections_are_noise_and_a_quarter_is_not(
 def test_no_detections_at_all_are_zero(annotations: dict[str, Any], image_ids: list[int]) -> None:
     matches = matches_of(annotations, [], "bbox", image_ids)
     assert average_precisions(matches, np.ones((2, len(image_ids)))).tolist() == [[0.0] * 10] * 2
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_every_size_class_is_the_evaluators(
+    annotations: dict[str, Any], image_ids: list[int], task: Task
+) -> None:
+    predictions = shaken(annotations, 15)
+    expected = score(annotations, predictions, tasks=[task], image_ids=image_ids).metrics
+    found = matches_by_size(annotations, predictions, task, image_ids)
+    assert list(found) == list(SIZES)
+    for size, name in (("small", "APs"), ("medium", "APm"), ("large", "APl")):
+        value = float(average_precisions(found[size], np.ones((1, len(image_ids)))).mean())
+        assert value == pytest.approx(expected[f"{task}/{name}"], abs=1e-9, nan_ok=True)
+
+
+def test_the_interval_is_around_what_was_measured(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    rows = shaken(annotations, 16)
+    scores = score(annotations, rows, tasks=["bbox", "segm"], image_ids=image_ids)
+    tasks: tuple[Task, ...] = ("bbox", "segm")
+    sure = with_intervals(scores, annotations, rows, tasks=tasks, image_ids=image_ids, resamples=60)
+    assert sure.metrics == scores.metrics
+    for name in ("bbox/AP", "bbox/AP50", "segm/AP75", "segm/APm"):
+        found, value = sure.intervals[name], scores.metrics[name]
+        assert value is not None
+        assert 0 <= found.low < value < found.high <= 100
+        assert found.detectable > found.high - value
+    widths = [one.interval for one in sure.per_category if one.interval is not None]
+    assert len(widths) > 1
+    assert all(row.interval is None for row in sure.per_category if row.ap is None)
+
+
+def test_twice_the_images_give_a_narrower_interval(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    rows = shaken(annotations, 17)
+    errors = []
+    for count in (len(image_ids) // 4, len(image_ids)):
+        found = intervals_of(
+            matches_by_size(annotations, rows, "bbox", image_ids[:count]),
+            images=count,
+            resamples=100,
+        )
+        errors.append(found.metrics["AP"].standard_error)
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_no_digit(
+    annotations: dict[str, Any], image_ids: list[int], threads: int
+) -> None:
+    matches = matches_by_size(annotations, shaken(annotations, 18), "bbox", image_ids)
+    few = intervals_of(matches, images=len(image_ids), resamples=120, threads=threads)
+    assert few == intervals_of(matches, images=len(image_ids), resamples=120, threads=2)
+
+
+def test_what_has_no_objects_has_no_interval(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    empty = {**annotations, "annotations": []}
+    matches = matches_by_size(empty, shaken(annotations, 19), "bbox", image_ids)
+    found = intervals_of(matches, images=len(image_ids), resamples=20)
+    assert found.metrics == {}
+    assert found.categories == {}

@@ -23,9 +23,10 @@ from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes, usable_cpus
 from harness.files.json import dumps, read, to_plain, to_typed
-from harness.measure.bootstrap import SEED, Interval, Matches, compare_paired, matches_of
+from harness.measure.bootstrap import SEED, Interval, compare_paired
 from harness.measure.coco import check_coverage, score
 from harness.measure.evaluators import Task
+from harness.measure.resampling import Matches, matches_of
 from harness.measure.sweep import Speed
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
 from harness.workflows.benchmark.bench import COMPUTE_PHASES

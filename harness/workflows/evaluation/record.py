@@ -40,7 +40,6 @@ def record_of(
     Args:
         metrics: Numbers by name; None for one that cannot be computed.
         intervals: How sure the APs among them are.
-        stage_times_s: Wall time by stage.
         deviations: What makes the numbers not comparable.
         artefacts: Names of files in the run folder.
         sha256: Hashes of files in the run folder.

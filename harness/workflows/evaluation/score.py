@@ -24,7 +24,7 @@ from harness.data.proven import read_annotations_of
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
 from harness.measure.certainty import with_intervals
-from harness.measure.coco import score
+from harness.measure.coco import Scores, score
 from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
@@ -54,26 +54,7 @@ def score_saved(
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = _read(request)
     tasks = _tasks(predictions)
-    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
-    with stopwatch.phase("score"):
-        scores = score(
-            content,
-            predictions,
-            tasks=tasks,
-            image_ids=image_ids,
-            evaluator=request.evaluator,
-            processes=usable_cpus(),
-        )
-    with stopwatch.phase("intervals"):
-        scores = with_intervals(
-            scores,
-            content,
-            predictions,
-            tasks=tasks,
-            image_ids=image_ids,
-            resamples=request.certainty.resamples,
-            threads=usable_cpus(),
-        )
+    scores = _scored(request, content, predictions, tasks, facts, stopwatch)
     deviations, checks = _judged(request, scores.metrics, facts)
     checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
     record = RunRecord(
@@ -100,6 +81,37 @@ def score_saved(
     if request.output is not None:
         write_record(request.output, record)
     return record
+
+
+def _scored(
+    request: ScoreRequest,
+    content: dict[str, Any],
+    predictions: list[dict[str, Any]],
+    tasks: tuple[Task, ...],
+    facts: DatasetFacts,
+    stopwatch: PhaseTimer,
+) -> Scores:
+    """Return the numbers of the evaluated images, with their intervals."""
+    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
+    with stopwatch.phase("score"):
+        scores = score(
+            content,
+            predictions,
+            tasks=tasks,
+            image_ids=image_ids,
+            evaluator=request.evaluator,
+            processes=usable_cpus(),
+        )
+    with stopwatch.phase("intervals"):
+        return with_intervals(
+            scores,
+            content,
+            predictions,
+            tasks=tasks,
+            image_ids=image_ids,
+            resamples=request.certainty.resamples,
+            threads=usable_cpus(),
+        )
 
 
 def _read(

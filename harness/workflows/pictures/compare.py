@@ -14,8 +14,9 @@ from harness.core.record import RunRecord
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.json import to_plain
-from harness.measure.bootstrap import SEED, Interval, compare_paired, matches_of
+from harness.measure.bootstrap import SEED, Interval, compare_paired
 from harness.measure.evaluators import Task
+from harness.measure.resampling import matches_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.records import read_record, require_own_predictions
 

@@ -107,7 +107,14 @@ class InferenceRequestKeys(
     """Keywords of `InferenceRequest`."""
 
 
-class EvaluateSettings(InferenceRequestKeys, total=False):
+class CertaintyKeys(TypedDict, total=False):
+    """Keywords of `Certainty`."""
+
+    resamples: int
+    """Draws of the bootstrap over images behind the 95 % intervals; 0 for none (default: 400)."""
+
+
+class EvaluateSettings(InferenceRequestKeys, CertaintyKeys, total=False):
     """Keywords of `evaluate`, those of `EvalRequest`."""
 
     evaluator: Literal["fast", "pycocotools", "both"]
@@ -210,7 +217,7 @@ class SweepSettings(
     """Continue an unfinished sweep with the cells that are missing."""
 
 
-class ScoreSettings(TypedDict, total=False):
+class ScoreSettings(CertaintyKeys, total=False):
     """Keywords of `score`, those of `ScoreRequest`."""
 
     predictions: str | Path | None
