@@ -106,6 +106,35 @@ def test_a_checkpoint_without_a_checksum_is_used_with_a_note(
     assert "continuing at iteration 2" in answer.err
 
 
+def test_a_training_that_began_before_a_setting_existed_is_continued(
+    whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer]
+) -> None:
+    path = killed / "checkpoints" / NEWEST
+    content = torch.load(path, weights_only=True)
+    new = ("augment", "best_by", "ema", "image_sizes_sha256", "image_times_sha256")
+    known = {name: value for name, value in content["identity"].items() if name not in new}
+    assert len(known) == len(content["identity"]) - len(new)
+    torch.save({**content, "identity": known}, path)
+    path.with_name(f"{path.name}.sha256").unlink()
+    asked = [*words(whole[0]), "--output", killed, "--resume"]
+    answer = harness("train", *asked, "--augment", "strong")
+    assert answer.code == 4, answer.err
+    assert "another training:\n  augment: flip there, strong now\n  ask" in answer.err
+    answer = harness("train", *asked)
+    assert answer.code == 0, answer.err
+    assert "continuing at iteration 2" in answer.err
+
+
+def test_a_training_is_repeated_from_its_own_file(
+    whole: tuple[Path, Path], tmp_path: Path, harness: Callable[..., Answer]
+) -> None:
+    config = whole[1] / "config.toml"
+    answer = harness("train", "--config", config, "--output", tmp_path / "again")
+    assert answer.code == 0, answer.err
+    for name in ("model_last.safetensors", "config.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (whole[1] / name).read_bytes()
+
+
 def test_when_all_are_damaged_it_says_so(
     whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer]
 ) -> None:
