@@ -23,7 +23,7 @@ from harness.workflows.evaluation.resolve import CHANGED, resolve
 from harness.workflows.export import export
 from harness.workflows.parity import check_exported, check_parity
 from harness.zoo.architectures import tiny
-from harness.zoo.checkpoints import EMBEDDED
+from harness.zoo.checkpoints import EMBEDDED, facts_of_file
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
@@ -47,7 +47,8 @@ def scene_files(root: Path) -> list[Path]:
 
 def checked(file: Path, root: Path) -> ParityReport:
     paths = scene_files(root)
-    return check_exported(file, checkpoint=CHECKPOINT, paths=paths, threads=1, progress=Silent())
+    checkpoint = facts_of_file(CHECKPOINT)
+    return check_exported(file, checkpoint=checkpoint, paths=paths, threads=1, progress=Silent())
 
 
 def changed(file: Path, output: Path, ending: str, by: float) -> Path:
