@@ -66,6 +66,9 @@ def train(
 def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
     """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
 
+    It needs neither data nor a checkpoint: what is not there is listed, with the command that
+    fetches it, and generated images stand in for it.
+
     Args:
         **settings: Those of `train`.
 
@@ -76,10 +79,9 @@ def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
         HarnessError: As `evaluate`.
     """
     from harness.workflows.training.dry_run import plan_of
-    from harness.workflows.training.job import resolve_training
 
     request = composed("plan_training", TrainRequest, settings)
-    return plan_of(resolve_training(replaced(request, dry_run=True)))
+    return plan_of(replaced(request, dry_run=True))
 
 
 def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:

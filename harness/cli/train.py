@@ -13,6 +13,7 @@ from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.training import TrainRequest
 
 if TYPE_CHECKING:
+    from harness.core.results import RunResult
     from harness.workflows.training.dry_run import DryRun
 
 
@@ -41,7 +42,36 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         command=("harness", *sys.argv[1:]),
     )
-    return answer_result(result, arguments)
+    if arguments.json:
+        return answer_result(result, arguments)
+    _print_summary(result, arguments)
+    if result.record.resolved["summary"]["retraining"]:
+        return answer_result(result, arguments)
+    console.answer(f"record: {result.folder / 'record.json'}")
+    return 0
+
+
+def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
+    """Print AP before and after, categories, losses, files, and what to type next."""
+    from harness.report import tables, training
+
+    found = result.record.resolved["summary"]
+    style = arguments.format or console.default_format()
+    tasks = dict.fromkeys(f"{row['task']} AP" for row in found["per_category"])
+    columns, rows = training.score_rows(found)
+    console.answer(tables.render(columns, rows, style), "")
+    counts = result.record.resolved["object_counts"]
+    rows = training.category_rows(found["per_category"], counts)
+    console.answer(tables.render(("id", "category", "objects", *tasks), rows, style), "")
+    files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
+    files += [
+        (name, str(result.folder / result.record.artefacts[name]))
+        for name in ("curves", "pictures", "metrics")
+        if name in result.record.artefacts
+    ]
+    for name, path in files:
+        console.answer(f"{name + ':':14}{path}")
+    console.answer("", "next:", *(f"  {command}" for command in found["next_commands"]), "")
 
 
 def _print_plan(found: DryRun, arguments: argparse.Namespace) -> None:
@@ -51,13 +81,17 @@ def _print_plan(found: DryRun, arguments: argparse.Namespace) -> None:
     console.answer(*found.plan)
     console.answer(
         f"measured: {found.s_per_iteration:.3f} s an iteration on {found.device}, "
-        f"{found.memory_bytes / 2**30:.2f} GiB; the whole schedule takes about "
-        f"{_duration(found.expected_s)}"
+        f"{found.memory_bytes / 2**30:.2f} GiB, on {found.measured_on}; the whole schedule takes "
+        f"about {_duration(found.expected_s)}"
     )
+    for what in found.missing:
+        console.answer(f"missing: {what}")
+    if found.fetch is not None:
+        console.answer(f"fetch it with: {found.fetch}")
 
 
 def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600), ("min", 60)):
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"

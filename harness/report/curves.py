@@ -1,55 +1,117 @@
-"""A training's losses and APs over its iterations, as one PNG."""
+"""A training's losses, APs and learning rate over its iterations, as one PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+Lines = Sequence[Mapping[str, Any]]
 
 #: Losses of the log, drawn in this order.
 LOSSES = ("total_loss", "loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
 APS = ("bbox/AP", "segm/AP")
+NAMES = {"bbox/AP": "box AP", "segm/AP": "mask AP"}
 
 #: Inches and dots an inch: 1600 × 640 px.
 SIZE_IN, DPI = (16.0, 6.4), 100
 
+#: Widths of the three panels.
+WIDTHS = (3, 2.4, 1.6)
 
-def draw_curves(
-    lines: Sequence[Mapping[str, Any]], path: Path, *, reference: Sequence[Mapping[str, Any]] = ()
-) -> bool:
+#: Of the points of a curve: those that one smoothed point is the median of.
+SMOOTHED_SHARE = 1 / 15
+
+
+def draw_curves(lines: Lines, path: Path, *, title: str = "", reference: Lines = ()) -> bool:
     """Write ``path`` from the lines of ``metrics.json``; False where matplotlib is missing.
 
+    Losses, AP and learning rate have a panel each; legends are above the axes, off the lines.
+
     Args:
+        lines: Of losses, and of evaluations.
+        path: A PNG.
+        title: What was trained on what.
         reference: Lines of an earlier training, drawn in grey at the same share of the schedule.
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    panels = figure.subplots(1, 3, width_ratios=WIDTHS)
     earlier = _stretched(reference, lines)
-    _line(losses, earlier, "total_loss", label="earlier training", color="0.7")
-    for name in APS:
-        _line(scores, earlier, name, label=f"earlier {name}", color="0.7", marker=".")
-    for name in LOSSES:
-        _line(losses, lines, name)
-    _line(losses, lines, "validation/total_loss", marker="o")
-    losses.set(xlabel="iteration", ylabel="loss", yscale="log")
-    for name in APS:
-        _line(scores, lines, name, marker="o")
-    scores.set(xlabel="iteration", ylabel="AP", ylim=(0, None))
-    for axes, corner in ((losses, "upper right"), (scores, "lower right")):
+    _draw_losses(panels[0], lines, earlier)
+    _draw_scores(panels[1], lines, earlier)
+    _line(panels[2], lines, "lr", color="tab:purple")
+    panels[2].set(ylabel="learning rate", ylim=(0, None))
+    end = max((line["iteration"] for line in lines), default=1)
+    for axes in panels:
+        axes.set(xlabel="iteration", xlim=(0, 1.02 * max(end, 1)))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(alpha=0.3)
+    for axes, columns in ((panels[0], 4), (panels[1], 2)):
         if axes.lines:
-            axes.legend(frameon=False, loc=corner)
+            axes.legend(
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=9
+            )
+    if title:
+        figure.suptitle(title)
     figure.savefig(path)
     return True
 
 
-def _stretched(
-    lines: Sequence[Mapping[str, Any]], beside: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def _draw_losses(axes: Any, lines: Lines, earlier: Lines) -> None:
+    """Draw the total loss raw and smoothed, its parts, and the losses of other images."""
+    _line(axes, earlier, "total_loss", label="earlier training", color="0.7")
+    _line(axes, lines, "total_loss", label="_raw", color="tab:blue", alpha=0.3, linewidth=0.8)
+    for number, name in enumerate(LOSSES):
+        label = "training loss" if name == "total_loss" else name
+        width = 2.0 if name == "total_loss" else 1.0
+        _line(axes, smoothed(lines, name), name, label=label, color=f"C{number}", linewidth=width)
+    for kind, colour in (("validation", "black"), ("test", "tab:pink")):
+        _line(axes, lines, f"{kind}/total_loss", label=f"{kind} loss", marker="o", color=colour)
+    axes.set(ylabel="loss", yscale="log")
+
+
+def _draw_scores(axes: Any, lines: Lines, earlier: Lines) -> None:
+    """Draw APs with the best of each named; one evaluation is a point with room around it."""
+    for name in APS:
+        _line(axes, earlier, name, label=f"earlier {NAMES[name]}", color="0.7", marker=".")
+    best = 0.0
+    for number, name in enumerate(APS):
+        points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
+        _line(axes, lines, name, label=NAMES[name], marker="o", color=f"C{number}")
+        if points:
+            where, value = max(points, key=lambda point: point[1])
+            best = max(best, value)
+            axes.annotate(
+                f"{value:.1f}",
+                (where, value),
+                textcoords="offset points",
+                xytext=(0, 8 if number == 0 else -14),
+                ha="center",
+                color=f"C{number}",
+            )
+    axes.set(ylabel="AP", ylim=(0, max(1.0, min(100.0, 1.25 * best))))
+
+
+def smoothed(lines: Lines, name: str) -> list[dict[str, Any]]:
+    """Return lines with the running median of one value around each of them."""
+    points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
+    half = max(1, round(len(points) * SMOOTHED_SHARE / 2))
+    return [
+        {
+            "iteration": iteration,
+            name: median(value for _, value in points[max(0, at - half) : at + half + 1]),
+        }
+        for at, (iteration, _) in enumerate(points)
+    ]
+
+
+def _stretched(lines: Lines, beside: Lines) -> list[dict[str, Any]]:
     """``lines`` with iterations that end where those of ``beside`` do."""
     if not lines or not beside:
         return []
@@ -57,7 +119,9 @@ def _stretched(
     return [{**line, "iteration": line["iteration"] * ratio} for line in lines]
 
 
-def _line(axes: Any, lines: Sequence[Mapping[str, Any]], name: str, **style: str) -> None:
+def _line(axes: Any, lines: Lines, name: str, **style: Any) -> None:
     points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), **{"label": name, "linewidth": 1.2, **style})
+        marker = {"marker": "o"} if len(points) == 1 else {}
+        drawn = {"label": name, "linewidth": 1.2, **marker, **style}
+        axes.plot(*zip(*points, strict=True), **drawn)

@@ -79,17 +79,17 @@ class TerminalProgress:
 
     def _logged(self, title: str, total: int | None, done: int, unit: str) -> Advance:
         begun = last = time.monotonic()
-        position = done
+        position, said = done, ""
 
         def advance(units: int, note: str = "") -> None:
-            nonlocal position, last
-            position += units
+            nonlocal position, last, said
+            position, said = position + units, note or said
             now = time.monotonic()
             if now - last >= self._period_s:
                 last = now
                 rate = (position - done) / (now - begun)
                 of = "" if total is None else f"/{total}"
-                tail = f", {note}" if note else ""
+                tail = f", {said}" if said else ""
                 self.notice(f"{title}: {position}{of} {unit}, {rate:.2f} {unit}/s{tail}")
 
         return advance

@@ -19,8 +19,8 @@ class Best:
     iteration: int = 0
     """Its iteration."""
 
-    evaluated: int = 0
-    """Iteration of the last evaluation, best or not."""
+    evaluated: int = -1
+    """Iteration of the last evaluation, best or not; -1 before the first."""
 
 
 def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:

@@ -64,6 +64,7 @@ class TrainingLog:
         self.earlier = _keep_until(self._path, begun, evaluated)
         self._file = self._path.open("a", encoding="utf-8")
         self._window: dict[str, list[float]] = defaultdict(list)
+        self._last: dict[str, float] = {}
         self._board = _board(folder / "tensorboard", begun)
 
     def __enter__(self) -> TrainingLog:
@@ -101,8 +102,13 @@ class TrainingLog:
             for name, found in self._window.items()
         }
         self._window.clear()
+        self._last = line
         self.write(iteration, line)
         return line
+
+    def recent(self, name: str) -> float:
+        """Return the median of a value since the last line; its last one right after a line."""
+        return median(self._window.get(name) or [self._last.get(name, float("nan"))])
 
     def write(self, iteration: int, values: Mapping[str, float | None]) -> None:
         """Write a line of its own, for instance of an evaluation.

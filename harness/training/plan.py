@@ -8,9 +8,11 @@ an unexplained AP; the plan warns of it before the start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.core.errors import UsageError
 from harness.core.model import TrainRecipe
 from harness.core.requests.training import Optimiser, OptimizerConfig, ScheduleConfig
 from harness.core.settings import check_settings
@@ -22,6 +24,16 @@ WARMUP_ITERATIONS = 1000
 WARMUP_FACTOR = 1e-3
 STEP_FACTOR = 0.1
 CHECKPOINT_PERIOD = 5000
+
+#: Evaluations of a training, and the least iterations between two of them.
+EVALUATIONS_A_TRAINING = 10
+LEAST_BETWEEN_EVALUATIONS = 20
+
+#: Least iterations between two checkpoints, unless ``--checkpoint-every`` sets them.
+LEAST_BETWEEN_CHECKPOINTS = 100
+
+#: Passes over data of one's own that a fine-tuning usually takes; beyond this the plan warns.
+MANY_EPOCHS = 500
 
 #: AdamW for Mask R-CNN at a batch of 16: open-mmlab/mmdetection@fff646d3
 #: ``configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py``.
@@ -50,7 +62,7 @@ class Schedule:
     """Iterations in which the rate rises."""
 
     checkpoint_period: int
-    """Iterations between two checkpoints."""
+    """Iterations between two checkpoints of Detectron2's trainer; the native one saves by time."""
 
     @property
     def images_seen(self) -> int:
@@ -118,6 +130,9 @@ def make_plan(
     published: Schedule,
     asked: ScheduleConfig,
     optimiser: Optimiser = "sgd",
+    *,
+    image_count: int | None = None,
+    own_data: bool = False,
 ) -> Plan:
     """Adapt a schedule to another batch size, length or rate.
 
@@ -125,13 +140,15 @@ def make_plan(
         published: What is adapted.
         asked: The settings; one that is not given follows from the batch size.
         optimiser: The published rate is SGD's; AdamW has its own.
+        image_count: Training images that have an object; None where they are not known.
+        own_data: Whether other data are learned than the published: then no length is published.
 
     Raises:
-        UsageError: A setting is invalid.
+        UsageError: A setting is invalid, or epochs are counted without knowing the images.
     """
     check_settings(asked)
-    iterations, learning_rate = asked.iterations, asked.learning_rate
     batch = asked.batch_size or published.batch_size
+    iterations, learning_rate = _iterations(asked, batch, image_count), asked.learning_rate
     ratio = batch / published.batch_size
     rule = (published.learning_rate, published.batch_size)
     if optimiser == "adamw":
@@ -146,36 +163,84 @@ def make_plan(
         steps=tuple(round(step * stretch) for step in published.steps),
         # A short run must not end inside its warm-up.
         warmup=min(round(published.warmup / ratio), max(1, count // 10)),
-        checkpoint_period=max(1, round(published.checkpoint_period * min(stretch, 1 / ratio))),
+        checkpoint_period=max(
+            LEAST_BETWEEN_CHECKPOINTS,
+            round(published.checkpoint_period * min(stretch, 1 / ratio)),
+        ),
     )
-    warnings = _warnings(published, schedule, iterations, rule)
-    return Plan(schedule=schedule, published=published, warnings=tuple(warnings))
+    length = (
+        _own_data_warnings(schedule, image_count)
+        if own_data
+        else _length_warnings(published, schedule, iterations)
+    )
+    warnings = (*length, *_rate_warnings(schedule, rule, own_data=own_data))
+    return Plan(schedule=schedule, published=published, warnings=warnings)
 
 
-def _warnings(
-    published: Schedule, chosen: Schedule, iterations: int | None, rule: tuple[float, int]
-) -> Sequence[str]:
-    """Return sentences on a length or rate that does not follow from the batch size.
+def evaluation_period(iterations: int) -> int:
+    """Return the iterations between evaluations of a training that does not set them."""
+    return max(LEAST_BETWEEN_EVALUATIONS, math.ceil(iterations / EVALUATIONS_A_TRAINING))
 
-    Args:
-        rule: A learning rate, and the batch size it is for.
+
+def _iterations(asked: ScheduleConfig, batch_size: int, image_count: int | None) -> int | None:
+    """Return the iterations that are set, also as epochs; None where neither is.
+
+    Raises:
+        UsageError: Both are set, or the images of an epoch are not known.
     """
-    rate, batch_size = rule
-    scaled_rate = rate * chosen.batch_size / batch_size
-    found = []
-    if iterations is not None and abs(chosen.images_seen / published.images_seen - 1) > 0.01:
-        share = chosen.images_seen / published.images_seen
-        found.append(
+    if asked.epochs is None:
+        return asked.iterations
+    if asked.iterations is not None:
+        raise UsageError("give --epochs or --iterations, not both")
+    if image_count is None:
+        raise UsageError(
+            f"--epochs {asked.epochs:g}: how many images an epoch has is not known without the "
+            "training data",
+            hint="give --train-annotations and --train-images, or --iterations",
+        )
+    return max(1, math.ceil(asked.epochs * image_count / batch_size))
+
+
+def _length_warnings(
+    published: Schedule, chosen: Schedule, iterations: int | None
+) -> Iterator[str]:
+    """Yield a sentence on a length that is set and is not the published one."""
+    share = chosen.images_seen / published.images_seen
+    if iterations is not None and abs(share - 1) > 0.01:
+        yield (
             f"--iterations {iterations} with batch {chosen.batch_size} sees "
             f"{chosen.images_seen:,} images, {share:.3g} of the published schedule "
             f"({published.images_seen:,}); all of it: --iterations "
             f"{round(published.images_seen / chosen.batch_size)}"
         )
+
+
+def _own_data_warnings(chosen: Schedule, image_count: int | None) -> Iterator[str]:
+    """Yield a sentence on a length that was published for far more images."""
+    if image_count is None:
+        return
+    epochs = chosen.images_seen / image_count
+    if epochs > MANY_EPOCHS:
+        yield (
+            f"{chosen.iterations:,} iterations are {epochs:,.0f} epochs of your {image_count:,} "
+            "images; fine-tuning usually takes tens: --epochs 30, or --iterations"
+        )
+
+
+def _rate_warnings(chosen: Schedule, rule: tuple[float, int], *, own_data: bool) -> Iterator[str]:
+    """Yield a sentence on a rate that does not follow from the batch size.
+
+    Args:
+        chosen: The schedule.
+        rule: A learning rate, and the batch size it is for.
+        own_data: Whether a model is fine-tuned, which usually takes a lower rate.
+    """
+    rate, batch_size = rule
+    scaled_rate = rate * chosen.batch_size / batch_size
     times = chosen.learning_rate / scaled_rate
-    if not 0.5 <= times <= 2:
-        found.append(
+    if times > 2 or (times < 0.5 and not own_data):
+        yield (
             f"--lr {chosen.learning_rate:g} is {times:.3g} times the rate that "
             f"batch {chosen.batch_size} calls for ({scaled_rate:g} = {rate:g} × "
             f"{chosen.batch_size}/{batch_size})"
         )
-    return found

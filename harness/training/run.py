@@ -7,12 +7,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from harness.core.errors import Interrupted, RunFailedError
+from harness.core.errors import HarnessError, Interrupted, RunFailedError
 from harness.core.progress import Advance, Progress
+from harness.data.objects import TrainingSet
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
@@ -22,6 +23,7 @@ from harness.training.log import TrainingLog
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
+from harness.training.saving import CheckpointClock
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
 from harness.training.stopping import Stop
@@ -97,17 +99,14 @@ def _iterate(
 ) -> None:
     last = trainer.schedule.iterations
     done = trainer.iteration
+    saved = CheckpointClock(setup.config.checkpoint_every, done, time.monotonic)
     with (
         closing(training_batches(setup, trainer, trainer.world)) as samples,
         progress.task("train", total=last, done=done, unit="it") as tick,
     ):
         while True:
             if _evaluation_is_due(setup, trainer.iteration) and best.evaluated < trainer.iteration:
-                _save(setup, trainer, best)
-                with stop.leaving_at_once(f"the evaluation of iteration {trainer.iteration}"):
-                    _evaluate(setup, trainer, best, log, progress, evaluate)
-                best.evaluated = trainer.iteration
-                _save(setup, trainer, best)
+                _evaluate_and_save(setup, trainer, best, stop, log, progress, evaluate, saved)
             if trainer.iteration == last:
                 break
             begun = time.perf_counter()
@@ -116,13 +115,56 @@ def _iterate(
             logged = run_iteration(trainer, batch)
             logged["time"] = torch.tensor(time.perf_counter() - begun)
             logged["data_time"] = torch.tensor(loaded - begun)
-            saving, stopping = _book(trainer, logged, stop, log, tick)
-            if stopping or saving or trainer.iteration % trainer.schedule.checkpoint_period == 0:
-                _save(setup, trainer, best)
-            if stopping:
+            flags = _book(trainer, logged, stop, log, tick, saved)
+            if any(flags):
+                _save(setup, trainer, best, saved, when=True)
+            if flags.stopping:
                 raise Interrupted(
                     f"stopped by {stop.name} after iteration {trainer.iteration}, checkpoint kept"
                 )
+
+
+def _evaluate_and_save(
+    setup: Setup,
+    trainer: Trainer,
+    best: Best,
+    stop: Stop,
+    log: TrainingLog | None,
+    progress: Progress,
+    evaluate: Evaluate,
+    saved: CheckpointClock,
+) -> None:
+    """Evaluate; save before it where much would be lost, and after it where something was found.
+
+    The best weights on disk and those that a checkpoint calls the best are always the same.
+    """
+    iteration = trainer.iteration
+    is_last = iteration == trainer.schedule.iterations
+    _save(setup, trainer, best, saved, when=is_last or saved.is_far(iteration))
+    try:
+        with stop.leaving_at_once(f"the evaluation of iteration {iteration}"):
+            _evaluate(setup, trainer, best, log, progress, evaluate)
+    except HarnessError:
+        if trainer.world.is_first and not saved.is_saved(iteration):
+            save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
+        raise
+    best.evaluated = iteration
+    # Before the first iteration there is nothing that starting again would lose.
+    is_new = best.iteration == iteration > 0
+    _save(setup, trainer, best, saved, when=is_last or is_new)
+
+
+class Flags(NamedTuple):
+    """What follows an iteration."""
+
+    due: bool
+    """A checkpoint is due."""
+
+    saving: bool
+    """A signal asks for a checkpoint."""
+
+    stopping: bool
+    """A signal asks for the end."""
 
 
 def training_batches(
@@ -157,22 +199,24 @@ def _book(
     stop: Stop,
     log: TrainingLog | None,
     tick: Advance,
-) -> tuple[bool, bool]:
-    """Log one iteration, averaged over processes; return whether any has to save, and to stop."""
+    saved: CheckpointClock,
+) -> Flags:
+    """Log one iteration, averaged over processes; return what any of them asks for."""
     names = sorted(logged)
     vector = torch.stack([logged[name].double() for name in names])
-    vector = torch.cat([vector, stop.flags()])
-    *values, saving, stopping = trainer.world.mean(vector).tolist()
+    # The first process's clock decides for all of them: their clocks differ.
+    due = trainer.world.is_first and saved.is_due(trainer.iteration)
+    vector = torch.cat([vector, torch.tensor([float(due)], dtype=torch.float64), stop.flags()])
+    *values, is_due, saving, stopping = trainer.world.mean(vector).tolist()
     line = dict(zip(names, values, strict=True))
     line["lr"] = trainer.schedule.rate_at(trainer.iteration - 1)
     if log is not None:
         ending = trainer.iteration == trainer.schedule.iterations
         written = log.add(trainer.iteration, line, last=ending)
-        if written is not None:
-            memory = peak_memory_bytes(trainer.device) / 2**30
-            tick(0, f"loss {written['total_loss']:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")
-    tick(1)
-    return saving > 0, stopping > 0
+        loss = written["total_loss"] if written is not None else log.recent("total_loss")
+        memory = peak_memory_bytes(trainer.device) / 2**30
+        tick(1, f"loss {loss:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")
+    return Flags(is_due > 0, saving > 0, stopping > 0)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -184,9 +228,12 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 def _evaluation_is_due(setup: Setup, iteration: int) -> bool:
     """Return whether an evaluation follows ``iteration``; one always follows the last."""
+    every = setup.config.eval_every or 0
+    if iteration == 0:
+        return setup.begins_with_evaluation and every > 0
     if iteration == setup.schedule.iterations:
         return True
-    return setup.config.eval_every > 0 and iteration % setup.config.eval_every == 0
+    return every > 0 and iteration % every == 0
 
 
 def _evaluate(
@@ -200,23 +247,29 @@ def _evaluate(
     """Losses and AP on the validation data by the first process; the others wait."""
     if trainer.world.is_first and log is not None:
         write_weights(setup.folder / WEIGHTS_LAST, trainer)
-        numbers = _validation_losses(setup, trainer)
+        numbers = {
+            **_losses_of(setup, trainer, setup.validation, "validation"),
+            **({} if setup.test is None else _losses_of(setup, trainer, setup.test, "test")),
+        }
         scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration)
         log.write(trainer.iteration, {**numbers, **scores})
-        shown = ", ".join(f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP"))
-        loss = numbers.get("validation/total_loss")
-        told = "" if loss is None else f", validation loss {loss:.3f}"
-        progress.notice(f"iteration {trainer.iteration}: {shown}{told}")
+        shown = [f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP")]
+        for kind in ("validation", "test"):
+            if (loss := numbers.get(f"{kind}/total_loss")) is not None:
+                shown.append(f"{kind} loss {loss:.3f}")
+        progress.notice(f"iteration {trainer.iteration}: {', '.join(shown)}")
         value = goodness(setup.config.best_by, numbers, scores)
-        if value > best.value:
-            best.value, best.iteration = value, trainer.iteration
+        if value >= best.value:
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
+            best.value, best.iteration = value, trainer.iteration
     trainer.world.wait()
 
 
-def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
-    """Return the mean losses of some validation images, without augmentation."""
-    images = setup.validation.images[:VALIDATION_IMAGES]
+def _losses_of(setup: Setup, trainer: Trainer, data: TrainingSet, kind: str) -> dict[str, float]:
+    """Return the mean losses of some images, without augmentation; none where there is no image."""
+    images = data.images[:VALIDATION_IMAGES]
+    if not images:
+        return {}
     still = Augmentation(
         short_edges_px=(setup.architecture.short_edge_px,),
         long_edge_max_px=setup.architecture.long_edge_max_px,
@@ -224,7 +277,7 @@ def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
     )
     samples = sample_batches(
         images,
-        setup.validation.dataset.images_dir,
+        data.dataset.images_dir,
         still,
         setup.architecture,
         ([Draw(index, index)] for index in range(len(images))),
@@ -233,13 +286,22 @@ def _validation_losses(setup: Setup, trainer: Trainer) -> dict[str, float]:
     )
     with closing(samples):
         losses = measure_losses(trainer, samples)
-    return {f"validation/{name}": value for name, value in losses.items()}
+    return {f"{kind}/{name}": value for name, value in losses.items()}
 
 
-def _save(setup: Setup, trainer: Trainer, best: Best) -> None:
-    """Write a checkpoint in the first process; the others wait for it."""
-    if trainer.world.is_first:
+def _save(
+    setup: Setup, trainer: Trainer, best: Best, saved: CheckpointClock, *, when: bool
+) -> None:
+    """Write a checkpoint in the first process; the others wait for it.
+
+    Args:
+        when: Whether to; the first process's word counts, and all come here alike.
+    """
+    if not when and trainer.world.size == 1:
+        return
+    if trainer.world.is_first and when:
         save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
+        saved.saved(trainer.iteration)
     trainer.world.wait()
 
 

@@ -52,6 +52,12 @@ class Setup:
 
     init: Path | None
     """File of the weights at the beginning, by ``init_kind``; None for random ones."""
+    test: TrainingSet | None = None
+    """Images whose losses are a third curve; None without any."""
+
+    begins_with_evaluation: bool = False
+    """Whether the weights are evaluated before the first iteration as well."""
+
     reference: tuple[dict[str, Any], ...] = ()
     """Lines of an earlier training's curve."""
     warnings: tuple[Signals, ...] = ()

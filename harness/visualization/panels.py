@@ -34,3 +34,17 @@ def side_by_side(
         text, font = lettering(one_line(caption), letters)
         pen.text(place, text, fill=INK, font=font, anchor="lm")
     return np.asarray(whole)
+
+
+def below_each_other(pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Pictures of any size, one below the other at the left edge, as one BGR picture."""
+    gap = max(round(pictures[0].shape[0] / 40), 2)
+    width = max(picture.shape[1] for picture in pictures)
+    height = sum(picture.shape[0] + gap for picture in pictures) - gap
+    whole = np.empty((height, width, 3), dtype=np.uint8)
+    whole[:] = GROUND
+    top = 0
+    for picture in pictures:
+        whole[top : top + picture.shape[0], : picture.shape[1]] = picture
+        top += picture.shape[0] + gap
+    return whole

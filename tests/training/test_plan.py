@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from harness.core.errors import UsageError
 from harness.core.requests.training import Optimiser, ScheduleConfig
-from harness.training.plan import Plan, Schedule, make_plan, published_schedule
+from harness.training.plan import (
+    Plan,
+    Schedule,
+    evaluation_period,
+    make_plan,
+    published_schedule,
+)
 from harness.zoo.lock import find_model, read_lock
 
 
@@ -98,6 +104,21 @@ def test_a_short_run_does_not_end_inside_its_warm_up(published: Schedule) -> Non
     assert schedule.warmup == 30
     assert schedule.rate_at(200) == pytest.approx(0.00025 * 0.1)
     assert schedule.rate_at(100) == 0.00025
+
+
+def test_ones_own_images_have_no_published_length(published: Schedule) -> None:
+    asked = ScheduleConfig(epochs=10, batch_size=2, learning_rate=0.00025)
+    plan = make_plan(published, asked, image_count=57, own_data=True)
+    assert plan.schedule.iterations == 285
+    assert plan.schedule.checkpoint_period == 100
+    assert plan.warnings == ()
+    # The recipe's own length is for far more images.
+    (warning,) = make_plan(published, ScheduleConfig(), image_count=57, own_data=True).warnings
+    assert "--epochs 30" in warning
+
+
+def test_evaluations_are_ten_and_not_too_close() -> None:
+    assert [evaluation_period(count) for count in (12, 300, 1234, 270_000)] == [20, 30, 124, 27_000]
 
 
 def test_adamw_has_a_rate_of_its_own(published: Schedule) -> None:

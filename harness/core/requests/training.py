@@ -43,6 +43,16 @@ class TrainingData:
     val_images: Path | None = setting(
         None, help="folder of its images", none="the data set's", numbers=False
     )
+    test_annotations: Path | None = setting(
+        None,
+        help="COCO annotation file that chooses nothing: its losses are a third curve, and the "
+        "best weights are evaluated on it in the end",
+        none="none",
+        numbers=False,
+    )
+    test_images: Path | None = setting(
+        None, help="folder of its images", none="none", numbers=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +92,15 @@ class ScheduleConfig:
     iterations: int | None = setting(
         None, help="optimiser steps", none="as many images as the recipe", metavar="N", above=0
     )
+    epochs: float | None = setting(
+        None,
+        help="passes over the training images, instead of --iterations",
+        none="as --iterations says",
+        metavar="N",
+        above=0,
+        numbers=False,
+    )
+    """Not part of the identity: the iterations it stands for are."""
     batch_size: int | None = setting(
         None, help="images an iteration, all processes together", none="the recipe's", above=0
     )
@@ -204,13 +223,23 @@ class TrainRequest:
     optimizer: OptimizerConfig = part(OptimizerConfig)
     augmentation: AugmentConfig = part(AugmentConfig)
     runtime: RuntimeConfig = part(RuntimeConfig)
-    eval_every: int = setting(
-        0,
+    eval_every: int | None = setting(
+        None,
         help="iterations between evaluations; 0: once, in the end",
+        none="ten evaluations in all, at least 20 iterations apart",
         metavar="N",
         minimum=0,
         numbers=False,
     )
+    checkpoint_every: int | None = setting(
+        None,
+        help="iterations between checkpoints",
+        none="every 10 minutes, at least 100 iterations apart",
+        metavar="N",
+        minimum=1,
+        numbers=False,
+    )
+    """One is also written with new best weights, on a signal, and at the end."""
     best_by: BestBy = setting(
         "ap", help="what the best weights have most of (mean AP), or least of (validation loss)"
     )

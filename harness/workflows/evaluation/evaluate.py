@@ -18,6 +18,7 @@ from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
 from harness.measure.certainty import with_intervals
 from harness.measure.coco import Scores, check_coverage, score
+from harness.measure.protocol import UNPINNED
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
 from harness.workflows.evaluation.record import record_of
@@ -195,8 +196,10 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
 def _announce(job: Job, run: Run) -> None:
     for sentence in job.dataset.warnings:
         announce(run, f"data: {sentence}")
+    published = any(one.dataset in (None, job.dataset.name) for one in job.entry.references)
     for sentence in job.deviations:
-        announce(run, f"not comparable: {sentence}")
+        if published or sentence != UNPINNED:  # of data of one's own no checkpoint is pinned
+            announce(run, f"not comparable: {sentence}")
 
 
 def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:

@@ -1,15 +1,44 @@
-"""``harness train --dry-run``: what the plan costs on this machine, from one measured iteration."""
+"""``harness train --dry-run``: the plan, and what it costs on this machine, whatever is on disk."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from harness.training.dry_run import measure_iteration
-from harness.training.plan import Schedule
-from harness.workflows.training.job import TrainingJob, plan_lines
+from harness.core.architecture import Architecture
+from harness.core.errors import HarnessError, PrerequisiteError
+from harness.core.model import ModelEntry, TrainRecipe
+from harness.core.requests.training import TrainRequest
+from harness.core.settings import check_settings
+from harness.data.objects import TrainingSet, training_set
+from harness.engines.opening import require_network
+from harness.training.dry_run import Measured, measure_iteration
+from harness.training.plan import Plan, Schedule
+from harness.training.setup import Setup
+from harness.training.stand_in import stand_in_data
+from harness.workflows.training.job import (
+    check_division,
+    config_of,
+    has_own_data,
+    missing_parts,
+    planned,
+    recipe_of,
+    resolve_training,
+    trained_architecture,
+    training_data,
+)
+from harness.workflows.training.lines import plan_lines, rhythm, schedule_line
 from harness.workflows.training.train import setup_of
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
+from harness.zoo.needed import Missing, fetching
+
+#: Classes of a network whose data are not there.
+COCO_CLASSES = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +66,134 @@ class DryRun:
     memory_bytes: int
     """Peak memory of the device, on a CPU of the process."""
 
+    epochs: float | None = None
+    """Passes over the training images; None where these are not there."""
 
-def plan_of(job: TrainingJob) -> DryRun:
+    measured_on: str = "the training images"
+    """What the iteration was measured on."""
+
+    missing: tuple[str, ...] = ()
+    """What the training needs and is not there yet."""
+
+    fetch: str | None = None
+    """The one command that fetches it; None for nothing."""
+
+
+def plan_of(request: TrainRequest) -> DryRun:
     """Return the plan with the time and memory of one measured iteration; nothing is written.
 
+    What is not on disk is listed; generated images and random weights stand in for it.
+
     Raises:
+        UsageError: An invalid argument.
+        IntegrityError: What is there is not what it claims to be.
         RunFailedError: The iteration failed, for instance for want of memory.
     """
+    check_settings(request)
+    lock = read_lock()
+    entry = find_model(lock, request.network.model)
+    recipe = recipe_of(entry)
+    missing = missing_parts(lock, entry, recipe, request)
+    if missing:
+        return _plan_without(request, entry, recipe, missing)
+    job = resolve_training(request)
     setup = setup_of(job, Path())
-    measured = measure_iteration(setup, job.request.runtime.processes, clock=time.perf_counter)
+    measured = measure_iteration(setup, request.runtime.processes, clock=time.perf_counter)
+    return _dry_run(
+        job.plan, tuple(plan_lines(job)), measured, image_count=len(job.training.images)
+    )
+
+
+def _plan_without(
+    request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe, missing: tuple[Missing, ...]
+) -> DryRun:
+    """Return the plan of a training of which something is missing."""
+    published = architecture_of(entry.architecture)
+    try:
+        require_network(request.runtime.engine, published)
+    except PrerequisiteError as error:
+        missing = (*missing, Missing(what=error.message))
+    training = _training(request, recipe, published)
+    plan = planned(request, recipe, training)
+    check_division(request, plan.schedule.batch_size)
+    own = has_own_data(request)
+    classes = COCO_CLASSES if training is None else len(training.dataset.categories)
+    architecture = trained_architecture(published, request, classes)
+    config = config_of(request, plan, "random", recipe, architecture)
+    with _data(training, published) as data:
+        setup = Setup(
+            folder=Path(),
+            config=config,
+            identity={},
+            architecture=architecture,
+            training=data,
+            validation=data,
+            schedule=plan.schedule,
+            init_kind="random",
+            init=None,
+        )
+        measured = measure_iteration(setup, request.runtime.processes, clock=time.perf_counter)
+    lines = (
+        schedule_line(entry.name, plan, retraining=not own),
+        ", ".join(rhythm(config.eval_every or 0, config.checkpoint_every)),
+        *(f"warning: {sentence}" for sentence in plan.warnings),
+    )
+    return _dry_run(
+        plan,
+        lines,
+        measured,
+        image_count=None if training is None else len(training.images),
+        measured_on="generated images of 640 × 480 px"
+        if training is None
+        else "the training images",
+        missing=tuple(one.what for one in missing),
+        fetch=fetching(missing, request.network.root),
+    )
+
+
+def _training(
+    request: TrainRequest, recipe: TrainRecipe, published: Architecture
+) -> TrainingSet | None:
+    """Return the training data where they are there and can be read."""
+    try:
+        learned = training_data(request, recipe, compact=True)
+    except HarnessError:
+        return None
+    found = training_set(learned, with_masks=published.has_masks)
+    first = learned.images_dir / found.images[0].record.file_name if found.images else None
+    return found if first is not None and first.is_file() else None
+
+
+@contextmanager
+def _data(training: TrainingSet | None, published: Architecture) -> Iterator[TrainingSet]:
+    """Yield the training data, or generated ones while the block lasts."""
+    if training is not None:
+        yield training
+        return
+    with TemporaryDirectory(prefix="harness-plan-") as folder:
+        yield stand_in_data(Path(folder), COCO_CLASSES, with_masks=published.has_masks)
+
+
+def _dry_run(
+    plan: Plan,
+    lines: tuple[str, ...],
+    measured: Measured,
+    *,
+    image_count: int | None,
+    measured_on: str = "the training images",
+    missing: tuple[str, ...] = (),
+    fetch: str | None = None,
+) -> DryRun:
     return DryRun(
-        schedule=job.plan.schedule,
-        warnings=job.plan.warnings,
-        plan=tuple(plan_lines(job)),
+        schedule=plan.schedule,
+        warnings=plan.warnings,
+        plan=lines,
         device=measured.device_class,
         s_per_iteration=measured.seconds,
-        expected_s=measured.seconds * job.plan.schedule.iterations,
+        expected_s=measured.seconds * plan.schedule.iterations,
         memory_bytes=measured.memory_bytes,
+        epochs=None if image_count is None else plan.schedule.images_seen / image_count,
+        measured_on=measured_on,
+        missing=missing,
+        fetch=fetch,
     )

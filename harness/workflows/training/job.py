@@ -24,6 +24,7 @@ from harness.training.log import read_curve
 from harness.training.plan import (
     WEIGHT_DECAY,
     Plan,
+    evaluation_period,
     make_plan,
     published_schedule,
     weight_decay_of,
@@ -32,6 +33,14 @@ from harness.training.setup import InitKind
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
+from harness.zoo.needed import (
+    Missing,
+    missing_backbone,
+    missing_checkpoint,
+    missing_dataset,
+    missing_files,
+    require_all,
+)
 
 
 def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) -> Dataset:
@@ -47,9 +56,8 @@ def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) 
         PrerequisiteError: The data are not there.
         IntegrityError: The annotation file is not valid.
     """
-    own = request.data.train_annotations is not None or request.data.train_images is not None
     return find_dataset(
-        dataset=request.data.dataset or (None if own else recipe.dataset),
+        dataset=request.data.dataset or (None if has_own_data(request) else recipe.dataset),
         annotations=request.data.train_annotations,
         images=request.data.train_images,
         root=request.network.root,
@@ -131,6 +139,9 @@ class TrainingJob:
     validation: Dataset
     """What it is evaluated on."""
 
+    test: Dataset | None = None
+    """What the best weights are evaluated on in the end; None without ``--test-annotations``."""
+
     init_kind: InitKind
     """What ``init`` contains."""
 
@@ -145,6 +156,11 @@ class TrainingJob:
 
     warnings: tuple[Signals, ...] = ()
     """Signals that may not be the end, so that they only ask for a checkpoint."""
+
+    @property
+    def is_retraining(self) -> bool:
+        """Whether the model's own data are learned, so that its published numbers matter."""
+        return self.training.dataset.name == self.recipe.dataset
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -198,9 +214,10 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     _check_engine(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
-    recipe = _recipe(entry)
+    recipe = recipe_of(entry)
     published = architecture_of(entry.architecture)
     require_network(request.runtime.engine, published)
+    require_all(missing_parts(lock, entry, recipe, request), request.network.root)
     learned, validation = _data(request, entry, recipe)
     training = training_set(learned, with_masks=published.has_masks)
     del learned  # with its parsed file, which is the largest thing here
@@ -213,15 +230,12 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     require_images(training.dataset)
     require_same_categories(training.dataset, validation)
     require_images(validation)
+    test = _test_data(request, training.dataset)
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
-    plan = make_plan(
-        published_schedule(recipe, request.schedule.schedule),
-        request.schedule,
-        request.optimizer.optimiser,
-    )
-    _check_division(request, plan.schedule.batch_size)
-    architecture = _architecture(published, request, len(training.dataset.categories))
-    config = _config(request, plan, kind, recipe, architecture)
+    plan = planned(request, recipe, training)
+    check_division(request, plan.schedule.batch_size)
+    architecture = trained_architecture(published, request, len(training.dataset.categories))
+    config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
         config=config,
@@ -231,6 +245,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         plan=plan,
         training=training,
         validation=validation,
+        test=test,
         init_kind=kind,
         init=init,
         checkpoint=checkpoint,
@@ -238,25 +253,55 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     )
 
 
-def plan_lines(job: TrainingJob) -> list[str]:
-    """Return the plan and its data in sentences, as they are shown before a training."""
-    schedule, published = job.plan.schedule, job.plan.published
-    images = len(job.training.images)
-    steps = ", ".join(f"{step:,}" for step in schedule.steps)
-    return [
-        f"{job.entry.name}: {schedule.iterations:,} iterations of {schedule.batch_size} images, "
-        f"lr {schedule.learning_rate:g}, ×0.1 at {steps}, warm-up {schedule.warmup:,} "
-        f"(published: {published.iterations:,} of {published.batch_size}, "
-        f"lr {published.learning_rate:g})",
-        f"{images:,} images with {sum(job.training.object_counts.values()):,} objects of "
-        f"{len(job.training.object_counts)} categories, "
-        f"{schedule.images_seen / images:.1f} epochs; a checkpoint every "
-        f"{schedule.checkpoint_period:,} iterations",
-        *(f"warning: {sentence}" for sentence in job.plan.warnings),
-    ]
+def planned(request: TrainRequest, recipe: TrainRecipe, training: TrainingSet | None) -> Plan:
+    """Return the plan of a request.
+
+    Args:
+        request: What was asked for.
+        recipe: The published settings.
+        training: What is learned; None where it is not there.
+
+    Raises:
+        UsageError: A setting is invalid, or epochs are counted without the training data.
+    """
+    own = has_own_data(request) or request.data.dataset not in (None, recipe.dataset)
+    return make_plan(
+        published_schedule(recipe, request.schedule.schedule),
+        request.schedule,
+        request.optimizer.optimiser,
+        image_count=None if training is None else len(training.images),
+        own_data=own,
+    )
 
 
-def _config(
+def has_own_data(request: TrainRequest) -> bool:
+    """Return whether files of the user are learned."""
+    return request.data.train_annotations is not None or request.data.train_images is not None
+
+
+def _test_data(request: TrainRequest, training: Dataset) -> Dataset | None:
+    """Return the test data of a request; None where there are none.
+
+    Raises:
+        UsageError: Half of the pair is missing.
+        IntegrityError: The file is not valid, or lists other categories.
+    """
+    asked = request.data
+    if asked.test_annotations is None and asked.test_images is None:
+        return None
+    found = find_dataset(
+        dataset=None,
+        annotations=asked.test_annotations,
+        images=asked.test_images,
+        root=request.network.root,
+        options=("--test-annotations", "--test-images"),
+    )
+    require_same_categories(training, found)
+    require_images(found)
+    return found
+
+
+def config_of(
     request: TrainRequest,
     plan: Plan,
     kind: InitKind,
@@ -273,7 +318,15 @@ def _config(
         freeze=_freeze(request, kind, recipe),
         rois_per_image=request.augmentation.rois_per_image or recipe.rois_per_image,
         short_edge_px=architecture.short_edge_px,
+        eval_every=_eval_every(request, plan.schedule.iterations),
     )
+
+
+def _eval_every(request: TrainRequest, iterations: int) -> int:
+    """Return the iterations between evaluations; Detectron2's trainer evaluates in the end only."""
+    if request.eval_every is not None:
+        return request.eval_every
+    return 0 if request.runtime.engine == "detectron2" else evaluation_period(iterations)
 
 
 def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tuple[Dataset, Dataset]:
@@ -286,7 +339,10 @@ def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tupl
     return training_data(request, recipe, compact=True), validation_data(request, entry)
 
 
-def _architecture(published: Architecture, request: TrainRequest, class_count: int) -> Architecture:
+def trained_architecture(
+    published: Architecture, request: TrainRequest, class_count: int
+) -> Architecture:
+    """Return the network of a training: with its number of classes and size of images."""
     short = request.augmentation.short_edge_px or published.short_edge_px
     long = round(published.long_edge_max_px * short / published.short_edge_px)
     return replace(published, class_count=class_count, short_edge_px=short, long_edge_max_px=long)
@@ -299,7 +355,12 @@ def _check_engine(request: TrainRequest) -> None:
         )
 
 
-def _check_division(request: TrainRequest, batch_size: int) -> None:
+def check_division(request: TrainRequest, batch_size: int) -> None:
+    """Check that a batch can be divided among processes and parts.
+
+    Raises:
+        UsageError: It cannot, or a launcher has started the processes already.
+    """
     world = launched()
     if world is not None and request.runtime.processes > 1:
         raise UsageError("a launcher has started the processes: leave out --gpus")
@@ -313,7 +374,12 @@ def _check_division(request: TrainRequest, batch_size: int) -> None:
         )
 
 
-def _recipe(entry: ModelEntry) -> TrainRecipe:
+def recipe_of(entry: ModelEntry) -> TrainRecipe:
+    """Return the published training settings of a model.
+
+    Raises:
+        UsageError: It has none.
+    """
     if entry.recipe is None:
         raise UsageError(f"{entry.name} has no training recipe", hint="see: harness models")
     return entry.recipe
@@ -341,6 +407,29 @@ def _initial(
                     f"--init {name}: no such file", hint="or one of: zoo, imagenet, none"
                 )
             return "model", path, facts_of_file(path)
+
+
+def missing_parts(
+    lock: Lock, entry: ModelEntry, recipe: TrainRecipe, request: TrainRequest
+) -> tuple[Missing, ...]:
+    """Return everything that a training needs and that is not on disk."""
+    asked, root = request.data, request.network.root
+    own = has_own_data(request)
+    own_val = asked.val_annotations is not None or asked.val_images is not None
+    learned = asked.dataset or (None if own else recipe.dataset)
+    judged = None if own_val or own else VALIDATION_OF.get(asked.dataset or "", entry.dataset)
+    found = [
+        *missing_dataset(learned, root),
+        *missing_files(asked.train_annotations, asked.train_images),
+        *missing_dataset(judged, root),
+        *missing_files(asked.val_annotations, asked.val_images),
+        *missing_files(asked.test_annotations, asked.test_images),
+    ]
+    if request.initial.init == "zoo":
+        found += missing_checkpoint(lock, entry, root)
+    elif request.initial.init == "imagenet" and recipe.backbone is not None:
+        found += missing_backbone(lock, recipe.backbone, root)
+    return tuple(dict.fromkeys(found))
 
 
 def _freeze(request: TrainRequest, kind: InitKind, recipe: TrainRecipe) -> int:

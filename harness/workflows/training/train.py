@@ -3,61 +3,38 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from harness.core.checks import Check, Reference, Tolerance
 from harness.core.dataset import Dataset
-from harness.core.errors import (
-    AnotherRunError,
-    IntegrityError,
-    Interrupted,
-    RunFailedError,
-    UsageError,
-)
+from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
-from harness.core.requests.inference import (
-    DataSpec,
-    EngineOptions,
-    EvalRequest,
-    InferenceRequest,
-    RecipeOverrides,
-)
 from harness.core.requests.training import TrainRequest
-from harness.core.settings import recorded
 from harness.data.objects import TrainingSet, training_set
-from harness.data.proven import facts_of_dataset, proven_dataset
-from harness.files.digest import file_digest
+from harness.data.proven import facts_of_dataset
 from harness.files.extras import install_command
-from harness.files.json import to_plain
 from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
-from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.report.curves import draw_curves
 from harness.training.checkpoints import checkpoints
 from harness.training.group import launched, train_here, train_in_processes, train_launched
-from harness.training.log import METRICS, read_log
-from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST, WEIGHTS_LAST
+from harness.training.log import read_log
+from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST
 from harness.training.setup import Setup
-from harness.workflows.evaluation.evaluate import evaluate_job
-from harness.workflows.evaluation.resolve import resolve_on
-from harness.workflows.runs.files import CHECKPOINTS, EVALUATIONS, LOG, RECORD, RUN
-from harness.workflows.runs.folder import Run, announce, log, open_run, utc_now
+from harness.workflows.runs.files import CHECKPOINTS
+from harness.workflows.runs.folder import Run, announce, log, open_run
 from harness.workflows.runs.records import read_record, write_record
-from harness.workflows.training.job import TrainingJob, plan_lines
-from harness.zoo.lock import read_lock
-
-CURVES = "curves.png"
-
-#: Two trainings of one recipe differ more than two evaluations of one checkpoint.
-RETRAINING = Tolerance(
-    below=0.5, above=0.5, source="chosen: seeds and data order move a retrained AP by some tenths"
-)
+from harness.workflows.training.job import TrainingJob
+from harness.workflows.training.lines import plan_lines
+from harness.workflows.training.pictures import draw_progress
+from harness.workflows.training.record import CURVES, training_record
+from harness.workflows.training.scoring import Scoring, evaluation_folder
+from harness.workflows.training.summary import TrainingSummary, summarise
 
 
 def train(
@@ -93,22 +70,45 @@ def train(
         for sentence in job.plan.warnings:
             log(run, f"warning: {sentence}")  # the user has seen them with the plan
         for sentence in job.deviations:
-            announce(run, f"not comparable: {sentence}")
+            if job.is_retraining:
+                announce(run, f"not comparable: {sentence}")
         for sentence in job.training.left_out:
             announce(run, f"left out: {sentence}")
         setup = setup_of(job, run.folder)
         scoring = Scoring(job=job, folder=run.folder)
         with stopwatch.phase("train"), _continuable(run):
             _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)
-        lines = read_log(run.folder)
-        for sentence in departures(lines, job.reference, job.plan.schedule.iterations):
-            log(run, f"warning: {sentence}")  # the user has seen them while it trained
-        if not draw_curves(lines, run.folder / CURVES, reference=job.reference):
-            announce(run, f"no curves.png: it needs matplotlib; run: {install_command('plots')}")
-        record = _record(job, run, stopwatch)
-        log(run, record.verdict.line)
-        write_record(run.folder, record)
+        record = _finished(job, run, scoring, stopwatch)
     return record, run.folder
+
+
+def _finished(job: TrainingJob, run: Run, scoring: Scoring, stopwatch: PhaseTimer) -> RunRecord:
+    """Evaluate on the test data, draw, and write the record of a training that came to its end."""
+    lines = read_log(run.folder)
+    for sentence in departures(lines, job.reference, job.plan.schedule.iterations):
+        log(run, f"warning: {sentence}")  # the user has seen them while it trained
+    with stopwatch.phase("test"), _continuable(run):
+        test = scoring.on_test_data(run.folder / WEIGHTS_BEST)
+    last = read_record(evaluation_folder(run.folder, job.plan.schedule.iterations))
+    summary = summarise(job, run.folder, lines, last, test)
+    _draw(job, run, lines, summary)
+    record = training_record(run, job, last, summary, stage_times_s=stopwatch.seconds)
+    log(run, record.verdict.line)
+    write_record(run.folder, record)
+    return record
+
+
+def _draw(
+    job: TrainingJob, run: Run, lines: Sequence[Mapping[str, Any]], summary: TrainingSummary
+) -> None:
+    """Draw the curves, and the sample of images with the first, the best and the last weights."""
+    title = f"{job.entry.name} on {job.training.dataset.name}, {len(job.training.images):,} images"
+    path = run.folder / CURVES
+    if not draw_curves(lines, path, title=title, reference=job.reference):
+        announce(run, f"no curves.png: it needs matplotlib; run: {install_command('plots')}")
+    chosen = {"before": 0, f"best, iteration {summary.best_iteration:,}": summary.best_iteration}
+    folders = {name: evaluation_folder(run.folder, number) for name, number in chosen.items()}
+    draw_progress(job, {name: one for name, one in folders.items() if one.is_dir()}, run.folder)
 
 
 def follow(job: TrainingJob) -> bool:
@@ -153,61 +153,6 @@ def _train(
         train_in_processes(setup, request.runtime.processes, progress=progress, evaluate=scoring)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scoring:
-    """Evaluates weights on the validation data of a job, as ``harness eval`` does."""
-
-    job: TrainingJob
-    """The training."""
-
-    folder: Path
-    """Its run folder; each evaluation gets a sub-folder."""
-
-    def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
-        """Return every number that could be computed, by name."""
-        output = _evaluation_folder(self.folder, iteration)
-        record = _kept(output, weights)
-        if record is None:
-            try:
-                record = self._evaluated(weights, output)
-            except AnotherRunError:  # begun with weights that were lost with a checkpoint
-                shutil.rmtree(output)
-                record = self._evaluated(weights, output)
-            except (RunFailedError, IntegrityError) as error:  # the training is what continues
-                raise type(error)(error.message) from error.__cause__
-        return {name: value for name, value in record.metrics.items() if value is not None}
-
-    def _evaluated(self, weights: Path, output: Path) -> RunRecord:
-        request = _evaluation(self.job, weights, output)
-        record, _ = evaluate_job(
-            request,
-            resolve_on(request.inference, _validation_data(self.job)),
-            progress=Silent(),
-            command=("harness", "train"),
-            now=utc_now(),
-            stopwatch=PhaseTimer(_no_clock, lambda: None),
-        )
-        return record
-
-
-def _kept(output: Path, weights: Path) -> RunRecord | None:
-    """Return the record of the evaluation in ``output``, where it is one of these weights."""
-    if not (output / RECORD).exists():
-        return None
-    try:
-        record = read_record(output)
-    except IntegrityError:
-        record = None
-    if (
-        record is not None
-        and record.checkpoint is not None
-        and record.checkpoint.sha256 == file_digest(weights)
-    ):
-        return record
-    shutil.rmtree(output)
-    return None
-
-
 @contextmanager
 def _continuable(run: Run) -> Iterator[None]:
     """Add to errors in the block how to continue, once there is a checkpoint to continue from."""
@@ -221,51 +166,6 @@ def _continuable(run: Run) -> Iterator[None]:
         raise type(error)(error.message, hint=hint) from error.__cause__
 
 
-def _evaluation(job: TrainingJob, weights: Path, output: Path) -> EvalRequest:
-    """Return the evaluation of ``weights``, which continues one that an earlier start began."""
-    request, numbers = job.request, job.architecture
-    runtime = request.runtime
-    resized = request.augmentation.short_edge_px is not None
-    return EvalRequest(
-        inference=InferenceRequest(
-            network=replace(request.network, weights=weights),
-            data=DataSpec(
-                annotations=job.validation.annotations_path, images=job.validation.images_dir
-            ),
-            options=EngineOptions(
-                engine=runtime.engine,
-                device=runtime.device,
-                loaders=runtime.loaders,
-                threads=runtime.threads,
-            ),
-            recipe=RecipeOverrides(
-                short_edge_px=numbers.short_edge_px if resized else None,
-                long_edge_max_px=numbers.long_edge_max_px if resized else None,
-            ),
-        ),
-        output=output,
-        resume=(output / RUN).exists(),
-    )
-
-
-def _validation_data(job: TrainingJob) -> Dataset:
-    """Return the validation data under the name that ``harness eval`` gives files.
-
-    The record of an evaluation, and what it is compared with, is the one of ``harness eval`` with
-    the same files. COCO's own files keep COCO's name.
-    """
-    named = replace(job.validation, name=job.validation.annotations_path.stem)
-    return proven_dataset(read_lock(), named, job.request.network.root)
-
-
-def _evaluation_folder(folder: Path, iteration: int) -> Path:
-    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
-
-
-def _no_clock() -> float:
-    return 0.0
-
-
 def setup_of(job: TrainingJob, folder: Path) -> Setup:
     """Return the job as the training loop needs it.
 
@@ -276,7 +176,7 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
     Raises:
         UsageError: The best weights are chosen by a loss that no validation image has.
     """
-    validation = _validation_images(job)
+    validation = _first_images(job, job.validation)
     if job.config.best_by == "loss" and not validation.images:
         raise UsageError(
             f"--best-by loss: {job.validation.annotations_path} has no object to measure losses on",
@@ -290,6 +190,8 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         training=job.training,
         validation=validation,
         schedule=job.plan.schedule,
+        test=None if job.test is None else _first_images(job, job.test),
+        begins_with_evaluation=not job.is_retraining and job.init_kind == "model",
         init_kind=job.init_kind,
         init=job.init,
         reference=job.reference,
@@ -297,76 +199,10 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
     )
 
 
-def _validation_images(job: TrainingJob) -> TrainingSet:
-    """Return the images that validation losses are measured on, no more: the others take memory."""
-    if job.validation == job.training.dataset:
+def _first_images(job: TrainingJob, dataset: Dataset) -> TrainingSet:
+    """Return the images that losses are measured on, no more: the others take memory."""
+    if dataset == job.training.dataset:
         found = job.training
     else:
-        found = training_set(job.validation, with_masks=job.architecture.has_masks)
+        found = training_set(dataset, with_masks=job.architecture.has_masks)
     return replace(found, images=found.images[:VALIDATION_IMAGES])
-
-
-def _record(job: TrainingJob, run: Run, stopwatch: PhaseTimer) -> RunRecord:
-    """Return the record of the finished training, with the numbers of its last evaluation."""
-    last = read_record(_evaluation_folder(run.folder, job.plan.schedule.iterations))
-    artefacts = {
-        "log": LOG,
-        "metrics": METRICS,
-        "curves": CURVES,
-        "weights": WEIGHTS_LAST,
-        "best": WEIGHTS_BEST,
-    }
-    return _training_record(
-        run,
-        job,
-        last,
-        stage_times_s=stopwatch.seconds,
-        checks=_checks(job, last.dataset.name, last.metrics),
-        artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
-    )
-
-
-def _checks(
-    job: TrainingJob, dataset: str, metrics: Mapping[str, float | None]
-) -> tuple[Check, ...]:
-    references = [_for_retraining(one) for one in job.entry.references]
-    checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
-    main = [f"{task}/AP" for task in job.architecture.tasks]
-    return checks + unreferenced(main, metrics, checks)
-
-
-def _for_retraining(reference: Reference) -> Reference:
-    return reference if reference.tolerance is None else replace(reference, tolerance=RETRAINING)
-
-
-def _training_record(
-    run: Run,
-    job: TrainingJob,
-    evaluation: RunRecord,
-    *,
-    stage_times_s: Mapping[str, float],
-    checks: tuple[Check, ...],
-    artefacts: Mapping[str, str],
-) -> RunRecord:
-    """Return the record of a training: its last evaluation, judged as a retraining."""
-    return replace(
-        evaluation,
-        kind="train",
-        run_id=run.run_id,
-        created_utc=run.begun.isoformat(timespec="seconds"),
-        command=run.command,
-        request=to_plain(recorded(job.request)),
-        resolved={
-            **job.identity,
-            "training_data": to_plain(facts_of_dataset(job.training.dataset)),
-            "object_counts": {str(key): count for key, count in job.training.object_counts.items()},
-            "left_out": list(job.training.left_out),
-            "init": None if job.checkpoint is None else to_plain(job.checkpoint),
-            "evaluation": evaluation.resolved,
-        },
-        stage_times_s=dict(stage_times_s),
-        protocol_deviations=job.deviations,
-        checks=checks,
-        verdict=conclude(checks),
-        artefacts=dict(artefacts),
-    )

@@ -28,6 +28,13 @@ class TrainingDataKeys(TypedDict, total=False):
     val_images: str | Path | None
     """Folder of its images (default: the data set's)."""
 
+    test_annotations: str | Path | None
+    """COCO annotation file that chooses nothing: its losses are a third curve, and the best weights
+    are evaluated on it in the end (default: none)."""
+
+    test_images: str | Path | None
+    """Folder of its images (default: none)."""
+
 
 class InitialConfigKeys(TypedDict, total=False):
     """Keywords of `InitialConfig`."""
@@ -49,6 +56,9 @@ class ScheduleConfigKeys(TypedDict, total=False):
 
     iterations: int | None
     """Optimiser steps (default: as many images as the recipe)."""
+
+    epochs: float | None
+    """Passes over the training images, instead of --iterations (default: as --iterations says)."""
 
     batch_size: int | None
     """Images an iteration, all processes together (default: the recipe's)."""
@@ -137,8 +147,12 @@ class TrainSettings(
     root: str | Path
     """Folder of data sets and checkpoints (default: datasets)."""
 
-    eval_every: int
-    """Iterations between evaluations; 0: once, in the end (default: 0)."""
+    eval_every: int | None
+    """Iterations between evaluations; 0: once, in the end (default: ten evaluations in all, at
+    least 20 iterations apart)."""
+
+    checkpoint_every: int | None
+    """Iterations between checkpoints (default: every 10 minutes, at least 100 iterations apart)."""
 
     best_by: Literal["ap", "loss"]
     """What the best weights have most of (mean AP), or least of (validation loss) (default: ap)."""

@@ -1,0 +1,144 @@
+"""Weights of a training evaluated as ``harness eval`` does, each in a run folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.core.dataset import Dataset
+from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError
+from harness.core.progress import Silent
+from harness.core.record import RunRecord
+from harness.core.requests.inference import (
+    DataSpec,
+    EngineOptions,
+    EvalRequest,
+    InferenceRequest,
+    RecipeOverrides,
+)
+from harness.data.proven import proven_dataset
+from harness.files.digest import file_digest
+from harness.measure.timing import PhaseTimer
+from harness.workflows.evaluation.evaluate import evaluate_job
+from harness.workflows.evaluation.resolve import resolve_on
+from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
+from harness.workflows.runs.folder import utc_now
+from harness.workflows.runs.records import read_record
+from harness.workflows.training.job import TrainingJob
+from harness.workflows.training.pictures import draw_predictions
+from harness.zoo.lock import read_lock
+
+#: Evaluation of the best weights on the test data.
+TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """Evaluates weights on the validation data of a job, as ``harness eval`` does."""
+
+    job: TrainingJob
+    """The training."""
+
+    folder: Path
+    """Its run folder; each evaluation gets a sub-folder."""
+
+    def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
+        """Return every number that could be computed, by name; draw the sample of images."""
+        output = evaluation_folder(self.folder, iteration)
+        record = self._recorded(weights, output, self.job.validation)
+        draw_predictions(self.job, output, self.folder, iteration)
+        return {name: value for name, value in record.metrics.items() if value is not None}
+
+    def on_test_data(self, weights: Path) -> RunRecord | None:
+        """Return the record of weights on the test data; None without such data."""
+        if self.job.test is None:
+            return None
+        return self._recorded(weights, self.folder / EVALUATIONS / TEST, self.job.test)
+
+    def _recorded(self, weights: Path, output: Path, dataset: Dataset) -> RunRecord:
+        """Return the record of an evaluation; what an earlier start evaluated is kept."""
+        record = _kept(output, weights)
+        if record is None:
+            try:
+                record = self._evaluated(weights, output, dataset)
+            except AnotherRunError:  # begun with weights that were lost with a checkpoint
+                shutil.rmtree(output)
+                record = self._evaluated(weights, output, dataset)
+            except (RunFailedError, IntegrityError) as error:  # the training is what continues
+                raise type(error)(error.message) from error.__cause__
+        return record
+
+    def _evaluated(self, weights: Path, output: Path, dataset: Dataset) -> RunRecord:
+        request = _evaluation(self.job, weights, output, dataset)
+        record, _ = evaluate_job(
+            request,
+            resolve_on(request.inference, _named(self.job, dataset)),
+            progress=Silent(),
+            command=("harness", "train"),
+            now=utc_now(),
+            stopwatch=PhaseTimer(_no_clock, lambda: None),
+        )
+        return record
+
+
+def _kept(output: Path, weights: Path) -> RunRecord | None:
+    """Return the record of the evaluation in ``output``, where it is one of these weights."""
+    if not (output / RECORD).exists():
+        return None
+    try:
+        record = read_record(output)
+    except IntegrityError:
+        record = None
+    if (
+        record is not None
+        and record.checkpoint is not None
+        and record.checkpoint.sha256 == file_digest(weights)
+    ):
+        return record
+    shutil.rmtree(output)
+    return None
+
+
+def _evaluation(job: TrainingJob, weights: Path, output: Path, dataset: Dataset) -> EvalRequest:
+    """Return the evaluation of ``weights``, which continues one that an earlier start began."""
+    request, numbers = job.request, job.architecture
+    runtime = request.runtime
+    resized = request.augmentation.short_edge_px is not None
+    return EvalRequest(
+        inference=InferenceRequest(
+            network=replace(request.network, weights=weights),
+            data=DataSpec(annotations=dataset.annotations_path, images=dataset.images_dir),
+            options=EngineOptions(
+                engine=runtime.engine,
+                device=runtime.device,
+                loaders=runtime.loaders,
+                threads=runtime.threads,
+            ),
+            recipe=RecipeOverrides(
+                short_edge_px=numbers.short_edge_px if resized else None,
+                long_edge_max_px=numbers.long_edge_max_px if resized else None,
+            ),
+        ),
+        output=output,
+        resume=(output / RUN).exists(),
+    )
+
+
+def _named(job: TrainingJob, dataset: Dataset) -> Dataset:
+    """Return validation or test data under the name that ``harness eval`` gives files.
+
+    The record of an evaluation, and what it is compared with, is the one of ``harness eval`` with
+    the same files. COCO's own files keep COCO's name.
+    """
+    named = replace(dataset, name=dataset.annotations_path.stem)
+    return proven_dataset(read_lock(), named, job.request.network.root)
+
+
+def evaluation_folder(folder: Path, iteration: int) -> Path:
+    """Return the run folder of the evaluation after an iteration."""
+    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
+
+
+def _no_clock() -> float:
+    return 0.0

@@ -1,0 +1,98 @@
+"""Fine-tuning on data of one's own: what is said before, meanwhile and in the end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.training.log import read_log
+from tests.end_to_end.conftest import Answer
+
+
+@pytest.fixture
+def own(small_coco: Path) -> list[str]:
+    """The small data set to learn, to evaluate on and to test on, from the embedded weights."""
+    pair = (str(small_coco / "annotations.json"), str(small_coco / "images"))
+    words = []
+    for part in ("train", "val", "test"):
+        words += [f"--{part}-annotations", pair[0], f"--{part}-images", pair[1]]
+    return [*words, "--init", "zoo", "--device", "cpu", "--threads", "1", "--short-edge", "64"]
+
+
+def test_a_fine_tuning_speaks_to_its_user(
+    harness: Callable[..., Answer], own: list[str], project: Path
+) -> None:
+    words = ["--epochs", "1.5", "--batch-size", "2", "--eval-every", "2", "--output", "run"]
+    answer = harness("train", *own, *words)
+    assert answer.code == 0, answer.err
+    # What only a retraining of the zoo needs is not said.
+    for sentence in ("published", "not comparable", "721", "NO REFERENCE"):
+        assert sentence not in answer.err + answer.out
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    summary = record["resolved"]["summary"]
+    assert record["resolved"]["iterations"] == 4  # 1.5 epochs of 5 images, 2 at once
+    assert record["verdict"]["line"].startswith("TRAINED: box AP ")
+    evaluated = [line["iteration"] for line in read_log(project / "run") if "bbox/AP" in line]
+    assert evaluated == [0, 2, 4]
+    assert summary["before"]["bbox/AP"] is not None
+    assert summary["test"] == summary["best"]  # the same images
+    assert summary["test_loss"] == pytest.approx(summary["validation_loss"])
+    for told in ("box AP", "mask AP50", "validation loss", "test loss", "best weights:", "objects"):
+        assert told in answer.out
+    # The sample is drawn at every evaluation, and before beside best in the end.
+    drawn = sorted(path.name for path in (project / "run" / "predictions").iterdir())
+    numbered = [f"iteration-{number:07d}.jpg" for number in evaluated]
+    assert drawn == ["before-and-after.jpg", *numbered]
+    with Image.open(project / "run" / "predictions" / "before-and-after.jpg") as picture:
+        assert picture.width > picture.height / 6
+    # The commands that are printed can be pasted as they are.
+    commands = [shlex.split(line) for line in answer.out.splitlines() if line.startswith("  harn")]
+    assert [words[1] for words in commands] == ["eval", "show", "predict", "serve"]
+    for words in commands[:3]:
+        assert harness(*words[1:]).code == 0, words
+
+
+def test_epochs_and_iterations_are_one_thing(
+    harness: Callable[..., Answer], own: list[str], project: Path
+) -> None:
+    answer = harness("train", *own, "--epochs", "1", "--iterations", "3")
+    assert answer.code == 2
+    assert "not both" in answer.err
+    unknown = harness("train", "--model", "R_50_FPN_3x", "--epochs", "1", "--dry-run")
+    assert unknown.code == 2
+    assert "is not known without the training data" in unknown.err
+
+
+def test_a_dry_run_needs_nothing(harness: Callable[..., Answer], project: Path) -> None:
+    words = ["train", "--model", "MobileNetV2_FPNLite_3x", "--batch-size", "1", "--threads", "1"]
+    answer = harness(*words, "--device", "cpu", "--short-edge", "64", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    plan = json.loads(answer.out)
+    assert plan["schedule"]["iterations"] == 16 * 270_000
+    assert plan["schedule"]["learning_rate"] == pytest.approx(0.02 / 16)
+    assert plan["s_per_iteration"] > 0
+    assert plan["memory_bytes"] > 0
+    assert plan["measured_on"].startswith("generated images")
+    assert plan["epochs"] is None
+    assert len(plan["missing"]) == 3
+    assert "--only train,annotations,val,backbones" in plan["fetch"]
+    # The training itself names the same, all at once, with the same command.
+    refused = harness(*words)
+    assert refused.code == 3
+    for told in (*plan["missing"], plan["fetch"]):
+        assert told in refused.err
+
+
+def test_files_that_are_missing_are_named_together(
+    harness: Callable[..., Answer], own: list[str]
+) -> None:
+    words = [word.replace("annotations.json", "absent.json") for word in own]
+    answer = harness("train", *words, "--model", "R_50_FPN_3x", "--iterations", "1")
+    assert answer.code == 3
+    assert "absent.json" in answer.err
+    assert "--only checkpoints --model R_50_FPN_3x" in answer.err
