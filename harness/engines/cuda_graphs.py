@@ -69,6 +69,7 @@ class Graphs:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._given_up = False
+        self._is_full = False
 
     def __len__(self) -> int:
         return len(self._captured)
@@ -100,6 +101,12 @@ class Graphs:
         if self._given_up:
             return False
         free, total = torch.cuda.mem_get_info(self._device)
+        if free <= FREE_SHARE * total and not self._is_full:
+            self._is_full = True
+            self._notice(
+                f"no more CUDA graphs than {len(self)}: {free / total:.0%} of the GPU's memory is "
+                f"free, another takes {FREE_SHARE:.0%}; other shapes are launched kernel by kernel"
+            )
         return free > FREE_SHARE * total
 
     def _capture(self, shape: tuple[torch.Size, ...], inputs: Sequence[Tensor]) -> _Captured | None:

@@ -6,16 +6,26 @@ import ctypes
 import importlib.util
 import os
 import shutil
+import warnings
+from pathlib import Path
 
 import torch
 
 from harness.core.engine import Precision
-from harness.core.errors import PrerequisiteError, UsageError
+from harness.core.errors import PrerequisiteError, UsageError, bounded
+from harness.core.printable import printable
 from harness.files.environment import cpu_name
 
 #: glibc's names for what ``mallopt`` sets (``malloc.h``), and its value for "never".
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = -1
+
+#: There wherever an NVIDIA driver is loaded.
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
+
+#: First compute capability with arithmetic in bfloat16 (Ampere; CUDA C++ Programming Guide, table
+#: of arithmetic by compute capability).
+BF16_SINCE = (8, 0)
 
 #: What each precision computes convolutions and matrix products in.
 DTYPES: dict[Precision, torch.dtype] = {
@@ -43,10 +53,32 @@ def find_device(name: str) -> torch.device:
     index, count = int(number or "0"), torch.cuda.device_count()
     if not torch.cuda.is_available() or index >= count:
         raise PrerequisiteError(
-            f"device {name} is not there: torch sees {count} CUDA device(s)",
+            why_no_gpu() or f"device {name} is not there: torch sees {count} CUDA device(s)",
             hint="run: harness doctor, or choose --device cpu",
         )
     return torch.device("cuda", index)
+
+
+def why_no_gpu() -> str | None:
+    """Return why torch does not compute on a GPU of this machine.
+
+    Returns:
+        One sentence; None where torch can, or where there is no NVIDIA GPU.
+    """
+    if torch.cuda.is_available() or not NVIDIA_DEVICE.exists():
+        return None
+    if torch.version.cuda is None:
+        return (
+            f"this machine has an NVIDIA GPU, and torch {torch.__version__} was built without CUDA"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of the same fact
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except (RuntimeError, AssertionError) as error:
+            reason = bounded(printable(str(error).partition("\n")[0]), 300)
+            return f"this machine has an NVIDIA GPU that torch cannot use: {reason}"
+    return None
 
 
 def gpu_count() -> int:
@@ -81,6 +113,15 @@ def require_precision(precision: Precision, device: torch.device) -> None:
             f"precision {precision} needs a CUDA device, not {device}",
             hint="choose --precision fp32 or bf16",
         )
+    if precision == "bf16" and device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability < BF16_SINCE:
+            found, needed = ("{}.{}".format(*one) for one in (capability, BF16_SINCE))
+            raise UsageError(
+                f"precision bf16 needs a GPU of compute capability {needed}, "
+                f"{torch.cuda.get_device_name(device)} has {found}",
+                hint="choose --precision fp16",
+            )
 
 
 def require_single_precision(engine: str, precision: Precision) -> None:

@@ -31,6 +31,7 @@ from harness.engines.devices import (
     keep_freed_memory,
     peak_memory_bytes,
     settle,
+    why_no_gpu,
 )
 from harness.engines.slot_answers import Overflow, Resized, canvas_of
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
@@ -88,7 +89,7 @@ def open_native(
     apply_precision(precision, place)
     keep_freed_memory(place)
     layout = memory_format or own_memory_format(place, precision, exact=exact)
-    notes: list[str] = []
+    notes = [] if device != "auto" or (reason := why_no_gpu()) is None else [reason]
     network = load_network(architecture, weights, notes)
     if exact:
         compute_exactly(network)

@@ -1,12 +1,17 @@
-"""What a device's settings do to the process; run in one of its own."""
+"""What a device's settings do, and what is said about a GPU that cannot be used."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.engines import devices
 
 FAULTS = """
 import resource
@@ -32,3 +37,51 @@ def faults(*, keep: bool) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_used_again() -> None:
     assert faults(keep=True) < 0.1 * faults(keep=False)
+
+
+@pytest.fixture
+def unusable_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine with an NVIDIA GPU that torch does not see."""
+    monkeypatch.setattr(devices, "NVIDIA_DEVICE", Path(__file__))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    return monkeypatch
+
+
+def test_a_driver_that_is_too_old_is_named(unusable_gpu: pytest.MonkeyPatch) -> None:
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found 11040).\nUpdate it.")
+
+    unusable_gpu.setattr(torch.version, "cuda", "13.0")
+    unusable_gpu.setattr(torch.cuda, "init", init)
+    with pytest.raises(
+        PrerequisiteError, match=r"cannot use: The NVIDIA driver .* \(found 11040\)\."
+    ):
+        devices.find_device("cuda")
+    assert devices.find_device("auto") == torch.device("cpu")
+
+
+def test_a_torch_without_cuda_is_named(unusable_gpu: pytest.MonkeyPatch) -> None:
+    unusable_gpu.setattr(torch.version, "cuda", None)
+    with pytest.raises(PrerequisiteError, match="was built without CUDA"):
+        devices.find_device("cuda:0")
+
+
+def test_without_a_gpu_there_is_nothing_to_say(
+    unusable_gpu: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unusable_gpu.setattr(devices, "NVIDIA_DEVICE", tmp_path / "nvidiactl")
+    assert devices.why_no_gpu() is None
+    with pytest.raises(PrerequisiteError, match="torch sees 0 CUDA"):
+        devices.find_device("cuda")
+
+
+def test_bf16_needs_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    with pytest.raises(UsageError, match=r"capability 8\.0, Tesla T4 has 7\.5"):
+        devices.require_precision("bf16", place)
+    devices.require_precision("fp16", place)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    devices.require_precision("bf16", place)
