@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.api import analyze as analyze
     from harness.api import benchmark as benchmark
     from harness.api import compare as compare
     from harness.api import convert as convert
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harness.api import load_dataset as load_dataset
     from harness.api import load_model as load_model
     from harness.api import plan_training as plan_training
+    from harness.api import report as report
     from harness.api import score as score
     from harness.api import sweep as sweep
     from harness.api import train as train
@@ -54,6 +56,7 @@ _HOMES = {
     "RunRecord": "harness.core.record",
     "RunResult": "harness.core.results",
     "UsageError": "harness.core.errors",
+    "analyze": "harness.api",
     "benchmark": "harness.api",
     "compare": "harness.api",
     "convert": "harness.api",
@@ -64,6 +67,7 @@ _HOMES = {
     "load_dataset": "harness.api",
     "load_model": "harness.api",
     "plan_training": "harness.api",
+    "report": "harness.api",
     "score": "harness.api",
     "sweep": "harness.api",
     "train": "harness.api",
@@ -83,6 +87,7 @@ __all__ = [
     "RunRecord",
     "RunResult",
     "UsageError",
+    "analyze",
     "benchmark",
     "compare",
     "convert",
@@ -93,6 +98,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "plan_training",
+    "report",
     "score",
     "sweep",
     "train",

@@ -7,8 +7,10 @@ positional here.
 
 from harness.api.data import convert as convert
 from harness.api.data import load_dataset as load_dataset
+from harness.api.measuring import analyze as analyze
 from harness.api.measuring import benchmark as benchmark
 from harness.api.measuring import evaluate as evaluate
+from harness.api.measuring import report as report
 from harness.api.measuring import score as score
 from harness.api.measuring import sweep as sweep
 from harness.api.models import download as download

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.calls import Shown, composed, now, shown_by, stopwatch, typed
 from harness.core.requests.inference import BenchRequest, EvalRequest, ScoreRequest, SweepRequest
+from harness.core.requests.reports import AnalyzeRequest, ReportRequest
 from harness.core.requests.signatures import signed
 from harness.core.results import RunResult
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from harness.core.record import RunRecord
     from harness.core.requests import keywords
     from harness.workflows.benchmark.sweep import SweepResult
+    from harness.workflows.evaluation.analysis import Analysis
+    from harness.workflows.evaluation.report import ReportResult
 
 
 @signed
@@ -146,3 +149,56 @@ def score(
         now=now(),
         stopwatch=stopwatch(),
     )
+
+
+@signed
+def analyze(
+    run: str | Path | None = None,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.AnalyzeSettings],
+) -> Analysis:
+    """Find out what an AP is made of, as ``harness analyze``.
+
+    Args:
+        run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
+        progress: As of `evaluate`.
+        **settings: Those of `AnalyzeRequest`.
+
+    Returns:
+        For each task: what each type of error costs in AP, precision and F1 curves, the best
+        threshold of each category, calibration and confusions.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.evaluation.analysis import analyze
+
+    request = composed("analyze", AnalyzeRequest, {"run": run, **settings})
+    return analyze(request, progress=shown_by(progress))
+
+
+@signed
+def report(
+    run: str | Path,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.ReportSettings],
+) -> ReportResult:
+    """Write the page of a finished run again, as ``harness report``.
+
+    Args:
+        run: Run folder.
+        progress: As of `evaluate`.
+        **settings: Those of `ReportRequest`.
+
+    Returns:
+        Where the page is, and what it could not show.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.evaluation.report import report
+
+    request = composed("report", ReportRequest, {"run": run, **settings})
+    return report(request, progress=shown_by(progress))

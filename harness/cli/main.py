@@ -30,6 +30,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "sweep": "speed, memory and AP over precisions, memory formats, compilation and batches",
         "profile": "measure inference speed, and where the time goes",
         "score": "score saved predictions again, on CPU",
+        "analyze": "what errors cost in AP, by type; curves, thresholds, calibration, confusions",
+        "report": "the page of a run, made again",
         "compare": "what differs between two runs, and whether it is more than noise",
         "parity": "compare two engines stage by stage on the same images",
         "selftest": "prove claims of the harness about itself on the embedded data set",

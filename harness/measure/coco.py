@@ -45,6 +45,26 @@ EVALUATOR_BAR = 1e-9
 LEAST_PREDICTIONS = 10_000
 
 
+#: IoU thresholds of COCO's AP, and the recall levels it averages precision over.
+IOU_THRESHOLDS = tuple(number / 100 for number in range(50, 100, 5))
+RECALL_LEVELS = tuple(number / 100 for number in range(101))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionCurves:
+    """What COCO's AP of a task is the mean of, all categories together."""
+
+    task: Task
+    """Boxes or masks."""
+
+    ap_by_iou: dict[str, float | None]
+    """AP, 0-100, by IoU threshold (``0.50`` … ``0.95``); None without ground truth."""
+
+    precision: dict[str, tuple[float, ...]]
+    """Precision, 0 to 1, at each of ``RECALL_LEVELS``, by IoU threshold, and their ``mean``; empty
+    without ground truth."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """COCO metrics of a set of predictions."""
@@ -57,6 +77,9 @@ class Scores:
 
     intervals: Mapping[str, MetricInterval] = field(default_factory=dict)
     """How sure the APs are, by the names of ``metrics``; empty where that was not computed."""
+
+    curves: tuple[PrecisionCurves, ...] = ()
+    """Of each task."""
 
 
 def score(
@@ -107,7 +130,8 @@ def score(
         for task in tasks
         for row in _category_scores(annotations, found[task].curves.precision, task)
     ]
-    return Scores(metrics=metrics, per_category=tuple(per_category))
+    curves = tuple(_precision_curves(found[task].curves.precision, task) for task in tasks)
+    return Scores(metrics=metrics, per_category=tuple(per_category), curves=curves)
 
 
 def check_coverage(expected_ids: Sequence[int], finished_ids: Sequence[int]) -> None:
@@ -201,6 +225,29 @@ def _category_scores(
             )
         )
     return rows
+
+
+def _precision_curves(precision: Floats, task: Task) -> PrecisionCurves:
+    """Means over the categories that have ground truth, all sizes, 100 detections.
+
+    Args:
+        precision: (T, R, K, A, M) in 0…1, −1 where undefined.
+        task: Boxes or masks.
+    """
+    chosen = precision[:, :, :, 0, -1]
+    defined = (chosen > -1).all(axis=(0, 1))
+    names = [f"{iou:.2f}" for iou in IOU_THRESHOLDS]
+    if not defined.any():
+        return PrecisionCurves(
+            task=task, ap_by_iou=dict.fromkeys(names), precision=dict.fromkeys(names, ())
+        )
+    mean = chosen[:, :, defined].mean(axis=2)  # (T, R)
+    rows = {name: tuple(row.tolist()) for name, row in zip(names, mean, strict=True)}
+    return PrecisionCurves(
+        task=task,
+        ap_by_iou={name: float(row.mean() * 100) for name, row in zip(names, mean, strict=True)},
+        precision={**rows, "mean": tuple(mean.mean(axis=0).tolist())},
+    )
 
 
 def _percent(value: float) -> float | None:

@@ -1,44 +1,114 @@
-"""True positives, false positives and false negatives at one IoU threshold.
+"""Every detection and object of a task at one IoU: what matched, and which error the rest is.
 
-Matching is COCOeval's: the best score chooses first, within a category; crowds match any number of
-detections, which then count neither way. The kinds of false positives are those of
-"TIDE: A General Toolbox for Identifying Object Detection Errors" (Bolya et al., 2020), with its two
-thresholds and its names.
+Matching and errors are those of "TIDE: A General Toolbox for Identifying Object Detection Errors"
+(Bolya et al., 2020) as its authors' program computes them: the best score chooses first among the
+objects of its category; a detection in a crowd of its category counts neither way; anything else is
+one of five errors, tested in the order of ``ERRORS``. An object without a match is missed, unless a
+localization or classification error is about it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.measure.children import Asked, in_child_if_long
-from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
+from harness.measure.evaluators import Numbering, Task, ground_truth, numbering_of, result_row
 
 Row = Mapping[str, Any]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
-#: true positive: matches an object of its category. ignored: is in a crowd. duplicate: overlaps an
-#: object that a better detection matches. classification: overlaps an object of another category.
-#: localization: overlaps one of its category, but not well enough. background: overlaps none.
-Kind = Literal[
-    "true positive", "ignored", "duplicate", "classification", "localization", "background"
-]
-FALSE_POSITIVE_KINDS: tuple[Kind, ...] = (
-    "duplicate",
-    "classification",
-    "localization",
-    "background",
-)
+#: What a detection that matches no object may be. localization: overlaps an object of its category,
+#: but not well enough. classification: overlaps an object of another category. duplicate: overlaps
+#: an object that a better detection matches. background: overlaps nothing. both: overlaps an object
+#: of another category, and not well enough.
+Error = Literal["localization", "classification", "duplicate", "background", "both"]
+ERRORS: tuple[Error, ...] = ("localization", "classification", "duplicate", "background", "both")
+LOCALIZATION, CLASSIFICATION, DUPLICATE, BACKGROUND, BOTH = range(len(ERRORS))
+
+#: true positive: matches an object of its category. ignored: is in a crowd.
+Kind = Literal["true positive", "ignored"] | Error
+FALSE_POSITIVE_KINDS: tuple[Kind, ...] = ERRORS
 
 #: An overlap that makes a match, and the least that makes a detection be about an object.
 MATCH_IOU = 0.5
 TOUCH_IOU = 0.1
+
+#: Detections of an image that count, over all categories.
+MAX_DETECTIONS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matching:
+    """All detections and objects of one task on some images, matched at one IoU.
+
+    Detections come image by image, best score first; objects image by image, without crowds.
+    """
+
+    category_ids: tuple[int, ...]
+    """Those of the data set, ascending: the category id of each class index."""
+    rows: Ints
+    """(N,) positions of the detections among the predictions."""
+    image: Ints
+    """(N,) positions of their images in the list of image ids."""
+    class_index: Ints
+    """(N,) their class indices."""
+    score: Floats
+    """(N,) their scores."""
+    area: Floats
+    """(N,) areas of their boxes, px²."""
+    hit: Bools
+    """(N,) the detection matches an object."""
+    ignored: Bools
+    """(N,) the detection is in a crowd, and counts neither way."""
+    error: Ints
+    """(N,) position in ``ERRORS``; −1 for a true positive. Those that are ignored have one, too."""
+    target: Ints
+    """(N,) position among the objects of the one that is matched, or that a localization or
+    classification error is about; else −1."""
+    object_rows: Ints
+    """(M,) positions of the objects among the annotations."""
+    object_image: Ints
+    """(M,) positions of their images in the list of image ids."""
+    object_class_index: Ints
+    """(M,) their class indices."""
+    object_area: Floats
+    """(M,) areas of their boxes, px²."""
+
+    @property
+    def matched(self) -> Bools:
+        """(M,) whether a detection matches the object."""
+        found = np.zeros(len(self.object_rows), dtype=bool)
+        found[self.target[self.hit]] = True
+        return found
+
+    @property
+    def correctable(self) -> Bools:
+        """(N,) the detection would match a free object, if its box or its category were right.
+
+        Of several that would match the same object, the first.
+        """
+        about = (self.error == LOCALIZATION) | (self.error == CLASSIFICATION)
+        about &= ~self.matched[self.target] if len(self.object_rows) else False
+        places = np.flatnonzero(about)
+        _, first = np.unique(self.target[places], return_index=True)
+        chosen = np.zeros(len(about), dtype=bool)
+        chosen[places[first]] = True
+        return chosen
+
+    @property
+    def missed(self) -> Bools:
+        """(M,) the object is neither matched, nor is an error about it."""
+        found = self.matched
+        found[self.target[self.correctable]] = True
+        return ~found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +150,6 @@ class JudgedImage:
         return self.false_positives + len(self.false_negatives)
 
 
-@dataclass(slots=True)
-class _Matches:
-    """What COCOeval matched."""
-
-    matched: set[int] = field(default_factory=set)
-    """Positions of the predictions that match an object."""
-    ignored: set[int] = field(default_factory=set)
-    """Positions of the predictions that count neither way."""
-    lacking: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Positions of the annotations without a match, by image number."""
-
-
 def judge_images(
     annotations: Mapping[str, Any],
     predictions: Sequence[Row],
@@ -106,138 +164,256 @@ def judge_images(
         task: Boxes or masks.
         image_ids: The images to judge.
     """
-    return in_child_if_long(_judge, (annotations, predictions, task, tuple(image_ids)))
-
-
-def _judge(asked: Asked) -> list[JudgedImage]:
-    annotations, predictions, task, image_ids = asked
-    numbering = numbering_of(annotations)
-    truth = ground_truth(annotations, task, numbering)
-    numbers = numbering.image_numbers(image_ids)
-    rows = [result_row(row, task, numbering) for row in predictions]
-    matches = _matched(truth, [dict(row) for row in rows], task, numbers)
-    objects: dict[int, list[Row]] = defaultdict(list)
-    for row in truth["annotations"]:
-        objects[row["image_id"]].append(row)
-    found: dict[int, list[int]] = defaultdict(list)
-    for position, row in enumerate(rows):
-        found[row["image_id"]].append(position)
-    category_ids = {number: one for one, number in numbering.categories.items()}
+    found = match_images(annotations, predictions, task, image_ids, most=None)
+    judged: dict[int, list[Judged]] = defaultdict(list)
+    for position, image in enumerate(found.image):
+        judged[int(image)].append(_judged(found, position))
+    lacking: dict[int, list[int]] = defaultdict(list)
+    for place in np.flatnonzero(~found.matched).tolist():
+        lacking[int(found.object_image[place])].append(int(found.object_rows[place]))
     return [
         JudgedImage(
             image_id=image_id,
-            detections=tuple(
-                _judged(found[number], rows, objects[number], task, matches, category_ids)
-            ),
-            false_negatives=tuple(sorted(matches.lacking[number])),
+            detections=tuple(judged[number]),
+            false_negatives=tuple(sorted(lacking[number])),
         )
-        for image_id, number in zip(image_ids, numbers, strict=True)
+        for number, image_id in enumerate(image_ids)
     ]
 
 
-def _matched(
-    truth: dict[str, Any], rows: list[dict[str, Any]], task: Task, images: Sequence[int]
-) -> _Matches:
-    """The matches of predictions and objects.
-
-    Args:
-        truth: Of ``ground_truth``; is written into.
-        rows: Of ``result_row``; are written into.
-        task: Boxes or masks.
-        images: Numbers of the images.
-    """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        objects = COCO()
-        objects.dataset = truth
-        objects.createIndex()
-        evaluation = COCOeval(objects, objects.loadRes(rows) if rows else COCO(), task)
-        evaluation.params.imgIds = sorted(images)
-        evaluation.params.iouThrs = np.array([MATCH_IOU])
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [max(len(rows), 1)]
-        evaluation.evaluate()
-    matches = _Matches()
-    for cell in evaluation.evalImgs:
-        if cell is None:
-            continue
-        # Ids are positions from 1: of annotations by ground_truth, of predictions by loadRes.
-        for identifier, match, aside in zip(
-            cell["dtIds"], cell["dtMatches"][0], cell["dtIgnore"][0], strict=True
-        ):
-            if aside:
-                matches.ignored.add(identifier - 1)
-            elif match:
-                matches.matched.add(identifier - 1)
-        for identifier, match, aside in zip(
-            cell["gtIds"], cell["gtMatches"][0], cell["gtIgnore"], strict=True
-        ):
-            if not match and not aside:
-                matches.lacking[cell["image_id"]].append(identifier - 1)
-    return matches
+def _judged(found: Matching, position: int) -> Judged:
+    row, error = int(found.rows[position]), int(found.error[position])
+    if found.hit[position]:
+        return Judged(row, "true positive")
+    if found.ignored[position]:
+        return Judged(row, "ignored")
+    if error == CLASSIFICATION:
+        there = int(found.object_class_index[found.target[position]])
+        return Judged(row, "classification", found.category_ids[there])
+    return Judged(row, ERRORS[error])
 
 
-def _judged(
-    positions: Sequence[int],
-    rows: Sequence[Row],
-    objects: Sequence[Row],
+def match_images(
+    annotations: Mapping[str, Any],
+    predictions: Sequence[Row],
     task: Task,
-    matches: _Matches,
-    category_ids: Mapping[int, int],
-) -> list[Judged]:
-    """Each detection of one image, best score first.
+    image_ids: Sequence[int],
+    *,
+    most: int | None = MAX_DETECTIONS,
+) -> Matching:
+    """Match the detections of some images with their objects.
 
     Args:
-        positions: Those of its detections among ``rows``.
-        rows: All predictions.
-        objects: Its annotations.
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results; those of other images are left out.
         task: Boxes or masks.
-        matches: Of all images.
-        category_ids: The data set's id by number.
+        image_ids: The images.
+        most: Detections of an image that count, the best; None for all.
     """
-    ordered = sorted(positions, key=lambda position: -float(rows[position]["score"]))
-    overlaps = _overlaps([rows[position] for position in ordered], objects, task)
-    judged = []
-    for position, ious in zip(ordered, overlaps, strict=True):
-        if position in matches.matched:
-            judged.append(Judged(position, "true positive"))
-        elif position in matches.ignored:
-            judged.append(Judged(position, "ignored"))
-        else:
-            kind, number = _false_positive(rows[position]["category_id"], ious, objects)
-            judged.append(Judged(position, kind, category_ids.get(number)))
-    return judged
+    if most is None:
+        return in_child_if_long(_match_all, (annotations, predictions, task, tuple(image_ids)))
+    return in_child_if_long(_match_best, (annotations, predictions, task, tuple(image_ids)))
 
 
-def _false_positive(
-    category: int, ious: npt.NDArray[np.float64], objects: Sequence[Row]
-) -> tuple[Kind, int]:
-    """What a detection is instead, and the number of the category that is there; 0 for none."""
-    own = np.array([one["category_id"] == category for one in objects], dtype=bool)
-    if ious[own].max(initial=0.0) >= MATCH_IOU:
-        return "duplicate", 0
-    if ious[~own].max(initial=0.0) >= MATCH_IOU:
-        best = int(np.where(own, -1.0, ious).argmax())
-        return "classification", int(objects[best]["category_id"])
-    if ious[own].max(initial=0.0) >= TOUCH_IOU:
-        return "localization", 0
-    return "background", 0
+def _match_all(asked: Asked) -> Matching:
+    return _match(asked, None)
 
 
-def _overlaps(rows: Sequence[Row], objects: Sequence[Row], task: Task) -> npt.NDArray[np.float64]:
-    """(detections, objects) IoU of boxes or masks; of a crowd, over the detection alone."""
+def _match_best(asked: Asked) -> Matching:
+    return _match(asked, MAX_DETECTIONS)
+
+
+def _match(asked: Asked, most: int | None) -> Matching:
+    annotations, predictions, task, image_ids = asked
+    numbering = numbering_of(annotations)
+    numbers = numbering.image_numbers(image_ids)
+    sizes = {numbering.images[one["id"]]: one for one in annotations["images"]}
+    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in ground_truth(annotations, task, numbering)["annotations"]:
+        objects[row["image_id"]].append(row)
+    found = _rows_by_image(predictions, task, numbering, frozenset(numbers))
+    parts = []
+    count = 0
+    for position, number in enumerate(numbers):
+        size = sizes[number]["height"], sizes[number]["width"]
+        image = _Image(found[number][:most], objects[number], task, size)
+        parts.append(image.matched(position, count))
+        count += image.object_count
+    return _joined(parts, tuple(sorted(numbering.categories)))
+
+
+def _rows_by_image(
+    predictions: Sequence[Row], task: Task, numbering: Numbering, wanted: frozenset[int]
+) -> dict[int, list[dict[str, Any]]]:
+    """Predictions of each image by its number, best score first, with their positions."""
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for position, row in enumerate(predictions):
+        number = numbering.images[row["image_id"]]
+        if number in wanted:
+            kept = result_row(row, task, numbering)
+            kept["row"] = position
+            if "bbox" in row:
+                kept["bbox"] = row["bbox"]
+            found[number].append(kept)
+    for rows in found.values():
+        rows.sort(key=lambda row: -float(row["score"]))
+    return found
+
+
+class _Image:
+    """The detections and objects of one image."""
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, Any]],
+        objects: Sequence[dict[str, Any]],
+        task: Task,
+        size: tuple[int, int],
+    ) -> None:
+        self._rows, self._task, self._size = rows, task, size
+        self._objects = [one for one in objects if not one["iscrowd"]]
+        self._crowds = [one for one in objects if one["iscrowd"]]
+        self._categories = np.array([row["category_id"] for row in rows], dtype=np.int64)
+
+    @property
+    def object_count(self) -> int:
+        """Objects without crowds."""
+        return len(self._objects)
+
+    def matched(self, position: int, before: int) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of ``Matching`` for this image.
+
+        Args:
+            position: Of the image in the list of image ids.
+            before: Objects of the images before it.
+        """
+        count = len(self._rows)
+        shapes = self._shapes(self._rows)
+        category = np.array([one["category_id"] for one in self._objects], dtype=np.int64)
+        overlaps = self._overlaps(shapes, self._objects, crowd=False)
+        same = self._categories[:, None] == category[None, :]
+        target = _greedy(overlaps * same)
+        hit = target >= 0
+        error, about = _errors(overlaps, same, target)
+        target = np.where(hit, target, about)
+        return {
+            "rows": np.array([row["row"] for row in self._rows], dtype=np.int64),
+            "image": np.full(count, position, dtype=np.int64),
+            "class_index": self._categories - 1,
+            "score": np.array([row["score"] for row in self._rows], dtype=np.float64),
+            "area": self._areas(self._rows, shapes),
+            "hit": hit,
+            "ignored": ~hit & self._in_crowd(shapes),
+            "error": np.where(hit, -1, error),
+            "target": np.where(target >= 0, target + before, -1),
+            # Ids are positions from 1 (``ground_truth``).
+            "object_rows": np.array([one["id"] - 1 for one in self._objects], dtype=np.int64),
+            "object_image": np.full(len(self._objects), position, dtype=np.int64),
+            "object_class_index": category - 1,
+            "object_area": np.array(
+                [one["bbox"][2] * one["bbox"][3] for one in self._objects], dtype=np.float64
+            ),
+        }
+
+    def _shapes(self, rows: Sequence[Row]) -> Any:
+        """What pycocotools compares: (n, 4) boxes x, y, width, height in px, or run lengths."""
+        if self._task == "bbox":
+            return np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
+        return [_run_lengths(row["segmentation"], self._size) for row in rows]
+
+    def _areas(self, rows: Sequence[Row], shapes: Any) -> Floats:
+        """(n,) areas of the boxes, px²; a mask without a box has the box around it."""
+        from pycocotools import mask as coco_mask
+
+        areas = np.zeros(len(rows))
+        for position, row in enumerate(rows):
+            box = row["bbox"] if "bbox" in row else coco_mask.toBbox(shapes[position])
+            areas[position] = box[2] * box[3]
+        return areas
+
+    def _overlaps(self, shapes: Any, others: Sequence[Row], *, crowd: bool) -> Floats:
+        """(detections, others) IoU; with crowds, the share of the detection that is in one."""
+        from pycocotools import mask as coco_mask
+
+        if not len(shapes) or not others:
+            return np.zeros((len(shapes), len(others)))
+        found = coco_mask.iou(shapes, self._shapes(others), [int(crowd)] * len(others))
+        return np.asarray(found, dtype=np.float64)
+
+    def _in_crowd(self, shapes: Any) -> Bools:
+        if not self._crowds:
+            return np.zeros(len(shapes), dtype=bool)
+        category = np.array([one["category_id"] for one in self._crowds], dtype=np.int64)
+        inside = self._overlaps(shapes, self._crowds, crowd=True) > MATCH_IOU
+        found: Bools = (inside & (self._categories[:, None] == category[None, :])).any(axis=1)
+        return found
+
+
+def _greedy(own: Floats) -> Ints:
+    """(D,) the object that each detection matches; −1 for none.
+
+    Args:
+        own: (D, G) IoU where the categories are the same, else 0; best score first.
+    """
+    target = np.full(len(own), -1, dtype=np.int64)
+    if not own.size:
+        return target
+    free = own.copy()
+    for row in np.flatnonzero(own.max(axis=1) >= MATCH_IOU):
+        best = int(free[row].argmax())
+        if free[row, best] >= MATCH_IOU:
+            target[row] = best
+            free[:, best] = 0
+    return target
+
+
+def _errors(overlaps: Floats, same: Bools, target: Ints) -> tuple[Ints, Ints]:
+    """(D,) the error that each detection is unless it matches, and the object it is about, or −1.
+
+    Args:
+        overlaps: (D, G) IoU.
+        same: (D, G) whether the categories are the same.
+        target: (D,) of ``_greedy``.
+    """
+    count = len(overlaps)
+    if not overlaps.size:
+        return np.full(count, BACKGROUND), np.full(count, -1)
+    own, other = overlaps * same, overlaps * ~same
+    used = np.zeros(overlaps.shape[1], dtype=bool)
+    used[target[target >= 0]] = True
+    best, instead = own.max(axis=1), other.max(axis=1)
+    conditions = [
+        (best >= TOUCH_IOU) & (best <= MATCH_IOU),
+        instead >= MATCH_IOU,
+        (own * used).max(axis=1) >= MATCH_IOU,
+        overlaps.max(axis=1) <= TOUCH_IOU,
+    ]
+    error = np.select(conditions, [LOCALIZATION, CLASSIFICATION, DUPLICATE, BACKGROUND], BOTH)
+    about = np.select(
+        [error == LOCALIZATION, error == CLASSIFICATION],
+        [own.argmax(axis=1), other.argmax(axis=1)],
+        -1,
+    )
+    return error, about
+
+
+def _run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
+    """Polygons, or run lengths of either form, as pycocotools' run lengths."""
     from pycocotools import mask as coco_mask
 
-    if not rows or not objects:
-        return np.zeros((len(rows), len(objects)))
-    crowds = [int(one["iscrowd"]) for one in objects]
-    if task == "bbox":
-        found, there = (
-            np.array([row["bbox"] for row in side], dtype=np.float64) for side in (rows, objects)
-        )
-        return np.asarray(coco_mask.iou(found, there, crowds))
-    # COCOeval has turned the outlines of objects into run lengths.
-    masks, outlines = ([row["segmentation"] for row in side] for side in (rows, objects))
-    return np.asarray(coco_mask.iou(masks, outlines, crowds))
+    if isinstance(segmentation, list):
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, *size)
+    return segmentation
+
+
+def _joined(
+    parts: Sequence[Mapping[str, npt.NDArray[Any]]], category_ids: tuple[int, ...]
+) -> Matching:
+    """The arrays of all images after each other."""
+    names = [one.name for one in fields(Matching) if one.name != "category_ids"]
+    # Without an image there is still an array of each kind.
+    parts = parts or [_Image((), (), "bbox", (1, 1)).matched(0, 0)]
+    whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return Matching(category_ids=category_ids, **whole)

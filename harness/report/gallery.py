@@ -128,10 +128,11 @@ def counted(number: int, noun: str) -> str:
 
 #: What false positives are, in words.
 FALSE_POSITIVE_WORDS = {
-    "duplicate": "of an object that a better detection has",
-    "classification": "of an object of another category",
-    "localization": "near an object of the category, but too far off",
-    "background": "of nothing",
+    "localization": "localization: near an object of the category, but too far off",
+    "classification": "classification: of an object of another category",
+    "duplicate": "duplicate: of an object that a better detection has",
+    "background": "background: of nothing",
+    "both": "both: near an object of another category, and too far off",
 }
 
 Rows = Mapping[int, Sequence[tuple[int, Mapping[str, Any]]]]

@@ -30,7 +30,7 @@ def test_a_match_is_a_hit_and_the_rest_is_missed() -> None:
         ([100, 10, 40, 40], CAT, "classification"),
         ([10, 10, 40, 15], CAT, "localization"),
         ([200, 200, 10, 10], CAT, "background"),
-        ([10, 10, 40, 15], DOG, "background"),
+        ([10, 10, 40, 15], DOG, "both"),
     ],
 )
 def test_what_a_false_detection_is_instead(box: list[int], category: int, kind: str) -> None:

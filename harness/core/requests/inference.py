@@ -193,6 +193,9 @@ class EvalRequest:
     require_reference: bool = setting(
         False, help="nothing to compare counts as failure", numbers=False
     )
+    report: bool = setting(
+        True, help="write report.html, the page of the run", kept=False, numbers=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from harness.core.requests.inference import (
 )
 from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadRequest
 from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.reports import AnalyzeRequest, ReportRequest
 from harness.core.requests.training import TrainRequest
 from harness.core.requests.zoo import DownloadRequest
 from harness.core.settings import flat_settings, signature_of
@@ -27,6 +28,8 @@ REQUESTS: Mapping[str, type[Any]] = {
     "benchmark": BenchRequest,
     "sweep": SweepRequest,
     "score": ScoreRequest,
+    "analyze": AnalyzeRequest,
+    "report": ReportRequest,
     "train": TrainRequest,
     "plan_training": TrainRequest,
     "compare": CompareRequest,

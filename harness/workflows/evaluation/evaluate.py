@@ -22,6 +22,7 @@ from harness.measure.protocol import UNPINNED
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
 from harness.workflows.evaluation.record import record_of
+from harness.workflows.evaluation.report import write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.evaluation.workers import (
     ShardFacts,
@@ -166,6 +167,9 @@ def conclude(
         announce(run, f"note: {sentence}")
     log(run, record.verdict.line)
     write_record(run.folder, record)
+    if request.report:
+        content = job.dataset.ground_truth
+        write_report(run.folder, record, content, predictions, scores.curves, run.progress)
     return record
 
 

@@ -52,8 +52,8 @@ def score_saved(
         IntegrityError: A file is damaged, or not that of the run.
     """
     with stopwatch.phase("read"):
-        content, predictions_path, predictions, facts = _read(request)
-    tasks = _tasks(predictions)
+        content, predictions_path, predictions, facts = read_sources(request)
+    tasks = tasks_of(predictions)
     scores = _scored(request, content, predictions, tasks, facts, stopwatch)
     deviations, checks = _judged(request, scores.metrics, facts)
     checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
@@ -114,7 +114,7 @@ def _scored(
         )
 
 
-def _read(
+def read_sources(
     request: ScoreRequest,
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
     """Return the annotations, the file of predictions, its rows, and the data set."""
@@ -229,7 +229,7 @@ def _missing(
     )
 
 
-def _tasks(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
+def tasks_of(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
     """Return the tasks that the predictions can be scored in; boxes when there are none."""
     if not predictions:
         return ("bbox",)

@@ -21,10 +21,9 @@ from harness.files.atomic import disk_errors, write_text
 from harness.files.environment import usable_cpus
 from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
 from harness.report.gallery import Card, data_gallery, gallery_page, judged_gallery
-from harness.visualization.canvas import Drawn, paint
 from harness.visualization.image_files import SMALL_PAIR_PX, SMALL_PX, write_picture
-from harness.visualization.panels import side_by_side
-from harness.visualization.truth import judged_objects, judged_truth, truth_objects
+from harness.visualization.judged import draw_judged, painted
+from harness.visualization.truth import truth_objects
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.pictures.show_subject import Subject, find_subject
 from harness.workflows.runs.files import PAGE
@@ -120,7 +119,7 @@ def _data_drawer(subject: Subject, request: ShowRequest) -> Callable[[ImageRecor
 
     def draw(record: ImageRecord, pixels: Pixels) -> Pixels:
         own = [row for _, row in rows[record.image_id]]
-        return _painted(pixels, truth_objects(record, own, names, request.style), request)
+        return painted(pixels, truth_objects(record, own, names, request.style), request.style)
 
     return draw
 
@@ -133,29 +132,10 @@ def _judged_drawer(
     by_image = {one.image_id: one for one in judged}
 
     def draw(record: ImageRecord, pixels: Pixels) -> Pixels:
-        verdict, own = by_image[record.image_id], rows[record.image_id]
-        lacking = [row for position, row in own if position in verdict.false_negatives]
-        truth = judged_truth(record, own, verdict, names, style)
-        found = judged_objects(record, predictions, lacking, verdict, names, style)
-        return side_by_side(
-            [
-                ("ground truth", _painted(pixels, truth, request)),
-                ("predictions", _painted(pixels, found, request)),
-            ]
-        )
+        own, verdict = rows[record.image_id], by_image[record.image_id]
+        return draw_judged(record, pixels, own, predictions, verdict, names, style)
 
     return draw
-
-
-def _painted(pixels: Pixels, objects: Sequence[Drawn], request: ShowRequest) -> Pixels:
-    style = request.style
-    return paint(
-        pixels,
-        objects,
-        scale=style.scale,
-        opacity=style.opacity,
-        grey_background=style.background == "grey",
-    )
 
 
 def _write_pictures(

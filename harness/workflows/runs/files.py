@@ -39,6 +39,9 @@ EVALUATIONS = "evaluations"  # of a training
 PREDICTIONS = "predictions.json"
 PER_CATEGORY = "per_category.csv"
 
+#: Of an evaluation.
+RUN_PAGE = "report.html"
+
 #: Of a night, a sweep and predictions. A night writes it last.
 PAGE = "index.html"
 

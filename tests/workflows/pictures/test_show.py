@@ -135,4 +135,4 @@ def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: 
         shown(run=tmp_path)
 
 
-FALSE = ("duplicate", "classification", "localization", "background")
+FALSE = ("localization", "classification", "duplicate", "background", "both")

@@ -133,6 +133,9 @@ class EvaluateSettings(InferenceRequestKeys, CertaintyKeys, total=False):
     require_reference: bool
     """Nothing to compare counts as failure."""
 
+    report: bool
+    """Write report.html, the page of the run (default: on)."""
+
 
 class TimingOptionsKeys(TypedDict, total=False):
     """Keywords of `TimingOptions`."""

@@ -1,0 +1,55 @@
+"""``harness analyze``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from harness.cli import console
+from harness.cli.options import add_answered_settings, settings_from
+from harness.core.requests.asking import RecordOptions
+from harness.core.requests.reports import AnalyzeRequest
+
+if TYPE_CHECKING:
+    from harness.workflows.evaluation.analysis import Analysis
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of AnalyzeRequest."""
+    add_answered_settings(parser, AnalyzeRequest, RecordOptions)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyze, and print; return 0: an error of a model is no failure of the program."""
+    from harness import api
+
+    found = api.analyze(
+        **settings_from(AnalyzeRequest, arguments), progress=console.progress_of(arguments)
+    )
+    if arguments.json:
+        console.answer_json(found)
+    else:
+        _print(found, arguments)
+    return 0
+
+
+def _print(found: Analysis, arguments: argparse.Namespace) -> None:
+    from harness.report import analysis
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    for sentence in found.dataset.warnings:
+        console.progress_of(arguments).notice(f"data: {sentence}")
+    for task in found.tasks:
+        console.answer(f"what errors cost, {analysis.task_word(task.task)}")
+        console.answer(render(*analysis.error_rows(task.errors), style), "")
+        columns, rows = analysis.confusion_rows(task.confusions, found.categories)
+        if rows:
+            console.answer(render(columns, rows, style), "")
+        if arguments.per_category:
+            table = analysis.threshold_rows(task.thresholds, found.categories)
+            console.answer(render(*table, style), "")
+    console.answer(render(*analysis.iou_rows(found.tasks), style), "")
+    for task in found.tasks:
+        for sentence in analysis.sentences_of(task, found.threshold):
+            console.answer(sentence)

@@ -1,0 +1,31 @@
+"""Keywords of the Python API: settings of ``reports``.
+
+Written by ``scripts/write_keywords.py`` from the requests, which define every setting; never
+imported when a program runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+
+class AnalyzeSettings(TypedDict, total=False):
+    """Keywords of `analyze`, those of `AnalyzeRequest`."""
+
+    predictions: str | Path | None
+    """COCO results file (default: the run's)."""
+
+    annotations: str | Path | None
+    """COCO annotation file (default: the run's)."""
+
+    threshold: float
+    """Score from which detections count for confusions and for the errors of an image (default:
+    0.5)."""
+
+
+class ReportSettings(TypedDict, total=False):
+    """Keywords of `report`, those of `ReportRequest`."""
+
+    output: str | Path | None
+    """The page (default: report.html in the run)."""

@@ -1,0 +1,43 @@
+"""What a user asks for to understand a number: an analysis, or the report of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from harness.core.settings import setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyzeRequest:
+    """Errors, curves, thresholds and confusions of a run, or of a file with its annotations."""
+
+    group: ClassVar[str] = "what to analyze"
+
+    run: Path | None = setting(
+        None,
+        help="run folder of harness eval, whose record names the data set",
+        positional=True,
+        none="--predictions with --annotations",
+    )
+    predictions: Path | None = setting(None, help="COCO results file", none="the run's")
+    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    threshold: float = setting(
+        0.5,
+        help="score from which detections count for confusions and for the errors of an image",
+        minimum=0,
+        maximum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest:
+    """The page of a finished evaluation, made again."""
+
+    group: ClassVar[str] = "which run"
+
+    run: Path = setting(help="run folder of harness eval", positional=True)
+    output: Path | None = setting(
+        None, help="the page", none="report.html in the run", metavar="FILE", kept=False
+    )

@@ -1,0 +1,287 @@
+"""The report of a run: written beside its record, and made again by ``harness report``."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.dataset import ImageRecord
+from harness.core.drawing import DEFAULT_STYLE
+from harness.core.errors import HarnessError, UsageError
+from harness.core.progress import Progress
+from harness.core.record import RunRecord
+from harness.core.requests.reports import ReportRequest
+from harness.data.images import load_image
+from harness.data.predictions import read_predictions
+from harness.data.proven import read_annotations_of
+from harness.files.atomic import disk_errors, write_text
+from harness.files.environment import usable_cpus
+from harness.measure.analysis import TaskAnalysis, analyze_tasks
+from harness.measure.coco import PrecisionCurves, score
+from harness.measure.matching import judge_images
+from harness.measure.operating import ImageErrors
+from harness.report.run_page import ReportContent, WorstImage, run_page
+from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
+from harness.visualization.judged import draw_judged
+from harness.workflows.evaluation.score import tasks_of
+from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
+from harness.workflows.runs.records import read_record, require_own_predictions
+
+Row = Mapping[str, Any]
+
+#: Images that are drawn, the worst.
+SHOWN_IMAGES = 12
+
+#: Score from which detections are drawn and counted as errors, as ``harness show`` has it.
+THRESHOLD = DEFAULT_STYLE.threshold
+
+#: Folder of drawings of ``harness show``, below a run's.
+PICTURES, SMALL = "show/pictures", "show/small"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportResult:
+    """A report that was written."""
+
+    page: str
+    """The page."""
+    analyzed: bool
+    """Whether it has an analysis of predictions."""
+    images: int
+    """How many images are on it."""
+    notes: tuple[str, ...]
+    """What it could not show, and why."""
+
+
+def report(request: ReportRequest, *, progress: Progress) -> ReportResult:
+    """Write the page of a finished run again.
+
+    Raises:
+        UsageError: The folder has no record of a run.
+        IntegrityError: Its record or its predictions are damaged.
+    """
+    folder = request.run
+    if not (folder / RECORD).is_file():
+        hint = f"its page: {folder / PAGE}" if (folder / PAGE).is_file() else None
+        state = "no finished run" if not is_finished(folder) else "a run without a record"
+        raise UsageError(f"{folder} holds {state}", hint=hint or "runs are made by: harness eval")
+    record = read_record(folder)
+    page = request.output or folder / RUN_PAGE
+    why_not = _unanalyzable(folder, record)
+    if why_not:
+        return _written(page, _bare(folder, record, why_not))
+    unknown = require_own_predictions(folder)
+    try:
+        content = read_annotations_of(record.dataset, "score it against another: harness score")
+    except HarnessError as error:
+        return _written(page, _bare(folder, record, f"{error.message}."))
+    predictions = read_predictions(folder / PREDICTIONS, content)
+    image_ids = _image_ids(content, record)
+    with progress.task("report", total=3, unit="steps") as advance:
+        curves = score(
+            content,
+            predictions,
+            tasks=tasks_of(predictions),
+            image_ids=image_ids,
+            processes=usable_cpus(),
+        ).curves
+        advance(1)
+        found = _content(folder, page, record, content, predictions, curves)
+        advance(1)
+        if unknown is not None:
+            found = replace(found, image_notes=(*found.image_notes, f"{unknown}."))
+        result = _written(page, found)
+        advance(1)
+    return result
+
+
+def write_report(
+    folder: Path,
+    record: RunRecord,
+    content: Mapping[str, Any],
+    predictions: Sequence[Row],
+    curves: Sequence[PrecisionCurves],
+    progress: Progress,
+) -> None:
+    """Write the page of a run that has just finished; what goes wrong is reported, no more.
+
+    Args:
+        folder: The run folder, which has its record.
+        record: Of the run.
+        content: The annotations.
+        predictions: Valid COCO results.
+        curves: Of their scores.
+        progress: Where notices go.
+    """
+    page = folder / RUN_PAGE
+    try:
+        result = _written(page, _content(folder, page, record, content, predictions, curves))
+    except HarnessError as error:
+        progress.notice(f"no report: {error.message}")
+    except Exception as error:  # the run is finished, whatever becomes of its page
+        progress.notice(f"no report: {type(error).__name__}: {error}")
+    else:
+        progress.notice(f"report: {result.page}")
+
+
+def _unanalyzable(folder: Path, record: RunRecord) -> str:
+    """Why there is nothing to analyze; empty where there is."""
+    if record.kind == "bench":
+        return "A speed run keeps no predictions."
+    if not (folder / PREDICTIONS).is_file():
+        return f"There are no predictions in {folder}."
+    return ""
+
+
+def _bare(folder: Path, record: RunRecord, why_not: str) -> ReportContent:
+    return ReportContent(
+        record=record,
+        folder=str(folder),
+        names={},
+        tasks=(),
+        threshold=THRESHOLD,
+        why_not=why_not,
+        image_notes=(why_not,),
+    )
+
+
+def _content(
+    folder: Path,
+    page: Path,
+    record: RunRecord,
+    content: Mapping[str, Any],
+    predictions: Sequence[Row],
+    curves: Sequence[PrecisionCurves],
+) -> ReportContent:
+    tasks = analyze_tasks(
+        content, predictions, curves, _image_ids(content, record), threshold=THRESHOLD
+    )
+    names = {one["id"]: one["name"] for one in content["categories"]}
+    images, notes = _worst_images(folder, page, record, content, predictions, tasks)
+    return ReportContent(
+        record=record,
+        folder=str(folder),
+        names=names,
+        tasks=tasks,
+        threshold=THRESHOLD,
+        images=images,
+        image_notes=notes,
+    )
+
+
+def _image_ids(content: Mapping[str, Any], record: RunRecord) -> list[int]:
+    """The evaluated images, by id."""
+    return sorted(image["id"] for image in content["images"])[: record.dataset.evaluated_images]
+
+
+def _written(page: Path, content: ReportContent) -> ReportResult:
+    with disk_errors(page.parent):
+        write_text(page, run_page(content))
+    return ReportResult(
+        page=str(page),
+        analyzed=bool(content.tasks),
+        images=len(content.images),
+        notes=tuple(dict.fromkeys(filter(None, (content.why_not, *content.image_notes)))),
+    )
+
+
+def _worst_images(
+    folder: Path,
+    page: Path,
+    record: RunRecord,
+    content: Mapping[str, Any],
+    predictions: Sequence[Row],
+    tasks: Sequence[TaskAnalysis],
+) -> tuple[tuple[WorstImage, ...], tuple[str, ...]]:
+    """The images with most errors, drawn, and sentences about them."""
+    if not tasks:
+        return (), ("There is nothing to draw.",)
+    task = tasks[0]
+    worst = [one for one in task.images if one.errors][:SHOWN_IMAGES]
+    if not worst:
+        return (), (f"No image has an error among detections that score {THRESHOLD:g} or more.",)
+    painter = _Painter(folder, page, record, content, predictions, task, worst)
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        drawn = list(pool.map(painter.draw, worst))
+    images = tuple(one for one in drawn if isinstance(one, WorstImage))
+    faults = [one for one in drawn if isinstance(one, str)]
+    notes = [
+        f"The {len(images)} images with most errors, of {len(task.images):,}; detections that "
+        f"score at least {THRESHOLD:g}, matched at an IoU of 0.5."
+    ] * bool(images)
+    if faults:
+        notes.append(
+            f"{len(faults)} of the worst images could not be drawn; the first: {faults[0]}."
+        )
+    return images, tuple(notes)
+
+
+class _Painter:
+    """Draws the worst images of a run, each once, as ``harness show`` would."""
+
+    def __init__(
+        self,
+        folder: Path,
+        page: Path,
+        record: RunRecord,
+        content: Mapping[str, Any],
+        predictions: Sequence[Row],
+        task: TaskAnalysis,
+        worst: Sequence[ImageErrors],
+    ) -> None:
+        ids = [one.image_id for one in worst]
+        wanted = frozenset(ids)
+        self._folder, self._page = folder, page
+        self._images_dir = Path(record.dataset.images_dir)
+        self._names = {one["id"]: one["name"] for one in content["categories"]}
+        self._records = {
+            one["id"]: ImageRecord(one["id"], one["file_name"], one["height"], one["width"])
+            for one in content["images"]
+            if one["id"] in wanted
+        }
+        self._rows: dict[int, list[tuple[int, Row]]] = defaultdict(list)
+        for position, row in enumerate(content["annotations"]):
+            if row["image_id"] in wanted:
+                self._rows[row["image_id"]].append((position, row))
+        self._predictions = [
+            row for row in predictions if row["image_id"] in wanted and row["score"] >= THRESHOLD
+        ]
+        judged = judge_images(content, self._predictions, task.task, ids)
+        self._judged = {one.image_id: one for one in judged}
+
+    def draw(self, errors: ImageErrors) -> WorstImage | str:
+        """The image with its drawing written; or why there is none."""
+        number = errors.image_id
+        record = self._records[number]
+        picture, small = (self._folder / name / f"{number}.jpg" for name in (PICTURES, SMALL))
+        try:
+            pixels = load_image(record, self._images_dir).pixels_bgr
+            drawn = draw_judged(
+                record,
+                pixels,
+                self._rows[number],
+                self._predictions,
+                self._judged[number],
+                self._names,
+                DEFAULT_STYLE,
+            )
+            with disk_errors(self._folder):
+                write_picture(picture, drawn, small=small, small_px=SMALL_PAIR_PX)
+                content = base64.b64encode(small.read_bytes()).decode("ascii")
+        except HarnessError as error:
+            return error.message
+        return WorstImage(
+            picture=os.path.relpath(picture, self._page.parent),
+            thumbnail=f"data:image/jpeg;base64,{content}",
+            title=record.file_name,
+            facts=(
+                f"{errors.false_negatives} false negative(s), {errors.false_positives} false "
+                f"positive(s), {errors.true_positives} true positive(s); image {number}"
+            ),
+        )
