@@ -25,7 +25,13 @@ from harness.report.analysis import (
 )
 from harness.report.page import link_to, template
 from harness.report.plots import MatrixPlot, matrix_of, plots_of
-from harness.report.tables import RECORD_COLUMNS, number, record_rows
+from harness.report.tables import (
+    INTERVAL_COLUMN,
+    certainty_line,
+    number,
+    record_rows,
+    with_interval_column,
+)
 from harness.visualization.truth import LEGEND
 
 #: Confusions in a table of the page.
@@ -109,11 +115,12 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "verdict": record.verdict.line,
         "reasons": _reasons(record),
         "tiles": _tiles(record),
-        "summary": [text for one in tasks for text in sentences_of(one, content.threshold)]
-        or [content.why_not],
+        "summary": _summary(content),
         "sections": _sections(sections),
-        "metrics": (RECORD_COLUMNS, record_rows(record.metrics, record.checks)),
-        "numeric": ("measured", "reference", "delta", "tolerance"),
+        "metrics": with_interval_column(
+            record_rows(record.metrics, record.checks), record.intervals
+        ),
+        "numeric": ("measured", INTERVAL_COLUMN, "reference", "delta", "tolerance"),
         "wide": ("source", "value"),
         "tasks": sections,
         "plots": [plot for one in tasks for plot in plots_of(one)],
@@ -132,6 +139,14 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "environment_line": _environment_line(record),
         "commands": _commands(record, content.folder),
     }
+
+
+def _summary(content: ReportContent) -> list[str]:
+    """What the page says, in a few sentences."""
+    record = content.record
+    certainty = certainty_line(record.intervals, record.dataset.evaluated_images)
+    found = [text for one in content.tasks for text in sentences_of(one, content.threshold)]
+    return [text for text in (certainty, content.why_not, *found) if text]
 
 
 def _subtitle(record: RunRecord) -> str:
@@ -163,6 +178,12 @@ def _tiles(record: RunRecord) -> list[tuple[str, str, str]]:
                     f" ({delta})" if found[0].delta is not None else ""
                 )
             tiles.append((name, number(metric, record.metrics[metric]), note))
+            if metric in record.intervals:
+                one = record.intervals[metric]
+                tiles[-1] = (
+                    *tiles[-1][:2],
+                    f"95 %: {one.low:.2f} … {one.high:.2f}; {note}".rstrip("; "),
+                )
     facts = record.dataset
     tiles.append(("images", f"{facts.evaluated_images:,}", f"of {facts.image_count:,}"))
     infer = record.stage_times_s.get("infer")

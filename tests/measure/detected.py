@@ -16,7 +16,7 @@ CATEGORIES = (3, 7, 8, 20, 90)
 
 
 def generated(images: int, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Annotations and predictions: boxes that are also masks, crowds, equal scores, empty images."""
+    """Annotations and predictions; boxes are masks too, some crowds, equal scores, empty images."""
     random = np.random.Generator(np.random.PCG64(seed))
     annotations: list[dict[str, Any]] = []
     predictions: list[dict[str, Any]] = []

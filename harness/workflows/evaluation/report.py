@@ -121,13 +121,11 @@ def write_report(
     """
     page = folder / RUN_PAGE
     try:
-        result = _written(page, _content(folder, page, record, content, predictions, curves))
+        _written(page, _content(folder, page, record, content, predictions, curves))
     except HarnessError as error:
         progress.notice(f"no report: {error.message}")
     except Exception as error:  # the run is finished, whatever becomes of its page
         progress.notice(f"no report: {type(error).__name__}: {error}")
-    else:
-        progress.notice(f"report: {result.page}")
 
 
 def _unanalyzable(folder: Path, record: RunRecord) -> str:
