@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from harness.api import load_dataset as load_dataset
     from harness.api import load_model as load_model
     from harness.api import plan_training as plan_training
-    from harness.api import report as report
     from harness.api import score as score
     from harness.api import sweep as sweep
     from harness.api import train as train
+    from harness.api import write_report as write_report
     from harness.core.dataset import Category as Category
     from harness.core.dataset import Dataset as Dataset
     from harness.core.detections import Detections as Detections
@@ -67,10 +67,10 @@ _HOMES = {
     "load_dataset": "harness.api",
     "load_model": "harness.api",
     "plan_training": "harness.api",
-    "report": "harness.api",
     "score": "harness.api",
     "sweep": "harness.api",
     "train": "harness.api",
+    "write_report": "harness.api",
 }
 
 __all__ = [
@@ -98,10 +98,10 @@ __all__ = [
     "load_dataset",
     "load_model",
     "plan_training",
-    "report",
     "score",
     "sweep",
     "train",
+    "write_report",
 ]
 
 

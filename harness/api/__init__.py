@@ -10,9 +10,9 @@ from harness.api.data import load_dataset as load_dataset
 from harness.api.measuring import analyze as analyze
 from harness.api.measuring import benchmark as benchmark
 from harness.api.measuring import evaluate as evaluate
-from harness.api.measuring import report as report
 from harness.api.measuring import score as score
 from harness.api.measuring import sweep as sweep
+from harness.api.measuring import write_report as write_report
 from harness.api.models import download as download
 from harness.api.models import list_models as list_models
 from harness.api.models import load_model as load_model

@@ -179,11 +179,11 @@ def analyze(
 
 
 @signed
-def report(
+def write_report(
     run: str | Path,
     *,
     progress: Shown = False,
-    **settings: Unpack[keywords.ReportSettings],
+    **settings: Unpack[keywords.WriteReportSettings],
 ) -> ReportResult:
     """Write the page of a finished run again, as ``harness report``.
 
@@ -200,5 +200,5 @@ def report(
     """
     from harness.workflows.evaluation.report import report
 
-    request = composed("report", ReportRequest, {"run": run, **settings})
+    request = composed("write_report", ReportRequest, {"run": run, **settings})
     return report(request, progress=shown_by(progress))

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the page, and print where it is; return the exit code."""
     from harness import api
 
-    result = api.report(
+    result = api.write_report(
         **settings_from(ReportRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:

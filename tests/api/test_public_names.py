@@ -40,10 +40,10 @@ NAMES = [
     "load_dataset",
     "load_model",
     "plan_training",
-    "report",
     "score",
     "sweep",
     "train",
+    "write_report",
 ]
 
 #: What every function takes beside the settings of its request; * before what is keyword-only.
@@ -52,6 +52,8 @@ BESIDE = {
     "benchmark": "* progress command",
     "sweep": "* progress command",
     "score": "run * command",
+    "analyze": "run * progress",
+    "write_report": "run * progress",
     "train": "* progress command",
     "plan_training": "*",
     "compare": "first second * progress",

@@ -29,7 +29,7 @@ REQUESTS: Mapping[str, type[Any]] = {
     "sweep": SweepRequest,
     "score": ScoreRequest,
     "analyze": AnalyzeRequest,
-    "report": ReportRequest,
+    "write_report": ReportRequest,
     "train": TrainRequest,
     "plan_training": TrainRequest,
     "compare": CompareRequest,

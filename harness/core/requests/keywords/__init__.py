@@ -14,6 +14,6 @@ from harness.core.requests.keywords.loading import LoadDatasetSettings as LoadDa
 from harness.core.requests.keywords.loading import LoadModelSettings as LoadModelSettings
 from harness.core.requests.keywords.pictures import CompareSettings as CompareSettings
 from harness.core.requests.keywords.reports import AnalyzeSettings as AnalyzeSettings
-from harness.core.requests.keywords.reports import ReportSettings as ReportSettings
+from harness.core.requests.keywords.reports import WriteReportSettings as WriteReportSettings
 from harness.core.requests.keywords.training import TrainSettings as TrainSettings
 from harness.core.requests.keywords.zoo import DownloadSettings as DownloadSettings

@@ -24,8 +24,8 @@ class AnalyzeSettings(TypedDict, total=False):
     0.5)."""
 
 
-class ReportSettings(TypedDict, total=False):
-    """Keywords of `report`, those of `ReportRequest`."""
+class WriteReportSettings(TypedDict, total=False):
+    """Keywords of `write_report`, those of `ReportRequest`."""
 
     output: str | Path | None
     """The page (default: report.html in the run)."""
