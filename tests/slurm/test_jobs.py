@@ -209,7 +209,8 @@ def test_the_batch_scripts_for_those_without_the_command(
     (checkout / "slurm" / "nightly.toml").write_text(
         '[[block]]\nengines = ["fake"]\nlimit = 4\n', encoding="utf-8"
     )
-    size = ["--cpus-per-task=1", "--time=5", f"--chdir={checkout}"]
+    # The retraining's script asks for a signal five minutes before the end of the time limit.
+    size = ["--cpus-per-task=1", "--time=30", f"--chdir={checkout}"]
     scripts = checkout / "slurm"
     night = cluster.answer("sbatch", "--gpus=0", *size, str(scripts / "nightly.sbatch"))
     wanted = [str(scripts / "retrain.sbatch"), "tiny", *training, "--iterations", "2"]
