@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from harness.core.dataset import Category
+from harness.core.tasks import Task
 
 Backbone = Literal["resnet", "mobilenet_v2"]
 Block = Literal["basic", "bottleneck"]
@@ -126,10 +130,39 @@ class Architecture:
     mask_threshold: float = 0.5  # postprocessing.py detector_postprocess
     """Probability from which a pixel belongs to a mask."""
 
+    # -- keypoint head ---------------------------------------------------------------------------
+    keypoint_count: int = 0  # ROI_KEYPOINT_HEAD.NUM_KEYPOINTS; 0 is MODEL.KEYPOINT_ON False
+    """Keypoints of an object; 0 for a network without a keypoint head."""
+
+    keypoint_pool_px: int = 14  # ROI_KEYPOINT_HEAD.POOLER_RESOLUTION
+    """Height and width of the pooled features of keypoints."""
+
+    keypoint_conv_channels: tuple[int, ...] = (512,) * 8  # ROI_KEYPOINT_HEAD.CONV_DIMS
+    """Channels of each 3×3 convolution of the keypoint head."""
+
+    def fitted_to(self, categories: Sequence[Category]) -> Architecture:
+        """Return the same with as many classes and, in a keypoint head, keypoints as categories.
+
+        Args:
+            categories: Of the data set that own weights were trained on. Names of keypoints that
+                they do not have leave the number of keypoints as it is.
+        """
+        points = max((len(one.keypoints) for one in categories), default=0)
+        return replace(
+            self,
+            class_count=len(categories),
+            keypoint_count=(points or self.keypoint_count) if self.keypoint_count else 0,
+        )
+
     @property
-    def tasks(self) -> tuple[Literal["bbox", "segm"], ...]:
-        """COCO tasks whose numbers this network has."""
-        return ("bbox", "segm") if self.has_masks else ("bbox",)
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks whose numbers this network has."""
+        has: dict[Task, bool] = {
+            "bbox": True,
+            "segm": self.has_masks,
+            "keypoints": self.keypoint_count > 0,
+        }
+        return tuple(task for task, there in has.items() if there)
 
 
 #: Fields of the test-time recipe; a number measured with another value is not comparable.

@@ -37,6 +37,12 @@ class Category:
     name: str
     """Name in the annotation file."""
 
+    keypoints: tuple[str, ...] = ()
+    """Names of the keypoints of its objects, in order; none where it has no keypoints."""
+
+    skeleton: tuple[tuple[int, int], ...] = ()
+    """Pairs of keypoints that a line connects, counted from 1, as COCO does."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -65,6 +71,9 @@ class Dataset:
 
     has_masks: bool
     """Whether any row has a segmentation."""
+
+    keypoint_count: int = 0
+    """Keypoints of an object; 0 where no row has any."""
 
     digest: str
     """sha256 of the annotation file."""

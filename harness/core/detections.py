@@ -60,6 +60,12 @@ class Detections:
     masks: tuple[Rle, ...] | None
     """n run-length encodings of the original image's size, or None for a box-only network."""
 
+    keypoints: npt.NDArray[np.float32] | None = None
+    """(n, K, 3) float32: x and y in pixels of the original image, of which 0.5 is the middle of the
+    first, and a score of at least 0; None for a network without a keypoint head. COCO's files count
+    from that middle: ``to_coco`` writes 0.5 less.
+    """
+
     categories: tuple[Category, ...] = ()
     """All classes of the model, by class index; empty where the model's are not known."""
 
@@ -81,7 +87,13 @@ class Detections:
                 raise RunFailedError(f"image {self.image_id}: {name} must be {shape}, got {found}")
         if self.masks is not None and len(self.masks) != count:
             raise RunFailedError(f"image {self.image_id}: {len(self.masks)} masks, {count} scores")
-        if not (np.isfinite(self.boxes_xyxy_px).all() and np.isfinite(self.scores).all()):
+        points = self.keypoints
+        if points is not None and (points.ndim != 3 or points.shape[::2] != (count, 3)):
+            raise RunFailedError(
+                f"image {self.image_id}: keypoints must be ({count}, K, 3), got {points.shape}"
+            )
+        numbers = (self.boxes_xyxy_px, self.scores, *(() if points is None else (points,)))
+        if not all(np.isfinite(one).all() for one in numbers):
             raise RunFailedError(
                 f"image {self.image_id}: the network's output is not finite",
                 hint="reduced precision can overflow; try --precision fp32, and check the weights",
@@ -132,6 +144,7 @@ class Detections:
             scores=self.scores[kept],
             class_index=self.class_index[kept],
             masks=masks,
+            keypoints=None if self.keypoints is None else self.keypoints[kept],
         )
 
     def decode_masks(self) -> npt.NDArray[np.bool_]:
@@ -159,7 +172,9 @@ class Detections:
 
         Returns:
             One row an object with ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in
-            px), ``score`` and, for a network with masks, ``segmentation`` (compressed run lengths).
+            px), ``score`` and, for a network that has them, ``segmentation`` (compressed run
+            lengths) and ``keypoints`` (x, y, score, x, y, score, … in px, of which 0 is the middle
+            of the first).
         """
         number = self.image_id if image_id is None else image_id
         return [{"image_id": number, **row} for row in self.coco_rows(self._of_objects())]
@@ -184,8 +199,17 @@ class Detections:
                     "size": [mask.height_px, mask.width_px],
                     "counts": mask.counts,
                 }
+            if self.keypoints is not None:
+                found["keypoints"] = self._coco_keypoints(row)
             rows.append(found)
         return rows
+
+    def _coco_keypoints(self, row: int) -> list[float]:
+        """The keypoints of an object, flat, half a pixel less, as Detectron2's result file."""
+        assert self.keypoints is not None
+        points = self.keypoints[row].copy()
+        points[:, :2] -= 0.5
+        return _shortest(points.ravel())
 
 
 def _shortest(values: npt.NDArray[np.float32]) -> list[float]:

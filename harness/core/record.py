@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from harness.core.checks import Check, Verdict
 from harness.core.engine import EngineInfo
+from harness.core.tasks import Task
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -122,8 +123,8 @@ class CategoryScore:
     Keyed by COCO category id: names repeat in real files, and a name-keyed table loses values.
     """
 
-    task: Literal["bbox", "segm"]
-    """``bbox`` or ``segm``."""
+    task: Task
+    """What was measured: ``bbox``, ``segm`` or ``keypoints``."""
 
     category_id: int
     """Id of the category."""

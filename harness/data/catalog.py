@@ -18,20 +18,39 @@ COCO_LAYOUT = {
     "coco_2017_val": ("coco/annotations/instances_val2017.json", "coco/val2017"),
     "coco_2017_train": ("coco/annotations/instances_train2017.json", "coco/train2017"),
     "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
+    "keypoints_coco_2017_val": ("coco/annotations/person_keypoints_val2017.json", "coco/val2017"),
+    "keypoints_coco_2017_train": (
+        "coco/annotations/person_keypoints_train2017.json",
+        "coco/train2017",
+    ),
+    "keypoints_coco_2017_val_100": (
+        "coco/annotations/person_keypoints_val2017_100.json",
+        "coco/val2017",
+    ),
 }
+
+#: What names of data sets of persons with keypoints begin with.
+KEYPOINTS = "keypoints_coco_"
 
 #: ``harness download --only …`` that brings each.
 DOWNLOAD_GROUPS = {
     "coco_2017_val": "val,annotations",
     "coco_2017_train": "train,annotations",
     "coco_2017_val_100": "val100",
+    "keypoints_coco_2017_val": "val,annotations",
+    "keypoints_coco_2017_train": "train,annotations",
+    "keypoints_coco_2017_val_100": "val100",
 }
 
 #: Embedded data sets, generated on first use.
 SYNTHETIC_SPLITS = ("synthetic_train", "synthetic_val")
 
 #: The part of a data set that what was learned from another part is evaluated on.
-VALIDATION_OF = {"coco_2017_train": "coco_2017_val", "synthetic_train": "synthetic_val"}
+VALIDATION_OF = {
+    "coco_2017_train": "coco_2017_val",
+    "keypoints_coco_2017_train": "keypoints_coco_2017_val",
+    "synthetic_train": "synthetic_val",
+}
 
 DATASET_NAMES = (*COCO_LAYOUT, *SYNTHETIC_SPLITS)
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from harness.core.dataset import Category
 from harness.core.errors import UsageError
-from harness.data.catalog import COCO_LAYOUT, SYNTHETIC_SPLITS
+from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
+from harness.data.keypoints import category_of
 from harness.data.synthetic import SHAPES
 from harness.files.json import read
+from harness.measure.keypoints import keypoint_count
 
 #: What a training leaves beside its weights.
 TRAINING = "run.json"
@@ -100,6 +102,54 @@ COCO_CATEGORIES = (
 )
 
 
+#: COCO's persons with their keypoints, and the lines between them (``person_keypoints_*.json``;
+#: names as in Detectron2's ``COCO_PERSON_KEYPOINT_NAMES``).
+COCO_PERSON = Category(
+    1,
+    "person",
+    (
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ),
+    (
+        (16, 14),
+        (14, 12),
+        (17, 15),
+        (15, 13),
+        (12, 13),
+        (6, 12),
+        (7, 13),
+        (6, 7),
+        (6, 8),
+        (7, 9),
+        (8, 10),
+        (9, 11),
+        (2, 3),
+        (1, 2),
+        (1, 3),
+        (2, 4),
+        (3, 5),
+        (4, 6),
+        (5, 7),
+    ),
+)
+
+
 def categories_of(dataset: str) -> tuple[Category, ...]:
     """The categories of a known data set, sorted by id; nothing is read from disk.
 
@@ -112,7 +162,7 @@ def categories_of(dataset: str) -> tuple[Category, ...]:
     if dataset in SYNTHETIC_SPLITS:
         return tuple(Category(number, name) for number, name in SHAPES.items())
     if dataset in COCO_LAYOUT:
-        return COCO_CATEGORIES
+        return (COCO_PERSON,) if dataset.startswith(KEYPOINTS) else COCO_CATEGORIES
     raise UsageError(
         f"the categories of {dataset} are not known built in",
         hint="give an annotation file that lists them: --annotations",
@@ -121,9 +171,10 @@ def categories_of(dataset: str) -> tuple[Category, ...]:
 
 def read_categories(annotations: Path) -> tuple[Category, ...]:
     """The categories that a COCO annotation file lists, sorted by id."""
-    listed = read_annotations(annotations)["categories"]
-    ordered = sorted(listed, key=lambda category: int(category["id"]))
-    return tuple(Category(category["id"], category["name"]) for category in ordered)
+    content = read_annotations(annotations)
+    ordered = sorted(content["categories"], key=lambda category: int(category["id"]))
+    points = keypoint_count(content)
+    return tuple(category_of(category, points) for category in ordered)
 
 
 def categories_for(

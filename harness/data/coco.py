@@ -18,13 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core.dataset import Category, Dataset, ImageRecord
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.shown import shown
 from harness.data.foreign import foreign_annotations
+from harness.data.keypoints import KeypointRows, category_fault, category_of
 from harness.data.segmentations import Masks, finite, segmentation_fault, whole
 from harness.files.digest import file_digest
 from harness.files.json import read, read_with_digest
+from harness.measure.keypoints import keypoint_count
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import size_fault
 
@@ -46,8 +48,10 @@ REQUIRED_KEYS = {
 #: Keys whose values are checked one by one; others are not used, and only kept writable.
 CHECKED_KEYS = {
     "images": frozenset(REQUIRED_KEYS["images"]),
-    "categories": frozenset(REQUIRED_KEYS["categories"]),
-    "annotations": frozenset((*REQUIRED_KEYS["annotations"], "area", "iscrowd", "segmentation")),
+    "categories": frozenset((*REQUIRED_KEYS["categories"], "keypoints", "skeleton", "sigmas")),
+    "annotations": frozenset(
+        (*REQUIRED_KEYS["annotations"], "area", "iscrowd", "segmentation", "keypoints")
+    ),
 }
 
 #: The evaluators keep ids in 64 bits.
@@ -108,7 +112,7 @@ def dataset_of(
         name: Its name in records; None takes the file's stem.
         digest: sha256 of the file; None hashes it.
     """
-    rows = content["annotations"]
+    rows, points = content["annotations"], keypoint_count(content)
     return Dataset(
         name=name or annotations.stem,
         annotations_path=annotations,
@@ -118,12 +122,13 @@ def dataset_of(
             for image in sorted(content["images"], key=lambda image: image["id"])
         ),
         categories=tuple(
-            Category(category["id"], category["name"])
+            category_of(category, points)
             for category in sorted(content["categories"], key=lambda category: category["id"])
         ),
         annotation_count=len(rows),
         crowd_count=sum(row.get("iscrowd", 0) for row in rows),
         has_masks=any(row.get("segmentation") for row in rows),
+        keypoint_count=points,
         digest=digest or file_digest(annotations),
         warnings=tuple(_oddities(content)),
         content=content,
@@ -151,10 +156,12 @@ def _require_valid(path: Path, content: Any) -> None:
     sizes = _sizes(path, content["images"])
     _require_names(path, content["categories"])
     categories = {category["id"] for category in content["categories"]}
-    masks = Masks()
+    masks, keypoints = Masks(), KeypointRows(labelled=True)
     for position, row in enumerate(content["annotations"]):
-        fault = _fault(row, sizes, categories) or masks.fault(
-            position, row, *sizes[row["image_id"]]
+        fault = (
+            _fault(row, sizes, categories)
+            or masks.fault(position, row, *sizes[row["image_id"]])
+            or keypoints.fault(row)
         )
         if fault:
             raise IntegrityError(f"{path}: annotation {row['id']} {fault}")
@@ -237,7 +244,7 @@ def _sizes(path: Path, images: list[dict[str, Any]]) -> dict[int, tuple[int, int
 
 def _require_names(path: Path, categories: list[dict[str, Any]]) -> None:
     for category in categories:
-        fault = name_fault(category["name"], "name")
+        fault = name_fault(category["name"], "name") or category_fault(category)
         if fault is not None:
             raise IntegrityError(f"{path}: category {category['id']} {fault}")
 

@@ -32,13 +32,11 @@ def foreign_annotations(content: Any) -> Foreign | None:
     if not isinstance(content, Mapping):
         return None
     rows = _rows(content.get("annotations"))
-    categories = _rows(content.get("categories"))
     images = _rows(content.get("images"))
     for one, found in (
         (_PANOPTIC, any("segments_info" in row for row in rows)),
         (_CAPTIONS, any("caption" in row and "bbox" not in row for row in rows)),
         (_LVIS, any(key in row for row in images for key in _LVIS_KEYS)),
-        (_KEYPOINTS, any(row.get("keypoints") for row in categories)),
         (_LABELME, "shapes" in content and "imagePath" in content),
         (_PREDICT, any("score" in row and "id" not in row for row in rows)),
     ):
@@ -54,7 +52,6 @@ _LVIS = Foreign(
     "an LVIS file: not every object on its images is annotated, so COCO's AP is not its measure",
     "LVIS has an evaluation of its own; nothing here scores or trains on it",
 )
-_KEYPOINTS = Foreign("a file of keypoints: COCO's box and mask AP are not its measure", INSTANCES)
 _LABELME = Foreign(
     "a file of labelme, of one image", "convert the folder: harness data convert FOLDER"
 )
@@ -96,9 +93,6 @@ _PANOPTIC_RESULTS = Foreign("panoptic predictions; they are not scored here", _R
 
 _ROWS: Mapping[Foreign, Callable[[Mapping[str, Any]], bool]] = {
     _PANOPTIC_RESULTS: lambda row: "segments_info" in row,
-    Foreign("a list of keypoint predictions; they are not scored here", _RESULTS): lambda row: (
-        "keypoints" in row and not {"bbox", "segmentation"} & row.keys()
-    ),
     Foreign("a list of captions; they are not scored here", _RESULTS): lambda row: (
         "caption" in row and not {"bbox", "segmentation"} & row.keys()
     ),

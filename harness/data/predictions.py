@@ -13,10 +13,13 @@ from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.core.shown import shown
+from harness.core.tasks import TASKS, scorable_tasks
 from harness.data.coco import box_fault
 from harness.data.foreign import foreign_predictions
+from harness.data.keypoints import KeypointRows
 from harness.data.segmentations import Masks, finite, whole
 from harness.files.json import read
+from harness.measure.keypoints import keypoint_count
 
 Row = dict[str, Any]
 
@@ -100,8 +103,9 @@ def checked_predictions(
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     masks = Masks()
+    keypoints = KeypointRows(labelled=False, count=keypoint_count(content) or None)
     for position, row in enumerate(rows):
-        fault = _lacking(row) or _fault(row, sizes, categories)
+        fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
         if fault is None and "segmentation" in row:
             fault = _mask_fault(row) or masks.fault(position, row, *sizes[row["image_id"]])
         if fault is not None:
@@ -120,10 +124,14 @@ def _lacking(row: Any) -> str | None:
         return f"lacks {', '.join(REQUIRED_KEYS)}: it is {shown(row)}"
     if row.get("segmentation", 0) is None:
         del row["segmentation"]
-    if row.get("bbox", 0) is None or (row.get("bbox") == [] and "segmentation" in row):
+    if row.get("keypoints", 0) is None:
+        del row["keypoints"]
+    if row.get("bbox", 0) is None or (
+        row.get("bbox") == [] and ("segmentation" in row or "keypoints" in row)
+    ):
         del row["bbox"]
     missing = [key for key in REQUIRED_KEYS if key not in row]
-    if not missing and not ("bbox" in row or "segmentation" in row):
+    if not missing and not scorable_tasks(row):
         missing = ["bbox and segmentation"]
     return f"lacks {', '.join(missing)}" if missing else None
 
@@ -193,15 +201,14 @@ def _ids_hint(row: Row, content: Mapping[str, Any]) -> str | None:
 
 
 def _require_alike(rows: Sequence[Row], where: str) -> None:
-    """Raise IntegrityError where some rows have a box or a mask and others have not."""
-    boxed = sum("bbox" in row for row in rows)
-    masked = sum("segmentation" in row for row in rows)
-    if boxed < len(rows) and masked < len(rows):
+    """Raise IntegrityError where some rows have a box, a mask or keypoints and others have not."""
+    counts = {facts.key: sum(facts.key in row for row in rows) for facts in TASKS.values()}
+    if rows and len(rows) not in counts.values():
         raise IntegrityError(
             f"{where}: some predictions have only a box and others only a mask",
             hint="give each of them both, or put them into two files",
         )
-    for key, count in (("bbox", boxed), ("segmentation", masked)):
+    for key, count in counts.items():
         if 0 < count < len(rows):
             position = next(number for number, row in enumerate(rows) if key not in row)
             raise IntegrityError(

@@ -40,7 +40,7 @@ class ExactProof:
     """Number of detections of the reference."""
 
     equal: int
-    """Detections whose box, score, class and mask are the same, bit for bit."""
+    """Detections whose box, score, class, mask and keypoints are the same, bit for bit."""
 
     stages: tuple[StageBits, ...]
     """One row a stage, in network order."""
@@ -117,11 +117,15 @@ def same_detections(found: Detections, expected: Detections) -> tuple[int, str |
     if found.masks is not None and expected.masks is not None:
         pairs = zip(found.masks, expected.masks, strict=True)
         masks = np.array([one == other for one, other in pairs], dtype=bool)
-    alike = boxes & scores & classes & masks
+    points = np.ones(len(found), dtype=bool)
+    if found.keypoints is not None and expected.keypoints is not None:
+        points = (_bits(found.keypoints) == _bits(expected.keypoints)).all(axis=(1, 2))
+    alike = boxes & scores & classes & masks & points
     if alike.all():
         return len(alike), None
     row = int(np.flatnonzero(~alike)[0])
     parts = {"box": boxes, "score": scores, "class": classes, "mask": masks}
+    parts["keypoints"] = points
     wrong = ", ".join(name for name, flags in parts.items() if not flags[row])
     return int(alike.sum()), f"detection {row}: its {wrong} differs"
 

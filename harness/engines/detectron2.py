@@ -171,6 +171,7 @@ def _detections(image_id: int, instances: Any) -> Detections:
         scores=instances.scores.numpy(),
         class_index=instances.pred_classes.numpy(),
         masks=masks,
+        keypoints=instances.pred_keypoints.numpy() if instances.has("pred_keypoints") else None,
     )
 
 

@@ -58,6 +58,10 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     m.ROI_MASK_HEAD.NUM_CONV = a.mask_conv_count
     m.ROI_MASK_HEAD.CONV_DIM = a.mask_conv_channels
     m.ROI_MASK_HEAD.POOLER_RESOLUTION = a.mask_pool_px
+    m.KEYPOINT_ON = a.keypoint_count > 0
+    m.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS = a.keypoint_count
+    m.ROI_KEYPOINT_HEAD.CONV_DIMS = list(a.keypoint_conv_channels)
+    m.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION = a.keypoint_pool_px
     cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
     cfg.INPUT.FORMAT = a.channel_order
     cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px

@@ -99,6 +99,7 @@ class FakeEngine:
             scores=scores,
             class_index=found.class_index,
             masks=found.masks if self.info.architecture.has_masks else None,
+            keypoints=found.keypoints if self.info.architecture.keypoint_count else None,
         )
 
     def settle(self) -> None:
@@ -124,6 +125,9 @@ class _Objects(NamedTuple):
     masks: tuple[Rle, ...]
     """n masks of the image's size, or None."""
 
+    keypoints: npt.NDArray[np.float32]
+    """(n, K, 3) float32 x, y in px of the image, and 1 as score; K is 0 where no object has any."""
+
 
 def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
     """Return the annotated objects of an image."""
@@ -132,7 +136,17 @@ def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
     classes = np.array([row["class_index"] for row in rows], dtype=np.int64)
     size = (image.height_px, image.width_px)
     masks = tuple(rle_of(row.get("segmentation") or [], *size) for row in rows)
-    return _Objects(boxes, classes, masks)
+    return _Objects(boxes, classes, masks, _keypoints(rows))
+
+
+def _keypoints(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float32]:
+    """Return the labelled keypoints of objects; what is not labelled is where the file has it."""
+    count = max((len(row.get("keypoints") or ()) for row in rows), default=0)
+    flat = [row.get("keypoints") or [0.0] * count for row in rows]
+    points = np.array(flat, dtype=np.float32).reshape(len(rows), count // 3, 3)
+    points[..., :2] += 0.5  # files count from the middle of the first pixel
+    points[..., 2] = 1.0
+    return points
 
 
 def _bent(truth: _Objects, random: np.random.Generator) -> _Objects:
@@ -143,6 +157,11 @@ def _bent(truth: _Objects, random: np.random.Generator) -> _Objects:
     boxes = truth.boxes_xyxy_px[index]
     sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
     moved = boxes + random.normal(0, 0.03, boxes.shape) * sides
+    points = truth.keypoints[index]
+    points[..., :2] += random.normal(0, 0.03, points[..., :2].shape) * sides[:, None, :2]
     return _Objects(
-        moved.astype(np.float32), truth.class_index[index], tuple(truth.masks[i] for i in index)
+        moved.astype(np.float32),
+        truth.class_index[index],
+        tuple(truth.masks[i] for i in index),
+        points,
     )

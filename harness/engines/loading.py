@@ -72,7 +72,7 @@ def prove_model(
     _require_computable(architecture, engine, options, weights)
     categories = categories_for(entry.dataset, annotations=annotations, weights=weights)
     if weights is not None:
-        architecture = replace(architecture, class_count=len(categories))
+        architecture = architecture.fitted_to(categories)
     _require_class_count(entry, architecture, categories, annotations)
     if lowest_score is not None and lowest_score < architecture.score_threshold:
         architecture = replace(architecture, score_threshold=lowest_score)

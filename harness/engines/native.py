@@ -39,7 +39,7 @@ from harness.measure.rle import encode_edges, encode_region
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions
-from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
+from harness.nn.rcnn import RCNN, Found, compute_exactly, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.weights import account_for, open_checkpoint
 
@@ -367,40 +367,43 @@ class NativeEngine:
         with stopwatch.phase("forward"):
             batch = self.network.batch(tensors, canvas)
             try:
-                raw, soft = self.network(batch)
+                found = self.network(batch)
             except FloatingPointError as error:
                 raise _not_finite(prepared, error) from None
         with stopwatch.phase("paste"):
             restored = [
-                self._restore(one, found, size, None if soft is None else soft[index])
-                for index, (one, found, size) in enumerate(
-                    zip(prepared, raw, batch.sizes, strict=True)
-                )
+                self._restore(one, found, index, size)
+                for index, (one, size) in enumerate(zip(prepared, batch.sizes, strict=True))
             ]
         with stopwatch.phase("encode"):
-            return [
-                _detections(one, found, masks)
-                for one, (found, masks) in zip(prepared, restored, strict=True)
-            ]
+            return [_detections(one, *parts) for one, parts in zip(prepared, restored, strict=True)]
 
     def _restore(
         self,
         image: Resized,
-        found: RawDetections,
+        found: Found,
+        index: int,
         size: tuple[int, int],
-        soft: Tensor | None,
-    ) -> tuple[RawDetections, Pasted | None]:
-        """Return boxes in original pixels, clipped, the empty ones dropped; and pasted masks."""
+    ) -> tuple[RawDetections, Pasted | None, Tensor | None]:
+        """Return one image's boxes in original pixels, clipped, the empty ones dropped; pasted
+        masks; and keypoints in original pixels.
+        """
+        raw = found.detections[index]
         scale_x, scale_y = image.width_px / size[1], image.height_px / size[0]
-        boxes = found.boxes * found.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
+        boxes = raw.boxes * raw.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
         boxes = clip(boxes, image.height_px, image.width_px)
         kept = nonempty(boxes)
-        found = RawDetections(boxes[kept], found.scores[kept], found.classes[kept])
-        if soft is None:
-            return found, None
-        threshold = self.info.architecture.mask_threshold
+        raw = RawDetections(boxes[kept], raw.scores[kept], raw.classes[kept])
+        points = None
+        if found.keypoints is not None:
+            points = found.keypoints[index][kept]
+            points = points * points.new_tensor([scale_x, scale_y, 1.0])
+        if found.masks is None:
+            return raw, None, points
+        soft, threshold = found.masks[index][kept], self.info.architecture.mask_threshold
         way = paste_regions if self.device.type == "cpu" else paste_outlines
-        return found, way(soft[kept], found.boxes, image.height_px, image.width_px, threshold)
+        masks = way(soft, raw.boxes, image.height_px, image.width_px, threshold)
+        return raw, masks, points
 
     def settle(self) -> None:
         """Wait for the device."""
@@ -425,13 +428,16 @@ def _not_finite(images: Sequence[Resized], error: FloatingPointError) -> RunFail
     )
 
 
-def _detections(image: Resized, found: RawDetections, pasted: Pasted | None) -> Detections:
+def _detections(
+    image: Resized, found: RawDetections, pasted: Pasted | None, points: Tensor | None
+) -> Detections:
     return Detections(
         image_id=image.image_id,
         boxes_xyxy_px=found.boxes.cpu().numpy(),
         scores=found.scores.cpu().numpy(),
         class_index=found.classes.cpu().numpy(),
         masks=None if pasted is None else tuple(_encoded(one, image) for one in pasted),
+        keypoints=None if points is None else points.cpu().numpy(),
     )
 
 

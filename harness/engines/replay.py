@@ -88,6 +88,9 @@ class Replay:
     soft: Tensor | None
     """(D, M, M) masks of the chosen pairs; None without masks."""
 
+    heat: Tensor | None = None
+    """(D, K, M, M) keypoint heat of the chosen pairs; None without keypoints."""
+
 
 @dataclass(frozen=True, slots=True)
 class Follow:
@@ -145,7 +148,12 @@ class Replayer:
         soft = self._masks(pyramid, regions, moved, chosen)
         if soft is not None:
             named["mask probabilities"] = soft
-        return Replay(named, flat, boxes, levels, proposals, regions, scores, moved, pairs, soft)
+        heat = self._heat(pyramid, regions, moved, chosen)
+        if heat is not None:
+            named["keypoint heat"] = heat
+        return Replay(
+            named, flat, boxes, levels, proposals, regions, scores, moved, pairs, soft, heat
+        )
 
     def _maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return pyramid, objectness and deltas; kept for the next replay of the same image."""
@@ -219,6 +227,15 @@ class Replayer:
             pooled = self.slots.pooled(pyramid, boxes[None], side)
         weight = heads.mask_head.predictor.weight
         return heads.mask_head.probabilities(pooled.to(weight.dtype), classes)
+
+    def _heat(
+        self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
+    ) -> Tensor | None:
+        """Return (D, K, M, M) logits of the pairs."""
+        if not self.network.architecture.keypoint_count:
+            return None
+        boxes = moved[rows_of(regions, pairs, moved.shape[1])]
+        return self.network.roi_heads.keypoint_heat(pyramid, [boxes])
 
 
 def choose(

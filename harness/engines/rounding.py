@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from torch import Tensor
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.detections import Image as Picture
+from harness.engines.distances import MOST_RATIO, Measured, StageDistance
+from harness.engines.keypoint_rounding import Heated, keypoints_apart
 from harness.engines.native import NativeEngine, load_network
 from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
 from harness.engines.slot_answers import Resized
@@ -30,32 +32,13 @@ from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import sampled
 from harness.nn.rcnn import RCNN, compute_exactly
 
-#: How many times as far from float64 as the reference a stage may be.
-MOST_RATIO = 2.0
-
 #: Two networks, one up to MOST_RATIO times as far from float64 as the other, are so many times the
 #: reference's own distance apart.
 APART = 1.0 + MOST_RATIO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageDistance:
-    """Distance of a stage from float64."""
-
-    stage: str
-    """Name of the stage."""
-
-    ours: float
-    """Of the fast network, as a share of the stage's root mean square over all images."""
-
-    reference: float
-    """The same of the reference."""
-
-    ratio: float
-    """``ours`` over ``reference``."""
-
-    ok: bool
-    """Whether the ratio is at most MOST_RATIO."""
+#: Stages with a row a proposal (0) or a detection (1), of which only the smooth ones are measured.
+SELECTED = {"box logits": 0, "box deltas": 0, "mask probabilities": 1, "keypoint heat": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +49,9 @@ class Difference:
     """Id of the image."""
 
     what: str
-    """``only ours``, ``only the reference``, ``numbers``, ``mask`` or ``not as replayed``."""
+    """``only ours``, ``only the reference``, ``numbers``, ``mask``, ``keypoints`` or ``not as
+    replayed``.
+    """
 
     class_index: int
     """Class of the detection."""
@@ -102,51 +87,6 @@ class FastProof:
     """Whether only rounding was found."""
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Sums of squares of one stage over all images."""
-
-    ours: float = 0.0
-    """Errors of the fast network."""
-    reference: float = 0.0
-    """Errors of the reference."""
-    our_truth: float = 0.0
-    """float64's values along the fast network's decisions."""
-    their_truth: float = 0.0
-    """float64's values along the reference's decisions."""
-
-
-@dataclass(slots=True)
-class _Measured:
-    """Sums of all stages."""
-
-    stages: dict[str, _Sums] = field(default_factory=dict)
-    """Sums by name of the stage."""
-
-    def add(self, stage: str, values: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Add to a stage our values with their truth, and the reference's with theirs."""
-        (ours, our_truth), (theirs, their_truth) = values
-        sums = self.stages.setdefault(stage, _Sums())
-        sums.ours += _square(ours.double() - our_truth.double())
-        sums.our_truth += _square(our_truth)
-        sums.reference += _square(theirs.double() - their_truth.double())
-        sums.their_truth += _square(their_truth)
-
-    def rows(self) -> tuple[StageDistance, ...]:
-        """Return one row a stage, in the order of the network."""
-        found = []
-        for stage, sums in self.stages.items():
-            ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
-            theirs = (sums.reference / max(sums.their_truth, 1e-300)) ** 0.5
-            ratio = ours / theirs if theirs else (1.0 if not ours else float("inf"))
-            found.append(
-                StageDistance(
-                    stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ratio <= MOST_RATIO
-                )
-            )
-        return tuple(found)
-
-
 def float64_network(architecture: Architecture, weights: Path, device: torch.device) -> RCNN:
     """Return the network in the reference's arithmetic, in float64.
 
@@ -173,7 +113,7 @@ def prove_fast(
     """
     slots = None if fast.slots is None else fast.slots.network
     replayers = (Replayer(fast.network, slots), Replayer(reference.network), Replayer(truth))
-    measured, differences, detections, count = _Measured(), [], 0, 0
+    measured, differences, detections, count = Measured(), [], 0, 0
     for picture in images:
         prepared = fast.prepare(picture, NULL_STOPWATCH)
         answer = fast.infer([prepared], NULL_STOPWATCH)[0]
@@ -228,12 +168,12 @@ class _Case:
         ]
         return cls(image, ours, theirs, along[0], along[1], truth.architecture)
 
-    def measure(self, measured: _Measured) -> None:
+    def measure(self, measured: Measured) -> None:
         """Add the distances of this image; rows whose pooling jumped measure no rounding."""
         pairs = ((self.ours, self.our_truth), (self.reference, self.their_truth))
         smooth = [self._smooth(*pair) for pair in pairs]
         for stage in self.reference.named:
-            rows = {"box logits": 0, "box deltas": 0, "mask probabilities": 1}.get(stage)
+            rows = SELECTED.get(stage)
             values = []
             for (one, true), masks in zip(pairs, smooth, strict=True):
                 pick = slice(None) if rows is None else masks[rows]
@@ -247,7 +187,8 @@ class _Case:
         chosen = one.detections.ids[one.detections.chosen]
         rows, classes = rows_of(one.regions, chosen, one.scores.shape[1])
         boxes = (one.moved[rows, classes], true.moved[rows, classes])
-        return regions, regions[rows] & ~_jumped(*boxes, numbers.mask_pool_px)
+        smooth = regions[rows] & ~_jumped(*boxes, numbers.mask_pool_px)
+        return regions, smooth & ~_jumped(*boxes, numbers.keypoint_pool_px)
 
     def differences(self) -> list[Difference]:
         """Return every detection that differs between the two."""
@@ -264,7 +205,7 @@ class _Case:
             moved = largest(pairs.first.box(one) - pairs.second.box(one))
             if score_off > pairs.tracer.score_rounding or moved > pairs.tracer.box_rounding:
                 found.append(self.difference(one, "numbers", pairs.tracer.jumps(one)))
-        return found + self._mask_differences(pairs)
+        return found + self._mask_differences(pairs) + self._keypoint_differences(pairs)
 
     def _anchor_tracer(self) -> _Traced:
         numbers, ours, theirs, true = (
@@ -340,6 +281,30 @@ class _Case:
                 decision = Decision(kind="pixel at the mask threshold", margin=apart, rounding=off)
             found.append(self.difference(one, "mask", decision))
         return found
+
+    def _keypoint_differences(self, pairs: _Traced) -> list[Difference]:
+        theirs, true = self.reference, self.their_truth
+        if theirs.heat is None or true.heat is None:
+            return []
+        smooth = self._smooth(theirs, true)[1]
+        heat_off = APART * largest((theirs.heat - true.heat)[smooth])
+        found = []
+        for one in sorted(pairs.first.chosen & pairs.second.chosen):
+            apart, decision = keypoints_apart(
+                self._heated(self.ours, one, pairs.first),
+                self._heated(theirs, one, pairs.second),
+                box_off=pairs.tracer.box_rounding,
+                heat_off=heat_off,
+            )
+            if apart:
+                decision = pairs.tracer.jumps(one) or self._mask_jump(one, pairs) or decision
+                found.append(self.difference(one, "keypoints", decision))
+        return found
+
+    def _heated(self, replay: Replay, one: int, side: Side) -> Heated:
+        assert replay.heat is not None
+        order = replay.detections.ids[replay.detections.chosen].tolist()
+        return Heated(replay.heat[order.index(one)].float(), side.box(one).float())
 
     def _mask_jump(self, one: int, pairs: _Traced) -> Decision | None:
         boxes = [side.box(one)[None] for side in (pairs.first, pairs.second)]
@@ -487,7 +452,3 @@ def _item(values: Tensor):  # type: ignore[no-untyped-def]
 def _jumped(first: Tensor, second: Tensor, side: int) -> Tensor:
     """Return (n,) bool: the two boxes of a row are pooled from other levels or samples."""
     return (sampling(first, side) != sampling(second, side)).any(1)
-
-
-def _square(values: Tensor) -> float:
-    return float(values.double().pow(2).sum())

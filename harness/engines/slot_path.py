@@ -50,9 +50,9 @@ def open_slot_path(
             unchanged, and the eager path computes.
 
     Returns:
-        None on a CPU, and for a network that is compiled or has to be exact.
+        None on a CPU, and for a network that is compiled, has to be exact, or has keypoints.
     """
-    if device.type != "cuda" or info.exact or info.compiled:
+    if device.type != "cuda" or info.exact or info.compiled or _without_slots(network, notes):
         return None
     try:
         from harness.nn.kernels.epilogue import finish
@@ -81,6 +81,14 @@ def open_slot_path(
             notes.append(sentence)
 
     return SlotPath(network, TritonOperators(), device, graphs=graphs, notice=notice)
+
+
+def _without_slots(network: RCNN, notes: list[str]) -> bool:
+    """Return whether a network has a part that slots do not compute; a note says which."""
+    if network.architecture.keypoint_count:
+        notes.append("keypoints are not computed in slots, the eager path computes")
+        return True
+    return False
 
 
 class Transit:

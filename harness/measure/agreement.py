@@ -1,8 +1,9 @@
 """How far two sets of detections of the same image agree.
 
 The bars: boxes within 1e-3 px, scores within 1e-5, the same classes in the same order, mask IoU at
-least 0.9999. Where two scores of one image are closer than the score bar, their order is decided by
-the last bit, and a difference in it is not counted.
+least 0.9999; keypoints within 1e-3 px, and their scores within a thousandth of themselves, for they
+are exponentials of what was computed. Where two scores of one image are closer than the score bar,
+their order is decided by the last bit, and a difference in it is not counted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from harness.measure.rle import decode
 BOX_BAR_PX = 1e-3
 SCORE_BAR = 1e-5
 MASK_IOU_BAR = 0.9999
+KEYPOINT_SCORE_SHARE = 1e-3
 
 #: By which a mask of an exported file may differ: a pixel whose probability is 0.5 to seven digits.
 #: One of a mask of 700 px is more than the IoU's bar allows.
@@ -54,12 +56,19 @@ class Agreement:
     mask_off_px: int
     """Pixels in which the masks of pairs differ, summed over the pairs."""
 
+    keypoints_below: int = 0
+    """Pairs of which a keypoint is outside its bars."""
+
+    max_keypoint_px: float = 0.0
+    """Largest difference of a keypoint's coordinate over the pairs, in px; 0 without keypoints."""
+
     @property
     def share_within_bars(self) -> float:
-        """Share of detections with a partner and a mask within the bars, 0…1."""
+        """Share of detections with a partner, a mask and keypoints within the bars, 0…1."""
         if self.detections == 0:
             return 1.0 if self.unmatched == 0 else 0.0
-        return max(0.0, 1.0 - (self.unmatched + self.masks_below) / self.detections)
+        off = self.unmatched + self.masks_below + self.keypoints_below
+        return max(0.0, 1.0 - off / self.detections)
 
 
 def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) -> Agreement:
@@ -82,6 +91,7 @@ def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) 
     ]
     ious = [mask_iou(*pair) for pair in masks]
     off_px = [_differing_px(*pair) for pair in masks]
+    points_below, points_px = _keypoints(found, expected, rows, columns)
     return Agreement(
         detections=len(expected),
         unmatched=max(len(found), len(expected)) - len(pairs),
@@ -94,7 +104,25 @@ def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) 
         max_score=float(scores.max(initial=0.0)),
         min_mask_iou=min(ious, default=1.0),
         mask_off_px=sum(off_px),
+        keypoints_below=points_below,
+        max_keypoint_px=points_px,
     )
+
+
+def _keypoints(
+    found: Detections,
+    expected: Detections,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
+) -> tuple[int, float]:
+    """Pairs with a keypoint outside its bars, and the largest difference in px."""
+    if found.keypoints is None or expected.keypoints is None or not len(rows):
+        return 0, 0.0
+    ours, theirs = found.keypoints[rows], expected.keypoints[columns]  # (p, K, 3) each
+    moved = np.abs(ours[..., :2] - theirs[..., :2]).max(axis=2)  # (p, K)
+    scores = np.abs(ours[..., 2] - theirs[..., 2]) > KEYPOINT_SCORE_SHARE * theirs[..., 2]
+    below = ((moved > BOX_BAR_PX) | scores).any(axis=1)
+    return int(below.sum()), float(moved.max())
 
 
 def combine(parts: list[Agreement]) -> Agreement:
@@ -112,6 +140,8 @@ def combine(parts: list[Agreement]) -> Agreement:
         max_score=max((part.max_score for part in parts), default=0.0),
         min_mask_iou=min((part.min_mask_iou for part in parts), default=1.0),
         mask_off_px=sum(part.mask_off_px for part in parts),
+        keypoints_below=sum(part.keypoints_below for part in parts),
+        max_keypoint_px=max((part.max_keypoint_px for part in parts), default=0.0),
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.collector import collector_paused
+from harness.core.tasks import Task
 from harness.measure.coco import PrecisionCurves
-from harness.measure.evaluators import Task
 from harness.measure.matching import match_images
 from harness.measure.operating import (
     BestThreshold,

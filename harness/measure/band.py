@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from harness.core.tasks import MAIN_METRICS
+
 #: Share of the schedule over which losses are taken together, and the fewest lines of a median.
 WINDOW = 0.01
 FEWEST_LINES = 20
@@ -22,7 +24,7 @@ LOSS_BAND = 0.10
 
 #: Half-width for AP; chosen: twice what two trainings of one recipe differ by in the end.
 AP_BAND = 1.0
-APS = ("bbox/AP", "segm/AP")
+APS = tuple(MAIN_METRICS)
 
 #: Evaluations further apart than this share of the schedule say nothing about the AP between them.
 AP_GAP = 0.1

@@ -8,10 +8,10 @@ from typing import Any
 
 from harness.core.collector import collector_paused
 from harness.core.record import MetricInterval
+from harness.core.tasks import Task
 from harness.measure.bootstrap import SEED, intervals_of
 from harness.measure.coco import Scores
 from harness.measure.columns import category_positions
-from harness.measure.evaluators import Task
 from harness.measure.resampling import matches_by_size
 
 

@@ -25,7 +25,7 @@ from harness.measure.workload import MOST_STEPS_HERE, most_steps
 
 T = TypeVar("T")
 
-#: Annotations, predictions, "bbox" or "segm", image ids.
+#: Annotations, predictions, task, image ids.
 Asked = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Any, tuple[int, ...]]
 
 #: PR_SET_PDEATHSIG of Linux's prctl.

@@ -13,30 +13,14 @@ from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.requests.inference import Evaluator
+from harness.core.tasks import TASKS, Task
 from harness.measure.evaluators import (
     Curves,
     Floats,
     OneEvaluator,
-    Task,
     summary,
 )
 from harness.measure.scoring_processes import joined, partitioned, score_shares
-
-#: COCOeval.stats, in order.
-TASK_METRICS = (
-    "AP",
-    "AP50",
-    "AP75",
-    "APs",
-    "APm",
-    "APl",
-    "AR1",
-    "AR10",
-    "AR100",
-    "ARs",
-    "ARm",
-    "ARl",
-)
 
 #: The evaluators must agree to this on their 0…1 scale.
 EVALUATOR_BAR = 1e-9
@@ -70,7 +54,7 @@ class Scores:
     """COCO metrics of a set of predictions."""
 
     metrics: dict[str, float | None]
-    """``bbox/AP`` … ``segm/ARl`` in 0…100, None where undefined (no such ground truth)."""
+    """``bbox/AP`` … ``keypoints/ARl`` in 0…100, None where undefined (no such ground truth)."""
 
     per_category: tuple[CategoryScore, ...]
     """One row a task and category, by COCO id."""
@@ -96,7 +80,7 @@ def score(
     Args:
         annotations: Of ``data.coco.read_annotations``.
         predictions: In COCO's results format; those of other images of the data set are left out.
-        tasks: Boxes, masks, or both.
+        tasks: Boxes, masks, keypoints, or several of them.
         image_ids: The images that are scored.
         evaluator: faster-coco-eval, pycocotools, or both, which must then agree.
         processes: How many faster-coco-eval may use; few predictions are scored in this one alone.
@@ -123,7 +107,7 @@ def score(
     metrics = {
         f"{task}/{name}": _percent(value)
         for task in tasks
-        for name, value in zip(TASK_METRICS, found[task].stats, strict=True)
+        for name, value in zip(TASKS[task].metrics, found[task].stats, strict=True)
     }
     per_category = [
         row
@@ -164,7 +148,7 @@ class _Result:
     """What one evaluator found for one task."""
 
     stats: tuple[float, ...]
-    """The twelve numbers of all categories together, 0…1, −1 undefined."""
+    """The task's numbers of all categories together, 0…1, −1 undefined."""
 
     curves: Curves
     """Precision and recall they are computed from."""
@@ -196,7 +180,7 @@ def _require_known(
 
 def _require_equal(ours: Mapping[Task, _Result], theirs: Mapping[Task, _Result]) -> None:
     for task, result in ours.items():
-        pairs = zip(TASK_METRICS, result.stats, theirs[task].stats, strict=True)
+        pairs = zip(TASKS[task].metrics, result.stats, theirs[task].stats, strict=True)
         for name, fast, official in pairs:
             if abs(fast - official) > EVALUATOR_BAR:
                 raise RunFailedError(
@@ -209,7 +193,7 @@ def _require_equal(ours: Mapping[Task, _Result], theirs: Mapping[Task, _Result])
 def _category_scores(
     annotations: Mapping[str, Any], precision: Floats, task: Task
 ) -> list[CategoryScore]:
-    """AP of each category: the mean precision over IoU and recall, all sizes, 100 detections."""
+    """AP of each category: the mean precision over IoU and recall, all sizes, all detections."""
     categories = sorted(annotations["categories"], key=lambda category: category["id"])
     rows = []
     for position, category in enumerate(categories):

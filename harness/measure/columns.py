@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.measure.evaluators import Task
+from harness.core.tasks import TASKS, Task
+from harness.measure.keypoints import oks_sigmas
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of
 
@@ -23,6 +24,16 @@ Booleans = npt.NDArray[np.bool_]
 
 #: A mask as pycocotools reads it: ``size`` (height, width) and compressed ``counts``.
 Mask = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keypoints:
+    """Keypoints of n rows."""
+
+    points: Floats
+    """(n, K, 3) x, y in px, and visibility or score."""
+    sigmas: Floats
+    """(K,) of OKS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +51,16 @@ class Objects:
     crowd: Booleans
     """(n,) whether they match any number of detections, which then count neither way."""
     masks: tuple[Mask, ...] | None
-    """One an object; None where boxes are compared."""
+    """One an object; None where boxes or keypoints are compared."""
+    keypoints: Keypoints | None = None
+    """Of the objects; None where something else is compared."""
+
+    @property
+    def ignored(self) -> Booleans:
+        """(n,) whether an object does not count: crowds, and those without a labelled keypoint."""
+        if self.keypoints is None:
+            return self.crowd
+        return self.crowd | ~(self.keypoints.points[:, :, 2] > 0).any(axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +78,11 @@ class Results:
     area_px: Floats
     """(N,) what decides their size class."""
     masks: tuple[Mask, ...] | None
-    """One a prediction; None where boxes are compared."""
+    """One a prediction; None where boxes or keypoints are compared."""
+    keypoints: Keypoints | None = None
+    """Of the predictions; None where something else is compared."""
+    most: int = 100
+    """Detections of a category on an image that count (COCOeval's ``maxDets``)."""
 
     def __len__(self) -> int:
         """The number of predictions."""
@@ -95,6 +119,7 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
         area_px=np.array(areas, dtype=np.float64),
         crowd=np.array([bool(row.get("iscrowd", 0)) for row in rows], dtype=bool),
         masks=masks,
+        keypoints=_keypoints(annotations, rows) if task == "keypoints" else None,
     )
 
 
@@ -106,7 +131,8 @@ def results_of(
 ) -> Results:
     """The predictions for some images.
 
-    The area of a mask is its own, whatever box is in the row (``measure.evaluators.result_row``).
+    The area of a mask is its own, that of keypoints the one they span, whatever box is in the row
+    (``measure.evaluators.result_row``).
 
     Args:
         annotations: Of ``data.coco.read_annotations``.
@@ -120,14 +146,28 @@ def results_of(
     nothing = (0.0, 0.0, 0.0, 0.0)
     boxes = np.array([row.get("bbox", nothing) for row in rows], dtype=np.float64).reshape(-1, 4)
     masks = tuple(row["segmentation"] for row in rows) if task == "segm" else None
+    keypoints = _keypoints(annotations, rows) if task == "keypoints" else None
+    areas = boxes[:, 2] * boxes[:, 3] if masks is None else mask_areas(masks)
+    if keypoints is not None:
+        areas = np.ptp(keypoints.points[:, :, :2], axis=1).prod(axis=1)
     return Results(
         image=np.array([images[row["image_id"]] for row in rows], dtype=np.int64),
         category=np.array([categories[row["category_id"]] for row in rows], dtype=np.int64),
         boxes_xywh_px=boxes,
         score=np.array([row["score"] for row in rows], dtype=np.float64),
-        area_px=boxes[:, 2] * boxes[:, 3] if masks is None else mask_areas(masks),
+        area_px=areas,
         masks=masks,
+        keypoints=keypoints,
+        most=TASKS[task].most_detections,
     )
+
+
+def _keypoints(annotations: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Keypoints:
+    sigmas = np.array(oks_sigmas(annotations))
+    none = [0.0] * 3 * len(sigmas)
+    flat = [row.get("keypoints") or none for row in rows]
+    points = np.array(flat, dtype=np.float64).reshape(len(rows), len(sigmas), 3)
+    return Keypoints(points=points, sigmas=sigmas)
 
 
 def category_positions(annotations: Mapping[str, Any]) -> dict[int, int]:

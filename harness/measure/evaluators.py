@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError
+from harness.core.tasks import TASKS, Task
+from harness.measure.keypoints import SIGMAS_KEY, oks_sigmas, spanned_box, visible_count
 from harness.measure.polygons import usable_polygons
-
-Task = Literal["bbox", "segm"]
 
 #: ``core.requests.Evaluator`` but for "both".
 OneEvaluator = Literal["fast", "pycocotools"]
@@ -35,7 +35,7 @@ class Share:
     evaluator: OneEvaluator
     """The evaluator that scores it."""
     task: Task
-    """Boxes or masks."""
+    """What is scored."""
     truth: Mapping[str, Any]
     """As from ``ground_truth``."""
     rows: list[dict[str, Any]]
@@ -95,18 +95,23 @@ def ground_truth(
 ) -> dict[str, Any]:
     """What the evaluators may see of a data set, and write into.
 
-    A missing area is the box's, as COCO's own tools take it. Polygons that do not count
+    A missing area is the box's, as COCO's own tools take it. An object without keypoints is one
+    that has none labelled, which the evaluators ignore. Polygons that do not count
     (``measure.polygons``) are left out, and for masks what has no other.
 
     Args:
         annotations: Of ``data.coco.read_annotations``.
-        task: Boxes or masks.
+        task: What is scored.
         numbering: Of ``annotations``.
 
     Returns:
         An annotation file's content in new numbers: annotations are numbered from 1 by their
         position (the evaluators mark "unmatched" with 0), with no key that no evaluator needs.
+
+    Raises:
+        IntegrityError: The task is keypoints, and there are none, or no sigmas for them.
     """
+    sigmas = oks_sigmas(annotations) if task == "keypoints" else ()
     rows = []
     for number, row in enumerate(annotations["annotations"], start=1):
         box = row["bbox"]
@@ -118,16 +123,12 @@ def ground_truth(
             "area": row.get("area", box[2] * box[3]),
             "iscrowd": int(row.get("iscrowd", 0)),
         }
-        if task == "segm":
-            segmentation = row.get("segmentation")
-            if isinstance(segmentation, list):
-                segmentation = usable_polygons(segmentation)
-            if not segmentation:
-                continue
-            kept["segmentation"] = segmentation
-        rows.append(kept)
+        shape = _shape_of(row, task, len(sigmas))
+        if shape is not None:
+            rows.append({**kept, **shape})
     return {
         "info": {},
+        SIGMAS_KEY: sigmas,
         "images": [
             {"id": numbering.images[one["id"]], "height": one["height"], "width": one["width"]}
             for one in annotations["images"]
@@ -139,6 +140,19 @@ def ground_truth(
     }
 
 
+def _shape_of(row: Mapping[str, Any], task: Task, keypoints: int) -> dict[str, Any] | None:
+    """What an annotation has beside its box for a task; None where it is left out."""
+    if task == "segm":
+        segmentation = row.get("segmentation")
+        if isinstance(segmentation, list):
+            segmentation = usable_polygons(segmentation)
+        return {"segmentation": segmentation} if segmentation else None
+    if task == "keypoints":
+        points = row.get("keypoints") or [0] * 3 * keypoints
+        return {"keypoints": points, "num_keypoints": visible_count(points)}
+    return {}
+
+
 def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict[str, Any]:
     """What one task may see of a prediction, in the numbers of its data set.
 
@@ -148,13 +162,13 @@ def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict
 
     Args:
         row: A valid COCO result; not changed.
-        task: Boxes or masks.
+        task: What is scored.
         numbering: Of the annotations.
 
     Raises:
         IntegrityError: The row lacks what the task needs.
     """
-    key = "bbox" if task == "bbox" else "segmentation"
+    key = TASKS[task].key
     if key not in row:
         raise IntegrityError(f"a prediction for image {row['image_id']} has no {key}")
     return {
@@ -182,6 +196,8 @@ def curves_of(share: Share) -> Curves:
         else:
             found = _results(coco_class, share)
         evaluation = eval_class(truth, found, share.task)
+        if share.truth[SIGMAS_KEY]:
+            evaluation.params.kpt_oks_sigmas = np.array(share.truth[SIGMAS_KEY])
         evaluation.params.imgIds = list(share.image_ids)
         # faster-coco-eval's threads hold each other up: what they call keeps Python's lock.
         evaluation.rle_iou_max_workers = 1
@@ -191,11 +207,11 @@ def curves_of(share: Share) -> Curves:
 
 
 def summary(evaluator: OneEvaluator, task: Task, curves: Curves) -> tuple[float, ...]:
-    """The evaluator's twelve numbers of all categories together, 0…1, −1 where undefined.
+    """The evaluator's numbers of all categories together, 0…1, −1 where undefined.
 
     Args:
         evaluator: Whose summary to use.
-        task: Boxes or masks.
+        task: What was scored.
         curves: Of all categories (``measure.scoring_processes.joined``).
     """
     _, eval_class = evaluator_classes(evaluator)
@@ -203,7 +219,7 @@ def summary(evaluator: OneEvaluator, task: Task, curves: Curves) -> tuple[float,
         evaluation = eval_class(iouType=task)
         evaluation.eval = {"precision": curves.precision, "recall": curves.recall}
         evaluation.summarize()
-    return tuple(float(value) for value in evaluation.stats[:12])
+    return tuple(float(value) for value in evaluation.stats[: len(TASKS[task].metrics)])
 
 
 def evaluator_classes(evaluator: OneEvaluator) -> tuple[Any, Any]:
@@ -224,6 +240,10 @@ def _results(coco_class: Any, share: Share) -> Any:
         from faster_coco_eval.core import mask
 
         areas = mask.area([row["segmentation"] for row in share.rows])
+    elif share.task == "keypoints":
+        for row in share.rows:
+            row["bbox"] = spanned_box(row["keypoints"])
+        areas = [row["bbox"][2] * row["bbox"][3] for row in share.rows]
     else:
         areas = [row["bbox"][2] * row["bbox"][3] for row in share.rows]
     for number, (row, area) in enumerate(zip(share.rows, areas, strict=True), start=1):

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.measure.columns import Booleans, Floats, Integers, Mask, Objects, Results
+from harness.measure.keypoints import pair_oks
 
-#: COCOeval: IoU thresholds, detections of a category on an image.
+#: COCOeval: thresholds of IoU, or of OKS.
 IOUS = np.linspace(0.5, 0.95, 10)
-MAX_DETECTIONS = 100
 
 #: COCOeval: size classes, by the least and the greatest area in px.
 SIZES: dict[str, tuple[float, float]] = {
@@ -41,7 +41,7 @@ class Pairs:
     object: Integers
     """(P,) positions of the objects."""
     iou: Floats
-    """(P,) their IoU; of a crowd, over the detection alone."""
+    """(P,) their IoU, of a crowd over the detection alone; or their OKS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ def match(
     pairs = overlapping(objects, results, kept, least=float(ious.min(initial=1.0)))
     ignored = np.stack(
         [
-            objects.crowd | (objects.area_px < least) | (objects.area_px > greatest)
+            objects.ignored | (objects.area_px < least) | (objects.area_px > greatest)
             for least, greatest in sizes
         ]
     )
@@ -93,7 +93,7 @@ def match(
 
 
 def kept_detections(results: Results) -> Integers:
-    """(N,) positions of the best 100 of each image and category, in the order of accumulation.
+    """(N,) positions of the best of each image and category, in the order of accumulation.
 
     That is by category, then by score; what scores the same stays in the order of images, and
     within an image in that of the rows.
@@ -101,7 +101,7 @@ def kept_detections(results: Results) -> Integers:
     cells = _cells(results.image, results.category)
     order = np.lexsort((-results.score, cells))
     rank = _rank_in_runs(cells[order])
-    order, rank = order[rank < MAX_DETECTIONS], rank[rank < MAX_DETECTIONS]
+    order, rank = order[rank < results.most], rank[rank < results.most]
     by_score = np.lexsort(
         (rank, results.image[order], -results.score[order], results.category[order])
     )
@@ -131,7 +131,9 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
     owner = np.repeat(np.arange(len(detections)), count)
     place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     chosen = object_order[first[owner] + place]
-    if objects.masks is None or results.masks is None:
+    if objects.keypoints is not None and results.keypoints is not None:
+        iou = _similarities(objects, results, detections[owner], chosen)
+    elif objects.masks is None or results.masks is None:
         iou = box_ious(
             results.boxes_xywh_px[detections[owner]],
             objects.boxes_xywh_px[chosen],
@@ -208,6 +210,19 @@ def box_ious(found: Floats, there: Floats, crowd: Booleans) -> Floats:
     union = np.where(crowd, area, area + there[:, 2] * there[:, 3] - both)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((width > 0) & (height > 0), both / union, 0.0)
+
+
+def _similarities(objects: Objects, results: Results, found: Integers, there: Integers) -> Floats:
+    """(P,) OKS of pairs of a detection and an object (``measure.keypoints.oks``)."""
+    assert objects.keypoints is not None
+    assert results.keypoints is not None
+    return pair_oks(
+        results.keypoints.points[found],
+        objects.keypoints.points[there],
+        objects.boxes_xywh_px[there],
+        objects.area_px[there],
+        objects.keypoints.sigmas,
+    )
 
 
 def _mask_ious(found: Sequence[Mask], there: Integers, objects: Objects) -> Floats:

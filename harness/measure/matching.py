@@ -17,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.tasks import Task
 from harness.measure.children import Asked, in_child_if_long
-from harness.measure.evaluators import Numbering, Task, ground_truth, numbering_of, result_row
+from harness.measure.evaluators import Numbering, ground_truth, numbering_of, result_row
+from harness.measure.keypoints import SIGMAS_KEY, oks, spanned_box
 
 Row = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]
@@ -229,14 +231,15 @@ def _match(asked: Asked, most: int | None) -> Matching:
     numbers = numbering.image_numbers(image_ids)
     sizes = {numbering.images[one["id"]]: one for one in annotations["images"]}
     objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in ground_truth(annotations, task, numbering)["annotations"]:
+    truth = ground_truth(annotations, task, numbering)
+    for row in truth["annotations"]:
         objects[row["image_id"]].append(row)
     found = _rows_by_image(predictions, task, numbering, frozenset(numbers))
     parts = []
     count = 0
     for position, number in enumerate(numbers):
         size = sizes[number]["height"], sizes[number]["width"]
-        image = _Image(found[number][:most], objects[number], task, size)
+        image = _Image(found[number][:most], objects[number], task, size, truth[SIGMAS_KEY])
         parts.append(image.matched(position, count))
         count += image.object_count
     return _joined(parts, tuple(sorted(numbering.categories)))
@@ -269,10 +272,13 @@ class _Image:
         objects: Sequence[dict[str, Any]],
         task: Task,
         size: tuple[int, int],
+        sigmas: Sequence[float] = (),
     ) -> None:
-        self._rows, self._task, self._size = rows, task, size
-        self._objects = [one for one in objects if not one["iscrowd"]]
-        self._crowds = [one for one in objects if one["iscrowd"]]
+        self._rows, self._task, self._size, self._sigmas = rows, task, size, sigmas
+        # COCO ignores an object without a labelled keypoint as it does a crowd.
+        aside = [bool(one["iscrowd"]) or one.get("num_keypoints") == 0 for one in objects]
+        self._objects = [one for one, out in zip(objects, aside, strict=True) if not out]
+        self._crowds = [one for one, out in zip(objects, aside, strict=True) if out]
         self._categories = np.array([row["category_id"] for row in rows], dtype=np.int64)
 
     @property
@@ -316,27 +322,38 @@ class _Image:
         }
 
     def _shapes(self, rows: Sequence[Row]) -> Any:
-        """What pycocotools compares: (n, 4) boxes x, y, width, height in px, or run lengths."""
+        """What pycocotools compares: (n, 4) boxes x, y, width, height in px, or run lengths; rows
+        with their keypoints.
+        """
+        if self._task == "keypoints":
+            return rows
         if self._task == "bbox":
             return np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
         return [_run_lengths(row["segmentation"], self._size) for row in rows]
 
     def _areas(self, rows: Sequence[Row], shapes: Any) -> Floats:
-        """(n,) areas of the boxes, px²; a mask without a box has the box around it."""
+        """(n,) areas of the boxes, px²; a mask or keypoints without a box have the one around."""
         from pycocotools import mask as coco_mask
 
         areas = np.zeros(len(rows))
         for position, row in enumerate(rows):
-            box = row["bbox"] if "bbox" in row else coco_mask.toBbox(shapes[position])
+            if "bbox" in row:
+                box = row["bbox"]
+            elif self._task == "keypoints":
+                box = spanned_box(row["keypoints"])
+            else:
+                box = coco_mask.toBbox(shapes[position])
             areas[position] = box[2] * box[3]
         return areas
 
     def _overlaps(self, shapes: Any, others: Sequence[Row], *, crowd: bool) -> Floats:
-        """(detections, others) IoU; with crowds, the share of the detection that is in one."""
+        """(detections, others) IoU or OKS; with crowds, the share of a detection that is in one."""
         from pycocotools import mask as coco_mask
 
         if not len(shapes) or not others:
             return np.zeros((len(shapes), len(others)))
+        if self._task == "keypoints":
+            return oks(shapes, others, self._sigmas)
         found = coco_mask.iou(shapes, self._shapes(others), [int(crowd)] * len(others))
         return np.asarray(found, dtype=np.float64)
 

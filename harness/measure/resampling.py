@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.tasks import Task
 from harness.measure.children import Asked, in_child_if_long
 from harness.measure.columns import Floats, Integers, objects_of, results_of
-from harness.measure.evaluators import Task
 from harness.measure.greedy import IOUS, SIZES, Matching, match
 
 #: COCOeval's recall levels are 0, 0.01, …, 1.

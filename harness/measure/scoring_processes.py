@@ -8,21 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.tasks import TASKS, Task
 from harness.measure.children import in_children
 from harness.measure.evaluators import (
     Curves,
     OneEvaluator,
     Share,
-    Task,
     curves_of,
     ground_truth,
     numbering_of,
     result_row,
 )
 from harness.measure.workload import MOST_STEPS_HERE, steps_of
-
-#: How much longer a mask takes than a box: 1.4 s and 0.5 s for 33,000 predictions.
-COST: Mapping[Task, float] = {"bbox": 1.0, "segm": 2.8}
 
 
 def partitioned(
@@ -80,7 +77,7 @@ def _owners(
     """The portion of each category: the costliest first, each to the portion that has least."""
     rows = Counter(row["category_id"] for row in (*annotations["annotations"], *predictions))
     ids = [category["id"] for category in annotations["categories"]]
-    costs = {(task, one): COST[task] * rows[one] for task in tasks for one in ids}
+    costs = {(task, one): TASKS[task].cost * rows[one] for task in tasks for one in ids}
     owners: dict[Task, dict[int, int]] = {task: {} for task in tasks}
     loads = [0.0] * portions
     for task, one in sorted(costs, key=lambda unit: -costs[unit]):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.core.checks import Check, Reference, Status, Verdict
+from harness.core.tasks import MAIN_METRICS
 
 #: Names people use, for the verdict's sentence.
-SPOKEN = {"bbox/AP": "box AP", "segm/AP": "mask AP", "s_per_image": "seconds per image"}
+SPOKEN = {**MAIN_METRICS, "s_per_image": "seconds per image"}
 
 
 def check_references(

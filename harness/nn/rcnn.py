@@ -1,4 +1,4 @@
-"""Faster and Mask R-CNN: the parts in order.
+"""Faster, Mask and Keypoint R-CNN: the parts in order.
 
 The stages are separate methods so that training, timing and the stage-by-stage parity check call
 the same code that inference calls.
@@ -30,6 +30,19 @@ class Batch(NamedTuple):
 
     sizes: tuple[tuple[int, int], ...]
     """(height, width) of each image before padding, px."""
+
+
+class Found(NamedTuple):
+    """What a network finds in the images of a batch; lists have one entry an image."""
+
+    detections: list[RawDetections]
+    """In px of the resized input."""
+
+    masks: list[Tensor] | None
+    """(n, M, M) probabilities in the frame of each box; None without a mask head."""
+
+    keypoints: list[Tensor] | None
+    """(n, K, 3) x, y in px of the resized input, and score; None without a keypoint head."""
 
 
 class RCNN(nn.Module):
@@ -72,14 +85,11 @@ class RCNN(nn.Module):
         )
         return Batch(pixels.to(weight.dtype, memory_format=layout), sizes)
 
-    def forward(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
-        """Return detections of each image, and their soft masks if the network has masks.
+    def forward(self, batch: Batch) -> Found:
+        """Return detections of each image, with their soft masks and keypoints if it has them.
 
         Args:
             batch: Of `batch`.
-
-        Returns:
-            Detections in px of the resized input; per image (n, M, M) probabilities, or None.
 
         Raises:
             FloatingPointError: The network's output is not finite.
@@ -97,9 +107,12 @@ class RCNN(nn.Module):
                 logits.split(counts), deltas.split(counts), proposals, batch.sizes, strict=True
             )
         ]
-        if not self.architecture.has_masks:
-            return detections, None
-        return detections, self.roi_heads.masks(pyramid, detections)
+        numbers, heads = self.architecture, self.roi_heads
+        return Found(
+            detections,
+            heads.masks(pyramid, detections) if numbers.has_masks else None,
+            heads.keypoints(pyramid, detections) if numbers.keypoint_count else None,
+        )
 
 
 def require_finite(*tensors: Tensor) -> None:

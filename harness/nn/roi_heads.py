@@ -17,6 +17,7 @@ from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, pyramid_levels
 from harness.nn.convolution import Conv, Deconv
 from harness.nn.fpn import STRIDES_PX
+from harness.nn.keypoints import KeypointHead, located
 from harness.nn.roi_align import pooled_regions
 
 
@@ -186,6 +187,8 @@ class RoIHeads(nn.Module):
         self.box_predictor = BoxPredictor(architecture)
         if architecture.has_masks:
             self.mask_head = MaskHead(architecture)
+        if architecture.keypoint_count:
+            self.keypoint_head = KeypointHead(architecture)
 
     def classify(
         self, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]
@@ -236,3 +239,20 @@ class RoIHeads(nn.Module):
         classes = torch.cat([one.classes for one in detections])
         soft = self.mask_head.probabilities(pooled, classes)  # (N, M, M)
         return list(soft.split([len(one) for one in boxes]))
+
+    def keypoints(
+        self, pyramid: Sequence[Tensor], detections: Sequence[RawDetections]
+    ) -> list[Tensor]:
+        """Return per image (n, K, 3): x, y in px of the resized input, and score (``located``)."""
+        boxes = [one.boxes for one in detections]
+        counts = [len(one) for one in boxes]
+        if not sum(counts):
+            return [one.new_zeros((0, self.architecture.keypoint_count, 3)) for one in boxes]
+        heat = self.keypoint_heat(pyramid, boxes)
+        return list(located(heat, torch.cat(boxes)).split(counts))
+
+    def keypoint_heat(self, pyramid: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """Return (R, K, M, M) logits of the keypoints in all images' boxes."""
+        pooled = pool(pyramid, boxes, self.architecture.keypoint_pool_px, exact=self.exact)
+        heat: Tensor = self.keypoint_head(pooled.to(self.keypoint_head.score_lowres.weight.dtype))
+        return heat

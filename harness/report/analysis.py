@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from harness.core.tasks import TASKS
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.operating import BestThreshold, Calibration, Confusion
 from harness.measure.tide import MAIN_ERRORS, SPECIAL_ERRORS, ErrorAnalysis
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
-TASK_WORDS = {"bbox": "boxes", "segm": "masks"}
+TASK_WORDS: Mapping[str, str] = {task: facts.plural for task, facts in TASKS.items()}
 
 #: What each type of error means, and how it is corrected.
 ERROR_WORDS: Mapping[str, str] = {

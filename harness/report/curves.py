@@ -7,12 +7,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness.core.tasks import MAIN_METRICS
+
 Lines = Sequence[Mapping[str, Any]]
 
 #: Losses of the log, drawn in this order.
-LOSSES = ("total_loss", "loss_cls", "loss_box_reg", "loss_mask", "loss_rpn_cls", "loss_rpn_loc")
-APS = ("bbox/AP", "segm/AP")
-NAMES = {"bbox/AP": "box AP", "segm/AP": "mask AP"}
+LOSSES = (
+    "total_loss",
+    "loss_cls",
+    "loss_box_reg",
+    "loss_mask",
+    "loss_keypoint",
+    "loss_rpn_cls",
+    "loss_rpn_loc",
+)
 
 #: Inches and dots an inch: 1600 × 640 px.
 SIZE_IN, DPI = (16.0, 6.4), 100
@@ -78,12 +86,12 @@ def _draw_losses(axes: Any, lines: Lines, earlier: Lines) -> None:
 
 def _draw_scores(axes: Any, lines: Lines, earlier: Lines) -> None:
     """Draw APs with the best of each named; one evaluation is a point with room around it."""
-    for name in APS:
-        _line(axes, earlier, name, label=f"earlier {NAMES[name]}", color="0.7", marker=".")
+    for name in MAIN_METRICS:
+        _line(axes, earlier, name, label=f"earlier {MAIN_METRICS[name]}", color="0.7", marker=".")
     best = 0.0
-    for number, name in enumerate(APS):
+    for number, name in enumerate(MAIN_METRICS):
         points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
-        _line(axes, lines, name, label=NAMES[name], marker="o", color=f"C{number}")
+        _line(axes, lines, name, label=MAIN_METRICS[name], marker="o", color=f"C{number}")
         if points:
             where, value = max(points, key=lambda point: point[1])
             best = max(best, value)

@@ -10,6 +10,7 @@ from typing import Any
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.predicted import PredictReport
 from harness.core.requests.pictures import ShowRequest
+from harness.core.tasks import TASKS
 from harness.measure.matching import FALSE_POSITIVE_KINDS, MATCH_IOU, JudgedImage
 from harness.report.page import link_to, template
 from harness.visualization.truth import LEGEND
@@ -192,7 +193,7 @@ def judged_gallery(
     """
     kinds = Counter(one.kind for image in judged for one in image.detections)
     by_image = {one.image_id: one for one in judged}
-    what = "boxes" if request.task == "bbox" else "masks"
+    what = TASKS[request.task].plural
     return Gallery(
         title=f"{dataset.name}: predictions beside the ground truth",
         lead=(

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from harness.core.checks import Check, Status, Tolerance
 from harness.core.nightly import Night
 from harness.core.printable import printable
+from harness.core.tasks import MAIN_METRICS
 from harness.files.history import NightRow, Point, read_nights, read_points
 from harness.files.json import to_plain
 from harness.measure.sweep import Sweep
@@ -36,7 +37,10 @@ from harness.report.tables import number
 from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_of
 
 #: What the axis of a watched metric is called.
-AXES = {"bbox/AP": "box AP, 0–100", "segm/AP": "mask AP, 0–100", "s_per_image": "s / image"}
+AXES = {
+    **{metric: f"{name}, 0–100" for metric, name in MAIN_METRICS.items()},
+    "s_per_image": "s / image",
+}
 
 
 def link_to(path: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from harness.core.record import RunRecord
+from harness.core.tasks import MAIN_METRICS
 from harness.files.json import to_plain
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.operating import BestThreshold
@@ -38,7 +39,6 @@ from harness.visualization.truth import LEGEND
 SHOWN_CONFUSIONS = 25
 
 #: Metrics of the tiles on top.
-TILES = {"bbox/AP": "box AP", "segm/AP": "mask AP", "keypoints/AP": "keypoint AP"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ def _reasons(record: RunRecord) -> list[str]:
 
 def _tiles(record: RunRecord) -> list[tuple[str, str, str]]:
     tiles = []
-    for metric, name in TILES.items():
+    for metric, name in MAIN_METRICS.items():
         if metric in record.metrics:
             found = [one for one in record.checks if one.metric == metric and one.reference]
             note = ""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from harness.core.tasks import MAIN_METRICS
 from harness.measure.bootstrap import Interval
 from harness.measure.sweep import Choice, Mode, Setting, Sweep, SweepCell
 from harness.report.tables import TableFormat, number, render
 
-#: What people call a metric.
-TASKS = {"bbox/AP": "box AP", "segm/AP": "mask AP"}
 MODES: dict[Mode, str] = {
     "verdict": "one image at a time (verdict mode)",
     "throughput": "in batches (throughput mode)",
@@ -35,7 +34,11 @@ def sweep_parts(sweep: Sweep, style: TableFormat) -> list[Any]:
 
 def columns_of(sweep: Sweep) -> tuple[str, ...]:
     """The columns of the table, with one for each task that the model has."""
-    return (*SPEED_COLUMNS, *(f"{TASKS[name]} (95 %)" for name in sweep.reference.ap), "note")
+    return (
+        *SPEED_COLUMNS,
+        *(f"{MAIN_METRICS[name]} (95 %)" for name in sweep.reference.ap),
+        "note",
+    )
 
 
 def sweep_rows(sweep: Sweep) -> list[tuple[str, ...]]:
@@ -151,7 +154,9 @@ def _speed(cell: SweepCell) -> str:
 
 
 def _costs(cell: SweepCell) -> str:
-    return "".join(f", {TASKS[name]} {interval_text(one)}" for name, one in cell.delta.items())
+    return "".join(
+        f", {MAIN_METRICS[name]} {interval_text(one)}" for name, one in cell.delta.items()
+    )
 
 
 def _device(sweep: Sweep) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.engine import Precision
+from harness.core.tasks import MAIN_METRICS
 from harness.measure.sweep import Setting, Sweep
-from harness.report.sweep import TASKS, label_of
+from harness.report.sweep import label_of
 
 #: Of a label: its height, and about what a character takes.
 LABEL_HEIGHT, CHARACTER = 14.0, 6.1
@@ -230,7 +231,7 @@ def _plot(sweep: Sweep, name: str) -> Plot:
     )
     precisions = dict.fromkeys(setting.precision for setting, _, _ in found)
     return Plot(
-        title=f"{TASKS[name]}: points of difference to the reference, with 95 % intervals",
+        title=f"{MAIN_METRICS[name]}: points of difference to the reference, with 95 % intervals",
         dots=dots,
         x_ticks=tuple((across(value), f"{value:g}") for value in x_ticks),
         y_ticks=tuple((down(value), f"{value:+g}" if value else "0") for value in y_ticks),

@@ -12,6 +12,7 @@ from harness.core.checks import Check, Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
+from harness.core.tasks import MAIN_METRICS
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
@@ -101,10 +102,7 @@ def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str 
         intervals: By metric.
         images: How many images were scored.
     """
-    known = {
-        "box AP": intervals.get("bbox/AP"),
-        "mask AP": intervals.get("segm/AP"),
-    }
+    known = {name: intervals.get(metric) for metric, name in MAIN_METRICS.items()}
     least = [f"{one.detectable:.2f} {name}" for name, one in known.items() if one is not None]
     if not least:
         return None

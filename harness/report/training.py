@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-METRICS = ("bbox/AP", "bbox/AP50", "segm/AP", "segm/AP50")
+from harness.core.tasks import TASKS
+
+#: What is shown, and what people call it.
 NAMES = {
-    "bbox/AP": "box AP",
-    "bbox/AP50": "box AP50",
-    "segm/AP": "mask AP",
-    "segm/AP50": "mask AP50",
+    f"{task}/{metric}": f"{facts.noun} {metric}"
+    for task, facts in TASKS.items()
+    for metric in ("AP", "AP50")
 }
 
 
@@ -29,7 +30,7 @@ def score_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         columns["best, on the test data"] = summary["test"]
     rows = [
         [NAMES[metric], *(_number(column.get(metric), 2) for column in columns.values())]
-        for metric in METRICS
+        for metric in NAMES
         if any(metric in column for column in columns.values())
     ]
     rows += _loss_rows(summary, len(columns))

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.core.tasks import MAIN_METRICS
 from harness.files.history import Point
 from harness.measure.drift import Drift, find_drift
 
 #: What trends are shown of.
-WATCHED = ("bbox/AP", "segm/AP", "s_per_image")
+WATCHED = (*MAIN_METRICS, "s_per_image")
 
 BARS = "▁▂▃▄▅▆▇█"
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from harness.core.checks import Reference, Tolerance
 from harness.core.nightly import Baseline, Baselines
 from harness.core.record import RunRecord
+from harness.core.tasks import MAIN_METRICS
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 
 #: Numbers that are accepted and compared; everything else of a record is only kept.
-ACCEPTED = ("bbox/AP", "segm/AP", "s_per_image")
+ACCEPTED = (*MAIN_METRICS, "s_per_image")
 
 #: Around an accepted AP: the same weights on the same device, whose sums may come out in another
 #: order. Around an accepted time: what a quiet machine varies by.

@@ -17,6 +17,7 @@ from harness.core.requests.inference import (
     ModelSpec,
     RecipeOverrides,
 )
+from harness.core.tasks import is_accuracy
 from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.measure.timing import PhaseTimer
@@ -108,7 +109,7 @@ def _trial(request: InferenceRequest, workers: int, folder: Path) -> ShardTrial:
         workers=workers,
         predictions=len(read(folder / PREDICTIONS)),
         predictions_sha256=file_digest(folder / PREDICTIONS),
-        accuracy={name: metrics[name] for name in metrics if name.startswith(("bbox/", "segm/"))},
+        accuracy={name: metrics[name] for name in metrics if is_accuracy(name)},
         all_devices_fps=metrics["throughput/all_devices_fps"] or 0.0,
         one_device_fps=metrics["throughput/one_device_fps"] or 0.0,
     )

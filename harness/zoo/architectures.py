@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness.core.architecture import Architecture, TorchvisionBuilder
 from harness.core.errors import PrerequisiteError
 
@@ -16,22 +18,12 @@ def architecture_of(name: str) -> Architecture:
         PrerequisiteError: This version has none of this name.
     """
     match name:
-        case "mask_rcnn_R_50_FPN":
-            return mask_rcnn_r50_fpn()
-        case "mask_rcnn_R_101_FPN":
-            return mask_rcnn_r101_fpn()
-        case "faster_rcnn_R_50_FPN":
-            return faster_rcnn_r50_fpn()
-        case "faster_rcnn_R_101_FPN":
-            return faster_rcnn_r101_fpn()
-        case "mask_rcnn_mobilenet_v2_fpn_lite":
-            return mask_rcnn_mobilenet_v2_fpn_lite()
         case "maskrcnn_resnet50_fpn" | "maskrcnn_resnet50_fpn_v2":
             return of_torchvision(name, has_masks=True)
         case "fasterrcnn_resnet50_fpn" | "fasterrcnn_mobilenet_v3_large_fpn":
             return of_torchvision(name, has_masks=False)
-        case "tiny":
-            return tiny()
+        case _ if name in BY_NAME:
+            return BY_NAME[name]()
         case _:
             raise PrerequisiteError(
                 f"this version cannot compute the network {name!r} yet",
@@ -71,6 +63,18 @@ def faster_rcnn_r50_fpn() -> Architecture:
 def faster_rcnn_r101_fpn() -> Architecture:
     """configs/COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml."""
     return Architecture(blocks_per_stage=(3, 4, 23, 3), has_masks=False)
+
+
+def keypoint_rcnn_r50_fpn() -> Architecture:
+    """configs/COCO-Keypoints/keypoint_rcnn_R_50_FPN_{1x,3x}.yaml: persons and 17 keypoints."""
+    return Architecture(has_masks=False, class_count=1, keypoint_count=17)
+
+
+def keypoint_rcnn_r101_fpn() -> Architecture:
+    """configs/COCO-Keypoints/keypoint_rcnn_R_101_FPN_3x.yaml."""
+    return Architecture(
+        blocks_per_stage=(3, 4, 23, 3), has_masks=False, class_count=1, keypoint_count=17
+    )
 
 
 #: What torchvision's ImageNet weights expect of an image of 0 … 255 (``ImageClassification``).
@@ -131,3 +135,16 @@ def tiny() -> Architecture:
         rpn_pre_nms_per_level=300,
         rpn_post_nms=300,
     )
+
+
+#: Functions of the native networks, by the ``architecture`` field of a model entry.
+BY_NAME: dict[str, Callable[[], Architecture]] = {
+    "mask_rcnn_R_50_FPN": mask_rcnn_r50_fpn,
+    "mask_rcnn_R_101_FPN": mask_rcnn_r101_fpn,
+    "faster_rcnn_R_50_FPN": faster_rcnn_r50_fpn,
+    "faster_rcnn_R_101_FPN": faster_rcnn_r101_fpn,
+    "keypoint_rcnn_R_50_FPN": keypoint_rcnn_r50_fpn,
+    "keypoint_rcnn_R_101_FPN": keypoint_rcnn_r101_fpn,
+    "mask_rcnn_mobilenet_v2_fpn_lite": mask_rcnn_mobilenet_v2_fpn_lite,
+    "tiny": tiny,
+}

@@ -201,6 +201,8 @@ def _prove_file(path: Path, facts: FileFacts) -> str:
     )
     if faults:
         raise IntegrityError(f"{path} is another file:\n  " + "\n  ".join(faults))
+    if facts.sha256 is None:
+        return f"{path.name} is there; no source gives its hash"
     return f"{path.name} has its sha256"
 
 

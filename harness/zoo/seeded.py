@@ -29,6 +29,7 @@ GAINS = {
     "cls_score.weight": 2.0,
     "bbox_pred.weight": 0.01,
     "mask_head.predictor.weight": 3.0,
+    "keypoint_head.score_lowres.weight": 5.0,
     # torchvision's names for objectness and mask probabilities
     "rpn.head.cls_logits.weight": 1.4,
     "mask_fcn_logits.weight": 3.0,
@@ -38,7 +39,10 @@ LINEAR_GAIN = 1.0
 #: How many times as large rounding is in ``amplifying_checkpoint``, roughly.
 AMPLIFICATION = 20.0
 RESIDUAL_ENDS = (".conv3.norm.weight", ".conv2.norm.weight", ".bn3.weight", ".project.norm.weight")
+#: Of the background's logit, among 80 classes; a network of one class needs less for as many
+#: detections, by the logarithm of how many it lacks.
 BACKGROUND_BIAS = 5.5
+ONE_CLASS_BIAS = BACKGROUND_BIAS - float(np.log(80))
 MASK_BIAS = -1.0
 
 #: Blurs by kernel size, and how much white kernel is mixed in: a binomial that keeps the variance
@@ -68,7 +72,8 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
         key: _tensor(key, shape, generator) for key, shape in tensor_shapes(architecture).items()
     }
     background = -1 if architecture.torchvision is None else 0
-    tensors["roi_heads.box_predictor.cls_score.bias"][background] = BACKGROUND_BIAS
+    bias = ONE_CLASS_BIAS if architecture.class_count == 1 else BACKGROUND_BIAS
+    tensors["roi_heads.box_predictor.cls_score.bias"][background] = bias
     if architecture.torchvision is not None:
         return tensors
     # The gain of the stem is for pixels of 0…255; an architecture may divide them first.
@@ -128,7 +133,7 @@ def _weight(
     kernels blur because features of a trained network are smooth: with white ones, a box moved by
     the last bit of a float32 (3e-5 px) would move its scores by 1e-4 and flip pixels of its mask.
     """
-    deconvolution = "deconv" in key or "conv5_mask" in key
+    deconvolution = any(name in key for name in ("deconv", "conv5_mask", "score_lowres"))
     incoming = (0,) if deconvolution else tuple(range(1, len(shape)))
     fan_in = shape[0] if deconvolution else int(np.prod(shape[1:]))
     values: npt.NDArray[np.float64] = generator.normal(0.0, 1.0, shape)

@@ -48,7 +48,8 @@ def test_the_layout_is_that_of_the_reference() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import uses what torch deprecates
         builtin = pytest.importorskip("detectron2.data.datasets.builtin")
-    theirs = builtin._PREDEFINED_SPLITS_COCO["coco"]
+    splits = builtin._PREDEFINED_SPLITS_COCO
+    theirs = splits["coco"] | splits["coco_person"]
     for name, (annotation_file, images) in COCO_LAYOUT.items():
         assert theirs[name] == (images, annotation_file)
 

@@ -25,14 +25,20 @@ NETWORKS = {
     "mask_rcnn_R_50_FPN": 320,
     "mask_rcnn_R_101_FPN": 256,
     "faster_rcnn_R_50_FPN": 320,
+    "keypoint_rcnn_R_50_FPN": 256,
 }
+
+
+#: Fewer detections where each has many numbers.
+MOST_DETECTIONS = {"keypoint_rcnn_R_50_FPN": 24}
 
 
 def network(name: str) -> Architecture:
     """The architecture of a case."""
-    short_edge_px = NETWORKS[name]
+    short_edge_px, published = NETWORKS[name], architecture_of(name)
     return replace(
-        architecture_of(name),
+        published,
+        max_detections=MOST_DETECTIONS.get(name, published.max_detections),
         short_edge_px=short_edge_px,
         long_edge_max_px=short_edge_px * 1333 // 800,
     )
@@ -65,12 +71,13 @@ def plain_detections(found: Detections) -> dict[str, Any]:
         "scores": found.scores.tolist(),
         "classes": found.class_index.tolist(),
         "masks": None if found.masks is None else [mask.counts for mask in found.masks],
+        **({} if found.keypoints is None else {"keypoints": found.keypoints.tolist()}),
     }
 
 
 def detections_of(plain: dict[str, Any], image: Image) -> Detections:
     """The way back."""
-    masks = plain["masks"]
+    masks, points = plain["masks"], plain.get("keypoints")
     return Detections(
         image_id=image.image_id,
         boxes_xyxy_px=np.array(plain["boxes"], dtype=np.float32).reshape(-1, 4),
@@ -79,6 +86,7 @@ def detections_of(plain: dict[str, Any], image: Image) -> Detections:
         masks=None
         if masks is None
         else tuple(Rle(image.height_px, image.width_px, counts) for counts in masks),
+        keypoints=None if points is None else np.array(points, dtype=np.float32),
     )
 
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.tasks import TASKS, Task
 from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 from harness.measure import evaluators
-from harness.measure.coco import TASK_METRICS, check_coverage, score
-from harness.measure.evaluators import Task
+from harness.measure.coco import check_coverage, score
 from harness.measure.rle import rle_of
 
 EXACT = 1e-9
 
-#: Printed by the official evaluator, in the order of TASK_METRICS (shared/data/README.md).
+#: Printed by the official evaluator, in the order of TASKS (shared/data/README.md).
 FAKE100_SEGM = "0.319545 0.562288 0.298927 0.387374 0.310183 0.326934 0.268230 0.415449 0.416839 0.469450 0.376759 0.381472"  # noqa: E501
 FAKE100_BBOX = "0.504581 0.696973 0.572982 0.585626 0.519400 0.501398 0.386813 0.593680 0.595353 0.639811 0.566421 0.564291"  # noqa: E501
 D2GO_BBOX = "0.199844 0.341996 0.200899 0.045213 0.211594 0.407563 0.210888 0.285236 0.286233 0.063292 0.282101 0.541022"  # noqa: E501
@@ -35,7 +35,9 @@ def require_equal(
         score(annotations, predictions, tasks=tasks, image_ids=image_ids, evaluator=evaluator)
         for evaluator in ("fast", "pycocotools")
     )
-    assert fast.metrics.keys() == {f"{task}/{name}" for task in tasks for name in TASK_METRICS}
+    assert fast.metrics.keys() == {
+        f"{task}/{name}" for task in tasks for name in TASKS[task].metrics
+    }
     for name, value in official.metrics.items():
         assert fast.metrics[name] == pytest.approx(value, abs=EXACT * 100), name
     assert [row.category_id for row in fast.per_category] == [
@@ -46,8 +48,8 @@ def require_equal(
     return fast.metrics
 
 
-def require_known(metrics: dict[str, float | None], task: str, printed: str) -> None:
-    for name, value in zip(TASK_METRICS, printed.split(), strict=True):
+def require_known(metrics: dict[str, float | None], task: Task, printed: str) -> None:
+    for name, value in zip(TASKS[task].metrics, printed.split(), strict=True):
         assert metrics[f"{task}/{name}"] == pytest.approx(100 * float(value), abs=1e-4), name
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core.tasks import TASKS
 from harness.measure.evaluators import numbering_of
-from harness.measure.scoring_processes import COST, partitioned
+from harness.measure.scoring_processes import partitioned
 
 BOX = [1.0, 2.0, 10.0, 20.0]
 MASK = {"size": [50, 50], "counts": "0"}
@@ -60,5 +61,7 @@ def test_no_portion_has_more_than_its_part_and_one_category(
     rows = [one for one, count in enumerate(counts) for _ in range(count)]
     annotations, predictions = content(list(range(len(counts))), rows)
     shares = partitioned(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
-    loads = [sum(COST[share.task] * len(share.rows) for share in portion) for portion in shares]
-    assert max(loads) <= sum(loads) / portions + COST["segm"] * max(counts) + 1e-9
+    loads = [
+        sum(TASKS[share.task].cost * len(share.rows) for share in portion) for portion in shares
+    ]
+    assert max(loads) <= sum(loads) / portions + TASKS["segm"].cost * max(counts) + 1e-9

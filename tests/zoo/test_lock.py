@@ -89,7 +89,11 @@ def test_annotations_come_before_the_images_they_prove(lock: Lock) -> None:
 def test_data_lies_where_the_catalog_looks(lock: Lock) -> None:
     unpacked = [artefact.unpacked for artefact in lock.artefacts if artefact.unpacked]
     pairs = {(facts.annotations, facts.folder) for facts in unpacked if facts.annotations}
-    assert pairs == set(COCO_LAYOUT.values())
+    assert pairs <= set(COCO_LAYOUT.values())
+    files = {name for facts in unpacked for name in facts.files}
+    files |= {artefact.path for artefact in lock.artefacts}
+    assert {annotations for annotations, _ in COCO_LAYOUT.values()} <= files
+    assert {folder for _, folder in COCO_LAYOUT.values()} == {folder for _, folder in pairs}
 
 
 def test_models_name_what_exists(lock: Lock) -> None:

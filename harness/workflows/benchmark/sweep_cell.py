@@ -18,6 +18,7 @@ from typing import Any
 from harness.core.engine import Engine
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
+from harness.core.tasks import Task, main_metric
 from harness.data.images import load_image
 from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
@@ -25,7 +26,6 @@ from harness.files.environment import peak_process_bytes, usable_cpus
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.bootstrap import SEED, Interval, compare_paired
 from harness.measure.coco import check_coverage, score
-from harness.measure.evaluators import Task
 from harness.measure.resampling import Matches, matches_of
 from harness.measure.sweep import Speed
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
@@ -267,8 +267,8 @@ def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
         processes=usable_cpus(),
     ).metrics
     found = Accuracy(
-        ap={f"{task}/AP": metrics[f"{task}/AP"] for task in tasks},
-        delta={f"{task}/AP": _delta(standard, predictions, task) for task in tasks},
+        ap={main_metric(task): metrics[main_metric(task)] for task in tasks},
+        delta={main_metric(task): _delta(standard, predictions, task) for task in tasks},
     )
     write_text(path, dumps(to_plain(found), indent=2) + "\n")
     return found

@@ -11,6 +11,7 @@ from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import replaced
+from harness.core.tasks import is_accuracy
 from harness.launch.slurm import log_of
 from harness.measure.timing import PhaseTimer
 from harness.workflows.cluster.status import shard_is_done, status_of, unfinished
@@ -101,4 +102,4 @@ def _require_undisturbed(folder: Path, submission: Submission) -> None:
 
 def _accuracy(folder: Path) -> dict[str, float | None]:
     metrics = read_record(folder).metrics
-    return {name: value for name, value in metrics.items() if name.startswith(("bbox/", "segm/"))}
+    return {name: value for name, value in metrics.items() if is_accuracy(name)}

@@ -14,6 +14,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
+from harness.core.tasks import main_metric
 from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
 from harness.measure.certainty import with_intervals
@@ -193,7 +194,7 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
         dataset=job.dataset.name,
         deviations=job.deviations,
     )
-    main = [f"{task}/AP" for task in job.architecture.tasks]
+    main = [main_metric(task) for task in job.architecture.tasks]
     return checks + unreferenced(main, scores.metrics, checks)
 
 

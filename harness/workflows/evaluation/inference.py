@@ -304,12 +304,12 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
     """Check that detections belong to the images asked for; otherwise they would become a low AP.
 
     Raises:
-        RunFailedError: Other images, other classes, or masks where there should be none or none
-            where there should be.
+        RunFailedError: Other images, other classes, or masks or keypoints where there should be
+            none or none where there should be.
     """
-    asked, answered = [one.image_id for one in records], [one.image_id for one in answer]
-    if asked != answered:
-        raise RunFailedError(f"the engine was asked for images {asked}, it answered {answered}")
+    asked, given = [one.image_id for one in records], [one.image_id for one in answer]
+    if asked != given:
+        raise RunFailedError(f"the engine was asked for images {asked}, it answered {given}")
     for one in answer:
         classes = one.class_index
         if len(classes) and not 0 <= classes.min() <= classes.max() < job.architecture.class_count:
@@ -317,9 +317,15 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
                 f"image {one.image_id}: classes {classes.min()}…{classes.max()} are not all in "
                 f"0…{job.architecture.class_count - 1}"
             )
-        if (one.masks is None) == job.architecture.has_masks:
-            found = "no masks" if one.masks is None else "masks"
-            raise RunFailedError(f"image {one.image_id}: {job.entry.name} answered with {found}")
+        for what, answered, expected in (
+            ("masks", one.masks is not None, job.architecture.has_masks),
+            ("keypoints", one.keypoints is not None, job.architecture.keypoint_count > 0),
+        ):
+            if answered != expected:
+                found = what if answered else f"no {what}"
+                raise RunFailedError(
+                    f"image {one.image_id}: {job.entry.name} answered with {found}"
+                )
 
 
 def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:

@@ -256,7 +256,7 @@ def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -
     published = architecture_of(entry.architecture)
     if request.network.weights is None or not dataset.categories:
         return published
-    return replace(published, class_count=len(dataset.categories))
+    return published.fitted_to(dataset.categories)
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
@@ -288,5 +288,24 @@ def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Da
             hint="classes and categories are matched by order; use the data set the model was "
             "trained for",
         )
+    _check_keypoints(entry, architecture, dataset)
     if not dataset.images:
         raise IntegrityError(f"{dataset.annotations_path} lists no image")
+
+
+def _check_keypoints(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
+    """Check that what is measured is annotated; images without annotations are not measured."""
+    if dataset.content is None or not architecture.keypoint_count:
+        return
+    if not dataset.keypoint_count:
+        raise IntegrityError(
+            f"{dataset.annotations_path} has no keypoints, and {entry.name} is measured by them",
+            hint="COCO's are in person_keypoints_val2017.json, beside instances_val2017.json in "
+            "annotations_trainval2017.zip: harness download --only annotations",
+        )
+    if dataset.keypoint_count != architecture.keypoint_count:
+        raise IntegrityError(
+            f"{entry.name} finds {architecture.keypoint_count} keypoints an object, "
+            f"{dataset.annotations_path} has {dataset.keypoint_count}",
+            hint="keypoints are matched by order; use the data set the weights were trained on",
+        )

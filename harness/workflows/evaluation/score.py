@@ -18,6 +18,7 @@ from harness.core.errors import UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.settings import recorded
+from harness.core.tasks import Task, main_metric, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
@@ -25,7 +26,6 @@ from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
 from harness.measure.certainty import with_intervals
 from harness.measure.coco import Scores, score
-from harness.measure.evaluators import Task
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
@@ -56,7 +56,7 @@ def score_saved(
     tasks = tasks_of(predictions)
     scores = _scored(request, content, predictions, tasks, facts, stopwatch)
     deviations, checks = _judged(request, scores.metrics, facts)
-    checks += unreferenced([f"{task}/AP" for task in tasks], scores.metrics, checks)
+    checks += unreferenced([main_metric(task) for task in tasks], scores.metrics, checks)
     record = RunRecord(
         kind="score",
         run_id=f"score-{now:%Y%m%d-%H%M%S}",
@@ -231,7 +231,4 @@ def _missing(
 
 def tasks_of(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:
     """Return the tasks that the predictions can be scored in; boxes when there are none."""
-    if not predictions:
-        return ("bbox",)
-    keys: dict[Task, str] = {"bbox": "bbox", "segm": "segmentation"}
-    return tuple(task for task, key in keys.items() if key in predictions[0])
+    return scorable_tasks(predictions[0]) if predictions else ("bbox",)

@@ -11,11 +11,11 @@ from typing import Any
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
+from harness.core.tasks import tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Interval, compare_paired
-from harness.measure.evaluators import Task
 from harness.measure.resampling import matches_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.records import read_record, require_own_predictions
@@ -182,7 +182,7 @@ def _metrics(
 ) -> tuple[MetricChange, ...]:
     intervals: dict[str, Interval] = {}
     names = [name for name in records[0].metrics if "/A" in name]
-    tasks: list[Task] = [task for task in ("bbox", "segm") if f"{task}/AP" in names]
+    tasks = tasks_measured(names)
     facts = records[0].dataset
     with progress.task("resample", total=resamples * len(tasks), unit="draws") as tick:
         for task in tasks:

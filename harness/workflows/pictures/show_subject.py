@@ -13,6 +13,7 @@ from typing import Any
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.pictures import ShowRequest
+from harness.core.tasks import TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.predictions import checked_predictions, read_predictions
 from harness.data.proven import read_annotations_of
@@ -176,7 +177,7 @@ def _chosen(records: Sequence[ImageRecord], request: ShowRequest) -> list[ImageR
 
 
 def _require_task(predictions: Sequence[Row], request: ShowRequest) -> None:
-    key = "bbox" if request.task == "bbox" else "segmentation"
-    if not all(key in row for row in predictions):
-        other, what = ("segm", "boxes") if request.task == "bbox" else ("bbox", "masks")
-        raise UsageError(f"the predictions have no {what}", hint=f"try: --task {other}")
+    facts = TASKS[request.task]
+    if not all(facts.key in row for row in predictions):
+        others = " or ".join(scorable_tasks(predictions[0]))
+        raise UsageError(f"the predictions have no {facts.plural}", hint=f"try: --task {others}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from harness.core.checks import Check, Reference, Tolerance, Verdict
 from harness.core.record import RunRecord
 from harness.core.settings import recorded
+from harness.core.tasks import main_metric
 from harness.data.proven import facts_of_dataset
 from harness.files.json import to_plain
 from harness.measure.verdict import check_references, conclude, unreferenced
@@ -92,7 +93,7 @@ def _checks(
 ) -> tuple[Check, ...]:
     references = [_for_retraining(one) for one in job.entry.references]
     checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
-    main = [f"{task}/AP" for task in job.architecture.tasks]
+    main = [main_metric(task) for task in job.architecture.tasks]
     return checks + unreferenced(main, metrics, checks)
 
 

@@ -20,6 +20,7 @@ from harness.core.requests.inference import (
 )
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.requests.serving import ServeRequest
+from harness.core.tasks import MAIN_METRICS
 from harness.training.best import goodness
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.records import read_record
@@ -79,11 +80,10 @@ class TrainingSummary:
     @property
     def line(self) -> str:
         """Best AP in a sentence."""
-        spoken = {"bbox/AP": "box AP", "segm/AP": "mask AP"}
         parts = [
-            f"{spoken[name]} {value:.2f}"
+            f"{MAIN_METRICS[name]} {value:.2f}"
             for name, value in self.best.items()
-            if name in spoken and value is not None
+            if name in MAIN_METRICS and value is not None
         ]
         return (
             f"TRAINED: {', '.join(parts) or 'no AP could be computed'} on the validation data, "
@@ -146,7 +146,7 @@ def _aps(record: RunRecord) -> dict[str, float | None]:
     return {
         name: value
         for name, value in record.metrics.items()
-        if name.startswith(("bbox/AP", "segm/AP"))
+        if name.startswith(tuple(MAIN_METRICS))
     }
 
 

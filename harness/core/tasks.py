@@ -1,0 +1,111 @@
+"""What a network can be measured in: one entry a task, with its names and the names of its numbers.
+
+Whoever needs to know something of a task asks here; a new task is a new entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Task = Literal["bbox", "segm", "keypoints"]
+
+#: COCOeval.stats of boxes and masks, in order.
+DETECTION_METRICS = (
+    "AP",
+    "AP50",
+    "AP75",
+    "APs",
+    "APm",
+    "APl",
+    "AR1",
+    "AR10",
+    "AR100",
+    "ARs",
+    "ARm",
+    "ARl",
+)
+
+#: COCOeval.stats of keypoints, in order: no small objects, 20 detections an image.
+KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFacts:
+    """One task."""
+
+    noun: str
+    """What its numbers are of: ``box``, as in "box AP"."""
+
+    plural: str
+    """The same for several."""
+
+    key: str
+    """Of a COCO annotation and of a COCO result."""
+
+    metrics: tuple[str, ...]
+    """Names of its numbers, in the order of COCOeval's."""
+
+    most_detections: int
+    """Detections of an image that count, the last of COCOeval's ``maxDets``."""
+
+    cost: float
+    """Time of scoring a prediction, a box's being 1."""
+
+
+#: By name, in the order of tables. The costs of boxes and masks are measured (0.5 s and 1.4 s for
+#: 33,000 predictions); that of keypoints is taken for a box's.
+TASKS: Mapping[Task, TaskFacts] = {
+    "bbox": TaskFacts(
+        noun="box",
+        plural="boxes",
+        key="bbox",
+        metrics=DETECTION_METRICS,
+        most_detections=100,
+        cost=1.0,
+    ),
+    "segm": TaskFacts(
+        noun="mask",
+        plural="masks",
+        key="segmentation",
+        metrics=DETECTION_METRICS,
+        most_detections=100,
+        cost=2.8,
+    ),
+    "keypoints": TaskFacts(
+        noun="keypoint",
+        plural="keypoints",
+        key="keypoints",
+        metrics=KEYPOINT_METRICS,
+        most_detections=20,
+        cost=1.0,
+    ),
+}
+
+
+def main_metric(task: Task) -> str:
+    """The metric that a task is judged by: ``bbox/AP``."""
+    return f"{task}/{TASKS[task].metrics[0]}"
+
+
+#: The main metric of each task, and what people call it.
+MAIN_METRICS: Mapping[str, str] = {
+    main_metric(task): f"{facts.noun} {facts.metrics[0]}" for task, facts in TASKS.items()
+}
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether a metric is an accuracy: ``bbox/AP``, not ``fps``."""
+    return metric.partition("/")[0] in TASKS
+
+
+def scorable_tasks(row: Mapping[str, Any]) -> tuple[Task, ...]:
+    """The tasks that a COCO result can be scored in."""
+    return tuple(task for task, facts in TASKS.items() if facts.key in row)
+
+
+def tasks_measured(metrics: Iterable[str]) -> tuple[Task, ...]:
+    """The tasks whose main metric is among some metrics."""
+    names = frozenset(metrics)
+    return tuple(task for task in TASKS if main_metric(task) in names)
