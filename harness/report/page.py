@@ -34,7 +34,7 @@ from harness.report.sweep import (
 )
 from harness.report.sweep_plot import plots_of
 from harness.report.tables import number
-from harness.report.trends import WATCHED, Trend, plot_of, sentence_of, trends_of
+from harness.report.trends import WATCHED, Trend, past_of, plot_of, sentence_of, trends_of
 
 #: What the axis of a watched metric is called.
 AXES = {
@@ -98,6 +98,8 @@ def night_page(night: Night, history: Path | None) -> str:
         counts=[(status, MARKS[status], counts[status]) for status in MARKS if counts[status]],
         troubles=troubles_of(night, nights, points),
         drifts=[(one, AXES[one.metric], sentence_of(one)) for one in _quiet(trends, broken)],
+        past=[(one, AXES[one.metric], text) for one in trends for text in past_of(one)],
+        not_looked_for=next((one.why_not for one in trends if one.why_not), ""),
         columns=COLUMNS,
         rows=list(zip([cell.status for cell in night.cells], night_rows(night), strict=True)),
         checks=_checks(night),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.tasks import MAIN_METRICS
+from harness.files.extras import install_command
 from harness.files.history import Point
-from harness.measure.drift import Drift, find_drift
+from harness.measure.drift import SETTLING, Drift, Levels, Recovered, find_levels
 
 #: What trends are shown of.
 WATCHED = (*MAIN_METRICS, "s_per_image")
@@ -44,7 +45,13 @@ class Trend:
     """One for each of these nights."""
 
     drift: Drift | None
-    """The change point; None without one."""
+    """Where it is off its level; None when it is on it."""
+
+    recovered: tuple[Recovered, ...] = ()
+    """Where it was off its level earlier, oldest first."""
+
+    why_not: str = ""
+    """Why drifts were not looked for; empty where they were."""
 
 
 def trends_of(points: Sequence[Point]) -> list[Trend]:
@@ -56,6 +63,7 @@ def trends_of(points: Sequence[Point]) -> list[Trend]:
     trends = []
     for (cell, device_class, metric), found in sorted(series.items()):
         values = tuple(float(point.value or 0.0) for point in found)
+        levels, why_not = _levels(values)
         trends.append(
             Trend(
                 cell=cell,
@@ -63,20 +71,44 @@ def trends_of(points: Sequence[Point]) -> list[Trend]:
                 metric=metric,
                 nights=tuple(point.night_id for point in found),
                 values=values,
-                drift=find_drift(values),
+                drift=levels.drift,
+                recovered=levels.recovered,
+                why_not=why_not,
             )
         )
     return trends
 
 
+def _levels(values: Sequence[float]) -> tuple[Levels, str]:
+    """Drifts of a series; or why they were not looked for."""
+    if len(values) <= SETTLING:
+        return Levels(), ""
+    try:
+        return find_levels(values), ""
+    except ImportError as error:
+        return Levels(), f"not looked for: needs {error.name}; run: {install_command('nights')}"
+
+
 def sentence_of(trend: Trend) -> str:
-    """The drift of a trend in words; empty without one."""
+    """The drift of a trend in words, or why it was not looked for; empty without one."""
     if trend.drift is None:
-        return ""
+        return trend.why_not
     change, level = trend.drift.change, trend.drift.level
-    share = f", {change / level:+.1%}" if level else ""
     began = trend.nights[trend.drift.began]
-    return f"{change:+.3g} since night {began} (from {level:.4g}{share})"
+    return f"{change:+.3g} since night {began} (from {level:.4g}{_share(change, level)})"
+
+
+def past_of(trend: Trend) -> list[str]:
+    """The drifts of a trend that are over, in words."""
+    return [
+        f"{one.change:+.3g}{_share(one.change, one.level)} "
+        f"from night {trend.nights[one.began]} until night {trend.nights[one.ended]}"
+        for one in trend.recovered
+    ]
+
+
+def _share(change: float, level: float) -> str:
+    return f", {change / level:+.1%}" if level else ""
 
 
 def sparkline(values: Sequence[float], width: int = 30) -> str:

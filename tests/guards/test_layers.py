@@ -46,6 +46,7 @@ HOMES = {
     "tabulate": ("cli", "report"),
     "jinja2": ("report",),
     "matplotlib": ("report",),
+    "ruptures": ("measure",),
     "submitit": ("launch",),
     "requests": ("files",),
     "pydantic": ("files",),

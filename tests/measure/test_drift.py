@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.drift import SETTLING, find_drift
+from harness.measure.drift import SETTLING, Levels, find_drift, find_levels
 
 #: Standard deviation of an AP from night to night that the simulations assume.
 NOISE_AP = 0.03
@@ -61,3 +61,61 @@ def test_a_slow_slide_is_found() -> None:
 @given(st.lists(st.floats(0, 100), max_size=SETTLING))
 def test_the_first_nights_raise_no_alarm(values: list[float]) -> None:
     assert find_drift(values) is None
+
+
+def times(seed: int, count: int) -> np.ndarray:
+    """Seconds an image, with 2 % of noise."""
+    return np.random.Generator(np.random.PCG64(seed)).normal(0.05, 0.001, count)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_slow_night_is_no_drift(seed: int) -> None:
+    values = times(seed, 120)
+    values[80] *= 2
+    assert find_levels(values.tolist()) == Levels()
+    assert find_drift(values[:81].tolist()) is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_regression_that_was_fixed_is_history(seed: int) -> None:
+    values = times(seed, 140)
+    values[70:80] *= 1.17
+    found = find_levels(values.tolist())
+    assert found.drift is None
+    [past] = found.recovered
+    assert past.began == pytest.approx(70, abs=1)
+    assert past.ended == pytest.approx(80, abs=1)
+    assert past.change / past.level == pytest.approx(0.17, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_eight_percent_are_reported_as_eight_percent(seed: int) -> None:
+    """Also after a regression of 17 % that was fixed, and beside an odd night."""
+    values = times(seed, 160)
+    values[60:70] *= 1.17
+    values[130:] *= 1.08
+    values[140] *= 3
+    found = find_levels(values.tolist())
+    assert found.drift is not None
+    assert found.drift.began == pytest.approx(130, abs=2)
+    assert found.drift.change / found.drift.level == pytest.approx(0.08, abs=0.02)
+    assert [one.began for one in found.recovered] == [pytest.approx(60, abs=1)]
+
+
+def test_a_drift_that_ends_is_an_alarm_only_while_it_lasts() -> None:
+    values = times(5, 120)
+    values[60:75] *= 1.2
+    alarms = [night for night in range(29, 121) if find_drift(values[:night].tolist())]
+    assert min(alarms) in range(61, 66)
+    assert max(alarms) in range(75, 79)
+
+
+@pytest.mark.slow
+def test_a_year_of_nights_seen_one_by_one_raises_less_than_one_false_alarm() -> None:
+    """As a year is lived: after every night, with what is known by then."""
+    years = 3
+    alarms = 0
+    for seed in range(12 * years):
+        values = nights(5000 + seed, 365).tolist()
+        alarms += any(find_drift(values[:night]) for night in range(SETTLING + 1, 366))
+    assert alarms < years
