@@ -1,10 +1,10 @@
 """A slow change that no single night's tolerance catches: change points of a series of nights.
 
-The nights are cut into segments of one level each by ``ruptures`` (Truong, Oudre & Vayatis 2020: PELT
-with a Gaussian kernel, whose distances are bounded, so that one odd night weighs little however odd
-it is). A drift is a last segment that has left the level of the first nights. A segment that left it
-and came back is history, and no alarm. ``tests/measure/test_drift.py`` simulates both how soon a
-drift is found and how often noise alone raises an alarm.
+The nights are cut into segments of one level each by ``ruptures`` (Truong, Oudre & Vayatis 2020:
+PELT with a Gaussian kernel, whose distances are bounded, so that one odd night weighs little,
+however odd it is). A drift is a last segment that has left the level of the first nights. A segment
+that left it and came back is history, and no alarm. ``tests/measure/test_drift.py`` simulates both
+how soon a drift is found and how often noise alone raises an alarm.
 """
 
 from __future__ import annotations
