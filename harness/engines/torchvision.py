@@ -45,6 +45,10 @@ from harness.zoo.weights import account_for, read_checkpoint
 CLASSIFIER = "roi_heads.box_predictor.cls_score.bias"
 
 
+#: The layer with one mask a label.
+MASK_LAYER = "roi_heads.mask_predictor.mask_fcn_logits."
+
+
 class PreparedImage(NamedTuple):
     """An image for torchvision's network, which resizes it."""
 
@@ -147,10 +151,23 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) 
     Raises:
         IntegrityError: One is missing, left over, or of another shape.
     """
+    tensors = _with_own_masks_only(tensors, len(tensors.get(CLASSIFIER, ())))
     found = account_for(tensors, weight_shapes(network), where=where)
     state = network.state_dict()
     state.update({key: torch.tensor(value) for key, value in found.items()})
     network.load_state_dict(state)
+
+
+def _with_own_masks_only(tensors: Mapping[str, Any], label_count: int) -> Mapping[str, Any]:
+    """Return tensors whose mask layer has no more labels than the classifier.
+
+    Who replaces the box head alone keeps the mask layer of COCO's 91 labels; the mask of label n is
+    its output n, so the first ones are used and the others never were.
+    """
+    masks = {key: value for key, value in tensors.items() if key.startswith(MASK_LAYER)}
+    if not label_count or all(len(value) <= label_count for value in masks.values()):
+        return tensors
+    return {**tensors, **{key: value[:label_count] for key, value in masks.items()}}
 
 
 class TorchvisionEngine:

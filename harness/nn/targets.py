@@ -133,6 +133,10 @@ class TrainingNumbers:
 class MaskTargets(Protocol):
     """The ground-truth masks of one image."""
 
+    def whole(self, height_px: int, width_px: int) -> Tensor:
+        """Return (g, height, width) uint8: each mask as a bitmap of the resized input."""
+        ...
+
     def crop(self, boxes: Tensor, truth: Tensor, side: int) -> Tensor:
         """Return the ground truth of masks in the frame of boxes.
 

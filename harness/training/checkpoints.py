@@ -23,6 +23,7 @@ from harness.core.settings import identity_defaults
 from harness.data.proven import SIZES, TIMES
 from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
+from harness.nn.torchvision_training import without_counters
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
 
@@ -227,7 +228,7 @@ def write_weights(path: Path, trainer: Trainer) -> None:
     """
     tensors: dict[str, npt.NDArray[np.float32]] = {
         key: value.detach().float().cpu().contiguous().numpy()
-        for key, value in trainer.network.state_dict().items()
+        for key, value in without_counters(trainer.network.state_dict()).items()
     }
     if trainer.average is not None:
         for key, value in trainer.average.average.items():

@@ -20,7 +20,7 @@ from harness.training.augmentation import augmentation_for
 from harness.training.checkpoints import CHECKPOINTS
 from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
-from harness.training.setup import Setup, first_weights
+from harness.training.setup import Setup, first_native_weights
 from harness.zoo.weights import write_checkpoint
 
 #: Name of the training data in Detectron2's catalogue.
@@ -116,7 +116,7 @@ def _trainer(setup: Setup, device: torch.device) -> Any:
             """Return the network with the weights the training begins with."""
             del cfg
             model = build_model(setup.architecture, device, training=_training_keys(setup)).train()
-            model.load_state_dict(first_weights(setup)[0].state_dict())
+            model.load_state_dict(first_native_weights(setup)[0].state_dict())
             return model
 
     (setup.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from harness.core.architecture import Architecture
 from harness.core.errors import IntegrityError
 from harness.nn.mobilenet import InvertedResidual
 from harness.nn.rcnn import RCNN
+from harness.nn.torchvision_networks import COCO_LABELS, coco_labels
+from harness.nn.torchvision_training import CLASS_LAYERS as TORCHVISION_CLASS_LAYERS
+from harness.nn.torchvision_training import class_rows, without_counters
 
 Array = npt.NDArray[np.float32]
 
@@ -128,6 +132,53 @@ def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
             hint="choose another --init, or the --model the checkpoint belongs to",
         )
     _copy(own, tensors, needed)
+    return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(fresh)))
+
+
+@torch.no_grad()
+def load_torchvision(
+    network: nn.Module, architecture: Architecture, tensors: Mapping[str, Array], *, where: str
+) -> InitialWeights:
+    """Load a checkpoint of torchvision's network.
+
+    Of COCO's 91 labels those of the 80 categories are kept where the data have as many; class
+    layers of other classes remain as they are.
+
+    Args:
+        network: It is changed.
+        architecture: With the number of classes.
+        tensors: Of the checkpoint, by key.
+        where: Names the checkpoint in messages.
+
+    Returns:
+        Which weights were loaded.
+
+    Raises:
+        IntegrityError: Another tensor than those of the class layers is missing or does not fit.
+    """
+    assert architecture.torchvision is not None
+    own = without_counters(network.state_dict())
+    given = {key: torch.from_numpy(np.array(tensors[key])) for key in own if key in tensors}
+    bias = given.get("roi_heads.box_predictor.cls_score.bias")
+    if architecture.class_count == 80 and bias is not None and len(bias) == COCO_LABELS:
+        labels = (0, *coco_labels(architecture.torchvision))
+        given = {key: class_rows(key, value, labels) for key, value in given.items()}
+    starts = tuple(TORCHVISION_CLASS_LAYERS)
+    fresh = {
+        key
+        for key in own
+        if key.startswith(starts) and (key not in given or given[key].shape != own[key].shape)
+    }
+    needed = own.keys() - fresh
+    wrong = sorted(key for key in needed if key not in given or given[key].shape != own[key].shape)
+    if wrong:
+        raise IntegrityError(
+            f"{where} does not fit the model: {len(wrong)} of {len(needed)} tensors are missing or "
+            f"of another shape, the first is {wrong[0]}",
+            hint="choose another --init, or the --model the checkpoint belongs to",
+        )
+    for key in needed:
+        own[key].copy_(given[key])
     return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(fresh)))
 
 

@@ -59,6 +59,19 @@ class ObjectMasks:
         )
         return torch.from_numpy(cut).to(boxes.device)
 
+    def whole(self, height_px: int, width_px: int) -> Tensor:
+        """Return (g, height, width) uint8: each mask as a bitmap of the resized image."""
+        filled = [_filled(one, height_px, width_px) for one in self.masks]
+        return torch.from_numpy(np.stack(filled).astype(np.uint8))
+
+
+def _filled(mask: Polygons | Bitmap, height_px: int, width_px: int) -> Bitmap:
+    """Return one mask as a bitmap of its whole image."""
+    if not isinstance(mask, list):
+        return mask
+    near = [_within_reach(polygon, max(height_px, width_px)) for polygon in mask]
+    return rasterised(near, height_px, width_px)
+
 
 def transformed(
     segmentations: Sequence[Segmentation],

@@ -8,13 +8,26 @@ from signal import Signals
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from harness.core.architecture import Architecture
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
-from harness.training.initial import InitialWeights, initialise, load_backbone, load_matching
+from harness.nn.torchvision_training import (
+    build_for_training,
+    freeze_torchvision,
+    train_mode,
+    without_counters,
+)
+from harness.training.initial import (
+    InitialWeights,
+    initialise,
+    load_backbone,
+    load_matching,
+    load_torchvision,
+)
 from harness.training.optimizer import MovingAverage, freeze
 from harness.training.plan import Schedule
 from harness.training.processes import World
@@ -94,11 +107,16 @@ def build_trainer(
     config, ema = setup.config, setup.config.optimizer.ema
     torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
-    network.to(device).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
-    if device.type == "cpu":
-        convolve_by_onednn(network)
-    freeze(network, config.initial.freeze or 0)
+    network.to(device)
+    frozen = config.initial.freeze or 0
+    if isinstance(network, RCNN):
+        network.train()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs
+        if device.type == "cpu":
+            convolve_by_onednn(network)
+        freeze(network, frozen)
+    else:
+        freeze_torchvision(train_mode(network), frozen)
     trainer = Trainer(
         network=network,
         config=config,
@@ -111,8 +129,35 @@ def build_trainer(
     return trainer, initial
 
 
-def first_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
+def first_weights(setup: Setup) -> tuple[nn.Module, InitialWeights]:
     """Build the network as training begins with it.
+
+    Args:
+        setup: Of the training.
+
+    Returns:
+        The network on the CPU, and where its weights come from.
+
+    Raises:
+        IntegrityError: The weights to begin with do not fit.
+    """
+    if setup.architecture.torchvision is not None:
+        return _first_of_torchvision(setup)
+    return first_native_weights(setup)
+
+
+def _first_of_torchvision(setup: Setup) -> tuple[nn.Module, InitialWeights]:
+    """Build a network of torchvision; class layers of other classes begin at random."""
+    rois, seed = setup.numbers.rois_per_image, setup.config.schedule.seed
+    network = build_for_training(setup.architecture, rois, seed)
+    if setup.init is None:
+        return network, InitialWeights(kept=(), fresh=tuple(without_counters(network.state_dict())))
+    tensors = read_checkpoint(setup.init)
+    return network, load_torchvision(network, setup.architecture, tensors, where=str(setup.init))
+
+
+def first_native_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
+    """Build a network of this package as training begins with it.
 
     Args:
         setup: Of the training.

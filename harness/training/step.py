@@ -16,6 +16,7 @@ from harness.core.requests.training import TrainRequest
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.targets import Losses, Targets, TrainingNumbers
+from harness.nn.torchvision_training import Pixels, TorchvisionLosses, scaled
 from harness.training.optimizer import MovingAverage, computing_in, make_optimiser, set_rate
 from harness.training.order import SAMPLE, generator
 from harness.training.plan import Schedule, weight_decay_of
@@ -48,8 +49,8 @@ class LossModel(nn.Module):
 class Trainer:
     """The state of a training: what an iteration changes, and what it uses."""
 
-    network: RCNN
-    """What is trained."""
+    network: nn.Module
+    """What is trained: a network of this package, or of torchvision."""
 
     config: TrainRequest
     """Every setting of the training."""
@@ -84,7 +85,7 @@ class Trainer:
         self.optimiser = make_optimiser(self.network, asked.optimiser, weight_decay_of(asked))
         half = self.config.runtime.precision == "fp16"
         self.scaler = GradScaler(self.device.type, enabled=half)
-        self.model = LossModel(self.network, self.numbers, self.world)
+        self.model = _undistributed(self, self.world)
         if self.world.size > 1:
             self.model = DistributedDataParallel(self.model, broadcast_buffers=False)
 
@@ -149,17 +150,28 @@ def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[st
 def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
     """Return losses and statistics of some samples."""
     tensors = [torch.from_numpy(one.pixels).to(trainer.device).permute(2, 0, 1) for one in samples]
-    batch = trainer.network.batch(tensors, samples[0].canvas)
+    batch = _batch(trainer.network, tensors, samples[0].canvas)
     targets = [_targets(one, trainer) for one in samples]
-    model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer)
+    model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer, World())
     with computing_in(trainer.config.runtime.precision, trainer.device):
         answer: Losses = model(batch, targets)
     return answer
 
 
-def _undistributed(trainer: Trainer) -> nn.Module:
-    """Return the network with its losses, of this process alone."""
-    return LossModel(trainer.network, trainer.numbers, World())
+def _batch(network: nn.Module, images: list[Tensor], canvas: tuple[int, int]) -> Batch | Pixels:
+    """Return images as the network takes them; torchvision's normalises and pads them itself."""
+    return network.batch(images, canvas) if isinstance(network, RCNN) else scaled(images)
+
+
+def _undistributed(trainer: Trainer, world: World) -> nn.Module:
+    """Return the network with its losses.
+
+    Args:
+        world: Processes over which counts of samples are averaged; torchvision counts for itself.
+    """
+    if isinstance(trainer.network, RCNN):
+        return LossModel(trainer.network, trainer.numbers, world)
+    return TorchvisionLosses(trainer.network)
 
 
 def _targets(sample: Sample, trainer: Trainer) -> Targets:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -17,6 +18,9 @@ from harness.zoo.lock import find_artefact, read_lock
 from tests.end_to_end.conftest import Answer
 
 LIGHT = "MobileNetV2_FPNLite_3x"
+#: A file as other programs call their best weights.
+BEST = "Best.pth.tar"
+
 THEIRS = "torchvision_fasterrcnn_mobilenet_v3_large_fpn"
 QUICK = ("--short-edge", "64", "--device", "cpu", "--threads", "1")
 
@@ -107,7 +111,49 @@ def test_torchvisions_network_on_classes_of_ones_own(
     assert "leave out --engine, or choose --engine torchvision" in refused.err
     untrainable = harness("train", "--model", THEIRS)
     assert untrainable.code == 2
-    assert "has no training recipe" in untrainable.err
+    assert "give --init zoo" in untrainable.err
+
+
+def test_a_network_of_torchvision_is_fine_tuned_stopped_and_continued(
+    harness: Callable[..., Answer], on_small: list[str], project: Path
+) -> None:
+
+    from harness.training.log import read_log
+    from harness.zoo.architectures import of_torchvision
+    from harness.zoo.seeded import seeded_checkpoint
+
+    # The layout in which a training of one's own keeps its best weights, for COCO's 91 labels.
+    tensors = seeded_checkpoint(
+        of_torchvision("fasterrcnn_mobilenet_v3_large_fpn", has_masks=False)
+    )
+    table = {key: torch.from_numpy(value) for key, value in tensors.items()}
+    torch.save({"state_dict": table, "optimizer": {"state": {}, "param_groups": []}}, BEST)
+    annotations, images = on_small[1], on_small[3]
+    words = ["train", "--model", THEIRS, "--init", BEST, "--device", "cpu", "--threads", "1"]
+    words += ["--train-annotations", annotations, "--train-images", images]
+    words += ["--val-annotations", annotations, "--val-images", images, "--short-edge", "96"]
+    words += ["--optimiser", "adamw", "--augment", "strong", "--best-by", "loss"]
+    words += ["--iterations", "4", "--batch-size", "2", "--eval-every", "2", "--deterministic"]
+    answer = harness(*words, "--output", "run")
+    assert answer.code == 0, answer.err
+    assert "begun anew: roi_heads.box_predictor.bbox_pred" in answer.err
+    lines = read_log(project / "run")
+    assert [line["iteration"] for line in lines] == [0, 2, 4, 4]
+    assert {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"} <= lines[-2].keys()
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    assert record["engine"]["name"] == "torchvision"
+    # What was trained is a checkpoint of torchvision's for 8 classes.
+    trained = load_file(project / "run" / "model_last.safetensors")
+    assert trained["roi_heads.box_predictor.cls_score.weight"].shape[0] == 9
+    # A training that lost its last iterations repeats them.
+    checkpoints = project / "run" / "checkpoints"
+    for path in checkpoints.glob("iteration-0000004.pth*"):
+        path.unlink()
+    assert (checkpoints / "iteration-0000002.pth").exists()
+    (project / "run" / "record.json").unlink()
+    assert harness(*words, "--output", "run", "--resume").code == 0
+    again = load_file(project / "run" / "model_last.safetensors")
+    assert all(np.array_equal(trained[key], again[key]) for key in trained)
 
 
 def test_weights_of_each_network_are_generated_and_recognised(

@@ -169,6 +169,25 @@ def eight_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_mask_layer_of_more_labels_than_the_classifier_is_read(tmp_path: Path) -> None:
+    # Who replaces the box head alone keeps COCO's mask layer, and a table beside the optimiser's.
+    architecture = small("maskrcnn_resnet50_fpn", class_count=10)
+    tensors = seeded_checkpoint(architecture)
+    layer = "roi_heads.mask_predictor.mask_fcn_logits"
+    whole = {**tensors}
+    for key, filler in ((f"{layer}.weight", 7.0), (f"{layer}.bias", -7.0)):
+        value = tensors[key]
+        more = np.full((91 - len(value), *value.shape[1:]), filler, dtype=np.float32)
+        whole[key] = np.concatenate([value, more])
+    table = {key: torch.from_numpy(value) for key, value in whole.items()}
+    torch.save({"state_dict": table, "optimizer": {"state": {}}}, tmp_path / "Best.pth.tar")
+    engine = open_torchvision(
+        architecture=architecture, weights=tmp_path / "Best.pth.tar", device="cpu"
+    )
+    loaded = engine.network.state_dict()[f"{layer}.weight"].numpy()
+    assert np.array_equal(loaded, tensors[f"{layer}.weight"])
+
+
 def test_recipe_fields_reach_torchvision(eight_classes: Path) -> None:
     def found(**changes: Any) -> tuple[Any, Any]:
         architecture = small(LIGHT, class_count=8, **changes)

@@ -15,7 +15,6 @@ from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.objects import TrainingSet, training_set
-from harness.engines.opening import require_network
 from harness.training.dry_run import Measured, measure_iteration
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
@@ -27,6 +26,7 @@ from harness.workflows.training.job import (
     missing_parts,
     planned,
     recipe_of,
+    require_trainable,
     resolve_training,
     trained_architecture,
     training_data,
@@ -110,7 +110,7 @@ def _plan_without(
     """Return the plan of a training of which something is missing."""
     published = architecture_of(entry.architecture)
     try:
-        require_network(request.runtime.engine, published)
+        require_trainable(request, published)
     except PrerequisiteError as error:
         missing = (*missing, Missing(what=error.message))
     training = _training(request, recipe, published)

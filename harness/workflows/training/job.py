@@ -174,6 +174,8 @@ class TrainingJob:
         if abs(share - 1) > 0.01:
             yield f"sees {share:.3g} of the images of the published schedule"
         wanted = "random" if self.recipe.backbone is None else "backbone"
+        if self.architecture.torchvision is not None:
+            wanted = "backbone"  # of torchvision's own, which is not pinned here
         if self.init_kind != wanted:
             yield f"begins with {self.request.initial.init} weights, published from {wanted}"
         if self.request.optimizer.optimiser != "sgd":
@@ -216,7 +218,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     entry = find_model(lock, request.network.model)
     recipe = recipe_of(entry)
     published = architecture_of(entry.architecture)
-    require_network(request.runtime.engine, published)
+    require_trainable(request, published)
     require_all(missing_parts(lock, entry, recipe, request), request.network.root)
     learned, validation = _data(request, entry, recipe)
     training = training_set(learned, with_masks=published.has_masks)
@@ -352,6 +354,22 @@ def _check_engine(request: TrainRequest) -> None:
     if request.runtime.engine == "detectron2" and request.runtime.processes > 1:
         raise UsageError(
             "the detectron2 engine trains in one process here", hint="or use --engine native"
+        )
+
+
+def require_trainable(request: TrainRequest, published: Architecture) -> None:
+    """Check that the engine trains the network, from the weights that are asked for.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if published.torchvision is None or request.runtime.engine == "detectron2":
+        require_network(request.runtime.engine, published)
+    elif request.initial.init == "imagenet":
+        raise UsageError(
+            f"{request.network.model} begins with torchvision's checkpoint, a file or random "
+            "weights; torchvision's ImageNet weights are not pinned here",
+            hint="give --init zoo",
         )
 
 

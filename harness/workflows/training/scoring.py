@@ -110,7 +110,7 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path, dataset: Dataset)
             network=replace(request.network, weights=weights),
             data=DataSpec(annotations=dataset.annotations_path, images=dataset.images_dir),
             options=EngineOptions(
-                engine=runtime.engine,
+                engine=runtime.engine if numbers.torchvision is None else "torchvision",
                 device=runtime.device,
                 loaders=runtime.loaders,
                 threads=runtime.threads,

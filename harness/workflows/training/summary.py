@@ -21,6 +21,7 @@ from harness.core.requests.inference import (
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.requests.serving import ServeRequest
 from harness.core.tasks import MAIN_METRICS
+from harness.files.layout import default_places
 from harness.training.best import goodness
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.records import read_record
@@ -174,9 +175,9 @@ def _losses(
 def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
     """Yield the commands that evaluate, show, draw and serve, ready to paste."""
     validation = job.validation
-    network = ModelSpec(
-        model=job.entry.name, weights=folder / WEIGHTS_BEST, root=job.request.network.root
-    )
+    network = ModelSpec(model=job.entry.name, weights=folder / WEIGHTS_BEST)
+    if job.request.network.root != default_places()["datasets"]:
+        network = replace(network, root=job.request.network.root)
     recipe = RecipeOverrides()
     if job.request.augmentation.short_edge_px is not None:
         recipe = RecipeOverrides(
