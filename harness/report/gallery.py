@@ -64,6 +64,9 @@ class Gallery:
     wide: bool = False
     """Two images side by side on each card."""
 
+    selectable: bool = False
+    """Images can be ticked, and the names of those that are ticked saved as a file."""
+
 
 def gallery_page(gallery: Gallery) -> str:
     """The page as HTML that needs its pictures and nothing else."""

@@ -118,10 +118,27 @@ class SubsetRequest:
     file: Path = setting(help="COCO annotation file", positional=True)
     output: Path = setting(help="file to write")
     categories: tuple[str, ...] = setting((), help="only these", none="all", metavar="A,B")
+    names: Path | None = setting(
+        None,
+        help="text file with an image a line, by file name or id; harness show --select saves one",
+        none="all",
+        metavar="FILE",
+    )
+    ids: tuple[int, ...] = setting((), help="only images with these ids", none="all", metavar="N,N")
+    tags: tuple[str, ...] = setting(
+        (), help="only images with one of these tags in the file", none="all", metavar="A,B"
+    )
     image_count: int | None = setting(
-        None, help="N random images", none="all", flag="--images", metavar="N"
+        None, help="N random images of these", none="all", flag="--images", metavar="N"
     )
     seed: int = setting(0, help="another one draws other images")
+    copy_images: Path | None = setting(
+        None,
+        help="folder of the images: those that are kept are copied to the folder data beside the "
+        "output, FiftyOne's layout",
+        none="no image is copied",
+        metavar="DIR",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

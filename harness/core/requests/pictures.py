@@ -89,6 +89,11 @@ class ShowRequest:
         minimum=0,
         group="which images",
     )
+    select: bool = setting(
+        False,
+        help="offer to tick images, and to save their names for harness data subset --names",
+        group="which images",
+    )
     style: DrawingStyle = part(DrawingStyle, nested=True)
     output: Path | None = setting(
         None,

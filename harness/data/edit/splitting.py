@@ -133,7 +133,12 @@ def only_images(content: Content, ids: Collection[int]) -> Content:
 
 
 def subset(
-    content: Content, *, categories: Sequence[str], image_count: int | None, seed: int
+    content: Content,
+    *,
+    categories: Sequence[str],
+    image_count: int | None,
+    seed: int,
+    images: Collection[int] | None = None,
 ) -> Content:
     """Only some categories, the images that have an object of them, and of those a random few.
 
@@ -144,10 +149,13 @@ def subset(
         categories: Names; empty for all, and then images without an object stay, too.
         image_count: How many images; None for all.
         seed: Of the random choice.
+        images: Ids of the only images that may be kept; None for all.
 
     Raises:
         UsageError: A name is not in the file, or there are fewer images.
     """
+    if images is not None:
+        content = only_images(content, set(images))
     if categories:
         content = _only_categories(content, categories)
     ids = sorted(row["id"] for row in content["images"])

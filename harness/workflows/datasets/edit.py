@@ -16,7 +16,9 @@ from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest,
 from harness.data.coco import read_annotations
 from harness.data.convert.formats.coco import is_coco
 from harness.data.convert.source_annotations import Counted, Tally
+from harness.data.edit.choosing import chosen_images
 from harness.data.edit.cleaning import Cleaning, cleaned
+from harness.data.edit.copying import copy_images
 from harness.data.edit.splitting import merged, split, subset
 from harness.data.foreign import foreign_annotations
 from harness.files.atomic import write_text
@@ -25,6 +27,10 @@ from harness.files.json import read as read_json
 
 #: What parts are called by default, by how many there are.
 PART_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
+
+
+#: Folder of copied images beside an annotation file: with ``labels.json`` FiftyOne's layout.
+COPIED = "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +232,14 @@ def subset_file(request: SubsetRequest) -> EditReport:
         categories=request.categories,
         image_count=request.image_count,
         seed=request.seed,
+        images=chosen_images(content, names=request.names, ids=request.ids, tags=request.tags),
     )
-    return _report((request.file,), [content], (_write(request.output, kept),), Tally())
+    folder = None
+    if request.copy_images is not None:
+        folder = request.output.parent / COPIED
+        copy_images([row["file_name"] for row in kept["images"]], request.copy_images, folder)
+    written = (_write(request.output, kept),)
+    return _report((request.file,), [content], written, Tally(), images=folder)
 
 
 def _require_other(output: Path, files: Sequence[Path], hint: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,11 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
         drawn, unreadable = _write_pictures(subject, order, drawer, progress)
         cards = _cards(drawn)
         if judged is None:
-            page = gallery_page(data_gallery(subject.dataset, subject.rows, cards))
+            gallery = data_gallery(subject.dataset, subject.rows, cards)
         else:
             names = _names_by_image(subject)
-            page = gallery_page(judged_gallery(subject.dataset, judged, names, cards, request))
+            gallery = judged_gallery(subject.dataset, judged, names, cards, request)
+        page = gallery_page(replace(gallery, selectable=request.select))
         write_text(subject.output / PAGE, page)
     return _report(subject, judged, drawn, unreadable)
 
