@@ -9,8 +9,18 @@ from typing import Literal
 from harness.core.dataset import Category
 from harness.core.tasks import Task
 
-Backbone = Literal["resnet", "mobilenet_v2"]
+Backbone = Literal["resnet", "mobilenet_v2", "regnet"]
 Block = Literal["basic", "bottleneck"]
+
+#: How a convolution's output is normalised. ``frozen_bn`` is BatchNorm whose numbers never change,
+#: ``bn`` one that a training updates, ``gn`` GroupNorm of 32 groups; with ``none`` the convolution
+#: has a bias instead.
+Norm = Literal["frozen_bn", "bn", "gn", "none"]
+
+#: Which maps regions are proposed on and pooled from: the levels of a pyramid; the output of res4,
+#: with res5 computed on each region; or the output of a res5 that is dilated instead of strided.
+Neck = Literal["fpn", "c4", "dc5"]
+Four = tuple[float, float, float, float]
 ChannelOrder = Literal["BGR", "RGB"]
 
 #: Functions of torchvision.models.detection that build a whole network.
@@ -24,7 +34,7 @@ TorchvisionBuilder = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Every number of a Faster/Mask R-CNN with a feature pyramid, and how it is tested.
+    """Every number of a Faster/Mask R-CNN, which parts it is made of, and how it is tested.
 
     The defaults are those of Detectron2's COCO FPN models; each comment names the key of
     ``detectron2/config/defaults.py`` or ``configs/Base-RCNN-FPN.yaml`` (commit 02b5c4e2) that the
@@ -61,7 +71,7 @@ class Architecture:
     """Kind of residual block; only of a ResNet."""
 
     blocks_per_stage: tuple[int, int, int, int] = (3, 4, 6, 3)  # of a ResNet: RESNETS.DEPTH 50
-    """Blocks in res2 … res5; only of a ResNet."""
+    """Blocks in res2 … res5; of a ResNet or a RegNet."""
 
     stem_channels: int = 64  # RESNETS.STEM_OUT_CHANNELS
     """Output channels of the first convolution."""
@@ -69,19 +79,50 @@ class Architecture:
     stage_channels: tuple[int, int, int, int] = (256, 512, 1024, 2048)  # RES2_OUT_CHANNELS ×2
     """Output channels of res2 … res5."""
 
-    batch_norm_eps: float = 1e-5  # layers/batch_norm.py FrozenBatchNorm2d
-    """Added to the variance in frozen BatchNorm."""
+    groups: int = 1  # RESNETS.NUM_GROUPS
+    """Groups of the 3×3 convolution of a bottleneck; more than one make a ResNeXt."""
 
-    # -- neck: FPN -------------------------------------------------------------------------------
+    width_per_group: int = 64  # RESNETS.WIDTH_PER_GROUP
+    """Channels of each of these groups in res2, twice as many in each later stage; in a RegNet the
+    same number in all stages, and ``groups`` follows from it.
+    """
+
+    stride_in_1x1: bool = True  # RESNETS.STRIDE_IN_1X1
+    """Whether a bottleneck's stride is in its first 1×1 convolution, and not in its 3×3 one."""
+
+    deformable_stages: tuple[bool, bool, bool, bool] = (False, False, False, False)
+    """Whether the 3×3 convolutions of res2 … res5 are deformable (RESNETS.DEFORM_ON_PER_STAGE)."""
+
+    squeeze_ratio: float = 0.0  # backbone/regnet.py RegNet se_ratio
+    """Channels of a RegNet's squeeze-and-excitation, as a share of its block's; 0 for none."""
+
+    backbone_norm: Norm = "frozen_bn"  # RESNETS.NORM
+    """Normalisation of the backbone's convolutions."""
+
+    batch_norm_eps: float = 1e-5  # layers/batch_norm.py FrozenBatchNorm2d
+    """Added to the variance in BatchNorm."""
+
+    # -- neck ------------------------------------------------------------------------------------
+    neck: Neck = "fpn"  # BACKBONE.NAME, ROI_HEADS.NAME
+    """What regions are proposed on and pooled from."""
+
     fpn_channels: int = 256  # FPN.OUT_CHANNELS
     """Channels of every level of the pyramid."""
 
+    fpn_norm: Norm = "none"  # FPN.NORM
+    """Normalisation of the pyramid's convolutions."""
+
     # -- region proposals ------------------------------------------------------------------------
     anchor_sizes_px: tuple[int, ...] = (32, 64, 128, 256, 512)  # ANCHOR_GENERATOR.SIZES
-    """Square root of the area of the anchors, one a level p2 … p6."""
+    """Square root of the area of the anchors: one a level p2 … p6, or all at each position of the
+    only map.
+    """
 
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # ANCHOR_GENERATOR.ASPECT_RATIOS
     """Height over width of the anchors at each position."""
+
+    rpn_conv_count: int = 1  # RPN.CONV_DIMS
+    """3×3 convolutions of the head that proposes regions."""
 
     rpn_pre_nms_per_level: int = 1000  # RPN.PRE_NMS_TOPK_TEST
     """Candidates kept on each level before NMS."""
@@ -92,6 +133,9 @@ class Architecture:
     rpn_post_nms: int = 1000  # RPN.POST_NMS_TOPK_TEST, over all levels
     """Proposals kept in total."""
 
+    rpn_post_nms_training: int = 1000  # RPN.POST_NMS_TOPK_TRAIN
+    """Proposals kept in total while training."""
+
     # -- box head --------------------------------------------------------------------------------
     class_count: int = 80  # ROI_HEADS.NUM_CLASSES
     """Number of classes, without the background."""
@@ -99,11 +143,28 @@ class Architecture:
     box_pool_px: int = 7  # ROI_BOX_HEAD.POOLER_RESOLUTION
     """Height and width of the pooled features of a box."""
 
+    box_conv_count: int = 0  # ROI_BOX_HEAD.NUM_CONV
+    """3×3 convolutions of the box head."""
+
+    box_conv_channels: int = 256  # ROI_BOX_HEAD.CONV_DIM
+    """Channels of these convolutions."""
+
     box_fc_channels: tuple[int, ...] = (1024, 1024)  # ROI_BOX_HEAD.NUM_FC, FC_DIM
     """Channels of the fully connected layers of the box head."""
 
-    box_delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
-    """Scales of dx, dy, dw, dh of the box head."""
+    head_norm: Norm = "none"  # ROI_BOX_HEAD.NORM, ROI_MASK_HEAD.NORM
+    """Normalisation of the convolutions of the box head and the mask head."""
+
+    box_delta_weights: Four = (10.0, 10.0, 5.0, 5.0)
+    """Scales of dx, dy, dw, dh of the box head; of a cascade, those of its first stage."""
+
+    cascade_delta_weights: tuple[Four, ...] = ()  # ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
+    """The same of each later stage of a cascade, which refines the boxes of the one before; all
+    stages then move a box alike for all classes.
+    """
+
+    cascade_ious: tuple[float, ...] = ()  # ROI_BOX_CASCADE_HEAD.IOUS
+    """IoU from which a box is an object, for the training of each later stage of a cascade."""
 
     score_threshold: float = 0.05  # ROI_HEADS.SCORE_THRESH_TEST
     """Detections must score more than this."""
@@ -153,6 +214,49 @@ class Architecture:
             class_count=len(categories),
             keypoint_count=(points or self.keypoint_count) if self.keypoint_count else 0,
         )
+
+    @property
+    def strides_px(self) -> tuple[int, ...]:
+        """Pixels of the input in a cell of each map that regions are proposed on."""
+        return (4, 8, 16, 32, 64) if self.neck == "fpn" else (16,)
+
+    @property
+    def map_channels(self) -> int:
+        """Channels of these maps."""
+        return {"fpn": self.fpn_channels, "c4": self.stage_channels[2]}.get(
+            self.neck, self.stage_channels[3]
+        )
+
+    @property
+    def pooled_levels(self) -> tuple[int, ...]:
+        """Levels that regions are pooled from; a cell of level l is 2 ** l pixels of the input."""
+        return (2, 3, 4, 5) if self.neck == "fpn" else (4,)
+
+    @property
+    def size_divisor_px(self) -> int:
+        """Both sides of the padded input are multiples of this."""
+        return 32 if self.neck == "fpn" else 1  # Backbone.size_divisibility
+
+    @property
+    def anchors_per_cell(self) -> int:
+        """Anchors at each position of a map."""
+        sizes = 1 if self.neck == "fpn" else len(self.anchor_sizes_px)
+        return sizes * len(self.anchor_ratios)
+
+    @property
+    def delta_weights(self) -> tuple[Four, ...]:
+        """Scales of dx, dy, dw, dh of each stage of the box head."""
+        return (self.box_delta_weights, *self.cascade_delta_weights)
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether boxes are refined in several stages."""
+        return bool(self.cascade_delta_weights)
+
+    @property
+    def mask_side_px(self) -> int:
+        """Height and width of a mask before it is pasted."""
+        return self.mask_pool_px if self.neck == "c4" else 2 * self.mask_pool_px
 
     @property
     def tasks(self) -> tuple[Task, ...]:

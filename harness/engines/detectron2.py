@@ -29,7 +29,7 @@ from harness.engines.devices import (
     require_single_precision,
     settle,
 )
-from harness.zoo.weights import account_for, read_checkpoint
+from harness.zoo.weights import CONSTANT_KEYS, account_for, read_checkpoint
 
 #: The commit this engine is tested with.
 TESTED_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"
@@ -103,9 +103,12 @@ def load_weights(model: Any, weights: Path) -> None:
     Raises:
         IntegrityError: One is missing, left over, or of another shape.
     """
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    own = model.state_dict()
+    constants = {key: value for key, value in own.items() if CONSTANT_KEYS.fullmatch(key)}
+    expected = {key: tuple(value.shape) for key, value in own.items() if key not in constants}
     tensors = account_for(read_checkpoint(weights), expected, where=str(weights))
-    model.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
+    loaded = {key: torch.tensor(value) for key, value in tensors.items()}
+    model.load_state_dict(constants | loaded)
 
 
 class Detectron2Engine:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from harness.core.architecture import Architecture
+from harness.core.architecture import Architecture, Norm
 from harness.core.errors import UsageError
+from harness.engines.detectron2_backbone import backbone_of
 
 #: RESNETS.DEPTH by (block, blocks per stage).
 DEPTHS = {
@@ -16,7 +17,14 @@ DEPTHS = {
     ("basic", (3, 4, 6, 3)): 34,
     ("bottleneck", (3, 4, 6, 3)): 50,
     ("bottleneck", (3, 4, 23, 3)): 101,
+    ("bottleneck", (3, 8, 36, 3)): 152,
 }
+
+#: Names of ``detectron2.layers.get_norm``. SyncBN is what the zoo's configurations name for ``bn``.
+NORMS: dict[Norm, str] = {"frozen_bn": "FrozenBN", "bn": "SyncBN", "gn": "GN", "none": ""}
+
+PYRAMID = ["p2", "p3", "p4", "p5", "p6"]
+STAGES = ["res2", "res3", "res4", "res5"]
 
 
 def config_of(architecture: Architecture, device: torch.device) -> Any:
@@ -29,39 +37,10 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     m.DEVICE = str(device)
     m.WEIGHTS = ""
     m.META_ARCHITECTURE = "GeneralizedRCNN"
-    m.BACKBONE.NAME = "build_resnet_fpn_backbone"
     m.PIXEL_MEAN, m.PIXEL_STD = list(a.pixel_mean), list(a.pixel_std)
-    m.RESNETS.DEPTH = DEPTHS.get((a.block, a.blocks_per_stage), 50)
-    m.RESNETS.STEM_OUT_CHANNELS = a.stem_channels
-    m.RESNETS.RES2_OUT_CHANNELS = a.stage_channels[0]
-    m.RESNETS.OUT_FEATURES = ["res2", "res3", "res4", "res5"]
-    m.FPN.IN_FEATURES = ["res2", "res3", "res4", "res5"]
-    m.FPN.OUT_CHANNELS = a.fpn_channels
-    m.ANCHOR_GENERATOR.SIZES = [[size] for size in a.anchor_sizes_px]
-    m.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(a.anchor_ratios)]
-    m.RPN.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
-    m.RPN.PRE_NMS_TOPK_TEST = a.rpn_pre_nms_per_level
-    m.RPN.POST_NMS_TOPK_TEST = a.rpn_post_nms
-    m.RPN.NMS_THRESH = a.rpn_nms_iou
-    m.ROI_HEADS.NAME = "StandardROIHeads"
-    m.ROI_HEADS.IN_FEATURES = ["p2", "p3", "p4", "p5"]
-    m.ROI_HEADS.NUM_CLASSES = a.class_count
-    m.ROI_HEADS.SCORE_THRESH_TEST = a.score_threshold
-    m.ROI_HEADS.NMS_THRESH_TEST = a.box_nms_iou
-    m.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
-    m.ROI_BOX_HEAD.NUM_FC = len(a.box_fc_channels)
-    m.ROI_BOX_HEAD.FC_DIM = a.box_fc_channels[0]
-    m.ROI_BOX_HEAD.POOLER_RESOLUTION = a.box_pool_px
-    m.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = a.box_delta_weights
-    m.MASK_ON = a.has_masks
-    m.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
-    m.ROI_MASK_HEAD.NUM_CONV = a.mask_conv_count
-    m.ROI_MASK_HEAD.CONV_DIM = a.mask_conv_channels
-    m.ROI_MASK_HEAD.POOLER_RESOLUTION = a.mask_pool_px
-    m.KEYPOINT_ON = a.keypoint_count > 0
-    m.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS = a.keypoint_count
-    m.ROI_KEYPOINT_HEAD.CONV_DIMS = list(a.keypoint_conv_channels)
-    m.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION = a.keypoint_pool_px
+    _set_backbone(m, a)
+    _set_proposals(m, a)
+    _set_heads(m, a)
     cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
     cfg.INPUT.FORMAT = a.channel_order
     cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
@@ -69,13 +48,72 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     return cfg
 
 
+def _set_backbone(m: Any, a: Architecture) -> None:
+    fpn = a.neck == "fpn"
+    m.BACKBONE.NAME = "build_resnet_fpn_backbone" if fpn else "build_resnet_backbone"
+    m.RESNETS.DEPTH = DEPTHS.get((a.block, a.blocks_per_stage), 50)
+    m.RESNETS.STEM_OUT_CHANNELS = a.stem_channels
+    m.RESNETS.RES2_OUT_CHANNELS = a.stage_channels[0]
+    m.RESNETS.OUT_FEATURES = {"fpn": STAGES, "c4": ["res4"], "dc5": ["res5"]}[a.neck]
+    m.RESNETS.RES5_DILATION = 2 if a.neck == "dc5" else 1
+    m.RESNETS.NUM_GROUPS, m.RESNETS.WIDTH_PER_GROUP = a.groups, a.width_per_group
+    m.RESNETS.STRIDE_IN_1X1 = a.stride_in_1x1
+    m.RESNETS.DEFORM_ON_PER_STAGE = list(a.deformable_stages)
+    m.RESNETS.NORM = NORMS[a.backbone_norm]
+    m.FPN.IN_FEATURES = STAGES
+    m.FPN.OUT_CHANNELS = a.fpn_channels
+    m.FPN.NORM = NORMS[a.fpn_norm]
+
+
+def _set_proposals(m: Any, a: Architecture) -> None:
+    fpn, sizes = a.neck == "fpn", list(a.anchor_sizes_px)
+    m.ANCHOR_GENERATOR.SIZES = [[size] for size in sizes] if fpn else [sizes]
+    m.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(a.anchor_ratios)]
+    m.RPN.IN_FEATURES = PYRAMID if fpn else m.RESNETS.OUT_FEATURES
+    m.RPN.CONV_DIMS = [-1] * a.rpn_conv_count
+    m.RPN.PRE_NMS_TOPK_TEST = a.rpn_pre_nms_per_level
+    m.RPN.POST_NMS_TOPK_TEST = a.rpn_post_nms
+    m.RPN.NMS_THRESH = a.rpn_nms_iou
+
+
+def _set_heads(m: Any, a: Architecture) -> None:
+    kinds = {"fpn": "StandardROIHeads", "c4": "Res5ROIHeads", "dc5": "StandardROIHeads"}
+    m.ROI_HEADS.NAME = "CascadeROIHeads" if a.is_cascade else kinds[a.neck]
+    m.ROI_HEADS.IN_FEATURES = PYRAMID[:4] if a.neck == "fpn" else m.RESNETS.OUT_FEATURES
+    m.ROI_HEADS.NUM_CLASSES = a.class_count
+    m.ROI_HEADS.SCORE_THRESH_TEST = a.score_threshold
+    m.ROI_HEADS.NMS_THRESH_TEST = a.box_nms_iou
+    m.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
+    m.ROI_BOX_HEAD.NUM_CONV, m.ROI_BOX_HEAD.CONV_DIM = a.box_conv_count, a.box_conv_channels
+    m.ROI_BOX_HEAD.NUM_FC = len(a.box_fc_channels)
+    m.ROI_BOX_HEAD.FC_DIM = a.box_fc_channels[0] if a.box_fc_channels else 1024
+    m.ROI_BOX_HEAD.NORM = NORMS[a.head_norm]
+    m.ROI_BOX_HEAD.POOLER_RESOLUTION = a.box_pool_px
+    m.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = a.box_delta_weights
+    m.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = a.is_cascade
+    if a.is_cascade:
+        first = m.ROI_HEADS.IOU_THRESHOLDS[0]
+        m.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS = a.delta_weights
+        m.ROI_BOX_CASCADE_HEAD.IOUS = (first, *a.cascade_ious)
+    m.MASK_ON = a.has_masks
+    m.ROI_MASK_HEAD.NAME = "MaskRCNNConvUpsampleHead"
+    m.ROI_MASK_HEAD.NUM_CONV = a.mask_conv_count
+    m.ROI_MASK_HEAD.CONV_DIM = a.mask_conv_channels
+    m.ROI_MASK_HEAD.NORM = NORMS[a.head_norm]
+    m.ROI_MASK_HEAD.POOLER_RESOLUTION = a.mask_pool_px
+    m.KEYPOINT_ON = a.keypoint_count > 0
+    m.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS = a.keypoint_count
+    m.ROI_KEYPOINT_HEAD.CONV_DIMS = list(a.keypoint_conv_channels)
+    m.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION = a.keypoint_pool_px
+
+
 def build_model(
     architecture: Architecture, device: torch.device, training: Mapping[str, Any] | None = None
 ) -> Any:
     """Return Detectron2's GeneralizedRCNN in evaluation mode, without weights.
 
-    A backbone of the zoo comes from Detectron2's own ``build_model``; another one is built
-    from the same blocks.
+    A backbone that Detectron2's configuration can name comes from its own ``build_model``; another
+    one, a RegNet among them, is built from the same blocks.
 
     Args:
         architecture: The network and its test-time recipe.
@@ -87,7 +125,7 @@ def build_model(
     """
     from detectron2.modeling import build_model as detectron2_build_model
 
-    if len(set(architecture.box_fc_channels)) != 1:
+    if len(set(architecture.box_fc_channels)) > 1:
         raise UsageError(
             "the detectron2 engine builds box heads whose layers are equally wide, not "
             f"{architecture.box_fc_channels}",
@@ -96,12 +134,13 @@ def build_model(
     cfg = config_of(architecture, device)
     for key, value in (training or {}).items():
         cfg.merge_from_list([key, value])
-    if _is_of_the_zoo(architecture):
+    if _is_of_the_configuration(architecture):
         return detectron2_build_model(cfg).eval()
     from detectron2.modeling import GeneralizedRCNN, build_proposal_generator, build_roi_heads
 
-    backbone = _backbone(architecture)
-    backbone.bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
+    backbone = backbone_of(architecture, NORMS)
+    bottom_up = backbone.bottom_up if architecture.neck == "fpn" else backbone
+    bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
     shapes = backbone.output_shape()
     model = GeneralizedRCNN(
         backbone=backbone,
@@ -114,42 +153,8 @@ def build_model(
     return model.to(device).eval()
 
 
-def _is_of_the_zoo(architecture: Architecture) -> bool:
+def _is_of_the_configuration(architecture: Architecture) -> bool:
     a = architecture
     widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
-    known = (a.block, a.blocks_per_stage) in DEPTHS
+    known = a.backbone == "resnet" and (a.block, a.blocks_per_stage) in DEPTHS
     return known and a.stage_channels == widths and a.stem_channels == 64
-
-
-def _backbone(architecture: Architecture) -> Any:
-    """Return a ResNet-FPN of any widths and depths, of Detectron2's blocks."""
-    from detectron2.modeling.backbone import FPN, resnet
-    from detectron2.modeling.backbone.fpn import LastLevelMaxPool
-
-    norm = "FrozenBN"
-    kind = resnet.BasicBlock if architecture.block == "basic" else resnet.BottleneckBlock
-    channels = architecture.stem_channels
-    stages = []
-    widths = zip(architecture.blocks_per_stage, architecture.stage_channels, strict=True)
-    for index, (count, width) in enumerate(widths):
-        options: dict[str, Any] = {"norm": norm}
-        if architecture.block == "bottleneck":
-            options |= {"bottleneck_channels": width // 4, "stride_in_1x1": True}
-        stages.append(
-            resnet.ResNet.make_stage(
-                kind,
-                count,
-                in_channels=channels,
-                out_channels=width,
-                stride_per_block=[1 if index == 0 else 2] + [1] * (count - 1),
-                **options,
-            )
-        )
-        channels = width
-    stem = resnet.BasicStem(3, architecture.stem_channels, norm=norm)
-    return FPN(
-        resnet.ResNet(stem, stages, out_features=["res2", "res3", "res4", "res5"]),
-        in_features=["res2", "res3", "res4", "res5"],
-        out_channels=architecture.fpn_channels,
-        top_block=LastLevelMaxPool(),
-    )

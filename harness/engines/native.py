@@ -170,8 +170,9 @@ def compile_static_parts(network: RCNN) -> None:
     One compilation serves all sizes of images and all numbers of regions.
     """
     heads = network.roi_heads
-    parts = [network.backbone, network.proposal_generator.rpn_head, heads.box_head]
-    for part in parts:
+    own = heads.res5 if network.architecture.neck == "c4" else heads.box_head
+    stages = own.children() if network.architecture.is_cascade else [own]
+    for part in (network.backbone, network.proposal_generator.rpn_head, *stages):
         part.compile(dynamic=True)
 
 
@@ -304,7 +305,8 @@ class NativeEngine:
             return self._infer_eagerly(prepared, stopwatch, canvas)
         except torch.cuda.OutOfMemoryError as error:
             self._make_room(prepared, error)
-        middle, whole = len(prepared) // 2, canvas_of(prepared, canvas)
+        middle, divisor = len(prepared) // 2, self.info.architecture.size_divisor_px
+        whole = canvas_of(prepared, canvas, divisor_px=divisor)
         parts = (prepared[:middle], prepared[middle:])
         return [
             one

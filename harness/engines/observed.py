@@ -131,11 +131,18 @@ def observed(engine: Engine, stopwatch: Stopwatch) -> Iterator[None]:
         if isinstance(engine, NativeEngine):
             wrapped.enter_context(engine.step_by_step())
         for path, method, stage in parts:
-            owner = modules.get(path)
-            if owner is not None:  # a Faster R-CNN has no mask head
+            for owner in _owners(modules, path):
                 setattr(owner, method, _within(stopwatch, stage, getattr(owner, method)))
                 wrapped.callback(partial(delattr, owner, method))
         yield
+
+
+def _owners(modules: dict[str, Any], path: str) -> list[Any]:
+    """Return the modules of a path: none (a Faster R-CNN has no mask head), or a cascade's all."""
+    owner = modules.get(path)
+    if isinstance(owner, nn.ModuleList):
+        return list(owner)
+    return [] if owner is None else [owner]
 
 
 def parameters_by_stage(engine: Engine) -> dict[str, int]:

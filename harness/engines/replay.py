@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.engines.slot_answers import Resized
+from harness.engines.stages import map_names, stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
 from harness.nn.rcnn import RCNN
+from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
 from harness.nn.slots import SlotNetwork
 
@@ -75,6 +76,9 @@ class Replay:
 
     regions: Tensor
     """(P,) anchors of the chosen proposals, best first."""
+
+    pooled: tuple[Tensor, ...]
+    """(P, 4) boxes that each stage of the box head pooled; those of the first are proposals."""
 
     scores: Tensor
     """(P, K) of the chosen proposals."""
@@ -137,14 +141,17 @@ class Replayer:
         proposals = self._proposals(logits, flat, boxes, levels)
         regions = proposals.ids[proposals.chosen] if follow is None else follow.anchors.to(device)
         pyramid = [at_least_float32(level) for level in pyramid]
-        box_logits, box_deltas = self._classified(pyramid, boxes[regions])
-        scores = F.softmax(at_least_float32(box_logits), dim=-1)[:, :-1]
-        moved = self._moved(box_deltas, boxes[regions], size)
+        stages = self._classified(pyramid, boxes[regions], size)
+        scores = network.roi_heads.scores(stages)
+        moved = self._moved(stages[-1], scores.shape[1], size)
         pairs = self._pairs(regions, scores, moved)
         chosen = pairs.ids[pairs.chosen] if follow is None else follow.pairs.to(device)
-        named = {f"p{index}": level[0] for index, level in enumerate(pyramid, start=2)}
+        names = map_names(len(pyramid))
+        named = {name: level[0] for name, level in zip(names, pyramid, strict=True)}
         named |= {"rpn logits": flat, "rpn deltas": moves}
-        named |= {"box logits": box_logits, "box deltas": box_deltas}
+        for number, one in enumerate(stages, start=1):
+            named |= {stage_name("box logits", number): one.logits}
+            named |= {stage_name("box deltas", number): one.deltas}
         soft = self._masks(pyramid, regions, moved, chosen)
         if soft is not None:
             named["mask probabilities"] = soft
@@ -152,7 +159,18 @@ class Replayer:
         if heat is not None:
             named["keypoint heat"] = heat
         return Replay(
-            named, flat, boxes, levels, proposals, regions, scores, moved, pairs, soft, heat
+            named=named,
+            logits=flat,
+            boxes=boxes,
+            anchor_levels=levels,
+            proposals=proposals,
+            regions=regions,
+            pooled=tuple(one.boxes[0] for one in stages),
+            scores=scores,
+            moved=moved,
+            detections=pairs,
+            soft=soft,
+            heat=heat,
         )
 
     def _maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -192,22 +210,24 @@ class Replayer:
             numbers.max_detections,
         )
 
-    def _classified(self, pyramid: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _classified(
+        self, pyramid: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]
+    ) -> list[Stage]:
         heads = self.network.roi_heads
         if self.slots is None:
-            return heads.classify(pyramid, [boxes])
+            return heads.refine(pyramid, [boxes], [size])
         side = self.network.architecture.box_pool_px
         pooled = self.slots.pooled(pyramid, boxes[None], side)
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
-        return logits, deltas
+        return [Stage([boxes], *heads.predicted(pooled, 0))]  # a cascade is not computed in slots
 
-    def _moved(self, deltas: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    def _moved(self, last: Stage, classes: int, size: tuple[int, int]) -> Tensor:
         """Return (P, K, 4): the box of each class of each proposal."""
-        each = deltas.view(len(boxes), -1, 4)
+        (boxes,) = last.boxes
+        each = last.deltas.view(len(boxes), -1, 4)  # (P, K or 1, 4)
         spread = boxes[:, None].expand(-1, each.shape[1], -1)
-        weights = self.network.architecture.box_delta_weights
+        weights = self.network.architecture.delta_weights[-1]
         moved = apply_deltas(each.flatten(0, 1), spread.flatten(0, 1), weights)
-        return clip(moved, *size).view(each.shape)
+        return clip(moved, *size).view(each.shape).expand(-1, classes, -1)
 
     def _masks(
         self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
@@ -217,16 +237,11 @@ class Replayer:
         if not network.architecture.has_masks:
             return None
         rows, classes = rows_of(regions, pairs, moved.shape[1])
-        boxes, side = moved[rows, classes], network.architecture.mask_pool_px
-        heads = network.roi_heads
+        boxes, heads = moved[rows, classes], network.roi_heads
         if self.slots is None:
-            from harness.nn.roi_heads import pool
-
-            pooled = pool(pyramid, [boxes], side, exact=heads.exact)
-        else:
-            pooled = self.slots.pooled(pyramid, boxes[None], side)
-        weight = heads.mask_head.predictor.weight
-        return heads.mask_head.probabilities(pooled.to(weight.dtype), classes)
+            return heads.soft_masks(pyramid, [boxes], classes)
+        pooled = self.slots.pooled(pyramid, boxes[None], network.architecture.mask_pool_px)
+        return heads.mask_head.probabilities(pooled.to(heads.dtype), classes)
 
     def _heat(
         self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
@@ -270,7 +285,7 @@ def rows_of(regions: Tensor, pairs: Tensor, classes: int) -> tuple[Tensor, Tenso
     return places[pairs // classes], pairs % classes
 
 
-def sampling(boxes: Tensor, side: int) -> Tensor:
+def sampling(boxes: Tensor, side: int, levels: tuple[int, ...]) -> Tensor:
     """Return (n, 3) int64: the level a box is pooled from, and its samples a cell down and across.
 
     Both jump where the size of the box passes a boundary, and what is pooled jumps with them.
@@ -278,10 +293,11 @@ def sampling(boxes: Tensor, side: int) -> Tensor:
     Args:
         boxes: (n, 4), px of the resized input.
         side: Cells of a pooled region in each direction.
+        levels: That there are.
     """
-    levels = pyramid_levels(boxes.float())
-    cells = (boxes[:, 2:] - boxes[:, :2]) / (2.0**levels)[:, None] / side
-    return torch.cat((levels[:, None], cells.ceil().long()), dim=1)
+    level = pyramid_levels(boxes.float(), levels[0], levels[-1])
+    cells = (boxes[:, 2:] - boxes[:, :2]) / (2.0**level)[:, None] / side
+    return torch.cat((level[:, None], cells.ceil().long()), dim=1)
 
 
 def on_cpu(replay: Replay) -> Replay:
@@ -293,6 +309,8 @@ def on_cpu(replay: Replay) -> Replay:
             value = Choice(*(getattr(value, each.name).cpu() for each in fields(value)))
         elif isinstance(value, dict):
             value = {name: each.cpu() for name, each in value.items()}
+        elif isinstance(value, tuple):
+            value = tuple(each.cpu() for each in value)
         elif value is not None:
             value = value.cpu()
         moved[one.name] = value

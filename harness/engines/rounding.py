@@ -36,9 +36,9 @@ from harness.nn.rcnn import RCNN, compute_exactly
 #: reference's own distance apart.
 APART = 1.0 + MOST_RATIO
 
-
-#: Stages with a row a proposal (0) or a detection (1), of which only the smooth ones are measured.
-SELECTED = {"box logits": 0, "box deltas": 0, "mask probabilities": 1, "keypoint heat": 1}
+#: Stages with a row a proposal (0) or a detection (1), of which only the smooth ones are measured,
+#: by the first word of their names.
+SELECTED = {"box": 0, "mask": 1, "keypoint": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ class _Case:
         pairs = ((self.ours, self.our_truth), (self.reference, self.their_truth))
         smooth = [self._smooth(*pair) for pair in pairs]
         for stage in self.reference.named:
-            rows = SELECTED.get(stage)
+            rows = SELECTED.get(stage.partition(" ")[0])
             values = []
             for (one, true), masks in zip(pairs, smooth, strict=True):
                 pick = slice(None) if rows is None else masks[rows]
@@ -183,12 +183,14 @@ class _Case:
     def _smooth(self, one: Replay, true: Replay) -> tuple[Tensor, Tensor]:
         """Return proposals, and detections, that both replays pool from the same samples."""
         numbers = self.architecture
-        regions = ~_jumped(one.boxes[one.regions], true.boxes[one.regions], numbers.box_pool_px)
+        regions = torch.ones(len(one.regions), dtype=torch.bool)
+        for mine, exact in zip(one.pooled, true.pooled, strict=True):
+            regions &= ~self._jumped(mine, exact, numbers.box_pool_px)
         chosen = one.detections.ids[one.detections.chosen]
         rows, classes = rows_of(one.regions, chosen, one.scores.shape[1])
         boxes = (one.moved[rows, classes], true.moved[rows, classes])
-        smooth = regions[rows] & ~_jumped(*boxes, numbers.mask_pool_px)
-        return regions, smooth & ~_jumped(*boxes, numbers.keypoint_pool_px)
+        smooth = regions[rows] & ~self._jumped(*boxes, numbers.mask_pool_px)
+        return regions, smooth & ~self._jumped(*boxes, numbers.keypoint_pool_px)
 
     def differences(self) -> list[Difference]:
         """Return every detection that differs between the two."""
@@ -234,16 +236,15 @@ class _Case:
         classes = theirs.scores.shape[1]
         first, second = (_pair_side(one) for one in (self.ours, theirs))
 
+        bars = self._bars(anchors.tracer.box_rounding)
+
         def jumps(pair: int) -> Decision | None:
-            boxes = [one.boxes[pair // classes][None] for one in (self.ours, theirs)]
-            off = largest(boxes[0] - boxes[1])
-            if off > anchors.tracer.box_rounding or not bool(
-                _jumped(boxes[0], boxes[1], numbers.box_pool_px)
-            ):
-                return None
-            return Decision(
-                kind="level or sampling boundary", margin=off, rounding=anchors.tracer.box_rounding
-            )
+            for number, bar in enumerate(bars):
+                boxes = [_pooled_box(one, pair // classes, number) for one in (self.ours, theirs)]
+                found = self._boundary(boxes[0], boxes[1], numbers.box_pool_px, bar)
+                if found is not None:
+                    return found
+            return None
 
         def missing(pair: int, here: Side, there: Side) -> Decision | None:
             is_ours = here is first
@@ -308,14 +309,29 @@ class _Case:
 
     def _mask_jump(self, one: int, pairs: _Traced) -> Decision | None:
         boxes = [side.box(one)[None] for side in (pairs.first, pairs.second)]
-        off = largest(boxes[0] - boxes[1])
-        if off > pairs.tracer.box_rounding or not bool(
-            _jumped(boxes[0], boxes[1], self.architecture.mask_pool_px)
-        ):
+        side = self.architecture.mask_pool_px
+        return self._boundary(boxes[0], boxes[1], side, pairs.tracer.box_rounding)
+
+    def _bars(self, first: float) -> list[float]:
+        """Return how far the boxes that each stage pools may be apart; ``first`` of proposals."""
+        theirs, true = self.reference, self.their_truth
+        smooth = self._smooth(theirs, true)[0]
+        later = zip(theirs.pooled[1:], true.pooled[1:], strict=True)
+        return [first, *(APART * largest((one - exact)[smooth]) for one, exact in later)]
+
+    def _boundary(
+        self, first: Tensor, second: Tensor, side: int, rounding: float
+    ) -> Decision | None:
+        """Return the decision that two boxes (1, 4) within rounding are pooled otherwise."""
+        off = largest(first - second)  # NaN where a box is not there in one network
+        if not off <= rounding or not bool(self._jumped(first, second, side)):
             return None
-        return Decision(
-            kind="level or sampling boundary", margin=off, rounding=pairs.tracer.box_rounding
-        )
+        return Decision(kind="level or sampling boundary", margin=off, rounding=rounding)
+
+    def _jumped(self, first: Tensor, second: Tensor, side: int) -> Tensor:
+        """Return (n,) bool: the two boxes of a row are pooled from other levels or samples."""
+        levels = self.architecture.pooled_levels
+        return (sampling(first, side, levels) != sampling(second, side, levels)).any(1)
 
     def _pasted(
         self, one: Replay, ids: Sequence[int], chooser: Replay | None = None
@@ -449,6 +465,9 @@ def _item(values: Tensor):  # type: ignore[no-untyped-def]
     return lambda one: float(values[one])
 
 
-def _jumped(first: Tensor, second: Tensor, side: int) -> Tensor:
-    """Return (n,) bool: the two boxes of a row are pooled from other levels or samples."""
-    return (sampling(first, side) != sampling(second, side)).any(1)
+def _pooled_box(one: Replay, anchor: int, number: int) -> Tensor:
+    """Return (1, 4) of an anchor as a stage pooled it; NaN where it is no proposal."""
+    if number == 0:
+        return one.boxes[anchor][None]
+    (rows,) = torch.nonzero(one.regions == anchor, as_tuple=True)
+    return one.pooled[number][rows] if len(rows) else torch.full((1, 4), torch.nan)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections, Rle
-from harness.nn.fpn import SIZE_DIVISOR_PX
 from harness.nn.slots import HEAD, Capacity, Layout
 
 #: Numbers of an image's frame: height and width resized, height and width of the original, and
@@ -41,10 +40,18 @@ class Overflow(NamedTuple):
     """What there is too much of."""
 
 
-def canvas_of(images: Sequence[Resized], least: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-    """Return height and width of a batch's padded input: multiples of 32, at least ``least``."""
+def canvas_of(
+    images: Sequence[Resized], least: tuple[int, int] = (0, 0), *, divisor_px: int = 32
+) -> tuple[int, int]:
+    """Return height and width of a batch's padded input.
+
+    Args:
+        images: Of the batch.
+        least: Smallest height and width.
+        divisor_px: Both are multiples of it (``Architecture.size_divisor_px``).
+    """
     sides = zip(least, *(one.pixels.shape[:2] for one in images), strict=True)
-    height, width = (-(-max(lengths) // SIZE_DIVISOR_PX) * SIZE_DIVISOR_PX for lengths in sides)
+    height, width = (-(-max(lengths) // divisor_px) * divisor_px for lengths in sides)
     return height, width
 
 

@@ -28,7 +28,7 @@ from harness.engines.slot_answers import (
 )
 from harness.nn.convolution import Conv, Deconv, GpuPasses, cudnn_keeps_nan
 from harness.nn.rcnn import RCNN
-from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators
+from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators, lacking_in_slots
 
 
 def open_slot_path(
@@ -50,7 +50,8 @@ def open_slot_path(
             unchanged, and the eager path computes.
 
     Returns:
-        None on a CPU, and for a network that is compiled, has to be exact, or has keypoints.
+        None on a CPU, for a network that is compiled or has to be exact, and for one with parts
+        that are not computed in slots.
     """
     if device.type != "cuda" or info.exact or info.compiled or _without_slots(network, notes):
         return None
@@ -63,7 +64,7 @@ def open_slot_path(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         notes.append(f"Triton cannot be used here, the eager path computes: {reason}")
         return None
-    weight = network.backbone.bottom_up.stem.conv1.weight
+    weight = network.first_weight
     last = info.memory_format == "channels_last"
     layout = torch.channels_last if last else torch.contiguous_format
     passes = GpuPasses(
@@ -85,10 +86,10 @@ def open_slot_path(
 
 def _without_slots(network: RCNN, notes: list[str]) -> bool:
     """Return whether a network has a part that slots do not compute; a note says which."""
-    if network.architecture.keypoint_count:
-        notes.append("keypoints are not computed in slots, the eager path computes")
-        return True
-    return False
+    lacking = lacking_in_slots(network.architecture)
+    if lacking is not None:
+        notes.append(f"{lacking} are not computed in slots, the eager path computes")
+    return lacking is not None
 
 
 class Transit:

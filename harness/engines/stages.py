@@ -30,9 +30,10 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     logits, deltas = network.proposal_generator.rpn_head(pyramid)
     anchors = network.proposal_generator.anchors(pyramid)
     own = network.proposal_generator.select(logits, deltas, anchors, batch.sizes)[0]
-    box_logits, box_deltas = network.roi_heads.classify(pyramid, [proposals.to(engine.device)])
+    stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
     resized = torch.from_numpy(image.pixels).permute(2, 0, 1)
-    return named_stages(resized, pyramid, logits, deltas, own, box_logits, box_deltas)
+    answers = [(one.logits, one.deltas) for one in stages]
+    return named_stages(resized, pyramid, logits, deltas, own, answers)
 
 
 @torch.inference_mode()
@@ -50,14 +51,29 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     ]  # (B, A·4, H, W) → (B, H·W·A, 4)
     anchors = rpn.anchor_generator(pyramid)
     found = rpn.predict_proposals(anchors, logits, deltas, images.image_sizes)
-    heads = model.roi_heads
-    levels = [features[name] for name in heads.box_in_features]
-    pooled = heads.box_pooler(levels, [one.proposal_boxes for one in found])
-    box_logits, box_deltas = heads.box_predictor(heads.box_head(pooled))
     boxes = found[0].proposal_boxes.tensor
-    return named_stages(
-        image["image"], pyramid, logits, deltas, boxes, box_logits, box_deltas
-    ), boxes
+    answers = _box_answers(model.roi_heads, features, found)
+    return named_stages(image["image"], pyramid, logits, deltas, boxes, answers), boxes
+
+
+def _box_answers(heads: Any, features: Any, proposals: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return logits and deltas of each stage of Detectron2's heads, for its proposals."""
+    if hasattr(heads, "res5"):
+        levels = [features[name] for name in heads.in_features]
+        boxes = [one.proposal_boxes for one in proposals]
+        pooled = heads._shared_roi_transform(levels, boxes)
+        return [heads.box_predictor(pooled.mean(dim=[2, 3]))]
+    levels = [features[name] for name in heads.box_in_features]
+    if not hasattr(heads, "num_cascade_stages"):
+        pooled = heads.box_pooler(levels, [one.proposal_boxes for one in proposals])
+        return [heads.box_predictor(heads.box_head(pooled))]
+    answers = []
+    for stage in range(heads.num_cascade_stages):
+        answers.append(heads._run_stage(levels, proposals, stage))
+        moved = heads.box_predictor[stage].predict_boxes(answers[-1], proposals)
+        sizes = [one.image_size for one in proposals]
+        proposals = heads._create_proposals_from_boxes(moved, sizes)
+    return answers
 
 
 def named_stages(
@@ -66,25 +82,35 @@ def named_stages(
     logits: Sequence[Tensor],
     deltas: Sequence[Tensor],
     proposals: Tensor,
-    box_logits: Tensor,
-    box_deltas: Tensor,
+    answers: Sequence[tuple[Tensor, Tensor]],
 ) -> Stages:
     """Return the stages of one image by name.
 
     Args:
         resized: (3, H, W).
-        pyramid: p2 … p6.
+        pyramid: p2 … p6, or the one map.
         logits: Per level (1, H·W·A).
         deltas: Per level (1, H·W·A, 4).
         proposals: (n, 4), px of the resized input.
-        box_logits: (n, K + 1).
-        box_deltas: (n, 4K).
+        answers: Logits (n, K + 1) and deltas (n, 4K) or (n, 4) of each stage of the box head.
     """
     named = {"resized input": resized}
-    named.update({f"backbone p{index}": level[0] for index, level in enumerate(pyramid, start=2)})
+    names = map_names(len(pyramid))
+    named |= {f"backbone {name}": one[0] for name, one in zip(names, pyramid, strict=True)}
     named["rpn logits"] = torch.cat([level[0] for level in logits])
     named["rpn deltas"] = torch.cat([level[0] for level in deltas])
     named["proposals"] = proposals
-    named["box logits"] = box_logits
-    named["box deltas"] = box_deltas
+    for number, (box_logits, box_deltas) in enumerate(answers, start=1):
+        named |= {stage_name("box logits", number): box_logits}
+        named |= {stage_name("box deltas", number): box_deltas}
     return {name: value.float().cpu().numpy() for name, value in named.items()}
+
+
+def map_names(count: int) -> tuple[str, ...]:
+    """Return the names of the maps that regions are proposed on: of a pyramid, or of one map."""
+    return ("map",) if count == 1 else tuple(f"p{level}" for level in range(2, 2 + count))
+
+
+def stage_name(what: str, number: int) -> str:
+    """Return the name of a number of the box head, the first stage's without its number."""
+    return what if number == 1 else f"{what} {number}"

@@ -17,25 +17,50 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
+from harness.core.architecture import Architecture
+from harness.core.errors import UsageError
 from harness.nn.boxes import apply_deltas, clip, nonempty, pyramid_levels
-from harness.nn.fpn import SIZE_DIVISOR_PX, STRIDES_PX
+from harness.nn.fpn import STRIDES_PX
 from harness.nn.rcnn import RCNN
-from harness.nn.roi_heads import RawDetections
+from harness.nn.roi_heads import RawDetections, Stage
 from harness.nn.rpn import DELTA_WEIGHTS
 
 #: Names of what comes out, in order; ``masks`` only of a network that has them.
 RESULTS = ("boxes", "scores", "classes", "finite", "masks")
 
+
 #: Names of intermediate values that follow, in network order: what a stage-by-stage check taps.
-LEVELS = ("p2", "p3", "p4", "p5", "p6")
-STAGES = (
-    *LEVELS,
-    *(f"rpn_logits_{level}" for level in LEVELS),
-    *(f"rpn_deltas_{level}" for level in LEVELS),
-    "proposals",
-    "box_logits",
-    "box_deltas",
-)
+def map_names(architecture: Architecture) -> tuple[str, ...]:
+    """Names of the maps that regions are proposed on."""
+    count = len(architecture.strides_px)
+    return ("map",) if count == 1 else tuple(f"p{level}" for level in range(2, 2 + count))
+
+
+def stage_names(architecture: Architecture) -> tuple[str, ...]:
+    """Names of a network's intermediate values; those of a cascade's later stages have a number."""
+    maps = map_names(architecture)
+    later = range(2, len(architecture.delta_weights) + 1)
+    return (
+        *maps,
+        *(f"rpn_logits_{name}" for name in maps),
+        *(f"rpn_deltas_{name}" for name in maps),
+        *("proposals", "box_logits", "box_deltas"),
+        *(f"box_{what}_{number}" for number in later for what in ("logits", "deltas")),
+    )
+
+
+def require_exportable(architecture: Architecture) -> None:
+    """Check that a network can be written with standard operators that a runtime computes.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if any(architecture.deformable_stages):
+        raise UsageError(
+            "a network with deformable convolutions is not exported: ONNX Runtime has no operator "
+            "for them on a CPU",
+            hint="evaluate it with --engine native",
+        )
 
 
 def result_names(network: RCNN) -> tuple[str, ...]:
@@ -67,22 +92,26 @@ class TraceableRCNN(nn.Module):
         pyramid = network.backbone(self._padded(image))
         logits, deltas = network.proposal_generator.rpn_head(pyramid)
         proposals = self._proposals(pyramid, logits, deltas, height, width)
-        box_logits, box_deltas = self._classified(pyramid, proposals)
-        found = self._detections(box_logits, box_deltas, proposals, height, width)
-        finite = torch.stack([_all_finite(one) for one in (*logits, box_logits, box_deltas)]).all()
+        answers = self._answers(pyramid, proposals, height, width)
+        found = self._detections(answers, height, width)
+        numbers = [one for answer in answers for one in answer[1:]]
+        finite = torch.stack([_all_finite(one) for one in (*logits, *numbers)]).all()
         masks = (self._masks(pyramid, found),) if network.architecture.has_masks else ()
         return (
             *(*found, finite, *masks),
             *(*pyramid, *logits, *deltas),
-            *(proposals, box_logits, box_deltas),
+            *(proposals, *numbers),
         )
 
     def _padded(self, image: Tensor) -> Tensor:
-        """(1, 3, H', W') float32, normalised, then padded with zeros to multiples of 32."""
+        """(1, 3, H', W') float32, normalised, then padded with zeros where it has to be."""
         network = self.network
         pixels = (image.permute(2, 0, 1).float() - network.pixel_mean) / network.pixel_std
         height, width, _ = image.shape
-        return F.pad(pixels, (0, -width % SIZE_DIVISOR_PX, 0, -height % SIZE_DIVISOR_PX))[None]
+        divisor = network.architecture.size_divisor_px
+        if divisor == 1:
+            return pixels[None]
+        return F.pad(pixels, (0, -width % divisor, 0, -height % divisor))[None]
 
     def _proposals(
         self,
@@ -117,25 +146,35 @@ class TraceableRCNN(nn.Module):
         best = objectness.argsort(descending=True)[: numbers.rpn_post_nms]
         return candidates[_at_most(numbers.rpn_post_nms, best)]
 
-    def _classified(self, pyramid: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (R, K + 1) and deltas (R, 4K): ``RoIHeads.classify``."""
-        heads = self.network.roi_heads
-        numbers = self.network.architecture
-        pooled, order = _pooled(pyramid, proposals, numbers.box_pool_px, numbers.rpn_post_nms)
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
-        return logits[order], deltas[order]
+    def _answers(
+        self, pyramid: Sequence[Tensor], proposals: Tensor, height: int, width: int
+    ) -> list[Stage]:
+        """What each stage of the box head answers: ``RoIHeads.refine``."""
+        heads, numbers = self.network.roi_heads, self.network.architecture
+        answers: list[Stage] = []
+        boxes = proposals
+        for stage in range(len(numbers.delta_weights)):
+            if answers:
+                boxes = apply_deltas(answers[-1].deltas, boxes, numbers.delta_weights[stage - 1])
+                boxes = clip(boxes, height, width)
+            pooled, order = self._pooled(pyramid, boxes, numbers.box_pool_px, numbers.rpn_post_nms)
+            logits, deltas = heads.predicted(pooled, stage)
+            answers.append(Stage([boxes], logits[order], deltas[order]))
+        return answers
 
-    def _detections(
-        self, logits: Tensor, deltas: Tensor, proposals: Tensor, height: int, width: int
-    ) -> RawDetections:
+    def _detections(self, answers: Sequence[Stage], height: int, width: int) -> RawDetections:
         """``RoIHeads.detect``; classes are kept apart by moving their boxes apart, as there."""
         numbers = self.network.architecture
-        scores = F.softmax(logits, dim=-1)[:, :-1]  # (R, K)
+        (pooled,), _, deltas = answers[-1]
+        scores = self.network.roi_heads.scores(answers)  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
         regions = _at_most(numbers.rpn_post_nms * numbers.class_count, regions)
         kept_scores = scores[regions, classes]
-        kept_deltas = deltas.view(-1, numbers.class_count, 4)[regions, classes]
-        boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
+        if numbers.is_cascade:
+            kept_deltas = deltas[regions]
+        else:
+            kept_deltas = deltas.view(-1, numbers.class_count, 4)[regions, classes]
+        boxes = apply_deltas(kept_deltas, pooled[regions], numbers.delta_weights[-1])
         boxes = clip(boxes, height, width)
         furthest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()  # of no box at all: 0
         apart = boxes + (classes.to(boxes.dtype) * (furthest + 1))[:, None]
@@ -146,19 +185,41 @@ class TraceableRCNN(nn.Module):
     def _masks(self, pyramid: Sequence[Tensor], found: RawDetections) -> Tensor:
         """(n, M, M) float32: ``RoIHeads.masks``."""
         numbers = self.network.architecture
-        pooled, order = _pooled(pyramid, found.boxes, numbers.mask_pool_px, numbers.max_detections)
+        pooled, order = self._pooled(
+            pyramid, found.boxes, numbers.mask_pool_px, numbers.max_detections
+        )
         mask_head = self.network.roi_heads.mask_head
         return mask_head.probabilities(pooled[order], found.classes)
 
+    def _pooled(
+        self, pyramid: Sequence[Tensor], boxes: Tensor, side: int, most: int
+    ) -> tuple[Tensor, Tensor]:
+        """(R, C, S, S), level by level, and the order (R,) that puts the rows back.
 
-def _pooled(
+        With C4 the regions have gone through res5.
+
+        Args:
+            pyramid: What regions are pooled from.
+            boxes: (R, 4), px of ``image``.
+            side: Cells of a pooled region in each direction.
+            most: Boxes that there can be.
+        """
+        numbers = self.network.architecture
+        if len(numbers.pooled_levels) > 1:
+            return _pooled_by_level(pyramid, boxes, side, most)
+        rois = torch.cat((torch.zeros_like(boxes[:, :1]), boxes), dim=1)  # all of image 0
+        stride = numbers.strides_px[0]
+        # sampling_ratio 0 is what −1 means, without the exporter's warning about it.
+        pooled = roi_align(pyramid[0], rois, side, 1 / stride, sampling_ratio=0, aligned=True)
+        if numbers.neck == "c4":
+            pooled = self.network.roi_heads.res5(pooled)
+        return pooled, torch.arange(boxes.shape[0])
+
+
+def _pooled_by_level(
     pyramid: Sequence[Tensor], boxes: Tensor, side: int, most: int
 ) -> tuple[Tensor, Tensor]:
-    """(R, C, S, S), level by level, and the order (R,) that puts the rows back in that of boxes.
-
-    Args:
-        most: Boxes that there can be.
-    """
+    """Regions of a pyramid, level by level, and the order that puts the rows back."""
     levels = pyramid_levels(boxes)
     parts, places = [], []
     for number, (features, stride) in enumerate(

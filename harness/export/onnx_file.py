@@ -11,7 +11,6 @@ import torch
 from torch.export import ExportedProgram
 
 from harness.core.errors import PrerequisiteError, RunFailedError
-from harness.export.network import STAGES
 from harness.export.program import quiet
 from harness.files.atomic import disk_errors, replacing
 from harness.files.extras import install_command
@@ -43,6 +42,7 @@ def write_onnx(
     results: Sequence[str],
     output: Path,
     *,
+    stages: Sequence[str],
     opset: int,
     facts: Callable[[int, str], ExportFacts],
 ) -> ExportFacts:
@@ -50,15 +50,16 @@ def write_onnx(
 
     Args:
         results: Names of the program's results, which the stages follow.
+        stages: Names of the program's intermediate values.
         facts: Returns the metadata of a graph, from its number of bytes and its sha256.
 
     Returns:
         The metadata of the file. The stages are no outputs of the file; their values keep their
-        names (``harness.export.network.STAGES``), so that a checking session can request them.
+        names (``harness.export.network.stage_names``), so that a checking session can request them.
     """
     import onnx
 
-    model = _converted(program, results, opset)
+    model = _converted(program, results, stages, opset)
     _require_standard(model)
     graph = model.SerializeToString(deterministic=True)
     told = facts(len(graph), hashlib.sha256(graph).hexdigest())
@@ -74,14 +75,16 @@ def write_onnx(
     return told
 
 
-def _converted(program: ExportedProgram, results: Sequence[str], opset: int) -> onnx.ModelProto:
+def _converted(
+    program: ExportedProgram, results: Sequence[str], stages: Sequence[str], opset: int
+) -> onnx.ModelProto:
     with quiet():
         converted = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=opset,
             input_names=[INPUT],
-            output_names=[*results, *STAGES],
+            output_names=[*results, *stages],
             verbose=False,
         )
     assert converted is not None  # with dynamo=True it returns a program

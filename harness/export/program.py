@@ -11,8 +11,8 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from harness.export.network import TraceableRCNN
+from harness.nn.normed import NormedConv
 from harness.nn.rcnn import RCNN
-from harness.nn.resnet import NormedConv
 
 #: (height, width) of the image that is traced. No side is a multiple of 32 and the two differ, so
 #: that nothing can be mistaken for a constant.

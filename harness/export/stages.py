@@ -11,7 +11,8 @@ from torch import Tensor
 from harness.engines.native import PreparedImage
 from harness.engines.onnx import SessionNetwork, open_session
 from harness.engines.stages import Stages, named_stages
-from harness.export.network import LEVELS, STAGES
+from harness.export.network import stage_names
+from harness.zoo.exported import read_facts
 
 
 def open_stages(path: Path, *, threads: int) -> SessionNetwork:
@@ -19,7 +20,8 @@ def open_stages(path: Path, *, threads: int) -> SessionNetwork:
     import onnx
 
     model = onnx.load(path)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in STAGES)
+    names = stage_names(read_facts(path).architecture)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     place = torch.device("cpu")
     return SessionNetwork(open_session(model.SerializeToString(), place, threads=threads))
 
@@ -27,13 +29,14 @@ def open_stages(path: Path, *, threads: int) -> SessionNetwork:
 def exported_stages(network: SessionNetwork, image: PreparedImage) -> tuple[Stages, Tensor]:
     """Stages as ``harness.engines.stages`` names them, and the proposals (n, 4)."""
     found = {name: torch.from_numpy(value) for name, value in network.values(image.pixels).items()}
+    maps = [name.removeprefix("rpn_logits_") for name in found if name.startswith("rpn_logits_")]
+    ends = [name.removeprefix("box_logits") for name in found if name.startswith("box_logits")]
     stages = named_stages(
         torch.from_numpy(np.ascontiguousarray(image.pixels)).permute(2, 0, 1),
-        [found[level] for level in LEVELS],
-        [found[f"rpn_logits_{level}"] for level in LEVELS],
-        [found[f"rpn_deltas_{level}"] for level in LEVELS],
+        [found[one] for one in maps],
+        [found[f"rpn_logits_{one}"] for one in maps],
+        [found[f"rpn_deltas_{one}"] for one in maps],
         found["proposals"],
-        found["box_logits"],
-        found["box_deltas"],
+        [(found[f"box_logits{one}"], found[f"box_deltas{one}"]) for one in ends],
     )
     return stages, found["proposals"]

@@ -1,4 +1,7 @@
-"""Feature pyramid on top of a backbone (Detectron2 ``modeling/backbone/fpn.py``)."""
+"""The maps that regions are proposed on: a feature pyramid on top of a backbone, or one map.
+
+The pyramid is that of Detectron2's ``modeling/backbone/fpn.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.convolution import Conv
 from harness.nn.mobilenet import MobileNetV2
-from harness.nn.resnet import ResNet
+from harness.nn.normed import NormedConv
+from harness.nn.regnet import RegNet
+from harness.nn.resnet import ResNet, SingleMap, Staged
 
 #: Pixels of the input per cell, for p2 … p6.
 STRIDES_PX = (4, 8, 16, 32, 64)
 
-#: Both sides of the padded input are multiples of this (FPN.size_divisibility).
-SIZE_DIVISOR_PX = 32
 
-
-def bottom_up(architecture: Architecture) -> ResNet | MobileNetV2:
-    """Return the backbone: ``stem`` and ``res2`` … ``res5``, whose outputs the pyramid merges."""
+def bottom_up(architecture: Architecture) -> Staged:
+    """Return the backbone: a stem and four stages, whose outputs the pyramid merges."""
     match architecture.backbone:
         case "resnet":
             return ResNet(architecture)
         case "mobilenet_v2":
             return MobileNetV2(architecture)
+        case "regnet":
+            return RegNet(architecture)
+
+
+def backbone_of(architecture: Architecture) -> FPN | SingleMap:
+    """Return what turns pixels into the maps that regions are proposed on."""
+    return FPN(architecture) if architecture.neck == "fpn" else SingleMap(architecture)
 
 
 class FPN(nn.Module):
@@ -32,16 +40,19 @@ class FPN(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         channels = architecture.fpn_channels
+        norm, eps = architecture.fpn_norm, architecture.batch_norm_eps
         for level, channels_in in enumerate(architecture.stage_channels, start=2):
-            self.add_module(f"fpn_lateral{level}", Conv(channels_in, channels, 1))
-            self.add_module(f"fpn_output{level}", Conv(channels, channels, 3, padding=1))
+            lateral = NormedConv(channels_in, channels, 1, norm=norm, eps=eps)
+            self.add_module(f"fpn_lateral{level}", lateral)
+            output = NormedConv(channels, channels, 3, norm=norm, eps=eps)
+            self.add_module(f"fpn_output{level}", output)
         self.bottom_up = bottom_up(architecture)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return p2 … p6 of an image batch.
 
         Args:
-            x: (B, 3, H, W), H and W multiples of SIZE_DIVISOR_PX.
+            x: (B, 3, H, W), H and W multiples of 32.
 
         Returns:
             Five maps (B, C, H/s, W/s), with s of STRIDES_PX.

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.nn.boxes import delta_targets
+from harness.nn.boxes import delta_targets, nonempty
 from harness.nn.rcnn import RCNN, Batch
-from harness.nn.roi_heads import pool
+from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
 from harness.nn.targets import (
     NEGATIVE,
@@ -152,16 +152,90 @@ def box_losses(
     pyramid: Sequence[Tensor],
     rois: Sequence[SampledRois],
     targets: Sequence[Targets],
+    sizes: Sequence[tuple[int, int]],
+    mean_count: MeanCount,
+) -> Losses:
+    """Return the losses of every stage of the box head; of a cascade their names have its number.
+
+    A later stage trains on the boxes that the one before leaves, matched anew at a higher IoU, and
+    the maps receive the mean of the stages' gradients (cascade_rcnn.py).
+
+    Args:
+        network: In training mode.
+        pyramid: What regions are pooled from.
+        rois: Sampled regions, one record an image.
+        targets: Ground truth, one an image.
+        sizes: (height, width) of each image before padding, px.
+        mean_count: Mean of a count over all processes.
+    """
+    heads, numbers = network.roi_heads, network.architecture
+    if not numbers.is_cascade:
+        answer = heads.classify(pyramid, [one.boxes for one in rois])
+        return stage_losses(network, answer, 0, rois, targets, mean_count)
+    count = len(numbers.delta_weights)
+    found: dict[str, Tensor] = {}
+    statistics: dict[str, Tensor] = {}
+    for stage in range(count):
+        if stage:
+            with torch.no_grad():
+                boxes = heads.moved(answer, stage - 1, sizes)
+                iou = numbers.cascade_ious[stage - 1]
+                rois = [
+                    _rematched(one[nonempty(one)], target, iou, numbers.class_count)
+                    for one, target in zip(boxes, targets, strict=True)
+                ]
+        pooled = heads.pooled(pyramid, [one.boxes for one in rois], numbers.box_pool_px)
+        pooled = _with_share_of_gradient(pooled, 1.0 / count)
+        answer = Stage([one.boxes for one in rois], *heads.predicted(pooled, stage))
+        part, counted = stage_losses(network, answer, stage, rois, targets, mean_count)
+        found |= {f"{name}_stage{stage}": value for name, value in part.items()}
+        for name, value in counted.items():
+            # The first stage's samples are those of the heads as a whole, and named as such.
+            first = stage == 0 and name.startswith("roi_head/")
+            statistics[name if first else f"stage{stage}/{name}"] = value
+    return found, statistics
+
+
+def _rematched(boxes: Tensor, target: Targets, iou: float, background: int) -> SampledRois:
+    """Return boxes of one image as regions to train on, all of them, with what they match."""
+    matches = match(
+        pairwise_iou(target.boxes, boxes), negative_below=iou, positive_from=iou, rescue=False
+    )
+    classes = torch.full_like(matches.truth, background)
+    positive = matches.label == POSITIVE
+    classes[positive] = target.classes[matches.truth[positive]]
+    return SampledRois(boxes, classes, matches.truth)
+
+
+def _with_share_of_gradient(values: Tensor, share: float) -> Tensor:
+    """Return the same values; of their gradient only a share goes on."""
+    if values.requires_grad:
+        values.register_hook(lambda gradient: gradient * share)
+    return values
+
+
+def stage_losses(
+    network: RCNN,
+    answer: Stage,
+    stage: int,
+    rois: Sequence[SampledRois],
+    targets: Sequence[Targets],
     mean_count: MeanCount,
 ) -> Losses:
     """Return classification loss over all regions, and box regression over the positive ones.
 
     Both are divided by the number of all regions: every region then weighs the same, however many
     positive ones its image has (fast_rcnn.py, box_reg_loss).
+
+    Args:
+        network: In training mode.
+        answer: Of this stage of the box head.
+        stage: Its number.
+        rois: Regions, one record an image.
+        targets: Ground truth, one an image.
+        mean_count: Mean of a count over all processes.
     """
-    heads = network.roi_heads
-    logits, deltas = heads.classify(pyramid, [one.boxes for one in rois])
-    logits, deltas = logits.float(), deltas.float()  # (R, K + 1), (R, 4K)
+    logits, deltas = answer.logits.float(), answer.deltas.float()  # (R, K + 1), (R, 4K)
     classes = torch.cat([one.classes for one in rois])  # (R,)
     background = network.architecture.class_count
     (positive,) = torch.nonzero(classes < background, as_tuple=True)
@@ -172,8 +246,9 @@ def box_losses(
             for one, target in zip(rois, targets, strict=True)
         ]
     )[positive]
-    moves = delta_targets(sources, wanted, network.architecture.box_delta_weights)  # (P, 4)
-    own = deltas.view(len(deltas), -1, 4)[positive, classes[positive]]  # (P, 4), P positive
+    moves = delta_targets(sources, wanted, network.architecture.delta_weights[stage])  # (P, 4)
+    each = deltas.view(len(deltas), -1, 4)
+    own = each[positive, 0 if each.shape[1] == 1 else classes[positive]]  # (P, 4), P positive
     divisor = max(mean_count(len(classes)), 1.0)
     found = {
         "loss_cls": F.cross_entropy(logits, classes, reduction="sum") / divisor,
@@ -213,8 +288,9 @@ def mask_losses(
         # Touch every parameter: a part of the graph that is missing on one process would leave
         # the others waiting for its gradient.
         return {"loss_mask": torch.stack([one.sum() for one in head.parameters()]).sum() * 0}, {}
-    pooled = pool(pyramid, boxes, network.architecture.mask_pool_px)  # (P, C, S, S)
-    logits = head.own_class_logits(pooled.to(head.predictor.weight.dtype), classes).float()
+    side = network.architecture.mask_pool_px
+    pooled = network.roi_heads.pooled(pyramid, boxes, side)  # (P, C, S, S)
+    logits = head.own_class_logits(pooled, classes).float()
     wanted = torch.cat(
         [
             target.masks.crop(own, one.truth[kept], logits.shape[-1])
@@ -273,7 +349,7 @@ def losses(
             sample_rois(one, target, classes, numbers)
             for one, target in zip(proposals, targets, strict=True)
         ]
-    parts.append(box_losses(network, pyramid, rois, targets, mean_count))
+    parts.append(box_losses(network, pyramid, rois, targets, batch.sizes, mean_count))
     if network.architecture.has_masks:
         parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
     found: dict[str, Tensor] = {}

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.resnet import NormedConv, Staged
+from harness.nn.normed import NormedConv
+from harness.nn.resnet import Staged
 
 #: How much wider a block is inside than at its ends.
 EXPANSION = 6
@@ -38,9 +39,13 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int, widen: int, eps: float):
         super().__init__()
         inner = channels_in * widen
-        self.expand = None if widen == 1 else NormedConv(channels_in, inner, 1, 1, eps)
-        self.depthwise = NormedConv(inner, inner, 3, stride, eps, groups=inner)
-        self.project = NormedConv(inner, channels, 1, 1, eps)
+        self.expand = (
+            None if widen == 1 else NormedConv(channels_in, inner, 1, norm="frozen_bn", eps=eps)
+        )
+        self.depthwise = NormedConv(
+            inner, inner, 3, stride, norm="frozen_bn", eps=eps, groups=inner
+        )
+        self.project = NormedConv(inner, channels, 1, norm="frozen_bn", eps=eps)
         self.has_shortcut = stride == 1 and channels_in == channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +60,7 @@ class Stem(nn.Module):
 
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__()
-        self.conv1 = NormedConv(3, channels, 3, 2, eps)
+        self.conv1 = NormedConv(3, channels, 3, 2, norm="frozen_bn", eps=eps)
         self.block = InvertedResidual(channels, FIRST_CHANNELS, 1, 1, eps)
 
     def forward(self, x: Tensor) -> Tensor:

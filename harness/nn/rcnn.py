@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.nn.box_head import BoxHead
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
-from harness.nn.fpn import FPN, SIZE_DIVISOR_PX
-from harness.nn.resnet import NormedConv
+from harness.nn.fpn import FPN, backbone_of
+from harness.nn.normed import NormedConv
+from harness.nn.resnet import Staged
 from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
 from harness.nn.torchvision_networks import torchvision_shapes
@@ -26,7 +28,7 @@ class Batch(NamedTuple):
     """Normalised images padded to one size."""
 
     pixels: Tensor
-    """(B, 3, H, W), H and W multiples of 32, zero outside each image."""
+    """(B, 3, H, W), H and W multiples of the architecture's divisor, zero outside each image."""
 
     sizes: tuple[tuple[int, int], ...]
     """(height, width) of each image before padding, px."""
@@ -54,12 +56,22 @@ class RCNN(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.backbone = FPN(architecture)
+        self.backbone = backbone_of(architecture)
         self.proposal_generator = RPN(architecture)
         self.roi_heads = RoIHeads(architecture)
         mean, std = architecture.pixel_mean, architecture.pixel_std
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    def first_weight(self) -> Tensor:
+        """Return the weight that sees the pixels: its precision and layout are the network's."""
+        return next(self.staged.stem.parameters())
+
+    @property
+    def staged(self) -> Staged:
+        """Return the stem and the stages of the backbone."""
+        return self.backbone.bottom_up if isinstance(self.backbone, FPN) else self.backbone
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return images normalised, padded and stacked.
@@ -71,13 +83,14 @@ class RCNN(nn.Module):
             canvas: (height, width) they are padded to at least, px.
         """
         sizes = tuple((int(image.shape[1]), int(image.shape[2])) for image in images)
-        height = _round_up(max(canvas[0], *(size[0] for size in sizes)))
-        width = _round_up(max(canvas[1], *(size[1] for size in sizes)))
+        divisor = self.architecture.size_divisor_px
+        height = _round_up(max(canvas[0], *(size[0] for size in sizes)), divisor)
+        width = _round_up(max(canvas[1], *(size[1] for size in sizes)), divisor)
         pixels = self.pixel_mean.new_zeros((len(images), 3, height, width))
         for slot, image, (h, w) in zip(pixels, images, sizes, strict=True):
             torch.sub(image, self.pixel_mean, out=slot[:, :h, :w])
             slot[:, :h, :w] /= self.pixel_std
-        weight = self.backbone.bottom_up.stem.conv1.weight
+        weight = self.first_weight
         layout = (
             torch.channels_last
             if weight.is_contiguous(memory_format=torch.channels_last)
@@ -98,13 +111,18 @@ class RCNN(nn.Module):
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
         pyramid = [at_least_float32(level) for level in pyramid]
-        logits, deltas = self.roi_heads.classify(pyramid, proposals)  # (R, K + 1), (R, 4K)
-        require_finite(*objectness, logits, deltas)
+        stages = self.roi_heads.refine(pyramid, proposals, batch.sizes)
+        require_finite(*objectness, *(one for stage in stages for one in stage[1:]))
+        scores, last = self.roi_heads.scores(stages), stages[-1]
         counts = [len(one) for one in proposals]
         detections = [
             self.roi_heads.detect(*rows)
             for rows in zip(
-                logits.split(counts), deltas.split(counts), proposals, batch.sizes, strict=True
+                scores.split(counts),
+                last.deltas.split(counts),
+                last.boxes,
+                batch.sizes,
+                strict=True,
             )
         ]
         numbers, heads = self.architecture, self.roi_heads
@@ -157,7 +175,9 @@ def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool
             module.fold()
     if device.type != "cpu":
         return
-    network.roi_heads.box_head.convolve_first()
+    for module in network.modules():
+        if isinstance(module, BoxHead):
+            module.convolve_first()
     if compiled or not ONE_PASS_AVAILABLE:
         convolve_by_onednn(network)
     else:
@@ -177,8 +197,8 @@ def convolve_by_onednn(network: RCNN) -> None:
             module.dilation = (2, 2)
 
 
-def _round_up(length_px: int) -> int:
-    return -(-length_px // SIZE_DIVISOR_PX) * SIZE_DIVISOR_PX
+def _round_up(length_px: int, divisor_px: int) -> int:
+    return -(-length_px // divisor_px) * divisor_px
 
 
 def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:

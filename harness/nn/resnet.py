@@ -1,4 +1,4 @@
-"""ResNet as Detectron2 builds it (``modeling/backbone/resnet.py``), with frozen BatchNorm.
+"""ResNet and ResNeXt as Detectron2 builds them (``modeling/backbone/resnet.py``).
 
 Attribute names follow the keys of the zoo's checkpoints, so no rename table is needed.
 Shapes: B images, C channels, H × W pixels of the level.
@@ -6,86 +6,31 @@ Shapes: B images, C channels, H × W pixels of the level.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.convolution import Conv
+from harness.nn.normed import DeformableConv, NormedConv
 
+STAGES = ("res2", "res3", "res4", "res5")
 
-class FrozenBatchNorm(nn.Module):
-    """BatchNorm with fixed statistics and a fixed affine map; all four vectors are buffers."""
-
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, channels: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.register_buffer("weight", torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels) - eps)
-
-    def affine(self) -> tuple[Tensor, Tensor]:
-        """Return scale and shift, each (C,), that the normalisation amounts to."""
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, self.bias - self.running_mean * scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W) normalised; one fused operation, as in the reference's evaluation."""
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-        )
-
-
-class NormedConv(Conv):
-    """A convolution followed by frozen BatchNorm, or with it folded into its weights."""
-
-    norm: FrozenBatchNorm | None
-
-    def __init__(
-        self, channels_in: int, channels: int, kernel: int, stride: int, eps: float, groups: int = 1
-    ) -> None:
-        padding = kernel // 2
-        super().__init__(channels_in, channels, kernel, stride, padding, groups=groups, bias=False)
-        self.norm = FrozenBatchNorm(channels, eps)
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """Return the result, normalised: (B, C_in, H, W) → (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        if self.norm is not None and self.training:
-            # Scaling the weights instead of the output costs far less, there and in the gradient.
-            scale, shift = self.norm.affine()
-            weight = self.weight * scale[:, None, None, None]
-            return self._conv_forward(x, weight, shift)
-        x = self._conv_forward(x, self.weight, self.bias)
-        return x if self.norm is None else self.norm(x)
-
-    @torch.no_grad()
-    def fold(self) -> None:
-        """Absorb the BatchNorm into weight and bias, computed in float64 and rounded once."""
-        if self.norm is None:
-            return
-        norm = self.norm
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        shift = norm.bias.double() - norm.running_mean.double() * scale
-        folded = self.weight.double() * scale[:, None, None, None]
-        self.weight = nn.Parameter(folded.to(self.weight.dtype), requires_grad=False)
-        self.bias = nn.Parameter(shift.to(self.weight.dtype), requires_grad=False)
-        self.norm = None
+#: Numbers that move the nine samples of a deformable 3×3 convolution: down and right of each.
+OFFSETS = 18
 
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut; the stride is in the first."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, eps: float) -> None:
+    def __init__(
+        self, architecture: Architecture, channels_in: int, channels: int, stride: int
+    ) -> None:
         super().__init__()
-        self.shortcut = _shortcut(channels_in, channels, stride, eps)
-        self.conv1 = NormedConv(channels_in, channels, 3, stride, eps)
-        self.conv2 = NormedConv(channels, channels, 3, 1, eps)
+        self.shortcut = _shortcut(architecture, channels_in, channels, stride)
+        norm, eps = architecture.backbone_norm, architecture.batch_norm_eps
+        self.conv1 = NormedConv(channels_in, channels, 3, stride, norm=norm, eps=eps)
+        self.conv2 = NormedConv(channels, channels, 3, norm=norm, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride)."""
@@ -94,24 +39,61 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """1×1, 3×3, 1×1 and a shortcut; the stride is in the first 1×1 (RESNETS.STRIDE_IN_1X1)."""
+    """1×1, 3×3, 1×1 and a shortcut; the 3×3 may have groups, a dilation, or be deformable."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, eps: float) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        channels_in: int,
+        channels: int,
+        stride: int,
+        *,
+        stage: int,
+        dilation: int = 1,
+    ) -> None:
+        """Make a block of a stage.
+
+        Args:
+            architecture: Its numbers.
+            channels_in: Of the input.
+            channels: Of the output.
+            stride: Of the block.
+            stage: 0 for res2 … 3 for res5.
+            dilation: Of the 3×3 convolution.
+        """
         super().__init__()
-        inner = channels // 4
-        self.shortcut = _shortcut(channels_in, channels, stride, eps)
-        self.conv1 = NormedConv(channels_in, inner, 1, stride, eps)
-        self.conv2 = NormedConv(inner, inner, 3, 1, eps)
-        self.conv3 = NormedConv(inner, channels, 1, 1, eps)
+        a = architecture
+        inner = a.groups * a.width_per_group * 2**stage
+        first, middle = (stride, 1) if a.stride_in_1x1 else (1, stride)
+        norm, eps = a.backbone_norm, a.batch_norm_eps
+        self.shortcut = _shortcut(a, channels_in, channels, stride)
+        self.conv1 = NormedConv(channels_in, inner, 1, first, norm=norm, eps=eps)
+        deformable = a.deformable_stages[stage]
+        self.conv2_offset = (
+            NormedConv(inner, OFFSETS, 3, middle, norm="none", eps=eps, dilation=dilation)
+            if deformable
+            else None
+        )
+        self.conv2 = (DeformableConv if deformable else NormedConv)(
+            inner, inner, 3, middle, norm=norm, eps=eps, groups=a.groups, dilation=dilation
+        )
+        self.conv3 = NormedConv(inner, channels, 1, norm=norm, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride)."""
-        out = self.conv2(self.conv1(x, relu=True), relu=True)  # (B, C/4, H/stride, W/stride)
+        out = self.conv1(x, relu=True)  # (B, inner, H or H/stride, W or W/stride)
+        moved = () if self.conv2_offset is None else (self.conv2_offset(out),)
+        out = self.conv2(out, *moved, relu=True)  # (B, inner, H/stride, W/stride)
         return self.conv3(out, add=x if self.shortcut is None else self.shortcut(x), relu=True)
 
 
-def _shortcut(channels_in: int, channels: int, stride: int, eps: float) -> NormedConv | None:
-    return None if channels_in == channels else NormedConv(channels_in, channels, 1, stride, eps)
+def _shortcut(
+    architecture: Architecture, channels_in: int, channels: int, stride: int
+) -> NormedConv | None:
+    if channels_in == channels:
+        return None
+    norm, eps = architecture.backbone_norm, architecture.batch_norm_eps
+    return NormedConv(channels_in, channels, 1, stride, norm=norm, eps=eps)
 
 
 class Stem(nn.Module):
@@ -119,8 +101,8 @@ class Stem(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        eps = architecture.batch_norm_eps
-        self.conv1 = NormedConv(3, architecture.stem_channels, 7, 2, eps)
+        norm, eps = architecture.backbone_norm, architecture.batch_norm_eps
+        self.conv1 = NormedConv(3, architecture.stem_channels, 7, 2, norm=norm, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the stem's output: (B, 3, H, W) → (B, C, H/4, W/4)."""
@@ -129,22 +111,56 @@ class Stem(nn.Module):
 
 
 class Staged(nn.Module):
-    """Stem and four stages; returns the outputs of all four."""
+    """A stem and stages of which each halves the map but the first.
+
+    Attributes:
+        stem: Its first convolution sees the pixels.
+        stage_names: Names of the stages, in order.
+    """
 
     stem: nn.Module
-    res2: nn.Sequential
-    res3: nn.Sequential
-    res4: nn.Sequential
-    res5: nn.Sequential
+    stage_names: Sequence[str] = STAGES
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Return the stem and the stages, in order."""
+        return [self.stem, *(self.get_submodule(name) for name in self.stage_names)]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return four maps: (B, 3, H, W) → (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
+        """Return a map a stage: (B, 3, H, W) → (B, C_i, H/s, W/s) for s = 4, 8, 16, 32."""
         x = self.stem(x)
         outputs = []
-        for stage in (self.res2, self.res3, self.res4, self.res5):
-            x = stage(x)  # (B, C_i, H/s, W/s)
+        for name in self.stage_names:
+            x = self.get_submodule(name)(x)  # (B, C_i, H/s, W/s)
             outputs.append(x)
         return outputs
+
+
+def make_stage(architecture: Architecture, stage: int, count: int | None = None) -> nn.Sequential:
+    """Return the blocks of a stage.
+
+    Args:
+        architecture: Its numbers.
+        stage: 0 for res2 … 3 for res5.
+        count: Blocks; None for as many as the architecture has.
+    """
+    a = architecture
+    dilated = a.neck == "dc5" and stage == 3
+    channels_in = a.stem_channels if stage == 0 else a.stage_channels[stage - 1]
+    channels = a.stage_channels[stage]
+    count = a.blocks_per_stage[stage] if count is None else count
+    blocks: list[nn.Module] = []
+    for index in range(count):
+        stride = 2 if index == 0 and stage > 0 and not dilated else 1
+        if a.block == "basic":
+            blocks.append(BasicBlock(a, channels_in, channels, stride))
+        else:
+            dilation = 2 if dilated else 1
+            blocks.append(
+                BottleneckBlock(a, channels_in, channels, stride, stage=stage, dilation=dilation)
+            )
+        channels_in = channels
+    return nn.Sequential(*blocks)
 
 
 class ResNet(Staged):
@@ -154,13 +170,16 @@ class ResNet(Staged):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        block = BasicBlock if architecture.block == "basic" else BottleneckBlock
-        eps = architecture.batch_norm_eps
+        # With C4, res5 is computed on each region and belongs to the heads.
+        self.stage_names = STAGES[:3] if architecture.neck == "c4" else STAGES
         self.stem = Stem(architecture)
-        channels_in = architecture.stem_channels
-        stages = zip(architecture.blocks_per_stage, architecture.stage_channels, strict=True)
-        for index, (count, channels) in enumerate(stages):
-            first = block(channels_in, channels, 1 if index == 0 else 2, eps)
-            others = [block(channels, channels, 1, eps) for _ in range(count - 1)]
-            self.add_module(f"res{index + 2}", nn.Sequential(first, *others))
-            channels_in = channels
+        for index, name in enumerate(self.stage_names):
+            self.add_module(name, make_stage(architecture, index))
+
+
+class SingleMap(ResNet):
+    """A ResNet whose last output is the one map of the network: C4 and DC5."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return one map: (B, 3, H, W) → (B, C, ⌈H/16⌉, ⌈W/16⌉)."""
+        return super().forward(x)[-1:]

@@ -1,12 +1,12 @@
-"""Box and mask heads on pooled regions (Detectron2 ``modeling/roi_heads``).
+"""What happens to a proposal: pooling, the stages of the box head, and the mask head.
 
-R regions, K classes, C channels, S pooled side in cells.
+After Detectron2's ``modeling/roi_heads``. R regions, K classes, C channels, S pooled side in cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
+from harness.nn.box_head import BoxHead, BoxPredictor
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, pyramid_levels
-from harness.nn.convolution import Conv, Deconv
-from harness.nn.fpn import STRIDES_PX
 from harness.nn.keypoints import KeypointHead, located
+from harness.nn.mask_head import MaskHead
+from harness.nn.resnet import make_stage
 from harness.nn.roi_align import pooled_regions
 
 
@@ -34,16 +35,35 @@ class RawDetections(NamedTuple):
     """(n,) int64."""
 
 
+class Stage(NamedTuple):
+    """What one stage of the box head answers for the regions of all images."""
+
+    boxes: list[Tensor]
+    """Per image (n, 4), the boxes it pooled, px of the resized input."""
+
+    logits: Tensor
+    """(R, K + 1), the background last."""
+
+    deltas: Tensor
+    """(R, 4K), or (R, 4) where a box moves alike for all classes."""
+
+
 def pool(
-    pyramid: Sequence[Tensor], boxes: Sequence[Tensor], side: int, *, exact: bool = False
+    maps: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    side: int,
+    *,
+    exact: bool = False,
+    levels: tuple[int, ...] = (2, 3, 4, 5),
 ) -> Tensor:
     """Return pooled regions of all images' boxes, each from the level of its size (RoIAlign).
 
     Args:
-        pyramid: p2 … p5 (p6 is used for proposals only).
+        maps: One a level; more than there are levels are left (p6 is used for proposals only).
         boxes: Per image (n, 4), px of the resized input.
         side: Cells of a pooled region in each direction.
         exact: By torchvision's kernel everywhere, into a contiguous tensor, as Detectron2 does.
+        levels: Of the maps, without a gap; a cell of level l is 2 ** l pixels of the input.
 
     Returns:
         (R, C, side, side). Reduced precisions are pooled in float32; float64 stays.
@@ -51,125 +71,25 @@ def pool(
     everything = torch.cat(list(boxes))  # (R, 4)
     image = torch.cat([one.new_full((len(one), 1), index) for index, one in enumerate(boxes)])
     rois = torch.cat((image, everything), dim=1)  # (R, 5)
-    levels = pyramid_levels(everything)  # (R,)
-    counts = torch.bincount(levels - 2, minlength=4).tolist()  # the one wait for the device
-    maps = [at_least_float32(features) for features in pyramid[:4]]
+    maps = [at_least_float32(features) for features in maps[: len(levels)]]
+    if len(levels) == 1:
+        rois = rois.to(maps[0].dtype)
+        return pooled_regions(maps[0], rois, side, 2 ** levels[0], exact=exact)
+    level = pyramid_levels(everything, levels[0], levels[-1])  # (R,)
+    # The one wait for the device.
+    counts = torch.bincount(level - levels[0], minlength=len(levels)).tolist()
     channels = maps[0].shape[1]
     # Channels lie last, as the heads read them, unless the reference's layout is asked for.
     order = (0, 1, 2, 3) if exact else (0, 2, 3, 1)
     shape = (channels, side, side) if exact else (side, side, channels)
     pooled = maps[0].new_zeros((len(rois), *shape))
-    by_level = levels.argsort(stable=True).split(counts)
-    for features, stride, where in zip(maps, STRIDES_PX[:4], by_level, strict=True):
+    by_level = level.argsort(stable=True).split(counts)
+    for features, number, where in zip(maps, levels, by_level, strict=True):
         if len(where):
             level_rois = rois[where].to(features.dtype)
-            regions = pooled_regions(features, level_rois, side, stride, exact=exact)
+            regions = pooled_regions(features, level_rois, side, 2**number, exact=exact)
             pooled.index_copy_(0, where, regions.permute(order))
     return pooled if exact else pooled.permute(0, 3, 1, 2)  # (R, C, side, side)
-
-
-class BoxHead(nn.Module):
-    """Fully connected layers on the flattened region."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        side = architecture.box_pool_px
-        self.shape = (architecture.box_fc_channels[0], architecture.fpn_channels, side, side)
-        channels = architecture.fpn_channels * side**2
-        for index, width in enumerate(architecture.box_fc_channels, start=1):
-            self.add_module(f"fc{index}", nn.Linear(channels, width))
-            channels = width
-
-    def convolve_first(self) -> None:
-        """Replace the first layer by the equivalent convolution.
-
-        It reads regions in their memory layout, and oneDNN's convolutions are fast on every CPU,
-        which MKL's matrix products are not.
-        """
-        linear = cast(nn.Linear, self.get_submodule("fc1"))
-        width, channels, side, _ = self.shape
-        convolution = Conv(channels, width, side)
-        convolution.weight = nn.Parameter(linear.weight.detach().view(self.shape))
-        convolution.bias = linear.bias
-        self.add_module("fc1", convolution)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Return the features of regions: (R, C, S, S) → (R, last width)."""
-        hidden = pooled
-        for layer in self.children():
-            if isinstance(layer, Conv):
-                hidden = layer(hidden, relu=True)
-            else:
-                hidden = F.relu(layer(hidden.flatten(start_dim=1)))
-        return hidden.flatten(start_dim=1)  # (R, last width)
-
-
-class BoxPredictor(nn.Module):
-    """Class logits (background last) and one set of deltas a class."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        channels, classes = architecture.box_fc_channels[-1], architecture.class_count
-        self.cls_score = nn.Linear(channels, classes + 1)
-        self.bbox_pred = nn.Linear(channels, classes * 4)
-
-    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (R, K + 1) and deltas (R, 4K) of features (R, channels)."""
-        return self.cls_score(hidden), self.bbox_pred(hidden)
-
-
-class MaskHead(nn.Module):
-    """3×3 convolutions, one deconvolution ×2 and a 1×1 with one channel a class."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.exact = False
-        channels_in, channels = architecture.fpn_channels, architecture.mask_conv_channels
-        self.conv_count = architecture.mask_conv_count
-        for index in range(1, self.conv_count + 1):
-            self.add_module(f"mask_fcn{index}", Conv(channels_in, channels, 3, padding=1))
-            channels_in = channels
-        self.deconv = Deconv(channels_in, channels, 2, stride=2)
-        self.predictor = Conv(channels, architecture.class_count, 1)
-
-    def features(self, pooled: Tensor) -> Tensor:
-        """Return what the predictor sees: (R, C, S, S) → (R, C', 2S, 2S)."""
-        hidden = pooled
-        for index in range(1, self.conv_count + 1):
-            hidden = self.get_submodule(f"mask_fcn{index}")(hidden, relu=True)
-        return self.deconv(hidden)  # (R, C', 2S, 2S)
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Return logits of all classes: (R, C, S, S) → (R, K, 2S, 2S)."""
-        return self.predictor(self.features(pooled))
-
-    def probabilities(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """Return (R, 2S, 2S) float32 in 0…1, of each region's own class only; float64 stays."""
-        return at_least_float32(self.own_class_logits(pooled, classes)).sigmoid()
-
-    def own_class_logits(self, pooled: Tensor, classes: Tensor) -> Tensor:
-        """Return the logits of one class a region.
-
-        The predictor is a 1×1 convolution: one row of it a region gives the same numbers as all
-        K rows followed by a selection, but for the last bit, for a K-th of the work.
-
-        Args:
-            pooled: (R, C, S, S).
-            classes: (R,) class that each region is, or should be.
-
-        Returns:
-            (R, 2S, 2S).
-        """
-        hidden = self.features(pooled)  # (R, C', 2S, 2S)
-        if self.exact:
-            return self.predictor(hidden)[torch.arange(len(classes)), classes]
-        rows = self.predictor.weight[classes, :, 0, 0]  # (R, C')
-        logits = torch.bmm(rows[:, None], hidden.flatten(start_dim=2))[:, 0]  # (R, 2S·2S)
-        bias = self.predictor.bias
-        assert bias is not None  # a Conv2d's type allows none; this one is built with it
-        logits = logits + bias[classes][:, None]  # (R, 2S·2S)
-        side = hidden.shape[-1]
-        return logits.view(-1, side, side)  # (R, 2S, 2S)
 
 
 class RoIHeads(nn.Module):
@@ -182,29 +102,112 @@ class RoIHeads(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.exact = False
-        self.architecture = architecture
-        self.box_head = BoxHead(architecture)
-        self.box_predictor = BoxPredictor(architecture)
-        if architecture.has_masks:
-            self.mask_head = MaskHead(architecture)
-        if architecture.keypoint_count:
-            self.keypoint_head = KeypointHead(architecture)
+        self.architecture = a = architecture
+        channels = a.map_channels
+        if a.neck == "c4":
+            self.res5 = make_stage(a, 3)
+            channels = a.stage_channels[3]
+            self.box_predictor: nn.Module = BoxPredictor(a, channels)
+        elif a.is_cascade:
+            count = len(a.delta_weights)
+            self.box_head: nn.Module = nn.ModuleList(BoxHead(a, channels) for _ in range(count))
+            width = a.box_fc_channels[-1]
+            self.box_predictor = nn.ModuleList(BoxPredictor(a, width) for _ in range(count))
+        else:
+            self.box_head = BoxHead(a, channels)
+            self.box_predictor = BoxPredictor(a, a.box_fc_channels[-1])
+        if a.has_masks:
+            self.mask_head = MaskHead(a, channels)
+        if a.keypoint_count:
+            self.keypoint_head = KeypointHead(a)
 
-    def classify(
-        self, pyramid: Sequence[Tensor], proposals: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (R, K + 1) and deltas (R, 4K) for the proposals of all images.
+    @property
+    def stages(self) -> list[tuple[BoxHead | None, BoxPredictor]]:
+        """Return head and predictor of each stage; with C4, res5 is in the head's place."""
+        if isinstance(self.box_predictor, nn.ModuleList):
+            heads = self.box_head.children()
+            return list(zip(heads, self.box_predictor.children(), strict=True))  # type: ignore[arg-type]
+        return [(getattr(self, "box_head", None), self.box_predictor)]  # type: ignore[list-item]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return what the heads compute in."""
+        return self.stages[0][1].cls_score.weight.dtype
+
+    def pooled(self, maps: Sequence[Tensor], boxes: Sequence[Tensor], side: int) -> Tensor:
+        """Return the regions of all images' boxes, in the precision of the heads.
+
+        With C4 they have gone through res5 already, which halves their side.
 
         Args:
-            pyramid: p2 … p6.
-            proposals: Per image (n, 4), px of the resized input.
+            maps: What regions are proposed on.
+            boxes: Per image (n, 4), px of the resized input.
+            side: Cells of a pooled region in each direction.
+
+        Returns:
+            (R, C, S, S).
         """
-        pooled = pool(pyramid, proposals, self.architecture.box_pool_px, exact=self.exact)
-        dtype = self.box_predictor.cls_score.weight.dtype
-        return self.box_predictor(self.box_head(pooled.to(dtype)))
+        levels = self.architecture.pooled_levels
+        pooled = pool(maps, boxes, side, exact=self.exact, levels=levels).to(self.dtype)
+        return self.res5(pooled) if self.architecture.neck == "c4" else pooled
+
+    def predicted(self, pooled: Tensor, stage: int) -> tuple[Tensor, Tensor]:
+        """Return logits (R, K + 1) and deltas of a stage for regions of `pooled`."""
+        head, predictor = self.stages[stage]
+        hidden = pooled.mean(dim=(2, 3)) if head is None else head(pooled)  # (R, C)
+        answer: tuple[Tensor, Tensor] = predictor(hidden)
+        return answer
+
+    def classify(
+        self, maps: Sequence[Tensor], proposals: Sequence[Tensor], stage: int = 0
+    ) -> Stage:
+        """Return what one stage of the box head answers for the boxes of all images.
+
+        Args:
+            maps: What regions are proposed on.
+            proposals: Per image (n, 4), px of the resized input.
+            stage: Of a cascade.
+        """
+        pooled = self.pooled(maps, proposals, self.architecture.box_pool_px)
+        return Stage(list(proposals), *self.predicted(pooled, stage))
+
+    def refine(
+        self,
+        maps: Sequence[Tensor],
+        proposals: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+    ) -> list[Stage]:
+        """Return the answers of all stages; each but the first starts from the boxes of the last.
+
+        Args:
+            maps: What regions are proposed on.
+            proposals: Per image (n, 4), px of the resized input.
+            sizes: (height, width) of each image before padding, px.
+        """
+        found: list[Stage] = []
+        for stage in range(len(self.stages)):
+            boxes = self.moved(found[-1], stage - 1, sizes) if found else proposals
+            found.append(self.classify(maps, boxes, stage))
+        return found
+
+    def moved(self, answer: Stage, stage: int, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Return the boxes that a stage of a cascade leaves, (n, 4) an image, clipped.
+
+        Empty ones stay, so that the rows of all stages are those of the same proposals.
+        """
+        weights = self.architecture.delta_weights[stage]
+        boxes = apply_deltas(answer.deltas, torch.cat(answer.boxes), weights)
+        parts = boxes.split([len(one) for one in answer.boxes])
+        return [clip(one, *size) for one, size in zip(parts, sizes, strict=True)]
+
+    def scores(self, stages: Sequence[Stage]) -> Tensor:
+        """Return (R, K) probabilities: the mean over the stages."""
+        every = [F.softmax(at_least_float32(one.logits), dim=-1) for one in stages]
+        mean = every[0] if len(every) == 1 else sum(every) * (1.0 / len(every))
+        return mean[:, :-1]  # type: ignore[index]
 
     def detect(
-        self, logits: Tensor, deltas: Tensor, proposals: Tensor, size: tuple[int, int]
+        self, scores: Tensor, deltas: Tensor, boxes: Tensor, size: tuple[int, int]
     ) -> RawDetections:
         """Return the detections of one image: score cut, class-wise NMS, best N.
 
@@ -212,33 +215,44 @@ class RoIHeads(nn.Module):
         the same.
 
         Args:
-            logits: (R, K + 1), the background last.
-            deltas: (R, 4K).
-            proposals: (R, 4), px of the resized input.
+            scores: (R, K), of `scores`.
+            deltas: (R, 4K) or (R, 4), of the last stage.
+            boxes: (R, 4), that it pooled, px of the resized input.
             size: (height, width) of the image before padding, px.
         """
         numbers = self.architecture
-        scores = F.softmax(at_least_float32(logits), dim=-1)[:, :-1]  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
         kept_scores = scores[regions, classes]  # (k,), pairs above the cut
-        kept_deltas = deltas.view(len(deltas), -1, 4)[regions, classes]  # (k, 4)
-        boxes = apply_deltas(kept_deltas, proposals[regions], numbers.box_delta_weights)
-        boxes = clip(boxes, *size)
-        best = batched_nms(boxes, kept_scores, classes, numbers.box_nms_iou)  # (survivors,)
+        each = deltas.view(len(deltas), -1, 4)  # (R, K or 1, 4)
+        kept_deltas = each[regions, 0 if each.shape[1] == 1 else classes]  # (k, 4)
+        moved = apply_deltas(kept_deltas, boxes[regions], numbers.delta_weights[-1])
+        moved = clip(moved, *size)
+        best = batched_nms(moved, kept_scores, classes, numbers.box_nms_iou)  # (survivors,)
         best = best[: numbers.max_detections]  # (n,)
-        return RawDetections(boxes[best], kept_scores[best], classes[best])
+        return RawDetections(moved[best], kept_scores[best], classes[best])
 
-    def masks(self, pyramid: Sequence[Tensor], detections: Sequence[RawDetections]) -> list[Tensor]:
+    def masks(self, maps: Sequence[Tensor], detections: Sequence[RawDetections]) -> list[Tensor]:
         """Return per image (n, M, M) float32 mask probabilities in the frame of each box."""
         boxes = [one.boxes for one in detections]
-        side = self.architecture.mask_pool_px
+        side = self.architecture.mask_side_px
         if not sum(len(one) for one in boxes):
-            return [one.new_zeros((0, 2 * side, 2 * side)) for one in boxes]
-        pooled = pool(pyramid, boxes, side, exact=self.exact)  # (N, C, S, S), all images
-        pooled = pooled.to(self.mask_head.predictor.weight.dtype)
+            return [one.new_zeros((0, side, side)) for one in boxes]
         classes = torch.cat([one.classes for one in detections])
-        soft = self.mask_head.probabilities(pooled, classes)  # (N, M, M)
+        soft = self.soft_masks(maps, boxes, classes)  # (N, M, M)
         return list(soft.split([len(one) for one in boxes]))
+
+    def soft_masks(
+        self, maps: Sequence[Tensor], boxes: Sequence[Tensor], classes: Tensor
+    ) -> Tensor:
+        """Return (R, M, M) float32 probabilities of a mask of each box's own class.
+
+        Args:
+            maps: What regions are proposed on.
+            boxes: Per image (n, 4), px of the resized input.
+            classes: (R,) int64.
+        """
+        pooled = self.pooled(maps, boxes, self.architecture.mask_pool_px)
+        return self.mask_head.probabilities(pooled, classes)
 
     def keypoints(
         self, pyramid: Sequence[Tensor], detections: Sequence[RawDetections]
@@ -253,6 +267,7 @@ class RoIHeads(nn.Module):
 
     def keypoint_heat(self, pyramid: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Return (R, K, M, M) logits of the keypoints in all images' boxes."""
-        pooled = pool(pyramid, boxes, self.architecture.keypoint_pool_px, exact=self.exact)
-        heat: Tensor = self.keypoint_head(pooled.to(self.keypoint_head.score_lowres.weight.dtype))
+        heat: Tensor = self.keypoint_head(
+            self.pooled(pyramid, boxes, self.architecture.keypoint_pool_px)
+        )
         return heat

@@ -5,7 +5,8 @@ L pyramid levels, A anchors a cell, B images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +22,23 @@ from harness.nn.boxes import (
     nonempty,
 )
 from harness.nn.convolution import Conv
-from harness.nn.fpn import STRIDES_PX
 
 #: Scales of dx, dy, dw, dh (RPN.BBOX_REG_WEIGHTS).
 DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
 
 class RPNHead(nn.Module):
-    """One 3×3 convolution with ReLU, then an objectness and a delta 1×1, shared by all levels."""
+    """3×3 convolutions with ReLU, then an objectness and a delta 1×1, shared by all levels."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        channels, anchors = architecture.fpn_channels, len(architecture.anchor_ratios)
-        self.conv = Conv(channels, channels, 3, padding=1)
+        channels, anchors = architecture.map_channels, architecture.anchors_per_cell
+        count = architecture.rpn_conv_count
+        hidden = [Conv(channels, channels, 3, padding=1) for _ in range(count)]
+        self.conv: nn.Module = hidden[0]
+        if count > 1:
+            named = {f"conv{index}": one for index, one in enumerate(hidden)}
+            self.conv = nn.Sequential(OrderedDict(named))
         self.objectness_logits = Conv(channels, anchors, 1)
         self.anchor_deltas = Conv(channels, anchors * 4, 1)
 
@@ -41,7 +46,9 @@ class RPNHead(nn.Module):
         """Return per level logits (B, H·W·A) and deltas (B, H·W·A, 4), cells row by row."""
         logits, deltas = [], []
         for level in pyramid:
-            hidden = self.conv(level, relu=True)  # (B, C, H, W)
+            hidden = level
+            for layer in self._hidden:
+                hidden = layer(hidden, relu=True)  # (B, C, H, W)
             scores = self.objectness_logits(hidden)  # (B, A, H, W)
             moves = self.anchor_deltas(hidden)  # (B, 4A, H, W)
             batch, anchors, height, width = scores.shape
@@ -49,6 +56,10 @@ class RPNHead(nn.Module):
             moves = moves.view(batch, anchors, 4, height, width).permute(0, 3, 4, 1, 2)
             deltas.append(moves.reshape(batch, -1, 4))  # (B, H·W·A, 4)
         return logits, deltas
+
+    @property
+    def _hidden(self) -> Iterable[nn.Module]:
+        return self.conv.children() if isinstance(self.conv, nn.Sequential) else (self.conv,)
 
 
 class RPN(nn.Module):
@@ -60,8 +71,12 @@ class RPN(nn.Module):
         self.pre_nms_per_level = architecture.rpn_pre_nms_per_level
         self.nms_iou = architecture.rpn_nms_iou
         self.post_nms = architecture.rpn_post_nms
-        for level, size_px in enumerate(architecture.anchor_sizes_px):
-            cell = cell_anchors(size_px, architecture.anchor_ratios)
+        self.strides_px = architecture.strides_px
+        sizes = architecture.anchor_sizes_px
+        by_level = [(size,) for size in sizes] if architecture.neck == "fpn" else [sizes]
+        for level, sizes_px in enumerate(by_level):
+            ratios = architecture.anchor_ratios
+            cell = torch.cat([cell_anchors(size_px, ratios) for size_px in sizes_px])
             self.register_buffer(f"cell_anchors{level}", cell, persistent=False)
 
     def forward(
@@ -70,7 +85,7 @@ class RPN(nn.Module):
         """Return the proposals of images.
 
         Args:
-            pyramid: p2 … p6.
+            pyramid: p2 … p6, or the one map.
             image_sizes: (height, width) of each image before padding, px.
 
         Returns:
@@ -85,7 +100,7 @@ class RPN(nn.Module):
         cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
         return [
             grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
-            for cell, level, stride in zip(cells, pyramid, STRIDES_PX, strict=True)
+            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
         ]
 
     def select(

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, pyramid_levels
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.rcnn import RCNN
@@ -145,6 +146,19 @@ def layout_of(detections: int, characters: int) -> Layout:
     return Layout(boxes, scores, classes, kept, lengths, text, ends[-1])
 
 
+def lacking_in_slots(architecture: Architecture) -> str | None:
+    """Return what a network has that is not computed in slots; None where there is nothing."""
+    if architecture.keypoint_count:
+        return "keypoints"
+    if architecture.neck != "fpn":
+        return "regions of a single map"
+    if architecture.is_cascade:
+        return "boxes refined in stages"
+    if any(architecture.deformable_stages):
+        return "deformable convolutions"
+    return None
+
+
 class SlotNetwork:
     """A network computed in slots."""
 
@@ -175,7 +189,7 @@ class SlotNetwork:
         del pyramid, deltas  # the largest tensors there are
         heads = network.roi_heads
         pooled = self.pooled(maps, proposals, numbers.box_pool_px)
-        box_logits, box_deltas = heads.box_predictor(heads.box_head(pooled))
+        box_logits, box_deltas = heads.predicted(pooled, 0)
         found = self.detections(box_logits, box_deltas, proposals, proposed, frame.resized)
         finite = _all_finite((*logits, box_logits, box_deltas), len(pixels))
         boxes, kept = self.restored(found, frame)
@@ -215,7 +229,7 @@ class SlotNetwork:
         inside = (rows[:, :, None] & columns[:, None, :])[..., None]  # (B, H, W, 1)
         values = (pixels - network.pixel_mean.flatten()) / network.pixel_std.flatten()
         values = torch.where(inside, values, 0.0).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        weight = network.backbone.bottom_up.stem.conv1.weight
+        weight = network.first_weight
         lies_last = weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if lies_last else torch.contiguous_format
         return values.to(weight.dtype).contiguous(memory_format=layout)
@@ -326,7 +340,7 @@ class SlotNetwork:
         """
         maps = _channels_last(maps[:4])
         levels = pyramid_levels(boxes.flatten(0, 1)).view(boxes.shape[:2])
-        dtype = self.network.roi_heads.box_predictor.cls_score.weight.dtype
+        dtype = self.network.roi_heads.dtype
         return self.operators.pooled_from_levels(maps, boxes, levels, side, dtype)
 
     def _segments_of(self, counts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:

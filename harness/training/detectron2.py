@@ -131,7 +131,7 @@ def _training_keys(setup: Setup) -> dict[str, Any]:
         "MODEL.BACKBONE.FREEZE_AT": setup.config.initial.freeze or 0,
         "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": setup.numbers.rois_per_image,
         "MODEL.RPN.PRE_NMS_TOPK_TRAIN": 2 * setup.architecture.rpn_pre_nms_per_level,
-        "MODEL.RPN.POST_NMS_TOPK_TRAIN": setup.architecture.rpn_post_nms,
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": setup.architecture.rpn_post_nms_training,
     }
 
 

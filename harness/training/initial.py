@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,25 +19,28 @@ from harness.nn.rcnn import RCNN
 from harness.nn.torchvision_networks import COCO_LABELS, coco_labels
 from harness.nn.torchvision_training import CLASS_LAYERS as TORCHVISION_CLASS_LAYERS
 from harness.nn.torchvision_training import class_rows, without_counters
+from harness.zoo.backbones import backbone_prefix, backbone_prefixes
 
 Array = npt.NDArray[np.float32]
 
-#: The layers with one output a class; they begin at random when the classes differ.
-CLASS_LAYERS = (
-    "roi_heads.box_predictor.cls_score.",
-    "roi_heads.box_predictor.bbox_pred.",
-    "roi_heads.mask_head.predictor.",
+#: The layers with one output a class; they begin at random when the classes differ. A cascade has
+#: them once a stage.
+CLASS_LAYERS = re.compile(
+    r"roi_heads\.(box_predictor\.(\d\.)?(cls_score|bbox_pred)|mask_head\.predictor)\."
 )
 
-#: Standard deviation of layers that begin almost at zero (Detectron2's ``modeling``).
+#: Standard deviation of layers that begin almost at zero (Detectron2's ``modeling``), by a pattern
+#: that their names match. Offsets of deformable convolutions begin at zero.
 SILENT_STD = {
-    "proposal_generator.rpn_head.": 0.01,
-    "roi_heads.box_predictor.cls_score.": 0.01,
-    "roi_heads.box_predictor.bbox_pred.": 0.001,
-    "roi_heads.mask_head.predictor.": 0.001,
+    r"proposal_generator\.rpn_head\.": 0.01,
+    r"roi_heads\.box_predictor\.(\d\.)?cls_score\.": 0.01,
+    r"roi_heads\.box_predictor\.(\d\.)?bbox_pred\.": 0.001,
+    r"roi_heads\.mask_head\.predictor\.": 0.001,
+    r".*\.conv2_offset\.": 0.0,
 }
 
-BACKBONE = "backbone.bottom_up."
+#: Convolutions that begin as those of a ResNet: of the heads, and with C4 the res5 in them.
+HEAD_CONVOLUTIONS = re.compile(r"roi_heads\.(mask_head|res5|box_head\.(\d\.)?conv\d)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +65,11 @@ class InitialWeights:
 
 @torch.no_grad()
 def initialise(network: RCNN, seed: int) -> None:
-    """Draw random weights as Detectron2 does; BatchNorm remains the identity.
+    """Draw random weights as Detectron2 does; normalisations remain the identity.
 
-    Backbone and mask convolutions: He et al. (fan-out); FPN and fully connected layers: Caffe2's
-    Xavier (uniform, fan-in); predictors: almost zero. MobileNetV2: He et al. with fan-in, as
-    fan-out would silence filters of one channel (see also ``_bound``).
+    Convolutions of the backbone and the heads: He et al. (fan-out); FPN and fully connected
+    layers: Caffe2's Xavier (uniform, fan-in); predictors: almost zero. MobileNetV2: He et al. with
+    fan-in, as fan-out would silence filters of one channel (see also ``_bound``).
 
     Args:
         network: On the CPU; it is changed.
@@ -73,17 +77,20 @@ def initialise(network: RCNN, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_out", "fan_in"] = (
-        "fan_out" if network.architecture.backbone == "resnet" else "fan_in"
+        "fan_in" if network.architecture.backbone == "mobilenet_v2" else "fan_out"
     )
+    backbone = backbone_prefix(network.architecture)
     for name, value in network.named_parameters():
-        std = next((std for start, std in SILENT_STD.items() if name.startswith(start)), None)
+        std = next((std for like, std in SILENT_STD.items() if re.match(like, name)), None)
         if name.endswith("bias"):
             value.zero_()
+        elif value.ndim == 1:
+            value.fill_(1.0)  # of a normalisation
         elif std is not None:
             value.normal_(std=std, generator=generator)
-        elif name.startswith(BACKBONE):
+        elif name.startswith(backbone):
             nn.init.kaiming_normal_(value, mode=fan, nonlinearity="relu", generator=generator)
-        elif ".mask_head." in name:
+        elif HEAD_CONVOLUTIONS.match(name):
             nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
         else:
             nn.init.kaiming_uniform_(value, a=1, generator=generator)
@@ -119,9 +126,7 @@ def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
     """
     own = network.state_dict()
     fresh = {
-        key
-        for key in own
-        if key.startswith(CLASS_LAYERS) and _shape(tensors, key) != own[key].shape
+        key for key in own if CLASS_LAYERS.match(key) and _shape(tensors, key) != own[key].shape
     }
     needed = own.keys() - fresh
     wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)
@@ -188,7 +193,7 @@ def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
 
     Args:
         network: It is changed.
-        tensors: Of the checkpoint; keys begin with ``backbone.bottom_up.``.
+        tensors: Of the checkpoint, by the network's keys.
         where: Names the checkpoint in messages.
 
     Returns:
@@ -198,7 +203,8 @@ def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
         IntegrityError: A tensor is missing or does not fit.
     """
     own = network.state_dict()
-    needed = {key for key in own if key.startswith(BACKBONE)}
+    prefixes = backbone_prefixes(network.architecture)
+    needed = {key for key in own if key.startswith(prefixes)}
     wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)
     if wrong:
         raise IntegrityError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.core.engine import Precision
 from harness.core.requests.training import Optimiser
+from harness.nn.normed import BatchNorm
 from harness.nn.rcnn import RCNN
 from harness.training.plan import MOMENTUM, WEIGHT_DECAY
 
@@ -29,8 +31,9 @@ def freeze(network: RCNN, stages: int) -> None:
         network: It is changed.
         stages: 0 freezes nothing, 1 the stem, 2 also res2, up to 5.
     """
-    bottom_up = network.backbone.bottom_up
-    parts = (bottom_up.stem, bottom_up.res2, bottom_up.res3, bottom_up.res4, bottom_up.res5)
+    parts = network.staged.parts
+    if network.architecture.neck == "c4":
+        parts.append(network.roi_heads.res5)
     for part in parts[:stages]:
         part.requires_grad_(False)
 
@@ -40,15 +43,25 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """Return the optimiser of all parameters that are not frozen.
 
-    Its learning rate is 0 until ``set_rate``. Frozen BatchNorm has no parameters, so every
-    parameter decays, as in the zoo.
+    Its learning rate is 0 until ``set_rate``. The numbers of a normalisation do not decay
+    (SOLVER.WEIGHT_DECAY_NORM); frozen BatchNorm has none, and then everything decays.
 
     Args:
         network: What is trained.
         kind: SGD with the zoo's momentum, or AdamW.
-        weight_decay: Of every parameter.
+        weight_decay: Of every other parameter.
     """
-    trained = [one for one in network.parameters() if one.requires_grad]
+    norms = {
+        id(one)
+        for module in network.modules()
+        if isinstance(module, (BatchNorm, nn.GroupNorm))
+        for one in module.parameters()
+    }
+    every = [one for one in network.parameters() if one.requires_grad]
+    steady = [one for one in every if id(one) in norms]
+    trained: list[Any] = [one for one in every if id(one) not in norms]
+    if steady:
+        trained = [{"params": trained}, {"params": steady, "weight_decay": 0.0}]
     if kind == "adamw":
         return torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
     return torch.optim.SGD(trained, lr=0.0, momentum=MOMENTUM, weight_decay=weight_decay)

@@ -78,12 +78,12 @@ class Setup:
 
     @property
     def numbers(self) -> TrainingNumbers:
-        """Twice the candidates of the test, and as many proposals: the zoo's 2000 and 1000."""
+        """Twice the candidates of the test, as in the zoo, and the proposals of the training."""
         rois = self.config.augmentation.rois_per_image
         assert rois is not None  # filled in from the recipe
         return TrainingNumbers(
             rpn_pre_nms_per_level=2 * self.architecture.rpn_pre_nms_per_level,
-            rpn_post_nms=self.architecture.rpn_post_nms,
+            rpn_post_nms=self.architecture.rpn_post_nms_training,
             rois_per_image=rois,
         )
 

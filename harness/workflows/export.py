@@ -69,6 +69,7 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
         IntegrityError: The checkpoint is not the one of the model.
     """
     from harness.engines.onnx import require_onnx_settings
+    from harness.export.network import require_exportable
     from harness.export.onnx_file import require_exporter
 
     require_exporter()
@@ -77,6 +78,7 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     lock = read_lock()
     entry = find_model(lock, request.network.model)
     require_network("onnx", architecture_of(entry.architecture))
+    require_exportable(architecture_of(entry.architecture))
     output = request.output or default_file(entry.name, request.network.root)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
@@ -104,7 +106,7 @@ def _written(
     progress: Progress,
 ) -> ExportFacts:
     from harness.engines.native import load_network
-    from harness.export.network import result_names
+    from harness.export.network import result_names, stage_names
     from harness.export.onnx_file import write_onnx
     from harness.export.program import trace
 
@@ -118,6 +120,7 @@ def _written(
         program,
         result_names(network),
         output,
+        stages=stage_names(architecture),
         opset=request.opset,
         facts=lambda length, sha256: _facts(entry, architecture, names, checkpoint, length, sha256),
     )

@@ -28,7 +28,7 @@ STEM = {
     "res_conv1_bn_s": "stem.conv1.norm.weight",
     "res_conv1_bn_b": "stem.conv1.norm.bias",
 }
-BARE = re.compile(r"(stem|res\d)\..+")
+BARE = re.compile(r"(stem|res\d|s\d)\..+")
 ENDINGS = {"w": "weight", "bn_s": "norm.weight", "bn_b": "norm.bias"}
 
 
@@ -47,6 +47,17 @@ MOBILENET_FIRST_BLOCK = {"depthwise": ("0.0", "0.1"), "project": ("1", "2")}
 MOBILENET_REST = re.compile(r"features\.18\..+|classifier\..+|.+\.num_batches_tracked")
 
 
+def backbone_prefix(architecture: Architecture) -> str:
+    """What the network's keys of its backbone begin with; with C4, those of res5 do not."""
+    return PREFIX if architecture.neck == "fpn" else "backbone."
+
+
+def backbone_prefixes(architecture: Architecture) -> tuple[str, ...]:
+    """What the network's keys of everything that a backbone's file fills begin with."""
+    prefix = backbone_prefix(architecture)
+    return (prefix, "roi_heads.res5.") if architecture.neck == "c4" else (prefix,)
+
+
 def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dict[str, Array]:
     """The backbone's tensors by the network's keys; the classifier of ImageNet is left out.
 
@@ -59,7 +70,15 @@ def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dic
     """
     if architecture.backbone == "mobilenet_v2":
         return _mobilenet(tensors)
-    return _resnet(tensors, architecture.batch_norm_eps)
+    found = _resnet(tensors, architecture.batch_norm_eps)
+    own = {f"{PREFIX}res5.": "roi_heads.res5."} if architecture.neck == "c4" else {}
+    own |= {PREFIX: backbone_prefix(architecture)}
+    return {_renamed(key, own): value for key, value in found.items()}
+
+
+def _renamed(key: str, prefixes: Mapping[str, str]) -> str:
+    old = next(one for one in prefixes if key.startswith(one))
+    return prefixes[old] + key.removeprefix(old)
 
 
 def mobilenet_names() -> dict[str, str]:
@@ -116,7 +135,7 @@ def _resnet(tensors: Mapping[str, Array], batch_norm_eps: float) -> dict[str, Ar
 
 
 def _key(name: str) -> str | None:
-    name = name.removeprefix(PREFIX)
+    name = name.removeprefix(PREFIX).removeprefix("backbone.").removeprefix("roi_heads.")
     if BARE.fullmatch(name):
         return name
     if name in STEM:

@@ -10,7 +10,7 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
-from harness.export.network import STAGES, TraceableRCNN, result_names
+from harness.export.network import TraceableRCNN, result_names, stage_names
 from harness.measure.agreement import compare
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections
@@ -48,7 +48,7 @@ def detections(raw: RawDetections) -> Detections:
 def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]) -> None:
     network = network_of(architecture)
     image = picture(*size)
-    names = (*result_names(network), *STAGES)
+    names = (*result_names(network), *stage_names(network.architecture))
     found = dict(zip(names, TraceableRCNN(network)(image), strict=True))
     (expected,), soft = network(network.batch([image.permute(2, 0, 1)]))
     assert len(expected.scores) > 10, "too few detections to prove anything"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.data.synthetic import SHAPES
-from harness.export.network import STAGES
+from harness.export.network import stage_names
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.exported import is_as_exported, read_facts
@@ -41,7 +41,7 @@ def test_sizes_and_counts_are_free(exported_tiny: Path) -> None:
         "masks": ["detections", 28, 28],
     }
     computed = {name for node in graph.node for name in node.output}
-    assert computed >= set(STAGES)
+    assert computed >= set(stage_names(tiny()))
 
 
 def test_it_says_what_it_is_and_nothing_of_the_machine(
@@ -78,7 +78,14 @@ def test_a_network_without_masks_has_none(tmp_path: Path) -> None:
         (expected,), soft = network(network.batch([image.permute(2, 0, 1)]))
     assert soft is None
     path = tmp_path / "boxes.onnx"
-    write_onnx(trace(network), result_names(network), path, opset=20, facts=lambda *_: facts())
+    write_onnx(
+        trace(network),
+        result_names(network),
+        path,
+        stages=stage_names(network.architecture),
+        opset=20,
+        facts=lambda *_: facts(),
+    )
     session = open_session(path, torch.device("cpu"), threads=1)
     found = SessionNetwork(session).values(image.numpy())
     assert found.keys() == {"boxes", "scores", "classes", "finite"}
