@@ -64,15 +64,7 @@ def open_slot_path(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         notes.append(f"Triton cannot be used here, the eager path computes: {reason}")
         return None
-    weight = network.first_weight
-    last = info.memory_format == "channels_last"
-    layout = torch.channels_last if last else torch.contiguous_format
-    passes = GpuPasses(
-        finish,
-        in_one_call=cudnn_keeps_nan(device, weight.dtype, layout),
-        # cuDNN has small tiles only for 1×1 convolutions of true float32; cuBLAS has large ones.
-        by_product=info.precision == "fp32" and not last,
-    )
+    passes = _passes(network, info, device)
     for module in network.modules():
         if isinstance(module, (Conv, Deconv)):
             module.gpu_passes = passes
@@ -90,6 +82,20 @@ def _without_slots(network: RCNN, notes: list[str]) -> bool:
     if lacking is not None:
         notes.append(f"{lacking} are not computed in slots, the eager path computes")
     return lacking is not None
+
+
+def _passes(network: RCNN, info: EngineInfo, device: torch.device) -> GpuPasses:
+    """Return how the GPU computes what comes after a convolution."""
+    from harness.nn.kernels.epilogue import finish
+
+    last = info.memory_format == "channels_last"
+    layout = torch.channels_last if last else torch.contiguous_format
+    return GpuPasses(
+        finish,
+        in_one_call=cudnn_keeps_nan(device, network.first_weight.dtype, layout),
+        # cuDNN has small tiles only for 1×1 convolutions of true float32; cuBLAS has large ones.
+        by_product=info.precision == "fp32" and not last,
+    )
 
 
 class Transit:

@@ -94,6 +94,21 @@ def apply_deltas(
     return torch.stack((x - 0.5 * w, y - 0.5 * h, x + 0.5 * w, y + 0.5 * h), dim=-1)  # (n, 4)
 
 
+def own_deltas(deltas: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
+    """Return the deltas of some pairs of a region and a class.
+
+    Args:
+        deltas: (R, 4K), or (R, 4) where a box moves alike for all classes.
+        rows: (k,) int64, regions.
+        classes: (k,) int64, one a region.
+
+    Returns:
+        (k, 4).
+    """
+    each = deltas.view(len(deltas), deltas.shape[1] // 4, 4)  # (R, K or 1, 4)
+    return each[rows, 0] if each.shape[1] == 1 else each[rows, classes]
+
+
 def delta_targets(
     boxes: Tensor, wanted: Tensor, weights: tuple[float, float, float, float]
 ) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.nn.boxes import delta_targets, nonempty
+from harness.nn.boxes import delta_targets, nonempty, own_deltas
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
@@ -157,7 +157,7 @@ def box_losses(
 ) -> Losses:
     """Return the losses of every stage of the box head; of a cascade their names have its number.
 
-    A later stage trains on the boxes that the one before leaves, matched anew at a higher IoU, and
+    A later stage trains on the boxes that the one before leaves, matched at a higher IoU, and
     the maps receive the mean of the stages' gradients (cascade_rcnn.py).
 
     Args:
@@ -208,7 +208,7 @@ def _rematched(boxes: Tensor, target: Targets, iou: float, background: int) -> S
 
 
 def _with_share_of_gradient(values: Tensor, share: float) -> Tensor:
-    """Return the same values; of their gradient only a share goes on."""
+    """Return the same values; with a share of their gradient."""
     if values.requires_grad:
         values.register_hook(lambda gradient: gradient * share)
     return values
@@ -231,8 +231,8 @@ def stage_losses(
         network: In training mode.
         answer: Of this stage of the box head.
         stage: Its number.
-        rois: Regions, one record an image.
-        targets: Ground truth, one an image.
+        rois: Regions, a record an image; as many targets.
+        targets: Ground truth.
         mean_count: Mean of a count over all processes.
     """
     logits, deltas = answer.logits.float(), answer.deltas.float()  # (R, K + 1), (R, 4K)
@@ -247,8 +247,7 @@ def stage_losses(
         ]
     )[positive]
     moves = delta_targets(sources, wanted, network.architecture.delta_weights[stage])  # (P, 4)
-    each = deltas.view(len(deltas), -1, 4)
-    own = each[positive, 0 if each.shape[1] == 1 else classes[positive]]  # (P, 4), P positive
+    own = own_deltas(deltas, positive, classes[positive])  # (P, 4), P positive
     divisor = max(mean_count(len(classes)), 1.0)
     found = {
         "loss_cls": F.cross_entropy(logits, classes, reduction="sum") / divisor,

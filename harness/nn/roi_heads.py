@@ -15,7 +15,7 @@ from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.nn.box_head import BoxHead, BoxPredictor
-from harness.nn.boxes import apply_deltas, at_least_float32, clip, pyramid_levels
+from harness.nn.boxes import apply_deltas, at_least_float32, clip, own_deltas, pyramid_levels
 from harness.nn.keypoints import KeypointHead, located
 from harness.nn.mask_head import MaskHead
 from harness.nn.resnet import make_stage
@@ -223,8 +223,7 @@ class RoIHeads(nn.Module):
         numbers = self.architecture
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
         kept_scores = scores[regions, classes]  # (k,), pairs above the cut
-        each = deltas.view(len(deltas), -1, 4)  # (R, K or 1, 4)
-        kept_deltas = each[regions, 0 if each.shape[1] == 1 else classes]  # (k, 4)
+        kept_deltas = own_deltas(deltas, regions, classes)  # (k, 4)
         moved = apply_deltas(kept_deltas, boxes[regions], numbers.delta_weights[-1])
         moved = clip(moved, *size)
         best = batched_nms(moved, kept_scores, classes, numbers.box_nms_iou)  # (survivors,)
