@@ -138,7 +138,7 @@ def observed(engine: Engine, stopwatch: Stopwatch) -> Iterator[None]:
 
 
 def _owners(modules: dict[str, Any], path: str) -> list[Any]:
-    """Return the modules of a path: none (a Faster R-CNN has no mask head), or a cascade's all."""
+    """Return the modules there: a cascade has several, and a Faster R-CNN no mask head."""
     owner = modules.get(path)
     if isinstance(owner, nn.ModuleList):
         return list(owner)

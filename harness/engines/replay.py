@@ -149,15 +149,13 @@ class Replayer:
         names = map_names(len(pyramid))
         named = {name: level[0] for name, level in zip(names, pyramid, strict=True)}
         named |= {"rpn logits": flat, "rpn deltas": moves}
-        for number, one in enumerate(stages, start=1):
-            named |= {stage_name("box logits", number): one.logits}
-            named |= {stage_name("box deltas", number): one.deltas}
+        for number, (_, *answer) in enumerate(stages, start=1):
+            names = (stage_name("box logits", number), stage_name("box deltas", number))
+            named |= dict(zip(names, answer, strict=True))
         soft = self._masks(pyramid, regions, moved, chosen)
-        if soft is not None:
-            named["mask probabilities"] = soft
         heat = self._heat(pyramid, regions, moved, chosen)
-        if heat is not None:
-            named["keypoint heat"] = heat
+        regional = {"mask probabilities": soft, "keypoint heat": heat}
+        named |= {name: value for name, value in regional.items() if value is not None}
         return Replay(
             named=named,
             logits=flat,
