@@ -50,7 +50,7 @@ def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]
     image = picture(*size)
     names = (*result_names(network), *stage_names(network.architecture))
     found = dict(zip(names, TraceableRCNN(network)(image), strict=True))
-    (expected,), soft = network(network.batch([image.permute(2, 0, 1)]))
+    (expected,), soft, _ = network(network.batch([image.permute(2, 0, 1)]))
     assert len(expected.scores) > 10, "too few detections to prove anything"
     assert found["finite"]
     answer = RawDetections(found["boxes"], found["scores"], found["classes"])
