@@ -50,7 +50,7 @@ def compare(
     request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
     found = compare_runs(request.first, request.second, resamples=request.resamples, progress=shown)
     if request.html is not None:
-        write_page(found, request.first, request.second, request.html, shown)
+        write_page(found, request.first, request.second, request.html, request.threshold, shown)
     return found
 
 

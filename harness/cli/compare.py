@@ -39,7 +39,6 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     from harness.workflows.pictures.compare import metric_rows
 
     style = arguments.format or console.default_format()
-    console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
     console.answer(render(COLUMNS, metric_rows(comparison.metrics), style), "")
     if comparison.categories:
         rows = [
@@ -48,6 +47,8 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
         ]
         columns = ("task", "id", "category", "first", "second", "delta")
         console.answer(render(columns, rows, style), "")
+    if comparison.facts:
+        console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
     if comparison.first_differing is None:
         console.answer("the predictions of both runs are the same")
         return

@@ -24,6 +24,9 @@ from harness.measure.operating import (
 )
 from harness.measure.tide import ErrorAnalysis, analyze_errors
 
+#: What TIDE's errors are defined for.
+ANALYZED_TASKS: tuple[Task, ...] = ("bbox", "segm")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAnalysis:
@@ -56,7 +59,7 @@ def analyze_tasks(
     threshold: float,
     advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[TaskAnalysis, ...]:
-    """Analyze each task that was scored.
+    """Analyze boxes and masks, where they were scored.
 
     Args:
         annotations: Of ``data.coco.read_annotations``.
@@ -69,6 +72,8 @@ def analyze_tasks(
     analyses = []
     with collector_paused():
         for one in curves:
+            if one.task not in ANALYZED_TASKS:
+                continue
             found = match_images(annotations, predictions, one.task, image_ids)
             analyses.append(
                 TaskAnalysis(

@@ -49,16 +49,21 @@ def link_to(path: str) -> str:
 
 
 def comparison_page(
-    comparison: Any, rows: Sequence[Sequence[str]], pictures: Mapping[int, str]
+    comparison: Any, rows: Sequence[Sequence[str]], pictures: Mapping[int, str], threshold: float
 ) -> str:
     """The page of ``harness compare``.
 
     Args:
         rows: Of its metrics, as its table shows them.
         pictures: Relative to the page, by image id.
+        threshold: Score from which predictions are drawn on them.
     """
     return template("compare.html.j2").render(
-        comparison=comparison, rows=rows, pictures=pictures, link=link_to
+        comparison=comparison,
+        rows=rows,
+        pictures=pictures,
+        threshold=f"{threshold:g}",
+        link=link_to,
     )
 
 

@@ -6,7 +6,7 @@ The layout is computed once, in units of an SVG; the page draws it as SVG, matpl
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ LABEL_HEIGHT, CHARACTER = 14.0, 6.1
 #: Half the side of what a dot keeps free, and the gap between a dot and its name.
 DOT, GAP = 6.0, 10.0
 
-#: Heights of a label that a name may move up and down.
+#: Heights of a label that a name may move up and down, and units that it may move aside.
 ROWS = 24
+SHIFTS = (0.0, 20.0, 45.0, 80.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,28 @@ def place_labels(
         free = [box for box in candidates if not any(box.meets(other) for other in taken)]
         clear = (box for box in free if not any(box.meets(bar) for bar in bars))
         place = next(clear, None) or next(iter(free), None)
-        places[number] = place or next(_around(labels[number], *dots[number]))
+        places[number] = place or _around(labels[number], *dots[number])[0]
         taken.append(places[number])
     return [places[number] for number in range(len(dots))]
 
 
-def _around(label: str, x: float, y: float) -> Iterator[Box]:
-    """Places to the right and to the left of a dot, nearest first."""
+def _around(label: str, x: float, y: float) -> list[Box]:
+    """Places around a dot, nearest first; of those on its height the right one first."""
     width = CHARACTER * len(label)
-    for row in range(ROWS):
-        for shift in {-row, row}:
-            top = y + shift * LABEL_HEIGHT - LABEL_HEIGHT / 2
-            for left in (x + GAP, x - GAP - width):
-                yield Box(left, top, left + width, top + LABEL_HEIGHT)
+    sides = [(x + GAP + more, x - GAP - width - more) for more in SHIFTS]
+    lefts = [left for pair in sides for left in pair] + [x - width / 2]
+    found = []
+    for row in range(-ROWS, ROWS + 1):
+        top = y + row * LABEL_HEIGHT - LABEL_HEIGHT / 2
+        for left in lefts if row else lefts[:-1]:
+            box = Box(left, top, left + width, top + LABEL_HEIGHT)
+            found.append((_distance(box, x, y) - (LABEL_HEIGHT if row == 0 else 0), box))
+    return [box for _, box in sorted(found, key=lambda one: one[0])]
+
+
+def _distance(box: Box, x: float, y: float) -> float:
+    """From a point outside to the nearest edge of a box."""
+    return math.hypot(max(box.left - x, 0, x - box.right), max(box.top - y, 0, y - box.bottom))
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:

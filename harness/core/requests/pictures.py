@@ -117,6 +117,9 @@ class CompareRequest:
     html: Path | None = setting(
         None, help="also write a page with pictures", none="no page", metavar="FILE", kept=False
     )
+    threshold: float = setting(
+        0.5, help="lowest score that is drawn on the page's pictures", minimum=0, maximum=1
+    )
 
 
 #: Requests whose work leaves a run folder.

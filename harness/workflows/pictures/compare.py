@@ -246,9 +246,14 @@ def metric_rows(metrics: tuple[MetricChange, ...]) -> list[tuple[str, ...]]:
         interval = word = ""
         if one.interval is not None:
             interval = f"{one.interval.low:+.3f} … {one.interval.high:+.3f}"
-            word = "noise" if one.interval.is_noise else "real"
+            word = "noise" if one.interval.is_noise else _direction(one.interval.difference)
         rows.append((one.metric, _number(one.first), _number(one.second), delta, interval, word))
     return rows
+
+
+def _direction(difference: float) -> str:
+    """Of a difference that is no noise; every metric with an interval is an AP."""
+    return "better" if difference > 0 else "worse"
 
 
 def _number(value: float | None) -> str:

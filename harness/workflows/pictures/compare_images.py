@@ -28,7 +28,12 @@ STYLE = DrawingStyle(colour_by="class")
 
 
 def draw_changed(
-    comparison: Comparison, first: Path, second: Path, folder: Path, progress: Progress
+    comparison: Comparison,
+    first: Path,
+    second: Path,
+    folder: Path,
+    threshold: float,
+    progress: Progress,
 ) -> dict[int, str]:
     """File names below ``folder``, by image id, of pictures of the images that changed most.
 
@@ -42,7 +47,7 @@ def draw_changed(
         facts = read_run(first).dataset
         content = read_annotations_of(facts, "compare without images: leave out --output")
         dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
-        sides = [(path.name, _by_image(path, content)) for path in (first, second)]
+        sides = [(path.name, _by_image(path, content, threshold)) for path in (first, second)]
     except HarnessError as error:
         progress.notice(f"no pictures: {error.message}")
         return {}
@@ -66,19 +71,28 @@ def draw_changed(
 
 
 def write_page(
-    comparison: Comparison, first: Path, second: Path, page: Path, progress: Progress
+    comparison: Comparison,
+    first: Path,
+    second: Path,
+    page: Path,
+    threshold: float,
+    progress: Progress,
 ) -> None:
     """The comparison as a page, and beside it a folder of the images that changed most."""
     folder = page.with_name(f"{page.stem}-pictures")
-    drawn = draw_changed(comparison, first, second, folder, progress)
+    drawn = draw_changed(comparison, first, second, folder, threshold, progress)
     pictures = {image: f"{folder.name}/{name}" for image, name in drawn.items()}
-    write_text(page, comparison_page(comparison, metric_rows(comparison.metrics), pictures))
+    write_text(
+        page, comparison_page(comparison, metric_rows(comparison.metrics), pictures, threshold)
+    )
 
 
-def _by_image(run: Path, content: Mapping[str, Any]) -> Mapping[int, list[dict[str, Any]]]:
+def _by_image(
+    run: Path, content: Mapping[str, Any], threshold: float
+) -> Mapping[int, list[dict[str, Any]]]:
     """The predictions of a run that are drawn."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in read_predictions(run / PREDICTIONS, content):
-        if row["score"] >= STYLE.threshold:
+        if row["score"] >= threshold:
             rows[row["image_id"]].append(row)
     return rows

@@ -18,3 +18,6 @@ class CompareSettings(TypedDict, total=False):
 
     html: str | Path | None
     """Also write a page with pictures (default: no page)."""
+
+    threshold: float
+    """Lowest score that is drawn on the page's pictures (default: 0.5)."""
