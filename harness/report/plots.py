@@ -136,7 +136,9 @@ def _plot(
     summary: str = "",
 ) -> CurvePlot:
     low, high = across
-    steps = [low + (high - low) * number / 5 for number in range(6)]
+    step = 0.2 if high - low > 0.5 else 0.1
+    steps = [low + step * number for number in range(round((high - low) / step + 0.4) + 1)]
+    steps = [x for x in steps if x <= high + 1e-9]
     return CurvePlot(
         title=title,
         x_title=x_title,

@@ -123,7 +123,7 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "numeric": ("measured", INTERVAL_COLUMN, "reference", "delta", "tolerance"),
         "wide": ("source", "value"),
         "tasks": sections,
-        "plots": [plot for one in tasks for plot in plots_of(one)],
+        "plots": [group for group in map(plots_of, tasks) if group],
         "axes": plots,
         "by_iou": iou_rows(tasks),
         "no_curves": content.why_not or "there are neither objects nor detections.",
