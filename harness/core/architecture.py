@@ -23,6 +23,9 @@ Neck = Literal["fpn", "c4", "dc5"]
 Four = tuple[float, float, float, float]
 ChannelOrder = Literal["BGR", "RGB"]
 
+#: What finds objects: heads on proposed regions, or one dense head on every cell of the pyramid.
+Detector = Literal["rcnn", "dense"]
+
 #: Functions of torchvision.models.detection that build a whole network.
 TorchvisionBuilder = Literal[
     "maskrcnn_resnet50_fpn",
@@ -45,6 +48,11 @@ class Architecture:
     """Function of torchvision that builds the network; None for the native networks. With it, only
     the test-time recipe (PROTOCOL_FIELDS), ``class_count``, ``has_masks`` and ``mask_threshold``
     are read from here; every other number is that of torchvision.
+    """
+
+    detector: Detector = "rcnn"  # MODEL.META_ARCHITECTURE
+    """What finds objects. Of a dense one, the numbers of proposals and of the heads on regions have
+    no meaning.
     """
 
     # -- input ---------------------------------------------------------------------------------
@@ -136,6 +144,16 @@ class Architecture:
     rpn_post_nms_training: int = 1000  # RPN.POST_NMS_TOPK_TRAIN
     """Proposals kept in total while training."""
 
+    # -- dense head ------------------------------------------------------------------------------
+    anchor_scales: tuple[float, ...] = (1.0,)  # Base-RetinaNet.yaml ANCHOR_GENERATOR.SIZES
+    """Each size of anchor is also there in these multiples; only of a dense head."""
+
+    dense_conv_count: int = 4  # RETINANET.NUM_CONVS
+    """3×3 convolutions of each of its two towers."""
+
+    dense_candidates_per_level: int = 1000  # RETINANET.TOPK_CANDIDATES_TEST
+    """Pairs of an anchor and a class that are kept on each level before NMS."""
+
     # -- box head --------------------------------------------------------------------------------
     class_count: int = 80  # ROI_HEADS.NUM_CLASSES
     """Number of classes, without the background."""
@@ -218,7 +236,14 @@ class Architecture:
     @property
     def strides_px(self) -> tuple[int, ...]:
         """Pixels of the input in a cell of each map that regions are proposed on."""
+        if self.detector == "dense":
+            return (8, 16, 32, 64, 128)
         return (4, 8, 16, 32, 64) if self.neck == "fpn" else (16,)
+
+    @property
+    def merged_levels(self) -> tuple[int, ...]:
+        """Levels of a pyramid that are made of a stage of the backbone; others are above them."""
+        return (2, 3, 4, 5) if self.detector == "rcnn" else (3, 4, 5)
 
     @property
     def map_channels(self) -> int:
@@ -241,7 +266,7 @@ class Architecture:
     def anchors_per_cell(self) -> int:
         """Anchors at each position of a map."""
         sizes = 1 if self.neck == "fpn" else len(self.anchor_sizes_px)
-        return sizes * len(self.anchor_ratios)
+        return sizes * len(self.anchor_ratios) * len(self.anchor_scales)
 
     @property
     def delta_weights(self) -> tuple[Four, ...]:

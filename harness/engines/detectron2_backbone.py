@@ -22,15 +22,22 @@ def backbone_of(architecture: Architecture, norms: Mapping[Norm, str]) -> Any:
     if architecture.neck != "fpn":
         return bottom_up
     from detectron2.modeling.backbone import FPN
-    from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+    from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 
+    a = architecture
+    dense = a.detector == "dense"
+    above = LastLevelP6P7(a.stage_channels[-1], a.fpn_channels) if dense else LastLevelMaxPool()
     return FPN(
         bottom_up,
-        in_features=["s1", "s2", "s3", "s4"] if regnet else ["res2", "res3", "res4", "res5"],
+        in_features=["s1", "s2", "s3", "s4"] if regnet else _merged(a),
         out_channels=architecture.fpn_channels,
         norm=norms[architecture.fpn_norm],
-        top_block=LastLevelMaxPool(),
+        top_block=above,
     )
+
+
+def _merged(architecture: Architecture) -> list[str]:
+    return [f"res{level}" for level in architecture.merged_levels]
 
 
 def _resnet(architecture: Architecture, norm: str) -> Any:
@@ -64,7 +71,7 @@ def _resnet(architecture: Architecture, norm: str) -> Any:
         stages.append(stage)
         channels = width
     stem = resnet.BasicStem(3, a.stem_channels, norm=norm)
-    features = {"fpn": ["res2", "res3", "res4", "res5"], "c4": ["res4"], "dc5": ["res5"]}[a.neck]
+    features = {"fpn": _merged(a), "c4": ["res4"], "dc5": ["res5"]}[a.neck]
     return resnet.ResNet(stem, stages, out_features=features)
 
 

@@ -10,6 +10,7 @@ import torch
 from harness.core.architecture import Architecture, Norm
 from harness.core.errors import UsageError
 from harness.engines.detectron2_backbone import backbone_of
+from harness.engines.detectron2_dense import retinanet_of, set_dense
 
 #: RESNETS.DEPTH by (block, blocks per stage).
 DEPTHS = {
@@ -41,6 +42,8 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     _set_backbone(m, a)
     _set_proposals(m, a)
     _set_heads(m, a)
+    if a.detector == "dense":
+        set_dense(m, a)
     cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
     cfg.INPUT.FORMAT = a.channel_order
     cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
@@ -141,6 +144,8 @@ def build_model(
     backbone = backbone_of(architecture, NORMS)
     bottom_up = backbone.bottom_up if architecture.neck == "fpn" else backbone
     bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
+    if architecture.detector == "dense":
+        return retinanet_of(architecture, cfg, backbone).to(device).eval()
     shapes = backbone.output_shape()
     model = GeneralizedRCNN(
         backbone=backbone,

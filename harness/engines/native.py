@@ -124,7 +124,7 @@ def _move(
     network.to(device)
     if layout == "channels_last":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
-    for part in (network.backbone, network.proposal_generator.rpn_head, network.roi_heads):
+    for part in network.precise_parts:
         part.to(DTYPES[precision])
     if compiled:
         compile_static_parts(network)
@@ -169,6 +169,10 @@ def compile_static_parts(network: RCNN) -> None:
 
     One compilation serves all sizes of images and all numbers of regions.
     """
+    if network.architecture.detector == "dense":
+        network.backbone.compile(dynamic=True)
+        network.head.compile(dynamic=True)
+        return
     heads = network.roi_heads
     own = heads.res5 if network.architecture.neck == "c4" else heads.box_head
     stages = own.children() if network.architecture.is_cascade else [own]

@@ -42,6 +42,8 @@ NATIVE_PARTS = (
     Part("proposal_generator.rpn_head", "forward", "rpn head"),
     Part("proposal_generator", "anchors", "proposals"),
     Part("proposal_generator", "select", "proposals"),
+    Part("head", "forward", "dense head"),
+    Part("head", "detect", "box selection"),
     Part("roi_heads", "classify", "box pooling"),
     Part("roi_heads.box_head", "forward", "box head"),
     Part("roi_heads.box_predictor", "forward", "box head"),
@@ -59,6 +61,8 @@ DETECTRON2_PARTS = (
     Part("proposal_generator.rpn_head", "forward", "rpn head"),
     Part("proposal_generator.anchor_generator", "forward", "proposals"),
     Part("proposal_generator", "predict_proposals", "proposals"),
+    Part("head", "forward", "dense head"),
+    Part("anchor_generator", "forward", "proposals"),
     Part("roi_heads", "forward", REST),
     Part("roi_heads.box_pooler", "forward", "box pooling"),
     Part("roi_heads.box_head", "forward", "box head"),
@@ -88,7 +92,7 @@ TORCHVISION_PARTS = (
 
 #: All stages in the order an image passes them, those of the engines' own phases included.
 STAGES = (
-    *("transfer", "normalise", "backbone", "fpn", "rpn head", "proposals"),
+    *("transfer", "normalise", "backbone", "fpn", "rpn head", "proposals", "dense head"),
     *("box pooling", "box head", "box selection", "mask pooling", "mask head"),
     *("paste", "encode", REST),
 )

@@ -101,7 +101,13 @@ def float64_network(architecture: Architecture, weights: Path, device: torch.dev
 
 
 def prove_fast(
-    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
+    fast: NativeEngine,
+    reference: NativeEngine,
+    truth: RCNN,
+    images: Iterable[Picture],
+    *,
+    replayer: type[Replayer] = Replayer,
+    case: type[Case] | None = None,
 ) -> FastProof:
     """Compare both engines with float64 on every image.
 
@@ -110,20 +116,23 @@ def prove_fast(
         reference: An exact one of the same weights, in the same precision.
         truth: The same network in float64.
         images: What to compute.
+        replayer: How the network is replayed.
+        case: How its replays are compared; None for heads on regions.
     """
+    kind = Case if case is None else case
     slots = None if fast.slots is None else fast.slots.network
-    replayers = (Replayer(fast.network, slots), Replayer(reference.network), Replayer(truth))
+    replayers = (replayer(fast.network, slots), replayer(reference.network), replayer(truth))
     measured, differences, detections, count = Measured(), [], 0, 0
     for picture in images:
         prepared = fast.prepare(picture, NULL_STOPWATCH)
         answer = fast.infer([prepared], NULL_STOPWATCH)[0]
-        case = _Case.of(prepared, *replayers)
-        case.measure(measured)
-        found = case.differences()
-        if not case.is_as_replayed(answer):
-            found.append(case.difference(0, "not as replayed", None))
+        image = kind.of(prepared, *replayers)
+        image.measure(measured)
+        found = image.differences()
+        if not image.is_as_replayed(answer):
+            found.append(image.difference(0, "not as replayed", None))
         differences.extend(found)
-        detections += int(case.reference.detections.chosen.sum())
+        detections += int(image.reference.detections.chosen.sum())
         count += 1
     stages = measured.rows()
     kinds = Counter(one.decision.kind for one in differences if one.decision is not None)
@@ -140,7 +149,7 @@ def prove_fast(
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class Case:
     """One image replayed by both networks, and by float64 along the decisions of each."""
 
     image: Resized
@@ -157,7 +166,7 @@ class _Case:
     """The network."""
 
     @classmethod
-    def of(cls, image: Resized, fast: Replayer, reference: Replayer, truth: Replayer) -> _Case:
+    def of(cls, image: Resized, fast: Replayer, reference: Replayer, truth: Replayer) -> Case:
         """Return the image replayed four times."""
         ours, theirs = on_cpu(fast.replay(image)), on_cpu(reference.replay(image))
         along = [
@@ -194,7 +203,7 @@ class _Case:
 
     def differences(self) -> list[Difference]:
         """Return every detection that differs between the two."""
-        pairs = self._pair_tracer(self._anchor_tracer())
+        pairs = self._traced()
         found = []
         for one, is_ours in differing(pairs.first, pairs.second):
             here, there = (pairs.first, pairs.second) if is_ours else (pairs.second, pairs.first)
@@ -209,7 +218,10 @@ class _Case:
                 found.append(self.difference(one, "numbers", pairs.tracer.jumps(one)))
         return found + self._mask_differences(pairs) + self._keypoint_differences(pairs)
 
-    def _anchor_tracer(self) -> _Traced:
+    def _traced(self) -> Traced:
+        return self._pair_tracer(self._anchor_tracer())
+
+    def _anchor_tracer(self) -> Traced:
         numbers, ours, theirs, true = (
             self.architecture,
             self.ours,
@@ -226,15 +238,15 @@ class _Case:
         tracer = Tracer(
             numbers.rpn_nms_iou, logit_off, box_off, no_jump, _below_the_cut(box_off, logit_off)
         )
-        return _Traced(tracer, first, second)
+        return Traced(tracer, first, second)
 
-    def _pair_tracer(self, anchors: _Traced) -> _Traced:
+    def _pair_tracer(self, anchors: Traced) -> Traced:
         numbers, theirs, true = self.architecture, self.reference, self.their_truth
         smooth = self._smooth(theirs, true)[0]
         score_off = APART * largest((theirs.scores - true.scores)[smooth])
         moved_off = APART * largest((theirs.moved - true.moved)[smooth])
         classes = theirs.scores.shape[1]
-        first, second = (_pair_side(one) for one in (self.ours, theirs))
+        first, second = (pair_side(one) for one in (self.ours, theirs))
 
         bars = self._bars(anchors.tracer.box_rounding)
 
@@ -259,9 +271,9 @@ class _Case:
             return Decision(kind="score at its cut", margin=margin, rounding=score_off)
 
         tracer = Tracer(numbers.box_nms_iou, score_off, moved_off, jumps, missing)
-        return _Traced(tracer, first, second)
+        return Traced(tracer, first, second)
 
-    def _mask_differences(self, pairs: _Traced) -> list[Difference]:
+    def _mask_differences(self, pairs: Traced) -> list[Difference]:
         if self.ours.soft is None:
             return []
         common = sorted(pairs.first.chosen & pairs.second.chosen)
@@ -283,7 +295,7 @@ class _Case:
             found.append(self.difference(one, "mask", decision))
         return found
 
-    def _keypoint_differences(self, pairs: _Traced) -> list[Difference]:
+    def _keypoint_differences(self, pairs: Traced) -> list[Difference]:
         theirs, true = self.reference, self.their_truth
         if theirs.heat is None or true.heat is None:
             return []
@@ -307,7 +319,7 @@ class _Case:
         order = replay.detections.ids[replay.detections.chosen].tolist()
         return Heated(replay.heat[order.index(one)].float(), side.box(one).float())
 
-    def _mask_jump(self, one: int, pairs: _Traced) -> Decision | None:
+    def _mask_jump(self, one: int, pairs: Traced) -> Decision | None:
         boxes = [side.box(one)[None] for side in (pairs.first, pairs.second)]
         side = self.architecture.mask_pool_px
         return self._boundary(boxes[0], boxes[1], side, pairs.tracer.box_rounding)
@@ -400,7 +412,7 @@ class _Case:
     def difference(self, pair: int, what: str, decision: Decision | None) -> Difference:
         """Return a difference of this image."""
         classes = self.reference.scores.shape[1]
-        side = _pair_side(self.ours if what == "only ours" else self.reference)
+        side = pair_side(self.ours if what == "only ours" else self.reference)
         return Difference(
             image_id=self.image.image_id,
             what=what,
@@ -411,7 +423,7 @@ class _Case:
 
 
 @dataclass(frozen=True, slots=True)
-class _Traced:
+class Traced:
     """A tracer and its two networks."""
 
     tracer: Tracer
@@ -422,7 +434,7 @@ class _Traced:
     """The reference."""
 
 
-def _pair_side(one: Replay) -> Side:
+def pair_side(one: Replay) -> Side:
     """Return the detections of a replay; a pair whose anchor is no proposal has NaN for numbers."""
     rows = {anchor: row for row, anchor in enumerate(one.regions.tolist())}
     classes = one.scores.shape[1]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from harness.engines.dense_stages import detectron2_dense, native_dense
 from harness.engines.detectron2 import Detectron2Engine
 from harness.engines.native import NativeEngine, PreparedImage
 
@@ -25,6 +26,8 @@ Stages = dict[str, npt.NDArray[np.float32]]
 def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor) -> Stages:
     """Return the stages of the native engine; the box head sees ``proposals`` (n, 4)."""
     network = engine.network
+    if network.architecture.detector == "dense":
+        return _arrays(native_dense(engine, image))
     batch = network.batch([torch.from_numpy(image.pixels).to(engine.device).permute(2, 0, 1)])
     pyramid = network.backbone(batch.pixels)
     logits, deltas = network.proposal_generator.rpn_head(pyramid)
@@ -40,6 +43,8 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
 def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[Stages, Tensor]:
     """Return the stages of Detectron2, and its proposals (n, 4)."""
     model = engine.model
+    if engine.info.architecture.detector == "dense":
+        return _arrays(detectron2_dense(engine, image)), torch.zeros((0, 4))
     images = model.preprocess_image([image])
     features = model.backbone(images.tensor)
     rpn = model.proposal_generator
@@ -103,6 +108,10 @@ def named_stages(
     for number, (box_logits, box_deltas) in enumerate(answers, start=1):
         named |= {stage_name("box logits", number): box_logits}
         named |= {stage_name("box deltas", number): box_deltas}
+    return _arrays(named)
+
+
+def _arrays(named: dict[str, Tensor]) -> Stages:
     return {name: value.float().cpu().numpy() for name, value in named.items()}
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.nn.boxes import delta_targets, nonempty, own_deltas
+from harness.nn.dense_losses import dense_losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
@@ -330,6 +331,8 @@ def losses(
         mean_count: Mean of a count over all processes.
     """
     pyramid = network.backbone(batch.pixels)
+    if network.architecture.detector == "dense":
+        return dense_losses(network.head, pyramid, targets, mean_count)
     rpn = network.proposal_generator
     logits, deltas = rpn.rpn_head(pyramid)
     anchors = rpn.anchors(pyramid)

@@ -16,6 +16,7 @@ from harness.core.architecture import Architecture
 from harness.nn.box_head import BoxHead
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
+from harness.nn.dense import DenseHead
 from harness.nn.fpn import FPN, backbone_of
 from harness.nn.normed import NormedConv
 from harness.nn.resnet import Staged
@@ -57,8 +58,11 @@ class RCNN(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = backbone_of(architecture)
-        self.proposal_generator = RPN(architecture)
-        self.roi_heads = RoIHeads(architecture)
+        if architecture.detector == "dense":
+            self.head = DenseHead(architecture)
+        else:
+            self.proposal_generator = RPN(architecture)
+            self.roi_heads = RoIHeads(architecture)
         mean, std = architecture.pixel_mean, architecture.pixel_std
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -72,6 +76,14 @@ class RCNN(nn.Module):
     def staged(self) -> Staged:
         """Return the stem and the stages of the backbone."""
         return self.backbone.bottom_up if isinstance(self.backbone, FPN) else self.backbone
+
+    @property
+    def precise_parts(self) -> tuple[nn.Module, ...]:
+        """Return the parts that compute in the network's precision; anchors stay float32."""
+        if self.architecture.detector == "dense":
+            layers = (module for module in self.head.modules() if isinstance(module, Conv))
+            return (self.backbone, *layers)
+        return (self.backbone, self.proposal_generator.rpn_head, self.roi_heads)
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return images normalised, padded and stacked.
@@ -108,6 +120,8 @@ class RCNN(nn.Module):
             FloatingPointError: The network's output is not finite.
         """
         pyramid = self.backbone(batch.pixels)
+        if self.architecture.detector == "dense":
+            return Found(self._dense(pyramid), None, None)
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
         pyramid = [at_least_float32(level) for level in pyramid]
@@ -132,6 +146,17 @@ class RCNN(nn.Module):
             heads.keypoints(pyramid, detections) if numbers.keypoint_count else None,
         )
 
+    def _dense(self, pyramid: Sequence[Tensor]) -> list[RawDetections]:
+        logits, deltas = self.head(pyramid)
+        require_finite(*logits, *deltas)
+        anchors = self.head.anchors(pyramid)
+        return [
+            self.head.detect(
+                [one[index] for one in logits], [one[index] for one in deltas], anchors
+            )
+            for index in range(len(pyramid[0]))
+        ]
+
 
 def require_finite(*tensors: Tensor) -> None:
     """Check that all numbers are finite.
@@ -153,6 +178,9 @@ def compute_exactly(network: RCNN) -> None:
     and device, each result has the bits of Detectron2's. What `prepare_for_inference` changes is
     left as it is: BatchNorm is computed, and no operator is replaced by one that rounds otherwise.
     """
+    if network.architecture.detector == "dense":
+        network.head.exact = True
+        return
     network.roi_heads.exact = True
     if network.architecture.has_masks:
         network.roi_heads.mask_head.exact = True

@@ -23,6 +23,7 @@ from harness.core.settings import identity_defaults
 from harness.data.proven import SIZES, TIMES
 from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
+from harness.nn.dense import mean_positives_of, remember_mean_positives
 from harness.nn.torchvision_training import without_counters
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
@@ -61,6 +62,7 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
         "network": trainer.network.state_dict(),
         "optimiser": trainer.optimiser.state_dict(),
         "scaler": trainer.scaler.state_dict(),
+        "mean_positives": mean_positives_of(trainer.network),
         "average": None if trainer.average is None else trainer.average.state(),
     }
     with failing_disk(path):
@@ -207,6 +209,7 @@ def _restore(trainer: Trainer, content: dict[str, Any]) -> dict[str, Any]:
     trainer.scaler.load_state_dict(content["scaler"])
     if trainer.average is not None:
         trainer.average.restore(content["average"])
+    remember_mean_positives(trainer.network, content.get("mean_positives"))
     trainer.iteration = iteration
     return facts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,17 +28,22 @@ Array = npt.NDArray[np.float32]
 #: them once a stage.
 CLASS_LAYERS = re.compile(
     r"roi_heads\.(box_predictor\.(\d\.)?(cls_score|bbox_pred)|mask_head\.predictor)\."
+    r"|head\.cls_score\."
 )
 
 #: Standard deviation of layers that begin almost at zero (Detectron2's ``modeling``), by a pattern
 #: that their names match. Offsets of deformable convolutions begin at zero.
 SILENT_STD = {
     r"proposal_generator\.rpn_head\.": 0.01,
+    r"head\.": 0.01,
     r"roi_heads\.box_predictor\.(\d\.)?cls_score\.": 0.01,
     r"roi_heads\.box_predictor\.(\d\.)?bbox_pred\.": 0.001,
     r"roi_heads\.mask_head\.predictor\.": 0.001,
     r".*\.conv2_offset\.": 0.0,
 }
+
+#: Probability of an object that the classes of a dense head begin with (RETINANET.PRIOR_PROB).
+PRIOR = 0.01
 
 #: Convolutions that begin as those of a ResNet: of the heads, and with C4 the res5 in them.
 HEAD_CONVOLUTIONS = re.compile(r"roi_heads\.(mask_head|res5|box_head\.(\d\.)?conv\d)\b")
@@ -94,9 +100,15 @@ def initialise(network: RCNN, seed: int) -> None:
             nn.init.kaiming_normal_(value, mode="fan_out", nonlinearity="relu", generator=generator)
         else:
             nn.init.kaiming_uniform_(value, a=1, generator=generator)
+    if network.architecture.detector == "dense":
+        nn.init.constant_(network.head.cls_score.get_parameter("bias"), _logit(PRIOR))
     for module in network.modules():
         if isinstance(module, InvertedResidual):
             _bound(module)
+
+
+def _logit(probability: float) -> float:
+    return -math.log((1 - probability) / probability)
 
 
 def _bound(block: InvertedResidual) -> None:

@@ -23,6 +23,7 @@ from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.engines.bits import ExactProof, prove_exact
+from harness.engines.dense_rounding import prove_dense
 from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
 from harness.engines.devices import find_device, require_precision
 from harness.engines.native import NativeEngine, open_native
@@ -92,7 +93,8 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     if not request.exact_only:
         truth = float64_network(architecture, weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
-            fast = prove_fast(opening.native(), reference, truth, _decoded(paths, tick))
+            prove = prove_dense if architecture.detector == "dense" else prove_fast
+            fast = prove(opening.native(), reference, truth, _decoded(paths, tick))
     return ParityProofs(
         against=against,
         engine=reference.info,

@@ -233,6 +233,20 @@ def keypoint_rcnn_x101_fpn() -> Architecture:
     return replace(mask_rcnn_x101_fpn(), has_masks=False, class_count=1, keypoint_count=17)
 
 
+def retinanet_r50_fpn() -> Architecture:
+    """configs/COCO-Detection/retinanet_R_50_FPN_{1x,3x}.yaml, Base-RetinaNet.yaml."""
+    return Architecture(
+        detector="dense",
+        has_masks=False,
+        anchor_scales=(1.0, 2 ** (1.0 / 3), 2 ** (2.0 / 3)),
+    )
+
+
+def retinanet_r101_fpn() -> Architecture:
+    """configs/COCO-Detection/retinanet_R_101_FPN_3x.yaml."""
+    return replace(retinanet_r50_fpn(), blocks_per_stage=R101)
+
+
 #: What torchvision's ImageNet weights expect of an image of 0 … 255 (``ImageClassification``).
 TORCHVISION_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 TORCHVISION_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -333,6 +347,8 @@ BY_NAME: dict[str, Callable[[], Architecture]] = {
     "keypoint_rcnn_R_50_FPN": keypoint_rcnn_r50_fpn,
     "keypoint_rcnn_R_101_FPN": keypoint_rcnn_r101_fpn,
     "keypoint_rcnn_X_101_32x8d_FPN": keypoint_rcnn_x101_fpn,
+    "retinanet_R_50_FPN": retinanet_r50_fpn,
+    "retinanet_R_101_FPN": retinanet_r101_fpn,
     "mask_rcnn_mobilenet_v2_fpn_lite": mask_rcnn_mobilenet_v2_fpn_lite,
     "tiny": tiny,
 }

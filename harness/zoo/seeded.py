@@ -28,6 +28,7 @@ GAINS = {
     "conv2_offset.weight": 0.5,
     "objectness_logits.weight": 1.4,
     "anchor_deltas.weight": 0.01,
+    "head.cls_score.weight": 3.0,  # of a dense head
     "cls_score.weight": 2.0,
     "bbox_pred.weight": 0.01,
     "mask_head.predictor.weight": 3.0,
@@ -47,6 +48,7 @@ RESIDUAL_ENDS = (
 #: Of the background's logit, among 80 classes; a network of one class needs less for as many
 #: detections, by the logarithm of how many it lacks.
 BACKGROUND_BIAS = 5.5
+DENSE_BIAS = -8.0
 ONE_CLASS_BIAS = BACKGROUND_BIAS - float(np.log(80))
 MASK_BIAS = -1.0
 
@@ -79,7 +81,9 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
     background = -1 if architecture.torchvision is None else 0
     bias = ONE_CLASS_BIAS if architecture.class_count == 1 else BACKGROUND_BIAS
     for key, values in tensors.items():
-        if key.endswith("cls_score.bias"):  # one a stage of a cascade
+        if key == "head.cls_score.bias":  # of a dense head, which has no output for background
+            values += DENSE_BIAS
+        elif key.endswith("cls_score.bias"):  # one a stage of a cascade
             values[background] = bias
         elif key.endswith("cls_score.weight"):
             values *= _class_gain(architecture)

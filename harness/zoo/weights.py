@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Keys that checkpoints of Detectron2 may hold and that are no weights, each with the reason.
 CONSTANT_KEYS = re.compile(
     r"pixel_mean|pixel_std"  # numbers of the architecture, in files of older versions
-    r"|proposal_generator\.anchor_generator\.cell_anchors\.\d+"  # computed from sizes and ratios
+    r"|(proposal_generator\.)?anchor_generator\.cell_anchors\.\d+"  # computed from sizes and ratios
     r"|.*\.num_batches_tracked"  # a counter of training, which inference does not use
 )
 

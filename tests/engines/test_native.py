@@ -49,11 +49,12 @@ def test_every_stage_equals_detectron2(case: tuple[NativeEngine, list[dict[str, 
         prepared = engine.prepare(picture, NULL_STOPWATCH)
         found = native_stages(engine, prepared, proposals)
         assert found.keys() == expected["stages"].keys()
-        for stage in ("resized input", "rpn logits", "rpn deltas"):
+        # The box head was recorded for all proposals, of which only the first are recorded.
+        of_regions = ("proposals", "box logits", "box deltas") if len(proposals) else ()
+        for stage in expected["stages"].keys() - of_regions:
             _require_close(stage, found[stage], expected["stages"][stage])
-        for level in range(2, 7):
-            stage = f"backbone p{level}"
-            _require_close(stage, found[stage], expected["stages"][stage])
+        if not of_regions:
+            continue
         own = torch.from_numpy(found["proposals"][: len(proposals)])
         assert float((own - proposals).abs().max()) < BOX_BAR_PX
 

@@ -26,6 +26,7 @@ NETWORKS = {
     "mask_rcnn_R_101_FPN": 256,
     "faster_rcnn_R_50_FPN": 320,
     "keypoint_rcnn_R_50_FPN": 256,
+    "retinanet_R_50_FPN": 256,
 }
 
 

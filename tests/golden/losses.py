@@ -7,6 +7,7 @@ on every anchor and every proposal.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,18 +96,22 @@ def native_losses() -> dict[str, Any]:
     network.train()
     freeze(network, 2)
     batch = network.batch([torch.from_numpy(one.pixels).permute(2, 0, 1) for one in batch_samples])
-    targets = [
+    found, statistics = losses(network, batch, targets_of(batch_samples), EVERYTHING)
+    torch.stack(list(found.values())).sum().backward()
+    return content(found, statistics, network, NAMED)
+
+
+def targets_of(batch: Sequence[Sample]) -> list[Targets]:
+    """The ground truth of each sample."""
+    return [
         Targets(
             torch.from_numpy(one.boxes),
             torch.from_numpy(one.classes),
             one.masks,
             torch.Generator().manual_seed(one.ordinal),
         )
-        for one in batch_samples
+        for one in batch
     ]
-    found, statistics = losses(network, batch, targets, EVERYTHING)
-    torch.stack(list(found.values())).sum().backward()
-    return _content(found, statistics, network)
 
 
 def detectron2_losses() -> dict[str, Any]:
@@ -127,10 +132,10 @@ def detectron2_losses() -> dict[str, Any]:
     model = build_model(cfg).train()
     model.load_state_dict(_weights())
     with EventStorage() as storage:
-        found = model([_detectron2_input(one) for one in samples()])
+        found = model([detectron2_input(one) for one in samples()])
         statistics = {name: torch.tensor(value) for name, (value, _) in storage.latest().items()}
     torch.stack(list(found.values())).sum().backward()
-    return _content(found, statistics, model)
+    return content(found, statistics, model, NAMED)
 
 
 def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
@@ -150,7 +155,8 @@ def _weights() -> dict[str, torch.Tensor]:
     return {key: torch.from_numpy(value) for key, value in seeded.items()}
 
 
-def _detectron2_input(sample: Sample) -> dict[str, Any]:
+def detectron2_input(sample: Sample) -> dict[str, Any]:
+    """A sample as Detectron2's network takes it."""
     from detectron2.structures import Boxes, Instances, PolygonMasks
 
     assert sample.masks is not None
@@ -162,14 +168,18 @@ def _detectron2_input(sample: Sample) -> dict[str, Any]:
     return {"image": pixels, "instances": instances}
 
 
-def _content(
-    found: dict[str, torch.Tensor], statistics: dict[str, torch.Tensor], network: torch.nn.Module
+def content(
+    found: dict[str, torch.Tensor],
+    statistics: dict[str, torch.Tensor],
+    network: torch.nn.Module,
+    named: Sequence[str],
 ) -> dict[str, Any]:
+    """What is recorded: losses, statistics, and samples of the gradients of named parameters."""
     parameters = dict(network.named_parameters())
     return {
         "losses": {name: float(value.detach()) for name, value in sorted(found.items())},
         "statistics": {name: float(value) for name, value in sorted(statistics.items())},
-        "gradients": {name: _sampled(parameters[name]) for name in NAMED},
+        "gradients": {name: _sampled(parameters[name]) for name in named},
     }
 
 

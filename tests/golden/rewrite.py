@@ -19,6 +19,7 @@ from harness.workflows.runs.folder import utc_now
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
+from tests.golden import dense_losses
 from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections
 from tests.golden.losses import CASE as LOSSES
 from tests.golden.losses import detectron2_losses
@@ -29,6 +30,7 @@ def main() -> None:
     for name in NETWORKS:
         _write(name, _inference(name))
     _write(LOSSES, detectron2_losses())
+    _write(dense_losses.CASE, dense_losses.detectron2_losses())
     _write("tiny_eval", _tiny())
 
 

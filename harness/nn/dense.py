@@ -1,0 +1,162 @@
+"""A head that finds objects on every cell of a pyramid (Detectron2 ``meta_arch/retinanet.py``).
+
+L pyramid levels, A anchors a cell, K classes, B images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from harness.core.architecture import Architecture
+from harness.nn.boxes import apply_deltas, at_least_float32, cell_anchors, grid_anchors
+from harness.nn.convolution import Conv
+from harness.nn.roi_heads import RawDetections
+
+#: Scales of dx, dy, dw, dh (RETINANET.BBOX_REG_WEIGHTS).
+DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+
+#: What the average number of positive anchors begins with (``RetinaNet.losses``).
+MEAN_POSITIVES = 100.0
+
+#: How far below the cut a logit may be without its score being computed: more than rounding moves.
+SLACK = 1e-3
+
+
+class DenseHead(nn.Module):
+    """Two towers of 3×3 convolutions, shared by all levels: one for classes, one for boxes.
+
+    Attributes:
+        exact: Whether it computes in the reference's own arithmetic.
+        mean_positives: Moving average of the positive anchors of a batch, by which the losses of a
+            training are divided.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.exact = False
+        self.mean_positives = MEAN_POSITIVES
+        self.architecture = architecture
+        self.strides_px = architecture.strides_px
+        channels, anchors = architecture.fpn_channels, architecture.anchors_per_cell
+        self.cls_subnet = _tower(architecture)
+        self.bbox_subnet = _tower(architecture)
+        self.cls_score = Conv(channels, anchors * architecture.class_count, 3, padding=1)
+        self.bbox_pred = Conv(channels, anchors * 4, 3, padding=1)
+        for level, size_px in enumerate(architecture.anchor_sizes_px):
+            cells = [
+                cell_anchors(size_px * scale, architecture.anchor_ratios)
+                for scale in architecture.anchor_scales
+            ]
+            self.register_buffer(f"cell_anchors{level}", torch.cat(cells), persistent=False)
+
+    def forward(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return per level logits (B, H·W·A, K) and deltas (B, H·W·A, 4), cells row by row."""
+        logits, deltas = [], []
+        for level in pyramid:
+            scores = self.cls_score(_through(self.cls_subnet, level))  # (B, A·K, H, W)
+            logits.append(_by_anchor(scores, self.architecture.class_count))
+            moves = self.bbox_pred(_through(self.bbox_subnet, level))  # (B, A·4, H, W)
+            deltas.append(_by_anchor(moves, 4))
+        return logits, deltas
+
+    def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
+        cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
+        return [
+            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
+            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
+        ]
+
+    def detect(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor]
+    ) -> RawDetections:
+        """Return the detections of one image: score cut, best of a level, class-wise NMS, best N.
+
+        Boxes are not clipped before NMS, as in the reference.
+
+        Args:
+            logits: Per level (H·W·A, K).
+            deltas: Per level (H·W·A, 4).
+            anchors: Per level (H·W·A, 4).
+        """
+        boxes, scores, classes = [], [], []
+        for level, moves, places in zip(logits, deltas, anchors, strict=True):
+            rows, found, of_class = self.candidates(level)
+            boxes.append(apply_deltas(moves[rows], places[rows], DELTA_WEIGHTS))
+            scores.append(found)
+            classes.append(of_class)
+        every_box, every_score, every_class = map(torch.cat, (boxes, scores, classes))
+        best = batched_nms(every_box, every_score, every_class, self.architecture.box_nms_iou)
+        best = best[: self.architecture.max_detections]
+        return RawDetections(every_box[best], every_score[best], every_class[best])
+
+    def candidates(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the best pairs of an anchor and a class of one level.
+
+        Args:
+            logits: (H·W·A, K).
+
+        Returns:
+            Anchors (n,), scores (n,) 0…1, best first, and classes (n,).
+        """
+        threshold = self.architecture.score_threshold
+        if self.exact:
+            scores = at_least_float32(logits).sigmoid()
+            passed = scores > threshold
+            found, pairs = scores[passed], torch.nonzero(passed)
+        else:
+            # Few pass: the score of the others is not needed.
+            pairs = torch.nonzero(logits > _logit(threshold) - SLACK)
+            found = at_least_float32(logits[pairs[:, 0], pairs[:, 1]]).sigmoid()
+            passed = found > threshold
+            found, pairs = found[passed], pairs[passed]
+        found, best = found.topk(min(len(found), self.architecture.dense_candidates_per_level))
+        return pairs[best, 0], found, pairs[best, 1]
+
+
+def mean_positives_of(network: nn.Module) -> float | None:
+    """Return what a dense head remembers of a training; None of networks without one."""
+    head = getattr(network, "head", None)
+    return head.mean_positives if isinstance(head, DenseHead) else None
+
+
+def remember_mean_positives(network: nn.Module, value: float | None) -> None:
+    """Set what a dense head remembers of a training; nothing is done without a head or a value."""
+    head = getattr(network, "head", None)
+    if isinstance(head, DenseHead) and value is not None:
+        head.mean_positives = value
+
+
+def _tower(architecture: Architecture) -> nn.Sequential:
+    """Return convolutions under the even numbers, as if a ReLU stood under each odd one."""
+    channels = architecture.fpn_channels
+    layers = [
+        (str(2 * index), Conv(channels, channels, 3, padding=1))
+        for index in range(architecture.dense_conv_count)
+    ]
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _through(tower: nn.Sequential, hidden: Tensor) -> Tensor:
+    for layer in tower:
+        hidden = layer(hidden, relu=True)  # (B, C, H, W)
+    return hidden
+
+
+def _by_anchor(values: Tensor, width: int) -> Tensor:
+    """Return (B, A·width, H, W) as (B, H·W·A, width)."""
+    batch, _, height, across = values.shape
+    values = values.view(batch, -1, width, height, across).permute(0, 3, 4, 1, 2)
+    return values.reshape(batch, -1, width)
+
+
+def _logit(probability: float) -> float:
+    if not 0 < probability < 1:
+        return -math.inf if probability <= 0 else math.inf
+    return math.log(probability / (1 - probability))

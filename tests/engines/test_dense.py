@@ -1,0 +1,99 @@
+"""A network with a dense head: Detectron2's bits where exact, rounding where fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.errors import UsageError
+from harness.engines.dense_rounding import prove_dense
+from harness.engines.native import NativeEngine, open_native
+from harness.engines.opening import require_network
+from harness.engines.rounding import FastProof, float64_network
+from harness.measure.timing import NULL_STOPWATCH
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import pictures
+from tests.golden.dense_losses import architecture
+
+
+def small() -> Architecture:
+    """The small network, with a level that has more candidates than it may keep."""
+    return replace(architecture(), dense_candidates_per_level=60)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dense") / "small.safetensors"
+    write_checkpoint(path, seeded_checkpoint(small()))
+    return path
+
+
+def opened(weights: Path, *, exact: bool) -> NativeEngine:
+    return open_native(architecture=small(), weights=weights, device="cpu", threads=1, exact=exact)
+
+
+def proof(fast: NativeEngine, weights: Path) -> FastProof:
+    truth = float64_network(small(), weights, torch.device("cpu"))
+    return prove_dense(fast, opened(weights, exact=True), truth, pictures()[:1])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("checkpoint", [seeded_checkpoint, amplifying_checkpoint])
+def test_exact_has_the_bits_of_detectron2(
+    checkpoint: Callable[[Architecture], dict[str, object]], tmp_path: Path
+) -> None:
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    from harness.engines.bits import prove_exact
+    from harness.engines.detectron2 import open_detectron2
+
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, checkpoint(small()))
+    reference = open_detectron2(architecture=small(), weights=path, device="cpu", threads=1)
+    found = prove_exact(opened(path, exact=True), reference, pictures())
+    assert found.ok, found.first_difference
+    assert found.equal == found.detections > 20
+
+
+def test_the_fast_path_differs_by_rounding_only(weights: Path) -> None:
+    found = proof(opened(weights, exact=False), weights)
+    assert found.ok, (found.stages, found.differences)
+    assert found.detections > 20
+    assert [stage.stage for stage in found.stages][-2:] == ["class logits", "box deltas"]
+    assert any(stage.ours != stage.reference for stage in found.stages)
+
+
+def test_a_fault_is_no_rounding(weights: Path) -> None:
+    engine = opened(weights, exact=False)
+    engine.network.backbone.top_block.p7.weight.mul_(1.0001)
+    assert next(one.stage for one in proof(engine, weights).stages if not one.ok) == "p7"
+    engine = opened(weights, exact=False)
+    engine.network.head.architecture = replace(small(), box_nms_iou=0.3)
+    found = proof(engine, weights)
+    assert found.unexplained > 0
+    assert all(stage.ok for stage in found.stages)
+
+
+def test_a_batch_gives_what_single_images_give(weights: Path) -> None:
+    engine = opened(weights, exact=False)
+    prepared = [engine.prepare(one, NULL_STOPWATCH) for one in pictures()]
+    together = engine.infer(prepared, NULL_STOPWATCH)
+    for one, found in zip(prepared, together, strict=True):
+        (alone,) = engine.infer([one], NULL_STOPWATCH)
+        assert found.masks is None
+        assert len(alone) == len(found)
+
+
+def test_other_engines_say_that_they_do_not_know_it() -> None:
+    dense = architecture_of("retinanet_R_50_FPN")
+    for name in ("native", "detectron2", "fake"):
+        require_network(name, dense)  # type: ignore[arg-type]
+    for name in ("onnx", "torchvision"):
+        with pytest.raises(UsageError, match="one with a dense head"):
+            require_network(name, dense)  # type: ignore[arg-type]
