@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.answer_json(comparison)
     else:
         _print(comparison, arguments)
+        if arguments.html is not None:
+            console.answer(f"page: {arguments.html}")
     return 0
 
 

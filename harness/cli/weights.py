@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the action; return the exit code."""
     match arguments.action:
         case "check":
-            _check(arguments.file, arguments.model)
+            _check(arguments.file, arguments.model, arguments.annotations)
         case "convert":
             _convert(arguments.file, arguments.output)
         case "seeded":
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(file: Path, model: str | None) -> None:
+def _check(file: Path, model: str | None, annotations: Path | None) -> None:
+    from harness.zoo.architectures import is_known
     from harness.zoo.checkpoints import facts_of
     from harness.zoo.lock import find_model, read_lock
     from harness.zoo.weights import open_checkpoint
@@ -52,10 +53,12 @@ def _check(file: Path, model: str | None) -> None:
     entry = None if model is None else find_model(lock, model)
     checkpoint = open_checkpoint(file)
     tensors = checkpoint.tensors
+    classes = None if annotations is None else _class_count(annotations)
     if entry is None:
-        entries = _fitting(lock.models, tensors, file)
+        known = [one for one in lock.models if is_known(one.architecture)]
+        entries = _fitting(known, tensors, file, classes)
     else:
-        _require_fit(entry, tensors, file)
+        _require_fit(entry, tensors, file, classes)
         entries = [entry]
     facts = {entry.name: facts_of(lock, entry, file) for entry in entries}
     pinned = [name for name, fact in facts.items() if fact.pinned]
@@ -68,10 +71,23 @@ def _check(file: Path, model: str | None) -> None:
     )
 
 
+def _class_count(annotations: Path) -> int:
+    """How many categories an annotation file lists."""
+    from harness.data.coco import read_annotations
+
+    return len(read_annotations(annotations)["categories"])
+
+
 def _fitting(
-    entries: Sequence[ModelEntry], tensors: Mapping[str, Any], file: Path
+    entries: Sequence[ModelEntry], tensors: Mapping[str, Any], file: Path, classes: int | None
 ) -> list[ModelEntry]:
     """The model entries whose tensors these are.
+
+    Args:
+        entries: Those that are tried.
+        tensors: Of the file.
+        file: Names it in messages.
+        classes: How many the weights know; None for as many as each entry's own.
 
     Raises:
         IntegrityError: There is none.
@@ -81,7 +97,7 @@ def _fitting(
     fitting = []
     for entry in entries:
         with suppress(IntegrityError):
-            _require_fit(entry, tensors, file)
+            _require_fit(entry, tensors, file, classes)
             fitting.append(entry)
     if not fitting:
         raise IntegrityError(
@@ -91,12 +107,27 @@ def _fitting(
     return fitting
 
 
-def _require_fit(entry: ModelEntry, tensors: Mapping[str, Any], file: Path) -> None:
+def _require_fit(
+    entry: ModelEntry, tensors: Mapping[str, Any], file: Path, classes: int | None
+) -> None:
+    from dataclasses import replace
+
     from harness.nn.rcnn import tensor_shapes
+    from harness.nn.torchvision_networks import torchvision_shapes
     from harness.zoo.architectures import architecture_of
     from harness.zoo.weights import account_for
 
-    account_for(tensors, tensor_shapes(architecture_of(entry.architecture)), where=str(file))
+    architecture = architecture_of(entry.architecture)
+    if classes is None:
+        shapes = tensor_shapes(architecture)
+    else:
+        architecture = replace(architecture, class_count=classes)
+        shapes = (
+            tensor_shapes(architecture)
+            if architecture.torchvision is None
+            else torchvision_shapes(architecture, classes + 1)
+        )
+    account_for(tensors, shapes, where=str(file))
 
 
 def _convert(file: Path, output: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.core.checks import Check, Status
-from harness.core.errors import HarnessError, Interrupted, RunFailedError
+from harness.core.errors import HarnessError, Interrupted, RunFailedError, UsageError
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
@@ -121,6 +121,8 @@ def run_night(
         RunFailedError: The disk is full.
     """
     matrix, results = read_matrix(request.matrix), request.results
+    if request.accept:
+        _require_measured(matrix)
     try:
         (results / NIGHTS).mkdir(parents=True, exist_ok=True)
         with held(results / ".nightly.lock", notice=progress.notice):
@@ -158,7 +160,13 @@ def _night_in(
     write_text(folder / NIGHT, dumps(to_plain(night), indent=1) + "\n")
     trouble = trouble or _remembered(results / HISTORY, night)
     change = ""
-    if request.accept:
+    failed = [one.cell.name for one in night.cells if one.status == "failed"]
+    if request.accept and failed:
+        progress.notice(
+            f"warning: nothing is accepted: {len(failed)} of {len(night.cells)} cells failed, the "
+            f"first is {failed[0]}"
+        )
+    elif request.accept:
         records = [record for _, parts in found for record in parts]
         change = propose(results / REFERENCE, proposed(baselines, records, night.created_utc))
     write_reports(night, folder, None if trouble else results / HISTORY)
@@ -168,6 +176,20 @@ def _night_in(
             hint=trouble.hint,
         ) from trouble
     return night, folder, change
+
+
+def _require_measured(matrix: Matrix) -> None:
+    """Check that a network computes every cell whose numbers would be accepted.
+
+    Raises:
+        UsageError: One has the fake engine, whose detections are the ground truth.
+    """
+    faked = [cell.name for cell in cells_of(matrix) if cell.engine == "fake"]
+    if faked:
+        raise UsageError(
+            f"--accept: {faked[0]} has the fake engine, whose numbers are those of no network",
+            hint="leave out --accept, or the block of this engine",
+        )
 
 
 def _history_trouble(path: Path) -> HarnessError | None:

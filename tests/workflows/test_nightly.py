@@ -23,6 +23,7 @@ engines = ["fake"]
 limit = 3
 bench = false
 """
+MEASURED = QUICK.replace("fake", "native")
 MISSING = """
 [[block]]
 models = ["R_50_FPN_3x"]
@@ -103,10 +104,10 @@ def test_a_failed_cell_does_not_end_the_night(
 def test_accepted_numbers_are_proposed_then_held(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert nightly(results, QUICK, "--accept") == 0
+    assert nightly(results, MEASURED, "--accept") == 0
     assert '+   "metric": "bbox/AP"' in capsys.readouterr().out
     reference = results / "reference.json"
-    assert nightly(results, QUICK) == 0
+    assert nightly(results, MEASURED) == 0
     assert (
         json.loads((nights(results)[-1] / "night.json").read_text("utf-8"))["cells"][0]["status"]
         == "pass"
@@ -115,7 +116,7 @@ def test_accepted_numbers_are_proposed_then_held(
     for baseline in content["baselines"]:
         baseline["value"] -= 0.2  # as if tonight were too good by two tenths
     reference.write_text(json.dumps(content), encoding="utf-8")
-    assert nightly(results, QUICK + MISSING) == 1  # a regression outweighs a failure
+    assert nightly(results, MEASURED + MISSING) == 1  # a regression outweighs a failure
     folder = nights(results)[-1]
     junit = ElementTree.parse(folder / "junit.xml").getroot()
     assert (junit.get("errors"), junit.get("failures")) == ("1", "2")
@@ -125,6 +126,17 @@ def test_accepted_numbers_are_proposed_then_held(
     assert page.count("<polyline") == 2
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
+
+
+def test_numbers_of_no_network_and_of_failed_nights_are_not_accepted(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightly(results, QUICK, "--accept") == 2
+    assert "the fake engine" in capsys.readouterr().err
+    assert not (results / "nights").exists()
+    assert nightly(results, MEASURED + MISSING, "--accept") == 5
+    assert "nothing is accepted: 1 of 2 cells failed" in capsys.readouterr().err
+    assert not (results / "reference.json").exists()
 
 
 def test_history_shows_a_row_a_cell_and_metric(

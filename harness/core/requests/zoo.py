@@ -100,6 +100,11 @@ class CheckWeightsRequest:
 
     file: Path = setting(help="checkpoint file", positional=True)
     model: str | None = setting(None, help="model entry it must fit", none="any")
+    annotations: Path | None = setting(
+        None,
+        help="COCO file that lists the classes of weights of your own",
+        none="the model's own classes",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from harness.core.errors import IntegrityError
 from harness.core.progress import Progress
+from harness.core.shown import shown
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.objects import training_set
@@ -123,14 +124,15 @@ def _require_images(
     rows: list[dict[str, object]], file: Path, folder: Path, progress: Progress
 ) -> tuple[str, ...]:
     """What is odd about the images, a sentence each; IntegrityError where one is not as listed."""
+    _require_folder(rows, folder)
     with progress.task("images", total=len(rows), unit="img") as tick:
         found = list(image_faults(folder, rows, tick))
     faults = [one for one in found if one.kind != "wide"]
     if faults:
-        shown = "\n  ".join(one.text for one in faults[:NAMED])
+        named = "\n  ".join(one.text for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise IntegrityError(
-            f"{len(faults)} image(s) of {folder}:\n  {shown}{more}",
+            f"{len(faults)} image(s) of {folder}:\n  {named}{more}",
             hint=_remedy(faults, file, folder),
         )
     if not found:
@@ -138,6 +140,25 @@ def _require_images(
     return (
         f"{len(found)} image(s) of more than 8 bits of grey, the first is: {found[0].text}; "
         "training and evaluation, like Detectron2, see all above 255 as white: save them as 8 bits",
+    )
+
+
+def _require_folder(rows: list[dict[str, object]], folder: Path) -> None:
+    """Check that the folder has any of the images; otherwise it is another one's.
+
+    Raises:
+        IntegrityError: It has none, under their paths or their base names.
+    """
+    names = [PurePath(str(row["file_name"]).replace("\\", "/")) for row in rows]
+    if any((folder / name).is_file() or (folder / name.name).is_file() for name in names):
+        return
+    inside = [one for one in sorted(folder.rglob(names[0].name)) if one.is_file()][:1]
+    raise IntegrityError(
+        f"none of the {len(rows)} images is in {folder}: it is probably another folder; the first "
+        f"image is {shown(rows[0]['file_name'])}",
+        hint=f"its file is below: {inside[0]}"
+        if inside
+        else "give the folder that the file names begin from: --images DIR",
     )
 
 

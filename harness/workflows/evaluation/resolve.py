@@ -34,6 +34,7 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.model_file import find_model_file
+from harness.zoo.needed import Missing, missing_checkpoint, missing_dataset, require_all
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
 CHANGED = (
@@ -151,6 +152,7 @@ def resolve(request: InferenceRequest) -> Job:
     named = request.data.dataset
     if named is None and request.data.annotations is None and request.data.images is None:
         named = entry.dataset
+    require_all(_missing(lock, entry, request, named), request.network.root)
     dataset = find_dataset(
         dataset=named,
         annotations=request.data.annotations,
@@ -162,6 +164,17 @@ def resolve(request: InferenceRequest) -> Job:
     job = job_of(lock, entry, request, asked, len(dataset.images))
     require_images(asked)
     return job
+
+
+def _missing(
+    lock: Lock, entry: ModelEntry, request: InferenceRequest, dataset: str | None
+) -> tuple[Missing, ...]:
+    """Return which of data set and pinned checkpoint are not on disk."""
+    root, weights = request.network.root, request.network.weights
+    found = missing_dataset(dataset, root)
+    if weights is None and request.options.engine not in ("fake", "onnx"):
+        found += missing_checkpoint(lock, entry, root)
+    return found
 
 
 def resolve_on(request: InferenceRequest, dataset: Dataset) -> Job:

@@ -1,0 +1,61 @@
+"""Small mistakes, each named for what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.end_to_end.conftest import Answer
+
+
+def test_another_folder_of_images_is_called_so(
+    harness: Callable[..., Answer], small_coco: Path, project: Path
+) -> None:
+    (project / "empty").mkdir()
+    file = small_coco / "annotations.json"
+    answer = harness("data", "check", file, "--images", "empty")
+    assert answer.code == 4
+    assert "probably another folder" in answer.err
+    assert "clean" not in answer.err  # it would leave every image out
+    above = harness("data", "check", file, "--images", small_coco)
+    assert above.code == 4
+    assert f"its file is below: {small_coco / 'images'}" in above.err
+
+
+def test_data_and_checkpoint_are_missed_together(
+    harness: Callable[..., Answer], project: Path
+) -> None:
+    answer = harness("eval", "--model", "R_50_FPN_3x")
+    assert answer.code == 3
+    assert "2 things are not there" in answer.err
+    assert "--only val,annotations,checkpoints --model R_50_FPN_3x" in answer.err
+
+
+def test_weights_of_ones_own_classes_fit_with_their_annotations(
+    harness: Callable[..., Answer], small_coco: Path, project: Path
+) -> None:
+    file = small_coco / "annotations.json"
+    content = json.loads(file.read_text("utf-8"))
+    content["categories"].append({"id": 1000, "name": "one more"})
+    file.write_text(json.dumps(content), encoding="utf-8")
+    pair = ["annotations", file, "images", small_coco / "images"]
+    words = [*("--train-annotations", pair[1], "--train-images", pair[3])]
+    words += ["--val-annotations", pair[1], "--val-images", pair[3], "--init", "zoo"]
+    words += ["--iterations", "1", "--batch-size", "1", "--short-edge", "64", "--eval-every", "0"]
+    assert harness("train", *words, "--threads", "1", "--output", "run").code == 0
+    weights = "run/model_last.safetensors"
+    assert harness("weights", "check", weights, "--model", "tiny").code == 4
+    fitting = harness("weights", "check", weights, "--model", "tiny", "--annotations", file)
+    assert fitting.code == 0, fitting.err
+    assert "fits tiny" in fitting.out
+
+
+def test_compare_says_where_its_page_is(
+    harness: Callable[..., Answer], on_small: list[str], project: Path
+) -> None:
+    for name in ("one", "two"):
+        assert harness("eval", "--engine", "fake", *on_small, "--output", name).code == 0
+    answer = harness("compare", "one", "two", "--resamples", "0", "--html", "page.html")
+    assert answer.code == 0, answer.err
+    assert "page: page.html" in answer.out
