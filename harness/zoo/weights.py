@@ -15,6 +15,7 @@ import numpy as np
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.shown import printable, shown
 from harness.files.atomic import replacing, unwritable
+from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
 from harness.zoo.safetensors_files import looks_like_safetensors, read_safetensors
 from harness.zoo.torch_files import read_torch
@@ -253,7 +254,8 @@ def account_for(
     if lines:
         raise IntegrityError(
             f"{where} does not fit the model:\n  " + "\n  ".join(lines),
-            hint=_explanation(missing, unexpected, misshapen, where),
+            hint=_named_apart(weights, expected)
+            or _explanation(missing, unexpected, misshapen, where),
         )
     return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
 
@@ -353,6 +355,18 @@ def _array(value: Any) -> Array | None:
 def _shortened(names: Sequence[str], limit: int = 5) -> str:
     few = ", ".join(printable(name, 100) for name in names[:limit])
     return few if len(names) <= limit else f"{few}, … and {len(names) - limit} more"
+
+
+def _named_apart(found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What the checkpoint and the model are, where both are Detectron2's and not the same."""
+    theirs = family_of({key: value.shape for key, value in found.items()})
+    ours = family_of(expected)
+    if theirs is None or ours is None or theirs == ours:
+        return ""
+    return (
+        f"this is a checkpoint of {theirs}, and the model is {ours}: wrong checkpoint or model; "
+        "see: harness models"
+    )
 
 
 def _explanation(

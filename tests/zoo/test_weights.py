@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from harness.core.architecture import Architecture
 from harness.core.errors import IntegrityError, UsageError
 from harness.nn.rcnn import tensor_shapes
-from harness.zoo.architectures import faster_rcnn_r50_fpn, mask_rcnn_r50_fpn, mask_rcnn_r101_fpn
+from harness.zoo.architectures import (
+    BY_NAME,
+    faster_rcnn_r50_fpn,
+    mask_rcnn_r50_fpn,
+    mask_rcnn_r101_fpn,
+    retinanet_r50_fpn,
+)
+from harness.zoo.families import family_of
 from harness.zoo.weights import account_for, read_checkpoint, write_checkpoint
 
 TENSORS = {
@@ -299,10 +306,21 @@ def two_classes() -> Architecture:
 @pytest.mark.parametrize(
     ("checkpoint", "model", "hint"),
     [
-        (faster_rcnn_r50_fpn, mask_rcnn_r50_fpn, "box-only checkpoint and the model has masks"),
-        (mask_rcnn_r50_fpn, faster_rcnn_r50_fpn, "has masks and the model is box-only"),
-        (mask_rcnn_r101_fpn, mask_rcnn_r50_fpn, "another depth"),
-        (mask_rcnn_r50_fpn, mask_rcnn_r101_fpn, "another depth"),
+        (
+            faster_rcnn_r50_fpn,
+            mask_rcnn_r50_fpn,
+            "a checkpoint of Faster R-CNN R50-FPN, and the model is Mask R-CNN R50-FPN",
+        ),
+        (
+            mask_rcnn_r101_fpn,
+            faster_rcnn_r50_fpn,
+            "a checkpoint of Mask R-CNN R101-FPN, and the model is Faster R-CNN R50-FPN",
+        ),
+        (
+            retinanet_r50_fpn,
+            mask_rcnn_r101_fpn,
+            "a checkpoint of RetinaNet R50-FPN, and the model is Mask R-CNN R101-FPN",
+        ),
         (two_classes, mask_rcnn_r50_fpn, "another number of classes"),
     ],
 )
@@ -319,3 +337,18 @@ def test_a_backbone_of_caffe2_is_called_one() -> None:
     with pytest.raises(IntegrityError) as caught:
         account_for(backbone, tensor_shapes(mask_rcnn_r50_fpn()), where="R-50.pkl")
     assert "Caffe2's names" in str(caught.value.hint)
+
+
+def test_every_two_networks_of_the_zoo_are_called_differently() -> None:
+    called: dict[str | None, dict[str, tuple[int, ...]]] = {}
+    for name, make in BY_NAME.items():
+        shapes = tensor_shapes(make())
+        family = family_of(shapes)
+        assert family is not None, name
+        assert called.setdefault(family, shapes) == shapes, (name, family)
+    assert len(called) > 25
+
+
+@pytest.mark.parametrize("shapes", [{}, {"conv1_w": (1,)}, {"backbone.body.conv1.weight": (1,)}])
+def test_what_is_not_detectron2s_has_no_such_name(shapes: dict[str, tuple[int, ...]]) -> None:
+    assert family_of(shapes) is None
