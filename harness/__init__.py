@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.api import benchmark as benchmark
     from harness.api import compare as compare
     from harness.api import convert as convert
+    from harness.api import diagnose as diagnose
     from harness.api import download as download
     from harness.api import draw as draw
     from harness.api import evaluate as evaluate
@@ -60,6 +61,7 @@ _HOMES = {
     "benchmark": "harness.api",
     "compare": "harness.api",
     "convert": "harness.api",
+    "diagnose": "harness.api",
     "download": "harness.api",
     "draw": "harness.api",
     "evaluate": "harness.api",
@@ -91,6 +93,7 @@ __all__ = [
     "benchmark",
     "compare",
     "convert",
+    "diagnose",
     "download",
     "draw",
     "evaluate",

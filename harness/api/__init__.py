@@ -7,6 +7,7 @@ positional here.
 
 from harness.api.data import convert as convert
 from harness.api.data import load_dataset as load_dataset
+from harness.api.diagnosing import diagnose as diagnose
 from harness.api.measuring import analyze as analyze
 from harness.api.measuring import benchmark as benchmark
 from harness.api.measuring import evaluate as evaluate

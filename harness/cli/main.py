@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "score": "score saved predictions again, on CPU",
         "analyze": "what errors cost in AP, by type; curves, thresholds, calibration, confusions",
         "report": "the page of a run, made again",
+        "diagnose": "why an AP is what it is: known faults undone and scored again",
         "compare": "what differs between two runs, and whether it is more than noise",
         "parity": "compare two engines stage by stage on the same images",
         "selftest": "prove claims of the harness about itself on the embedded data set",

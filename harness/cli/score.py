@@ -27,5 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for sentence in record.dataset.warnings:
             console.progress_of(arguments).notice(f"data: {sentence}")
+        for sentence in record.notes:
+            console.progress_of(arguments).notice(f"suspicion: {sentence}")
         print_record(record, arguments, arguments.output)
     return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0

@@ -50,10 +50,33 @@ def read_predictions(path: Path, content: Mapping[str, Any] | None) -> list[Row]
         UsageError: When the file is absent.
         IntegrityError: For what is no such file, and for the first row that is not valid.
     """
+    return predictions_in(parsed(path), path, content)
+
+
+def parsed(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UsageError: It is absent.
+        IntegrityError: It is no JSON; says what it looks like.
+    """
     try:
-        rows = read(path)
+        return read(path)
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=_hint(path)) from error
+
+
+def predictions_in(rows: Any, path: Path, content: Mapping[str, Any] | None) -> list[Row]:
+    """The same for a file that was parsed already.
+
+    Args:
+        rows: What it holds.
+        path: The file, for errors.
+        content: As of ``read_predictions``.
+
+    Raises:
+        IntegrityError: As ``read_predictions``.
+    """
     foreign = foreign_predictions(rows)
     if foreign is not None:
         raise IntegrityError(f"{path} is {foreign.what}", hint=foreign.hint)

@@ -39,6 +39,13 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     return named_stages(resized, pyramid, logits, deltas, own, answers)
 
 
+def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
+    """Return the stages of the native engine on its own proposals, and these (n, 4)."""
+    somewhere = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    proposals = torch.from_numpy(native_stages(engine, image, somewhere)["proposals"])
+    return native_stages(engine, image, proposals), proposals
+
+
 @torch.inference_mode()
 def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[Stages, Tensor]:
     """Return the stages of Detectron2, and its proposals (n, 4)."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from harness.core.tasks import Task
 from harness.measure.children import Asked, in_child_if_long
-from harness.measure.columns import Floats, Integers, objects_of, results_of
+from harness.measure.columns import Floats, Integers, Objects, Results, objects_of, results_of
 from harness.measure.greedy import IOUS, SIZES, Matching, match
 
 #: COCOeval's recall levels are 0, 0.01, …, 1.
@@ -92,34 +92,39 @@ def _matches(asked: Asked) -> dict[str, list[Matches]]:
     objects = objects_of(annotations, task, image_ids)
     results = results_of(annotations, predictions, task, image_ids)
     matching = match(objects, results)
-    categories = len(annotations["categories"])
-    categories_found = results.category[matching.kept]
-    limits = np.searchsorted(categories_found, np.arange(categories + 1))
-    image = results.image[matching.kept]
     return {
         size: [
-            _of_category(
-                matching,
-                number,
-                slice(limits[one], limits[one + 1]),
-                image,
-                objects.image[(objects.category == one) & ~matching.ignored[number]],
-            )
-            for one in range(categories)
+            matches_of_category(objects, results, matching, size=number, category=one)
+            for one in range(len(annotations["categories"]))
         ]
         for number, size in enumerate(SIZES)
     }
 
 
-def _of_category(
-    matching: Matching, size: int, rows: slice, image: Integers, objects: Integers
+def matches_of_category(
+    objects: Objects, results: Results, matching: Matching, *, size: int, category: int
 ) -> Matches:
-    """The matches of one category in one size class, without what counts at no threshold."""
+    """The matches of one category in one size class, without what counts at no threshold.
+
+    Args:
+        objects: What was matched.
+        results: What was matched.
+        matching: Of both.
+        size: Position of the size class.
+        category: Position of the category.
+    """
+    kept = results.category[matching.kept]  # sorted: the order of accumulation
+    rows = slice(*np.searchsorted(kept, (category, category + 1)))
     counted = matching.counted[size][:, rows]
     hit = (matching.object[size][:, rows] >= 0) & counted
     last = int(np.flatnonzero(hit.any(axis=0)).max(initial=-1)) + 1
     used = np.flatnonzero(counted[:, :last].any(axis=0))
-    return Matches(hit[:, used], counted[:, used], image[rows][used], objects)
+    return Matches(
+        hit[:, used],
+        counted[:, used],
+        results.image[matching.kept[rows]][used],
+        objects.image[(objects.category == category) & ~matching.ignored[size]],
+    )
 
 
 def average_precisions(matches: Sequence[Matches], weights: Floats) -> Floats:
@@ -154,7 +159,8 @@ def category_precisions(matches: Sequence[Matches], weights: Floats) -> Floats:
         (categories, S, T) float64 in 0…100; NaN where a category has no ground truth.
     """
     by_image = np.ascontiguousarray(weights.T)
-    result = np.full((len(matches), len(weights), len(IOUS)), np.nan)
+    thresholds = len(matches[0].hit) if matches else len(IOUS)
+    result = np.full((len(matches), len(weights), thresholds), np.nan)
     for number, category in enumerate(matches):
         result[number] = _precisions(category, by_image).T
     return result
@@ -163,7 +169,10 @@ def category_precisions(matches: Sequence[Matches], weights: Floats) -> Floats:
 def _precisions(category: Matches, weights: Floats) -> Floats:
     """(T, S) AP of one category in 0…100 for (images, S) weights."""
     objects = weights[category.objects].sum(axis=0)
-    result = np.zeros((len(IOUS), weights.shape[1]))
+    result = np.zeros((len(category.hit), weights.shape[1]))
+    if len(category.image) == 0:
+        result[:, objects == 0] = np.nan
+        return result
     step = max(1, CHUNK_NUMBERS // max(1, len(category.image)))
     for begin in range(0, weights.shape[1], step):
         part = slice(begin, begin + step)
@@ -215,7 +224,9 @@ def _area(
     return area
 
 
-def draws(images: int, resamples: int, *, seed: int, size: int) -> Iterator[Floats]:
+def draws(
+    images: int, resamples: int, *, seed: int, size: int, small: bool = False
+) -> Iterator[Floats]:
     """Weights of resampled data sets: how often each image was drawn, (size, images) at a time.
 
     Args:
@@ -223,8 +234,10 @@ def draws(images: int, resamples: int, *, seed: int, size: int) -> Iterator[Floa
         resamples: How many data sets to draw.
         seed: The same one gives the same draws.
         size: How many to return at once.
+        small: Return float32, which takes half the memory; APs then have seven digits.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     for start in range(0, resamples, size):
         count = min(size, resamples - start)
-        yield random.multinomial(images, np.full(images, 1 / images), size=count).astype(float)
+        drawn = random.multinomial(images, np.full(images, 1 / images), size=count)
+        yield drawn.astype(np.float32 if small else np.float64)

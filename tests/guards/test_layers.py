@@ -11,7 +11,7 @@ LAYERS = (
     ("core",),
     ("nn", "measure", "files"),
     ("data",),
-    ("zoo",),
+    ("zoo", "diagnosis"),
     ("visualization",),
     ("engines", "launch", "report"),
     ("training", "export"),
@@ -25,8 +25,8 @@ WORKFLOWS = (
     ("runs", "parity", "datasets", "doctor", "baselines"),
     ("evaluation", "export"),
     ("benchmark", "training", "pictures", "model", "selftest"),
-    ("nightly",),
-    ("cluster",),
+    ("nightly", "diagnose_reference", "diagnose_stages"),
+    ("cluster", "diagnose"),
 )
 
 
@@ -39,7 +39,7 @@ HOMES = {
     "onnxscript": ("export",),
     "onnxruntime": ("engines",),
     "detectron2": ("engines", "training"),
-    "pycocotools": ("measure",),
+    "pycocotools": ("measure", "diagnosis"),
     "faster_coco_eval": ("measure",),
     "rich": ("cli", "report"),
     "rich_argparse": ("cli",),

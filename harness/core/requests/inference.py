@@ -307,3 +307,34 @@ class ScoreRequest:
     output: Path | None = setting(
         None, help="folder for a record of this scoring", none="no record", kept=False
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnoseRequest:
+    """Why an AP is what it is: known faults of predictions, undone and scored again."""
+
+    group: ClassVar[str] = "what to diagnose"
+
+    run: Path | None = setting(
+        None,
+        help="run folder of harness eval",
+        positional=True,
+        none="--predictions with --annotations",
+    )
+    predictions: Path | None = setting(
+        None, help="file of predictions, of COCO's form or another program's", none="the run's"
+    )
+    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    reference: Path | None = setting(
+        None,
+        help="run folder or predictions of the same images to compare with",
+        none="not compared",
+    )
+    limit_s: float = setting(
+        120.0,
+        help="time to take; what is not reached is named",
+        unit="seconds",
+        metavar="SECONDS",
+        flag="--time-limit",
+        above=0,
+    )

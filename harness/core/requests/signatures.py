@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.inference import (
     BenchRequest,
+    DiagnoseRequest,
     EvalRequest,
     ScoreRequest,
     SweepRequest,
@@ -30,6 +31,7 @@ REQUESTS: Mapping[str, type[Any]] = {
     "score": ScoreRequest,
     "analyze": AnalyzeRequest,
     "write_report": ReportRequest,
+    "diagnose": DiagnoseRequest,
     "train": TrainRequest,
     "plan_training": TrainRequest,
     "compare": CompareRequest,

@@ -6,6 +6,8 @@ all of its annotation file and not judged: how it was made is not known.
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +16,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.settings import recorded
@@ -22,6 +24,8 @@ from harness.core.tasks import Task, main_metric, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
+from harness.diagnosis.case import Case, rows_of, truth_of
+from harness.diagnosis.findings import suspicions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
 from harness.measure.certainty import with_intervals
@@ -34,6 +38,7 @@ from harness.workflows.runs.records import (
     require_own_predictions,
     write_record,
 )
+from harness.workflows.runs.results_files import read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
 
@@ -74,6 +79,7 @@ def score_saved(
         intervals=dict(scores.intervals),
         stage_times_s=dict(stopwatch.seconds),
         protocol_deviations=deviations,
+        notes=_suspicions(request, content, predictions, tasks),
         checks=checks,
         verdict=conclude(checks),
         artefacts={},
@@ -119,10 +125,19 @@ def read_sources(
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
     """Return the annotations, the file of predictions, its rows, and the data set."""
     content, path, facts = _sources(request)
-    predictions = read_predictions(path, content)
-    if request.run is None:
-        facts = replace(facts, warnings=(*facts.warnings, *_missing(predictions, content)))
-    return content, path, predictions, facts
+    if request.run is not None:
+        return content, path, read_predictions(path, content), facts
+    try:
+        found = read_results(path, content)
+    except IntegrityError as error:
+        raise IntegrityError(
+            error.message,
+            hint=error.hint
+            or "find out what is wrong: harness diagnose --predictions "
+            f"{shlex.quote(str(path))} --annotations {shlex.quote(str(request.annotations))}",
+        ) from error
+    warnings = (*facts.warnings, *found.assumed, *_missing(found.rows, content))
+    return content, path, found.rows, replace(facts, warnings=warnings)
 
 
 def _judged(
@@ -211,6 +226,22 @@ def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]
         warnings=dataset.warnings,
     )
     return content, request.predictions, facts
+
+
+def _suspicions(
+    request: ScoreRequest,
+    content: dict[str, Any],
+    predictions: list[dict[str, Any]],
+    tasks: tuple[Task, ...],
+) -> tuple[str, ...]:
+    """Return a sentence for each fault that a cheap look shows in predictions of any origin."""
+    if request.run is not None or not predictions or not content["images"]:
+        return ()
+    if not {"bbox", "segmentation"} & predictions[0].keys():
+        return ()
+    needed: tuple[Task, ...] = ("bbox", "segm") if "segm" in tasks else ("bbox",)
+    case = Case(rows=rows_of(predictions), truth=truth_of(content, needed))
+    return suspicions(case, clock=time.monotonic)
 
 
 def _missing(

@@ -20,6 +20,7 @@ from harness.data.proven import read_annotations_of
 from harness.files.layout import results_folder
 from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
 from harness.workflows.runs.records import require_own_predictions
+from harness.workflows.runs.results_files import read_results
 from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import read_lines, shard_paths
 
@@ -151,10 +152,13 @@ def _of_files(request: ShowRequest) -> Subject:
     if not request.images.is_dir():
         raise UsageError(f"no such folder of images: {request.images}")
     content = read_annotations(request.annotations)
-    predictions = None
+    predictions: list[Row] | None = None
+    assumed: tuple[str, ...] = ()
     if request.predictions is not None:
-        predictions = read_predictions(request.predictions, content)
+        found = read_results(request.predictions, content)
+        predictions, assumed = found.rows, found.assumed
     dataset = dataset_of(content, request.annotations, request.images)
+    dataset = replace(dataset, warnings=(*dataset.warnings, *assumed))
     output = request.output or results_folder() / "pictures" / dataset.name
     return Subject(dataset=dataset, content=content, predictions=predictions, output=output)
 

@@ -6,6 +6,7 @@ imported when a program runs.
 
 from harness.core.requests.keywords.data import ConvertSettings as ConvertSettings
 from harness.core.requests.keywords.inference import BenchmarkSettings as BenchmarkSettings
+from harness.core.requests.keywords.inference import DiagnoseSettings as DiagnoseSettings
 from harness.core.requests.keywords.inference import EvaluateSettings as EvaluateSettings
 from harness.core.requests.keywords.inference import ScoreSettings as ScoreSettings
 from harness.core.requests.keywords.inference import SweepSettings as SweepSettings

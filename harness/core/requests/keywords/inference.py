@@ -234,3 +234,19 @@ class ScoreSettings(CertaintyKeys, total=False):
 
     output: str | Path | None
     """Folder for a record of this scoring (default: no record)."""
+
+
+class DiagnoseSettings(TypedDict, total=False):
+    """Keywords of `diagnose`, those of `DiagnoseRequest`."""
+
+    predictions: str | Path | None
+    """File of predictions, of COCO's form or another program's (default: the run's)."""
+
+    annotations: str | Path | None
+    """COCO annotation file (default: the run's)."""
+
+    reference: str | Path | None
+    """Run folder or predictions of the same images to compare with (default: not compared)."""
+
+    limit_s: float
+    """Time to take; what is not reached is named (in seconds; default: 120)."""

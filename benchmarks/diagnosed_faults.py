@@ -1,0 +1,193 @@
+"""How many known faults ``harness diagnose`` names first, singly and in pairs, and how often it
+claims one where there is none.
+
+    python benchmarks/diagnosed_faults.py --shared ../shared/data
+
+Real predictions (D2Go's boxes on 206 COCO images, the masks of the official evaluator's fixture)
+are broken by ``benchmarks/broken_predictions.py``. Of a pair both have to be named first, in any
+order. Healthy files are those predictions, parts of them, and seeded ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, Break, Content, Row, of_images
+from harness.data.coco import read_annotations
+from harness.diagnosis.case import Case, rows_of, truth_of
+from harness.diagnosis.catalogue import BY_NAME
+from harness.diagnosis.findings import Diagnosed, diagnose
+
+#: Faults that cannot both be true of one file, or hide each other by their nature.
+ONE_OF_EACH = ("images", "categories", "masks")
+FORMATS = ("xyxy", "yxyx", "centre", "swapped-axes")
+
+
+def main() -> None:
+    """Break, diagnose, count and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--pairs", type=int, default=120, help="pairs to try, at random")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    boxes, masks = box_case(arguments.shared), mask_case(arguments.shared)
+    singles = [
+        named_first(case, {name: fault})
+        for case, faults in ((boxes, FAULTS), (masks, MASK_FAULTS))
+        for name, fault in faults.items()
+    ]
+    random = np.random.default_rng(arguments.seed)
+    pairs = possible_pairs()
+    chosen = random.choice(len(pairs), min(arguments.pairs, len(pairs)), replace=False)
+    both = [named_first(boxes, {name: FAULTS[name] for name in pairs[number]}) for number in chosen]
+    healthy = [claims(content, rows) for content, rows in healthy_files(boxes, masks)]
+    say(f"singly named first: {sum(singles)} of {len(singles)}")
+    say(f"pairs named first:  {sum(both)} of {len(both)}, of {len(pairs)} possible")
+    say(f"false claims:       {sum(healthy)} in {len(healthy)} healthy files")
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def box_case(shared: Path) -> tuple[Content, list[Row]]:
+    """D2Go's boxes on real images."""
+    content = read_annotations(shared / "coco" / "annotations" / "instances_val2017.json")
+    file = shared / "evaluators" / "d2go" / "d2go_faster_rcnn_int8_bbox_val206.json"
+    return content, json.loads(file.read_text())
+
+
+def mask_case(shared: Path) -> tuple[Content, list[Row]]:
+    """The masks of the official evaluator's fixture."""
+    folder = shared / "evaluators" / "cocoapi_fake100"
+    content = read_annotations(folder / "instances_val2014_100.json")
+    file = folder / "instances_val2014_fakesegm100_results.json"
+    return content, json.loads(file.read_text())
+
+
+def possible_pairs() -> list[tuple[str, str]]:
+    """Pairs of faults that may be in one file together, the first to be put in first."""
+    result = []
+    for one, other in itertools.permutations(FAULTS, 2):
+        groups = [group_of(one), group_of(other)]
+        if FAULTS_ORDER.index(groups[0]) > FAULTS_ORDER.index(groups[1]) or one > other:
+            continue
+        if groups[0] != groups[1] and not excluded(one, other):
+            result.append((one, other))
+    return result
+
+
+#: Rows are left out or repeated before scores, categories and boxes change their meaning.
+FAULTS_ORDER = ("annotations", "rows", "scores", "categories", "format", "frame", "images")
+
+
+def group_of(name: str) -> str:
+    """What a fault is one of: of the same group only one is put into a file."""
+    plain = name.partition("#")[0]
+    group: str = BY_NAME[plain].group
+    if plain == "unknown-images":
+        return "annotations"
+    if group == "boxes":
+        return "format" if plain in FORMATS else "frame"
+    return group
+
+
+def excluded(one: str, other: str) -> bool:
+    """Whether one fault leaves nothing of the other: equal scores have no cut, say."""
+    names = {one.partition("#")[0], other.partition("#")[0]}
+    return names >= {"scores-equal", "more-than-100"} or (
+        "scores-equal" in names and bool(names & {"nms-missing", "nms-too-hard"})
+    )
+
+
+def named_first(case: tuple[Content, list[Row]], faults: dict[str, Break]) -> bool:
+    """Whether the faults are the first that are named, in any order."""
+    random = np.random.default_rng(7)
+    content, rows = case
+    for fault in faults.values():
+        content, rows = fault(content, rows, random)
+    begun = time.perf_counter()
+    found = diagnosed(content, rows)
+    names = [one.name for one in found.findings]
+    wanted = {name.partition("#")[0] for name in faults}
+    good = set(names[: len(wanted)]) == wanted
+    say(
+        f"{'named ' if good else 'MISSED'} {' + '.join(faults)}: {', '.join(names) or 'nothing'} "
+        f"({time.perf_counter() - begun:.1f} s)"
+    )
+    return good
+
+
+def claims(content: Content, rows: list[Row]) -> int:
+    """How many faults are claimed."""
+    found = diagnosed(content, rows)
+    if found.findings:
+        say(f"CLAIMED {[(one.name, one.details) for one in found.findings]}")
+    return len(found.findings)
+
+
+def diagnosed(content: Content, rows: list[Row]) -> Diagnosed:
+    """What is found, with the limit of the command."""
+    masked = bool(rows) and "segmentation" in rows[0]
+    case = Case(
+        rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm") if masked else ("bbox",))
+    )
+    return diagnose(case, limit_s=120, clock=time.monotonic)
+
+
+def healthy_files(
+    boxes: tuple[Content, list[Row]], masks: tuple[Content, list[Row]]
+) -> list[tuple[Content, list[Row]]]:
+    """The predictions themselves, half of their images each, and seeded ones."""
+    files = [boxes, masks]
+    for seed in range(10):
+        content, rows = boxes
+        random = np.random.default_rng(seed)
+        ids = [one["id"] for one in content["images"]]
+        kept = set(random.choice(ids, len(ids) // 2, replace=False).tolist())
+        files.append((of_images(content, list(kept)), [r for r in rows if r["image_id"] in kept]))
+    files += [(boxes[0], seeded(boxes[0], seed)) for seed in range(8)]
+    return files
+
+
+def seeded(content: Content, seed: int) -> list[Row]:
+    """Predictions near the objects, and others anywhere, as a detector of a certain quality."""
+    random = np.random.default_rng(seed)
+    spread, recall = 0.05 + 0.02 * seed, 0.95 - 0.05 * seed
+    ids = [one["id"] for one in content["categories"]]
+    rows: list[Row] = []
+    for one in content["annotations"]:
+        if random.random() < recall:
+            x, y, width, height = one["bbox"]
+            shift, grow = random.normal(0, spread, 2), np.exp(random.normal(0, spread, 2))
+            box = (x + width * shift[0], y + height * shift[1], width * grow[0], height * grow[1])
+            right = random.random() < 0.9
+            category = one["category_id"] if right else int(random.choice(ids))
+            rows.append(row_of(one["image_id"], category, box, random.beta(4, 2)))
+    for image in content["images"]:
+        for _ in range(random.poisson(8)):
+            width, height = random.uniform(8, image["width"] / 2), random.uniform(8, 200)
+            box = (random.uniform(0, image["width"] - width), random.uniform(0, 100), width, height)
+            rows.append(row_of(image["id"], int(random.choice(ids)), box, random.beta(1, 6)))
+    return rows
+
+
+def row_of(image: int, category: int, box: tuple[Any, ...], score: float) -> Row:
+    """One prediction."""
+    sides = [float(side) for side in box]
+    return {"image_id": image, "category_id": category, "bbox": sides, "score": float(score)}
+
+
+if __name__ == "__main__":
+    main()

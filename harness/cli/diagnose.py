@@ -1,0 +1,115 @@
+"""``harness diagnose``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.cli import console
+from harness.cli.options import add_answered_settings, settings_from
+from harness.core.requests.inference import DiagnoseRequest
+
+if TYPE_CHECKING:
+    from harness.workflows.diagnose import Diagnosis
+    from harness.workflows.diagnose_reference import Against
+
+COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
+REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of DiagnoseRequest."""
+    add_answered_settings(parser, DiagnoseRequest)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; return 0: a fault of the predictions is an answer."""
+    from harness import api
+
+    found = api.diagnose(
+        **settings_from(DiagnoseRequest, arguments), progress=console.progress_of(arguments)
+    )
+    if arguments.json:
+        console.answer_json(found)
+    else:
+        _print(found, arguments)
+    return 0
+
+
+def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    for sentence in _head(found):
+        console.answer(sentence)
+    if found.diagnosed.findings:
+        rows = [
+            (
+                one.fault,
+                _number(one.before),
+                _number(one.after),
+                f"{one.gain:+.2f}" if one.after is not None else "cannot be undone",
+                one.details,
+                one.fix,
+            )
+            for one in found.diagnosed.findings
+        ]
+        console.answer("", render(COLUMNS, rows, style), "")
+    for sentence in _tail(found):
+        console.answer(sentence)
+    if found.reference is not None:
+        _print_reference(found.reference, style)
+
+
+def _head(found: Diagnosis) -> Iterator[str]:
+    known = found.diagnosed
+    name = "mask AP" if known.task == "segm" else "box AP"
+    yield f"{found.row_count} predictions, {found.image_count} images"
+    if found.refused is not None:
+        yield f"harness score refuses the file: {found.refused}"
+    if known.ap is None:
+        yield "no AP: there is no object to find"
+    elif known.findings:
+        after = _number(known.ap_undone)
+        yield f"{name} {_number(known.ap)}; {after} with everything undone that was found"
+    else:
+        yield f"{name} {_number(known.ap)}; none of the known faults was found"
+
+
+def _tail(found: Diagnosis) -> Iterator[str]:
+    known = found.diagnosed
+    yield from (f"note: {sentence}" for sentence in known.notes)
+    if known.measured_images < found.image_count:
+        yield f"APs are of {known.measured_images} of {found.image_count} images"
+    if known.not_reached:
+        yield f"not reached in time: {', '.join(known.not_reached)}"
+
+
+def _print_reference(reference: Against, style: str) -> None:
+    from harness.report.tables import render
+
+    if reference.metrics:
+        rows = [
+            (name, f"{one.difference:+.3f}", f"{one.low:+.3f} … {one.high:+.3f}", one.word)
+            for name, one in reference.metrics.items()
+        ]
+        console.answer("", render(REFERENCE_COLUMNS, rows, style), "")  # type: ignore[arg-type]
+    if reference.first_differing is None:
+        console.answer("the predictions are those of the reference")
+    else:
+        console.answer(
+            f"{reference.differing_images} image(s) differ from the reference, the first is "
+            f"{reference.first_differing}"
+        )
+    if reference.stage is not None:
+        console.answer(
+            f"on it the first stage that differs is {reference.stage.stage}, by up to "
+            f"{reference.stage.max_absolute:g}"
+        )
+    for note in reference.notes:
+        console.answer(f"note: {note}")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

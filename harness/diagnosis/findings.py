@@ -1,0 +1,218 @@
+"""What a search found, with AP before and after each fault is undone: the answer of a diagnosis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.core.tasks import Task
+from harness.diagnosis.case import Case
+from harness.diagnosis.catalogue import BY_NAME
+from harness.diagnosis.scoring import average_precision
+from harness.diagnosis.search import SAMPLE, SAMPLE_ROWS, Search, masks_as_boxes, sample_of
+from harness.measure.columns import Booleans
+
+#: Faults that cannot be undone, what costs most first; and where those belong whose AP is known.
+SEVERITY = ("other-annotations", "scores-equal", "scores-cut", "nms-too-hard", "nms-across-classes")
+
+#: An AP difference that is shown as one.
+SEEN_GAIN = 0.05
+
+#: What a cheap look may take and see, and how many faults it names.
+CHEAP_S, CHEAP_IMAGES, MOST_SUSPICIONS = 3.0, 100, 3
+
+#: Part of the time that the search may take; the rest is for scoring all images.
+SEARCH_PART = 0.6
+
+#: Faults of masks, whose AP is that of masks.
+OF_MASKS = ("masks-resized", "masks-transposed", "masks-shifted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One fault that was found."""
+
+    name: str
+    """Of the hypothesis, as in ``docs/diagnose.md``."""
+    fault: str
+    """What is wrong."""
+    details: str
+    """What was assumed, or what shows it."""
+    fix: str
+    """What to do about it."""
+    task: Task
+    """What the APs are of."""
+    before: float | None
+    """AP with this fault and all others undone, 0-100; None where it cannot be undone."""
+    after: float | None
+    """AP with this one undone as well; None where it cannot be undone."""
+
+    @property
+    def gain(self) -> float:
+        """What undoing it brings, in AP points; 0 where that is not known."""
+        return 0.0 if self.before is None or self.after is None else self.after - self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed:
+    """The faults of some predictions."""
+
+    task: Task
+    """What the APs are of: boxes where there are any."""
+    ap: float | None
+    """AP as the rows are, 0-100; those of unknown images and categories are left out."""
+    ap_undone: float | None
+    """AP with everything undone that was found."""
+    findings: tuple[Finding, ...]
+    """The strongest first; empty where nothing is claimed."""
+    notes: tuple[str, ...]
+    """What is no fault and worth a sentence."""
+    not_reached: tuple[str, ...]
+    """Hypotheses that there was no time for."""
+    tried_images: int
+    """Images that hypotheses were tried on."""
+    measured_images: int
+    """Images that the APs are of."""
+
+
+def diagnose(
+    case: Case,
+    *,
+    limit_s: float,
+    clock: Callable[[], float],
+    most_images: int = SAMPLE,
+    measured: bool = True,
+) -> Diagnosed:
+    """Find out why the AP of some predictions is what it is.
+
+    Args:
+        case: Predictions beside the ground truth.
+        limit_s: Seconds that this may take; what is not reached is named.
+        clock: Seconds that rise.
+        most_images: How many images hypotheses are tried on.
+        measured: Whether APs are measured at last on all images; without it on the same ones.
+    """
+    begun = clock()
+    case = masks_as_boxes(case)
+    task: Task = "bbox" if case.rows.has_boxes or case.rows.masks is None else "segm"
+    search = Search(
+        case=case,
+        task=task,
+        images=sample_of(case, most=_affordable(case, most_images)),
+        is_over=lambda: clock() - begun > SEARCH_PART * limit_s,
+    )
+    if len(case.truth.image_ids) and len(case.rows) and len(case.truth.objects["bbox"].image):
+        search.run()
+    else:  # nothing that any hypothesis could be tried on
+        search.tried.update(BY_NAME)
+    images = search.images
+    if measured:
+        images = _measured_images(search, begun + limit_s, clock)
+    findings, whole = _findings(search, images, begun + limit_s, clock)
+    return Diagnosed(
+        task=task,
+        ap=_known(_value(_limited(case, images), task, images)),
+        ap_undone=whole,
+        findings=findings,
+        notes=tuple(search.notes),
+        not_reached=search.not_reached,
+        tried_images=int(search.images.sum()),
+        measured_images=int(images.sum()),
+    )
+
+
+def suspicions(case: Case, *, clock: Callable[[], float]) -> tuple[str, ...]:
+    """The likeliest faults that a cheap look shows, one sentence each, three at most.
+
+    Args:
+        case: Predictions beside the ground truth.
+        clock: Seconds that rise.
+    """
+    found = diagnose(case, limit_s=CHEAP_S, clock=clock, most_images=CHEAP_IMAGES, measured=False)
+    return tuple(
+        one.fault + (f" ({one.details})" if one.details else "")
+        for one in found.findings[:MOST_SUSPICIONS]
+    )
+
+
+def _affordable(case: Case, most: int) -> int:
+    """How many images are tried, for not many more rows than ``SAMPLE_ROWS``."""
+    images = max(1, len(np.unique(case.rows.image_id)))
+    rows = max(1.0, len(case.rows) / images)
+    return max(1, min(most, int(SAMPLE_ROWS / rows)))
+
+
+def _measured_images(search: Search, deadline: float, clock: Callable[[], float]) -> Booleans:
+    """All images where there is time for them; else as many as there is time for."""
+    begun = clock()
+    small = _limited(search.undone(_limited(search.case, search.images)), search.images)
+    for task in _tasks(search):
+        _value(small, task, search.images)
+    took = max(clock() - begun, 1e-3)
+    count = len(search.images)
+    scorings = 2 + len(search.steps)
+    affordable = 0.7 * (deadline - clock()) / (took * scorings) * search.images.sum()
+    if affordable >= count:
+        return np.ones(count, dtype=bool)
+    wanted = max(int(affordable), int(search.images.sum()))
+    return sample_of(search.case, most=wanted) | search.images
+
+
+def _findings(
+    search: Search, images: Booleans, deadline: float, clock: Callable[[], float]
+) -> tuple[tuple[Finding, ...], float | None]:
+    """The findings, strongest first, and AP with all of them undone."""
+    whole = {task: _value(search.undone(), task, images) for task in _tasks(search)}
+    found = []
+    for step in search.steps:
+        task: Task = "segm" if step.name in OF_MASKS else search.task
+        before: float | None = None
+        if clock() < deadline:
+            before = _known(_value(search.undone(without=step), task, images))
+        found.append(_finding(step.name, step.details, task, before, _known(whole[task])))
+    signs = [_finding(one.name, one.details, search.task, None, None) for one in search.signs]
+    strong = [one for one in found if one.gain >= SEEN_GAIN or one.before is None]
+    weak = [one for one in found if one not in strong]
+    strong.sort(key=lambda one: -one.gain)
+    signs.sort(key=lambda one: SEVERITY.index(one.name))
+    return (*strong, *signs, *weak), _known(whole[search.task])
+
+
+def _finding(
+    name: str, details: str, task: Task, before: float | None, after: float | None
+) -> Finding:
+    known = BY_NAME[name]
+    return Finding(
+        name=name,
+        fault=known.fault,
+        details=details,
+        fix=known.fix,
+        task=task,
+        before=before,
+        after=after,
+    )
+
+
+def _tasks(search: Search) -> tuple[Task, ...]:
+    if any(step.name in OF_MASKS for step in search.steps):
+        return tuple(dict.fromkeys((search.task, "segm")))
+    return (search.task,)
+
+
+def _limited(case: Case, images: Booleans) -> Case:
+    """The same with fewer rows, where not all images are looked at."""
+    if images.all():
+        return case
+    position = case.position
+    return case.taking((position < 0) | images[np.maximum(position, 0)])
+
+
+def _value(case: Case, task: Task, images: Booleans) -> float:
+    return average_precision(case, task, images)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

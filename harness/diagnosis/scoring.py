@@ -1,0 +1,137 @@
+"""The AP of a case: quickly, over some images or all, by category or of all as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.tasks import Task
+from harness.diagnosis.case import Case, areas_of
+from harness.measure.columns import Booleans, Integers, Objects, Results
+from harness.measure.greedy import IOUS, SIZES, Matching, match
+from harness.measure.resampling import category_precisions, matches_of_category, mean_of_known
+
+#: Without categories fewer thresholds do: it is asked where boxes are, not how exactly.
+COARSE_IOUS = np.array([0.5, 0.75])
+
+
+def known_rows(case: Case, images: Booleans, *, agnostic: bool) -> Case:
+    """The predictions that can be scored: of images that count, and of known categories.
+
+    Args:
+        case: Any.
+        images: (M,) those to look at.
+        agnostic: Whether the categories do not matter.
+    """
+    position = case.position
+    there = position >= 0
+    there[there] = (images & case.truth.scored)[position[there]]
+    if not agnostic:
+        there &= case.truth.class_of(case.rows.category_id) >= 0
+    return case.taking(there)
+
+
+def columns_of(
+    case: Case, task: Task, images: Booleans, *, agnostic: bool
+) -> tuple[Objects, Results]:
+    """The objects of some images and the predictions that can match them.
+
+    Args:
+        case: Any.
+        task: Boxes or masks.
+        images: (M,) those to look at.
+        agnostic: Take everything for one category.
+    """
+    objects = case.truth.objects[task]
+    wanted = (images & case.truth.scored)[objects.image]
+    known = known_rows(case, images, agnostic=agnostic)
+    category = np.zeros(len(known.rows), dtype=np.int64)
+    if not agnostic:
+        category = case.truth.class_of(known.rows.category_id)
+    results = Results(
+        image=known.position,
+        category=category,
+        boxes_xywh_px=known.rows.boxes,
+        score=known.rows.score,
+        area_px=areas_of(known.rows, task),
+        masks=known.rows.masks if task == "segm" else None,
+    )
+    chosen = np.flatnonzero(wanted)
+    masks = objects.masks
+    return (
+        replace(
+            objects,
+            image=objects.image[chosen],
+            category=np.zeros(len(chosen), np.int64) if agnostic else objects.category[chosen],
+            boxes_xywh_px=objects.boxes_xywh_px[chosen],
+            area_px=objects.area_px[chosen],
+            crowd=objects.crowd[chosen],
+            masks=None if masks is None else tuple(masks[one] for one in chosen),
+        ),
+        results,
+    )
+
+
+def average_precision(
+    case: Case, task: Task, images: Booleans | None = None, *, agnostic: bool = False
+) -> float:
+    """AP in 0…100 over some images; NaN where there is no object.
+
+    Args:
+        case: Predictions of unknown images and categories are left out.
+        task: Boxes or masks.
+        images: (M,) those to look at; None for all.
+        agnostic: Take everything for one category, at two thresholds.
+    """
+    wanted = np.ones(len(case.truth.image_ids), dtype=bool) if images is None else images
+    objects, results = columns_of(case, task, wanted, agnostic=agnostic)
+    matching = match(
+        objects, results, ious=COARSE_IOUS if agnostic else IOUS, sizes=(SIZES["all"],)
+    )
+    categories = 1 if agnostic else len(case.truth.category_ids)
+    by_category = precisions_of(objects, results, matching, categories, len(wanted))
+    known = mean_of_known(by_category)
+    return float(known.mean())
+
+
+def precisions_of(
+    objects: Objects, results: Results, matching: Matching, categories: int, images: int
+) -> npt.NDArray[np.float64]:
+    """(categories, 1, T) AP of each category over all images.
+
+    Args:
+        objects: What was matched.
+        results: What was matched.
+        matching: Of one size class.
+        categories: How many there are.
+        images: How many there are.
+    """
+    found = [
+        matches_of_category(objects, results, matching, size=0, category=one)
+        for one in range(categories)
+    ]
+    return category_precisions(found, np.ones((1, images)))
+
+
+def matched_categories(case: Case, images: Booleans) -> Integers:
+    """Pairs of classes that are at one place, whatever categories say: predicted id, true class.
+
+    Args:
+        case: Boxes in the frame of their images.
+        images: (M,) those to look at.
+
+    Returns:
+        (P, 2) category id of a prediction, position of the object's category.
+    """
+    objects, results = columns_of(case, "bbox", images, agnostic=True)
+    known = known_rows(case, images, agnostic=True)
+    matching = match(objects, results, ious=np.array([0.5]), sizes=(SIZES["all"],))
+    matched = matching.object[0, 0]
+    there = matched >= 0
+    chosen = (images & case.truth.scored)[case.truth.objects["bbox"].image]
+    true_class = case.truth.objects["bbox"].category[chosen]
+    return np.stack(
+        [known.rows.category_id[matching.kept[there]], true_class[matched[there]]], axis=1
+    )

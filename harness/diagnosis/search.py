@@ -1,0 +1,385 @@
+"""The search for what is wrong with predictions: the catalogue tried on some images.
+
+Where boxes are is looked for first, with all categories taken for one: a wrong category does not
+hide it. Then the categories, then what else can be undone, each on top of what was found before;
+what cannot be undone is read from the rows. A fault is claimed only where AP rises by more than
+chance lets it, or where the rows show it by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from harness.core.errors import HarnessError
+from harness.core.tasks import Task
+from harness.diagnosis import coverage, crowds, labels, outlines, overlaps, places, scores
+from harness.diagnosis.case import Case, enclosing
+from harness.diagnosis.catalogue import CATALOGUE
+from harness.diagnosis.places import Undo
+from harness.diagnosis.scoring import average_precision
+from harness.measure.columns import Booleans
+
+#: AP points that undoing a fault must bring, and as part of what AP is then.
+LEAST_GAIN = 1.0
+LEAST_PART = 0.1
+
+#: Images that hypotheses are tried on, and rows: fewer images where they have many.
+SAMPLE = 400
+SAMPLE_ROWS = 20_000
+
+#: Boxes at objects without regard to categories: a detector's are above, misplaced ones below.
+CLEAR = 12.0
+
+#: Rows of an image that say where boxes are.
+MOST_PLACED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """A fault that the rows show and that cannot be undone."""
+
+    name: str
+    """Of the hypothesis."""
+    details: str
+    """What shows it."""
+
+
+class OutOfTimeError(HarnessError):
+    """The time for the search is over."""
+
+
+@dataclass(slots=True)
+class Search:
+    """What was found so far, and what was tried."""
+
+    case: Case
+    """The predictions as they are in the file."""
+    task: Task
+    """What is compared."""
+    images: Booleans
+    """(M,) those that hypotheses are tried on."""
+    is_over: Callable[[], bool]
+    """Whether the time is over."""
+    steps: list[Undo] = field(default_factory=list)
+    """What is to be undone, in its order."""
+    signs: list[Sign] = field(default_factory=list)
+    """What cannot be undone."""
+    tried: set[str] = field(default_factory=set)
+    """Names of the hypotheses that were looked at."""
+    notes: list[str] = field(default_factory=list)
+    """What is no fault and worth a sentence."""
+
+    def run(self) -> None:
+        """Try the catalogue until it is through, or the time is over."""
+        try:
+            for stage in (
+                self._scores_of_rows,
+                self._places,
+                self._some_turned,
+                self._listed,
+                self._categories,
+                self._rows,
+                self._coverage,
+                self._cuts,
+                self._masks,
+                self._crowds,
+            ):
+                stage()
+        except OutOfTimeError:
+            return
+
+    @property
+    def not_reached(self) -> tuple[str, ...]:
+        """Names of the hypotheses that there was no time for."""
+        return tuple(one.name for one in CATALOGUE if one.name not in self.tried)
+
+    def undone(self, case: Case | None = None, *, without: Undo | None = None) -> Case:
+        """A case with everything undone that was found.
+
+        Args:
+            case: None for the one of the search.
+            without: What to leave as it is.
+        """
+        result = self.case if case is None else case
+        for step in self.steps:
+            if step is not without:
+                result = step.change(result)
+        return result
+
+    def _scores_of_rows(self) -> None:
+        self._reached("scores-equal", "scores-in-percent")
+        if (text := scores.equal(self.case)) is not None:
+            self.signs.append(Sign(name="scores-equal", details=text))
+        self._keep(scores.in_percent(self.case))
+
+    def _places(self) -> None:
+        """The image ids, format and frame in which most boxes are at objects."""
+        best: tuple[float, tuple[Undo, ...]] = (0.0, ())
+        tried = []
+        for undos in self._numbers_and_formats():
+            value = self._agnostic(undos)
+            tried.append((value, undos))
+            best = _better(best, (value, undos))
+        # Where boxes are at objects already, other frames are only tried on top of that.
+        clear = best[0] >= CLEAR
+        for undos in [best[1]] if clear else [one for _, one in tried]:
+            for frame in self._frames(undos):
+                best = _better(best, (self._agnostic((*undos, frame)), (*undos, frame)))
+        self._reached("image-positions", "image-file-numbers")
+        self._reached(*places.FORMATS, "normalised", "resized-frame", "letterboxed-frame")
+        self.steps += best[1]
+
+    def _numbers_and_formats(self) -> Iterator[tuple[Undo, ...]]:
+        """Image ids and formats together; those that cannot be are left out."""
+        for numbers in (None, *coverage.image_numbers(self.case)):
+            sample = self._sampled(_applied(self.case, numbers))
+            for form in places.formats() if self.case.rows.has_boxes else (None,):
+                chosen = tuple(one for one in (numbers, form) if one is not None)
+                # Frames may be what makes them possible.
+                if form is None or places.has_sizes(_applied(sample, form)):
+                    yield chosen
+
+    def _frames(self, undos: Sequence[Undo]) -> Iterator[Undo]:
+        formed = self._placed(undos)
+        for frame in places.frames(formed):
+            if places.is_possible(frame.change(formed)):
+                yield frame
+
+    def _placed(self, undos: Sequence[Undo]) -> Case:
+        """The best predictions of the sampled images, with some faults undone."""
+        numbers = [one for one in undos if one.name.startswith("image-")]
+        case = best_of_each(self._sampled(_applied(self.case, *numbers)), MOST_PLACED)
+        return _applied(case, *(one for one in undos if one not in numbers))
+
+    def _agnostic(self, undos: Sequence[Undo]) -> float:
+        self._require_time()
+        case = self._placed(undos)
+        return _number(average_precision(case, "bbox", self.images, agnostic=True))
+
+    def _some_turned(self) -> None:
+        self._require_time()
+        self._reached("turned-frame")
+        case = self.undone()
+        images = places.leaving(case)
+        if not self.case.rows.has_boxes or images.sum() < max(2, 0.005 * len(images)):
+            return
+        now = _number(average_precision(case, "bbox", images, agnostic=True))
+        turns = [places.some_turned(case, quarters) for quarters in (1, 3)]
+        values = [
+            _number(average_precision(one.change(case), "bbox", images, agnostic=True))
+            for one in turns
+        ]
+        best = int(np.argmax(values))
+        if values[best] - now > _margin(values[best]):
+            self._keep(turns[best])
+
+    def _listed(self) -> None:
+        self._reached("other-annotations", "unknown-images")
+        case = self.undone()
+        known = coverage.seen(case).known
+        undo = coverage.without_unknown(case)
+        if undo is None:
+            return
+        position = case.position
+        covered = len(np.unique(position[position >= 0])) / max(1, len(case.truth.image_ids))
+        if known < 0.5 and covered < 0.9:
+            text = f"{100 * (1 - known):.0f} % of the rows are for images that are not listed"
+            self.signs.append(Sign(name="other-annotations", details=text))
+        else:
+            self._keep(undo)
+
+    def _categories(self) -> None:
+        """The order of categories with which most boxes are right."""
+        case = self._sampled(self.undone())
+        best, value = None, self._value(case)
+        for undo in labels.orders(case):
+            self._require_time()
+            found = self._value(undo.change(case))
+            if found - value > _margin(found):
+                best, value = undo, found
+        self._reached("index-from-0", "index-from-1", "id-plus-1", "id-minus-1", "coco-ids")
+        self._reached("alphabetical")
+        learned = labels.learned_order(case, self.images)
+        if learned is not None:
+            self._require_time()
+            found = self._value(learned.change(case))
+            if found - value > _margin(found):
+                best = learned
+        self._reached("other-order")
+        self._keep(best)
+
+    def _rows(self) -> None:
+        """Repeats and duplicates."""
+        case = self.undone()
+        self._reached("same-image-twice")
+        self._keep(coverage.without_repeats(case))
+        self._require_time()
+        sample = self._sampled(self.undone())
+        self._reached("nms-missing")
+        if (undo := overlaps.nms_missing(sample, self.images)) is not None:
+            gain = self._value(undo.change(sample)) - self._value(sample)
+            self._keep(undo if gain > LEAST_GAIN else None)
+        self._require_time()
+        self._reached("more-than-100")
+        self._keep(scores.best_hundred(self.undone()))
+
+    def _coverage(self) -> None:
+        self._require_time()
+        self._reached("one-share", "images-without-rows")
+        case = self.undone()
+        if coverage.seen(case).known < 0.5 and any(
+            sign.name == "other-annotations" for sign in self.signs
+        ):
+            return
+        self._keep(coverage.share(case) or coverage.with_rows_only(case))
+
+    def _cuts(self) -> None:
+        """Rows that are not there, and cannot be found again."""
+        self._require_time()
+        case = self.undone()
+        self._reached("scores-cut")
+        if (found := scores.cut(case)) is not None:
+            at, near = found
+            text = f"no score is below {at:g}, and {near} row(s) are within 0.05 above it"
+            if at > scores.USUAL_CUT + 1e-9:
+                self.signs.append(Sign(name="scores-cut", details=text))
+            else:
+                self.notes.append(f"{text}: the recipe of Detectron2's zoo cuts there, too")
+        self._require_time()
+        sample = self._sampled(case)
+        if any(step.name == "nms-missing" for step in self.steps):
+            self._reached("nms-too-hard", "nms-across-classes")
+            return
+        self._reached("nms-too-hard", "nms-across-classes")
+        for name, look in (
+            ("nms-too-hard", overlaps.nms_too_hard),
+            ("nms-across-classes", overlaps.nms_across_classes),
+        ):
+            if (text_found := look(sample, self.images)) is not None:
+                self.signs.append(Sign(name=name, details=text_found))
+
+    def _masks(self) -> None:
+        self._reached_without_masks()
+        if self.case.rows.masks is None or "segm" not in self.case.truth.objects:
+            return
+        self._require_time()
+        sample = self._sampled(self.undone())
+        undos = outlines.other_sizes(sample)
+        values = []
+        for undo in undos:
+            self._require_time()
+            values.append(self._value(undo.change(sample), "segm"))
+        self._reached("masks-resized", "masks-transposed")
+        if undos:
+            self._keep(undos[int(np.argmax(values))])
+            sample = self._sampled(self.undone())
+        self._require_time()
+        self._reached("masks-shifted")
+        self._keep(outlines.shift_of(sample, self.images))
+
+    def _crowds(self) -> None:
+        self._require_time()
+        self._reached("crowd-as-object")
+        self._keep(crowds.marked(self.case))
+
+    def _reached_without_masks(self) -> None:
+        self._reached("box-beside-mask")
+        if self.case.rows.masks is None:
+            self._reached("masks-resized", "masks-transposed", "masks-shifted")
+
+    def _sampled(self, case: Case) -> Case:
+        """The rows of the images that hypotheses are tried on."""
+        position = case.position
+        return case.taking((position >= 0) & self.images[np.maximum(position, 0)])
+
+    def _value(self, case: Case, task: Task | None = None) -> float:
+        return _number(average_precision(case, task or self.task, self.images))
+
+    def _keep(self, undo: Undo | None) -> None:
+        if undo is not None:
+            self.steps.append(undo)
+
+    def _reached(self, *names: str) -> None:
+        self.tried.update(names)
+
+    def _require_time(self) -> None:
+        if self.is_over():
+            raise OutOfTimeError("the time for the search is over")
+
+
+def sample_of(case: Case, *, most: int, seed: int = 0) -> Booleans:
+    """(M,) images to try hypotheses on, at random; those with rows first where there are some.
+
+    Args:
+        case: Any.
+        most: How many at most.
+        seed: The same one gives the same images.
+    """
+    count = len(case.truth.image_ids)
+    position = case.position
+    has_rows = np.bincount(position[position >= 0], minlength=count) > 0
+    objects = np.bincount(case.truth.objects["bbox"].image, minlength=count) > 0
+    order = np.random.default_rng(seed).permutation(count)
+    prefer = (has_rows & objects).astype(int) * 2 + objects
+    order = order[np.argsort(-prefer[order], kind="stable")]
+    chosen = np.zeros(count, dtype=bool)
+    chosen[order[:most]] = True
+    return chosen
+
+
+def best_of_each(case: Case, most: int) -> Case:
+    """The case with the best predictions of each image alone.
+
+    Args:
+        case: Any.
+        most: How many of each image at most.
+    """
+    rows = case.rows
+    order = np.lexsort((-rows.score, rows.image_id))
+    image = rows.image_id[order]
+    begins = np.flatnonzero(np.diff(image, prepend=image[:1] - 1))
+    rank = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+    return case.taking(np.sort(order[rank < most]))
+
+
+def masks_as_boxes(case: Case) -> Case:
+    """A case whose rows have masks alone with the boxes around them, in the frames of the images.
+
+    Args:
+        case: Any.
+    """
+    rows = case.rows
+    if rows.has_boxes or rows.masks is None:
+        return case
+    boxes = enclosing(rows.masks)
+    sizes = np.array([one["size"] for one in rows.masks], dtype=np.float64).reshape(-1, 2)
+    factor = case.sizes_px / np.maximum(sizes, 1)
+    return replace(case, rows=replace(rows, boxes=boxes * factor[:, [1, 0, 1, 0]]))
+
+
+def _better(
+    one: tuple[float, tuple[Undo, ...]], other: tuple[float, tuple[Undo, ...]]
+) -> tuple[float, tuple[Undo, ...]]:
+    """The higher AP of two; every fault that it assumes more must bring something."""
+    more = len(other[1]) - len(one[1])
+    needed = _margin(max(one[0], other[0])) * more if more else 0.0
+    return other if other[0] - one[0] > needed else one
+
+
+def _applied(case: Case, *undos: Undo | None) -> Case:
+    for undo in undos:
+        if undo is not None:
+            case = undo.change(case)
+    return case
+
+
+def _margin(value: float) -> float:
+    """How much an AP must be above another one to count as higher."""
+    return max(LEAST_GAIN, LEAST_PART * value)
+
+
+def _number(value: float) -> float:
+    return 0.0 if np.isnan(value) else value

@@ -1,0 +1,58 @@
+"""Two runs made again on one image, to see in which stage of the network they part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.core.engine import Engine
+from harness.core.errors import UsageError
+from harness.core.requests.inference import EvalRequest
+from harness.core.settings import recalled
+from harness.data.images import load_image
+from harness.engines.native import NativeEngine
+from harness.engines.parity import compare_engines
+from harness.engines.stages import own_stages
+from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
+from harness.workflows.runs.files import read_run
+
+
+def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[str, float] | None:
+    """The first stage in which two evaluations part on an image, and by how much.
+
+    Both networks are opened as the runs' settings say, and compared as ``harness parity`` does.
+
+    Args:
+        run: Folder of an evaluation.
+        reference: Folder of another one.
+        image_id: An image of both.
+
+    Returns:
+        Name of the stage and its largest difference; None where no stage differs by more than
+        rounding.
+
+    Raises:
+        UsageError: A run is of an engine that has no stages.
+        HarnessError: A run cannot be made again: its weights or images are gone, say.
+    """
+    jobs = [_job(folder) for folder in (run, reference)]
+    records = {one.image_id: one for one in jobs[0].dataset.images}
+    image = load_image(records[image_id], jobs[0].dataset.images_dir)
+    first, second = (
+        _native(job, folder) for job, folder in zip(jobs, (run, reference), strict=True)
+    )
+    report = compare_engines(
+        first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)
+    )
+    worst = next((row for row in report.stages if not row.ok), None)
+    return None if worst is None else (worst.stage, worst.max_absolute)
+
+
+def _job(folder: Path) -> Job:
+    return resolve(recalled(EvalRequest, read_run(folder).request).inference)
+
+
+def _native(job: Job, folder: Path) -> NativeEngine:
+    engine: Engine = open_job_engine(job)
+    if not isinstance(engine, NativeEngine):
+        raise UsageError(f"the engine of {folder} has no stages that can be looked into")
+    return engine

@@ -1,0 +1,114 @@
+"""Files of predictions, of this program or another: JSON, or what ``torch.save`` wrote.
+
+No pickle is run: ``zoo.torch_files`` and ``zoo.pickles`` read what data they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.data.foreign_results import adopted, with_category_ids, with_image_ids
+from harness.data.loose_predictions import loose_predictions
+from harness.data.predictions import checked_predictions, parsed, predictions_in
+from harness.zoo.pickles import read_pickle
+from harness.zoo.torch_files import read_torch
+
+Row = dict[str, Any]
+
+#: Endings of what torch and pickle write.
+TORCH_ENDINGS = (".pth", ".pt")
+PICKLE_ENDINGS = (".pkl", ".pickle")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadResults:
+    """Predictions of a file."""
+
+    rows: list[Row]
+    """COCO results."""
+    assumed: tuple[str, ...]
+    """What was assumed of another program's file, one sentence each."""
+
+
+def read_results(path: Path, content: Mapping[str, Any]) -> ReadResults:
+    """The valid predictions of a file, of COCO's form or another program's.
+
+    Args:
+        path: The file.
+        content: Of ``data.coco.read_annotations``.
+
+    Raises:
+        UsageError: It is not there.
+        IntegrityError: It has no form that is known, or a row that is not valid.
+    """
+    whole = _parsed(path)
+    rows, assumed = _adopted(whole, path, content, loose=False)
+    if not assumed:
+        return ReadResults(rows=predictions_in(whole, path, content), assumed=())
+    return ReadResults(rows=checked_predictions(rows, content, where=str(path)), assumed=assumed)
+
+
+def read_loosely(path: Path, content: Mapping[str, Any]) -> ReadResults:
+    """The predictions of a file whose ids and boxes need not fit the annotations.
+
+    Args:
+        path: The file.
+        content: Of ``data.coco.read_annotations``.
+
+    Raises:
+        UsageError: It is not there.
+        IntegrityError: It has no form that is known, or values that are beyond all bounds.
+    """
+    rows, assumed = _adopted(_parsed(path), path, content, loose=True)
+    return ReadResults(rows=loose_predictions(rows, where=str(path)), assumed=assumed)
+
+
+def _adopted(
+    whole: Any, path: Path, content: Mapping[str, Any], *, loose: bool
+) -> tuple[Any, tuple[str, ...]]:
+    """The rows of a parsed file as COCO results, and what was assumed of another program's."""
+    try:
+        found = adopted(whole, content)
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
+    rows = whole if found is None else found.rows
+    if not isinstance(rows, list):
+        return rows, ()
+    rows, named = with_image_ids(rows, content)
+    if found is not None:
+        return rows, (found.sentence,)
+    sentences = []
+    if named:
+        sentences.append(f"{named} row(s) name their image by its file, as Ultralytics does")
+    if (named or _has_file_names(rows)) and not loose:
+        chosen = with_category_ids(rows, content)
+        if chosen is not None:
+            rows = chosen
+            sentences.append("categories are class indices, from 0 in the order of their ids")
+    return rows, tuple(sentences)
+
+
+def _has_file_names(rows: list[Any]) -> bool:
+    return bool(rows) and all(isinstance(row, Mapping) and "file_name" in row for row in rows)
+
+
+def _parsed(path: Path) -> Any:
+    """What a file holds."""
+    suffix = path.suffix.lower()
+    if suffix not in (*TORCH_ENDINGS, *PICKLE_ENDINGS):
+        return parsed(path)
+    if not path.is_file():
+        raise UsageError(f"no such file: {path}")
+    try:
+        return read_torch(path) if suffix in TORCH_ENDINGS else read_pickle(path)
+    except HarnessError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
+    except Exception as error:  # cut off, or of another kind
+        raise IntegrityError(
+            f"{path} cannot be read as a file of torch: {type(error).__name__}: {error}",
+            hint="Detectron2 writes the same as JSON: coco_instances_results.json",
+        ) from error

@@ -1,0 +1,167 @@
+"""Every known fault, put into real predictions, is the first that is named."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, of_images
+from benchmarks.diagnosed_faults import box_case, diagnosed, mask_case, seeded
+from harness.diagnosis.case import Case, rows_of, truth_of
+from harness.diagnosis.catalogue import CATALOGUE
+from harness.diagnosis.findings import diagnose, suspicions
+
+Broken = tuple[dict[str, Any], list[dict[str, Any]]]
+
+#: What needs a reference, and has its test there.
+WITH_REFERENCE = {"box-beside-mask"}
+
+
+@pytest.fixture(scope="session")
+def boxes(shared_data: Path) -> Broken:
+    """A part of the real boxes: enough for every fault."""
+    content, rows = box_case(shared_data)
+    kept = sorted(image["id"] for image in content["images"])[:80]
+    return of_images(content, kept), [row for row in rows if row["image_id"] in kept]
+
+
+@pytest.fixture(scope="session")
+def masks(shared_data: Path) -> Broken:
+    return mask_case(shared_data)
+
+
+def test_every_hypothesis_has_a_fault() -> None:
+    known = {name.partition("#")[0] for name in (*FAULTS, *MASK_FAULTS)} | WITH_REFERENCE
+    # "coco-ids" needs annotations that number without gaps: a test of its own below.
+    assert known | {"coco-ids"} == {one.name for one in CATALOGUE}
+
+
+#: One of each kind; the others take longer than the rest of the tests together.
+QUICK = (
+    *("image-positions", "unknown-images", "xyxy", "normalised", "letterboxed-frame#1"),
+    *("turned-frame", "index-from-0", "other-order", "same-image-twice", "one-share#1"),
+    *("images-without-rows", "scores-in-percent", "nms-across-classes", "crowd-as-object"),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in FAULTS],
+)
+def test_a_fault_is_named_first(boxes: Broken, name: str) -> None:
+    found = diagnosed(*FAULTS[name](*boxes, np.random.default_rng(3)))
+    assert [one.name for one in found.findings][:1] == [name.partition("#")[0]]
+    assert found.not_reached == ()
+    first = found.findings[0]
+    assert (first.before is None) == (first.after is None)
+    assert first.gain > -0.5
+
+
+@pytest.mark.parametrize("name", MASK_FAULTS)
+def test_a_fault_of_masks_is_named_first(masks: Broken, name: str) -> None:
+    found = diagnosed(*MASK_FAULTS[name](*masks, np.random.default_rng(3)))
+    assert [one.name for one in found.findings][:1] == [name.partition("#")[0]]
+    assert found.findings[0].gain > 0
+
+
+def test_ids_of_coco_for_annotations_without_gaps(boxes: Broken) -> None:
+    content, rows = boxes
+    ids = sorted(one["id"] for one in content["categories"])
+    new = {one: number for number, one in enumerate(ids, start=1)}
+    renumbered = {
+        **content,
+        "categories": [{**one, "id": new[one["id"]]} for one in content["categories"]],
+        "annotations": [
+            {**one, "category_id": new[one["category_id"]]} for one in content["annotations"]
+        ],
+    }
+    assert [one.name for one in diagnosed(renumbered, rows).findings][:1] == ["coco-ids"]
+
+
+def test_undoing_a_fault_gives_the_ap_of_the_untouched_predictions(boxes: Broken) -> None:
+    whole = diagnosed(*boxes).ap
+    for name in ("xyxy", "index-from-0", "letterboxed-frame", "image-positions", "yxyx"):
+        found = diagnosed(*FAULTS[name](*boxes, np.random.default_rng(3)))
+        assert found.ap_undone == pytest.approx(whole, abs=0.05)
+
+
+def test_two_faults_are_both_named(boxes: Broken) -> None:
+    content, rows = FAULTS["index-from-0"](*boxes, np.random.default_rng(3))
+    content, rows = FAULTS["xyxy"](content, rows, np.random.default_rng(3))
+    found = diagnosed(content, rows)
+    assert {one.name for one in found.findings} == {"index-from-0", "xyxy"}
+    assert found.ap_undone == pytest.approx(diagnosed(*boxes).ap, abs=0.05)
+
+
+def test_nothing_is_claimed_of_untouched_predictions(boxes: Broken, masks: Broken) -> None:
+    assert diagnosed(*boxes).findings == ()
+    assert diagnosed(*masks).findings == ()
+    for seed in (0, 5):
+        assert diagnosed(boxes[0], seeded(boxes[0], seed)).findings == ()
+
+
+def test_the_time_limit_is_kept_and_what_was_not_reached_is_named(boxes: Broken) -> None:
+    content, rows = boxes
+    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox",)))
+    begun = time.monotonic()
+    found = diagnose(case, limit_s=0.05, clock=time.monotonic)
+    assert time.monotonic() - begun < 10
+    assert "xyxy" in found.not_reached
+    assert found.measured_images <= found.tried_images or found.ap is not None
+
+
+def test_a_cheap_look_names_what_is_wrong_in_a_line(boxes: Broken) -> None:
+    assert suspicions(case_of(*boxes), clock=time.monotonic) == ()
+    content, rows = FAULTS["scores-cut#1"](*boxes, np.random.default_rng(3))
+    (line,) = suspicions(case_of(content, rows), clock=time.monotonic)
+    assert "0.3" in line
+    assert "\n" not in line
+
+
+def case_of(content: dict[str, Any], rows: list[dict[str, Any]]) -> Case:
+    return Case(rows=rows_of(rows), truth=truth_of(content, ("bbox",)))
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param(lambda content, _: (content, []), id="no predictions"),
+        pytest.param(lambda content, rows: ({**content, "annotations": []}, rows), id="no objects"),
+        pytest.param(
+            lambda content, rows: (
+                of_images(content, [content["images"][0]["id"]]),
+                [row for row in rows if row["image_id"] == content["images"][0]["id"]],
+            ),
+            id="one image",
+        ),
+        pytest.param(
+            lambda content, rows: (
+                {
+                    **content,
+                    "categories": [one for one in content["categories"] if one["id"] == 1],
+                    "annotations": [a for a in content["annotations"] if a["category_id"] == 1],
+                },
+                [row for row in rows if row["category_id"] == 1],
+            ),
+            id="one class",
+        ),
+        pytest.param(
+            lambda content, rows: ({**content, "images": [], "annotations": []}, rows),
+            id="no images",
+        ),
+    ],
+)
+def test_odd_cases_are_answered(boxes: Broken, kept: Any) -> None:
+    found = diagnosed(*kept(*boxes))
+    assert found.not_reached == ()
+    assert found.ap is None or 0 <= found.ap <= 100
+
+
+def test_the_document_has_the_catalogue(repository: Path) -> None:
+    text = (repository / "docs" / "diagnose.md").read_text(encoding="utf-8")
+    for one in CATALOGUE:
+        assert f"| `{one.name}` | {one.fault} | {one.shows} | {one.fix} |" in text

@@ -1,0 +1,28 @@
+"""The same on predictions that are made here, for where the real ones are not at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.broken_predictions import FAULTS
+from benchmarks.diagnosed_faults import diagnosed, seeded
+from harness.data.catalog import find_dataset
+from harness.data.coco import read_annotations
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("scenes")
+    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
+    return read_annotations(dataset.annotations_path)
+
+
+@pytest.mark.parametrize("name", ["xyxy", "yxyx", "centre", "normalised", "scores-in-percent"])
+def test_a_fault_is_named_first(annotations: dict[str, Any], name: str) -> None:
+    rows = seeded(annotations, 1)
+    assert diagnosed(annotations, rows).findings == ()
+    found = diagnosed(*FAULTS[name](annotations, rows, np.random.default_rng(3)))
+    assert [one.name for one in found.findings][:1] == [name]
