@@ -215,7 +215,9 @@ def _is_fiftyone(parsed: Any) -> bool:
     if not isinstance(parsed, Mapping) or not {"images", "annotations", "categories"} <= {*parsed}:
         return False
     rows = parsed["annotations"]
-    return _is_list(rows) and all(isinstance(one, Mapping) and "score" in one for one in rows)
+    return _is_list(rows) and all(
+        isinstance(one, Mapping) and {"id", "score"} <= one.keys() for one in rows
+    )
 
 
 def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
@@ -247,12 +249,15 @@ def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
     )
 
 
-def with_image_ids(rows: Sequence[Any], content: Mapping[str, Any]) -> tuple[list[Any], int]:
-    """Rows with image ids in the place of file names, their stems and numbers as text.
+def with_image_ids(
+    rows: Sequence[Any], content: Mapping[str, Any], *, numbers: bool
+) -> tuple[list[Any], int]:
+    """Rows with image ids in the place of file names and their stems.
 
     Args:
         rows: Rows of any kind; what names no known image stays as it is.
         content: Of ``data.coco.read_annotations``.
+        numbers: Whether text may also be the number of an id.
 
     Returns:
         The rows, and how many were changed.
@@ -264,8 +269,11 @@ def with_image_ids(rows: Sequence[Any], content: Mapping[str, Any]) -> tuple[lis
         image = row.get("image_id") if isinstance(row, Mapping) else None
         if isinstance(image, str):
             name = PurePosixPath(image.replace("\\", "/")).name
-            number = int(image) if image.strip().isdecimal() and len(image) < 20 else None
+            is_number = image.strip().isdecimal()
+            number = int(image) if is_number and len(image) < 20 else None
             found = number if number in ids else names.get(name)
+            if is_number and not numbers:
+                found = None
             if found is not None:
                 row, changed = {**row, "image_id": found}, changed + 1
         result.append(row)

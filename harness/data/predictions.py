@@ -26,6 +26,9 @@ Row = dict[str, Any]
 #: Without these a row is no prediction.
 REQUIRED_KEYS = ("image_id", "category_id", "score")
 
+#: Characters of a number that may be an id; Python refuses to read a longer one at some length.
+LONGEST_NUMBER = 20
+
 #: What files that are no JSON begin with, and what they are.
 BEGINNINGS = (
     (b"PK\x03\x04", "a file of torch, or another zip: Detectron2's coco_instances_results.json is"),
@@ -193,7 +196,8 @@ def _text_fault(key: str, given: Any, known: Collection[int]) -> str | None:
     """What is wrong with an id that is known, but written as text or as true and false."""
     if isinstance(given, bool):
         return f"has the {key} {given}; expected an integer"
-    if isinstance(given, str) and given.strip().isdecimal() and int(given) in known:
+    short = isinstance(given, str) and len(given) < LONGEST_NUMBER
+    if short and given.strip().isdecimal() and int(given) in known:
         return f"has the {key} as text, {shown(given)}; write it as a number: {int(given)}"
     return None
 

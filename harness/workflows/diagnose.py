@@ -58,10 +58,15 @@ class _Subject:
     """What is diagnosed."""
 
     predictions: Path
+    """The file of predictions."""
     annotations: Path
+    """The annotation file."""
     content: Mapping[str, Any]
+    """What it holds, of the images that are scored."""
     read: ReadResults
+    """The predictions."""
     run: Path | None
+    """The run folder they are of; None for a file."""
 
 
 def diagnose_predictions(

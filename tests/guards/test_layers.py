@@ -24,8 +24,8 @@ LAYERS = (
 WORKFLOWS = (
     ("runs", "parity", "datasets", "doctor", "baselines"),
     ("evaluation", "export"),
-    ("benchmark", "training", "pictures", "model", "selftest"),
-    ("nightly", "diagnose_reference", "diagnose_stages"),
+    ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages"),
+    ("nightly", "diagnose_reference"),
     ("cluster", "diagnose"),
 )
 

@@ -78,7 +78,8 @@ def _adopted(
     rows = whole if found is None else found.rows
     if not isinstance(rows, list):
         return rows, ()
-    rows, named = with_image_ids(rows, content)
+    # A number as text is no file name: where it is all there is, it is reported as a mistake.
+    rows, named = with_image_ids(rows, content, numbers=loose or found is not None)
     if found is not None:
         return rows, (found.sentence,)
     sentences = []
