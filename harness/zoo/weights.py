@@ -252,11 +252,9 @@ def account_for(
         if keys
     ]
     if lines:
-        raise IntegrityError(
-            f"{where} does not fit the model:\n  " + "\n  ".join(lines),
-            hint=_named_apart(weights, expected)
-            or _explanation(missing, unexpected, misshapen, where),
-        )
+        hint = _named_apart(weights, expected)
+        hint = hint or _explanation(missing, unexpected, misshapen, where)
+        raise IntegrityError("\n  ".join((f"{where} does not fit the model:", *lines)), hint=hint)
     return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
 
 
