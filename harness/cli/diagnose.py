@@ -67,7 +67,7 @@ def _head(found: Diagnosis) -> Iterator[str]:
     name = "mask AP" if known.task == "segm" else "box AP"
     yield f"{found.row_count} predictions, {found.image_count} images"
     if found.refused is not None:
-        yield f"harness score refuses the file: {found.refused}"
+        yield f"harness score refuses {found.refused}"
     if known.ap is None:
         yield "no AP: there is no object to find"
     elif known.findings:
