@@ -65,6 +65,11 @@ def _print(report: DataReport, arguments: argparse.Namespace) -> None:
         f"{report.learnable_images:,} images with {report.learnable_objects:,} objects to learn "
         "from"
     )
+    if report.keypoint_count:
+        console.answer(
+            f"{report.keypoint_count} keypoints an object; {report.labelled_objects:,} of the "
+            "objects to learn from have a labelled one"
+        )
     for sentence in (*report.warnings, *(f"left out: {one}" for one in report.left_out)):
         console.answer(f"note: {sentence}")
     checked = "every image is there and of its listed size"

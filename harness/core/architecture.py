@@ -155,6 +155,9 @@ class Architecture:
     """Pairs of an anchor and a class that are kept on each level before NMS."""
 
     # -- box head --------------------------------------------------------------------------------
+    box_smooth_l1_beta: float = 0.0  # ROI_BOX_HEAD.SMOOTH_L1_BETA
+    """Distance below which the box loss of a training is quadratic; 0 for L1."""
+
     class_count: int = 80  # ROI_HEADS.NUM_CLASSES
     """Number of classes, without the background."""
 

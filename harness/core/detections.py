@@ -199,17 +199,26 @@ class Detections:
                     "size": [mask.height_px, mask.width_px],
                     "counts": mask.counts,
                 }
-            if self.keypoints is not None:
-                found["keypoints"] = self._coco_keypoints(row)
+            points = self.coco_keypoints(row)
+            if points is not None:
+                found["keypoints"] = list(points)
             rows.append(found)
         return rows
 
-    def _coco_keypoints(self, row: int) -> list[float]:
-        """The keypoints of an object, flat, half a pixel less, as Detectron2's result file."""
-        assert self.keypoints is not None
+    def coco_keypoints(self, row: int) -> tuple[float, ...] | None:
+        """The keypoints of an object as a COCO result has them: flat, half a pixel less.
+
+        Args:
+            row: Of the object.
+
+        Returns:
+            x, y, score, x, y, score, …; None for a network without a keypoint head.
+        """
+        if self.keypoints is None:
+            return None
         points = self.keypoints[row].copy()
         points[:, :2] -= 0.5
-        return _shortest(points.ravel())
+        return tuple(_shortest(points.ravel()))
 
 
 def _shortest(values: npt.NDArray[np.float32]) -> list[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
+from harness.data.keypoints import flip_order
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of
 
@@ -36,7 +37,15 @@ class AnnotatedImage:
     """(g,) int64, the position in ``Dataset.categories``."""
 
     segmentations: tuple[Segmentation, ...] | None
-    """One an object; None for a box-only network."""
+    """One an object; None for a network without masks."""
+
+    keypoints: npt.NDArray[np.float64] | None = None
+    """(g, K, 3) x and y in px of the image, of which 0.5 is the middle of the first, and visibility
+    0, 1 or 2; None for a network without keypoints.
+    """
+
+    mirrored: tuple[int, ...] = ()
+    """Keypoints in their order when left and right are swapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +68,20 @@ class TrainingSet:
     """Whether the mask of any object that is no crowd is run lengths."""
 
 
-def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
+def training_set(
+    dataset: Dataset, *, with_masks: bool, with_keypoints: bool = False
+) -> TrainingSet:
     """The part of a data set that can be learned from, as Detectron2 selects it
     (``data/build.py``).
 
     Crowds, boxes without area inside their image and, for a network with masks, objects without a
-    usable mask are left out; so are images that have no object then.
+    usable mask are left out; so are images that have no object then or, for a network with
+    keypoints, no labelled keypoint.
 
     Args:
         dataset: With its parsed file.
         with_masks: Whether the network has masks.
+        with_keypoints: Whether the network has keypoints.
     """
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     has_run_lengths = False
@@ -89,8 +102,12 @@ def training_set(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
         if not objects:
             reasons["image(s) without an object to learn from"] += 1
             continue
+        if with_keypoints and not any(row.get("num_keypoints") for row, _ in objects):
+            reasons["image(s) without a labelled keypoint"] += 1
+            continue
         counts.update(row["category_id"] for row, _ in objects)
-        images.append(_annotated(record, objects, index, with_masks))
+        image = _annotated(record, objects, index, with_masks)
+        images.append(_with_keypoints(image, objects, dataset) if with_keypoints else image)
     left_out = tuple(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return TrainingSet(
         dataset=dataset.without_content(),
@@ -146,6 +163,17 @@ def _annotated(
         class_index=np.array([index[row["category_id"]] for row, _ in objects], dtype=np.int64),
         segmentations=masks,
     )
+
+
+def _with_keypoints(
+    image: AnnotatedImage, objects: Sequence[tuple[dict[str, Any], list[float]]], dataset: Dataset
+) -> AnnotatedImage:
+    none = [0.0] * 3 * dataset.keypoint_count
+    flat = [row.get("keypoints") or none for row, _ in objects]
+    points = np.array(flat, dtype=np.float64).reshape(len(objects), dataset.keypoint_count, 3)
+    points[:, :, :2] += 0.5  # files count from the middle of the first pixel
+    names = next((one.keypoints for one in dataset.categories if one.keypoints), ())
+    return replace(image, keypoints=points, mirrored=flip_order(names))
 
 
 def _segmentation(segmentation: Any, record: ImageRecord) -> Segmentation:

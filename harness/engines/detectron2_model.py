@@ -92,6 +92,7 @@ def _set_heads(m: Any, a: Architecture) -> None:
     m.ROI_BOX_HEAD.FC_DIM = a.box_fc_channels[0] if a.box_fc_channels else 1024
     m.ROI_BOX_HEAD.NORM = NORMS[a.head_norm]
     m.ROI_BOX_HEAD.POOLER_RESOLUTION = a.box_pool_px
+    m.ROI_BOX_HEAD.SMOOTH_L1_BETA = a.box_smooth_l1_beta
     m.ROI_BOX_HEAD.BBOX_REG_WEIGHTS = a.box_delta_weights
     m.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = a.is_cascade
     if a.is_cascade:

@@ -140,11 +140,14 @@ def _truth(rows: Sequence[Mapping[str, Any]], image: Image) -> _Objects:
 
 
 def _keypoints(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float32]:
-    """Return the labelled keypoints of objects; what is not labelled is where the file has it."""
+    """Return the keypoints of objects; one that is not labelled is in the middle of its box."""
     count = max((len(row.get("keypoints") or ()) for row in rows), default=0)
     flat = [row.get("keypoints") or [0.0] * count for row in rows]
     points = np.array(flat, dtype=np.float32).reshape(len(rows), count // 3, 3)
-    points[..., :2] += 0.5  # files count from the middle of the first pixel
+    boxes = np.array([row["bbox"] for row in rows], dtype=np.float32).reshape(-1, 1, 4)
+    middles = boxes[..., :2] + boxes[..., 2:] / 2
+    # Files count from the middle of the first pixel.
+    points[..., :2] = np.where(points[..., 2:] > 0, points[..., :2] + 0.5, middles)
     points[..., 2] = 1.0
     return points
 

@@ -79,6 +79,12 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     """
     if name == "fake":
         return
+    if name == "onnx" and architecture.keypoint_count:
+        raise UsageError(
+            "networks with keypoints are not exported: their heat is enlarged to each box's own "
+            "size and searched there, box by box",
+            hint="use --engine native, or serve the network: harness serve",
+        )
     if architecture.torchvision is not None:
         known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
     elif architecture.backbone != "resnet":

@@ -1,6 +1,7 @@
-"""A training step's forward half: from images and ground truth to the five losses.
+"""A training step's forward half: from images and ground truth to the losses.
 
-Keys are Detectron2's: loss_rpn_cls, loss_rpn_loc, loss_cls, loss_box_reg, loss_mask. Beside them
+Keys are Detectron2's: loss_rpn_cls, loss_rpn_loc, loss_cls, loss_box_reg, loss_mask,
+loss_keypoint. Beside them
 come the counts and rates Detectron2 logs, under its names.
 """
 
@@ -238,7 +239,8 @@ def stage_losses(
     """
     logits, deltas = answer.logits.float(), answer.deltas.float()  # (R, K + 1), (R, 4K)
     classes = torch.cat([one.classes for one in rois])  # (R,)
-    background = network.architecture.class_count
+    numbers = network.architecture
+    background, beta = numbers.class_count, numbers.box_smooth_l1_beta
     (positive,) = torch.nonzero(classes < background, as_tuple=True)
     sources = torch.cat([one.boxes for one in rois])[positive]
     wanted = torch.cat(
@@ -247,19 +249,18 @@ def stage_losses(
             for one, target in zip(rois, targets, strict=True)
         ]
     )[positive]
-    moves = delta_targets(sources, wanted, network.architecture.delta_weights[stage])  # (P, 4)
+    moves = delta_targets(sources, wanted, numbers.delta_weights[stage])  # (P, 4)
     own = own_deltas(deltas, positive, classes[positive])  # (P, 4), P positive
     divisor = max(mean_count(len(classes)), 1.0)
     found = {
         "loss_cls": F.cross_entropy(logits, classes, reduction="sum") / divisor,
-        "loss_box_reg": (own - moves).abs().sum() / divisor,
+        "loss_box_reg": _smooth_l1(own - moves, beta).sum() / divisor,
     }
     with torch.no_grad():
         predicted = logits.argmax(dim=1)  # (R,)
-        right = predicted == classes
         statistics = {
-            "fast_rcnn/cls_accuracy": _share(right),
-            "fast_rcnn/fg_cls_accuracy": _share(right[positive]),
+            "fast_rcnn/cls_accuracy": _share(predicted == classes),
+            "fast_rcnn/fg_cls_accuracy": _share((predicted == classes)[positive]),
             "fast_rcnn/false_negative": _share(predicted[positive] == background),
             "roi_head/num_fg_samples": torch.tensor(len(positive) / len(rois)),
             "roi_head/num_bg_samples": torch.tensor((len(classes) - len(positive)) / len(rois)),
@@ -310,6 +311,71 @@ def mask_losses(
     return {"loss_mask": loss / (divisor * cells)}, statistics
 
 
+def keypoint_losses(
+    network: RCNN,
+    pyramid: Sequence[Tensor],
+    rois: Sequence[SampledRois],
+    targets: Sequence[Targets],
+    mean_count: MeanCount,
+) -> Losses:
+    """Return cross-entropy of where each labelled keypoint is, over the cells of its region.
+
+    Only positive regions with a labelled keypoint inside take part; the loss is the mean over all
+    labelled keypoints inside their region.
+    """
+    boxes, points, counts = [], [], []
+    for one, target in zip(rois, targets, strict=True):
+        assert target.keypoints is not None  # of a network with keypoints
+        positive = one.classes < network.architecture.class_count
+        own, wanted = one.boxes[positive], target.keypoints[one.truth[positive]]
+        inside = (
+            (wanted[..., :2] >= own[:, None, :2]) & (wanted[..., :2] <= own[:, None, 2:])
+        ).all(dim=2)
+        chosen = (inside & (wanted[..., 2] >= 1)).any(dim=1)
+        boxes.append(own[chosen])
+        points.append(wanted[chosen])
+        counts += [int(chosen.sum())] if len(own) else []
+    heads = network.roi_heads
+    cells, valid = heat_targets(torch.cat(points), torch.cat(boxes), heads.heat_side)
+    divisor = max(mean_count(int(valid.sum())), 1.0)
+    statistics = {"keypoint_head/num_fg_samples": torch.tensor(sum(counts) / max(len(counts), 1))}
+    if not bool(valid.any()):
+        # As of masks: every parameter has a gradient on every process.
+        parameters = heads.keypoint_head.parameters()
+        nothing = torch.stack([one.sum() for one in parameters]).sum() * 0
+        return {"loss_keypoint": nothing}, statistics
+    heat = heads.keypoint_heat(pyramid, boxes).flatten(2)  # (R, K, M·M)
+    loss = F.cross_entropy(heat[valid], cells[valid], reduction="sum")
+    return {"loss_keypoint": loss / divisor}, statistics
+
+
+def heat_targets(points: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return the cell of the heat that each keypoint is in.
+
+    Args:
+        points: (n, K, 3) x, y, visibility.
+        boxes: (n, 4), of the frame of ``points``.
+        side: M, cells of the heat in each direction.
+
+    Returns:
+        (n, K) int64 row · M + column, without meaning where not valid; (n, K) bool, whether a
+        keypoint is labelled and inside its box.
+    """
+    corner, opposite = boxes[:, None, :2], boxes[:, None, 2:]
+    places = ((points[..., :2] - corner) * (side / (opposite - corner))).floor().long()
+    places = torch.where(points[..., :2] == opposite, side - 1, places)  # (n, K, 2)
+    valid = ((places >= 0) & (places < side)).all(dim=2) & (points[..., 2] > 0)
+    return places[..., 1] * side + places[..., 0], valid
+
+
+def _smooth_l1(differences: Tensor, beta: float) -> Tensor:
+    """Return absolute values that are quadratic below ``beta``, as fvcore's ``smooth_l1_loss``."""
+    absolute = differences.abs()
+    if beta == 0:
+        return absolute
+    return torch.where(absolute < beta, 0.5 * absolute**2 / beta, absolute - 0.5 * beta)
+
+
 def _share(flags: Tensor) -> Tensor:
     return flags.float().sum() / max(flags.numel(), 1)
 
@@ -354,6 +420,8 @@ def losses(
     parts.append(box_losses(network, pyramid, rois, targets, batch.sizes, mean_count))
     if network.architecture.has_masks:
         parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
+    if network.architecture.keypoint_count:
+        parts.append(keypoint_losses(network, pyramid, rois, targets, mean_count))
     found: dict[str, Tensor] = {}
     statistics: dict[str, Tensor] = {}
     for part, counted in parts:

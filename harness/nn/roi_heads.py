@@ -264,6 +264,11 @@ class RoIHeads(nn.Module):
         heat = self.keypoint_heat(pyramid, boxes)
         return list(located(heat, torch.cat(boxes)).split(counts))
 
+    @property
+    def heat_side(self) -> int:
+        """Return M, the side of the heat in cells: the pooled one, doubled twice."""
+        return 4 * self.architecture.keypoint_pool_px
+
     def keypoint_heat(self, pyramid: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Return (R, K, M, M) logits of the keypoints in all images' boxes."""
         heat: Tensor = self.keypoint_head(

@@ -166,6 +166,9 @@ class Targets(NamedTuple):
     generator: torch.Generator
     """Draws this image's anchors and regions, so that they do not depend on the batch."""
 
+    keypoints: Tensor | None = None
+    """(g, K, 3) float32 x, y in px of the resized input, and visibility; None without keypoints."""
+
 
 #: A count of this process → the mean of that count over all processes. Losses are divided by it, so
 #: that the mean of the processes' gradients is the gradient of one process with the whole batch.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -63,6 +63,11 @@ class Detection:
 
     polygons: tuple[tuple[int, ...], ...] | None = None
     """The mask's outlines x, y, x, y, … in px; None unless requested."""
+
+    keypoints: tuple[float, ...] | None = None
+    """x, y, score, x, y, score, … as in COCO's results, in px of which 0 is the middle of the
+    first; None from a network without keypoints.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,17 +205,9 @@ def at_least(detections: Detections, threshold: float) -> Detections:
     Returns:
         Those that are kept, in their order.
     """
-    kept = np.flatnonzero(detections.scores >= threshold)
-    if len(kept) == len(detections):
+    if bool((detections.scores >= threshold).all()):
         return detections
-    masks = detections.masks
-    return replace(
-        detections,
-        boxes_xyxy_px=detections.boxes_xyxy_px[kept],
-        scores=detections.scores[kept],
-        class_index=detections.class_index[kept],
-        masks=None if masks is None else tuple(masks[row] for row in kept),
-    )
+    return detections.above(threshold)
 
 
 def picture_answer(
@@ -309,6 +306,7 @@ def _listed(
                 box_xyxy_px=(x1, y1, x2, y2),
                 area_px=None if areas is None else areas[row],
                 polygons=_polygons(masks[row]) if polygons and masks is not None else None,
+                keypoints=detections.coco_keypoints(row),
             )
         )
     return tuple(listed)

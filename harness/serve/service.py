@@ -188,7 +188,13 @@ class Service:
 
         def drawn(found: Inferred) -> Drawn:
             begun = time.perf_counter()
-            pixels = draw(found.image.pixels_bgr, found.detections, self.names, settings.style)
+            pixels = draw(
+                found.image.pixels_bgr,
+                found.detections,
+                self.names,
+                settings.style,
+                self.model.categories,
+            )
             content = encode(pixels, format)
             found.seconds["draw"] = time.perf_counter() - begun
             return Drawn(content, self._picture(upload.name, header, settings, found))
@@ -205,10 +211,16 @@ class Service:
             "model": self.facts,
             "title": entry.title,
             "has_masks": architecture.has_masks,
+            "keypoint_count": architecture.keypoint_count,
             "lowest_score": architecture.score_threshold,
             "most_objects": architecture.max_detections,
             "categories": [
-                {"category_id": one.category_id, "category": one.name}
+                {
+                    "category_id": one.category_id,
+                    "category": one.name,
+                    "keypoints": list(one.keypoints),
+                    "skeleton": [list(bone) for bone in one.skeleton],
+                }
                 for one in self.model.categories
             ],
             "limits": {

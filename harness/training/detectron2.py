@@ -13,6 +13,7 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress
+from harness.data.keypoints import flip_order
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
@@ -102,7 +103,22 @@ def _register(setup: Setup) -> None:
         DatasetCatalog.remove(REGISTERED)
         MetadataCatalog.remove(REGISTERED)
     dataset = setup.training.dataset
-    register_coco_instances(REGISTERED, {}, str(dataset.annotations_path), str(dataset.images_dir))
+    metadata = _keypoint_metadata(setup) if setup.architecture.keypoint_count else {}
+    register_coco_instances(
+        REGISTERED, metadata, str(dataset.annotations_path), str(dataset.images_dir)
+    )
+
+
+def _keypoint_metadata(setup: Setup) -> dict[str, Any]:
+    """Return names of the keypoints, and which change places when left and right do."""
+    categories = setup.training.dataset.categories
+    names = next(one.keypoints for one in categories if one.keypoints)
+    pairs = [
+        (names[place], names[other])
+        for place, other in enumerate(flip_order(names))
+        if place < other
+    ]
+    return {"keypoint_names": list(names), "keypoint_flip_map": pairs}
 
 
 def _trainer(setup: Setup, device: torch.device) -> Any:

@@ -27,7 +27,8 @@ Array = npt.NDArray[np.float32]
 #: The layers with one output a class; they begin at random when the classes differ. A cascade has
 #: them once a stage.
 CLASS_LAYERS = re.compile(
-    r"roi_heads\.(box_predictor\.(\d\.)?(cls_score|bbox_pred)|mask_head\.predictor)\."
+    r"roi_heads\.(box_predictor\.(\d\.)?(cls_score|bbox_pred)|mask_head\.predictor|"
+    r"keypoint_head\.score_lowres)\."
     r"|head\.cls_score\."
 )
 
@@ -46,7 +47,9 @@ SILENT_STD = {
 PRIOR = 0.01
 
 #: Convolutions that begin as those of a ResNet: of the heads, and with C4 the res5 in them.
-HEAD_CONVOLUTIONS = re.compile(r"roi_heads\.(mask_head|res5|box_head\.(\d\.)?conv\d)\b")
+HEAD_CONVOLUTIONS = re.compile(
+    r"roi_heads\.(mask_head|keypoint_head|res5|box_head\.(\d\.)?conv\d)\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

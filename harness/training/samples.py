@@ -49,6 +49,9 @@ class Sample:
     masks: ObjectMasks | None
     """One an object; None for a network without masks."""
 
+    keypoints: npt.NDArray[np.float32] | None = None
+    """(g, K, 3) float32 x, y, visibility; None for a network without keypoints."""
+
 
 def make_sample(
     image: AnnotatedImage,
@@ -94,7 +97,31 @@ def make_sample(
         boxes=_moved_boxes(image.boxes_xyxy_px, change, scale),
         classes=image.class_index,
         masks=masks,
+        keypoints=_moved_keypoints(image, change, scale) if architecture.keypoint_count else None,
     )
+
+
+def _moved_keypoints(
+    image: AnnotatedImage, change: Change, scale: tuple[float, float]
+) -> npt.NDArray[np.float32] | None:
+    """Return (g, K, 3) keypoints in the frame of the resized image; none labelled outside of it.
+
+    A flip changes left with right (Detectron2 ``data/detection_utils.py``).
+    """
+    if image.keypoints is None:
+        return None
+    height_px, width_px = change.size
+    moved = image.keypoints * [scale[0], scale[1], 1.0]
+    if change.flip:
+        moved[..., 0] = width_px - moved[..., 0]
+    if change.flip_down:
+        moved[..., 1] = height_px - moved[..., 1]
+    inside = (moved[..., :2] >= 0) & (moved[..., :2] <= [width_px, height_px])
+    moved[..., 2][~inside.all(axis=-1)] = 0
+    if change.flip:
+        moved = moved[:, list(image.mirrored)]
+    moved[moved[..., 2] == 0] = 0
+    return moved.astype(np.float32)
 
 
 def _moved_boxes(

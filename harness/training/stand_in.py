@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,16 @@ SIZE_PX, OBJECTS = (480, 640), 7
 IMAGES = 4
 
 
-def stand_in_data(folder: Path, class_count: int, *, with_masks: bool) -> TrainingSet:
+def stand_in_data(
+    folder: Path, class_count: int, *, with_masks: bool, keypoint_count: int = 0
+) -> TrainingSet:
     """Write a few images of noise, and return them with objects.
 
     Args:
         folder: Where they are written.
         class_count: Categories of the data set.
         with_masks: Whether objects have polygons.
+        keypoint_count: Keypoints of an object.
     """
     random = np.random.default_rng(0)
     height, width = SIZE_PX
@@ -36,7 +40,8 @@ def stand_in_data(folder: Path, class_count: int, *, with_masks: bool) -> Traini
         )
         coarse = random.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
         PillowImage.fromarray(coarse).resize((width, height)).save(folder / record.file_name)
-        images.append(_annotated(record, random, class_count, with_masks))
+        image = _annotated(record, random, class_count, with_masks)
+        images.append(_with_keypoints(image, random, keypoint_count) if keypoint_count else image)
     categories = tuple(Category(category_id=one, name=f"class {one}") for one in range(class_count))
     dataset = Dataset(
         name="generated",
@@ -47,6 +52,7 @@ def stand_in_data(folder: Path, class_count: int, *, with_masks: bool) -> Traini
         annotation_count=IMAGES * OBJECTS,
         crowd_count=0,
         has_masks=with_masks,
+        keypoint_count=keypoint_count,
         digest="",
     )
     return TrainingSet(
@@ -56,6 +62,18 @@ def stand_in_data(folder: Path, class_count: int, *, with_masks: bool) -> Traini
         left_out=(),
         has_run_lengths=False,
     )
+
+
+def _with_keypoints(
+    image: AnnotatedImage, random: np.random.Generator, count: int
+) -> AnnotatedImage:
+    """Return the image with visible keypoints anywhere in the box of each object."""
+    boxes = image.boxes_xyxy_px[:, None]
+    places = boxes[..., :2] + random.random((len(boxes), count, 2)) * (
+        boxes[..., 2:] - boxes[..., :2]
+    )
+    points = np.concatenate((places, np.full((*places.shape[:2], 1), 2.0)), axis=2)
+    return replace(image, keypoints=points, mirrored=tuple(range(count)))
 
 
 def _annotated(

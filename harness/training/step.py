@@ -182,6 +182,9 @@ def _targets(sample: Sample, trainer: Trainer) -> Targets:
         classes=torch.from_numpy(sample.classes).to(trainer.device),
         masks=sample.masks,
         generator=torch.Generator(trainer.device).manual_seed(int(drawn)),
+        keypoints=None
+        if sample.keypoints is None
+        else torch.from_numpy(sample.keypoints).to(trainer.device),
     )
 
 

@@ -1,4 +1,4 @@
-"""A picture that objects are painted on: masks, boxes and labels, each in the object's colour.
+"""A picture that objects are painted on: masks, boxes, skeletons, labels, in the object's colour.
 
 Pixels stay in the order they come in: a BGR picture is handed to Pillow as it is, and colours are
 turned around instead, which spares two copies of every image.
@@ -20,6 +20,7 @@ from harness.measure.regions import Region, decode_region
 from harness.visualization.fonts import lettering, one_line, text_px
 from harness.visualization.label_placement import place_plates
 from harness.visualization.palette import BLACK, Colour
+from harness.visualization.skeletons import Skeleton, paint_skeleton
 
 #: Of the short edge of a picture: the width of lines, and its limits.
 LINE_SHARE, LINE_LIMITS_PX = 1 / 320, (1, 8)
@@ -53,6 +54,9 @@ class Drawn:
     dashed: bool = False
     """Whether the lines of the box are dashed."""
 
+    skeleton: Skeleton | None = None
+    """Its keypoints; None for a network without them."""
+
 
 def paint(
     image_bgr: npt.NDArray[np.uint8],
@@ -85,6 +89,10 @@ def paint(
     for number in order:
         if objects[number].box:
             _paint_box(pen, objects[number], scale, max(round(line_px), 2))
+    for one in (objects[number] for number in order):
+        if one.skeleton is not None:
+            width, dark = max(round(line_px), 2), _bgr(one.colour.mixed(BLACK, 0.6))
+            paint_skeleton(pen, one.skeleton, scale, width, ink=_bgr(one.colour), dark=dark)
     _paint_labels(pen, objects, scale, size)
     return np.asarray(canvas)
 

@@ -45,5 +45,5 @@ def picture_of(
             f"{detections.size_px[1]} × {detections.size_px[0]} px"
         )
     names = [category.name for category in detections.categories]
-    drawn = draw(pixels, detections, names, style)
+    drawn = draw(pixels, detections, names, style, detections.categories)
     return PillowImage.fromarray(drawn[:, :, ::-1].copy())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.drawing import DEFAULT_STYLE
 from harness.core.drawing import Background as Background
@@ -15,6 +16,7 @@ from harness.core.drawing import ColourBy as ColourBy
 from harness.core.drawing import DrawingStyle as DrawingStyle
 from harness.visualization.canvas import Drawn, paint
 from harness.visualization.palette import colour_of
+from harness.visualization.skeletons import found_skeleton
 
 
 def draw(
@@ -22,12 +24,15 @@ def draw(
     detections: Detections,
     names: Sequence[str],
     style: DrawingStyle = DEFAULT_STYLE,
+    categories: Sequence[Category] = (),
 ) -> npt.NDArray[np.uint8]:
     """Return the image with its detections drawn on it.
 
     Args:
         image_bgr: (h, w, 3) uint8, the frame of the detections.
         names: Names of the classes, by class_index.
+        style: How they are drawn.
+        categories: By class_index, for the lines between keypoints; without them, COCO's.
 
     Returns:
         (round(h · scale), round(w · scale), 3) uint8, BGR.
@@ -38,7 +43,7 @@ def draw(
     _require_fitting(image_bgr, detections, names)
     chosen = np.flatnonzero(detections.scores >= style.threshold)
     objects = [
-        _drawn(detections, row, position, names, style)
+        _drawn(detections, row, position, names, style, categories)
         for position, row in enumerate(chosen.tolist())
     ]
     return paint(
@@ -56,11 +61,21 @@ def percent(score: float) -> str:
 
 
 def _drawn(
-    detections: Detections, row: int, position: int, names: Sequence[str], style: DrawingStyle
+    detections: Detections,
+    row: int,
+    position: int,
+    names: Sequence[str],
+    style: DrawingStyle,
+    categories: Sequence[Category],
 ) -> Drawn:
     index = int(detections.class_index[row])
     x1, y1, x2, y2 = (float(side) for side in detections.boxes_xyxy_px[row])
+    skeleton = None
+    if detections.keypoints is not None:
+        bones = categories[index].skeleton if categories else None
+        skeleton = found_skeleton(detections.keypoints[row], bones)
     return Drawn(
+        skeleton=skeleton,
         box_xyxy_px=(x1, y1, x2, y2),
         mask=None if detections.masks is None else detections.masks[row],
         colour=colour_of(index if style.colour_by == "class" else position),

@@ -8,12 +8,14 @@ from typing import Any
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Rle
 from harness.core.drawing import DrawingStyle
+from harness.measure.keypoints import spanned_box
 from harness.measure.matching import Judged, JudgedImage
 from harness.measure.regions import decode_region
 from harness.measure.rle import rle_of
 from harness.visualization.canvas import Drawn
 from harness.visualization.overlays import percent
 from harness.visualization.palette import Colour, colour_of
+from harness.visualization.skeletons import coco_skeleton
 
 Row = Mapping[str, Any]
 
@@ -133,8 +135,13 @@ def _drawn(
     dashed: bool = False,
 ) -> Drawn:
     mask = _mask(row, record)
-    x, y, width, height = row["bbox"] if "bbox" in row or mask is None else _box(mask)
+    if "bbox" in row:
+        x, y, width, height = row["bbox"]
+    else:
+        x, y, width, height = spanned_box(row["keypoints"]) if mask is None else _box(mask)
+    points = row.get("keypoints")
     return Drawn(
+        skeleton=coco_skeleton(points, found="score" in row) if points else None,
         box_xyxy_px=(x, y, x + width, y + height),
         mask=mask,
         colour=colour,

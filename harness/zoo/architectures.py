@@ -218,9 +218,21 @@ def cascade_mask_rcnn_x152_fpn() -> Architecture:
     )
 
 
+def on_keypoints(network: Architecture) -> Architecture:
+    """configs/COCO-Keypoints/Base-Keypoint-RCNN-FPN.yaml: 17 keypoints of persons, no masks."""
+    return replace(
+        network,
+        has_masks=False,
+        class_count=1,
+        keypoint_count=17,
+        rpn_post_nms_training=1500,
+        box_smooth_l1_beta=0.5,
+    )
+
+
 def keypoint_rcnn_r50_fpn() -> Architecture:
     """configs/COCO-Keypoints/keypoint_rcnn_R_50_FPN_{1x,3x}.yaml: persons and 17 keypoints."""
-    return Architecture(has_masks=False, class_count=1, keypoint_count=17)
+    return on_keypoints(Architecture())
 
 
 def keypoint_rcnn_r101_fpn() -> Architecture:
@@ -230,7 +242,7 @@ def keypoint_rcnn_r101_fpn() -> Architecture:
 
 def keypoint_rcnn_x101_fpn() -> Architecture:
     """configs/COCO-Keypoints/keypoint_rcnn_X_101_32x8d_FPN_3x.yaml."""
-    return replace(mask_rcnn_x101_fpn(), has_masks=False, class_count=1, keypoint_count=17)
+    return on_keypoints(mask_rcnn_x101_fpn())
 
 
 def retinanet_r50_fpn() -> Architecture:

@@ -12,7 +12,7 @@ from harness.core.progress import Progress
 from harness.core.shown import shown
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
-from harness.data.objects import training_set
+from harness.data.objects import AnnotatedImage, training_set
 
 #: Faulty images named in the error.
 NAMED = 5
@@ -69,6 +69,12 @@ class DataReport:
     images_checked: bool
     """Whether every image was looked at."""
 
+    keypoint_count: int = 0
+    """Keypoints of an object; 0 where there are none."""
+
+    labelled_objects: int = 0
+    """Objects to learn from with a labelled keypoint."""
+
 
 def check_data(
     annotations: Path, images: Path | None, *, with_masks: bool, progress: Progress
@@ -87,7 +93,11 @@ def check_data(
     if images is not None:
         notes += _require_images(content["images"], annotations, images, progress)
     counts = Counter(row["category_id"] for row in content["annotations"])
-    training = training_set(dataset, with_masks=with_masks)
+    # Of a file of persons with keypoints, the objects of a keypoint network: it has no masks.
+    keypoints = dataset.keypoint_count > 0
+    training = training_set(
+        dataset, with_masks=with_masks and not keypoints, with_keypoints=keypoints
+    )
     return DataReport(
         digest=dataset.digest,
         image_count=len(dataset.images),
@@ -107,7 +117,15 @@ def check_data(
         warnings=notes,
         left_out=training.left_out,
         images_checked=images is not None,
+        keypoint_count=dataset.keypoint_count,
+        labelled_objects=sum(_labelled(one) for one in training.images),
     )
+
+
+def _labelled(image: AnnotatedImage) -> int:
+    """Objects of an image with a labelled keypoint."""
+    points = image.keypoints
+    return 0 if points is None else int((points[:, :, 2] > 0).any(axis=1).sum())
 
 
 #: What corrects a kind of fault, the most particular first.

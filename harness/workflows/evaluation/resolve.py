@@ -294,6 +294,7 @@ def check_values(request: InferenceRequest) -> None:
 
 
 def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
+    _check_keypoints(entry, architecture, dataset)
     if len(dataset.categories) != architecture.class_count:
         raise IntegrityError(
             f"{entry.name} knows {architecture.class_count} classes, "
@@ -301,7 +302,6 @@ def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Da
             hint="classes and categories are matched by order; use the data set the model was "
             "trained for",
         )
-    _check_keypoints(entry, architecture, dataset)
     if not dataset.images:
         raise IntegrityError(f"{dataset.annotations_path} lists no image")
 

@@ -146,8 +146,9 @@ def _drawn(
     pixels = image.height_px * image.width_px
     name, small = job.pictures.get(image.image_id), None
     if name is not None:
-        names = [category.name for category in job.job.dataset.categories]
-        picture = draw(image.pixels_bgr, kept, names, job.request.style)
+        categories = job.job.dataset.categories
+        names = [category.name for category in categories]
+        picture = draw(image.pixels_bgr, kept, names, job.request.style, categories)
         small = f"{SMALL}/{image.image_id:06d}.jpg"
         write_picture(run.folder / PICTURES / name, picture, small=run.folder / small)
     return {

@@ -14,6 +14,7 @@ from harness.core.errors import HarnessError, PrerequisiteError
 from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
+from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
 from harness.data.objects import TrainingSet, training_set
 from harness.training.dry_run import Measured, measure_iteration
 from harness.training.plan import Plan, Schedule
@@ -36,9 +37,6 @@ from harness.workflows.training.train import setup_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.needed import Missing, fetching
-
-#: Classes of a network whose data are not there.
-COCO_CLASSES = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +115,9 @@ def _plan_without(
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
     own = has_own_data(request)
-    classes = COCO_CLASSES if training is None else len(training.dataset.categories)
+    classes = COCO_CATEGORIES if training is None else training.dataset.categories
+    if training is None and published.keypoint_count:
+        classes = (COCO_PERSON,)
     architecture = trained_architecture(published, request, classes)
     config = config_of(request, plan, "random", recipe, architecture)
     with _data(training, published) as data:
@@ -159,7 +159,9 @@ def _training(
         learned = training_data(request, recipe, compact=True)
     except HarnessError:
         return None
-    found = training_set(learned, with_masks=published.has_masks)
+    found = training_set(
+        learned, with_masks=published.has_masks, with_keypoints=published.keypoint_count > 0
+    )
     first = learned.images_dir / found.images[0].record.file_name if found.images else None
     return found if first is not None and first.is_file() else None
 
@@ -171,7 +173,12 @@ def _data(training: TrainingSet | None, published: Architecture) -> Iterator[Tra
         yield training
         return
     with TemporaryDirectory(prefix="harness-plan-") as folder:
-        yield stand_in_data(Path(folder), COCO_CLASSES, with_masks=published.has_masks)
+        yield stand_in_data(
+            Path(folder),
+            1 if published.keypoint_count else len(COCO_CATEGORIES),
+            with_masks=published.has_masks,
+            keypoint_count=published.keypoint_count,
+        )
 
 
 def _dry_run(

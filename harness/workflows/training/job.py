@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import Dataset
+from harness.core.dataset import Category, Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
@@ -221,14 +221,8 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     require_trainable(request, published)
     require_all(missing_parts(lock, entry, recipe, request), request.network.root)
     learned, validation = _data(request, entry, recipe)
-    training = training_set(learned, with_masks=published.has_masks)
+    training = _learnable(learned, published)
     del learned  # with its parsed file, which is the largest thing here
-    if not training.images:
-        raise IntegrityError(
-            f"{training.dataset.annotations_path} has no object to learn from: "
-            + ", ".join(training.left_out),
-            hint="look at it with: harness data check",
-        )
     require_images(training.dataset)
     require_same_categories(training.dataset, validation)
     require_images(validation)
@@ -236,7 +230,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
-    architecture = trained_architecture(published, request, len(training.dataset.categories))
+    architecture = trained_architecture(published, request, training.dataset.categories)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
@@ -253,6 +247,23 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         checkpoint=checkpoint,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
+
+
+def _learnable(learned: Dataset, published: Architecture) -> TrainingSet:
+    """Return what can be learned from.
+
+    Raises:
+        IntegrityError: There is nothing.
+    """
+    found = training_set(
+        learned, with_masks=published.has_masks, with_keypoints=published.keypoint_count > 0
+    )
+    if not found.images:
+        raise IntegrityError(
+            f"{learned.annotations_path} has no object to learn from: " + ", ".join(found.left_out),
+            hint="look at it with: harness data check",
+        )
+    return found
 
 
 def planned(request: TrainRequest, recipe: TrainRecipe, training: TrainingSet | None) -> Plan:
@@ -342,12 +353,13 @@ def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tupl
 
 
 def trained_architecture(
-    published: Architecture, request: TrainRequest, class_count: int
+    published: Architecture, request: TrainRequest, categories: Sequence[Category]
 ) -> Architecture:
-    """Return the network of a training: with its number of classes and size of images."""
+    """Return the network of a training: with its classes, keypoints and size of images."""
     short = request.augmentation.short_edge_px or published.short_edge_px
     long = round(published.long_edge_max_px * short / published.short_edge_px)
-    return replace(published, class_count=class_count, short_edge_px=short, long_edge_max_px=long)
+    fitted = published.fitted_to(categories)
+    return replace(fitted, short_edge_px=short, long_edge_max_px=long)
 
 
 def _check_engine(request: TrainRequest) -> None:

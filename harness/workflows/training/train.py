@@ -204,5 +204,9 @@ def _first_images(job: TrainingJob, dataset: Dataset) -> TrainingSet:
     if dataset == job.training.dataset:
         found = job.training
     else:
-        found = training_set(dataset, with_masks=job.architecture.has_masks)
+        found = training_set(
+            dataset,
+            with_masks=job.architecture.has_masks,
+            with_keypoints=job.architecture.keypoint_count > 0,
+        )
     return replace(found, images=found.images[:VALIDATION_IMAGES])
