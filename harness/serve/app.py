@@ -84,7 +84,7 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPIOffline(
         title="harness",
         version=__version__,
-        description=f"Objects in pictures. The model: {service.model.entry.title}.",
+        description=f"Objects in pictures. The model: {service.title}.",
         docs_url="/docs",
         redoc_url=None,
     )
@@ -132,6 +132,12 @@ def _add_page(app: FastAPI, service: Service) -> None:
         if not 0 <= number < len(service.examples):
             raise refused(404, f"there is no example {number}", next_step="GET /info lists them")
         return FileResponse(service.examples[number])
+
+    @app.get("/report", include_in_schema=False)
+    async def report() -> FileResponse:
+        if service.report is None:
+            raise refused(404, "there is no report", next_step="harness eval writes one")
+        return FileResponse(service.report, headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:

@@ -71,19 +71,23 @@ def serve(
 def _title(service: Service) -> str:
     """Return what is served, for the operator."""
     info = service.facts
-    return f"{info.name} ({info.engine}, {info.device}, {info.precision})"
+    return f"{service.title} ({info.engine}, {info.device}, {info.precision})"
 
 
 def _opened(request: ServeRequest, model: ProvenModel, notice: Callable[[str], None]) -> Service:
     """Open the engine of a model, and the service around it."""
     from harness.serve.engine_thread import EngineThread
-    from harness.serve.examples import find_examples
+    from harness.serve.examples import find_examples, find_report, own_examples
     from harness.serve.model import open_served
     from harness.serve.service import Service
 
-    examples = find_examples(model.entry, request.network.root)
+    if request.images is not None:
+        examples = own_examples(request.images, request.annotations)
+    else:
+        examples = find_examples(model.entry, request.network.root)
+    report = find_report(request.network.weights)
     engine = EngineThread(lambda: open_served(request, model), request.queue)
-    return Service(request, model, engine, examples=examples, notice=notice)
+    return Service(request, model, engine, examples=examples, report=report, notice=notice)
 
 
 @contextmanager

@@ -36,6 +36,9 @@ WARM_UP_PX = (480, 640)
 #: Colours that the page knows; they repeat after so many.
 PALETTE = 100
 
+#: Classes that a title names.
+MOST_NAMED = 5
+
 
 class Drawn(NamedTuple):
     """A drawn picture, and what its JSON answer would be."""
@@ -54,6 +57,7 @@ class Service:
         request: What is served, with the limits.
         model: The model, with its weights verified.
         examples: Images to try the model on.
+        report: A page about the model; None without one.
         notice: Called with lines for the operator.
         engine: Closed by ``close``.
         decoders: Parse what clients send.
@@ -70,6 +74,7 @@ class Service:
         engine: EngineThread,
         *,
         examples: Sequence[Path] = (),
+        report: Path | None = None,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Take over an open engine.
@@ -79,11 +84,13 @@ class Service:
             model: The model, with its weights verified.
             engine: Closed with the service.
             examples: Images to try the model on.
+            report: A page about the model; None without one.
             notice: Called with lines for the operator.
         """
         self.request = request
         self.model = model
         self.examples = tuple(examples)
+        self.report = report
         self.notice = notice
         self.begun_s = time.monotonic()
         self.engine = engine
@@ -204,12 +211,24 @@ class Service:
         self.metrics.inferred(answer.answer.found, answer.answer.timing_s)
         return answer
 
+    @property
+    def title(self) -> str:
+        """What is served: a model entry, or weights of one's own by their run and classes."""
+        weights = self.request.network.weights
+        if weights is None:
+            return self.model.entry.title
+        run = weights.parent if (weights.parent / "run.json").is_file() else None
+        name = weights.name if run is None else run.resolve().name
+        classes = ", ".join(self.names[:MOST_NAMED])
+        more = "" if len(self.names) <= MOST_NAMED else f" and {len(self.names) - MOST_NAMED} more"
+        return f"{name}: {classes}{more} ({self.model.entry.title})"
+
     def info(self) -> dict[str, Any]:
         """Return the content of ``GET /info``."""
-        entry, architecture = self.model.entry, self.model.architecture
+        architecture = self.model.architecture
         return {
             "model": self.facts,
-            "title": entry.title,
+            "title": self.title,
             "has_masks": architecture.has_masks,
             "keypoint_count": architecture.keypoint_count,
             "lowest_score": architecture.score_threshold,
@@ -232,6 +251,7 @@ class Service:
                 {"name": path.name, "url": f"examples/{number}"}
                 for number, path in enumerate(self.examples)
             ],
+            "report": None if self.report is None else "report",
             "colours": [colour_of(number).css for number in range(PALETTE)],
             "uptime_s": round(time.monotonic() - self.begun_s, 3),
         }

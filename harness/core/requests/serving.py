@@ -23,6 +23,12 @@ class ServeRequest:
         none="the model's own",
         group="what to serve",
     )
+    images: Path | None = setting(
+        None,
+        help="folder of images to try the model on; with --annotations those that have objects",
+        none="the model's own data set",
+        group="what to serve",
+    )
     options: EngineOptions = part(EngineOptions, without=("batch_size", "loaders"))
     host: str = setting("127.0.0.1", help="address to listen at")
     port: int = setting(

@@ -194,7 +194,12 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
     named = replace(own, data=DataSpec(annotations=validation.annotations_path))
     images = str(validation.images_dir)
     yield _typed("predict", PredictRequest(paths=(images,), inference=named, style=DrawingStyle()))
-    yield _typed("serve", ServeRequest(network=network, annotations=validation.annotations_path))
+    serving = ServeRequest(
+        network=network,
+        annotations=validation.annotations_path,
+        images=validation.images_dir,
+    )
+    yield _typed("serve", serving)
 
 
 def _typed(name: str, request: Any) -> str:
