@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.api import plan_training as plan_training
     from harness.api import score as score
     from harness.api import sweep as sweep
+    from harness.api import track_run as track_run
     from harness.api import train as train
     from harness.api import write_report as write_report
     from harness.core.dataset import Category as Category
@@ -71,6 +72,7 @@ _HOMES = {
     "plan_training": "harness.api",
     "score": "harness.api",
     "sweep": "harness.api",
+    "track_run": "harness.api",
     "train": "harness.api",
     "write_report": "harness.api",
 }
@@ -103,6 +105,7 @@ __all__ = [
     "plan_training",
     "score",
     "sweep",
+    "track_run",
     "train",
     "write_report",
 ]

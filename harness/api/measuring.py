@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.calls import Shown, composed, now, shown_by, stopwatch, typed
+from harness.core.errors import UsageError
 from harness.core.requests.inference import BenchRequest, EvalRequest, ScoreRequest, SweepRequest
-from harness.core.requests.reports import AnalyzeRequest, ReportRequest
+from harness.core.requests.reports import AnalyzeRequest, ReportRequest, TrackerName
 from harness.core.requests.signatures import signed
 from harness.core.results import RunResult
 
@@ -202,3 +203,23 @@ def write_report(
 
     request = composed("write_report", ReportRequest, {"run": run, **settings})
     return report(request, progress=shown_by(progress))
+
+
+def track_run(folder: str | Path, tracker: TrackerName) -> str:
+    """Give a finished run or night to a tracker, as ``--track`` of the commands.
+
+    Args:
+        folder: Run folder, or the folder of a night.
+        tracker: ``mlflow``, ``wandb`` or ``tensorboard``.
+
+    Returns:
+        Where it is logged.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.tracking import TRACKERS, track_run
+
+    if tracker not in TRACKERS:
+        raise UsageError(f"unknown tracker {tracker!r}; there are: {', '.join(TRACKERS)}")
+    return track_run(Path(folder), tracker)

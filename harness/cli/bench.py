@@ -8,20 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cli import console
+from harness.cli import console, tracked
 from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, answer_result, print_record
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest
+from harness.core.requests.reports import TrackOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of BenchRequest."""
-    add_answered_settings(parser, BenchRequest)
+    add_answered_settings(parser, BenchRequest, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the verdict; return the exit code."""
+    tracked.require(arguments)
     return answer_bench(settings_from(BenchRequest, arguments), arguments)
 
 
@@ -42,6 +44,8 @@ def answer_bench(settings: Mapping[str, Any], arguments: argparse.Namespace) -> 
         progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
     )
+    if hasattr(arguments, "track"):
+        tracked.log(arguments, result.folder)
     if not settings["profiling"]:
         return answer_result(result, arguments)
     _answer_with_profile(result.record, arguments, result.folder)

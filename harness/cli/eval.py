@@ -6,11 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness.cli import console
+from harness.cli import console, tracked
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.record import RunRecord
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import EvalRequest
+from harness.core.requests.reports import TrackOptions
 from harness.core.results import RunResult
 
 FAILED_VERDICT_EXIT_CODE = 1
@@ -18,18 +19,20 @@ FAILED_VERDICT_EXIT_CODE = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of EvalRequest."""
-    add_answered_settings(parser, EvalRequest, RecordOptions)
+    add_answered_settings(parser, EvalRequest, RecordOptions, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table and the verdict; return the exit code."""
     from harness import api
 
+    tracked.require(arguments)
     result = api.evaluate(
         **settings_from(EvalRequest, arguments),
         progress=console.progress_of(arguments),
         command=("harness", *sys.argv[1:]),
     )
+    tracked.log(arguments, result.folder)
     return answer_result(result, arguments)
 
 

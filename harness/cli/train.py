@@ -7,9 +7,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.cli import console
+from harness.cli import console, tracked
 from harness.cli.eval import answer_result
 from harness.cli.options import add_answered_settings, settings_from
+from harness.core.requests.reports import TrackOptions
 from harness.core.requests.training import TrainRequest
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of TrainRequest."""
-    add_answered_settings(parser, TrainRequest)
+    add_answered_settings(parser, TrainRequest, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if world is not None and not world.is_first:
         api.follow_training(**settings)
         return 0
+    tracked.require(arguments)
     result = api.train(
         **settings,
         progress=partial(
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         command=("harness", *sys.argv[1:]),
     )
+    tracked.log(arguments, result.folder)
     if arguments.json:
         return answer_result(result, arguments)
     _print_summary(result, arguments)

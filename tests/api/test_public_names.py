@@ -43,6 +43,7 @@ NAMES = [
     "plan_training",
     "score",
     "sweep",
+    "track_run",
     "train",
     "write_report",
 ]

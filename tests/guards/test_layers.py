@@ -13,7 +13,7 @@ LAYERS = (
     ("data",),
     ("zoo", "diagnosis"),
     ("visualization",),
-    ("engines", "launch", "report"),
+    ("engines", "launch", "report", "tracking"),
     ("training", "export"),
     ("workflows", "serve"),
     ("api",),
@@ -24,7 +24,7 @@ LAYERS = (
 WORKFLOWS = (
     ("runs", "parity", "datasets", "doctor", "baselines"),
     ("evaluation", "export"),
-    ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages"),
+    ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages", "tracking"),
     ("nightly", "diagnose_reference"),
     ("cluster", "diagnose"),
 )
@@ -47,6 +47,9 @@ HOMES = {
     "jinja2": ("report",),
     "matplotlib": ("report",),
     "ruptures": ("measure",),
+    "mlflow": ("tracking",),
+    "wandb": ("tracking",),
+    "tensorboard": ("tracking",),
     "submitit": ("launch",),
     "requests": ("files",),
     "pydantic": ("files",),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.core.settings import setting
+
+TrackerName = Literal["mlflow", "wandb", "tensorboard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,4 +42,20 @@ class ReportRequest:
     run: Path = setting(help="run folder of harness eval", positional=True)
     output: Path | None = setting(
         None, help="the page", none="report.html in the run", metavar="FILE", kept=False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackOptions:
+    """Where else a finished run goes."""
+
+    group: ClassVar[str] = "the run"
+
+    track: tuple[TrackerName, ...] = setting(
+        (),
+        help="give the finished run to trackers as well: mlflow, wandb, tensorboard",
+        none="none",
+        metavar="NAME,…",
+        kept=False,
+        numbers=False,
     )

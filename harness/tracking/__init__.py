@@ -1,0 +1,1 @@
+"""Thin adapters to experiment trackers: what a run left, given to MLflow, W&B or TensorBoard."""

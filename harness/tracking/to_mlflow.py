@@ -1,0 +1,58 @@
+"""MLflow: a run of the experiment, in the store that MLflow itself is configured for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from harness.tracking.tracked import PROJECT, Tracked
+
+T = TypeVar("T")
+
+#: What one call may carry.
+MOST_METRICS, MOST_PARAMETERS = 1000, 100
+
+#: Characters of a value.
+LONGEST = 500
+
+
+def track(one: Tracked) -> str:
+    """Log a run; where it is.
+
+    ``MLFLOW_TRACKING_URI`` names the store and ``MLFLOW_EXPERIMENT_NAME`` the experiment, as for
+    every program that uses MLflow.
+
+    Args:
+        one: What is logged.
+    """
+    from mlflow import MlflowClient, get_tracking_uri
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient()
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+    experiment = client.get_experiment_by_name(name)
+    number = client.create_experiment(name) if experiment is None else experiment.experiment_id
+    tags = {"harness.kind": one.kind, "harness.folder": str(one.folder), **one.tags}
+    run = client.create_run(number, start_time=one.began_ms, tags=tags, run_name=one.name).info
+    metrics = [Metric(key, value, one.began_ms, 0) for key, value in one.metrics.items()]
+    metrics += [
+        Metric(f"training/{key}", value, one.began_ms, step)
+        for step, values in one.series
+        for key, value in values.items()
+    ]
+    for part in _parts(metrics, MOST_METRICS):
+        client.log_batch(run.run_id, metrics=part)
+    parameters = [Param(key, value[:LONGEST]) for key, value in one.settings.items()]
+    for part in _parts(parameters, MOST_PARAMETERS):
+        client.log_batch(run.run_id, params=part)
+    for path in one.files:
+        client.log_artifact(run.run_id, str(path))
+    client.set_terminated(run.run_id)
+    return f"{get_tracking_uri()} (experiment {name}, run {run.run_id})"
+
+
+def _parts(items: Sequence[T], most: int) -> Iterator[Any]:
+    """Items in lists of at most so many."""
+    for start in range(0, len(items), most):
+        yield list(items[start : start + most])

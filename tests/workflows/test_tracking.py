@@ -1,0 +1,86 @@
+"""Finished runs in the trackers' own stores, on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import PrerequisiteError, UsageError
+from harness.workflows.tracking import require_trackers, track_run
+from tests.workflows.conftest import Evaluate
+
+#: Packages of others warn as they like.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def run(evaluated: Evaluate, tmp_path: Path) -> Path:
+    _, folder = evaluated(tmp_path / "run")
+    return folder
+
+
+def metrics_of(run: Path) -> dict[str, float]:
+    found = json.loads((run / "record.json").read_text("utf-8"))["metrics"]
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def test_mlflow_has_settings_numbers_and_files(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    store = (tmp_path / "store").as_uri()
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    where = track_run(run, "mlflow")
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("harness")
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.info.run_id in where
+    assert found.info.status == "FINISHED"
+    assert found.data.metrics == pytest.approx(metrics_of(run))
+    assert found.data.params["engine"] == "fake"
+    assert found.data.tags["verdict"] == "nothing-to-compare"
+    names = {one.path for one in client.list_artifacts(found.info.run_id)}
+    assert names == {"record.json", "report.html", "per_category.csv"}
+
+
+def test_wandb_stays_offline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs the extra wandb")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    where = Path(track_run(run, "wandb"))
+    assert where.is_relative_to(run / "wandb")
+    assert where.parent.name.startswith("offline-run-")
+    assert list(where.parent.glob("*.wandb"))
+    assert {path.name for path in where.iterdir()} >= {"record.json", "report.html"}
+
+
+def test_tensorboard_has_the_numbers(run: Path) -> None:
+    loader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_file_loader",
+        reason="needs the extra tensorboard",
+    )
+    folder = Path(track_run(run, "tensorboard"))
+    [path] = folder.iterdir()
+    events = loader.RawEventFileLoader(str(path)).Load()
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    found = {
+        value.tag: value.simple_value
+        for raw in events
+        for value in Event.FromString(raw).summary.value
+    }
+    assert found == pytest.approx(metrics_of(run), rel=1e-6)
+
+
+def test_a_missing_package_is_named_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(PrerequisiteError, match="needs the package wandb"):
+        require_trackers(("wandb",))
+
+
+def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no finished run"):
+        track_run(tmp_path, "mlflow")
