@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from harness.tracking.tracked import PROJECT, Tracked
 
@@ -17,6 +18,7 @@ def track(one: Tracked) -> str:
     """
     import wandb
 
+    mode: Any = os.environ.get("WANDB_MODE", "offline")
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         name=one.name,
@@ -24,7 +26,7 @@ def track(one: Tracked) -> str:
         config=dict(one.settings),
         tags=[f"{key}: {value}"[:64] for key, value in one.tags.items()],
         dir=str(one.folder),
-        mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+        mode=mode,
         settings=wandb.Settings(console="off", silent=True),
     )
     for step, values in one.series:

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 #: The words after each benchmark's name; {data} is a folder with annotations.json and images.
 TINY = {
+    "analysis_time": "--images 10",
     "coco_size": "eval --folder {data}/coco_size --images 2 --objects 4 --repeats 1",
     "decode_threads": "{data}/photos --repeats 1",
     "download_vs_curl": "--megabytes 1 --repeats 1",
