@@ -31,7 +31,7 @@ def compare(
     """Compare two evaluations of the same images, as ``harness compare``.
 
     Args:
-        first: Run folder of an evaluation.
+        first: Run folder of an evaluation, or a file of predictions, with ``annotations``.
         second: Another one.
         progress: As of `evaluate`.
         **settings: Those of `CompareRequest`.
@@ -44,11 +44,18 @@ def compare(
         HarnessError: As `evaluate`.
     """
     from harness.workflows.pictures.compare import compare_runs
+    from harness.workflows.pictures.compare_files import are_files, compare_files
     from harness.workflows.pictures.compare_images import write_page
 
     shown = shown_by(progress)
     request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
-    found = compare_runs(request.first, request.second, resamples=request.resamples, progress=shown)
+    draws = request.resamples
+    if are_files(request.first, request.second):
+        found = compare_files(
+            request.first, request.second, request.annotations, resamples=draws, progress=shown
+        )
+    else:
+        found = compare_runs(request.first, request.second, resamples=draws, progress=shown)
     if request.html is not None:
         write_page(found, request.first, request.second, request.html, request.threshold, shown)
     return found

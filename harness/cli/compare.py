@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
 
+CATEGORY_COLUMNS = ("task", "id", "category", "first", "second", "delta", "second is")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of CompareRequest."""
@@ -38,17 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     from harness.report.tables import render
-    from harness.workflows.pictures.compare import metric_rows
+    from harness.workflows.pictures.compare import category_rows, metric_rows
 
     style = arguments.format or console.default_format()
     console.answer(render(COLUMNS, metric_rows(comparison.metrics), style), "")
     if comparison.categories:
-        rows = [
-            (task, str(number), name, f"{one:.2f}", f"{other:.2f}", f"{other - one:+.2f}")
-            for task, number, name, one, other in comparison.categories
-        ]
-        columns = ("task", "id", "category", "first", "second", "delta")
-        console.answer(render(columns, rows, style), "")
+        rows = category_rows(comparison.categories)
+        console.answer(render(CATEGORY_COLUMNS, rows, style), "")
     if comparison.facts:
         console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
     if comparison.first_differing is None:

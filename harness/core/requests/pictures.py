@@ -109,8 +109,13 @@ class CompareRequest:
 
     group: ClassVar[str] = "what to compare"
 
-    first: Path = setting(help="run folder of harness eval", positional=True)
+    first: Path = setting(
+        help="run folder of harness eval, or a file of predictions", positional=True
+    )
     second: Path = setting(help="another one, of the same images", positional=True)
+    annotations: Path | None = setting(
+        None, help="COCO annotation file of files of predictions", none="the runs'"
+    )
     resamples: int = setting(
         200, help="draws of the paired bootstrap; 0 for none", metavar="N", minimum=0
     )

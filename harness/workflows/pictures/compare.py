@@ -10,13 +10,14 @@ from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
-from harness.core.record import RunRecord
-from harness.core.tasks import tasks_measured
+from harness.core.record import CategoryScore, RunRecord
+from harness.core.tasks import Task, tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.json import to_plain
-from harness.measure.bootstrap import SEED, Interval, compare_paired
-from harness.measure.resampling import matches_of
+from harness.measure.bootstrap import SEED, Difference, Differences, differences_of
+from harness.measure.columns import category_positions
+from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.records import read_record, require_own_predictions
 
@@ -40,8 +41,32 @@ class MetricChange:
     second: float | None
     """Value of the second run."""
 
-    interval: Interval | None
-    """Of the difference; only for AP, AP50 and AP75, where it can be computed."""
+    interval: Difference | None
+    """How sure the difference is; only for APs, where it can be computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryChange:
+    """AP of one category in both runs."""
+
+    task: str
+    """What the APs are of."""
+
+    category_id: int
+    """Id of the category."""
+
+    name: str
+    """Name of the category."""
+
+    first: float
+    """AP of the first run."""
+
+    second: float
+    """AP of the second run."""
+
+    interval: Difference | None
+    """How sure the difference is, as one of all categories and sizes; None where that is not known.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +85,8 @@ class Comparison:
     metrics: tuple[MetricChange, ...]
     """One for each common metric."""
 
-    categories: tuple[tuple[str, int, str, float, float], ...]
-    """(task, id, name, first AP, second AP), largest change first."""
+    categories: tuple[CategoryChange, ...]
+    """The categories that changed most: those that chance does not explain, then the others."""
 
     images: tuple[tuple[int, int], ...]
     """(image id, number of its predictions without an equal in the other run), most first."""
@@ -83,13 +108,24 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     _require_comparable(records[0], records[1], first, second)
     content = _annotations(records[0], resamples)
     predictions = [_predictions(folder, content, progress) for folder in (first, second)]
-    changed = _changed_images(*predictions)
+    changed = changed_images(*predictions)
+    facts = records[0].dataset
+    sure = differences(
+        content,
+        predictions,
+        tasks_measured([name for name in records[0].metrics if "/A" in name]),
+        images=facts.evaluated_images,
+        resamples=resamples,
+        progress=progress,
+    )
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,
         facts=tuple(_facts(*records)),
-        metrics=_metrics(records, content, predictions, resamples, progress),
-        categories=tuple(_categories(*records)[:SHOWN]),
+        metrics=metric_changes(records[0].metrics, records[1].metrics, sure),
+        categories=category_changes(
+            records[0].per_category, records[1].per_category, content, sure
+        ),
         images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
         differing_images=len(changed),
         first_differing=min(changed, default=None),
@@ -173,54 +209,111 @@ def _annotations(record: RunRecord, resamples: int) -> dict[str, Any] | None:
     return read_annotations_of(record.dataset, "compare without it: --resamples 0")
 
 
-def _metrics(
-    records: Sequence[RunRecord],
+def differences(
     content: Mapping[str, Any] | None,
-    predictions: Sequence[list[dict[str, Any]]],
+    predictions: Sequence[Sequence[Mapping[str, Any]]],
+    tasks: Sequence[Task],
+    *,
+    images: int,
     resamples: int,
     progress: Progress,
-) -> tuple[MetricChange, ...]:
-    intervals: dict[str, Interval] = {}
-    names = [name for name in records[0].metrics if "/A" in name]
-    tasks = tasks_measured(names)
-    facts = records[0].dataset
+) -> dict[str, Differences]:
+    """How sure every difference of two runs is, by task; nothing without annotations or draws.
+
+    Args:
+        content: The annotations.
+        predictions: Of the first and of the second run.
+        tasks: What is compared.
+        images: How many images were evaluated, the first by id.
+        resamples: Draws of the paired bootstrap.
+        progress: Receives progress.
+    """
+    if content is None or resamples == 0:
+        return {}
+    ids = sorted(image["id"] for image in content["images"])[:images]
+    found: dict[str, Differences] = {}
     with progress.task("resample", total=resamples * len(tasks), unit="draws") as tick:
         for task in tasks:
-            if content is None:
-                break
-            ids = sorted(image["id"] for image in content["images"])
-            ids = ids[: facts.evaluated_images]
-            matches = [matches_of(content, rows, task, ids) for rows in predictions]
-            found = compare_paired(
+            matches = [matches_by_size(content, rows, task, ids) for rows in predictions]
+            found[task] = differences_of(
                 *matches, images=len(ids), resamples=resamples, seed=SEED, advance=tick
             )
-            intervals |= {f"{task}/{name}": interval for name, interval in found.items()}
+    return found
+
+
+def metric_changes(
+    first: Mapping[str, float | None],
+    second: Mapping[str, float | None],
+    sure: Mapping[str, Differences],
+) -> tuple[MetricChange, ...]:
+    """Every accuracy of both runs, with its interval where there is one.
+
+    Args:
+        first: Metrics of the first run.
+        second: Metrics of the second run.
+        sure: Of ``differences``.
+    """
+    intervals = {
+        f"{task}/{name}": one for task, found in sure.items() for name, one in found.metrics.items()
+    }
     return tuple(
         MetricChange(
-            metric=name,
-            first=records[0].metrics[name],
-            second=records[1].metrics.get(name),
-            interval=intervals.get(name),
+            metric=name, first=value, second=second.get(name), interval=intervals.get(name)
         )
-        for name in names
+        for name, value in first.items()
+        if "/A" in name
     )
 
 
-def _categories(one: RunRecord, other: RunRecord) -> list[tuple[str, int, str, float, float]]:
-    theirs = {(row.task, row.category_id): row.ap for row in other.per_category}
+def category_changes(
+    first: Sequence[CategoryScore],
+    second: Sequence[CategoryScore],
+    content: Mapping[str, Any] | None,
+    sure: Mapping[str, Differences],
+) -> tuple[CategoryChange, ...]:
+    """The categories that changed most, those first that chance does not explain.
+
+    Args:
+        first: AP by category of the first run.
+        second: The same of the second run.
+        content: The annotations, where they were read.
+        sure: Of ``differences``.
+    """
+    places = {} if content is None else category_positions(content)
+    theirs = {(row.task, row.category_id): row.ap for row in second}
     rows = [
-        (row.task, row.category_id, row.name, row.ap, ap)
-        for row in one.per_category
-        if row.ap is not None and (ap := theirs.get((row.task, row.category_id))) is not None
+        CategoryChange(
+            task=row.task,
+            category_id=row.category_id,
+            name=row.name,
+            first=row.ap,
+            second=ap,
+            interval=sure[row.task].categories.get(places.get(row.category_id, -1))
+            if row.task in sure
+            else None,
+        )
+        for row in first
+        if row.ap is not None
+        and (ap := theirs.get((row.task, row.category_id))) is not None
+        and row.ap != ap
     ]
-    rows = [row for row in rows if row[3] != row[4]]
-    return sorted(rows, key=lambda row: -abs(row[4] - row[3]))
+    rows.sort(key=lambda row: (_word(row.interval) in ("", "noise"), -abs(row.second - row.first)))
+    return tuple(rows[:SHOWN])
 
 
-def _changed_images(
+def _word(interval: Difference | None) -> str:
+    return "" if interval is None else interval.word
+
+
+def changed_images(
     one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]
 ) -> dict[int, int]:
-    """Image id → predictions without an equal in the other run; only images that have some."""
+    """Image id → predictions without an equal in the other run; only images that have some.
+
+    Args:
+        one: Predictions of a run.
+        other: Those of another.
+    """
     counts: dict[int, int] = defaultdict(int)
     sides = [_by_image(rows) for rows in (one, other)]
     for image in sides[0].keys() | sides[1].keys():
@@ -246,14 +339,25 @@ def metric_rows(metrics: tuple[MetricChange, ...]) -> list[tuple[str, ...]]:
         interval = word = ""
         if one.interval is not None:
             interval = f"{one.interval.low:+.3f} … {one.interval.high:+.3f}"
-            word = "noise" if one.interval.is_noise else _direction(one.interval.difference)
+            word = one.interval.word
         rows.append((one.metric, _number(one.first), _number(one.second), delta, interval, word))
     return rows
 
 
-def _direction(difference: float) -> str:
-    """Of a difference that is no noise; every metric with an interval is an AP."""
-    return "better" if difference > 0 else "worse"
+def category_rows(categories: tuple[CategoryChange, ...]) -> list[tuple[str, ...]]:
+    """A row of texts for each category: task, id, name, both values, delta, what that means."""
+    return [
+        (
+            one.task,
+            str(one.category_id),
+            one.name,
+            f"{one.first:.2f}",
+            f"{one.second:.2f}",
+            f"{one.second - one.first:+.2f}",
+            _word(one.interval),
+        )
+        for one in categories
+    ]
 
 
 def _number(value: float | None) -> str:

@@ -38,7 +38,24 @@ def test_what_differs_is_told(runs: list[Path], capsys: pytest.CaptureFixture[st
     assert found["first_differing"] == min(image for image, _ in found["images"])
     by_name = {one["metric"]: one for one in found["metrics"]}
     assert by_name["bbox/AP"]["interval"]["low"] <= by_name["bbox/AP"]["interval"]["high"]
-    assert by_name["bbox/APs"]["interval"] is None
+    assert by_name["bbox/AR100"]["interval"] is None
+    # A size is one of many that are looked at together, AP is not.
+    assert by_name["bbox/APs"]["interval"]["adjusted_p"] is not None
+    assert by_name["bbox/AP"]["interval"]["adjusted_p"] is None
+
+
+def test_files_of_predictions_are_compared_on_their_annotations(
+    runs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(folder / "predictions.json") for folder in runs]
+    assert run(["compare", *files, "--json", "--resamples", "20"]) == 2
+    assert "--annotations" in capsys.readouterr().err
+    annotations = json.loads((runs[0] / "run.json").read_text())["dataset"]["annotations_path"]
+    words = ["--annotations", annotations, "--json", "--resamples", "20"]
+    assert run(["compare", *files, *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["facts"] == []
+    assert found["differing_images"] == 2
 
 
 def test_a_run_equals_itself(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,9 @@ from typing import TypedDict
 class CompareSettings(TypedDict, total=False):
     """Keywords of `compare`, those of `CompareRequest`."""
 
+    annotations: str | Path | None
+    """COCO annotation file of files of predictions (default: the runs')."""
+
     resamples: int
     """Draws of the paired bootstrap; 0 for none (default: 200)."""
 

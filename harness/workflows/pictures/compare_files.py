@@ -1,0 +1,79 @@
+"""``harness compare`` of files of predictions, of this program or another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.core.errors import UsageError
+from harness.core.progress import Progress
+from harness.data.coco import read_annotations
+from harness.files.environment import usable_cpus
+from harness.measure.coco import score
+from harness.workflows.evaluation.score import tasks_of
+from harness.workflows.pictures.compare import (
+    SHOWN,
+    Comparison,
+    category_changes,
+    changed_images,
+    differences,
+    metric_changes,
+)
+from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.results_files import read_results
+
+
+def are_files(first: Path, second: Path) -> bool:
+    """Return whether one of both is a file and no run folder."""
+    return first.is_file() or second.is_file()
+
+
+def compare_files(
+    first: Path, second: Path, annotations: Path | None, *, resamples: int, progress: Progress
+) -> Comparison:
+    """Compare the predictions of two files, or of a file and a run folder.
+
+    Both are scored on all images of the annotation file; nothing is known of how they were made.
+
+    Args:
+        first: A file of predictions, or a run folder.
+        second: Another one.
+        annotations: The annotation file of both.
+        resamples: Draws of the paired bootstrap; 0 for none.
+        progress: Receives notices and progress.
+
+    Raises:
+        UsageError: There is no annotation file, or no predictions.
+        IntegrityError: Predictions are not valid for the annotations.
+    """
+    if annotations is None:
+        raise UsageError(
+            "files of predictions are compared on their annotation file",
+            hint="give it with --annotations FILE",
+        )
+    content = read_annotations(annotations)
+    paths = [one / PREDICTIONS if one.is_dir() else one for one in (first, second)]
+    found = [read_results(path, content) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        for sentence in one.assumed:
+            progress.notice(f"note: {path}: {sentence}")
+    predictions = [one.rows for one in found]
+    tasks = [task for task in tasks_of(predictions[0]) if task in tasks_of(predictions[1])]
+    ids = sorted(image["id"] for image in content["images"])
+    scores = [
+        score(content, rows, tasks=tasks, image_ids=ids, processes=usable_cpus())
+        for rows in predictions
+    ]
+    sure = differences(
+        content, predictions, tasks, images=len(ids), resamples=resamples, progress=progress
+    )
+    changed = changed_images(*predictions)
+    return Comparison(
+        first=str(first),
+        second=str(second),
+        facts=(),
+        metrics=metric_changes(scores[0].metrics, scores[1].metrics, sure),
+        categories=category_changes(scores[0].per_category, scores[1].per_category, content, sure),
+        images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
+        differing_images=len(changed),
+        first_differing=min(changed, default=None),
+    )
