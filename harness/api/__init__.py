@@ -19,6 +19,7 @@ from harness.api.models import download as download
 from harness.api.models import list_models as list_models
 from harness.api.models import load_model as load_model
 from harness.api.pictures import compare as compare
+from harness.api.pictures import compare_several as compare_several
 from harness.api.pictures import draw as draw
 from harness.api.training import follow_training as follow_training
 from harness.api.training import plan_training as plan_training

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.calls import Shown, composed, shown_by
+from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
 from harness.core.requests.pictures import CompareRequest
 from harness.core.requests.signatures import signed
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from harness.core.requests import keywords
     from harness.data.given_images import ImageLike, Picture
     from harness.workflows.pictures.compare import Comparison
+    from harness.workflows.pictures.compare_several import SeveralRuns
 
 
 @signed
@@ -59,6 +61,33 @@ def compare(
     if request.html is not None:
         write_page(found, request.first, request.second, request.html, request.threshold, shown)
     return found
+
+
+def compare_several(
+    *runs: str | Path, plot: str | Path | None = None, progress: Shown = False
+) -> SeveralRuns:
+    """Put several evaluations of the same images into one table, as ``harness compare A B C``.
+
+    Args:
+        *runs: Folders of evaluations, or of trainings, of which the best evaluation counts.
+        plot: PNG of AP over time and size of the networks; None for none.
+        progress: As of `evaluate`.
+
+    Returns:
+        AP, size, parameters, arithmetic and time of each.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.pictures.compare_several import compare_several
+
+    if len(runs) < 2:
+        raise UsageError("give two or more runs to compare")
+    return compare_several(
+        [Path(run) for run in runs],
+        plot=None if plot is None else Path(plot),
+        progress=shown_by(progress),
+    )
 
 
 @signed

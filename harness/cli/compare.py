@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
@@ -26,15 +28,40 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what differs; return 0: a difference is no failure."""
     from harness import api
 
-    comparison = api.compare(
-        **settings_from(CompareRequest, arguments), progress=console.progress_of(arguments)
-    )
+    settings = settings_from(CompareRequest, arguments)
+    others, plot = settings.pop("others"), settings.pop("plot")
+    if others or plot is not None:
+        return _run_several((arguments.first, arguments.second, *others), arguments)
+    comparison = api.compare(**settings, progress=console.progress_of(arguments))
     if arguments.json:
         console.answer_json(comparison)
     else:
         _print(comparison, arguments)
         if arguments.html is not None:
             console.answer(f"page: {arguments.html}")
+    return 0
+
+
+def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:
+    """Print a table of several runs."""
+    from harness import api
+    from harness.report.tables import render
+    from harness.workflows.pictures.compare_several import table_rows
+
+    found = api.compare_several(
+        *folders, plot=arguments.plot, progress=console.progress_of(arguments)
+    )
+    if arguments.json:
+        console.answer_json(found)
+        return 0
+    style = arguments.format or console.default_format()
+    columns, rows = table_rows(found)
+    console.answer(render(columns, rows, style), "")
+    for row in found.rows:
+        if row.note:
+            console.answer(f"{row.name}: {row.note}")
+    if found.plot is not None:
+        console.answer(f"plot: {found.plot}")
     return 0
 
 

@@ -59,3 +59,24 @@ def test_compare_says_where_its_page_is(
     answer = harness("compare", "one", "two", "--resamples", "0", "--html", "page.html")
     assert answer.code == 0, answer.err
     assert "page: page.html" in answer.out
+
+
+def test_several_runs_are_one_table(
+    harness: Callable[..., Answer], on_small: list[str], project: Path
+) -> None:
+    quick = ["--device", "cpu", "--threads", "1", "--short-edge", "64"]
+    for name, more in (("native", quick), ("fake", ["--engine", "fake"])):
+        assert harness("eval", *on_small, *more, "--output", name).code == 0
+    answer = harness("compare", "native", "fake", "native", "--plot", "runs.png", "--json")
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)["rows"]
+    assert [row["name"] for row in rows] == ["native", "fake", "native"]
+    assert rows[0]["parameters"] > 500_000
+    assert rows[0]["flops"] > 1e8
+    assert rows[0]["s_per_image"] > 0
+    assert rows[1]["parameters"] is None
+    assert rows[1]["note"]
+    other = harness("eval", *on_small, "--engine", "fake", "--limit", "1", "--output", "less")
+    assert other.code == 0
+    refused = harness("compare", "native", "fake", "less")
+    assert (refused.code, "other images" in refused.err) == (2, True)

@@ -116,6 +116,20 @@ class CompareRequest:
     annotations: Path | None = setting(
         None, help="COCO annotation file of files of predictions", none="the runs'"
     )
+    others: tuple[Path, ...] = setting(
+        (),
+        help="more of them: then all are in one table with size and speed of their networks",
+        none="none",
+        positional=True,
+        spaced=True,
+    )
+    plot: Path | None = setting(
+        None,
+        help="also draw AP over time and size of the networks",
+        none="no plot",
+        metavar="FILE",
+        kept=False,
+    )
     resamples: int = setting(
         200, help="draws of the paired bootstrap; 0 for none", metavar="N", minimum=0
     )

@@ -46,6 +46,7 @@ REQUESTS: Mapping[str, type[Any]] = {
 NOT_TAKEN: Mapping[str, tuple[str, ...]] = {
     "train": ("dry_run",),
     "plan_training": ("dry_run",),
+    "compare": ("others", "plot"),
 }
 
 
