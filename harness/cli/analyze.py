@@ -50,6 +50,13 @@ def _print(found: Analysis, arguments: argparse.Namespace) -> None:
             table = analysis.threshold_rows(task.thresholds, found.categories)
             console.answer(render(*table, style), "")
     console.answer(render(*analysis.iou_rows(found.tasks), style), "")
+    boundary = [
+        (name, analysis.decimal(value))
+        for name, value in found.metrics.items()
+        if name.startswith("boundary/")
+    ]
+    if boundary:
+        console.answer(render(("metric", "measured"), boundary, style), "")
     for task in found.tasks:
         for sentence in analysis.sentences_of(task, found.threshold):
             console.answer(sentence)

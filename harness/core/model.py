@@ -9,7 +9,15 @@ from harness.core.checks import Reference
 
 #: What ``harness download --only`` selects.
 Group = Literal[
-    "annotations", "val", "val100", "train", "checkpoints", "zoo", "torchvision", "backbones"
+    "annotations",
+    "val",
+    "val100",
+    "rem",
+    "train",
+    "checkpoints",
+    "zoo",
+    "torchvision",
+    "backbones",
 ]
 GROUPS: tuple[Group, ...] = get_args(Group)
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from harness.core.errors import HarnessError
 from harness.core.model import Lock
-from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS
+from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, SECOND_OPINIONS
 from harness.files.environment import cpu_name, gpu_drivers, package_version, usable_cpus
 from harness.files.layout import Place, datasets_place, results_place
 from harness.zoo.lock import find_artefact, read_lock
@@ -182,6 +182,8 @@ def _data(root: Path) -> Iterator[Finding]:
     )
     for name, parts in COCO_LAYOUT.items():
         there = all((root / part).exists() for part in parts)
+        if name in SECOND_OPINIONS and not there:
+            continue
         fix = f"harness download --only {DOWNLOAD_GROUPS[name]} --root {root}"
         yield _finding(name, "there" if there else "not there", there, fix, worst="warn")
     try:

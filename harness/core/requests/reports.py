@@ -31,6 +31,9 @@ class AnalyzeRequest:
         minimum=0,
         maximum=1,
     )
+    boundary: bool = setting(
+        False, help="also compute AP of the masks' boundaries, for information"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

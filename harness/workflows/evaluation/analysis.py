@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.reports import AnalyzeRequest
 from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
+from harness.measure.boundary import boundary_metrics
 from harness.measure.coco import Scores, score
 from harness.workflows.evaluation.score import read_sources, tasks_of
 
@@ -60,7 +62,13 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
             threshold=request.threshold,
             advance=advance,
         )
-    return analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
+    found = analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
+    if not request.boundary:
+        return found
+    if "segm" not in tasks:
+        raise UsageError("the predictions have no masks", hint="leave out --boundary")
+    boundary = boundary_metrics(content, predictions, image_ids)
+    return replace(found, metrics={**found.metrics, **boundary})
 
 
 def analysis_of(

@@ -160,3 +160,12 @@ def test_categories_without_objects_say_so(tmp_path: Path) -> None:
     assert reasons[CATEGORIES[3]] == "no object"
     assert reasons[CATEGORIES[4]] == "no object and no detection"
     assert reasons[CATEGORIES[0]] == ""
+
+
+def test_boundaries_are_computed_when_asked(tmp_path: Path) -> None:
+    content, predictions = generated(5)
+    found = analyzed(tmp_path, content, predictions, boundary=True)
+    assert found.metrics["boundary/AP"] is not None
+    boxes = [{k: v for k, v in row.items() if k != "segmentation"} for row in predictions]
+    with pytest.raises(UsageError, match="no masks"):
+        analyzed(tmp_path, content, boxes, boundary=True)

@@ -23,6 +23,9 @@ class AnalyzeSettings(TypedDict, total=False):
     """Score from which detections count for confusions and for the errors of an image (default:
     0.5)."""
 
+    boundary: bool
+    """Also compute AP of the masks' boundaries, for information."""
+
 
 class WriteReportSettings(TypedDict, total=False):
     """Keywords of `write_report`, those of `ReportRequest`."""

@@ -19,6 +19,7 @@ class DownloadSettings(TypedDict, total=False):
             "annotations",
             "val",
             "val100",
+            "rem",
             "train",
             "checkpoints",
             "zoo",
@@ -26,9 +27,9 @@ class DownloadSettings(TypedDict, total=False):
             "backbones",
         ]
     ]
-    """Some of annotations,val,val100,train,checkpoints,zoo,torchvision,backbones; the default is
-    what evaluation needs (of annotations, val, val100, train, checkpoints, zoo, torchvision,
-    backbones; default: annotations,val,checkpoints)."""
+    """Some of annotations,val,val100,rem,train,checkpoints,zoo,torchvision,backbones; the default
+    is what evaluation needs (of annotations, val, val100, rem, train, checkpoints, zoo,
+    torchvision, backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
