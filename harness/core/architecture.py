@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.core.dataset import Category
-from harness.core.tasks import Task
+from harness.core.tasks import PROPOSALS, Task
 
 Backbone = Literal["resnet", "mobilenet_v2", "regnet"]
 Block = Literal["basic", "bottleneck"]
@@ -23,8 +23,9 @@ Neck = Literal["fpn", "c4", "dc5"]
 Four = tuple[float, float, float, float]
 ChannelOrder = Literal["BGR", "RGB"]
 
-#: What finds objects: heads on proposed regions, or one dense head on every cell of the pyramid.
-Detector = Literal["rcnn", "dense"]
+#: What finds objects: heads on proposed regions, or one dense head on every cell of the pyramid;
+#: or nothing does, and the proposals are the result.
+Detector = Literal["rcnn", "dense", "rpn"]
 
 #: Functions of torchvision.models.detection that build a whole network.
 TorchvisionBuilder = Literal[
@@ -246,7 +247,7 @@ class Architecture:
     @property
     def merged_levels(self) -> tuple[int, ...]:
         """Levels of a pyramid that are made of a stage of the backbone; others are above them."""
-        return (2, 3, 4, 5) if self.detector == "rcnn" else (3, 4, 5)
+        return (3, 4, 5) if self.detector == "dense" else (2, 3, 4, 5)
 
     @property
     def map_channels(self) -> int:
@@ -289,6 +290,8 @@ class Architecture:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """Tasks whose numbers this network has."""
+        if self.detector == "rpn":
+            return (PROPOSALS,)
         has: dict[Task, bool] = {
             "bbox": True,
             "segm": self.has_masks,

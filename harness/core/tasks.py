@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Task = Literal["bbox", "segm", "keypoints"]
+Task = Literal["bbox", "segm", "keypoints", "box_proposals"]
+
+#: Regions without a class, which COCO's evaluation does not know: ``harness.measure.proposals``.
+PROPOSALS: Literal["box_proposals"] = "box_proposals"
+
+#: Recall of the best 1000 and 100 proposals: of all objects, and of small, medium and large ones.
+PROPOSAL_METRICS = (
+    *("AR@1000", "ARs@1000", "ARm@1000", "ARl@1000"),
+    *("AR@100", "ARs@100", "ARm@100", "ARl@100"),
+)
 
 #: COCOeval.stats of boxes and masks, in order.
 DETECTION_METRICS = (
@@ -86,18 +95,21 @@ TASKS: Mapping[Task, TaskFacts] = {
 
 def main_metric(task: Task) -> str:
     """The metric that a task is judged by: ``bbox/AP``."""
+    if task == PROPOSALS:
+        return f"{PROPOSALS}/{PROPOSAL_METRICS[0]}"
     return f"{task}/{TASKS[task].metrics[0]}"
 
 
 #: The main metric of each task, and what people call it.
 MAIN_METRICS: Mapping[str, str] = {
-    main_metric(task): f"{facts.noun} {facts.metrics[0]}" for task, facts in TASKS.items()
+    **{main_metric(task): f"{facts.noun} {facts.metrics[0]}" for task, facts in TASKS.items()},
+    main_metric(PROPOSALS): f"proposal {PROPOSAL_METRICS[0]}",
 }
 
 
 def is_accuracy(metric: str) -> bool:
     """Whether a metric is an accuracy: ``bbox/AP``, not ``fps``."""
-    return metric.partition("/")[0] in TASKS
+    return metric.partition("/")[0] in (*TASKS, PROPOSALS)
 
 
 def scorable_tasks(row: Mapping[str, Any]) -> tuple[Task, ...]:
@@ -109,3 +121,8 @@ def tasks_measured(metrics: Iterable[str]) -> tuple[Task, ...]:
     """The tasks whose main metric is among some metrics."""
     names = frozenset(metrics)
     return tuple(task for task in TASKS if main_metric(task) in names)
+
+
+def are_proposals(metrics: Iterable[str]) -> bool:
+    """Whether metrics are those of region proposals, which have no class and no AP."""
+    return main_metric(PROPOSALS) in metrics

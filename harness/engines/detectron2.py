@@ -146,7 +146,7 @@ class Detectron2Engine:
             outputs = self.model(list(prepared))
         with stopwatch.phase("encode"):
             return [
-                _detections(one["image_id"], output["instances"].to("cpu"))
+                _detections(one["image_id"], _instances(output).to("cpu"))
                 for one, output in zip(prepared, outputs, strict=True)
             ]
 
@@ -162,6 +162,17 @@ class Detectron2Engine:
         """Free the device's memory."""
         del self.model
         give_memory_back(self.device)
+
+
+def _instances(output: Any) -> Any:
+    """Return what was found; proposals as objects of one class, with the score of an object."""
+    if "proposals" not in output:
+        return output["instances"]
+    found = output["proposals"]
+    found.pred_boxes = found.proposal_boxes
+    found.scores = found.objectness_logits.sigmoid()
+    found.pred_classes = torch.zeros_like(found.scores, dtype=torch.int64)
+    return found
 
 
 def _detections(image_id: int, instances: Any) -> Detections:

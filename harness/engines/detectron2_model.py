@@ -44,6 +44,8 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     _set_heads(m, a)
     if a.detector == "dense":
         set_dense(m, a)
+    if a.detector == "rpn":
+        m.META_ARCHITECTURE = "ProposalNetwork"
     cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
     cfg.INPUT.FORMAT = a.channel_order
     cfg.INPUT.MIN_SIZE_TEST = a.short_edge_px
@@ -140,23 +142,33 @@ def build_model(
         cfg.merge_from_list([key, value])
     if _is_of_the_configuration(architecture):
         return detectron2_build_model(cfg).eval()
-    from detectron2.modeling import GeneralizedRCNN, build_proposal_generator, build_roi_heads
-
     backbone = backbone_of(architecture, NORMS)
     bottom_up = backbone.bottom_up if architecture.neck == "fpn" else backbone
     bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
-    if architecture.detector == "dense":
-        return retinanet_of(architecture, cfg, backbone).to(device).eval()
-    shapes = backbone.output_shape()
-    model = GeneralizedRCNN(
-        backbone=backbone,
-        proposal_generator=build_proposal_generator(cfg, shapes),
-        roi_heads=build_roi_heads(cfg, shapes),
-        pixel_mean=architecture.pixel_mean,
-        pixel_std=architecture.pixel_std,
-        input_format=architecture.channel_order,
+    make = retinanet_of if architecture.detector == "dense" else _on_regions
+    return make(architecture, cfg, backbone).to(device).eval()
+
+
+def _on_regions(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
+    """Return Detectron2's network on proposed regions, or one that only proposes them."""
+    from detectron2.modeling import (
+        GeneralizedRCNN,
+        ProposalNetwork,
+        build_proposal_generator,
+        build_roi_heads,
     )
-    return model.to(device).eval()
+
+    shapes = backbone.output_shape()
+    parts: dict[str, Any] = {
+        "backbone": backbone,
+        "proposal_generator": build_proposal_generator(cfg, shapes),
+        "pixel_mean": architecture.pixel_mean,
+        "pixel_std": architecture.pixel_std,
+    }
+    if architecture.detector == "rpn":
+        return ProposalNetwork(**parts)
+    heads = build_roi_heads(cfg, shapes)
+    return GeneralizedRCNN(**parts, roi_heads=heads, input_format=architecture.channel_order)
 
 
 def _is_of_the_configuration(architecture: Architecture) -> bool:

@@ -89,11 +89,25 @@ def prove_model(
     )
 
 
+def require_classes(architecture: Architecture) -> None:
+    """Check that a network says what it finds.
+
+    Raises:
+        UsageError: It only proposes regions.
+    """
+    if architecture.detector == "rpn":
+        raise UsageError(
+            "this network only proposes regions, and does not say what is in them",
+            hint="harness eval measures how many objects they cover",
+        )
+
+
 def _require_computable(
     architecture: Architecture, engine: EngineName, options: EngineOptions, weights: Path | None
 ) -> None:
     if engine == "fake":
         raise UsageError("the fake engine answers from ground truth, and pictures have none")
+    require_classes(architecture)
     if weights is not None and not weights.is_file():
         raise UsageError(f"no such checkpoint file: {weights}")
     require_network(engine, architecture)

@@ -173,6 +173,10 @@ def compile_static_parts(network: RCNN) -> None:
         network.backbone.compile(dynamic=True)
         network.head.compile(dynamic=True)
         return
+    if network.architecture.detector == "rpn":
+        network.backbone.compile(dynamic=True)
+        network.proposal_generator.rpn_head.compile(dynamic=True)
+        return
     heads = network.roi_heads
     own = heads.res5 if network.architecture.neck == "c4" else heads.box_head
     stages = own.children() if network.architecture.is_cascade else [own]

@@ -89,8 +89,9 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
         known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
     elif architecture.backbone != "resnet":
         known, kind = name in ("native", "onnx"), f"one with the backbone {architecture.backbone}"
-    elif architecture.detector == "dense":
-        known, kind = name in ("native", "detectron2"), "one with a dense head"
+    elif architecture.detector != "rcnn":
+        kinds = {"dense": "one with a dense head", "rpn": "one that only proposes regions"}
+        known, kind = name in ("native", "detectron2"), kinds[architecture.detector]
     else:
         known, kind = name != "torchvision", "Detectron2's"
     if not known:

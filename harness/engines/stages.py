@@ -33,9 +33,11 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     logits, deltas = network.proposal_generator.rpn_head(pyramid)
     anchors = network.proposal_generator.anchors(pyramid)
     own = network.proposal_generator.select(logits, deltas, anchors, batch.sizes)[0]
-    stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
     resized = torch.from_numpy(image.pixels).permute(2, 0, 1)
-    answers = [(one.logits, one.deltas) for one in stages]
+    answers = []
+    if network.architecture.detector == "rcnn":
+        stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
+        answers = [(one.logits, one.deltas) for one in stages]
     return named_stages(resized, pyramid, logits, deltas, own, answers)
 
 
@@ -52,7 +54,9 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     model = engine.model
     if engine.info.architecture.detector == "dense":
         return _arrays(detectron2_dense(engine, image)), torch.zeros((0, 4))
-    images = model.preprocess_image([image])
+    from detectron2.modeling import GeneralizedRCNN
+
+    images = GeneralizedRCNN.preprocess_image(model, [image])  # a ProposalNetwork has none
     features = model.backbone(images.tensor)
     rpn = model.proposal_generator
     pyramid = [features[name] for name in rpn.in_features]
@@ -64,7 +68,8 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     anchors = rpn.anchor_generator(pyramid)
     found = rpn.predict_proposals(anchors, logits, deltas, images.image_sizes)
     boxes = found[0].proposal_boxes.tensor
-    answers = _box_answers(model.roi_heads, features, found)
+    only_regions = engine.info.architecture.detector == "rpn"
+    answers = [] if only_regions else _box_answers(model.roi_heads, features, found)
     return named_stages(image["image"], pyramid, logits, deltas, boxes, answers), boxes
 
 

@@ -403,6 +403,8 @@ def losses(
     logits, deltas = rpn.rpn_head(pyramid)
     anchors = rpn.anchors(pyramid)
     parts = [rpn_losses(logits, deltas, anchors, targets, numbers)]
+    if network.architecture.detector == "rpn":
+        return parts[0]
     with torch.no_grad():
         proposals = rpn.select(
             logits,

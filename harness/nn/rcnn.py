@@ -62,6 +62,7 @@ class RCNN(nn.Module):
             self.head = DenseHead(architecture)
         else:
             self.proposal_generator = RPN(architecture)
+        if architecture.detector == "rcnn":
             self.roi_heads = RoIHeads(architecture)
         mean, std = architecture.pixel_mean, architecture.pixel_std
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -83,7 +84,8 @@ class RCNN(nn.Module):
         if self.architecture.detector == "dense":
             layers = (module for module in self.head.modules() if isinstance(module, Conv))
             return (self.backbone, *layers)
-        return (self.backbone, self.proposal_generator.rpn_head, self.roi_heads)
+        heads = (self.roi_heads,) if self.architecture.detector == "rcnn" else ()
+        return (self.backbone, self.proposal_generator.rpn_head, *heads)
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return images normalised, padded and stacked.
@@ -122,6 +124,8 @@ class RCNN(nn.Module):
         pyramid = self.backbone(batch.pixels)
         if self.architecture.detector == "dense":
             return Found(self._dense(pyramid), None, None)
+        if self.architecture.detector == "rpn":
+            return Found(self._proposed(pyramid, batch.sizes), None, None)
         proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
         pyramid = [at_least_float32(level) for level in pyramid]
@@ -145,6 +149,18 @@ class RCNN(nn.Module):
             heads.masks(pyramid, detections) if numbers.has_masks else None,
             heads.keypoints(pyramid, detections) if numbers.keypoint_count else None,
         )
+
+    def _proposed(
+        self, pyramid: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[RawDetections]:
+        """Return the proposals as detections of one class; their score is that of an object."""
+        rpn = self.proposal_generator
+        logits, deltas = rpn.rpn_head(pyramid)
+        require_finite(*logits, *deltas)
+        return [
+            RawDetections(boxes, found.sigmoid(), torch.zeros_like(found, dtype=torch.int64))
+            for boxes, found in rpn.scored(logits, deltas, rpn.anchors(pyramid), sizes)
+        ]
 
     def _dense(self, pyramid: Sequence[Tensor]) -> list[RawDetections]:
         logits, deltas = self.head(pyramid)
@@ -180,6 +196,7 @@ def compute_exactly(network: RCNN) -> None:
     """
     if network.architecture.detector == "dense":
         network.head.exact = True
+    if network.architecture.detector != "rcnn":
         return
     network.roi_heads.exact = True
     if network.architecture.has_masks:

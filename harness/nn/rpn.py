@@ -129,6 +129,27 @@ class RPN(nn.Module):
         Returns:
             Per image (n, 4), best first, n at most ``post_nms``.
         """
+        chosen = self.scored(
+            logits,
+            deltas,
+            anchors,
+            image_sizes,
+            pre_nms_per_level=pre_nms_per_level,
+            post_nms=post_nms,
+        )
+        return [boxes for boxes, _ in chosen]
+
+    def scored(
+        self,
+        logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+        *,
+        pre_nms_per_level: int | None = None,
+        post_nms: int | None = None,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return what `select` does, each image's boxes with their logits (n,)."""
         pre_nms = self.pre_nms_per_level if pre_nms_per_level is None else pre_nms_per_level
         highest = [
             at_least_float32(level).topk(min(level.shape[1], pre_nms), dim=1) for level in logits
@@ -143,11 +164,14 @@ class RPN(nn.Module):
                 scores.append(values[index])
                 levels.append(torch.full_like(where, level))
             boxes = clip(torch.cat(candidates), height, width)  # (all levels, 4)
-            best = self._suppress(boxes, torch.cat(scores), torch.cat(levels))
-            images.append(best[: self.post_nms if post_nms is None else post_nms])
+            count = self.post_nms if post_nms is None else post_nms
+            images.append(self._best(boxes, torch.cat(scores), torch.cat(levels), count))
         return images
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, levels: Tensor) -> Tensor:
+    def _best(
+        self, boxes: Tensor, scores: Tensor, levels: Tensor, count: int
+    ) -> tuple[Tensor, Tensor]:
         kept = nonempty(boxes)
         boxes, scores, levels = boxes[kept], scores[kept], levels[kept]
-        return boxes[batched_nms(boxes, scores, levels, self.nms_iou)]
+        best = batched_nms(boxes, scores, levels, self.nms_iou)[:count]
+        return boxes[best], scores[best]

@@ -152,6 +152,8 @@ def lacking_in_slots(architecture: Architecture) -> str | None:
         return "keypoints"
     if architecture.detector == "dense":
         return "dense heads"
+    if architecture.detector == "rpn":
+        return "proposals alone"
     if architecture.neck != "fpn":
         return "regions of a single map"
     if architecture.is_cascade:

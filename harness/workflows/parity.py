@@ -29,6 +29,7 @@ from harness.engines.devices import find_device, require_precision
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
+from harness.engines.proposal_rounding import prove_proposals
 from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
@@ -93,7 +94,8 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     if not request.exact_only:
         truth = float64_network(architecture, weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
-            prove = prove_dense if architecture.detector == "dense" else prove_fast
+            provers = {"dense": prove_dense, "rpn": prove_proposals, "rcnn": prove_fast}
+            prove = provers[architecture.detector]
             fast = prove(opening.native(), reference, truth, _decoded(paths, tick))
     return ParityProofs(
         against=against,

@@ -259,6 +259,22 @@ def retinanet_r101_fpn() -> Architecture:
     return replace(retinanet_r50_fpn(), blocks_per_stage=R101)
 
 
+def rpn_r50_fpn() -> Architecture:
+    """configs/COCO-Detection/rpn_R_50_FPN_1x.yaml."""
+    return Architecture(detector="rpn", has_masks=False, rpn_post_nms=2000)
+
+
+def rpn_r50_c4() -> Architecture:
+    """configs/COCO-Detection/rpn_R_50_C4_1x.yaml."""
+    return replace(
+        mask_rcnn_r50_c4(),
+        detector="rpn",
+        has_masks=False,
+        rpn_pre_nms_per_level=12000,
+        rpn_post_nms=2000,
+    )
+
+
 #: What torchvision's ImageNet weights expect of an image of 0 … 255 (``ImageClassification``).
 TORCHVISION_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 TORCHVISION_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -359,6 +375,8 @@ BY_NAME: dict[str, Callable[[], Architecture]] = {
     "keypoint_rcnn_R_50_FPN": keypoint_rcnn_r50_fpn,
     "keypoint_rcnn_R_101_FPN": keypoint_rcnn_r101_fpn,
     "keypoint_rcnn_X_101_32x8d_FPN": keypoint_rcnn_x101_fpn,
+    "rpn_R_50_FPN": rpn_r50_fpn,
+    "rpn_R_50_C4": rpn_r50_c4,
     "retinanet_R_50_FPN": retinanet_r50_fpn,
     "retinanet_R_101_FPN": retinanet_r101_fpn,
     "mask_rcnn_mobilenet_v2_fpn_lite": mask_rcnn_mobilenet_v2_fpn_lite,

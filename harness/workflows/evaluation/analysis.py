@@ -11,11 +11,14 @@ from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.reports import AnalyzeRequest
+from harness.core.tasks import are_proposals
 from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
 from harness.measure.boundary import boundary_metrics
 from harness.measure.coco import Scores, score
 from harness.workflows.evaluation.score import read_sources, tasks_of
+from harness.workflows.runs.files import RECORD
+from harness.workflows.runs.records import read_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,9 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
         UsageError: Nothing to analyze, or a run that is unfinished.
         IntegrityError: A file is damaged, or not that of the run.
     """
+    recorded = request.run is not None and (request.run / RECORD).exists()
+    if request.run is not None and recorded and are_proposals(read_record(request.run).metrics):
+        raise UsageError("proposals have no class, and so no AP to be explained")
     sources = ScoreRequest(
         run=request.run, predictions=request.predictions, annotations=request.annotations
     )

@@ -14,11 +14,12 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
-from harness.core.tasks import main_metric
+from harness.core.tasks import PROPOSALS, are_proposals, main_metric
 from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
 from harness.measure.certainty import with_intervals
 from harness.measure.coco import Scores, check_coverage, score
+from harness.measure.proposals import score_proposals
 from harness.measure.protocol import UNPINNED
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
@@ -168,7 +169,7 @@ def conclude(
         announce(run, f"note: {sentence}")
     log(run, record.verdict.line)
     write_record(run.folder, record)
-    if request.report:
+    if request.report and not are_proposals(record.metrics):  # which have no AP to be explained
         content = job.dataset.ground_truth
         write_report(run.folder, record, content, predictions, scores.curves, run.progress)
     return record
@@ -213,6 +214,9 @@ def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], ru
         # Their lines come from files, which another run, or a disk, may have changed.
         where = str(run.folder / PREDICTIONS)
         checked = checked_predictions(predictions, content, where=where)
+        if job.architecture.tasks == (PROPOSALS,):
+            metrics = score_proposals(content, checked, job.dataset.image_ids)
+            return Scores(metrics=metrics, per_category=())
         scores = score(
             content,
             checked,

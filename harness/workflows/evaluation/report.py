@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.reports import ReportRequest
+from harness.core.tasks import are_proposals
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
@@ -132,6 +133,8 @@ def _unanalyzable(folder: Path, record: RunRecord) -> str:
     """Why there is nothing to analyze; empty where there is."""
     if record.kind == "bench":
         return "A speed run keeps no predictions."
+    if are_proposals(record.metrics):
+        return "Proposals have no class, and so no AP to be explained."
     if not (folder / PREDICTIONS).is_file():
         return f"There are no predictions in {folder}."
     return ""

@@ -20,7 +20,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.settings import recorded
-from harness.core.tasks import Task, main_metric, scorable_tasks
+from harness.core.tasks import PROPOSALS, Task, are_proposals, main_metric, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
@@ -30,6 +30,7 @@ from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
 from harness.measure.certainty import with_intervals
 from harness.measure.coco import Scores, score
+from harness.measure.proposals import score_proposals
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
@@ -58,7 +59,7 @@ def score_saved(
     """
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = read_sources(request)
-    tasks = tasks_of(predictions)
+    tasks = (PROPOSALS,) if _of_proposals(request) else tasks_of(predictions)
     scores = _scored(request, content, predictions, tasks, facts, stopwatch)
     deviations, checks = _judged(request, scores.metrics, facts)
     checks += unreferenced([main_metric(task) for task in tasks], scores.metrics, checks)
@@ -99,6 +100,10 @@ def _scored(
 ) -> Scores:
     """Return the numbers of the evaluated images, with their intervals."""
     image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
+    if tasks == (PROPOSALS,):
+        with stopwatch.phase("score"):
+            found = score_proposals(content, predictions, image_ids)
+        return Scores(metrics=found, per_category=())
     with stopwatch.phase("score"):
         scores = score(
             content,
@@ -138,6 +143,13 @@ def read_sources(
         ) from error
     warnings = (*facts.warnings, *found.assumed, *_missing(found.rows, content))
     return content, path, found.rows, replace(facts, warnings=warnings)
+
+
+def _of_proposals(request: ScoreRequest) -> bool:
+    """Whether a run was measured by the recall of its proposals."""
+    if request.run is None or not (request.run / RECORD).exists():
+        return False
+    return are_proposals(read_record(request.run).metrics)
 
 
 def _judged(

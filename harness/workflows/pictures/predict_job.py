@@ -17,6 +17,7 @@ from harness.core.requests.pictures import PredictRequest
 from harness.core.settings import replaced
 from harness.data.categories import categories_for
 from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
+from harness.engines.loading import require_classes
 from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.visualization.image_files import picture_names
@@ -71,6 +72,7 @@ def find_predict_job(request: PredictRequest) -> PredictJob:
     lock = read_lock()
     entry = find_model(lock, asked.network.model)
     published = architecture_of(entry.architecture)
+    require_classes(published)
     paths = find_images(request.paths, outside=request.output)
     # The recipe must let through what is to be drawn.
     floor = min(published.score_threshold, request.style.threshold)

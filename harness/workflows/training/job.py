@@ -375,6 +375,11 @@ def require_trainable(request: TrainRequest, published: Architecture) -> None:
     Raises:
         UsageError: It does not.
     """
+    if published.detector == "rpn":
+        raise UsageError(
+            f"{request.network.model} only proposes regions, and is not trained by itself",
+            hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
+        )
     if published.torchvision is None or request.runtime.engine == "detectron2":
         require_network(request.runtime.engine, published)
     elif request.initial.init == "imagenet":
