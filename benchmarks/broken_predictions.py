@@ -26,13 +26,23 @@ Break = Callable[[Content, list[Row], np.random.Generator], Broken]
 Box = Sequence[float]
 
 
+#: Height and width that an image has which is not in the set.
+UNKNOWN_SIZE = (480, 640)
+
+
 def of_boxes(change: Callable[[Box, float, float], Sequence[float]]) -> Break:
     """A fault of every box, given with the height and width of its image."""
 
     def broken(content: Content, rows: list[Row], _: np.random.Generator) -> Broken:
         sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
         changed = [
-            {**row, "bbox": [float(side) for side in change(row["bbox"], *sizes[row["image_id"]])]}
+            {
+                **row,
+                "bbox": [
+                    float(side)
+                    for side in change(row["bbox"], *sizes.get(row["image_id"], UNKNOWN_SIZE))
+                ],
+            }
             for row in rows
         ]
         return content, changed
@@ -114,7 +124,7 @@ def some_unturned(content: Content, rows: list[Row], random: np.random.Generator
     ids = image_ids(content)
     some = set(random.choice(ids, max(2, len(ids) // 7), replace=False).tolist())
     changed = [
-        {**row, "bbox": list(unturned(row["bbox"], *sizes[row["image_id"]]))}
+        {**row, "bbox": list(unturned(row["bbox"], *sizes.get(row["image_id"], UNKNOWN_SIZE)))}
         if row["image_id"] in some
         else row
         for row in rows
@@ -168,7 +178,7 @@ def too_many(content: Content, rows: list[Row], random: np.random.Generator) -> 
     least = min(row["score"] for row in rows)
     more = []
     for image in sorted({row["image_id"] for row in rows}):
-        height, width = sizes[image]
+        height, width = sizes.get(image, UNKNOWN_SIZE)
         for _ in range(150):
             tall, wide = random.uniform(5, height / 2), random.uniform(5, width / 2)
             left, top = random.uniform(0, width - wide), random.uniform(0, height - tall)
@@ -237,7 +247,9 @@ def positions(first: int) -> Break:
 
     def broken(content: Content, rows: list[Row], _: np.random.Generator) -> Broken:
         place = {one: number for number, one in enumerate(image_ids(content), start=first)}
-        return content, [{**row, "image_id": place[row["image_id"]]} for row in rows]
+        return content, [
+            {**row, "image_id": place.get(row["image_id"], 10**8 + row["image_id"])} for row in rows
+        ]
 
     return broken
 

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, Break, Content, Row, of_images
+from benchmarks.pairs import keep
 from harness.data.coco import read_annotations
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.catalogue import BY_NAME
@@ -33,32 +34,39 @@ FORMATS = ("xyxy", "yxyx", "centre", "swapped-axes")
 
 
 def main() -> None:
-    """Break, diagnose, count and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Break, diagnose, count, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--pairs", type=int, default=120, help="pairs to try, at random")
+    parser.add_argument("--singles", type=int, help="only the first N faults")
+    parser.add_argument("--pairs", type=int, default=100, help="pairs to try, at random")
+    parser.add_argument("--healthy", type=int, default=20, help="healthy files to try")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    boxes, masks = box_case(arguments.shared), mask_case(arguments.shared)
-    singles = [
-        named_first(case, {name: fault})
-        for case, faults in ((boxes, FAULTS), (masks, MASK_FAULTS))
-        for name, fault in faults.items()
-    ]
-    random = np.random.default_rng(arguments.seed)
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    boxes, masks = box_case(asked.shared), mask_case(asked.shared)
+    faults = [(boxes, name, FAULTS[name]) for name in FAULTS]
+    faults += [(masks, name, MASK_FAULTS[name]) for name in MASK_FAULTS]
+    singles = [named_first(case, {name: fault}) for case, name, fault in faults[: asked.singles]]
     pairs = possible_pairs()
-    chosen = random.choice(len(pairs), min(arguments.pairs, len(pairs)), replace=False)
+    random = np.random.default_rng(asked.seed)
+    chosen = random.choice(len(pairs), min(asked.pairs, len(pairs)), replace=False)
     both = [named_first(boxes, {name: FAULTS[name] for name in pairs[number]}) for number in chosen]
-    healthy = [claims(content, rows) for content, rows in healthy_files(boxes, masks)]
-    say(f"singly named first: {sum(singles)} of {len(singles)}")
-    say(f"pairs named first:  {sum(both)} of {len(both)}, of {len(pairs)} possible")
-    say(f"false claims:       {sum(healthy)} in {len(healthy)} healthy files")
+    healthy = [claims(*one) for one in healthy_files(boxes, masks)[: asked.healthy]]
+    keep(
+        {
+            "settings": {"repeats": 1, "seed": asked.seed, "pairs_possible": len(pairs)},
+            "singly": {"tried": len(singles), "named_first": sum(singles)},
+            "in_pairs": {"tried": len(both), "named_first": sum(both)},
+            "healthy": {"files": len(healthy), "false_claims": sum(healthy)},
+        },
+        asked.output,
+    )
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Report progress."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def box_case(shared: Path) -> tuple[Content, list[Row]]:

@@ -11,59 +11,64 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.pairs import keep
 from harness.measure.bootstrap import intervals_of
 from harness.measure.columns import Objects, Results
 from harness.measure.greedy import SIZES, match
 from harness.measure.resampling import Matches, average_precisions, matches_of_category
 
-#: Sides of an image, and how often each category is the one of an object.
+#: Sides of an image.
 SIDE = 600.0
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 def main() -> None:
-    """Simulate, count and print."""
+    """Simulate, count, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[200, 500])
+    parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--categories", type=int, default=10)
     parser.add_argument("--data-sets", type=int, default=300)
     parser.add_argument("--population", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=200)
-    arguments = parser.parse_args()
-    for images in arguments.images:
-        random = np.random.default_rng(images)
-        begun = time.perf_counter()
-        truth = np.mean(
-            [
-                value_of(simulated(images, arguments.categories, random), images)
-                for _ in range(arguments.population)
-            ],
-            axis=0,
-        )
-        held = np.zeros(len(truth))
-        for _ in range(arguments.data_sets):
-            matches = simulated(images, arguments.categories, random)
-            found = intervals_of(matches, images=images, resamples=arguments.resamples)
-            ends = [found.metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]
-            held += [one.low <= value <= one.high for one, value in zip(ends, truth, strict=True)]
-        shares = ", ".join(
-            f"{name} {100 * share:.1f} %"
-            for name, share in zip(
-                ("AP", "AP50", "AP75", "APs", "APm", "APl"),
-                held / arguments.data_sets,
-                strict=True,
-            )
-        )
-        sys.stdout.write(
-            f"{images} images, {arguments.data_sets} data sets: {shares} "
-            f"({time.perf_counter() - begun:.0f} s)\n"
-        )
-        sys.stdout.flush()
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    random = np.random.default_rng(asked.seed)
+    values = [
+        value_of(simulated(asked.images, asked.categories, random), asked.images)
+        for _ in range(asked.population)
+    ]
+    truth = np.nanmean(values, axis=0)
+    held = np.zeros(len(NAMES))
+    for _ in range(asked.data_sets):
+        matches = simulated(asked.images, asked.categories, random)
+        found = intervals_of(matches, images=asked.images, resamples=asked.resamples).metrics
+        held += [
+            name in found and found[name].low <= value <= found[name].high
+            for name, value in zip(NAMES, truth, strict=True)
+        ]
+    shares = (100 * held / asked.data_sets).round(1).tolist()
+    keep(
+        {
+            "settings": {
+                "repeats": 1,
+                "images": asked.images,
+                "categories": asked.categories,
+                "data_sets": asked.data_sets,
+                "population": asked.population,
+                "resamples": asked.resamples,
+                "seed": asked.seed,
+            },
+            "held_percent": dict(zip(NAMES, shares, strict=True)),
+        },
+        asked.output,
+    )
 
 
 def value_of(matches: dict[str, list[Matches]], images: int) -> np.ndarray:

@@ -96,6 +96,33 @@ def average_precision(
     return float(known.mean())
 
 
+def size_precisions(case: Case, images: Booleans, *, area_of_boxes: bool) -> dict[str, float]:
+    """Mask AP in 0…100 of small, medium and large objects; NaN where there is none.
+
+    Args:
+        case: Predictions with boxes and masks.
+        images: (M,) those to look at.
+        area_of_boxes: Take the area of the box for that of the mask, as pycocotools does where a
+            row has both.
+    """
+    objects, results = columns_of(case, "segm", images, agnostic=False)
+    if area_of_boxes:
+        results = replace(
+            results, area_px=results.boxes_xywh_px[:, 2] * results.boxes_xywh_px[:, 3]
+        )
+    sizes = {name: limits for name, limits in SIZES.items() if name != "all"}
+    matching = match(objects, results, sizes=tuple(sizes.values()))
+    found = {}
+    for number, name in enumerate(sizes):
+        by_category = [
+            matches_of_category(objects, results, matching, size=number, category=one)
+            for one in range(len(case.truth.category_ids))
+        ]
+        values = category_precisions(by_category, np.ones((1, len(images))))
+        found[name] = float(mean_of_known(values).mean())
+    return found
+
+
 def precisions_of(
     objects: Objects, results: Results, matching: Matching, categories: int, images: int
 ) -> npt.NDArray[np.float64]:

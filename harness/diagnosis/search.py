@@ -19,12 +19,15 @@ from harness.diagnosis import coverage, crowds, labels, outlines, overlaps, plac
 from harness.diagnosis.case import Case, enclosing
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.places import Undo
-from harness.diagnosis.scoring import average_precision
+from harness.diagnosis.scoring import average_precision, size_precisions
 from harness.measure.columns import Booleans
 
 #: AP points that undoing a fault must bring, and as part of what AP is then.
 LEAST_GAIN = 1.0
 LEAST_PART = 0.1
+
+#: AP points of a size class that are worth a note.
+LEAST_SIZE_GAIN = 0.3
 
 #: Images that hypotheses are tried on, and rows: fewer images where they have many.
 SAMPLE = 400
@@ -279,6 +282,25 @@ class Search:
         self._require_time()
         self._reached("masks-shifted")
         self._keep(outlines.shift_of(sample, self.images))
+        self._require_time()
+        self._reached("box-beside-mask")
+        self._size_classes(self._sampled(self.undone()))
+
+    def _size_classes(self, case: Case) -> None:
+        """Report what the size classes of masks are where a box beside them decides."""
+        if not case.rows.has_boxes:
+            return
+        own, boxes = (
+            size_precisions(case, self.images, area_of_boxes=one) for one in (False, True)
+        )
+        known = [size for size in own if not np.isnan(own[size]) and not np.isnan(boxes[size])]
+        if any(abs(own[size] - boxes[size]) >= LEAST_SIZE_GAIN for size in known):
+            parts = [f"{size} {boxes[size]:.1f} instead of {own[size]:.1f}" for size in known]
+            self.notes.append(
+                "an evaluator that takes the area of the box beside each mask, as pycocotools "
+                f"does, has another mask AP by size: {', '.join(parts)}, on "
+                f"{int(self.images.sum())} image(s)"
+            )
 
     def _crowds(self) -> None:
         self._require_time()
@@ -286,9 +308,8 @@ class Search:
         self._keep(crowds.marked(self.case))
 
     def _reached_without_masks(self) -> None:
-        self._reached("box-beside-mask")
         if self.case.rows.masks is None:
-            self._reached("masks-resized", "masks-transposed", "masks-shifted")
+            self._reached("masks-resized", "masks-transposed", "masks-shifted", "box-beside-mask")
 
     def _sampled(self, case: Case) -> Case:
         """The rows of the images that hypotheses are tried on."""

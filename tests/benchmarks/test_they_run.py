@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import write_small_coco
+from tests.conftest import SHARED_DATA, write_small_coco
 from tests.slurm.cluster import missing_packages
 
 pytestmark = pytest.mark.slow
@@ -25,6 +25,8 @@ TINY = {
     "analysis_time": "--images 10",
     "coco_size": "eval --folder {data}/coco_size --images 2 --objects 4 --repeats 1",
     "decode_threads": "{data}/photos --repeats 1",
+    "diagnosed_faults": "--shared ../shared/data --singles 1 --pairs 1 --healthy 1",
+    "diagnosis_time": "--images 10",
     "download_vs_curl": "--megabytes 1 --repeats 1",
     "draw_vs_detectron2": "--annotations {data}/annotations.json --images {data}/images "
     "--count 2 --repeats 1",
@@ -34,6 +36,7 @@ TINY = {
     "--device cpu --threads 1",
     "gpu": "--annotations {data}/annotations.json --images {data}/images --count 1 --repeats 1",
     "history_year": "--nights 10 --repeats 1",
+    "interval_coverage": "--images 20 --data-sets 2 --population 2 --resamples 5",
     "onnx_vs_native": "--model tiny --images {data}/images --count 1 --repeats 1 --threads 1",
     "score_vs_pycocotools": "--images 10",
     "serve_overhead": "--images {data}/images --count 1 --repeats 1 --threads 1 --clients 2",
@@ -47,7 +50,7 @@ TINY = {
 }
 
 #: What the others measure with.
-SHARED = {"pairs"}
+SHARED = {"pairs", "broken_predictions"}
 
 
 def missing(name: str) -> str | None:
@@ -56,6 +59,8 @@ def missing(name: str) -> str | None:
         return "needs an NVIDIA GPU"
     if name.endswith("_vs_detectron2") and importlib.util.find_spec("detectron2") is None:
         return "needs detectron2"
+    if name == "diagnosed_faults" and not SHARED_DATA.is_dir():
+        return "needs the real test data in ../shared/data, beside the checkout"
     if name == "draw_vs_detectron2" and importlib.util.find_spec("cv2") is None:
         return "needs what detectron2's Visualizer needs: opencv-python-headless"
     if name == "onnx_vs_native" and importlib.util.find_spec("onnxscript") is None:
