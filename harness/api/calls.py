@@ -41,9 +41,11 @@ def shown_by(asked: Shown) -> Progress:
         return asked
     if not asked:
         return Silent()
+    from harness.report.notebook import NotebookProgress, notebook_display
     from harness.report.terminal import TerminalProgress
 
-    return TerminalProgress()
+    display = notebook_display()
+    return TerminalProgress() if display is None else NotebookProgress(display)
 
 
 def progress_maker(asked: Shown | Callable[[], Progress]) -> Callable[[], Progress]:

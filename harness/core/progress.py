@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Advance(Protocol):
@@ -24,6 +24,15 @@ class Progress(Protocol):
 
     def notice(self, text: str) -> None:
         """One line the user should see now."""
+        ...
+
+
+@runtime_checkable
+class Curves(Protocol):
+    """Progress that also draws the numbers of a training; not every progress does."""
+
+    def curve(self, line: Mapping[str, Any]) -> None:
+        """A new line of ``metrics.json``: the iteration, and losses or APs by name."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.core.errors import HarnessError, Interrupted, RunFailedError
-from harness.core.progress import Advance, Progress
+from harness.core.progress import Advance, Curves, Progress
 from harness.data.objects import TrainingSet
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
@@ -328,6 +328,8 @@ def _first_process_log(
     watch = Watch(setup.reference, setup.schedule.iterations)
 
     def compare(line: Mapping[str, Any]) -> None:
+        if isinstance(progress, Curves):
+            progress.curve(line)
         for sentence in watch.look(line):
             progress.notice(f"warning: {sentence}")
 
