@@ -96,7 +96,13 @@ def test_a_verdict_is_the_exit_code(
     first = judged(1e3)
     assert first.code == 1
     assert "NOT REPRODUCED: box AP" in first.out
-    folder = Path(first.out.splitlines()[-1].removeprefix("record: ")).parent
+    folder = Path(
+        next(
+            line.removeprefix("record: ")
+            for line in first.out.splitlines()
+            if line.startswith("record: ")
+        )
+    ).parent
     measured = read_record(folder).metrics["bbox/AP"]
     assert measured is not None
     same = judged(measured + 0.09)
