@@ -91,9 +91,9 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         console.answer(certainty)
     console.answer(_verdict(record, style))
     if folder is not None:
-        console.answer(f"record: {folder / 'record.json'}")
         if (folder / "report.html").is_file():
             console.answer(f"report: {folder / 'report.html'}")
+        console.answer(f"record: {folder / 'record.json'}")
 
 
 def _verdict(record: RunRecord, style: str) -> object:
