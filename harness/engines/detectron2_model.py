@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from harness.core.architecture import Architecture, Norm
-from harness.core.errors import UsageError
+from harness.core.errors import PrerequisiteError, UsageError
 from harness.engines.detectron2_backbone import backbone_of
 from harness.engines.detectron2_dense import retinanet_of, set_dense
 
@@ -128,6 +128,7 @@ def build_model(
 
     Raises:
         UsageError: A box head that Detectron2's configuration cannot express.
+        PrerequisiteError: The installed Detectron2 lacks a part of the network.
     """
     from detectron2.modeling import build_model as detectron2_build_model
 
@@ -137,6 +138,7 @@ def build_model(
             f"{architecture.box_fc_channels}",
             hint="use --engine native for this model",
         )
+    _require_parts(architecture)
     cfg = config_of(architecture, device)
     for key, value in (training or {}).items():
         cfg.merge_from_list([key, value])
@@ -169,6 +171,25 @@ def _on_regions(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
         return ProposalNetwork(**parts)
     heads = build_roi_heads(cfg, shapes)
     return GeneralizedRCNN(**parts, roi_heads=heads, input_format=architecture.channel_order)
+
+
+def _require_parts(architecture: Architecture) -> None:
+    """Check that the installed Detectron2 has every part of a network.
+
+    Raises:
+        PrerequisiteError: It was installed without its compiled part, which offers deformable
+            convolutions.
+    """
+    if not any(architecture.deformable_stages):
+        return
+    try:
+        from detectron2 import _C  # noqa: F401
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"this network has deformable convolutions, which the installed detectron2 lacks: it "
+            f"is not compiled ({error})",
+            hint="build detectron2 from its repository, or use --engine native",
+        ) from None
 
 
 def _is_of_the_configuration(architecture: Architecture) -> bool:

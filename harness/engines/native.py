@@ -41,7 +41,7 @@ from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions
 from harness.nn.rcnn import RCNN, Found, compute_exactly, prepare_for_inference
 from harness.nn.roi_heads import RawDetections
-from harness.zoo.weights import account_for, open_checkpoint
+from harness.zoo.weights import account_for, missing_statistics, open_checkpoint
 
 
 class PreparedImage(NamedTuple):
@@ -159,6 +159,11 @@ def load_network(architecture: Architecture, weights: Path, notes: list[str] | N
     checkpoint = open_checkpoint(weights)
     if notes is not None:
         notes.extend(checkpoint.notes)
+        if missing_statistics(checkpoint.tensors, expected):
+            notes.append(
+                f"{weights.name}: BatchNorm's statistics are not in it; mean 0 and variance 1 are "
+                "taken, as Detectron2 does for files of its first versions"
+            )
     tensors = account_for(checkpoint.tensors, expected, where=str(weights))
     network.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
     return network

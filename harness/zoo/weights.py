@@ -227,6 +227,7 @@ def account_for(
             the model that is not of finite numbers.
     """
     weights = {key: value for key, value in found.items() if not CONSTANT_KEYS.fullmatch(key)}
+    weights |= missing_statistics(weights, expected)
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
     misshapen = [
@@ -256,6 +257,36 @@ def account_for(
         hint = hint or _explanation(missing, unexpected, misshapen, where)
         raise IntegrityError("\n  ".join((f"{where} does not fit the model:", *lines)), hint=hint)
     return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
+
+
+def missing_statistics(
+    found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """The statistics of frozen BatchNorm that files of Detectron2's first versions lack.
+
+    These kept its scale and shift alone; a mean of 0 and a variance of 1 belong to them
+    (``layers/batch_norm.py``, FrozenBatchNorm2d before version 2). A file that has some statistics
+    is not of this kind, and what it lacks is missing.
+
+    Args:
+        found: Tensors by name.
+        expected: Shapes by name.
+
+    Returns:
+        Every statistic that is expected, or nothing where the file is of another kind.
+    """
+    kept = ("running_mean", "running_var")
+    wanted = [key for key in expected if key.endswith(kept)]
+    scales = [f"{key.rpartition('.')[0]}.weight" for key in wanted]
+    bottom = "backbone.bottom_up.stem.conv1.norm.weight"
+    if bottom not in found or any(key.endswith(kept) for key in found):
+        return {}
+    if not all(key in found for key in scales) or any(".fpn_" in key for key in wanted):
+        return {}  # BatchNorm of a pyramid was trained, and its statistics are its own
+    return {
+        key: (np.zeros if key.endswith("mean") else np.ones)(expected[key], dtype=np.float32)
+        for key in wanted
+    }
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:

@@ -88,17 +88,21 @@ def _still(*, flip: bool) -> Augmentation:
     )
 
 
-def native_losses() -> dict[str, Any]:
+def native_losses(
+    numbers: Architecture | None = None, named: Sequence[str] = NAMED
+) -> dict[str, Any]:
     """Losses, statistics and gradient samples of the native network."""
     batch_samples = samples()
-    network = RCNN(architecture())
-    network.load_state_dict(_weights())
+    numbers = architecture() if numbers is None else numbers
+    network = RCNN(numbers)
+    network.load_state_dict(_weights(numbers))
     network.train()
     freeze(network, 2)
     batch = network.batch([torch.from_numpy(one.pixels).permute(2, 0, 1) for one in batch_samples])
     found, statistics = losses(network, batch, targets_of(batch_samples), EVERYTHING)
-    torch.stack(list(found.values())).sum().backward()
-    return content(found, statistics, network, NAMED)
+    if named:
+        torch.stack(list(found.values())).sum().backward()
+    return content(found, statistics, network, named)
 
 
 def targets_of(batch: Sequence[Sample]) -> list[Targets]:
@@ -114,28 +118,32 @@ def targets_of(batch: Sequence[Sample]) -> list[Targets]:
     ]
 
 
-def detectron2_losses() -> dict[str, Any]:
+def detectron2_losses(
+    numbers: Architecture | None = None, named: Sequence[str] = NAMED
+) -> dict[str, Any]:
     """The same of Detectron2."""
-    from detectron2.modeling import build_model
     from detectron2.utils.events import EventStorage
 
-    from harness.engines.detectron2_model import config_of
+    from harness.engines.detectron2_model import build_model
 
-    cfg = config_of(architecture(), torch.device("cpu"))
-    rpn, heads = cfg.MODEL.RPN, cfg.MODEL.ROI_HEADS
-    rpn.BATCH_SIZE_PER_IMAGE = EVERYTHING.anchors_per_image
-    rpn.POSITIVE_FRACTION = EVERYTHING.anchor_positive_share
-    rpn.PRE_NMS_TOPK_TRAIN = EVERYTHING.rpn_pre_nms_per_level
-    rpn.POST_NMS_TOPK_TRAIN = EVERYTHING.rpn_post_nms
-    heads.BATCH_SIZE_PER_IMAGE = EVERYTHING.rois_per_image
-    heads.POSITIVE_FRACTION = EVERYTHING.roi_positive_share
-    model = build_model(cfg).train()
-    model.load_state_dict(_weights())
+    numbers = architecture() if numbers is None else numbers
+    settings = {
+        "MODEL.RPN.BATCH_SIZE_PER_IMAGE": EVERYTHING.anchors_per_image,
+        "MODEL.RPN.POSITIVE_FRACTION": EVERYTHING.anchor_positive_share,
+        "MODEL.RPN.PRE_NMS_TOPK_TRAIN": EVERYTHING.rpn_pre_nms_per_level,
+        "MODEL.RPN.POST_NMS_TOPK_TRAIN": EVERYTHING.rpn_post_nms,
+        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": EVERYTHING.rois_per_image,
+        "MODEL.ROI_HEADS.POSITIVE_FRACTION": EVERYTHING.roi_positive_share,
+    }
+    model = build_model(numbers, torch.device("cpu"), training=settings).train()
+    counters = {key: value for key, value in model.state_dict().items() if "batches_tracked" in key}
+    model.load_state_dict(counters | _weights(numbers))
     with EventStorage() as storage:
         found = model([detectron2_input(one) for one in samples()])
         statistics = {name: torch.tensor(value) for name, (value, _) in storage.latest().items()}
-    torch.stack(list(found.values())).sum().backward()
-    return content(found, statistics, model, NAMED)
+    if named:
+        torch.stack(list(found.values())).sum().backward()
+    return content(found, statistics, model, named)
 
 
 def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
@@ -150,8 +158,8 @@ def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
     )
 
 
-def _weights() -> dict[str, torch.Tensor]:
-    seeded = seeded_checkpoint(architecture())
+def _weights(numbers: Architecture) -> dict[str, torch.Tensor]:
+    seeded = seeded_checkpoint(numbers)
     return {key: torch.from_numpy(value) for key, value in seeded.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from harness.core.architecture import Architecture
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.engines.detectron2 import open_detectron2
@@ -21,21 +22,34 @@ from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
 from tests.golden import dense_losses
 from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections
+from tests.golden.families import (
+    FAMILIES,
+    TRAINED,
+    narrow,
+    offer_deformable_convolutions,
+    trained_parameters,
+)
 from tests.golden.losses import CASE as LOSSES
 from tests.golden.losses import detectron2_losses
 
 
 def main() -> None:
     """Every case, one file each."""
+    offer_deformable_convolutions()
     for name in NETWORKS:
-        _write(name, _inference(name))
+        _write(name, _inference(network(name)))
+    for name in FAMILIES:
+        small = narrow(name)
+        content = _inference(small)
+        if name in TRAINED:
+            content["training"] = detectron2_losses(small, trained_parameters(small))
+        _write(f"family_{name}", content)
     _write(LOSSES, detectron2_losses())
     _write(dense_losses.CASE, dense_losses.detectron2_losses())
     _write("tiny_eval", _tiny())
 
 
-def _inference(name: str) -> dict[str, Any]:
-    architecture = network(name)
+def _inference(architecture: Architecture) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         write_checkpoint(weights, seeded_checkpoint(architecture))

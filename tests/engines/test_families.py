@@ -1,0 +1,86 @@
+"""Every family of the zoo: the bits of Detectron2, live or as recorded, and rounding besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.core.architecture import Architecture
+from harness.engines.native import NativeEngine, open_native
+from harness.engines.rounding import float64_network, prove_fast
+from harness.measure.agreement import compare
+from harness.measure.timing import NULL_STOPWATCH
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import detections_of, pictures, read_golden
+from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Architecture, Path]:
+    """A family's name, its narrow network, and seeded weights of it."""
+    architecture = narrow(request.param)
+    weights = tmp_path_factory.mktemp("family") / "weights.safetensors"
+    write_checkpoint(weights, seeded_checkpoint(architecture))
+    return request.param, architecture, weights
+
+
+def opened(architecture: Architecture, weights: Path, *, exact: bool) -> NativeEngine:
+    return open_native(
+        architecture=architecture, weights=weights, device="cpu", threads=1, exact=exact
+    )
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
+def test_it_gives_what_was_recorded_from_detectron2(
+    family: tuple[str, Architecture, Path], exact: bool
+) -> None:
+    name, architecture, weights = family
+    engine = opened(architecture, weights, exact=exact)
+    golden = read_golden(f"family_{name}")["images"]
+    for picture, recorded in zip(pictures(), golden, strict=True):
+        expected = detections_of(recorded["detections"], picture)
+        assert len(expected) >= 5, "too few detections to prove anything"
+        prepared = engine.prepare(picture, NULL_STOPWATCH)
+        agreement = compare(engine.infer([prepared], NULL_STOPWATCH)[0], expected)
+        # The recorded bits are of one processor; another one's sums end in another bit.
+        assert agreement.unmatched == 0, agreement
+        assert agreement.mask_off_px <= 1, agreement
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -> None:
+    offer_deformable_convolutions()
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    from harness.engines.bits import prove_exact
+    from harness.engines.detectron2 import open_detectron2
+
+    _, architecture, weights = family
+    reference = open_detectron2(architecture=architecture, weights=weights, device="cpu", threads=1)
+    proof = prove_exact(opened(architecture, weights, exact=True), reference, pictures())
+    assert proof.ok, proof.first_difference
+    assert proof.equal == proof.detections > 0
+
+
+def test_the_fast_network_differs_by_rounding(family: tuple[str, Architecture, Path]) -> None:
+    _, architecture, weights = family
+    truth = float64_network(architecture, weights, torch.device("cpu"))
+    engines = [opened(architecture, weights, exact=exact) for exact in (False, True)]
+    proof = prove_fast(*engines, truth, pictures()[:1])
+    assert proof.ok, (proof.stages, proof.differences)
+    assert proof.detections > 0
+
+
+def test_images_of_a_batch_are_those_alone(family: tuple[str, Architecture, Path]) -> None:
+    _, architecture, weights = family
+    engine = opened(architecture, weights, exact=False)
+    prepared = [engine.prepare(picture, NULL_STOPWATCH) for picture in pictures()]
+    together = engine.infer(prepared, NULL_STOPWATCH)
+    for one, other in zip(prepared, together, strict=True):
+        assert len(other) >= 5
+        (alone,) = engine.infer([one], NULL_STOPWATCH)
+        assert abs(len(other) - len(alone)) <= 2  # padding moves last digits, and what they tip

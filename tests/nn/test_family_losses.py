@@ -1,0 +1,61 @@
+"""Training losses and gradients of each family against numbers recorded from Detectron2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.core.architecture import Architecture
+from tests.golden.cases import read_golden
+from tests.golden.families import (
+    TRAINED,
+    narrow,
+    offer_deformable_convolutions,
+    trained_parameters,
+)
+from tests.golden.losses import detectron2_losses, native_losses
+from tests.nn.test_losses import ELEMENT, RELATIVE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def family(request: pytest.FixtureRequest) -> tuple[str, Architecture, dict[str, Any]]:
+    """A family's name, its narrow network, and what it answers for one batch."""
+    small = narrow(request.param)
+    return request.param, small, native_losses(small, trained_parameters(small))
+
+
+def test_losses_and_statistics_equal_the_recorded_ones(
+    family: tuple[str, Architecture, dict[str, Any]],
+) -> None:
+    name, _, native = family
+    expected = read_golden(f"family_{name}")["training"]
+    assert all(value > 1e-6 for value in expected["losses"].values())
+    assert native["losses"] == pytest.approx(expected["losses"], rel=RELATIVE, abs=0)
+    assert native["statistics"] == pytest.approx(expected["statistics"], rel=RELATIVE, abs=1e-6)
+
+
+def test_gradients_equal_the_recorded_ones(
+    family: tuple[str, Architecture, dict[str, Any]],
+) -> None:
+    name, _, native = family
+    expected = read_golden(f"family_{name}")["training"]["gradients"]
+    assert native["gradients"].keys() == expected.keys()
+    for parameter, (*elements, norm) in expected.items():
+        *found, found_norm = native["gradients"][parameter]
+        assert found_norm == pytest.approx(norm, rel=RELATIVE), parameter
+        assert np.abs(np.subtract(found, elements)).max() <= ELEMENT * norm, parameter
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_losses_equal_the_installed_detectron2(
+    family: tuple[str, Architecture, dict[str, Any]],
+) -> None:
+    offer_deformable_convolutions()
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    _, small, native = family
+    expected = detectron2_losses(small, trained_parameters(small))
+    assert native["losses"] == pytest.approx(expected["losses"], rel=RELATIVE, abs=0)
