@@ -1,15 +1,13 @@
-"""Every family of the zoo: the bits of Detectron2, live or as recorded, and rounding besides."""
+"""Every family of the zoo: the bits of Detectron2, live, or as recorded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness.core.architecture import Architecture
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import float64_network, prove_fast
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.seeded import seeded_checkpoint
@@ -64,23 +62,3 @@ def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -
     proof = prove_exact(opened(architecture, weights, exact=True), reference, pictures())
     assert proof.ok, proof.first_difference
     assert proof.equal == proof.detections > 0
-
-
-def test_the_fast_network_differs_by_rounding(family: tuple[str, Architecture, Path]) -> None:
-    _, architecture, weights = family
-    truth = float64_network(architecture, weights, torch.device("cpu"))
-    engines = [opened(architecture, weights, exact=exact) for exact in (False, True)]
-    proof = prove_fast(*engines, truth, pictures()[:1])
-    assert proof.ok, (proof.stages, proof.differences)
-    assert proof.detections > 0
-
-
-def test_images_of_a_batch_are_those_alone(family: tuple[str, Architecture, Path]) -> None:
-    _, architecture, weights = family
-    engine = opened(architecture, weights, exact=False)
-    prepared = [engine.prepare(picture, NULL_STOPWATCH) for picture in pictures()]
-    together = engine.infer(prepared, NULL_STOPWATCH)
-    for one, other in zip(prepared, together, strict=True):
-        assert len(other) >= 5
-        (alone,) = engine.infer([one], NULL_STOPWATCH)
-        assert abs(len(other) - len(alone)) <= 2  # padding moves last digits, and what they tip

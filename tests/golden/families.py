@@ -27,6 +27,7 @@ FAMILIES = (
 
 #: Those whose training losses are recorded.
 TRAINED = (
+    "mask_rcnn_R_50_C4",
     "faster_rcnn_R_50_C4",
     "mask_rcnn_R_50_DC5",
     "mask_rcnn_R_50_FPN_GN",
