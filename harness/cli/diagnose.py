@@ -103,10 +103,9 @@ def _print_reference(reference: Against, style: str) -> None:
             f"{reference.first_differing}"
         )
     if reference.stage is not None:
-        console.answer(
-            f"on it the first stage that differs is {reference.stage.stage}, by up to "
-            f"{reference.stage.max_absolute:g}"
-        )
+        largest = reference.stage.max_absolute
+        by = "in its shape" if largest is None else f"by up to {largest:g}"
+        console.answer(f"on it the first stage that differs is {reference.stage.stage}, {by}")
     for note in reference.notes:
         console.answer(f"note: {note}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ class StageOf:
 
     stage: str
     """Name of the stage."""
-    max_absolute: float
-    """Largest difference there, in the unit of the stage."""
+    max_absolute: float | None
+    """Largest difference there, in the unit of the stage; None where it has another shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,4 +154,5 @@ def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | 
         return None, f"stages are not compared: {error.message}"
     if found is None:
         return None, f"made again, image {image_id} gives the same in every stage"
-    return StageOf(stage=found[0], max_absolute=found[1]), None
+    largest = found[1] if math.isfinite(found[1]) else None
+    return StageOf(stage=found[0], max_absolute=largest), None
