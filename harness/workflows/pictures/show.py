@@ -78,6 +78,8 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     An image that cannot be read is reported, and the others are drawn.
     """
     subject = find_subject(request)
+    for warning in subject.dataset.warnings:
+        progress.notice(f"data: {warning}")
     judged = None
     if subject.predictions is not None:
         ids = subject.dataset.image_ids

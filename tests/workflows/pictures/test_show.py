@@ -67,6 +67,32 @@ def test_a_sample_is_the_same_by_its_seed(small_coco: Path, tmp_path: Path) -> N
     assert any(drawn(1) != drawn(seed) for seed in range(2, 6))
 
 
+class Noted(Silent):
+    """Keeps every notice."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def test_what_is_assumed_of_foreign_predictions_is_said(small_coco: Path, tmp_path: Path) -> None:
+    content = json.loads((small_coco / "annotations.json").read_text(encoding="utf-8"))
+    labels = [content["categories"][0]["id"]]
+    found = {"42": {"boxes": [[1, 2, 4, 6]], "labels": labels, "scores": [0.5]}}  # torchvision's
+    (tmp_path / "foreign.json").write_text(json.dumps(found), encoding="utf-8")
+    noted = Noted()
+    request = ShowRequest(
+        annotations=small_coco / "annotations.json",
+        images=small_coco / "images",
+        predictions=tmp_path / "foreign.json",
+        output=tmp_path / "shown",
+    )
+    show(request, progress=noted)
+    assert any("torchvision" in one for one in noted.notices), noted.notices
+
+
 def test_the_worst_comes_first(run: Path) -> None:
     report = shown(run=run)
     assert (report.worst[0].image_id, report.worst[0].false_negatives) == (12, 3)
