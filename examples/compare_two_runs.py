@@ -41,11 +41,10 @@ def main() -> None:
     for change in comparison.metrics:
         if change.interval is None or change.first is None or change.second is None:
             continue
-        word = "noise" if change.interval.is_noise else "more than noise"
         low, high = change.interval.low, change.interval.high
         print(
             f"{change.metric}: {change.first:.2f} → {change.second:.2f}, "
-            f"95 % of resamples {low:+.2f} … {high:+.2f}: {word}"
+            f"95 % of resamples {low:+.2f} … {high:+.2f}: {change.interval.word}"
         )
 
 

@@ -14,6 +14,10 @@ from harness.measure.keypoints import SIGMAS_KEY, visible_count
 FARTHEST_PX = 1e7
 
 
+#: What a category says of its keypoints.
+CATEGORY_KEYS = ("keypoints", "skeleton", SIGMAS_KEY)
+
+
 class KeypointRows:
     """Checks the keypoints of rows one after the other: all must have as many.
 

@@ -71,7 +71,9 @@ def serve(
 def _title(service: Service) -> str:
     """Return what is served, for the operator."""
     info = service.facts
-    return f"{service.title} ({info.engine}, {info.device}, {info.precision})"
+    own = service.request.network.weights is not None
+    name = service.title if own else service.model.entry.name
+    return f"{name} ({info.engine}, {info.device}, {info.precision})"
 
 
 def _opened(request: ServeRequest, model: ProvenModel, notice: Callable[[str], None]) -> Service:

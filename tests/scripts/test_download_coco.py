@@ -47,7 +47,12 @@ def test_options_go_through(project: Path) -> None:
     done = script(project, with_harness(project), *options)
     assert done.returncode == 0, done.stderr
     names = [row["name"] for row in json.loads(done.stdout)]
-    assert names == ["val2017.zip", "instances_val2017_100.json", "val2017_100.tgz"]
+    assert names == [
+        "val2017.zip",
+        "instances_val2017_100.json",
+        "person_keypoints_val2017_100.json",
+        "val2017_100.tgz",
+    ]
 
 
 @pytest.mark.parametrize("options", [(), ("--root", "else where"), ("--root=else where",)])

@@ -98,7 +98,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         (["--port", "70000"], 2, "--port must be from 0 to 65535, got"),
         (["--queue", "0"], 2, "--queue must be at least 1"),
         (["--max-upload-mb", "-1"], 2, "--max-upload-mb must be above 0"),
-        (["--model", "R_50_FPM_3x"], 2, "did you mean R_50_FPN_3x?"),
+        (["--model", "R_50_FPM_3x"], 2, "did you mean R_50_FPN_3x"),
         (["--weights", "no.pkl"], 2, "no such checkpoint file: no.pkl"),
         (["--precision", "fp16", "--device", "cpu"], 2, "fp16 needs a CUDA device"),
         (["--model", "R_50_FPN_3x", "--root", "nowhere"], 3, "harness download"),

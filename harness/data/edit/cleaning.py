@@ -20,6 +20,7 @@ from harness.data.convert.source_annotations import Tally, stated_size
 from harness.data.convert.to_coco import category_name
 from harness.data.edit.cleaning_objects import cleaned_object, has_mask
 from harness.data.image_files import UnreadableImage, is_file, size_of
+from harness.data.keypoints import CATEGORY_KEYS, KeypointRows, category_fault
 from harness.files.digest import file_digest
 from harness.measure.rle import size_fault
 
@@ -70,6 +71,7 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
     sizes = {row["id"]: (row["height"], row["width"]) for row in images}
     kept: list[dict[str, Any]] = []
     seen: set[Any] = set()
+    points = KeypointRows(labelled=True)
     with cleaning.progress.task("annotations", total=len(rows), unit="annotations") as advance:
         for row in rows:
             advance(1)
@@ -84,9 +86,19 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
             named = {**row, "image_id": image, "category_id": category_ids[_key(category)]}
             one = cleaned_object(named, sizes[image], where, tally, masks_wanted=masks_wanted)
             if one is not None and not _repeats(one, seen, where, tally):
-                kept.append(one)
+                kept.append(_with_valid_keypoints(one, points, where, tally))
     _give_ids(kept, tally)
     return {**content, "images": images, "annotations": kept, "categories": categories}
+
+
+def _with_valid_keypoints(
+    row: dict[str, Any], points: KeypointRows, where: str, tally: Tally
+) -> dict[str, Any]:
+    """The row, without keypoints that no reader takes."""
+    if points.fault(row) is None:
+        return row
+    tally.note("keypoints that are not valid: left out, the object stays", where)
+    return {key: one for key, one in row.items() if key not in ("keypoints", "num_keypoints")}
 
 
 def _key(identifier: Any) -> Any:
@@ -247,7 +259,11 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
         tally.note(
             "category name(s) corrected: spaces around them, or no Unicode text", shown(name)
         )
-    return {**row, "name": name}
+    named = {**row, "name": name}
+    if category_fault(named) is None:
+        return named
+    tally.note("categories with keypoints that are not valid: these are left out", shown(name))
+    return {key: one for key, one in named.items() if key not in CATEGORY_KEYS}
 
 
 def _named(

@@ -87,8 +87,9 @@ def test_resume_makes_good_what_was_damaged(name: str, evaluated: Evaluate, tmp_
     with pytest.raises(UsageError, match="is finished"):
         evaluated(run, resume=True)
     before = {path: (run / path).read_bytes() for path in (PREDICTIONS, SHARD, PER_CATEGORY)}
-    # A bit of a checksum, not of the name behind it, which would make one of a file that is not.
-    flip(run / name, 5 if name == SUMS else None)
+    # A bit of a checksum, not of the name behind it, which would make one of a file that is not;
+    # of a shard one of its last line, not of the identity it begins with.
+    flip(run / name, {SUMS: 5, SHARD: -100}.get(name))
     inferred: list[int] = []
     told = Told()
     again, _ = evaluated(run, resume=True, open_engine=counting(inferred), progress=told)
