@@ -219,6 +219,7 @@ def test_bench_explains_where_the_time_goes(
     assert "--profile looks into a network of torch" in refused.err
 
 
+@pytest.mark.slow
 def test_a_sweep_recommends_a_setting(
     harness: Callable[..., Any], on_small: list[str], tiny_weights: Path, tmp_path: Path
 ) -> None:

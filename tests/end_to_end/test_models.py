@@ -50,6 +50,7 @@ def imagenet(project: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_light_network_trains_from_imagenet_and_is_compared(
     harness: Callable[..., Answer],
     training: list[str],
@@ -83,6 +84,7 @@ def test_a_damaged_backbone_is_no_backbone(
     assert "harness download --only backbones" in answer.err
 
 
+@pytest.mark.slow
 def test_torchvisions_network_on_classes_of_ones_own(
     harness: Callable[..., Answer], on_small: list[str], project: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_torchvisions_network_on_classes_of_ones_own(
     assert "give --init zoo" in untrainable.err
 
 
+@pytest.mark.slow
 def test_a_network_of_torchvision_is_fine_tuned_stopped_and_continued(
     harness: Callable[..., Answer], on_small: list[str], project: Path
 ) -> None:

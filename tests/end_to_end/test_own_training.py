@@ -24,6 +24,7 @@ def own(small_coco: Path) -> list[str]:
     return [*words, "--init", "zoo", "--device", "cpu", "--threads", "1", "--short-edge", "64"]
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_speaks_to_its_user(
     harness: Callable[..., Answer], own: list[str], project: Path
 ) -> None:

@@ -49,6 +49,7 @@ def test_nothing_but_broken_files_is_a_failure_and_not_a_bug(
     assert "0 object(s) in 0 picture(s)" in answer.out
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues(
     signalled: Command, harness: Command, photos: Path, project: Path
 ) -> None:

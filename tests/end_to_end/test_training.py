@@ -92,6 +92,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     assert told[0] == told[1]
 
 
+@pytest.mark.slow
 def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
     on_small_twice: list[str], project: Path, harness: Callable[..., Answer]
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_training_that_leaves_an_earlier_curve_is_told(
     assert "cannot read the curve" in wrong.err
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(
     harness: Callable[..., Answer],
     process: Callable[..., Answer],

@@ -43,6 +43,7 @@ def measure(inference: InferenceRequest, folder: Path, *, profiling: bool) -> Ru
     return record
 
 
+@pytest.mark.slow
 def test_the_record_is_that_of_a_bench_without_and_the_profile_lies_beside_it(
     networked: InferenceRequest, tmp_path: Path
 ) -> None:

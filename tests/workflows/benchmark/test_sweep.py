@@ -92,6 +92,7 @@ def test_the_reference_is_measured_whatever_is_asked(swept: Swept, asked: Infere
     assert len(names) == len(set(names)) == 32
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(swept: Swept, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(Interrupted, match="interrupted"):
