@@ -53,7 +53,11 @@ def main() -> None:
         _, parts[f"{task} errors"] = timed(analyze_errors, found)
     keep(
         {
-            "settings": {"images": asked.images, "predictions": len(predictions)},
+            "settings": {
+                "repeats": 1,
+                "images": asked.images,
+                "predictions": len(predictions),
+            },
             "score_s": score_s,
             "analysis_s": analysis_s,
             "parts_s": parts,

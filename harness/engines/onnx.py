@@ -27,7 +27,7 @@ from harness.engines.devices import (
 )
 from harness.engines.native import NativeEngine, PreparedImage
 from harness.files.extras import install_command
-from harness.nn.rcnn import RCNN, Batch
+from harness.nn.rcnn import RCNN, Batch, Found
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.exported import read_facts, require_match
 
@@ -193,7 +193,7 @@ class SessionNetwork:
         (image,) = images
         return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
 
-    def __call__(self, batch: Batch) -> tuple[list[RawDetections], list[Tensor] | None]:
+    def __call__(self, batch: Batch) -> Found:
         """Return what an ``RCNN`` returns.
 
         Raises:
@@ -204,7 +204,8 @@ class SessionNetwork:
             raise FloatingPointError("the network's output is not finite")
         tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
         raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
-        return [raw], [tensors["masks"]] if "masks" in tensors else None
+        masks = [tensors["masks"]] if "masks" in tensors else None
+        return Found(detections=[raw], masks=masks, keypoints=None)
 
     def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """Return every output of the file by name, for an image (H, W, 3) uint8."""

@@ -43,8 +43,10 @@ def test_norms_of_gradients_equal_the_recorded_ones(
     name, _, native = family
     expected = read_golden(f"family_{name}")["training"]["gradients"]
     assert native["gradients"].keys() == expected.keys()
-    for parameter, (*_, norm) in expected.items():  # single elements depend on the side of a ReLU
-        assert native["gradients"][parameter][-1] == pytest.approx(norm, rel=RELATIVE), parameter
+    # Single elements depend on the side of a ReLU that rounding chooses, and norms a little, too:
+    # 1.3e-4 between two processors, where the losses agree to 1e-6.
+    for parameter, (*_, norm) in expected.items():
+        assert native["gradients"][parameter][-1] == pytest.approx(norm, rel=1e-3), parameter
 
 
 @pytest.mark.filterwarnings("ignore")

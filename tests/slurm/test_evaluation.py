@@ -210,7 +210,7 @@ def test_rehearsed_preemption_proves_the_cluster(submit: Submit, whole: Whole) -
     ("words", "message"),
     [
         (["--shards", "0"], "--shards must be at least 1, got 0"),
-        (["--dataset", "coco_2017_val", "--model", "R_50_FPN_3x"], "is not there"),
+        (["--dataset", "coco_2017_val", "--model", "R_50_FPN_3x"], "are not there"),
     ],
 )
 def test_refused_before_anything_is_submitted(
