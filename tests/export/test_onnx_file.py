@@ -75,8 +75,9 @@ def test_a_network_without_masks_has_none(tmp_path: Path) -> None:
     network = network_of(replace(tiny(), has_masks=False))
     image = picture(100, 150)
     with torch.inference_mode():
-        (expected,), soft = network(network.batch([image.permute(2, 0, 1)]))
-    assert soft is None
+        answer = network(network.batch([image.permute(2, 0, 1)]))
+    (expected,) = answer.detections
+    assert answer.masks is None
     path = tmp_path / "boxes.onnx"
     write_onnx(
         trace(network),
