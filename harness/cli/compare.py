@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
+from harness.core.errors import UsageError
 from harness.core.requests.pictures import CompareRequest
+from harness.core.settings import flat_settings
 
 if TYPE_CHECKING:
     from harness.workflows.pictures.compare import Comparison
@@ -31,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(CompareRequest, arguments)
     others, plot = settings.pop("others"), settings.pop("plot")
     if others or plot is not None:
+        _require_not_of_two(settings)
         return _run_several((arguments.first, arguments.second, *others), arguments)
     comparison = api.compare(**settings, progress=console.progress_of(arguments))
     if arguments.json:
@@ -40,6 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.html is not None:
             console.answer(f"page: {arguments.html}")
     return 0
+
+
+def _require_not_of_two(given: Mapping[str, Any]) -> None:
+    """Check that nothing is asked for that only a comparison of two runs has.
+
+    Raises:
+        UsageError: Something is.
+    """
+    for one in flat_settings(CompareRequest):
+        if one.name in given and not one.positional and given[one.name] != one.default:
+            raise UsageError(
+                f"{one.flag} belongs to a comparison of two runs; several are put into one table",
+                hint="leave it out; or give two runs, without --plot",
+            )
 
 
 def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:

@@ -56,6 +56,18 @@ def test_values_argparse_refuses_are_one_message(
     assert output.out == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--html", "page.html"), ("--resamples", "7"), ("--annotations", "a"), ("--threshold", "0.7")],
+)
+@pytest.mark.parametrize("several", [["c"], ["--plot", "plot.png"]])
+def test_several_runs_are_not_compared_like_two(
+    option: str, value: str, several: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", "a", "b", *several, option, value]) == 2
+    assert f"{option} belongs to a comparison of two runs" in capsys.readouterr().err
+
+
 def test_options_are_never_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     """An option added later would change what the abbreviation means."""
     assert run(["eval", "--limi", "3"]) == 2

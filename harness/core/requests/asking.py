@@ -58,7 +58,7 @@ class RecordOptions:
 
     group: ClassVar[str] = "the answer"
 
-    per_category: bool = setting(False, help="also print AP by category", kept=False)
+    per_category: bool = setting(False, help="also print a table by category", kept=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

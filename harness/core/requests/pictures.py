@@ -125,7 +125,7 @@ class CompareRequest:
     )
     plot: Path | None = setting(
         None,
-        help="also draw AP over time and size of the networks",
+        help="draw AP over time and size of the networks, beside the table of several runs",
         none="no plot",
         metavar="FILE",
         kept=False,
