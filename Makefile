@@ -78,7 +78,7 @@ schema: setup
 configuration: setup
 	$(BIN)/python scripts/write_configuration.py docs/configuration.md
 
-# Trains the embedded model anew, as it was trained: two hours on one core, half of it on two.
+# Trains the embedded model again, as it was trained: two hours on one core, half of it on two.
 retrain-tiny: setup
 	$(BIN)/harness train --model tiny --init none --seed 1 --ema 0.999 --clip-gradients 10 $(ARGS)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.api import analyze as analyze
     from harness.api import benchmark as benchmark
     from harness.api import compare as compare
+    from harness.api import compare_several as compare_several
     from harness.api import convert as convert
     from harness.api import diagnose as diagnose
     from harness.api import download as download
@@ -61,6 +62,7 @@ _HOMES = {
     "analyze": "harness.api",
     "benchmark": "harness.api",
     "compare": "harness.api",
+    "compare_several": "harness.api",
     "convert": "harness.api",
     "diagnose": "harness.api",
     "download": "harness.api",
@@ -94,6 +96,7 @@ __all__ = [
     "analyze",
     "benchmark",
     "compare",
+    "compare_several",
     "convert",
     "diagnose",
     "download",

@@ -23,6 +23,7 @@ LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 #: Modules of the Python API, in the order of the page.
 API_MODULES = (
     "harness.api.measuring",
+    "harness.api.diagnosing",
     "harness.api.training",
     "harness.api.models",
     "harness.api.data",
@@ -75,12 +76,7 @@ def write(name: str, text: str) -> None:
 
 def api_page() -> str:
     """Return the page of the Python API: directives that mkdocstrings fills in."""
-    present = [
-        name
-        for name in API_MODULES
-        if (REPOSITORY / name.replace(".", "/")).with_suffix(".py").is_file()
-    ]
-    blocks = (f"::: {name}\n    options:\n      heading_level: 2\n" for name in present)
+    blocks = (f"::: {name}\n    options:\n      heading_level: 2\n" for name in API_MODULES)
     return "# Python API\n\n" + "\n".join(blocks)
 
 

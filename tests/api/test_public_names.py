@@ -32,6 +32,7 @@ NAMES = [
     "analyze",
     "benchmark",
     "compare",
+    "compare_several",
     "convert",
     "diagnose",
     "download",
@@ -67,6 +68,13 @@ BESIDE = {
     "draw": "image detections * channel_order",
 }
 
+#: Functions without a request of settings: the whole signature, without types.
+WHOLE = {
+    "list_models": "(*words, root=None)",
+    "compare_several": "(*runs, plot=None, progress=False)",
+    "track_run": "(folder, tracker)",
+}
+
 
 def test_names_are_complete_sorted_and_there() -> None:
     assert sorted(NAMES) == NAMES == harness.__all__
@@ -95,8 +103,23 @@ def test_signatures_are_the_settings_of_the_request(name: str) -> None:
         assert found[key].default == expected, key
 
 
-def test_every_function_has_its_beside() -> None:
+@pytest.mark.parametrize("name", WHOLE)
+def test_signatures_without_a_request(name: str) -> None:
+    found = inspect.signature(getattr(harness, name))
+    untyped = [one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()]
+    assert str(inspect.Signature(untyped)) == WHOLE[name]
+
+
+def test_every_function_has_its_signature_above() -> None:
     assert BESIDE.keys() == signatures.REQUESTS.keys()
+    functions = {name for name in NAMES if inspect.isfunction(getattr(harness, name))}
+    assert functions == BESIDE.keys() | WHOLE.keys()
+
+
+def test_the_reference_site_has_every_function(repository: Path) -> None:
+    modules = _program(repository / "scripts" / "build_docs.py").API_MODULES
+    homes = {getattr(harness, name).__module__ for name in (*BESIDE, *WHOLE)}
+    assert homes <= set(modules)
 
 
 def test_keywords_for_type_checkers_are_up_to_date(repository: Path) -> None:
