@@ -104,14 +104,19 @@ def require_known(given: Iterable[str], known: Iterable[str], *, where: str = ""
             raise UsageError(f"{where + ': ' if where else ''}unknown setting {name!r}{meant}")
 
 
-def _built(kind: type[T], values: Mapping[str, Any]) -> T:
-    """``kind`` from flat values that are right; parts whose settings are not given are defaults."""
+def _built(kind: type[T], values: Mapping[str, Any], *, offered_only: bool = True) -> T:
+    """``kind`` from flat values that are right; parts whose settings are not given are defaults.
+
+    Args:
+        kind: Class of the request.
+        values: Setting name → value.
+        offered_only: Whether settings that a part is ``without`` keep their defaults.
+    """
     given: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if (inner := field.metadata.get(PART)) is not None:
-            offered = {
-                name: value for name, value in values.items() if name not in inner["without"]
-            }
+            left_out = inner["without"] if offered_only else ()
+            offered = {name: value for name, value in values.items() if name not in left_out}
             given[field.name] = _updated(field.default, offered)
         elif field.name in values:
             given[field.name] = values[field.name]
@@ -198,17 +203,8 @@ def recalled(kind: type[T], record: Mapping[str, Any]) -> T:
     known = {one.name: one for one in all_settings(kind)}
     values = dict(_leaves(record))
     require_known(values, known)
-    return _recalled(kind, {name: checked_value(known[name], values[name]) for name in values})
-
-
-def _recalled(kind: type[T], values: Mapping[str, Any]) -> T:
-    given: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.metadata.get(PART) is not None:
-            given[field.name] = _updated(field.default, values)
-        elif field.name in values:
-            given[field.name] = values[field.name]
-    return kind(**given)
+    checked = {name: checked_value(known[name], values[name]) for name in values}
+    return _built(kind, checked, offered_only=False)
 
 
 def _leaves(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
