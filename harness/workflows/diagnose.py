@@ -15,6 +15,7 @@ from typing import Any
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
+from harness.core.requests.saved import SavedPredictions
 from harness.core.tasks import Task
 from harness.data.coco import read_annotations
 from harness.data.predictions import checked_predictions
@@ -84,7 +85,7 @@ def diagnose_predictions(
         IntegrityError: A file is damaged, or holds no predictions.
     """
     begun = clock()
-    subject = _subject(request, progress)
+    subject = _subject(request.saved, progress)
     for sentence in subject.read.assumed:
         progress.notice(f"note: {sentence}")
     case = Case(
@@ -119,21 +120,17 @@ def tasks_of(read: ReadResults) -> tuple[Task, ...]:
     return ("bbox", "segm") if masked else ("bbox",)
 
 
-def _subject(request: DiagnoseRequest, progress: Progress) -> _Subject:
-    if request.run is not None:
-        if request.predictions is not None:
-            raise UsageError("give a run folder, or --predictions with --annotations, not both")
-        return _of_run(request.run, request.annotations, progress)
-    if request.predictions is None or request.annotations is None:
-        raise UsageError(
-            "nothing to diagnose", hint="give a run folder, or --predictions with --annotations"
-        )
-    content = read_annotations(request.annotations)
+def _subject(saved: SavedPredictions, progress: Progress) -> _Subject:
+    source = saved.source("diagnose")
+    if isinstance(source, Path):
+        return _of_run(source, saved.annotations, progress)
+    predictions, annotations = source
+    content = read_annotations(annotations)
     return _Subject(
-        predictions=request.predictions,
-        annotations=request.annotations,
+        predictions=predictions,
+        annotations=annotations,
         content=content,
-        read=read_loosely(request.predictions, content),
+        read=read_loosely(predictions, content),
         run=None,
     )
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from harness.core.architecture import ChannelOrder
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
+from harness.core.requests.saved import SavedPredictions
 from harness.core.settings import part, setting
 
 Evaluator = Literal["fast", "pycocotools", "both"]
@@ -292,14 +293,7 @@ class ScoreRequest:
 
     group: ClassVar[str] = "what to score"
 
-    run: Path | None = setting(
-        None,
-        help="run folder of harness eval, whose record names the data set",
-        positional=True,
-        none="--predictions with --annotations",
-    )
-    predictions: Path | None = setting(None, help="COCO results file", none="the run's")
-    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    saved: SavedPredictions = part(SavedPredictions, group="what to score")
     evaluator: Evaluator = setting(
         "fast", help="what computes AP; both: compares the two, and fails on any difference"
     )
@@ -315,16 +309,7 @@ class DiagnoseRequest:
 
     group: ClassVar[str] = "what to diagnose"
 
-    run: Path | None = setting(
-        None,
-        help="run folder of harness eval",
-        positional=True,
-        none="--predictions with --annotations",
-    )
-    predictions: Path | None = setting(
-        None, help="file of predictions, of COCO's form or another program's", none="the run's"
-    )
-    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    saved: SavedPredictions = part(SavedPredictions, group="what to diagnose")
     reference: Path | None = setting(
         None,
         help="run folder or predictions of the same images to compare with",

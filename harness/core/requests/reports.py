@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.settings import setting
+from harness.core.requests.saved import SavedPredictions
+from harness.core.settings import part, setting
 
 TrackerName = Literal["mlflow", "wandb", "tensorboard"]
 
@@ -17,14 +18,7 @@ class AnalyzeRequest:
 
     group: ClassVar[str] = "what to analyze"
 
-    run: Path | None = setting(
-        None,
-        help="run folder of harness eval, whose record names the data set",
-        positional=True,
-        none="--predictions with --annotations",
-    )
-    predictions: Path | None = setting(None, help="COCO results file", none="the run's")
-    annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    saved: SavedPredictions = part(SavedPredictions, group="what to analyze")
     threshold: float = setting(
         0.5,
         help="score from which detections count for confusions and for the errors of an image",

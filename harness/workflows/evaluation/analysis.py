@@ -9,16 +9,12 @@ from typing import Any
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import DatasetFacts
-from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.reports import AnalyzeRequest
-from harness.core.tasks import are_proposals
 from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
 from harness.measure.boundary import boundary_metrics
 from harness.measure.coco import Scores, score
-from harness.workflows.evaluation.score import read_sources, tasks_of
-from harness.workflows.runs.files import RECORD
-from harness.workflows.runs.records import read_record
+from harness.workflows.evaluation.score import of_proposals, read_sources, tasks_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +42,9 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
         UsageError: Nothing to analyze, or a run that is unfinished.
         IntegrityError: A file is damaged, or not that of the run.
     """
-    recorded = request.run is not None and (request.run / RECORD).exists()
-    if request.run is not None and recorded and are_proposals(read_record(request.run).metrics):
+    if of_proposals(request.saved.run):
         raise UsageError("proposals have no class, and so no AP to be explained")
-    sources = ScoreRequest(
-        run=request.run, predictions=request.predictions, annotations=request.annotations
-    )
-    content, _, predictions, facts = read_sources(sources)
+    content, _, predictions, facts = read_sources(request.saved, "analyze")
     image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     tasks = tasks_of(predictions)
     with progress.task("analyze", total=2 * len(tasks), unit="steps") as advance:

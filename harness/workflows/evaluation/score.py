@@ -19,6 +19,7 @@ from harness.core.checks import Check
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
+from harness.core.requests.saved import SavedPredictions
 from harness.core.settings import recorded
 from harness.core.tasks import PROPOSALS, Task, are_proposals, main_metric, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
@@ -58,10 +59,10 @@ def score_saved(
         IntegrityError: A file is damaged, or not that of the run.
     """
     with stopwatch.phase("read"):
-        content, predictions_path, predictions, facts = read_sources(request)
-    tasks = (PROPOSALS,) if _of_proposals(request) else tasks_of(predictions)
+        content, predictions_path, predictions, facts = read_sources(request.saved)
+    tasks = (PROPOSALS,) if of_proposals(request.saved.run) else tasks_of(predictions)
     scores = _scored(request, content, predictions, tasks, facts, stopwatch)
-    deviations, checks = _judged(request, scores.metrics, facts)
+    deviations, checks = _judged(request.saved.run, scores.metrics, facts)
     checks += unreferenced([main_metric(task) for task in tasks], scores.metrics, checks)
     record = RunRecord(
         kind="score",
@@ -80,7 +81,7 @@ def score_saved(
         intervals=dict(scores.intervals),
         stage_times_s=dict(stopwatch.seconds),
         protocol_deviations=deviations,
-        notes=_suspicions(request, content, predictions, tasks),
+        notes=_suspicions(request.saved, content, predictions, tasks),
         checks=checks,
         verdict=conclude(checks),
         artefacts={},
@@ -126,11 +127,20 @@ def _scored(
 
 
 def read_sources(
-    request: ScoreRequest,
+    saved: SavedPredictions, verb: str = "score"
 ) -> tuple[dict[str, Any], Path, list[dict[str, Any]], DatasetFacts]:
-    """Return the annotations, the file of predictions, its rows, and the data set."""
-    content, path, facts = _sources(request)
-    if request.run is not None:
+    """Return the annotations, the file of predictions, its rows, and the data set.
+
+    Args:
+        saved: What is to be read.
+        verb: What is to be done with it, for the error where nothing is named.
+
+    Raises:
+        UsageError: Nothing to read, or a run that is unfinished.
+        IntegrityError: A file is damaged, or not that of the run.
+    """
+    content, path, facts = _sources(saved, verb)
+    if saved.run is not None:
         return content, path, read_predictions(path, content), facts
     try:
         found = read_results(path, content)
@@ -139,26 +149,26 @@ def read_sources(
             error.message,
             hint=error.hint
             or "find out what is wrong: harness diagnose --predictions "
-            f"{shlex.quote(str(path))} --annotations {shlex.quote(str(request.annotations))}",
+            f"{shlex.quote(str(path))} --annotations {shlex.quote(str(saved.annotations))}",
         ) from error
     warnings = (*facts.warnings, *found.assumed, *_missing(found.rows, content))
     return content, path, found.rows, replace(facts, warnings=warnings)
 
 
-def _of_proposals(request: ScoreRequest) -> bool:
-    """Whether a run was measured by the recall of its proposals."""
-    if request.run is None or not (request.run / RECORD).exists():
+def of_proposals(run: Path | None) -> bool:
+    """Whether a run was measured by the recall of its proposals; a file's is never known to be."""
+    if run is None or not (run / RECORD).exists():
         return False
-    return are_proposals(read_record(request.run).metrics)
+    return are_proposals(read_record(run).metrics)
 
 
 def _judged(
-    request: ScoreRequest, metrics: Mapping[str, float | None], facts: DatasetFacts
+    run: Path | None, metrics: Mapping[str, float | None], facts: DatasetFacts
 ) -> tuple[tuple[str, ...], tuple[Check, ...]]:
     """Return what is not comparable, and the checks, of a finished run; none without one."""
-    if request.run is None or not (request.run / RECORD).exists():
+    if run is None or not (run / RECORD).exists():
         return ("saved predictions: how they were made is not known here",), ()
-    known = read_record(request.run)
+    known = read_record(run)
     if facts.digest != known.dataset.digest:
         return (*known.protocol_deviations, OTHER_ANNOTATIONS), ()
     checks = check_references(
@@ -212,42 +222,38 @@ def _of_run(folder: Path, annotations: Path | None) -> tuple[dict[str, Any], Pat
     return content, folder / PREDICTIONS, facts
 
 
-def _sources(request: ScoreRequest) -> tuple[dict[str, Any], Path, DatasetFacts]:
+def _sources(saved: SavedPredictions, verb: str) -> tuple[dict[str, Any], Path, DatasetFacts]:
     """Return the annotations, the file of predictions and the data set of what is to be scored.
 
     Raises:
         UsageError: Neither a run folder nor a predictions file with annotations, or both.
     """
-    if request.run is not None:
-        if request.predictions is not None:
-            raise UsageError("give a run folder, or --predictions with --annotations, not both")
-        return _of_run(request.run, request.annotations)
-    if request.predictions is None or request.annotations is None:
-        raise UsageError(
-            "nothing to score", hint="give a run folder, or --predictions with --annotations"
-        )
-    content = read_annotations(request.annotations)
-    dataset = dataset_of(content, request.annotations, request.annotations.parent)
+    source = saved.source(verb)
+    if isinstance(source, Path):
+        return _of_run(source, saved.annotations)
+    predictions, annotations = source
+    content = read_annotations(annotations)
+    dataset = dataset_of(content, annotations, annotations.parent)
     facts = DatasetFacts(
         name=dataset.name,
-        annotations_path=str(request.annotations),
+        annotations_path=str(annotations),
         images_dir="",
         digest=dataset.digest,
         image_count=len(dataset.images),
         evaluated_images=len(dataset.images),
         warnings=dataset.warnings,
     )
-    return content, request.predictions, facts
+    return content, predictions, facts
 
 
 def _suspicions(
-    request: ScoreRequest,
+    saved: SavedPredictions,
     content: dict[str, Any],
     predictions: list[dict[str, Any]],
     tasks: tuple[Task, ...],
 ) -> tuple[str, ...]:
     """Return a sentence for each fault that a cheap look shows in predictions of any origin."""
-    if request.run is not None or not predictions or not content["images"]:
+    if saved.run is not None or not predictions or not content["images"]:
         return ()
     if not {"bbox", "segmentation"} & predictions[0].keys():
         return ()

@@ -22,6 +22,7 @@ from harness.core.progress import Silent
 from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.pictures import ShowRequest
+from harness.core.requests.saved import SavedPredictions
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.objects import training_set
 from harness.measure.rle import rle_of
@@ -116,7 +117,9 @@ def score_and_show(place: Path) -> None:
     predictions = place / "predictions.json"
     predictions.write_text(json.dumps(rows), "utf-8")
     score_saved(
-        ScoreRequest(predictions=predictions, annotations=file, evaluator="both"),
+        ScoreRequest(
+            saved=SavedPredictions(predictions=predictions, annotations=file), evaluator="both"
+        ),
         command=(),
         now=utc_now(),
         stopwatch=PhaseTimer(time.perf_counter, lambda: None),

@@ -13,6 +13,7 @@ import pytest
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest
+from harness.core.requests.saved import SavedPredictions
 from harness.workflows.evaluation.analysis import Analysis, analyze
 from harness.workflows.evaluation.report import ReportResult, report
 from harness.workflows.runs.checksums import write_checked
@@ -120,7 +121,10 @@ def analyzed(folder: Path, content: Any, predictions: Any, **given: Any) -> Anal
     (folder / "truth.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / "found.json").write_text(json.dumps(predictions), encoding="utf-8")
     request = AnalyzeRequest(
-        predictions=folder / "found.json", annotations=folder / "truth.json", **given
+        saved=SavedPredictions(
+            predictions=folder / "found.json", annotations=folder / "truth.json"
+        ),
+        **given,
     )
     return analyze(request, progress=Silent())
 

@@ -15,6 +15,7 @@ from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import RunRecord
 from harness.core.requests.inference import ScoreRequest
+from harness.core.requests.saved import SavedPredictions
 from harness.data.coco import read_annotations
 from harness.measure.rle import rle_of
 from harness.measure.timing import PhaseTimer
@@ -33,7 +34,11 @@ def scored(small_coco: Path, tmp_path: Path) -> Callable[..., RunRecord]:
         path = tmp_path / "predictions.json"
         path.write_text(json.dumps(rows) if text is None else text, encoding="utf-8")
         return score_saved(
-            ScoreRequest(predictions=path, annotations=small_coco / "annotations.json"),
+            ScoreRequest(
+                saved=SavedPredictions(
+                    predictions=path, annotations=small_coco / "annotations.json"
+                )
+            ),
             command=("harness", "score"),
             now=utc_now(),
             stopwatch=PhaseTimer(lambda: 0.0, lambda: None),
@@ -75,7 +80,7 @@ def test_a_run_is_judged_as_it_was(evaluated: Callable[..., Any], tmp_path: Path
     def again(deviations: tuple[str, ...]) -> RunRecord:
         write_record(folder, replace(record, checks=(check,), protocol_deviations=deviations))
         return score_saved(
-            ScoreRequest(run=folder),
+            ScoreRequest(saved=SavedPredictions(run=folder)),
             command=("harness", "score"),
             now=utc_now(),
             stopwatch=PhaseTimer(lambda: 0.0, lambda: None),
@@ -154,7 +159,9 @@ def test_what_is_no_list_of_predictions_is_refused(scored: Callable[..., RunReco
 
 def test_files_that_are_not_there_are_named(small_coco: Path) -> None:
     request = ScoreRequest(
-        predictions=Path("absent.json"), annotations=small_coco / "annotations.json"
+        saved=SavedPredictions(
+            predictions=Path("absent.json"), annotations=small_coco / "annotations.json"
+        )
     )
     timer = PhaseTimer(lambda: 0.0, lambda: None)
     with pytest.raises(UsageError, match=r"absent\.json"):

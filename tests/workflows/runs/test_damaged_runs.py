@@ -19,7 +19,7 @@ from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest, ScoreRequest
 from harness.core.requests.pictures import ShowRequest
-from harness.core.settings import replaced
+from harness.core.settings import compose, replaced
 from harness.engines.fake import open_fake
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.resolve import Job
@@ -74,7 +74,7 @@ def flip(path: Path, place: int | None = None) -> None:
 
 def scored(run: Path, **fields: Any) -> RunRecord:
     return score_saved(
-        ScoreRequest(run=run, **fields),
+        compose(ScoreRequest, {"run": run, **fields}),
         command=("harness", "score"),
         now=utc_now(),
         stopwatch=PhaseTimer(lambda: 0.0, lambda: None),

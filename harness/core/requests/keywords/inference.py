@@ -224,7 +224,7 @@ class ScoreSettings(CertaintyKeys, total=False):
     """Keywords of `score`, those of `ScoreRequest`."""
 
     predictions: str | Path | None
-    """COCO results file (default: the run's)."""
+    """File of predictions, of COCO's form or another program's (default: the run's)."""
 
     annotations: str | Path | None
     """COCO annotation file (default: the run's)."""

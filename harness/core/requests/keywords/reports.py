@@ -14,7 +14,7 @@ class AnalyzeSettings(TypedDict, total=False):
     """Keywords of `analyze`, those of `AnalyzeRequest`."""
 
     predictions: str | Path | None
-    """COCO results file (default: the run's)."""
+    """File of predictions, of COCO's form or another program's (default: the run's)."""
 
     annotations: str | Path | None
     """COCO annotation file (default: the run's)."""
