@@ -69,7 +69,7 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [
         (name, str(result.folder / result.record.artefacts[name]))
-        for name in ("curves", "pictures", "metrics")
+        for name in ("curves", "pictures", "report", "metrics")
         if name in result.record.artefacts
     ]
     for name, path in files:

@@ -329,7 +329,9 @@ class _Image:
             return rows
         if self._task == "bbox":
             return np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
-        return [_run_lengths(row["segmentation"], self._size) for row in rows]
+        from pycocotools import mask as coco_mask
+
+        return [_run_lengths(row["segmentation"], self._size, coco_mask) for row in rows]
 
     def _areas(self, rows: Sequence[Row], shapes: Any) -> Floats:
         """(n,) areas of the boxes, px²; a mask or keypoints without a box have the one around."""
@@ -414,10 +416,8 @@ def _errors(overlaps: Floats, same: Bools, target: Ints) -> tuple[Ints, Ints]:
     return error, about
 
 
-def _run_lengths(segmentation: Any, size: tuple[int, int]) -> Any:
-    """Polygons, or run lengths of either form, as pycocotools' run lengths."""
-    from pycocotools import mask as coco_mask
-
+def _run_lengths(segmentation: Any, size: tuple[int, int], coco_mask: Any) -> Any:
+    """Polygons, or run lengths of either form, as run lengths of pycocotools' ``mask``."""
     if isinstance(segmentation, list):
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
     if isinstance(segmentation["counts"], list):

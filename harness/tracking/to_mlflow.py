@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ MOST_METRICS, MOST_PARAMETERS = 1000, 100
 
 #: Characters of a value.
 LONGEST = 500
+
+#: What no name of a metric or parameter may have; those of a night have names of models in them.
+REFUSED = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 
 def track(one: Tracked) -> str:
@@ -35,21 +39,26 @@ def track(one: Tracked) -> str:
     number = client.create_experiment(name) if experiment is None else experiment.experiment_id
     tags = {"harness.kind": one.kind, "harness.folder": str(one.folder), **one.tags}
     run = client.create_run(number, start_time=one.began_ms, tags=tags, run_name=one.name).info
-    metrics = [Metric(key, value, one.began_ms, 0) for key, value in one.metrics.items()]
+    metrics = [Metric(allowed(key), value, one.began_ms, 0) for key, value in one.metrics.items()]
     metrics += [
-        Metric(f"training/{key}", value, one.began_ms, step)
+        Metric(allowed(f"training/{key}"), value, one.began_ms, step)
         for step, values in one.series
         for key, value in values.items()
     ]
     for part in _parts(metrics, MOST_METRICS):
         client.log_batch(run.run_id, metrics=part)
-    parameters = [Param(key, value[:LONGEST]) for key, value in one.settings.items()]
+    parameters = [Param(allowed(key), value[:LONGEST]) for key, value in one.settings.items()]
     for part in _parts(parameters, MOST_PARAMETERS):
         client.log_batch(run.run_id, params=part)
     for path in one.files:
         client.log_artifact(run.run_id, str(path))
     client.set_terminated(run.run_id)
     return f"{get_tracking_uri()} (experiment {name}, run {run.run_id})"
+
+
+def allowed(name: str) -> str:
+    """The name with ``_`` for every character that MLflow refuses."""
+    return REFUSED.sub("_", name)
 
 
 def _parts(items: Sequence[T], most: int) -> Iterator[Any]:

@@ -51,6 +51,10 @@ def test_a_fine_tuning_speaks_to_its_user(
     assert drawn == ["before-and-after.jpg", *numbered]
     with Image.open(project / "run" / "predictions" / "before-and-after.jpg") as picture:
         assert picture.width > picture.height / 6
+    # One report, of the best weights; the evaluations in between have none.
+    pages = list((project / "run").rglob("report.html"))
+    assert [page.parent.name for page in pages] == [f"iteration-{summary['best_iteration']:07d}"]
+    assert str(pages[0].relative_to(project)) in answer.out
     # The commands that are printed can be pasted as they are.
     commands = [shlex.split(line) for line in answer.out.splitlines() if line.startswith("  harn")]
     assert [words[1] for words in commands] == ["eval", "show", "predict", "serve"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,27 +14,19 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
+from harness.zoo.checkpoints import EMBEDDED
+from tests.browsing import chromium
 from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, sent
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDE, PHONE = (1280, 900), (360, 700)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("needs Chromium; on Debian: apt-get install chromium")
-    # Chromium's own sandbox does not work for root, as whom tests run in containers.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=options)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(params=[(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
@@ -206,3 +197,54 @@ def test_the_documentation_works_without_a_network(page: Any, told: Told) -> Non
     page.goto(f"{url}/docs")
     page.wait_for_selector("text=/predict")
     assert requests.get(f"{url}/openapi.json", timeout=60).ok
+
+
+def test_several_files_have_a_button_each(page: Any, told: Told) -> None:
+    url, engine = told()
+    page.goto(url)
+    page.wait_for_selector("#model:not(:empty)")
+    assert page.is_hidden("#files")
+    assert page.is_hidden("#report")
+    files = [
+        {"name": name, "mimeType": "image/png", "buffer": picture_bytes()}
+        for name in ("one.png", "two.png")
+    ]
+    page.set_input_files("#file", files)
+    page.wait_for_selector("#status:has-text('one.png, 40')")
+    assert page.locator("#files button").all_inner_texts() == ["one.png", "two.png"]
+    page.click("#files button:has-text('two.png')")
+    page.wait_for_selector("#status:has-text('two.png, 40')")
+    assert engine.calls == 2
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
+
+
+def test_what_is_below_the_threshold_is_hinted_at(page: Any, told: Told) -> None:
+    url, _ = told()
+    chosen(page, url, picture_bytes())
+    assert page.is_hidden("#hint")
+    page.fill("#threshold", "95")
+    assert page.inner_text("#hint") == (
+        "Nothing scores 95 % or more; the best of 2 is circle with 90 %: "
+        "move the slider to the left."
+    )
+    # The hint is about the picture that is shown, not about one that could not be read.
+    page.set_input_files("#file", [{"name": "b.png", "mimeType": "image/png", "buffer": b"no"}])
+    page.wait_for_selector("#error:not([hidden])")
+    assert page.is_hidden("#hint")
+
+
+def test_ones_own_model_has_its_title_and_links_to_its_report(
+    page: Any, told: Told, tmp_path: Path
+) -> None:
+    run = tmp_path / "pets"
+    run.mkdir()
+    weights = run / "model_best.safetensors"
+    shutil.copy(EMBEDDED / "tiny.safetensors", weights)
+    (run / "report.html").write_text("<p>how it went</p>", encoding="utf-8")
+    url, engine = told(weights=weights)
+    engine.service.report = run / "report.html"
+    page.goto(url)
+    page.wait_for_selector("#model:not(:empty)")
+    assert page.inner_text("#model").startswith("model_best.safetensors: circle, square, ")
+    page.click("#report")
+    page.wait_for_selector("text=how it went")

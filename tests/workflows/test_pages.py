@@ -109,3 +109,43 @@ def test_the_report_without_scripts_has_everything(browser: Any, pages: dict[str
     assert page.locator("#by-category tbody tr").count() == 8
     assert page.locator(".thumbs img").count() >= 1
     context.close()
+
+
+def test_ticked_images_of_a_gallery_are_saved(
+    browser: Any, small_coco: Path, tmp_path: Path
+) -> None:
+    file, images = small_coco / "annotations.json", small_coco / "images"
+    asked = ShowRequest(annotations=file, images=images, select=True, output=tmp_path / "page")
+    show(asked, progress=Silent())
+    content = json.loads(file.read_text("utf-8"))
+    names = [one["file_name"] for one in content["images"]]
+    for size, colours in WINDOWS:
+        with window(browser, size, colours) as page:
+            page.goto((tmp_path / "page" / "index.html").as_uri())
+            assert page.evaluate(OUTSIDE) == []
+            assert page.locator("#save").is_disabled()
+            for name in names[1:3]:
+                page.get_by_label(f"tick {name}").click()
+            # Neither is the page left, nor a picture opened.
+            assert page.url.endswith("page/index.html")
+            assert not page.locator("dialog").is_visible()
+            assert page.locator(".card input:checked").count() == 2
+            assert page.inner_text("#ticked") == "2 ticked"
+            # The keyboard ticks as well.
+            page.get_by_label(f"tick {names[0]}").focus()
+            page.keyboard.press("Space")
+            assert saved(page) == sorted(names[:3])
+            page.click("#none")
+            page.fill("#name", names[3])
+            page.click("#all")
+            assert saved(page) == [names[3]]
+            page.locator(".card:not([hidden]) img").click()
+            assert page.locator("dialog b").inner_text() == names[3]
+
+
+def saved(page: Any) -> list[str]:
+    """The lines of the file that the page saves."""
+    with page.expect_download() as download:
+        page.click("#save")
+    assert download.value.suggested_filename == "names.txt"
+    return sorted(Path(download.value.path()).read_text("utf-8").splitlines())

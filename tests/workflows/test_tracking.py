@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.main import run as main
 from harness.core.errors import PrerequisiteError, UsageError
+from harness.tracking.to_mlflow import allowed
 from harness.workflows.tracking import require_trackers, track_run
 from tests.workflows.conftest import Evaluate
 
@@ -73,6 +75,61 @@ def test_tensorboard_has_the_numbers(run: Path) -> None:
         for value in Event.FromString(raw).summary.value
     }
     assert found == pytest.approx(metrics_of(run), rel=1e-6)
+
+
+def test_a_night_is_tracked_by_its_command(
+    embedded_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        '[[block]]\nmodels = ["tiny"]\nengines = ["fake"]\nlimit = 3\nbench = false\n',
+        encoding="utf-8",
+    )
+    words = ["--matrix", str(matrix), "--results", str(tmp_path), "--root", str(embedded_root)]
+    assert main(["nightly", *words, "--track", "mlflow"]) == 0
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("harness")
+    [found] = client.search_runs([experiment.experiment_id])
+    assert found.data.tags["harness.kind"] == "nightly"
+    assert found.data.tags["status"] == "pass"
+    assert "tiny-fake-fp32-auto-first3/bbox/AP" in found.data.metrics
+    assert {one.path for one in client.list_artifacts(found.info.run_id)} == {
+        "night.json",
+        "index.html",
+    }
+
+
+@pytest.mark.slow
+def test_a_training_is_tracked_with_its_curve(
+    small_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs the extra mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    data = []
+    for part in ("train", "val"):
+        data += [f"--{part}-annotations", str(small_coco / "annotations.json")]
+        data += [f"--{part}-images", str(small_coco / "images")]
+    small = ["--iterations", "2", "--batch-size", "2", "--eval-every", "1", "--short-edge", "64"]
+    place = ["--device", "cpu", "--threads", "1", "--output", str(tmp_path / "run")]
+    assert main(["train", *data, "--init", "zoo", *small, *place, "--track", "mlflow"]) == 0
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("harness")
+    [found] = client.search_runs([experiment.experiment_id])
+    curve = client.get_metric_history(found.info.run_id, "training/bbox/AP")
+    assert [one.step for one in curve] == [0, 1, 2]
+    assert found.data.tags["harness.kind"] == "train"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("bbox/AP50", "bbox/AP50"), ("own+@é-native/AP", "own___-native/AP")],
+)
+def test_mlflow_gets_names_that_it_takes(name: str, expected: str) -> None:
+    assert allowed(name) == expected
 
 
 def test_a_missing_package_is_named_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from harness.core.dataset import ImageRecord
 from harness.core.drawing import DEFAULT_STYLE
 from harness.core.errors import HarnessError, UsageError
-from harness.core.progress import Progress
+from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.reports import ReportRequest
 from harness.core.tasks import are_proposals
@@ -121,11 +122,29 @@ def write_report(
         progress: Where notices go.
     """
     page = folder / RUN_PAGE
-    try:
+    with _faults_noticed(progress):
         _written(page, _content(folder, page, record, content, predictions, curves))
+
+
+def write_report_again(folder: Path, progress: Progress) -> None:
+    """Write the page of a run that finished some time ago; what goes wrong is reported, no more.
+
+    Args:
+        folder: The run folder, which has its record.
+        progress: Where notices go.
+    """
+    with _faults_noticed(progress):
+        report(ReportRequest(run=folder), progress=Silent())
+
+
+@contextmanager
+def _faults_noticed(progress: Progress) -> Iterator[None]:
+    """Report an error in the block: the run is finished, whatever becomes of its page."""
+    try:
+        yield
     except HarnessError as error:
         progress.notice(f"no report: {error.message}")
-    except Exception as error:  # the run is finished, whatever becomes of its page
+    except Exception as error:
         progress.notice(f"no report: {type(error).__name__}: {error}")
 
 

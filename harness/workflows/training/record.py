@@ -14,10 +14,11 @@ from harness.files.json import to_plain
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.training.log import METRICS
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
-from harness.workflows.runs.files import LOG
+from harness.workflows.runs.files import LOG, RUN_PAGE
 from harness.workflows.runs.folder import Run
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import FOLDER, PROGRESS
+from harness.workflows.training.scoring import evaluation_folder
 from harness.workflows.training.summary import TrainingSummary
 
 CURVES = "curves.png"
@@ -56,6 +57,8 @@ def training_record(
         stage_times_s: Wall time by stage.
     """
     checks = _checks(job, last.dataset.name, last.metrics)
+    page = evaluation_folder(run.folder, summary.best_iteration) / RUN_PAGE
+    artefacts = {**ARTEFACTS, "report": str(page.relative_to(run.folder))}
     return replace(
         last,
         kind="train",
@@ -76,7 +79,7 @@ def training_record(
         protocol_deviations=job.deviations,
         checks=checks,
         verdict=_verdict(job, checks, summary),
-        artefacts={name: path for name, path in ARTEFACTS.items() if (run.folder / path).exists()},
+        artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
     )
 
 

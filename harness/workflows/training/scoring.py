@@ -121,6 +121,7 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path, dataset: Dataset)
             ),
         ),
         output=output,
+        report=False,  # one, of the best weights, in the end
         resume=(output / RUN).exists(),
     )
 

@@ -26,6 +26,7 @@ from harness.training.group import launched, train_here, train_in_processes, tra
 from harness.training.log import read_log
 from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST
 from harness.training.setup import Setup
+from harness.workflows.evaluation.report import write_report_again
 from harness.workflows.runs.files import CHECKPOINTS
 from harness.workflows.runs.folder import Run, announce, log, open_run
 from harness.workflows.runs.records import read_record, write_record
@@ -92,6 +93,8 @@ def _finished(job: TrainingJob, run: Run, scoring: Scoring, stopwatch: PhaseTime
     last = read_record(evaluation_folder(run.folder, job.plan.schedule.iterations))
     summary = summarise(job, run.folder, lines, last, test)
     _draw(job, run, lines, summary)
+    with stopwatch.phase("report"):
+        write_report_again(evaluation_folder(run.folder, summary.best_iteration), run.progress)
     record = training_record(run, job, last, summary, stage_times_s=stopwatch.seconds)
     log(run, record.verdict.line)
     write_record(run.folder, record)
