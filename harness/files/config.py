@@ -44,24 +44,26 @@ def read_config(path: Path, known: Iterable[Setting], *, command: str) -> dict[s
     by_name = {one.name: one for one in known}
     require_known(table, by_name, where=str(path))
     try:
-        return {name: _read(by_name[name], value, path.parent) for name, value in table.items()}
+        typed = {name: checked_value(by_name[name], value) for name, value in table.items()}
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
+    return {name: placed(by_name[name], value, path.parent) for name, value in typed.items()}
 
 
-def _read(one: Setting, value: Any, folder: Path) -> Any:
-    """A value with its type; a relative path is below ``folder``."""
-    typed = checked_value(one, value)
-    if one.many:
-        return tuple(_placed(one, item, folder) for item in typed)
-    return _placed(one, typed, folder)
+def placed(one: Setting, value: Any, folder: Path) -> Any:
+    """A value of a setting, in which a relative path or glob is below a folder.
 
-
-def _placed(one: Setting, value: Any, folder: Path) -> Any:
+    Args:
+        one: The setting.
+        value: Of its type.
+        folder: What relative paths are relative to.
+    """
+    if isinstance(value, tuple):
+        return tuple(placed(one, item, folder) for item in value)
     if isinstance(value, Path):
         return folder / value
     # Words that may be files: globs always are, others where there is such a file.
-    if one.files and isinstance(value, str) and (one.many or (folder / value).exists()):
+    if one.files and isinstance(value, str) and (one.many or (folder / value).is_file()):
         return str(folder / value)
     return value
 
@@ -81,15 +83,11 @@ def config_text(request: Any, *, command: str, changed: Mapping[str, Any] | None
     for one in flat_settings(type(request)):
         value = (changed or {}).get(one.name, value_of(request, one))
         if one.kept and value is not None:
-            table[one.name] = _written(one, value)
+            table[one.name] = _plain(placed(one, value, Path.cwd()))
     return tomli_w.dumps(table)
 
 
-def _written(one: Setting, value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_written(one, item) for item in value]
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if one.files and Path(value).exists():
-        return str(Path(value).absolute())
-    return value
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,7 +19,15 @@ from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.settings import identity_of, recalled, recorded
+from harness.core.settings import (
+    flat_settings,
+    identity_of,
+    recalled,
+    recorded,
+    replaced,
+    value_of,
+)
+from harness.files.config import placed
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
@@ -147,19 +155,16 @@ def absolute(request: T) -> T:
     """Return a request that means the same in any working folder.
 
     Args:
-        request: A dataclass, perhaps with others inside.
+        request: Composed of settings.
 
     Returns:
-        A copy with every path made absolute.
+        A copy with every path, glob and word that names a file made absolute.
     """
-    changed: dict[str, Any] = {}
-    for field in fields(request):  # type: ignore[arg-type]  # T is a dataclass
-        value = getattr(request, field.name)
-        if isinstance(value, Path):
-            changed[field.name] = value.absolute()
-        elif is_dataclass(value) and not isinstance(value, type):
-            changed[field.name] = absolute(value)
-    return replace(request, **changed)  # type: ignore[type-var]
+    here = Path.cwd()
+    settings = flat_settings(type(request))
+    return replaced(
+        request, **{one.name: placed(one, value_of(request, one), here) for one in settings}
+    )
 
 
 def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
