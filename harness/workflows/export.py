@@ -16,7 +16,7 @@ from harness.core.requests.zoo import ExportRequest
 from harness.core.settings import check_settings
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for
-from harness.engines.opening import require_network
+from harness.engines.opening import own_engine, require_network
 from harness.engines.parity import ParityReport
 from harness.workflows.parity import check_exported, images_in
 from harness.zoo.architectures import architecture_of
@@ -77,8 +77,9 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     _check_values(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
-    require_network("onnx", architecture_of(entry.architecture))
-    require_exportable(architecture_of(entry.architecture))
+    architecture = architecture_of(entry.architecture)
+    _require_known(entry, architecture)
+    require_exportable(architecture)
     output = request.output or default_file(entry.name, request.network.root)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
@@ -96,6 +97,21 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
         facts=facts,
         parity=parity,
     )
+
+
+def _require_known(entry: ModelEntry, architecture: Architecture) -> None:
+    """Check that the onnx engine could run the file.
+
+    Raises:
+        UsageError: It could not.
+    """
+    try:
+        require_network("onnx", architecture)
+    except UsageError as error:
+        raise UsageError(
+            f"{entry.name} is not exported: {error.message}",
+            hint=f"evaluate it with --engine {own_engine(architecture)}",
+        ) from error
 
 
 def _written(

@@ -28,8 +28,8 @@ def architecture_of(name: str) -> Architecture:
         case _:
             raise PrerequisiteError(
                 f"this version cannot compute the network {name!r} yet",
-                hint="its published numbers are listed all the same; which models can be computed "
-                "says: harness models",
+                hint="its published numbers are listed all the same, and the models that cannot be "
+                "computed are marked: harness models",
             )
 
 

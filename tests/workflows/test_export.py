@@ -45,6 +45,16 @@ def scene_files(root: Path) -> list[Path]:
     return [dataset.images_dir / image.file_name for image in dataset.images[:2]]
 
 
+@pytest.mark.parametrize("model", ["retinanet_R_50_FPN_1x", "keypoint_rcnn_R_50_FPN_1x"])
+def test_a_network_that_cannot_be_exported_is_refused_by_its_name(
+    model: str, tmp_path: Path
+) -> None:
+    request = composed(ExportRequest, model=model, root=tmp_path)
+    with pytest.raises(UsageError, match=f"{model} is not exported") as refused:
+        export(request, progress=Silent())
+    assert refused.value.hint == "evaluate it with --engine native"
+
+
 def checked(file: Path, root: Path) -> ParityReport:
     paths = scene_files(root)
     checkpoint = facts_of_file(CHECKPOINT)
