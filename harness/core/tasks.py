@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Task = Literal["bbox", "segm", "keypoints", "box_proposals"]
+#: What detections of a class are matched with objects by: those that have `TASKS`.
+ObjectTask = Literal["bbox", "segm", "keypoints"]
+
+Task = Literal[ObjectTask, "box_proposals"]
 
 #: Regions without a class, which COCO's evaluation does not know: ``harness.measure.proposals``.
 PROPOSALS: Literal["box_proposals"] = "box_proposals"

@@ -10,7 +10,7 @@ from harness.core.drawing import DrawingStyle
 from harness.core.requests.inference import NEW_RUN, InferenceRequest
 from harness.core.requests.runs import RunRequest
 from harness.core.settings import part, setting
-from harness.core.tasks import Task
+from harness.core.tasks import ObjectTask
 
 PictureFormat = Literal["jpg", "png", "none"]
 PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")
@@ -67,7 +67,7 @@ class ShowRequest:
     predictions: Path | None = setting(
         None, help="COCO results file, to be shown beside the annotations", none="the run's"
     )
-    task: Task = setting("bbox", help="what has to overlap for a hit")
+    task: ObjectTask = setting("bbox", help="what has to overlap for a hit")
     sample: int | None = setting(
         None, help="N images at random", none="all", metavar="N", minimum=1, group="which images"
     )

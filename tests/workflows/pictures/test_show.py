@@ -12,6 +12,8 @@ from harness.core.drawing import DrawingStyle
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.requests.pictures import ShowRequest
+from harness.core.settings import flat_settings
+from harness.core.tasks import TASKS
 from harness.workflows.pictures.show import ShowReport, show
 from harness.workflows.runs.checksums import write_checked
 from tests.workflows.conftest import Evaluate
@@ -91,6 +93,11 @@ def test_what_is_assumed_of_foreign_predictions_is_said(small_coco: Path, tmp_pa
     )
     show(request, progress=noted)
     assert any("torchvision" in one for one in noted.notices), noted.notices
+
+
+def test_every_task_that_can_be_asked_for_is_one_of_objects() -> None:
+    (asked,) = (one for one in flat_settings(ShowRequest) if one.name == "task")
+    assert set(asked.choices) == set(TASKS)
 
 
 def test_the_worst_comes_first(run: Path) -> None:
