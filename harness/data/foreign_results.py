@@ -6,8 +6,9 @@ What each program writes was read in its source:
   of the file name, a number where it is one and text otherwise; a category is the class index
   unless the data set is COCO's own ``val2017.txt``.
 * MMDetection, ``evaluation/metrics/coco_metric.py``, ``results2json``: COCO rows, with a box beside
-  each mask; ``DumpDetResults`` and the inferencer keep ``pred_instances`` with corners and class
-  indices (``evaluation/metrics/dump_det_results.py``).
+  each mask. ``evaluation/metrics/dump_det_results.py``, ``DumpDetResults``: a pickle of a list of
+  tables with ``img_id`` and ``pred_instances``, which are tensors of corners and class indices, and
+  masks as run lengths.
 * torchvision, ``references/detection/coco_eval.py``: a table from image id to ``boxes`` as corners,
   ``labels`` that are category ids, ``scores`` and perhaps ``masks``.
 * supervision, ``detection/tools/json_sink.py``, which RF-DETR's detections go through: rows of

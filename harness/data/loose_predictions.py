@@ -37,6 +37,11 @@ def loose_predictions(rows: Any, *, where: str) -> list[Row]:
             f"{where} holds {type(rows).__name__}; COCO results are a list of predictions",
             hint="ground truth goes to --annotations",
         )
+    if rows and all(isinstance(row, dict) and _of_keypoints(row) for row in rows):
+        raise IntegrityError(
+            f"{where} holds keypoints alone: faults of boxes and masks are what is looked for",
+            hint="their AP: harness score; what each kind of error costs: harness analyze",
+        )
     names: dict[str, int] = {}
     kept, masks = [], Masks()
     for position, row in enumerate(rows):
@@ -51,6 +56,11 @@ def loose_predictions(rows: Any, *, where: str) -> list[Row]:
     if text_fault is not None:
         raise IntegrityError(f"{where}: prediction {text_fault[0]} {text_fault[1]}")
     return _alike(kept, where)
+
+
+def _of_keypoints(row: Row) -> bool:
+    """Whether a row has keypoints, and neither a box nor a mask."""
+    return bool(row.get("keypoints")) and not (row.get("bbox") or row.get("segmentation"))
 
 
 def _fault(row: Any) -> str | None:

@@ -11,10 +11,8 @@ not in this package. What a file makes the machine allocate is bounded by a mult
 
 from __future__ import annotations
 
-import mmap
 import pickletools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,18 +96,6 @@ class LeftOut:
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-
-def read_pickle(path: Path) -> Any:
-    """The content of a file: dicts, lists and tuples of text, numbers and native-endian arrays.
-
-    Raises:
-        IntegrityError: Names what was refused.
-        Exception: Any error of reading a file that is cut off or no pickle.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        machine = Machine(STAND_INS, Budget(len(mapped)))
-        return unwrapped(machine.run(mapped), levels=2)
 
 
 class Budget:

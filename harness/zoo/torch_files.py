@@ -36,6 +36,9 @@ Values = np.ndarray[Any, np.dtype[Any]]
 ZIP = b"PK\x03\x04"
 MAGIC = 0x1950A86A20F9469CFC6C
 
+#: Levels of a file of predictions: images, their tables, instances, and lists of masks.
+TABLE_LEVELS = 4
+
 #: NumPy's code for the numbers of each of torch's storages; "bf16" is the first half of an f4.
 STORAGES = {
     "Float": "f4",
@@ -191,15 +194,31 @@ def read_torch(path: Path) -> Any:
         IntegrityError: Names what was refused.
         Exception: Any error of reading a file that is cut off or of another kind.
     """
+    data = _mapped(path)
+    budget = Budget(len(data))
+    return _arrays(_read(data, budget), budget, levels=2)
+
+
+def read_tables(path: Path) -> Any:
+    """The same of predictions: tables of tensors in lists, of ``torch.save`` or a plain pickle.
+
+    Raises:
+        IntegrityError: Names what was refused.
+        Exception: Any error of reading a file that is cut off or of another kind.
+    """
+    data = _mapped(path)
+    budget = Budget(len(data))
+    return _filled(_read(data, budget), budget, TABLE_LEVELS, {})
+
+
+def _mapped(path: Path) -> memoryview:
+    """The bytes of a file; arrays are views of the map, which lives as long as they do."""
     with path.open("rb") as file:
-        # The arrays are views of the map, which lives as long as they do.
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return _read(memoryview(mapped), Budget(len(mapped)))
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _read(data: memoryview, budget: Budget, depth: int = 0) -> Any:
-    content = _read_zip(data, budget) if data[:4] == ZIP else _read_stream(data, budget, depth)
-    return _arrays(content, budget, levels=2)
+    return _read_zip(data, budget) if data[:4] == ZIP else _read_stream(data, budget, depth)
 
 
 def _read_zip(data: memoryview, budget: Budget) -> Any:
@@ -381,3 +400,24 @@ def _arrays(value: Any, budget: Budget, *, levels: int) -> Any:
     if isinstance(value, dict) and levels:
         return {key: _arrays(one, budget, levels=levels - 1) for key, one in value.items()}
     return unwrapped(value, levels=0)
+
+
+def _filled(value: Any, budget: Budget, levels: int, made: dict[int, Any]) -> Any:
+    """``value`` with arrays for tensors, in lists, too.
+
+    Args:
+        value: Of ``_read``.
+        budget: For what is copied.
+        levels: Of lists and dicts to look into.
+        made: What was made of each, by its id: lists that share lists could be endless.
+    """
+    if isinstance(value, Tensor) or not isinstance(value, list | dict) or not levels:
+        return _arrays(value, budget, levels=0)
+    key = id(value)
+    if key not in made:
+        made[key] = (
+            {name: _filled(one, budget, levels - 1, made) for name, one in value.items()}
+            if isinstance(value, dict)
+            else [_filled(one, budget, levels - 1, made) for one in value]
+        )
+    return made[key]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import read_annotations
@@ -197,6 +198,39 @@ def test_a_pickle_of_mmdetection_is_read_and_not_run(
     with pytest.raises(IntegrityError):
         read_results(path, content)
     assert not Path("ran").exists()
+
+
+def test_tensors_in_a_pickle_of_mmdetection(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path
+) -> None:
+    """``DumpDetResults`` pickles tensors, which hold a file of torch each, and encoded masks."""
+    torch = pytest.importorskip("torch")
+    counts = mask.encode(np.ones((4, 5), dtype=np.uint8, order="F"))["counts"]
+    images = as_mmdetection(content, rows)
+    for image in images:
+        found = image["pred_instances"]
+        image["ori_shape"] = (4, 5)
+        image["pred_instances"] = {
+            "bboxes": torch.tensor(found["bboxes"]).reshape(-1, 4),
+            "labels": torch.tensor(found["labels"], dtype=torch.int64),
+            "scores": torch.tensor(found["scores"]),
+            "masks": [{"size": [4, 5], "counts": counts}] * len(found["scores"]),
+        }
+    path = tmp_path / "predictions.pkl"
+    path.write_bytes(pickle.dumps(images))
+    found = read_loosely(path, content)
+    assert plain(found.rows) == plain(rows)
+    assert {row["segmentation"]["counts"] for row in found.rows} == {counts.decode()}
+
+
+def test_lists_that_share_lists_are_read_once(tmp_path: Path) -> None:
+    shared: Any = [1]
+    for _ in range(6):
+        shared = [shared] * 3000
+    path = tmp_path / "predictions.pkl"
+    path.write_bytes(pickle.dumps(shared))
+    with pytest.raises(IntegrityError):
+        read_loosely(path, {"images": [], "categories": [], "annotations": []})
 
 
 def test_files_of_torch(content: dict[str, Any], rows: list[Row], tmp_path: Path) -> None:

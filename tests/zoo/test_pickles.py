@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from harness.core.errors import IntegrityError
-from harness.zoo.pickles import NUMBER_CODES, read_pickle
+from harness.zoo.pickles import NUMBER_CODES
+from harness.zoo.torch_files import read_torch
 from harness.zoo.weights import read_checkpoint
 
 PROTOCOLS = (2, 3, 4, 5)
@@ -41,7 +42,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reread(file: Path, data: bytes) -> Any:
     file.write_bytes(data)
-    return read_pickle(file)
+    return read_torch(file)
 
 
 # -- what must be read -----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Files of predictions, of this program or another: JSON, or what ``torch.save`` wrote.
 
-No pickle is run: ``zoo.torch_files`` and ``zoo.pickles`` read what data they hold.
+No pickle is run: ``zoo.torch_files`` reads what data they hold.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.data.foreign_results import adopted, with_category_ids, with_image_ids
 from harness.data.loose_predictions import loose_predictions
 from harness.data.predictions import checked_predictions, parsed, predictions_in
-from harness.zoo.pickles import read_pickle
-from harness.zoo.torch_files import read_torch
+from harness.zoo.torch_files import read_tables
 
 Row = dict[str, Any]
 
 #: Endings of what torch and pickle write.
-TORCH_ENDINGS = (".pth", ".pt")
-PICKLE_ENDINGS = (".pkl", ".pickle")
+PICKLED_ENDINGS = (".pth", ".pt", ".pkl", ".pickle")
+
+AS_JSON = "write them as JSON: COCO results, as Detectron2's coco_instances_results.json is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,10 @@ def read_loosely(path: Path, content: Mapping[str, Any]) -> ReadResults:
         IntegrityError: It has no form that is known, or values that are beyond all bounds.
     """
     rows, assumed = _adopted(_parsed(path), path, content, loose=True)
-    return ReadResults(rows=loose_predictions(rows, where=str(path)), assumed=assumed)
+    found = loose_predictions(rows, where=str(path))
+    if any(row.get("keypoints") for row in rows):
+        assumed += ("keypoints are left out: faults of boxes and masks are what is looked for",)
+    return ReadResults(rows=found, assumed=assumed)
 
 
 def _adopted(
@@ -99,17 +102,16 @@ def _has_file_names(rows: list[Any]) -> bool:
 
 def _parsed(path: Path) -> Any:
     """What a file holds."""
-    suffix = path.suffix.lower()
-    if suffix not in (*TORCH_ENDINGS, *PICKLE_ENDINGS):
+    if path.suffix.lower() not in PICKLED_ENDINGS:
         return parsed(path)
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     try:
-        return read_torch(path) if suffix in TORCH_ENDINGS else read_pickle(path)
+        return read_tables(path)
     except HarnessError as error:
-        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
+        raise IntegrityError(f"{path}: {error.message}", hint=AS_JSON) from error
     except Exception as error:  # cut off, or of another kind
+        reason = f"{type(error).__name__}: {error}"
         raise IntegrityError(
-            f"{path} cannot be read as a file of torch: {type(error).__name__}: {error}",
-            hint="Detectron2 writes the same as JSON: coco_instances_results.json",
+            f"{path} cannot be read as a pickle or a file of torch: {reason}", hint=AS_JSON
         ) from error
