@@ -141,7 +141,7 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
         )
     else:
         begins = np.flatnonzero(np.diff(cells, prepend=-1))
-        ends = np.append(begins[1:], len(cells))
+        ends = np.append(begins[1:], len(cells))[: len(begins)]  # none without detections
         iou = np.concatenate(
             [np.zeros(0)]
             + [

@@ -15,6 +15,7 @@ from harness.data.predictions import read_predictions
 from harness.measure.columns import objects_of, results_of
 from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 from harness.measure.greedy import match
+from harness.measure.rle import rle_of
 
 
 def official(
@@ -110,11 +111,22 @@ def test_crowds_ties_and_more_than_a_hundred_detections(seed: int) -> None:
     assert_equal(*crowded(seed), "bbox")
 
 
-def test_without_detections_or_objects_nothing_matches() -> None:
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_without_detections_or_objects_nothing_matches(task: Task) -> None:
     annotations, predictions = crowded(5)
+    whole = {"size": [100, 100], "counts": rle_of([[0, 0, 9, 0, 9, 9, 0, 9]], 100, 100).counts}
+    predictions = [{**row, "segmentation": whole} for row in predictions]
+    annotations = {
+        **annotations,
+        "images": [{**one, "height": 100, "width": 100} for one in annotations["images"]],
+        "annotations": [
+            {**row, "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}
+            for row in annotations["annotations"]
+        ],
+    }
     ids = [image["id"] for image in annotations["images"]]
     for objects, rows in ((annotations, []), ({**annotations, "annotations": []}, predictions)):
-        found = match(objects_of(objects, "bbox", ids), results_of(annotations, rows, "bbox", ids))
+        found = match(objects_of(objects, task, ids), results_of(annotations, rows, task, ids))
         assert not (found.object >= 0).any()
 
 
