@@ -44,8 +44,8 @@ RESAMPLES = 400
 #: Probability of an error that a difference may have.
 LEVEL = 0.05
 
-#: A category has an interval where its objects are in so many images; with fewer there is nothing
-#: to draw from.
+#: A number has an interval where its objects are in so many images; with fewer there is nothing to
+#: draw from.
 LEAST_IMAGES = 5
 
 #: Size class → the name of its metric; "all" has three.
@@ -121,7 +121,7 @@ class Intervals:
     """How sure the APs of one task are."""
 
     metrics: dict[str, MetricInterval]
-    """By name, AP … APl; without those that have no number."""
+    """By name, AP … APl; without those that have no number, or objects in too few images."""
 
     categories: dict[int, MetricInterval]
     """Of AP by position of the category; without those in too few images."""
@@ -157,15 +157,11 @@ def intervals_of(
             )
         )
     spread = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in whole}
-    enough = [
-        number
-        for number, category in enumerate(matches["all"])
-        if len(np.unique(category.objects)) >= LEAST_IMAGES
-    ]
+    enough = _categories_in_enough(matches["all"])
     metrics = {
         name: found
-        for name in whole
-        if name != "categories" and (found := _around(whole[name][0], spread[name])) is not None
+        for name in _metrics_in_enough(matches)
+        if (found := _around(whole[name][0], spread[name])) is not None
     }
     categories = {
         number: found
@@ -174,6 +170,27 @@ def intervals_of(
         is not None
     }
     return Intervals(metrics=metrics, categories=categories)
+
+
+def _categories_in_enough(matches: Sequence[Matches]) -> list[int]:
+    """Positions of the categories whose objects are in enough images."""
+    return [number for number, one in enumerate(matches) if _images_of([one]) >= LEAST_IMAGES]
+
+
+def _metrics_in_enough(matches: Mapping[str, Sequence[Matches]]) -> list[str]:
+    """Names of the APs whose objects are in enough images."""
+    names = {"all": ("AP", "AP50", "AP75"), **{size: (one,) for size, one in SIZE_METRICS.items()}}
+    return [
+        name
+        for size, found in matches.items()
+        if _images_of(found) >= LEAST_IMAGES
+        for name in names[size]
+    ]
+
+
+def _images_of(matches: Sequence[Matches]) -> int:
+    """How many images have an object that counts."""
+    return len(np.unique(np.concatenate([np.zeros(0), *(one.objects for one in matches)])))
 
 
 def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[str, Floats]:
@@ -187,11 +204,17 @@ def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[s
 
 
 def _around(value: float, drawn: Floats) -> MetricInterval | None:
-    """The interval of a measured AP; None where it, or most of the drawn ones, are unknown."""
+    """The interval of a measured AP; None where it, or most of the drawn ones, are unknown.
+
+    None, too, where all drawn ones are the same, as without detections: that shows nothing of what
+    other images would give.
+    """
     known = drawn[~np.isnan(drawn)]
     if math.isnan(value) or 2 * len(known) < len(drawn):
         return None
     error = float(known.std())
+    if error == 0:
+        return None
     return MetricInterval(
         low=max(0.0, float(value) - STANDARD_ERRORS * error),
         high=min(100.0, float(value) + STANDARD_ERRORS * error),
@@ -231,8 +254,11 @@ def differences_of(
             kept.append(other[name] - one[name])
         advance(len(weights))
     spread = {name: np.concatenate(kept, axis=-1) for name, kept in parts.items()}
+    enough = _metrics_in_enough(first)
     found = {
-        name: _difference(float(after[name][0] - before[name][0]), spread[name])
+        name: _difference(
+            float(after[name][0] - before[name][0]), spread[name], enough=name in enough
+        )
         for name in before
         if name != "categories"
     }
@@ -241,20 +267,27 @@ def differences_of(
             float(after["categories"][number, 0] - before["categories"][number, 0]),
             spread["categories"][number],
         )
-        for number, category in enumerate(first["all"])
-        if len(np.unique(category.objects)) >= LEAST_IMAGES
+        for number in _categories_in_enough(first["all"])
     }
     return _adjusted(found, categories)
 
 
-def _difference(value: float, drawn: Floats) -> Difference | None:
-    """A difference with its interval; None where it, or most of the drawn ones, are unknown."""
+def _difference(value: float, drawn: Floats, *, enough: bool = True) -> Difference | None:
+    """A difference with its interval; None where it, or most of the drawn ones, are unknown.
+
+    Args:
+        value: Of the whole data set.
+        drawn: (S,) of the resampled ones.
+        enough: Whether there are images enough to draw from.
+    """
     known = drawn[~np.isnan(drawn)]
     if math.isnan(value) or 2 * len(known) < len(drawn) or len(known) == 0:
         return None
     low, high = np.percentile(known, PERCENTILES)
     error = float(known.std())
-    p = 1.0 if value == 0 else math.erfc(abs(value) / error / math.sqrt(2)) if error else None
+    p = 1.0 if value == 0 else None
+    if value != 0 and error and enough:
+        p = math.erfc(abs(value) / error / math.sqrt(2))
     return Difference(difference=value, low=float(low), high=float(high), p=p)
 
 

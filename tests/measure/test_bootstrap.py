@@ -10,6 +10,7 @@ import pytest
 from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 from harness.measure.bootstrap import (
+    LEAST_IMAGES,
     Interval,
     benjamini_hochberg,
     compare_paired,
@@ -180,6 +181,32 @@ def test_what_has_no_objects_has_no_interval(
     found = intervals_of(matches, images=len(image_ids), resamples=20)
     assert found.metrics == {}
     assert found.categories == {}
+
+
+def test_too_few_images_have_no_interval_and_no_sure_difference(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    rows = shaken(annotations, 21)
+    few = image_ids[:LEAST_IMAGES]
+    for count in (1, LEAST_IMAGES - 1):
+        matches = matches_by_size(annotations, rows, "bbox", few[:count])
+        assert intervals_of(matches, images=count, resamples=20).metrics == {}
+        nothing = matches_by_size(annotations, [], "bbox", few[:count])
+        found = differences_of(
+            nothing, matches, images=count, resamples=20, seed=2, advance=lambda _: None
+        )
+        assert {one.word for one in found.metrics.values()} == {"noise"}
+    with_objects = {row["image_id"] for row in annotations["annotations"]}
+    enough = [one for one in image_ids if one in with_objects][:LEAST_IMAGES]
+    matches = matches_by_size(annotations, rows, "bbox", enough)
+    assert "AP" in intervals_of(matches, images=len(enough), resamples=20).metrics
+
+
+def test_what_no_draw_changes_has_no_interval(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    matches = matches_by_size(annotations, [], "bbox", image_ids)
+    assert intervals_of(matches, images=len(image_ids), resamples=20).metrics == {}
 
 
 def test_p_values_are_adjusted_as_benjamini_and_hochberg_did() -> None:
