@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from harness.core.collector import collector_paused
 from harness.core.record import MetricInterval
 from harness.core.tasks import Task
-from harness.measure.bootstrap import SEED, intervals_of
+from harness.measure.bootstrap import SEED, Intervals, intervals_of
 from harness.measure.coco import Scores
 from harness.measure.columns import category_positions
 from harness.measure.resampling import matches_by_size
@@ -38,15 +39,25 @@ def with_intervals(
     """
     if resamples == 0 or not image_ids:
         return scores
+    drawn: dict[Task, Future[Intervals]] = {}
+    # One task is matched while data sets are drawn for the one before it.
+    with ThreadPoolExecutor(1) as beside:
+        for task in tasks:
+            with collector_paused():
+                matches = matches_by_size(annotations, predictions, task, image_ids)
+            drawn[task] = beside.submit(
+                intervals_of,
+                matches,
+                images=len(image_ids),
+                resamples=resamples,
+                seed=SEED,
+                threads=threads,
+            )
     metrics: dict[str, MetricInterval] = {}
     categories: dict[tuple[str, int], MetricInterval] = {}
     positions = category_positions(annotations)
-    for task in tasks:
-        with collector_paused():
-            matches = matches_by_size(annotations, predictions, task, image_ids)
-        found = intervals_of(
-            matches, images=len(image_ids), resamples=resamples, seed=SEED, threads=threads
-        )
+    for task, waiting in drawn.items():
+        found = waiting.result()
         metrics |= {f"{task}/{name}": one for name, one in found.metrics.items()}
         for category_id, position in positions.items():
             if position in found.categories:

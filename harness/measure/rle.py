@@ -113,8 +113,8 @@ def _union(polygons: Sequence[Polygon], height_px: int, width_px: int) -> Rle:
     if not polygons:
         return Rle(height_px, width_px, spell([height_px * width_px]))
     pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
-    counts = coco_mask.merge(pieces)["counts"].decode("ascii")
-    return Rle(height_px, width_px, counts)
+    union = pieces[0] if len(pieces) == 1 else coco_mask.merge(pieces)
+    return Rle(height_px, width_px, union["counts"].decode("ascii"))
 
 
 def size_fault(height_px: int, width_px: int) -> str | None:

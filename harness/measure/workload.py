@@ -7,8 +7,8 @@ category on an image, the best 100 of them, with every object of it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from harness.measure.evaluators import Share
 
@@ -22,6 +22,8 @@ Row = Mapping[str, Any]
 
 #: Image and category.
 Cell = tuple[int, int]
+
+K = TypeVar("K", bound=Hashable)
 
 
 def steps_of(shares: Iterable[Share]) -> float:
@@ -41,16 +43,23 @@ def cell_steps(objects: Sequence[Row], rows: Sequence[Row], most: int) -> dict[C
         rows: Predictions with masks.
         most: Detections that are compared, of a category on an image.
     """
-    counts: Counter[Cell] = Counter()
-    runs: dict[Cell, float] = defaultdict(float)
+    return _steps(objects, rows, most, lambda row: (row["image_id"], row["category_id"]))
+
+
+def _steps(
+    objects: Sequence[Row], rows: Sequence[Row], most: int, cell_of: Callable[[Row], K]
+) -> dict[K, float]:
+    """Steps at most by what rows are compared within."""
+    counts: Counter[K] = Counter()
+    runs: dict[K, float] = defaultdict(float)
     for row in objects:
-        cell = row["image_id"], row["category_id"]
+        cell = cell_of(row)
         counts[cell] += 1
         runs[cell] += _runs_at_most(row["segmentation"])
-    found: Counter[Cell] = Counter()
-    found_runs: dict[Cell, float] = defaultdict(float)
+    found: Counter[K] = Counter()
+    found_runs: dict[K, float] = defaultdict(float)
     for row in rows:
-        cell = row["image_id"], row["category_id"]
+        cell = cell_of(row)
         found[cell] += 1
         found_runs[cell] = max(found_runs[cell], len(row["segmentation"]["counts"]))
     return {
@@ -66,10 +75,9 @@ def most_steps(objects: Sequence[Row], rows: Sequence[Row]) -> float:
         objects: Annotations with masks.
         rows: Predictions with masks.
     """
-    one = "category_id"
-    found = [{**row, one: 0} for row in rows if row.get("segmentation")]
-    there = [{**row, one: 0} for row in objects if row.get("segmentation")]
-    return max(cell_steps(there, found, len(rows)).values(), default=0.0)
+    found = [row for row in rows if row.get("segmentation")]
+    there = [row for row in objects if row.get("segmentation")]
+    return max(_steps(there, found, len(rows), lambda row: row["image_id"]).values(), default=0.0)
 
 
 def _runs_at_most(segmentation: Any) -> float:
