@@ -21,7 +21,7 @@ SEVERITY = ("other-annotations", "scores-equal", "scores-cut", "nms-too-hard", "
 #: An AP difference that is shown as one.
 SEEN_GAIN = 0.05
 
-#: What a cheap look may take and see, and how many faults it names.
+#: What a cheap look may take (seconds of its clock) and see, and how many faults it names.
 CHEAP_S, CHEAP_IMAGES, MOST_SUSPICIONS = 3.0, 100, 3
 
 #: Part of the time that the search may take; the rest is for scoring all images.

@@ -7,7 +7,7 @@ metric by metric, and down to the first image and stage that differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
 from harness.core.requests.saved import SavedPredictions
-from harness.core.tasks import Task
+from harness.core.tasks import Task, are_proposals
 from harness.data.coco import read_annotations
+from harness.data.edit.splitting import only_images
 from harness.data.predictions import checked_predictions
 from harness.data.proven import read_annotations_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import Diagnosed, diagnose
 from harness.workflows.diagnose_reference import Against, against
-from harness.workflows.runs.files import PREDICTIONS, read_run
-from harness.workflows.runs.records import require_own_predictions
+from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
+from harness.workflows.runs.records import read_record, require_own_predictions
 from harness.workflows.runs.results_files import ReadResults, read_loosely
 
 Row = dict[str, Any]
@@ -143,13 +144,15 @@ def _of_run(folder: Path, annotations: Path | None, progress: Progress) -> _Subj
             f"{folder} holds no predictions with a ground truth",
             hint="they are made by: harness eval",
         )
+    if (folder / RECORD).exists() and are_proposals(read_record(folder).metrics):
+        raise UsageError("proposals have no class, and so no AP to be explained")
     unknown = require_own_predictions(folder)
     if unknown is not None:
         progress.notice(f"note: {unknown}")
     if annotations is None:
         content = read_annotations_of(facts, "name the file to look at with --annotations")
-        images = sorted(content["images"], key=lambda image: image["id"])
-        content = limited(content, [one["id"] for one in images[: facts.evaluated_images]])
+        ids = sorted(image["id"] for image in content["images"])
+        content = only_images(content, frozenset(ids[: facts.evaluated_images]))
     else:
         content = read_annotations(annotations)
     return _Subject(
@@ -159,21 +162,6 @@ def _of_run(folder: Path, annotations: Path | None, progress: Progress) -> _Subj
         read=read_loosely(path, content),
         run=folder,
     )
-
-
-def limited(content: Mapping[str, Any], image_ids: Sequence[int]) -> dict[str, Any]:
-    """The part of an annotation file for some images.
-
-    Args:
-        content: Of ``data.coco.read_annotations``.
-        image_ids: The images to keep.
-    """
-    kept = frozenset(image_ids)
-    return {
-        **content,
-        "images": [one for one in content["images"] if one["id"] in kept],
-        "annotations": [one for one in content["annotations"] if one["image_id"] in kept],
-    }
 
 
 def _refusal(subject: _Subject) -> str | None:

@@ -138,8 +138,12 @@ def _by_image(rows: Sequence[Row]) -> dict[int, list[Any]]:
     images: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         box = tuple(round(side, COORDINATE_DIGITS) for side in row.get("bbox", ()))
-        images[row["image_id"]].append((round(row["score"], SCORE_DIGITS), row["category_id"], box))
-    return {image: sorted(found) for image, found in images.items()}
+        mask = row.get("segmentation")
+        shape = None if mask is None else (*mask["size"], mask["counts"])
+        images[row["image_id"]].append(
+            (round(row["score"], SCORE_DIGITS), row["category_id"], box, shape)
+        )
+    return {image: sorted(found, key=repr) for image, found in images.items()}
 
 
 def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | None, str | None]:

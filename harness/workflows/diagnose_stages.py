@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from harness.core.engine import Engine
@@ -36,13 +37,13 @@ def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[st
     """
     jobs = [_job(folder) for folder in (run, reference)]
     records = {one.image_id: one for one in jobs[0].dataset.images}
+    if image_id not in records:
+        raise UsageError(f"image {image_id} is not one of those that {run} was evaluated on")
     image = load_image(records[image_id], jobs[0].dataset.images_dir)
-    first, second = (
-        _native(job, folder) for job, folder in zip(jobs, (run, reference), strict=True)
-    )
-    report = compare_engines(
-        first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)
-    )
+    with closing(_native(jobs[0], run)) as first, closing(_native(jobs[1], reference)) as second:
+        report = compare_engines(
+            first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)
+        )
     worst = next((row for row in report.stages if not row.ok), None)
     return None if worst is None else (worst.stage, worst.max_absolute)
 
@@ -54,5 +55,6 @@ def _job(folder: Path) -> Job:
 def _native(job: Job, folder: Path) -> NativeEngine:
     engine: Engine = open_job_engine(job)
     if not isinstance(engine, NativeEngine):
+        engine.close()
         raise UsageError(f"the engine of {folder} has no stages that can be looked into")
     return engine

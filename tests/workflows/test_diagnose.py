@@ -1,0 +1,110 @@
+"""``harness diagnose`` on runs and files, and beside a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness
+from harness.core.errors import IntegrityError
+from harness.measure.rle import encode_region
+
+Row = dict[str, Any]
+
+
+def evaluated(root: Path, folder: Path, **settings: Any) -> Path:
+    """A run of the embedded model on one image."""
+    given = {"limit": 1, "report": False, "resamples": 0, **settings}
+    return harness.evaluate(model="tiny", root=root, output=folder, **given).folder
+
+
+@pytest.fixture(scope="module")
+def run(embedded_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return evaluated(embedded_root, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.mark.parametrize(
+    ("settings", "stage"),
+    [
+        pytest.param({"short_edge_px": 200}, "resized input", id="another size"),
+        pytest.param({"precision": "bf16"}, "backbone p2", id="another precision"),
+    ],
+)
+def test_the_first_stage_that_differs_is_named(
+    run: Path, embedded_root: Path, tmp_path: Path, settings: dict[str, Any], stage: str
+) -> None:
+    other = evaluated(embedded_root, tmp_path / "other", **settings)
+    found = harness.diagnose(run=run, reference=other).reference
+    assert found is not None
+    assert found.differing_images == 1
+    assert found.stage is not None
+    assert found.stage.stage == stage
+    assert found.notes == ()
+
+
+def test_a_run_is_its_own_reference(run: Path) -> None:
+    found = harness.diagnose(run=run, reference=run).reference
+    assert found is not None
+    assert found.differing_images == 0
+    assert found.stage is None
+    assert all(one.difference == 0 for one in found.metrics.values())
+
+
+def as_file(folder: Path, name: str, rows: list[Row]) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def mask_row(image: dict[str, Any], left: int) -> Row:
+    size = {"height_px": image["height"], "width_px": image["width"]}
+    rle = encode_region(np.ones((5, 6), dtype=bool), top_px=3, left_px=left, **size)
+    mask = {"size": [rle.height_px, rle.width_px], "counts": rle.counts}
+    return {"image_id": image["id"], "category_id": 3, "score": 0.5, "segmentation": mask}
+
+
+def test_masks_alone_that_differ_are_seen(small_coco: Path, tmp_path: Path) -> None:
+    annotations = small_coco / "annotations.json"
+    images = json.loads(annotations.read_text(encoding="utf-8"))["images"]
+    sides = [
+        as_file(tmp_path, name, [mask_row(one, 4 + (moved and one == images[2])) for one in images])
+        for name, moved in (("one.json", False), ("other.json", True))
+    ]
+    found = harness.diagnose(predictions=sides[1], annotations=annotations, reference=sides[0])
+    assert found.reference is not None
+    assert found.reference.first_differing == images[2]["id"]
+    assert found.reference.differing_images == 1
+
+
+def test_keypoints_alone_are_refused_and_beside_boxes_left_out(
+    small_coco: Path, tmp_path: Path
+) -> None:
+    annotations = small_coco / "annotations.json"
+    row = {"image_id": 42, "category_id": 3, "score": 0.5, "keypoints": [5, 5, 1] * 17}
+    with pytest.raises(IntegrityError, match="holds keypoints alone") as caught:
+        harness.diagnose(predictions=as_file(tmp_path, "k.json", [row]), annotations=annotations)
+    assert "harness score" in str(caught.value.hint)
+    both = as_file(tmp_path, "b.json", [{**row, "bbox": [10, 10, 30, 20]}])
+    found = harness.diagnose(predictions=both, annotations=annotations)
+    assert any("keypoints are left out" in one for one in found.assumed)
+
+
+def test_score_names_what_a_cheap_look_shows_also_in_a_run(
+    embedded_root: Path, tmp_path: Path
+) -> None:
+    folder = evaluated(embedded_root, tmp_path / "run", limit=6)
+    assert harness.score(run=folder).notes == ()
+    rows = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
+    facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))["dataset"]
+    for row in rows:
+        del row["segmentation"]
+        x, y, width, height = row["bbox"]
+        row["bbox"] = [x, y, x + width, y + height]
+    broken = as_file(tmp_path, "corners.json", rows)
+    notes = harness.score(predictions=broken, annotations=facts["annotations_path"]).notes
+    assert any("corners" in one for one in notes)
+    assert len(notes) <= 3
