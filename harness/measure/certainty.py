@@ -39,25 +39,11 @@ def with_intervals(
     """
     if resamples == 0 or not image_ids:
         return scores
-    drawn: dict[Task, Future[Intervals]] = {}
-    # One task is matched while data sets are drawn for the one before it.
-    with ThreadPoolExecutor(1) as beside:
-        for task in tasks:
-            with collector_paused():
-                matches = matches_by_size(annotations, predictions, task, image_ids)
-            drawn[task] = beside.submit(
-                intervals_of,
-                matches,
-                images=len(image_ids),
-                resamples=resamples,
-                seed=SEED,
-                threads=threads,
-            )
+    drawn = _drawn(annotations, predictions, tasks, image_ids, resamples, threads)
     metrics: dict[str, MetricInterval] = {}
     categories: dict[tuple[str, int], MetricInterval] = {}
     positions = category_positions(annotations)
-    for task, waiting in drawn.items():
-        found = waiting.result()
+    for task, found in drawn.items():
         metrics |= {f"{task}/{name}": one for name, one in found.metrics.items()}
         for category_id, position in positions.items():
             if position in found.categories:
@@ -70,3 +56,28 @@ def with_intervals(
             for row in scores.per_category
         ),
     )
+
+
+def _drawn(
+    annotations: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    tasks: Sequence[Task],
+    image_ids: Sequence[int],
+    resamples: int,
+    threads: int,
+) -> dict[Task, Intervals]:
+    """The intervals of each task: one is matched while data sets are drawn for the one before."""
+    drawn: dict[Task, Future[Intervals]] = {}
+    with ThreadPoolExecutor(1) as beside:
+        for task in tasks:
+            with collector_paused():
+                matches = matches_by_size(annotations, predictions, task, image_ids)
+            drawn[task] = beside.submit(
+                intervals_of,
+                matches,
+                images=len(image_ids),
+                resamples=resamples,
+                seed=SEED,
+                threads=threads,
+            )
+    return {task: waiting.result() for task, waiting in drawn.items()}
