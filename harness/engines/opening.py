@@ -85,20 +85,25 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
             "size and searched there, box by box",
             hint="use --engine native, or serve the network: harness serve",
         )
-    if architecture.torchvision is not None:
-        known, kind = name == "torchvision", f"torchvision's {architecture.torchvision}"
-    elif architecture.backbone != "resnet":
-        known, kind = name in ("native", "onnx"), f"one with the backbone {architecture.backbone}"
-    elif architecture.detector != "rcnn":
-        kinds = {"dense": "one with a dense head", "rpn": "one that only proposes regions"}
-        known, kind = name in ("native", "detectron2"), kinds[architecture.detector]
-    else:
-        known, kind = name != "torchvision", "Detectron2's"
-    if not known:
+    engines, kind = _engines_of(architecture)
+    if name not in engines:
         raise UsageError(
             f"the {name} engine does not know this network: it is {kind}",
             hint=f"leave out --engine, or choose --engine {own_engine(architecture)}",
         )
+
+
+def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str]:
+    """Return the real engines that compute a network, and what kind of network it is."""
+    if architecture.torchvision is not None:
+        return ("torchvision",), f"torchvision's {architecture.torchvision}"
+    if architecture.backbone == "mobilenet_v2":  # Detectron2 has none
+        return ("native", "onnx"), f"one with the backbone {architecture.backbone}"
+    if architecture.detector == "dense":
+        return ("native", "detectron2"), "one with a dense head"
+    if architecture.detector == "rpn":
+        return ("native", "detectron2"), "one that only proposes regions"
+    return ("native", "detectron2", "onnx"), "Detectron2's"
 
 
 def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[..., Engine]:

@@ -253,6 +253,7 @@ def test_each_network_has_its_engines() -> None:
         ("detectron2", ours),
         ("fake", ours),
         ("native", light),
+        ("detectron2", architecture_of("mask_rcnn_regnetx_4gf_LSJ")),
         ("torchvision", theirs),
         ("fake", theirs),
     ):
