@@ -120,12 +120,17 @@ def sentences_of(one: TaskAnalysis, threshold: float) -> list[str]:
     if one.errors.ap50 is None:
         return [f"{word}: there are neither objects nor detections; nothing can be analyzed."]
     known = [error for error in one.errors.main if error.dap is not None]
+    undefined = " and ".join(error.name for error in one.errors.main if error.dap is None)
     sentences = []
+    if undefined:
+        sentences.append(
+            f"{word}: what {undefined} errors cost is not defined: without them no AP is left."
+        )
     if known and (worst := max(known, key=lambda error: error.dap or 0.0)).dap:
         sentences.append(
             f"{word}: {worst.name} errors cost most, {worst.dap:.2f} of the AP at an IoU of 0.5."
         )
-    else:
+    elif not undefined:
         sentences.append(f"{word}: no type of error costs any AP at an IoU of 0.5.")
     best = one.thresholds[0]
     if best.threshold is None:

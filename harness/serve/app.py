@@ -15,6 +15,7 @@ from fastapi_offline import FastAPIOffline
 
 from harness import __version__
 from harness.files.json import dumps, to_plain
+from harness.serve.examples import drawing_of
 from harness.serve.failures import ErrorAnswer, Refusal, answer_failures, refused
 from harness.serve.forms import FIELD
 from harness.serve.guard import Guarded
@@ -138,6 +139,14 @@ def _add_page(app: FastAPI, service: Service) -> None:
         if service.report is None:
             raise refused(404, "there is no report", next_step="harness eval writes one")
         return FileResponse(service.report, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/show/pictures/{number}.jpg", include_in_schema=False)
+    async def picture(number: int) -> FileResponse:
+        """One of the drawings that the report links to."""
+        path = drawing_of(service.report, number)
+        if path is None:
+            raise refused(404, f"there is no drawing of image {number}", next_step="GET /report")
+        return FileResponse(path)
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:

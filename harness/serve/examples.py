@@ -54,6 +54,14 @@ def find_report(weights: Path | None) -> Path | None:
     return found[-1] if found else None
 
 
+def drawing_of(report: Path | None, image_id: int) -> Path | None:
+    """Return the drawing of an image that a report links to; None without one."""
+    if report is None:
+        return None
+    path = report.parent / "show" / "pictures" / f"{image_id}.jpg"
+    return path if path.is_file() else None
+
+
 def find_examples(entry: ModelEntry, root: Path) -> tuple[Path, ...]:
     """Return a few images of the data set that the model's numbers are measured on.
 

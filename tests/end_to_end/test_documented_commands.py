@@ -138,6 +138,31 @@ def _is_here(words: list[str], project: Path) -> bool:
     return all(name in written or (project / name).exists() for name in files)
 
 
+#: Files and runs of the documents, and those of the test.
+EVALUATED = {
+    "results/runs/20260101-120000-eval-R_50_FPN_3x-native-a1b2c3": "run",
+    "RUN": "run",
+    "OTHER_RUN": "run",
+    "results.json": "run/predictions.json",
+    "instances_val2017.json": "instances.json",
+}
+
+
+@pytest.mark.parametrize(("page", "least"), [("analysis.md", 3), ("diagnose.md", 3)])
+def test_commands_about_a_run_run(
+    page: str, least: int, harness: Callable[..., Answer], prepared: Path
+) -> None:
+    data = ["--annotations", "instances.json", "--images", "photos"]
+    assert harness("eval", "--engine", "fake", *data, "--output", "run").code == 0
+    done = 0
+    for words in commands_of(DOCS / page):
+        if words[0] in ("analyze", "diagnose"):
+            answer = harness(*(EVALUATED.get(word, word) for word in words))
+            assert answer.code == 0, f"harness {shlex.join(words)}\n{answer.err}"
+            done += 1
+    assert done >= least, f"only {done} commands of {page} could be run"
+
+
 def test_runnable_commands_are_told_from_others() -> None:
     assert runnable(["data", "check", "train.json", "--images", "photos"])
     assert not runnable(["train", "--model", "R_50_FPN_1x", "--gpus", "8"])

@@ -55,6 +55,7 @@ def test_a_fine_tuning_speaks_to_its_user(
     pages = list((project / "run").rglob("report.html"))
     assert [page.parent.name for page in pages] == [f"iteration-{summary['best_iteration']:07d}"]
     assert str(pages[0].relative_to(project)) in answer.out
+    assert "--train-annotations" in pages[0].read_text("utf-8")  # the command that made it
     # The commands that are printed can be pasted as they are.
     commands = [shlex.split(line) for line in answer.out.splitlines() if line.startswith("  harn")]
     assert [words[1] for words in commands] == ["eval", "show", "predict", "serve"]

@@ -240,7 +240,10 @@ def test_ones_own_model_has_its_title_and_links_to_its_report(
     run.mkdir()
     weights = run / "model_best.safetensors"
     shutil.copy(EMBEDDED / "tiny.safetensors", weights)
-    (run / "report.html").write_text("<p>how it went</p>", encoding="utf-8")
+    (run / "show" / "pictures").mkdir(parents=True)
+    (run / "show" / "pictures" / "7.jpg").write_bytes(picture_bytes("JPEG"))
+    content = "<p>how it went</p><img src='show/pictures/7.jpg'>"
+    (run / "report.html").write_text(content, encoding="utf-8")
     url, engine = told(weights=weights)
     engine.service.report = run / "report.html"
     page.goto(url)
@@ -248,3 +251,7 @@ def test_ones_own_model_has_its_title_and_links_to_its_report(
     assert page.inner_text("#model").startswith("model_best.safetensors: circle, square, ")
     page.click("#report")
     page.wait_for_selector("text=how it went")
+    # What the report links to is served as well, and nothing else of the folder.
+    page.wait_for_function("document.images[0].naturalWidth === 40")
+    for path in ("show/pictures/8.jpg", "show/pictures/..%2F..%2Freport.jpg"):
+        assert requests.get(f"{url}/{path}", timeout=60).status_code in (404, 422)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.core.command_line import command_line
 from harness.core.dataset import Dataset
 from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError
 from harness.core.progress import Silent
@@ -75,7 +76,7 @@ class Scoring:
             request,
             resolve_on(request.inference, _named(self.job, dataset)),
             progress=Silent(),
-            command=("harness", "train"),
+            command=command_line("train", self.job.request),
             now=utc_now(),
             stopwatch=PhaseTimer(_no_clock, lambda: None),
         )
