@@ -56,6 +56,11 @@ def compare(
         found = compare_files(
             request.first, request.second, request.annotations, resamples=draws, progress=shown
         )
+    elif request.annotations is not None:
+        raise UsageError(
+            "two runs are compared on the annotations that they were evaluated on",
+            hint="leave out --annotations, or name the files: RUN/predictions.json",
+        )
     else:
         found = compare_runs(request.first, request.second, resamples=draws, progress=shown)
     if request.html is not None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.core.tasks import Task
 from harness.data.predictions import checked_predictions
 from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
-from harness.workflows.runs.files import PREDICTIONS
-from harness.workflows.runs.results_files import read_results
+from harness.workflows.runs.results_files import read_source
 
 Row = Mapping[str, Any]
 
@@ -42,7 +41,7 @@ class Against:
     """What differs from a reference."""
 
     reference: str
-    """The file of its predictions."""
+    """The run folder, or the file of its predictions."""
     metrics: dict[str, Difference]
     """By metric, these predictions minus the reference's; empty where one of both cannot be scored.
     """
@@ -76,12 +75,9 @@ def against(
 
     Raises:
         UsageError: The reference has no predictions.
-        IntegrityError: They are not valid for the annotations.
+        IntegrityError: They are not valid for the annotations, or a run's were damaged.
     """
-    path = reference / PREDICTIONS if reference.is_dir() else reference
-    if not path.is_file():
-        raise UsageError(f"the reference has no predictions: {path}")
-    theirs = read_results(path, content)
+    theirs = read_source(reference, content)
     for sentence in theirs.assumed:
         progress.notice(f"note: the reference: {sentence}")
     notes = []
@@ -98,7 +94,7 @@ def against(
         stage, note = _stage(run, reference, first)
         notes += [note] if note else []
     return Against(
-        reference=str(path),
+        reference=str(reference),
         metrics=metrics,
         differing_images=len(differing),
         first_differing=first,

@@ -18,8 +18,7 @@ from harness.workflows.pictures.compare import (
     differences,
     metric_changes,
 )
-from harness.workflows.runs.files import PREDICTIONS
-from harness.workflows.runs.results_files import read_results
+from harness.workflows.runs.results_files import read_source
 
 
 def are_files(first: Path, second: Path) -> bool:
@@ -51,9 +50,8 @@ def compare_files(
             hint="give it with --annotations FILE",
         )
     content = read_annotations(annotations)
-    paths = [one / PREDICTIONS if one.is_dir() else one for one in (first, second)]
-    found = [read_results(path, content) for path in paths]
-    for path, one in zip(paths, found, strict=True):
+    found = [read_source(one, content) for one in (first, second)]
+    for path, one in zip((first, second), found, strict=True):
         for sentence in one.assumed:
             progress.notice(f"note: {path}: {sentence}")
     predictions = [one.rows for one in found]

@@ -6,7 +6,7 @@ No pickle is run: ``zoo.torch_files`` reads what data they hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.data.foreign_results import adopted, with_category_ids, with_image_ids
 from harness.data.loose_predictions import loose_predictions
 from harness.data.predictions import checked_predictions, parsed, predictions_in
+from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.records import require_own_predictions
 from harness.zoo.torch_files import read_tables
 
 Row = dict[str, Any]
@@ -50,6 +52,26 @@ def read_results(path: Path, content: Mapping[str, Any]) -> ReadResults:
     if not assumed:
         return ReadResults(rows=predictions_in(whole, path, content), assumed=())
     return ReadResults(rows=checked_predictions(rows, content, where=str(path)), assumed=assumed)
+
+
+def read_source(source: Path, content: Mapping[str, Any]) -> ReadResults:
+    """The valid predictions of a file, or of a run folder, whose own are compared with its sums.
+
+    Args:
+        source: The file or folder.
+        content: Of ``data.coco.read_annotations``.
+
+    Raises:
+        UsageError: There are none.
+        IntegrityError: As of ``read_results``; or a run's were damaged since it wrote them.
+    """
+    if not source.is_dir():
+        return read_results(source, content)
+    if not (source / PREDICTIONS).is_file():
+        raise UsageError(f"{source} holds no predictions", hint="they are made by: harness eval")
+    unknown = require_own_predictions(source)
+    found = read_results(source / PREDICTIONS, content)
+    return found if unknown is None else replace(found, assumed=(*found.assumed, unknown))
 
 
 def read_loosely(path: Path, content: Mapping[str, Any]) -> ReadResults:

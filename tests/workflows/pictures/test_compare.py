@@ -58,6 +58,33 @@ def test_files_of_predictions_are_compared_on_their_annotations(
     assert found["differing_images"] == 2
 
 
+def test_two_runs_are_not_compared_on_other_annotations(
+    runs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*map(str, runs), "--annotations", "other.json", "--resamples", "0"]
+    assert run(["compare", *words]) == 2
+    assert "leave out --annotations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["compare", "diagnose"])
+def test_damaged_predictions_of_a_run_are_found_beside_a_file(
+    command: str, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = json.loads((runs[0] / "run.json").read_text())["dataset"]["annotations_path"]
+    file = tmp_path / "mine.json"
+    path = runs[0] / "predictions.json"
+    file.write_text(path.read_text("utf-8"), encoding="utf-8")
+    rows = json.loads(path.read_text("utf-8"))
+    rows[0]["score"] *= 0.25
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    other = {
+        "compare": [str(file), str(runs[0])],
+        "diagnose": ["--predictions", str(file), "--reference", str(runs[0])],
+    }
+    assert run([command, *other[command], "--annotations", annotations]) == 4
+    assert "predictions.json is not the file that was written" in capsys.readouterr().err
+
+
 def test_a_run_equals_itself(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", str(runs[0]), str(runs[0]), "--resamples", "0"]) == 0
     assert "the predictions of both runs are the same" in capsys.readouterr().out
