@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from harness import __version__
+from harness.__main__ import SPIN_COUNT, share_cores
 from harness.cli.main import COMMANDS, run
 
 
@@ -98,3 +99,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_compute_threads_sleep_unless_the_user_says_otherwise() -> None:
+    unset: dict[str, str] = {}
+    share_cores(unset)
+    assert unset == {"GOMP_SPINCOUNT": SPIN_COUNT}
+    for own in ({"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}):
+        kept = dict(own)
+        share_cores(kept)
+        assert kept == own
