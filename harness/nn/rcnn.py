@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.box_head import BoxHead
+from harness.nn.box_head import CONVOLVES_REGIONS, BoxHead
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
 from harness.nn.dense import DenseHead
@@ -206,9 +206,9 @@ def compute_exactly(network: RCNN) -> None:
 def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool = False) -> None:
     """Prepare the network for inference, in place; the numbers stay but for rounding.
 
-    Every frozen BatchNorm is folded into the convolution before it. For a CPU, the first layer of
-    the box head is made a convolution, and all convolutions are oneDNN's, in one pass with what
-    comes right after them.
+    Every frozen BatchNorm is folded into the convolution before it. For a CPU all convolutions are
+    oneDNN's, in one pass with what comes right after them; one with AVX-512 computes the first
+    layer of the box head as a convolution, too.
 
     Args:
         network: With its weights loaded.
@@ -221,7 +221,7 @@ def prepare_for_inference(network: RCNN, device: torch.device, *, compiled: bool
     if device.type != "cpu":
         return
     for module in network.modules():
-        if isinstance(module, BoxHead):
+        if isinstance(module, BoxHead) and CONVOLVES_REGIONS:
             module.convolve_first()
     if compiled or not ONE_PASS_AVAILABLE:
         convolve_by_onednn(network)
