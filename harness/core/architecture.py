@@ -56,6 +56,11 @@ class Architecture:
     no meaning.
     """
 
+    given_proposals: bool = False  # MODEL.LOAD_PROPOSALS, PROPOSAL_GENERATOR.NAME
+    """Whether regions come with each image, from a file: a Fast R-CNN. Then the numbers of region
+    proposals have no meaning, but for how many are kept.
+    """
+
     # -- input ---------------------------------------------------------------------------------
     channel_order: ChannelOrder = "BGR"  # INPUT.FORMAT
     """Order of the colour channels of the input."""
@@ -140,7 +145,7 @@ class Architecture:
     """IoU above which a proposal is suppressed, within a level."""
 
     rpn_post_nms: int = 1000  # RPN.POST_NMS_TOPK_TEST, over all levels
-    """Proposals kept in total."""
+    """Proposals kept in total; of given ones DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST."""
 
     rpn_post_nms_training: int = 1000  # RPN.POST_NMS_TOPK_TRAIN
     """Proposals kept in total while training."""
@@ -243,6 +248,13 @@ class Architecture:
         if self.detector == "dense":
             return (8, 16, 32, 64, 128)
         return (4, 8, 16, 32, 64) if self.neck == "fpn" else (16,)
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """Names of these maps: of a pyramid by their level."""
+        if len(self.strides_px) == 1:
+            return ("map",)
+        return tuple(f"p{stride.bit_length() - 1}" for stride in self.strides_px)
 
     @property
     def merged_levels(self) -> tuple[int, ...]:

@@ -27,6 +27,11 @@ class Image:
     pixels_bgr: npt.NDArray[np.uint8]
     """(H, W, 3) uint8, BGR, EXIF orientation applied. Detections refer to this frame."""
 
+    proposals_xyxy_px: npt.NDArray[np.floating[Any]] | None = None
+    """(n, 4) regions to look at, in px of this frame, best first; None where the network proposes
+    its own.
+    """
+
     @property
     def height_px(self) -> int:
         return int(self.pixels_bgr.shape[0])

@@ -162,6 +162,11 @@ class ModelEntry:
     checkpoint: str | None
     """Name of an artefact, or None."""
 
+    proposals: str | None = None
+    """Name of the artefact with the region proposals of its data set; None for a network that
+    proposes its own regions.
+    """
+
     embedded: FileFacts | None = None
     """Weights in the package (``harness/zoo/embedded/<name>.safetensors``), of a model without a
     checkpoint.

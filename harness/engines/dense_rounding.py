@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.core.detections import Image as Picture
 from harness.engines.native import NativeEngine
-from harness.engines.replay import Choice, Follow, Replay, Replayer, choose
+from harness.engines.replay import Choice, Follow, Replay, Replayer, Rows, choose
 from harness.engines.rounding import APART, Case, FastProof, Traced, pair_side, prove_fast
 from harness.engines.slot_answers import Resized
 from harness.engines.tracing import Decision, Side, Tracer, largest, no_jump
@@ -48,21 +48,16 @@ class DenseReplayer(Replayer):
             follow: Decisions of another network, which change no number here.
         """
         del follow
-        network = self.network
-        device = network.pixel_mean.device
-        pyramid, logits, deltas = self._dense_maps(image)
-        anchors = network.head.anchors(pyramid)
-        flat = torch.cat([one[0] for one in logits])
-        moves = torch.cat([one[0] for one in deltas])
-        boxes = apply_deltas(moves, torch.cat(anchors), DELTA_WEIGHTS)
-        counts = torch.tensor([len(one) for one in anchors])
-        levels = torch.repeat_interleave(torch.arange(len(anchors)), counts).to(device)
+        pyramid, logits, deltas = self._maps(image)
+        rows = Rows.of(logits, deltas, self.network.head.anchors(pyramid))
+        flat, levels = rows.logits, rows.levels
+        boxes = apply_deltas(rows.deltas, rows.anchors, DELTA_WEIGHTS)
         scores = at_least_float32(flat).sigmoid()
-        regions = torch.arange(len(boxes), device=device)
+        regions = torch.arange(len(boxes), device=boxes.device)
         every = torch.ones_like(regions, dtype=torch.bool)
-        named = {f"p{index}": level[0] for index, level in enumerate(pyramid, start=3)}
+        answered = {"class logits": flat, "box deltas": rows.deltas}
         return Replay(
-            named=named | {"class logits": flat, "box deltas": moves},
+            named=self._named(pyramid) | answered,
             logits=flat.amax(dim=1),
             boxes=boxes,
             anchor_levels=levels,
@@ -75,15 +70,9 @@ class DenseReplayer(Replayer):
             soft=None,
         )
 
-    def _dense_maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        if self._last is not None and self._last[0] is image:
-            return self._last[1]
-        network = self.network
-        pixels = torch.from_numpy(image.pixels).to(network.pixel_mean.device).permute(2, 0, 1)
-        pyramid = network.backbone(network.batch([pixels]).pixels)
-        found = (pyramid, *network.head(pyramid))
-        self._last = (image, found)
-        return found
+    def _answered(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        answer: tuple[list[Tensor], list[Tensor]] = self.network.head(pyramid)
+        return answer
 
     def _chosen(self, logits: Sequence[Tensor], boxes: Tensor, classes: int) -> Choice:
         numbers, head = self.network.architecture, self.network.head
@@ -101,12 +90,6 @@ class DenseReplayer(Replayer):
 
 class DenseCase(Case):
     """One image of a dense head, replayed by both networks and by float64."""
-
-    def _smooth(self, one: Replay, true: Replay) -> tuple[Tensor, Tensor]:
-        """Return that every anchor and every detection measures rounding."""
-        del true
-        chosen = int(one.detections.chosen.sum())
-        return torch.ones_like(one.regions, dtype=torch.bool), torch.ones(chosen, dtype=torch.bool)
 
     def _traced(self) -> Traced:
         numbers, theirs, true = self.architecture, self.reference, self.their_truth

@@ -18,6 +18,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import PrerequisiteError
+from harness.data.proposals import proposals_of
 from harness.engines.detectron2_model import build_model
 from harness.engines.devices import (
     apply_precision,
@@ -129,14 +130,36 @@ class Detectron2Engine:
             pixels = image.pixels_bgr
             if self.info.architecture.channel_order == "RGB":
                 pixels = pixels[:, :, ::-1]
-            pixels = self.resize.get_transform(pixels).apply_image(pixels)
+            transform = self.resize.get_transform(pixels)
+            pixels = transform.apply_image(pixels)
             tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            given = self._proposals(image, transform, pixels.shape[:2])
         return {
             "image": tensor,
             "image_id": image.image_id,
             "height": image.height_px,
             "width": image.width_px,
+            **given,
         }
+
+    def _proposals(self, image: Image, transform: Any, size: tuple[int, int]) -> dict[str, Any]:
+        """Return ``proposals``, as its DatasetMapper makes them of a file's; none for others."""
+        if not self.info.architecture.given_proposals:
+            return {}
+        from detectron2.data.detection_utils import transform_proposals
+        from detectron2.data.transforms import TransformList
+        from detectron2.structures import BoxMode
+
+        boxes = proposals_of(image)
+        given = {
+            "proposal_boxes": boxes,
+            "proposal_bbox_mode": BoxMode.XYXY_ABS,
+            # They are sorted already, and nothing else depends on their objectness.
+            "proposal_objectness_logits": -np.arange(len(boxes), dtype=np.float32),
+        }
+        most = self.info.architecture.rpn_post_nms
+        transform_proposals(given, size, TransformList([transform]), proposal_topk=most)
+        return given
 
     @torch.inference_mode()
     def infer(self, prepared: Sequence[dict[str, Any]], stopwatch: Stopwatch) -> list[Detections]:

@@ -79,6 +79,8 @@ def _set_proposals(m: Any, a: Architecture) -> None:
     m.RPN.PRE_NMS_TOPK_TEST = a.rpn_pre_nms_per_level
     m.RPN.POST_NMS_TOPK_TEST = a.rpn_post_nms
     m.RPN.NMS_THRESH = a.rpn_nms_iou
+    m.LOAD_PROPOSALS = a.given_proposals
+    m.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals" if a.given_proposals else "RPN"
 
 
 def _set_heads(m: Any, a: Architecture) -> None:

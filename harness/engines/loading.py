@@ -90,15 +90,22 @@ def prove_model(
 
 
 def require_classes(architecture: Architecture) -> None:
-    """Check that a network says what it finds.
+    """Check that a network needs an image alone, and says what it finds.
 
     Raises:
-        UsageError: It only proposes regions.
+        UsageError: It only proposes regions, or is given them.
     """
     if architecture.detector == "rpn":
         raise UsageError(
             "this network only proposes regions, and does not say what is in them",
             hint="harness eval measures how many objects they cover",
+        )
+    if architecture.given_proposals:
+        raise UsageError(
+            "this network takes its region proposals from a file, which has them for the images of "
+            "a data set only",
+            hint="harness eval evaluates it; of images of your own a Faster R-CNN proposes regions "
+            "itself: --model faster_rcnn_R_50_FPN_1x",
         )
 
 

@@ -21,6 +21,7 @@ from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
+from harness.data.proposals import resized_proposals
 from harness.engines.devices import (
     DTYPES,
     apply_precision,
@@ -58,6 +59,9 @@ class PreparedImage(NamedTuple):
 
     width_px: int
     """Width of the original."""
+
+    proposals: npt.NDArray[np.float32] | None = None
+    """(n, 4) px of the resized image, for a network that takes its proposals from a file."""
 
 
 def open_native(
@@ -185,7 +189,9 @@ def compile_static_parts(network: RCNN) -> None:
     heads = network.roi_heads
     own = heads.res5 if network.architecture.neck == "c4" else heads.box_head
     stages = own.children() if network.architecture.is_cascade else [own]
-    for part in (network.backbone, network.proposal_generator.rpn_head, *stages):
+    given = network.architecture.given_proposals
+    head = () if given else (network.proposal_generator.rpn_head,)
+    for part in (network.backbone, *head, *stages):
         part.compile(dynamic=True)
 
 
@@ -239,7 +245,8 @@ class NativeEngine:
             pixels = resize(image.pixels_bgr, height, width)
             if numbers.channel_order == "RGB":
                 pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-        return PreparedImage(image.image_id, pixels, image.height_px, image.width_px)
+            given = resized_proposals(image, (height, width), numbers)
+        return PreparedImage(image.image_id, pixels, image.height_px, image.width_px, given)
 
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
         """Return detections of each image, in order, in original pixels.
@@ -379,10 +386,15 @@ class NativeEngine:
             tensors = [
                 torch.from_numpy(one.pixels).to(self.device).permute(2, 0, 1) for one in prepared
             ]
+            given = [
+                torch.from_numpy(one.proposals).to(self.device)
+                for one in prepared
+                if one.proposals is not None
+            ]
         with stopwatch.phase("forward"):
             batch = self.network.batch(tensors, canvas)
             try:
-                found = self.network(batch)
+                found = self.network(batch, given)
             except FloatingPointError as error:
                 raise _not_finite(prepared, error) from None
         with stopwatch.phase("paste"):

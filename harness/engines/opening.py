@@ -103,6 +103,8 @@ def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str
         return ("native", "detectron2"), "one with a dense head"
     if architecture.detector == "rpn":
         return ("native", "detectron2"), "one that only proposes regions"
+    if architecture.given_proposals:
+        return ("native", "detectron2"), "one that takes its proposals from a file"
     return ("native", "detectron2", "onnx"), "Detectron2's"
 
 

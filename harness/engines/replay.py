@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.engines.slot_answers import Resized
-from harness.engines.stages import map_names, stage_name
+from harness.engines.stages import stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import Stage
@@ -96,6 +97,28 @@ class Replay:
     """(D, K, M, M) keypoint heat of the chosen pairs; None without keypoints."""
 
 
+class Proposed(NamedTuple):
+    """What an image is on the maps, and the regions chosen there."""
+
+    pyramid: list[Tensor]
+    """The maps that regions are pooled from."""
+
+    named: dict[str, Tensor]
+    """The stages so far, by name."""
+
+    logits: Tensor
+    """(N,) objectness of all N anchors."""
+
+    boxes: Tensor
+    """(N, 4) decoded boxes of all anchors."""
+
+    levels: Tensor
+    """(N,) level of each anchor."""
+
+    choice: Choice
+    """The choice among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Follow:
     """Decisions that a replay takes over instead of making its own."""
@@ -131,24 +154,16 @@ class Replayer:
         network = self.network
         device = network.pixel_mean.device
         size = (image.pixels.shape[0], image.pixels.shape[1])
-        pyramid, logits, deltas = self._maps(image)
-        anchors = network.proposal_generator.anchors(pyramid)
-        flat = at_least_float32(torch.cat([one[0] for one in logits]))
-        moves = torch.cat([one[0] for one in deltas])
-        boxes = clip(apply_deltas(moves, torch.cat(anchors), DELTA_WEIGHTS), *size)
-        counts = torch.tensor([len(one) for one in anchors])
-        levels = torch.repeat_interleave(torch.arange(len(anchors)), counts).to(device)
-        proposals = self._proposals(logits, flat, boxes, levels)
-        regions = proposals.ids[proposals.chosen] if follow is None else follow.anchors.to(device)
-        pyramid = [at_least_float32(level) for level in pyramid]
-        stages = self._classified(pyramid, boxes[regions], size)
+        found = self._proposed(image)
+        own = found.choice.ids[found.choice.chosen]
+        regions = own if follow is None else follow.anchors.to(device)
+        pyramid = [at_least_float32(level) for level in found.pyramid]
+        stages = self._classified(pyramid, found.boxes[regions], size)
         scores = network.roi_heads.scores(stages)
         moved = self._moved(stages[-1], scores.shape[1], size)
         pairs = self._pairs(regions, scores, moved)
         chosen = pairs.ids[pairs.chosen] if follow is None else follow.pairs.to(device)
-        names = map_names(len(pyramid))
-        named = {name: level[0] for name, level in zip(names, pyramid, strict=True)}
-        named |= {"rpn logits": flat, "rpn deltas": moves}
+        named = dict(found.named)
         for number, (_, *answer) in enumerate(stages, start=1):
             names = (stage_name("box logits", number), stage_name("box deltas", number))
             named |= dict(zip(names, answer, strict=True))
@@ -158,10 +173,10 @@ class Replayer:
         named |= {name: value for name, value in regional.items() if value is not None}
         return Replay(
             named=named,
-            logits=flat,
-            boxes=boxes,
-            anchor_levels=levels,
-            proposals=proposals,
+            logits=found.logits,
+            boxes=found.boxes,
+            anchor_levels=found.levels,
+            proposals=found.choice,
             regions=regions,
             pooled=tuple(one.boxes[0] for one in stages),
             scores=scores,
@@ -171,16 +186,39 @@ class Replayer:
             heat=heat,
         )
 
+    def _proposed(self, image: Resized) -> Proposed:
+        """Return the maps of an image, and the choice among its anchors."""
+        size = (image.pixels.shape[0], image.pixels.shape[1])
+        pyramid, logits, deltas = self._maps(image)
+        rows = Rows.of(logits, deltas, self.network.proposal_generator.anchors(pyramid))
+        flat = at_least_float32(rows.logits)
+        boxes = clip(apply_deltas(rows.deltas, rows.anchors, DELTA_WEIGHTS), *size)
+        named = self._named(pyramid) | {"rpn logits": flat, "rpn deltas": rows.deltas}
+        choice = self._proposals(logits, flat, boxes, rows.levels)
+        return Proposed(pyramid, named, flat, boxes, rows.levels, choice)
+
     def _maps(self, image: Resized) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return pyramid, objectness and deltas; kept for the next replay of the same image."""
+        """Return maps, logits and deltas; kept for the next replay of the same image."""
         if self._last is not None and self._last[0] is image:
             return self._last[1]
         network = self.network
         pixels = torch.from_numpy(image.pixels).to(network.pixel_mean.device).permute(2, 0, 1)
         pyramid = network.backbone(network.batch([pixels]).pixels)
-        found = (pyramid, *network.proposal_generator.rpn_head(pyramid))
+        found = (pyramid, *self._answered(pyramid))
         self._last = (image, found)
         return found
+
+    def _named(self, pyramid: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the maps of one image by name."""
+        named = zip(self.architecture.map_names, pyramid, strict=True)
+        return {name: level[0] for name, level in named}
+
+    def _answered(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what the head on the maps answers: logits and deltas, one a level."""
+        answer: tuple[list[Tensor], list[Tensor]] = self.network.proposal_generator.rpn_head(
+            pyramid
+        )
+        return answer
 
     def _proposals(
         self, by_level: Sequence[Tensor], logits: Tensor, boxes: Tensor, levels: Tensor
@@ -249,6 +287,32 @@ class Replayer:
             return None
         boxes = moved[rows_of(regions, pairs, moved.shape[1])]
         return self.network.roi_heads.keypoint_heat(pyramid, [boxes])
+
+
+class Rows(NamedTuple):
+    """What a head says of the anchors of all levels of one image, N in all."""
+
+    logits: Tensor
+    """(N,), or (N, K) of a dense head."""
+
+    deltas: Tensor
+    """(N, 4)."""
+
+    anchors: Tensor
+    """(N, 4)."""
+
+    levels: Tensor
+    """(N,) level of each."""
+
+    @classmethod
+    def of(
+        cls, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor]
+    ) -> Rows:
+        """Return the levels one after the other."""
+        counts = torch.tensor([len(one) for one in anchors])
+        levels = torch.repeat_interleave(torch.arange(len(anchors)), counts)
+        flat, moves = (torch.cat([one[0] for one in each]) for each in (logits, deltas))
+        return cls(flat, moves, torch.cat(list(anchors)), levels.to(flat.device))
 
 
 def choose(

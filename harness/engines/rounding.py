@@ -190,9 +190,14 @@ class Case:
             measured.add(stage, values)
 
     def _smooth(self, one: Replay, true: Replay) -> tuple[Tensor, Tensor]:
-        """Return proposals, and detections, that both replays pool from the same samples."""
+        """Return proposals, and detections, that both replays pool from the same samples.
+
+        Where nothing is pooled, all of them are.
+        """
         numbers = self.architecture
         regions = torch.ones(len(one.regions), dtype=torch.bool)
+        if not one.pooled:
+            return regions, torch.ones(int(one.detections.chosen.sum()), dtype=torch.bool)
         for mine, exact in zip(one.pooled, true.pooled, strict=True):
             regions &= ~self._jumped(mine, exact, numbers.box_pool_px)
         chosen = one.detections.ids[one.detections.chosen]

@@ -7,7 +7,7 @@ proposals does not look like a difference of the box head.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,15 +30,21 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
         return _arrays(native_dense(engine, image))
     batch = network.batch([torch.from_numpy(image.pixels).to(engine.device).permute(2, 0, 1)])
     pyramid = network.backbone(batch.pixels)
-    logits, deltas = network.proposal_generator.rpn_head(pyramid)
-    anchors = network.proposal_generator.anchors(pyramid)
-    own = network.proposal_generator.select(logits, deltas, anchors, batch.sizes)[0]
+    logits: list[Tensor] = []
+    deltas: list[Tensor] = []
+    if network.architecture.given_proposals:
+        own = torch.from_numpy(image.proposals)
+    else:
+        logits, deltas = network.proposal_generator.rpn_head(pyramid)
+        anchors = network.proposal_generator.anchors(pyramid)
+        own = network.proposal_generator.select(logits, deltas, anchors, batch.sizes)[0]
     resized = torch.from_numpy(image.pixels).permute(2, 0, 1)
     answers = []
     if network.architecture.detector == "rcnn":
         stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
         answers = [(one.logits, one.deltas) for one in stages]
-    return named_stages(resized, pyramid, logits, deltas, own, answers)
+    maps = dict(zip(network.architecture.map_names, pyramid, strict=True))
+    return named_stages(resized, maps, logits, deltas, own, answers)
 
 
 def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
@@ -58,6 +64,25 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
 
     images = GeneralizedRCNN.preprocess_image(model, [image])  # a ProposalNetwork has none
     features = model.backbone(images.tensor)
+    numbers = engine.info.architecture
+    pyramid = [features[name] for name in model.backbone.output_shape()]
+    if numbers.given_proposals:
+        logits, deltas, found = _given(image)
+    else:
+        logits, deltas, found = _proposed(model, features, images.image_sizes)
+    answers = [] if numbers.detector == "rpn" else _box_answers(model.roi_heads, features, found)
+    boxes = found[0].proposal_boxes.tensor
+    maps = dict(zip(numbers.map_names, pyramid, strict=True))
+    return named_stages(image["image"], maps, logits, deltas, boxes, answers), boxes
+
+
+def _given(image: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], Any]:
+    """Return the proposals that came with an image; they have neither logits nor deltas."""
+    return [], [], [image["proposals"]]
+
+
+def _proposed(model: Any, features: Any, sizes: Any) -> tuple[list[Tensor], list[Tensor], Any]:
+    """Return logits and deltas of each level of Detectron2's own proposals, and these."""
     rpn = model.proposal_generator
     pyramid = [features[name] for name in rpn.in_features]
     logits, deltas = rpn.rpn_head(pyramid)
@@ -66,11 +91,7 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
         one.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, -2) for one in deltas
     ]  # (B, A·4, H, W) → (B, H·W·A, 4)
     anchors = rpn.anchor_generator(pyramid)
-    found = rpn.predict_proposals(anchors, logits, deltas, images.image_sizes)
-    boxes = found[0].proposal_boxes.tensor
-    only_regions = engine.info.architecture.detector == "rpn"
-    answers = [] if only_regions else _box_answers(model.roi_heads, features, found)
-    return named_stages(image["image"], pyramid, logits, deltas, boxes, answers), boxes
+    return logits, deltas, rpn.predict_proposals(anchors, logits, deltas, sizes)
 
 
 def _box_answers(heads: Any, features: Any, proposals: Any) -> list[tuple[Tensor, Tensor]]:
@@ -95,7 +116,7 @@ def _box_answers(heads: Any, features: Any, proposals: Any) -> list[tuple[Tensor
 
 def named_stages(
     resized: Tensor,
-    pyramid: Sequence[Tensor],
+    maps: Mapping[str, Tensor],
     logits: Sequence[Tensor],
     deltas: Sequence[Tensor],
     proposals: Tensor,
@@ -105,17 +126,17 @@ def named_stages(
 
     Args:
         resized: (3, H, W).
-        pyramid: p2 … p6, or the one map.
-        logits: Per level (1, H·W·A).
+        maps: What regions are proposed on, each (1, C, H, W), by name (``map_names``).
+        logits: Per level (1, H·W·A); none where proposals are given.
         deltas: Per level (1, H·W·A, 4).
         proposals: (n, 4), px of the resized input.
         answers: Logits (n, K + 1) and deltas (n, 4K) or (n, 4) of each stage of the box head.
     """
     named = {"resized input": resized}
-    names = map_names(len(pyramid))
-    named |= {f"backbone {name}": one[0] for name, one in zip(names, pyramid, strict=True)}
-    named["rpn logits"] = torch.cat([level[0] for level in logits])
-    named["rpn deltas"] = torch.cat([level[0] for level in deltas])
+    named |= {f"backbone {name}": one[0] for name, one in maps.items()}
+    if logits:
+        named["rpn logits"] = torch.cat([level[0] for level in logits])
+        named["rpn deltas"] = torch.cat([level[0] for level in deltas])
     named["proposals"] = proposals
     for number, (box_logits, box_deltas) in enumerate(answers, start=1):
         named |= {stage_name("box logits", number): box_logits}
@@ -125,11 +146,6 @@ def named_stages(
 
 def _arrays(named: dict[str, Tensor]) -> Stages:
     return {name: value.float().cpu().numpy() for name, value in named.items()}
-
-
-def map_names(count: int) -> tuple[str, ...]:
-    """Return the names of the maps that regions are proposed on: of a pyramid, or of one map."""
-    return ("map",) if count == 1 else tuple(f"p{level}" for level in range(2, 2 + count))
 
 
 def stage_name(what: str, number: int) -> str:

@@ -29,16 +29,9 @@ from harness.nn.rpn import DELTA_WEIGHTS
 RESULTS = ("boxes", "scores", "classes", "finite", "masks")
 
 
-#: Names of intermediate values that follow, in network order: what a stage-by-stage check taps.
-def map_names(architecture: Architecture) -> tuple[str, ...]:
-    """Names of the maps that regions are proposed on."""
-    count = len(architecture.strides_px)
-    return ("map",) if count == 1 else tuple(f"p{level}" for level in range(2, 2 + count))
-
-
 def stage_names(architecture: Architecture) -> tuple[str, ...]:
     """Names of a network's intermediate values; those of a cascade's later stages have a number."""
-    maps = map_names(architecture)
+    maps = architecture.map_names
     later = range(2, len(architecture.delta_weights) + 1)
     return (
         *maps,

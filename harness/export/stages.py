@@ -33,7 +33,7 @@ def exported_stages(network: SessionNetwork, image: PreparedImage) -> tuple[Stag
     ends = [name.removeprefix("box_logits") for name in found if name.startswith("box_logits")]
     stages = named_stages(
         torch.from_numpy(np.ascontiguousarray(image.pixels)).permute(2, 0, 1),
-        [found[one] for one in maps],
+        {one: found[one] for one in maps},
         [found[f"rpn_logits_{one}"] for one in maps],
         [found[f"rpn_deltas_{one}"] for one in maps],
         found["proposals"],

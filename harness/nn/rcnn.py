@@ -60,7 +60,7 @@ class RCNN(nn.Module):
         self.backbone = backbone_of(architecture)
         if architecture.detector == "dense":
             self.head = DenseHead(architecture)
-        else:
+        elif not architecture.given_proposals:
             self.proposal_generator = RPN(architecture)
         if architecture.detector == "rcnn":
             self.roi_heads = RoIHeads(architecture)
@@ -85,7 +85,8 @@ class RCNN(nn.Module):
             layers = (module for module in self.head.modules() if isinstance(module, Conv))
             return (self.backbone, *layers)
         heads = (self.roi_heads,) if self.architecture.detector == "rcnn" else ()
-        return (self.backbone, self.proposal_generator.rpn_head, *heads)
+        own = () if self.architecture.given_proposals else (self.proposal_generator.rpn_head,)
+        return (self.backbone, *own, *heads)
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return images normalised, padded and stacked.
@@ -112,11 +113,13 @@ class RCNN(nn.Module):
         )
         return Batch(pixels.to(weight.dtype, memory_format=layout), sizes)
 
-    def forward(self, batch: Batch) -> Found:
+    def forward(self, batch: Batch, given: Sequence[Tensor] = ()) -> Found:
         """Return detections of each image, with their soft masks and keypoints if it has them.
 
         Args:
             batch: Of `batch`.
+            given: Proposals of each image (n, 4), px of the resized input, of a network that
+                proposes none.
 
         Raises:
             FloatingPointError: The network's output is not finite.
@@ -126,7 +129,9 @@ class RCNN(nn.Module):
             return Found(self._dense(pyramid), None, None)
         if self.architecture.detector == "rpn":
             return Found(self._proposed(pyramid, batch.sizes), None, None)
-        proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
+        proposals, objectness = list(given), ()
+        if not self.architecture.given_proposals:
+            proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
         pyramid = [at_least_float32(level) for level in pyramid]
         stages = self.roi_heads.refine(pyramid, proposals, batch.sizes)

@@ -154,6 +154,8 @@ def lacking_in_slots(architecture: Architecture) -> str | None:
         return "dense heads"
     if architecture.detector == "rpn":
         return "proposals alone"
+    if architecture.given_proposals:
+        return "proposals from a file"
     if architecture.neck != "fpn":
         return "regions of a single map"
     if architecture.is_cascade:

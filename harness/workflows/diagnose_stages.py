@@ -9,7 +9,6 @@ from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import recalled
-from harness.data.images import load_image
 from harness.engines.native import NativeEngine
 from harness.engines.parity import compare_engines
 from harness.engines.stages import own_stages
@@ -39,7 +38,7 @@ def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[st
     records = {one.image_id: one for one in jobs[0].dataset.images}
     if image_id not in records:
         raise UsageError(f"image {image_id} is not one of those that {run} was evaluated on")
-    image = load_image(records[image_id], jobs[0].dataset.images_dir)
+    image = jobs[0].image_of(records[image_id])
     with closing(_native(jobs[0], run)) as first, closing(_native(jobs[1], reference)) as second:
         report = compare_engines(
             first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)

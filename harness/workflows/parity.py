@@ -7,8 +7,8 @@ exported file, stages are compared with fixed bars.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +22,12 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
+from harness.data.proposals import generated_proposals
 from harness.engines.bits import ExactProof, prove_exact
 from harness.engines.dense_rounding import prove_dense
 from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
 from harness.engines.devices import find_device, require_precision
+from harness.engines.given_rounding import prove_on_given
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import ParityReport, compare_engines
@@ -87,16 +89,16 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     weights = Path(checkpoint.path)
     opening = Opening(architecture, weights, request.device, request.precision, threads)
     reference = opening.native(exact=True)
+    images = partial(_decoded, paths, given=architecture.given_proposals)
     exact = fast = None
     if against == "detectron2" and request.precision in ("fp32", "tf32"):
         with progress.task("exact", total=len(paths), unit="img") as tick:
-            exact = prove_exact(reference, opening.detectron2(), _decoded(paths, tick))
+            exact = prove_exact(reference, opening.detectron2(), images(tick))
     if not request.exact_only:
         truth = float64_network(architecture, weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
-            provers = {"dense": prove_dense, "rpn": prove_proposals, "rcnn": prove_fast}
-            prove = provers[architecture.detector]
-            fast = prove(opening.native(), reference, truth, _decoded(paths, tick))
+            prove = _prover_of(architecture)
+            fast = prove(opening.native(), reference, truth, images(tick))
     return ParityProofs(
         against=against,
         engine=reference.info,
@@ -104,6 +106,14 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
         fast=fast,
         ok=all(proof.ok for proof in (exact, fast) if proof is not None),
     )
+
+
+def _prover_of(architecture: Architecture) -> Callable[..., FastProof]:
+    """Return what compares a network's decisions with those of float64."""
+    if architecture.given_proposals:
+        return prove_on_given
+    provers = {"dense": prove_dense, "rpn": prove_proposals, "rcnn": prove_fast}
+    return provers[architecture.detector]
 
 
 class Opening(NamedTuple):
@@ -209,7 +219,11 @@ def _require(request: ParityRequest) -> None:
     require_onnx_settings("cpu", "fp32")
 
 
-def _decoded(paths: Sequence[Path], tick: Advance) -> Iterator[Image]:
+def _decoded(paths: Sequence[Path], tick: Advance, *, given: bool = False) -> Iterator[Image]:
+    """Yield the images; with generated proposals where the network has to be given some."""
     for number, path in enumerate(paths):
-        yield Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
+        image = Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
+        if given:
+            image = replace(image, proposals_xyxy_px=generated_proposals(image))
+        yield image
         tick(1)

@@ -74,6 +74,11 @@ def faster_rcnn_r101_fpn() -> Architecture:
     return Architecture(blocks_per_stage=R101, has_masks=False)
 
 
+def fast_rcnn_r50_fpn() -> Architecture:
+    """configs/COCO-Detection/fast_rcnn_R_50_FPN_1x.yaml: regions come from a file."""
+    return Architecture(has_masks=False, given_proposals=True)
+
+
 def mask_rcnn_x101_fpn() -> Architecture:
     """configs/COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml: ResNeXt, 32 × 8."""
     return Architecture(
@@ -350,6 +355,7 @@ BY_NAME: dict[str, Callable[[], Architecture]] = {
     "mask_rcnn_R_101_FPN": mask_rcnn_r101_fpn,
     "faster_rcnn_R_50_FPN": faster_rcnn_r50_fpn,
     "faster_rcnn_R_101_FPN": faster_rcnn_r101_fpn,
+    "fast_rcnn_R_50_FPN": fast_rcnn_r50_fpn,
     "mask_rcnn_X_101_32x8d_FPN": mask_rcnn_x101_fpn,
     "faster_rcnn_X_101_32x8d_FPN": faster_rcnn_x101_fpn,
     "mask_rcnn_R_50_FPN_LSJ": lsj,

@@ -60,7 +60,7 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
                 f"unknown group {group!r}" + (f"; did you mean {near[0]}?" if near else ""),
                 hint=f"--only takes some of {','.join(GROUPS)}",
             )
-    named = {_checkpoint(lock, name) for name in request.models}
+    named = {file for name in request.models for file in _files_of(lock, name)}
     if named and not set(request.only) & set(CHECKPOINT_GROUPS):
         raise UsageError("--model chooses among checkpoints, which --only leaves out")
     found = [one for one in lock.artefacts if _wanted(one, request.only, named)]
@@ -76,11 +76,12 @@ def _wanted(artefact: Artefact, groups: Collection[str], named: Collection[str])
     return artefact.group in groups
 
 
-def _checkpoint(lock: Lock, model: str) -> str:
-    name = find_model(lock, model).checkpoint
-    if name is None:
+def _files_of(lock: Lock, model: str) -> list[str]:
+    """Its checkpoint, and the artefact with the region proposals it is given."""
+    entry = find_model(lock, model)
+    if entry.checkpoint is None:
         raise UsageError(f"{model} has no checkpoint to fetch: its weights are generated")
-    return name
+    return [name for name in (entry.checkpoint, entry.proposals) if name is not None]
 
 
 def urls_of(artefact: Artefact, mirror: str | None) -> list[str]:

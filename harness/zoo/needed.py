@@ -62,6 +62,13 @@ def missing_checkpoint(lock: Lock, entry: ModelEntry, root: Path) -> tuple[Missi
     return _absent(find_artefact(lock, entry.checkpoint), root, entry.name)
 
 
+def missing_proposals(lock: Lock, entry: ModelEntry, root: Path) -> tuple[Missing, ...]:
+    """Return the region proposals that a model is published with, if they are not there."""
+    if entry.proposals is None:
+        return ()
+    return _absent(find_artefact(lock, entry.proposals), root, entry.name)
+
+
 def missing_backbone(lock: Lock, artefact: str, root: Path) -> tuple[Missing, ...]:
     """Return the backbone's weights of a recipe, if they are not there."""
     return _absent(find_artefact(lock, artefact), root, None)

@@ -12,7 +12,7 @@ from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
-from tests.golden.cases import detections_of, pictures, read_golden
+from tests.golden.cases import detections_of, pictures_for, read_golden
 from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
 
 
@@ -40,7 +40,7 @@ def test_it_gives_what_was_recorded_from_detectron2(
     name, architecture, weights = family
     engine = opened(architecture, weights, exact=exact)
     golden = read_golden(f"family_{name}")["images"]
-    for picture, recorded in zip(pictures(), golden, strict=True):
+    for picture, recorded in zip(pictures_for(architecture), golden, strict=True):
         expected = detections_of(recorded["detections"], picture)
         assert len(expected) >= 5, "too few detections to prove anything"
         prepared = engine.prepare(picture, NULL_STOPWATCH)
@@ -59,6 +59,8 @@ def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -
 
     _, architecture, weights = family
     reference = open_detectron2(architecture=architecture, weights=weights, device="cpu", threads=1)
-    proof = prove_exact(opened(architecture, weights, exact=True), reference, pictures())
+    proof = prove_exact(
+        opened(architecture, weights, exact=True), reference, pictures_for(architecture)
+    )
     assert proof.ok, proof.first_difference
     assert proof.equal == proof.detections > 0

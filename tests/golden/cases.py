@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
+from harness.data.proposals import generated_proposals
 from harness.data.synthetic import scene
 from harness.zoo.architectures import architecture_of
 
@@ -56,6 +57,13 @@ def pictures() -> list[Image]:
         )
         for number in (1, 2)
     ]
+
+
+def pictures_for(architecture: Architecture) -> list[Image]:
+    """The same with region proposals, where the network has to be given some."""
+    if not architecture.given_proposals:
+        return pictures()
+    return [replace(one, proposals_xyxy_px=generated_proposals(one)) for one in pictures()]
 
 
 def kept_values(stage: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

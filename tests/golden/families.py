@@ -23,6 +23,7 @@ FAMILIES = (
     "cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
     "mask_rcnn_regnetx_4gf_LSJ",
     "mask_rcnn_regnety_4gf_LSJ",
+    "fast_rcnn_R_50_FPN",
 )
 
 #: Those whose training losses are recorded.

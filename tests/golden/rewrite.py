@@ -21,7 +21,14 @@ from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
 from tests.golden import dense_losses
-from tests.golden.cases import FOLDER, NETWORKS, kept_values, network, pictures, plain_detections
+from tests.golden.cases import (
+    FOLDER,
+    NETWORKS,
+    kept_values,
+    network,
+    pictures_for,
+    plain_detections,
+)
 from tests.golden.families import (
     FAMILIES,
     TRAINED,
@@ -55,7 +62,7 @@ def _inference(architecture: Architecture) -> dict[str, Any]:
         write_checkpoint(weights, seeded_checkpoint(architecture))
         engine = open_detectron2(architecture=architecture, weights=weights, device="cpu")
     images = []
-    for picture in pictures():
+    for picture in pictures_for(architecture):
         prepared = engine.prepare(picture, NULL_STOPWATCH)
         stages, proposals = detectron2_stages(engine, prepared)
         images.append(

@@ -55,6 +55,12 @@ class DataSpec:
         None, help="COCO annotation file of your own", none="the data set's"
     )
     images: Path | None = setting(None, help="folder of its images", none="the data set's")
+    proposals: Path | None = setting(
+        None,
+        help="region proposals of these images, for a network that takes them from a file "
+        "(Fast R-CNN): Detectron2's pickle, COCO results, or a run of an RPN",
+        none="those the model was published with",
+    )
     limit: int | None = setting(
         None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
     )

@@ -44,7 +44,9 @@ class DatasetRequest:
 
     group: ClassVar[str] = "what to load"
 
-    data: DataSpec = part(DataSpec, changed={"dataset": {"positional": True}})
+    data: DataSpec = part(
+        DataSpec, without=("proposals",), changed={"dataset": {"positional": True}}
+    )
     root: Path = setting(ROOT, help="folder of data sets", place="datasets")
 
 

@@ -35,7 +35,7 @@ class PredictRequest:
     inference: InferenceRequest = part(
         InferenceRequest,
         nested=True,
-        without=("dataset", "images", "limit", "verify_images"),
+        without=("proposals", "dataset", "images", "limit", "verify_images"),
         changed={
             "annotations": {
                 "help": "COCO annotation file whose categories --weights know",

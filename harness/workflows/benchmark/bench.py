@@ -24,7 +24,6 @@ from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, SweepRequest, TimingOptions
 from harness.core.settings import check_settings
-from harness.data.images import load_image
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
@@ -122,7 +121,7 @@ def _prepare(
     with progress.task("prepare", total=len(records), unit="img") as tick:
         for record in records:
             with timer.phase("load"):
-                image = load_image(record, job.dataset.images_dir)
+                image = job.image_of(record)
             prepared.append(engine.prepare(image, timer))
             tick(1)
     size = job.request.options.batch_size

@@ -19,7 +19,6 @@ from harness.core.engine import Engine
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
 from harness.core.tasks import Task, main_metric
-from harness.data.images import load_image
 from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes, usable_cpus
@@ -106,8 +105,7 @@ def _prepared(job: Job, engine: Engine) -> list[Any]:
     size = job.request.options.batch_size
     count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
     records = grouped(job.dataset.images, size)[:count]
-    images = (load_image(record, job.dataset.images_dir) for record in records)
-    return [engine.prepare(image, NULL_STOPWATCH) for image in images]
+    return [engine.prepare(job.image_of(record), NULL_STOPWATCH) for record in records]
 
 
 def _batched(prepared: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -21,7 +21,6 @@ from harness.core.detections import Detections
 from harness.core.engine import Engine, EngineAhead
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
-from harness.data.images import load_image
 from harness.data.proven import require_same_images, stamp_of
 from harness.engines.opening import loader_count
 from harness.files.json import to_plain
@@ -132,6 +131,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         "model": job.entry.name,
         "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
         "dataset_sha256": job.dataset.digest,
+        **({} if job.proposals is None else {"proposals_sha256": job.proposals.sha256}),
         "images": len(job.dataset.images),
         "images_sha256": hashlib.sha256(ids.encode()).hexdigest(),
         "engine": info.name,
@@ -170,8 +170,7 @@ def prepared_batches(
     def prepare(record: ImageRecord) -> Any:
         if before is not None:
             before(record)
-        image = load_image(record, job.dataset.images_dir)
-        return engine.prepare(image, NULL_STOPWATCH)
+        return engine.prepare(job.image_of(record), NULL_STOPWATCH)
 
     with closing(
         ahead(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import Dataset
+from harness.core.dataset import Dataset, ImageRecord
+from harness.core.detections import Image
 from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
@@ -30,11 +31,24 @@ from harness.engines.opening import (
 )
 from harness.files.json import to_plain
 from harness.measure.protocol import Conditions, deviations
+from harness.workflows.evaluation.proposals import (
+    find_proposals,
+    load_with_proposals,
+    proposal_deviations,
+    require_proposals_fit,
+)
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.model_file import find_model_file
-from harness.zoo.needed import Missing, missing_checkpoint, missing_dataset, require_all
+from harness.zoo.needed import (
+    Missing,
+    missing_checkpoint,
+    missing_dataset,
+    missing_proposals,
+    require_all,
+)
+from harness.zoo.proposals import ProposalFile
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
 CHANGED = (
@@ -67,6 +81,9 @@ class Job:
 
     exported: ExportFacts | None = None
     """What the ONNX file states about itself; None for other engines."""
+
+    proposals: ProposalFile | None = None
+    """Region proposals of the images, for a network that is given some."""
 
     dataset: Dataset
     """The images to run on."""
@@ -102,7 +119,7 @@ class Job:
             evaluated_images=evaluated_images,
             image_count=self.image_count,
         )
-        found = deviations(conditions, self.published)
+        found = deviations(conditions, self.published) + proposal_deviations(self.proposals)
         if faked:
             return (FAKED, *found)
         return (CHANGED, *found) if changed else found
@@ -134,7 +151,23 @@ class Job:
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
             **({} if self.exported is None else {"exported": to_plain(self.exported)}),
+            **self._resolved_proposals,
         }
+
+    @property
+    def _resolved_proposals(self) -> dict[str, Any]:
+        if self.proposals is None:
+            return {}
+        file = self.proposals
+        return {"proposals": str(file.path), "proposals_sha256": file.sha256}
+
+    def image_of(self, record: ImageRecord) -> Image:
+        """Return the decoded image of a record, with its region proposals if there are some.
+
+        Raises:
+            IntegrityError: It is missing or cannot be decoded.
+        """
+        return load_with_proposals(record, self.dataset.images_dir, self.proposals)
 
 
 def resolve(request: InferenceRequest) -> Job:
@@ -174,6 +207,8 @@ def _missing(
     found = missing_dataset(dataset, root)
     if weights is None and request.options.engine not in ("fake", "onnx"):
         found += missing_checkpoint(lock, entry, root)
+    if request.data.proposals is None and request.options.engine != "fake":
+        found += missing_proposals(lock, entry, root)
     return found
 
 
@@ -213,7 +248,10 @@ def job_of(
         require_network(request.options.engine, published)
     architecture = _overridden(published, request)
     engine = request.options.engine or own_engine(published)
-    file = None
+    require_proposals_fit(entry, published, request)
+    file = proposals = None
+    if engine != "fake" and published.given_proposals:
+        proposals = find_proposals(lock, entry, request, dataset)
     if engine != "fake":
         file = find_model_file(
             lock,
@@ -232,6 +270,7 @@ def job_of(
         weights=None if file is None else file.path,
         checkpoint=None if file is None else file.checkpoint,
         exported=None if file is None else file.exported,
+        proposals=proposals,
         dataset=dataset,
         image_count=image_count,
     )

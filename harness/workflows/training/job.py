@@ -380,6 +380,12 @@ def require_trainable(request: TrainRequest, published: Architecture) -> None:
             f"{request.network.model} only proposes regions, and is not trained by itself",
             hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
         )
+    if published.given_proposals:
+        raise UsageError(
+            f"{request.network.model} learns from region proposals in a file, which are not read "
+            "by a training here",
+            hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
+        )
     if published.torchvision is None or request.runtime.engine == "detectron2":
         require_network(request.runtime.engine, published)
     elif request.initial.init == "imagenet":

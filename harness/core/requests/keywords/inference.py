@@ -36,6 +36,11 @@ class DataSpecKeys(TypedDict, total=False):
     images: str | Path | None
     """Folder of its images (default: the data set's)."""
 
+    proposals: str | Path | None
+    """Region proposals of these images, for a network that takes them from a file (Fast R-CNN):
+    Detectron2's pickle, COCO results, or a run of an RPN (default: those the model was published
+    with)."""
+
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 

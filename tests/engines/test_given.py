@@ -1,0 +1,95 @@
+"""A network that takes its proposals from a file: rounding where fast, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.core.detections import Image
+from harness.core.errors import RunFailedError, UsageError
+from harness.data.proposals import resized_proposals
+from harness.engines.given_rounding import prove_on_given
+from harness.engines.loading import require_classes
+from harness.engines.native import NativeEngine, open_native
+from harness.engines.opening import require_network
+from harness.engines.rounding import FastProof, float64_network
+from harness.measure.timing import NULL_STOPWATCH
+from harness.nn.slots import lacking_in_slots
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.golden.cases import pictures_for
+from tests.golden.families import narrow
+
+NETWORK = narrow("fast_rcnn_R_50_FPN")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("given") / "weights.safetensors"
+    write_checkpoint(path, seeded_checkpoint(NETWORK))
+    return path
+
+
+def opened(weights: Path, *, exact: bool = False) -> NativeEngine:
+    return open_native(architecture=NETWORK, weights=weights, device="cpu", threads=1, exact=exact)
+
+
+def proof(fast: NativeEngine, weights: Path) -> FastProof:
+    truth = float64_network(NETWORK, weights, torch.device("cpu"))
+    exact = opened(weights, exact=True)
+    return prove_on_given(fast, exact, truth, pictures_for(NETWORK)[:1])
+
+
+def test_the_fast_path_differs_by_rounding_only(weights: Path) -> None:
+    fast = opened(weights)
+    found = proof(fast, weights)
+    assert found.ok, (found.stages, found.differences)
+    assert found.detections >= 10
+    assert [one.stage for one in found.stages] == [
+        *("p2", "p3", "p4", "p5", "p6", "box logits", "box deltas")
+    ]
+    fast.network.roi_heads.box_predictor.cls_score.bias.add_(0.01)
+    assert not proof(fast, weights).ok
+
+
+def test_only_the_best_that_are_not_empty_are_taken() -> None:
+    boxes = np.array(
+        [[-9, -9, -1, -1], [30, 5, 10, 25], [90, 40, 200, 60], [0, 0, 50, 50]], dtype=np.float32
+    )
+    image = Image(
+        image_id=3, pixels_bgr=np.zeros((50, 100, 3), dtype=np.uint8), proposals_xyxy_px=boxes
+    )
+    found = resized_proposals(image, (100, 200), replace(NETWORK, rpn_post_nms=2))
+    assert found is not None
+    np.testing.assert_array_equal(found, [[20, 10, 60, 50], [180, 80, 200, 100]])
+    with pytest.raises(RunFailedError, match="image 3 came without region proposals"):
+        resized_proposals(replace(image, proposals_xyxy_px=None), (100, 200), NETWORK)
+
+
+@pytest.mark.parametrize("boxes", [np.zeros((0, 4)), np.array([[-5.0, -5.0, -1.0, -1.0]])])
+def test_an_image_whose_proposals_are_empty_has_no_detections(
+    weights: Path, boxes: np.ndarray[tuple[int, int], np.dtype[np.float64]]
+) -> None:
+    engine = opened(weights)
+    one, other = pictures_for(NETWORK)
+    batch: Sequence[Image] = [replace(one, proposals_xyxy_px=boxes), other]
+    first, second = engine.infer(
+        [engine.prepare(each, NULL_STOPWATCH) for each in batch], NULL_STOPWATCH
+    )
+    assert len(first) == 0
+    assert len(second) > 5
+
+
+def test_what_needs_no_data_set_says_why_it_refuses() -> None:
+    network = architecture_of("fast_rcnn_R_50_FPN")
+    with pytest.raises(UsageError, match="from a file"):
+        require_classes(network)
+    with pytest.raises(UsageError, match="takes its proposals from a file"):
+        require_network("onnx", network)
+    assert lacking_in_slots(network) == "proposals from a file"
