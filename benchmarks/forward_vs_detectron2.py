@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="mask_rcnn_R_50_FPN")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--exact", action="store_true", help="time Detectron2's own arithmetic")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
@@ -59,7 +60,7 @@ def main() -> None:
         write_checkpoint(weights, seeded_checkpoint(architecture_of(asked.architecture)))
         options = (asked.architecture, weights, asked.device, asked.threads)
         with (
-            Apart(our_ways, options, asked.precision, paths) as ours,
+            Apart(our_ways, options, asked.precision, paths, asked.exact) as ours,
             Apart(their_ways, options, paths) as theirs,
         ):
             for path in paths:
@@ -75,7 +76,9 @@ def main() -> None:
     keep({"settings": settings, "scopes": found, **peaks}, asked.output)
 
 
-def our_ways(options: Options, precision: Precision, paths: list[Path]) -> Ways:
+def our_ways(
+    options: Options, precision: Precision, paths: list[Path], exact: bool = False
+) -> Ways:
     """The native engine's."""
     name, weights, device, threads = options
     engine = open_native(
@@ -84,6 +87,7 @@ def our_ways(options: Options, precision: Precision, paths: list[Path]) -> Ways:
         device=device,
         threads=threads,
         precision=precision,
+        exact=exact,
     )
 
     @torch.inference_mode()

@@ -54,6 +54,10 @@ class Apart:
         """One of them; it returns when the other process is done."""
         return lambda: self._ask(name)
 
+    def cpu_seconds(self, name: str) -> float:
+        """Do one of them; the processor time it took there, which other programs do not change."""
+        return float(self._ask(name))
+
     def peak_bytes(self) -> int:
         """The most memory that process ever held: on the GPU if it used one, else as a whole."""
         return int(self._ask(None))
@@ -71,8 +75,9 @@ def _serve(asked: Connection, build: Any, arguments: Sequence[Any]) -> None:
             if name is None:
                 asked.send(_peak_bytes())
             else:
+                begun = time.process_time()
                 ways[name]()
-                asked.send(None)
+                asked.send(time.process_time() - begun)
 
 
 def _peak_bytes() -> int:

@@ -34,6 +34,7 @@ TINY = {
     "--images {data}/images --limit 2 --device cpu",
     "forward_vs_detectron2": "--architecture tiny --images {data}/images --count 1 --repeats 1 "
     "--device cpu --threads 1",
+    "families": "--models tiny --images {data}/images --count 1 --repeats 1",
     "gpu": "--annotations {data}/annotations.json --images {data}/images --count 1 --repeats 1",
     "history_year": "--nights 10 --repeats 1",
     "interval_coverage": "--images 20 --data-sets 2 --population 2 --resamples 5",
@@ -57,7 +58,9 @@ def missing(name: str) -> str | None:
     """Why a benchmark cannot run here."""
     if name == "gpu" and not Path("/dev/nvidiactl").exists():
         return "needs an NVIDIA GPU"
-    if name.endswith("_vs_detectron2") and importlib.util.find_spec("detectron2") is None:
+    if (name.endswith("_vs_detectron2") or name == "families") and importlib.util.find_spec(
+        "detectron2"
+    ) is None:
         return "needs detectron2"
     if name == "diagnosed_faults" and not SHARED_DATA.is_dir():
         return "needs the real test data in ../shared/data, beside the checkout"

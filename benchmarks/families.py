@@ -1,0 +1,143 @@
+"""Every family of the zoo: both proofs of parity, and CPU time in pairs against Detectron2.
+
+    python benchmarks/families.py --images photos --output families.json
+
+One entry stands for each family. It gets seeded weights; ``harness parity`` proves its bits and its
+distance from float64, and both engines infer the same images in turn, each in a process of its own
+with one thread. Times are processor seconds, so other programs on the machine hardly change them.
+What the output file already has is not measured again. Detectron2 has to be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.forward_vs_detectron2 import Options, our_ways, their_ways
+from benchmarks.pairs import Apart, compared, keep
+from harness.core.progress import Silent
+from harness.core.requests.inference import ModelSpec
+from harness.core.requests.zoo import ParityRequest
+from harness.workflows.parity import ParityProofs, check_parity, images_in
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+
+#: One entry a family, the cheap ones first.
+ENTRIES = (
+    "R_50_FPN_3x",
+    "mask_rcnn_R_50_FPN_100ep_LSJ",
+    "mask_rcnn_R_50_FPN_3x_syncbn",
+    "mask_rcnn_R_50_FPN_3x_gn",
+    "keypoint_rcnn_R_50_FPN_3x",
+    "retinanet_R_50_FPN_3x",
+    "cascade_mask_rcnn_R_50_FPN_3x",
+    "mask_rcnn_R_50_FPN_3x_dconv_c3-c5",
+    "mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ",
+    "mask_rcnn_regnety_4gf_dds_FPN_100ep_LSJ",
+    "mask_rcnn_X_101_32x8d_FPN_3x",
+    "mask_rcnn_R_50_DC5_3x",
+    "mask_rcnn_R_50_C4_3x",
+    "cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
+)
+
+
+def main() -> None:
+    """Measure every entry that the output does not have yet; print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--models", default=",".join(ENTRIES), help="entries, with commas between")
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    found = stored(asked.output)
+    for model in asked.models.split(","):
+        if model not in found:
+            with tempfile.TemporaryDirectory() as folder:
+                found[model] = measured(model, asked, Path(folder) / "weights.safetensors")
+            if asked.output is not None:
+                asked.output.write_text(json.dumps({"families": found}), encoding="utf-8")
+        sys.stderr.write(f"{row(model, found[model])}\n")
+    settings = {"count": asked.count, "repeats": asked.repeats, "threads": 1}
+    keep({"settings": settings, "families": found}, asked.output)
+
+
+def stored(output: Path | None) -> dict[str, Any]:
+    """What was measured before, by entry."""
+    if output is None or not output.is_file():
+        return {}
+    return dict(json.loads(output.read_text("utf-8"))["families"])
+
+
+def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
+    """Both proofs and the times of one entry, with what they depend on."""
+    name = find_model(read_lock(), model).architecture
+    write_checkpoint(weights, seeded_checkpoint(architecture_of(name)))
+    request = ParityRequest(
+        network=ModelSpec(model=model, weights=weights),
+        images=asked.images,
+        limit=asked.count,
+        threads=1,
+    )
+    proofs = check_parity(request, progress=Silent())
+    assert isinstance(proofs, ParityProofs)
+    assert proofs.exact is not None
+    assert proofs.fast is not None
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "images": proofs.exact.images,
+        "detections": proofs.exact.detections,
+        "equal": proofs.exact.equal,
+        "stages": len(proofs.exact.stages),
+        "first_difference": proofs.exact.first_difference,
+        "distance": {stage.stage: stage.ratio for stage in proofs.fast.stages},
+        "differing": len(proofs.fast.differences),
+        "unexplained": proofs.fast.unexplained,
+        "time": in_pairs((name, weights, "cpu", 1), asked),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def in_pairs(options: Options, asked: argparse.Namespace) -> dict[str, float]:
+    """Processor seconds from the resized image to encoded detections, and peak memory."""
+    paths = images_in(asked.images)[: asked.count]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    with (
+        Apart(our_ways, options, "fp32", paths) as ours,
+        Apart(their_ways, options, paths) as theirs,
+    ):
+        for way in [f"infer of {path}" for path in paths]:
+            for engine, column in zip((ours, theirs), seconds, strict=True):
+                engine.cpu_seconds(way)
+                column.extend(engine.cpu_seconds(way) for _ in range(asked.repeats))
+        peaks = {"ours_peak_bytes": ours.peak_bytes(), "theirs_peak_bytes": theirs.peak_bytes()}
+    return {**compared(*seconds), **peaks}
+
+
+def row(model: str, found: dict[str, Any]) -> str:
+    """One row of a Markdown table."""
+    spent, worst = found["time"], max(found["distance"].values())
+    ours, theirs = spent["ours_median_s"], spent["theirs_median_s"]
+    cells = (
+        model,
+        f"{found['images']}, {found['detections']}",
+        f"{found['equal']} of {found['detections']}",
+        f"{worst:.2f}",
+        f"{found['differing']}, unexplained {found['unexplained']}",
+        f"{spent['times_faster']:.2f} ({ours:.1f}, {theirs:.1f} s)",
+        f"{spent['ours_peak_bytes'] / 2**20:.0f}, {spent['theirs_peak_bytes'] / 2**20:.0f} MiB",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
