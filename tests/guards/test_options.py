@@ -42,6 +42,7 @@ def test_every_option_is_a_setting_with_help(command: str) -> None:
             shown.add(action.dest)
             assert action.help, f"{command}: {action.dest} has no help"
     assert shown == set(settings)
+    assert "options" not in {one.group for one in settings.values()}, f"{command}: no heading"
 
 
 @pytest.mark.parametrize("command", EVERY)

@@ -65,12 +65,16 @@ class RecordOptions:
 class RunFolderRequest:
     """A run that is asked about."""
 
+    group: ClassVar[str] = "which run"
+
     run: Path = setting(help="run folder", positional=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsRequest:
     """The last lines of a run's logs."""
+
+    group: ClassVar[str] = "which logs"
 
     run: Path = setting(help="run folder", positional=True)
     shard: int | None = setting(None, help="only shard N", none="all jobs", metavar="N", minimum=0)
@@ -80,6 +84,8 @@ class LogsRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsRequest:
     """The model entries as tables, one a task."""
+
+    group: ClassVar[str] = "what to list"
 
     contains: tuple[str, ...] = setting(
         (),
@@ -96,6 +102,8 @@ class ModelsRequest:
 class DoctorRequest:
     """What is right and wrong on this machine."""
 
+    group: ClassVar[str] = "what to check"
+
     root: Path = setting(
         Path("datasets"), help="folder of data sets and checkpoints", place="datasets"
     )
@@ -105,6 +113,8 @@ class DoctorRequest:
 class HistoryRequest:
     """Trends over the nights."""
 
+    group: ClassVar[str] = "which nights"
+
     results: Path = setting(Path("results"), help="folder of the history", place="results")
     cell: str | None = setting(None, help="only cells whose name contains this", none="all")
 
@@ -112,6 +122,8 @@ class HistoryRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """A script that completes commands and options in a shell."""
+
+    group: ClassVar[str] = "which shell"
 
     shell: Literal["bash", "zsh", "fish"] = setting(
         help="shell that reads the script", positional=True
@@ -121,6 +133,8 @@ class CompletionRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelftestRequest:
     """The same evaluation by several numbers of workers."""
+
+    group: ClassVar[str] = "what to prove"
 
     workers: tuple[int, ...] = setting(
         (1, 2, 8), help="numbers of workers", metavar="N", spaced=True, minimum=1

@@ -98,6 +98,8 @@ class ExportRequest:
 class CheckWeightsRequest:
     """A checkpoint read, and every tensor of it accounted for."""
 
+    group: ClassVar[str] = "what to check"
+
     file: Path = setting(help="checkpoint file", positional=True)
     model: str | None = setting(None, help="model entry it must fit", none="any")
     annotations: Path | None = setting(
@@ -111,6 +113,8 @@ class CheckWeightsRequest:
 class ConvertWeightsRequest:
     """A checkpoint in another format."""
 
+    group: ClassVar[str] = "what to convert"
+
     file: Path = setting(help="checkpoint file", positional=True)
     output: Path = setting(help="file to write, ending .pkl or .safetensors", positional=True)
 
@@ -118,6 +122,8 @@ class ConvertWeightsRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeededWeightsRequest:
     """Calibrated random weights of a model."""
+
+    group: ClassVar[str] = "what to write"
 
     model: str = setting(help="model entry; see: harness models")
     output: Path = setting(help="file to write, ending .pkl or .safetensors")
