@@ -35,7 +35,7 @@ if not Path("/dev/nvidiactl").exists():
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs an exported file as slow: tracing and converting a network takes a minute."""
     for item in items:
-        if "exported_tiny" in getattr(item, "fixturenames", ()):
+        if {"exported_tiny", "exported_pt2"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 
@@ -164,6 +164,19 @@ def exported_tiny(once: Once, embedded_root: Path) -> Path:
         assert run(["export", *words, "--limit", "1", "--threads", "1"]) == 0
 
     return once("exported", fill) / "tiny.onnx"
+
+
+@pytest.fixture(scope="session")
+def exported_pt2(once: Once, embedded_root: Path) -> Path:
+    """The embedded model as a file of torch.export."""
+
+    def fill(folder: Path) -> None:
+        from harness.cli.main import run
+
+        words = ["--root", str(embedded_root), "--output", str(folder / "tiny.pt2")]
+        assert run(["export", *words, "--limit", "1", "--threads", "1"]) == 0
+
+    return once("exported-pt2", fill) / "tiny.pt2"
 
 
 @pytest.fixture

@@ -35,5 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _sentences(found: Export) -> tuple[str, ...]:
     agreement = found.parity.agreement
     largest = f"largest difference: {agreement.max_box_px:.1e} px, score {agreement.max_score:.1e}"
-    size = f"{found.bytes / 1e6:.1f} MB, opset {found.opset}, {found.seconds:.0f} s"
+    version = "" if found.opset is None else f", opset {found.opset}"
+    size = f"{found.bytes / 1e6:.1f} MB{version}, {found.seconds:.0f} s"
     return largest, f"wrote {found.path}: {size}"

@@ -41,7 +41,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "download": "fetch and prove data sets and checkpoints",
         "models": "list the zoo: references, and what is on disk",
         "weights": "check, convert or generate checkpoints",
-        "export": "write a model as an ONNX file, and prove it against the native engine",
+        "export": "write a model as an ONNX or .pt2 file, and prove it against the native engine",
         "doctor": "check this machine, with the fix for what is wrong",
     },
     "your own classes": {

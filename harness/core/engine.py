@@ -14,8 +14,13 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
 MemoryFormat = Literal["channels_last", "contiguous"]
 MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
-EngineName = Literal["native", "detectron2", "torchvision", "onnx", "fake"]
+EngineName = Literal["native", "detectron2", "torchvision", "onnx", "pt2", "fake"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+#: Engines that run a file of ``harness export``; each is called as its format, which is the file's
+#: ending.
+ExportFormat = Literal["onnx", "pt2"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 #: Phases an engine reports while it prepares and infers; the pipeline adds ``load`` before them.
 PHASES = ("load", "resize", "transfer", "forward", "paste", "encode")

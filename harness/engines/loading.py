@@ -36,7 +36,7 @@ class ProvenModel:
     """By class index."""
 
     weights: Path
-    """The checkpoint, for the onnx engine the exported file."""
+    """The checkpoint, for the onnx and pt2 engines the exported file."""
 
     checkpoint: CheckpointFacts
     """Its size and hash, and whether it is the pinned one."""

@@ -1,23 +1,16 @@
-"""The engine that runs an exported file with ONNX Runtime.
-
-Everything around the network is the native engine's own: resizing, pasting, encoding. The file only
-takes the network's place, so a difference in AP is a difference of the file.
-"""
+"""The engine that runs an exported file with ONNX Runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Image
-from harness.core.engine import EngineInfo, Precision, Stopwatch
+from harness.core.engine import EngineInfo, Precision
 from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
 from harness.engines.devices import (
     apply_threads,
@@ -25,10 +18,8 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.native import NativeEngine, PreparedImage
+from harness.engines.exported import ExportedEngine, ExportedNetwork
 from harness.files.extras import install_command
-from harness.nn.rcnn import RCNN, Batch, Found
-from harness.nn.roi_heads import RawDetections
 from harness.zoo.exported import read_facts, require_match
 
 if TYPE_CHECKING:
@@ -47,7 +38,7 @@ def open_onnx(
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
-) -> OnnxEngine:
+) -> ExportedEngine:
     """Return the engine of an exported file, ready for inference.
 
     Args:
@@ -80,7 +71,7 @@ def open_onnx(
         architecture=architecture,
         memory_format="contiguous",
     )
-    return OnnxEngine(session, info)
+    return ExportedEngine(SessionNetwork(session), info)
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:
@@ -145,67 +136,12 @@ def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> I
         ) from error
 
 
-class OnnxEngine:
-    """An opened file, inside a native engine whose network it replaces."""
-
-    def __init__(self, session: InferenceSession, info: EngineInfo) -> None:
-        self.info = info
-        # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
-        # of a session lies on the CPU, whatever computed it.
-        self.network = SessionNetwork(session)
-        self._native = NativeEngine(cast(RCNN, self.network), info, torch.device("cpu"))
-
-    def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
-        """Return the image resized to the architecture's test size, in its channel order."""
-        return self._native.prepare(image, stopwatch)
-
-    def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
-        """Return detections of each image, computed one after the other, in original pixels."""
-        return [self._native.infer([one], stopwatch)[0] for one in prepared]
-
-    def settle(self) -> None:
-        """Nothing to wait for: a session returns when it has finished."""
-
-    def peak_memory_bytes(self) -> int | None:
-        """Return None: ONNX Runtime does not report it."""
-        return None
-
-    def close(self) -> None:
-        """Free the session's memory."""
-        del self.network
-        self._native.close()
-
-
-class SessionNetwork:
+class SessionNetwork(ExportedNetwork):
     """A session in the place of the network."""
 
     def __init__(self, session: InferenceSession) -> None:
         self.session = session
         self.names = [output.name for output in session.get_outputs()]
-
-    def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
-        """Return the images as they are: the file normalises and pads. Only one at a time.
-
-        Args:
-            images: The one image, (3, H, W) uint8.
-            canvas: As of an ``RCNN``; alone in its batch, an image needs none.
-        """
-        (image,) = images
-        return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
-
-    def __call__(self, batch: Batch) -> Found:
-        """Return what an ``RCNN`` returns.
-
-        Raises:
-            FloatingPointError: The output is not finite.
-        """
-        found = self.values(batch.pixels.permute(1, 2, 0).numpy())
-        if not found["finite"]:
-            raise FloatingPointError("the network's output is not finite")
-        tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
-        raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
-        masks = [tensors["masks"]] if "masks" in tensors else None
-        return Found(detections=[raw], masks=masks, keypoints=None)
 
     def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """Return every output of the file by name, for an image (H, W, 3) uint8."""

@@ -8,7 +8,14 @@ from typing import Literal
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
-from harness.core.engine import ENGINE_NAMES, Engine, EngineName, MemoryFormat
+from harness.core.engine import (
+    ENGINE_NAMES,
+    EXPORT_FORMATS,
+    Engine,
+    EngineName,
+    MemoryFormat,
+    Precision,
+)
 from harness.core.errors import UsageError
 from harness.core.requests.inference import EngineOptions
 from harness.files.environment import usable_cpus
@@ -27,7 +34,7 @@ def open_engine(
     Args:
         name: Of the engine; ``options.engine`` may leave it open.
         architecture: Of the network.
-        weights: A checkpoint, for the onnx engine an exported file.
+        weights: A checkpoint, for the onnx and pt2 engines an exported file.
         dataset: The ground truth, which the fake engine returns as detections; it needs nothing
             else, and the others do without it.
         options: How it is to run.
@@ -52,7 +59,7 @@ def open_engine(
                 graphs=options.graphs,
                 threads=options.threads,
             )
-        case "detectron2" | "torchvision" | "onnx":
+        case "detectron2" | "torchvision" | "onnx" | "pt2":
             return _opener(name)(
                 architecture=architecture,
                 weights=_required(name, weights),
@@ -79,7 +86,7 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     """
     if name == "fake":
         return
-    if name == "onnx" and architecture.keypoint_count:
+    if name in EXPORT_FORMATS and architecture.keypoint_count:
         raise UsageError(
             "networks with keypoints are not exported: their heat is enlarged to each box's own "
             "size and searched there, box by box",
@@ -98,17 +105,17 @@ def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str
     if architecture.torchvision is not None:
         return ("torchvision",), f"torchvision's {architecture.torchvision}"
     if architecture.backbone == "mobilenet_v2":  # Detectron2 has none
-        return ("native", "onnx"), f"one with the backbone {architecture.backbone}"
+        return ("native", *EXPORT_FORMATS), f"one with the backbone {architecture.backbone}"
     if architecture.detector == "dense":
         return ("native", "detectron2"), "one with a dense head"
     if architecture.detector == "rpn":
         return ("native", "detectron2"), "one that only proposes regions"
     if architecture.given_proposals:
         return ("native", "detectron2"), "one that takes its proposals from a file"
-    return ("native", "detectron2", "onnx"), "Detectron2's"
+    return ("native", "detectron2", *EXPORT_FORMATS), "Detectron2's"
 
 
-def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[..., Engine]:
+def _opener(name: Literal["detectron2", "torchvision", "onnx", "pt2"]) -> Callable[..., Engine]:
     """Return what opens an engine that has neither a memory format nor parts to compile."""
     if name == "detectron2":
         from harness.engines.detectron2 import open_detectron2
@@ -118,6 +125,10 @@ def _opener(name: Literal["detectron2", "torchvision", "onnx"]) -> Callable[...,
         from harness.engines.torchvision import open_torchvision
 
         return open_torchvision
+    if name == "pt2":
+        from harness.engines.pt2 import open_pt2
+
+        return open_pt2
     from harness.engines.onnx import open_onnx
 
     return open_onnx
@@ -148,10 +159,8 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
     _require_exact(name, options)
     if name == "fake":
         return
-    if name == "onnx":
-        from harness.engines.onnx import require_onnx_settings
-
-        require_onnx_settings(options.device, options.precision)
+    if name in EXPORT_FORMATS:
+        require_file_settings(name, options.device, options.precision)
         return
     from harness.engines.devices import (
         find_device,
@@ -170,6 +179,23 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
         require_detectron2()
     if name != "native":
         require_single_precision(name, options.precision)
+
+
+def require_file_settings(name: EngineName, device: str, precision: Precision) -> None:
+    """Check the settings of an engine of exported files.
+
+    Raises:
+        UsageError: It does not compute in this precision.
+        PrerequisiteError: The device, or a package of the engine, is missing.
+    """
+    if name == "pt2":
+        from harness.engines.pt2 import require_pt2_settings
+
+        require_pt2_settings(device, precision)
+        return
+    from harness.engines.onnx import require_onnx_settings
+
+    require_onnx_settings(device, precision)
 
 
 def _require_exact(name: EngineName, options: EngineOptions) -> None:
@@ -223,7 +249,7 @@ def default_batch_sizes(name: EngineName, device: str) -> tuple[int, ...]:
     """Return batch sizes worth comparing: a CPU has few cores to fill, a GPU has many."""
     if name == "fake":
         return (1, 4)
-    if name == "onnx":
+    if name in EXPORT_FORMATS:
         return (1,)
     from harness.engines.devices import find_device
 

@@ -18,15 +18,14 @@ from torch import Tensor, nn
 from torchvision.ops import nms, roi_align
 
 from harness.core.architecture import Architecture
+from harness.core.engine import ExportFormat
 from harness.core.errors import UsageError
+from harness.engines.exported import results_of
 from harness.nn.boxes import apply_deltas, clip, nonempty, pyramid_levels
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections, Stage
 from harness.nn.rpn import DELTA_WEIGHTS
-
-#: Names of what comes out, in order; ``masks`` only of a network that has them.
-RESULTS = ("boxes", "scores", "classes", "finite", "masks")
 
 
 def stage_names(architecture: Architecture) -> tuple[str, ...]:
@@ -42,23 +41,23 @@ def stage_names(architecture: Architecture) -> tuple[str, ...]:
     )
 
 
-def require_exportable(architecture: Architecture) -> None:
-    """Check that a network can be written with standard operators that a runtime computes.
+def require_exportable(architecture: Architecture, kind: ExportFormat = "onnx") -> None:
+    """Check that a network can be written with operators that the runtime of a format computes.
 
     Raises:
         UsageError: It cannot.
     """
-    if any(architecture.deformable_stages):
+    if kind == "onnx" and any(architecture.deformable_stages):
         raise UsageError(
             "a network with deformable convolutions is not exported: ONNX Runtime has no operator "
             "for them on a CPU",
-            hint="evaluate it with --engine native",
+            hint="choose --format pt2, or evaluate it with --engine native",
         )
 
 
 def result_names(network: RCNN) -> tuple[str, ...]:
     """Names of the results that this network has."""
-    return RESULTS if network.architecture.has_masks else RESULTS[:-1]
+    return results_of(network.architecture)
 
 
 class TraceableRCNN(nn.Module):

@@ -8,16 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.engines.exported import ExportedNetwork, results_of
 from harness.engines.native import PreparedImage
-from harness.engines.onnx import SessionNetwork, open_session
 from harness.engines.stages import Stages, named_stages
 from harness.export.network import stage_names
-from harness.zoo.exported import read_facts
+from harness.zoo.exported import kind_of, read_facts
 
 
-def open_stages(path: Path, *, threads: int) -> SessionNetwork:
-    """A session of an exported file on the CPU that also answers its stages."""
+def open_stages(path: Path, *, threads: int) -> ExportedNetwork:
+    """What runs an exported file on the CPU and also returns its stages."""
+    if kind_of(path) == "pt2":
+        return _program_stages(path)
     import onnx
+
+    from harness.engines.onnx import SessionNetwork, open_session
 
     model = onnx.load(path)
     names = stage_names(read_facts(path).architecture)
@@ -26,7 +30,18 @@ def open_stages(path: Path, *, threads: int) -> SessionNetwork:
     return SessionNetwork(open_session(model.SerializeToString(), place, threads=threads))
 
 
-def exported_stages(network: SessionNetwork, image: PreparedImage) -> tuple[Stages, Tensor]:
+def _program_stages(path: Path) -> ExportedNetwork:
+    from harness.engines.program import Program
+    from harness.engines.pt2 import ProgramNetwork
+    from harness.zoo.program_archive import open_archive
+
+    architecture = read_facts(path).architecture
+    names = (*results_of(architecture), *stage_names(architecture))
+    with open_archive(path) as archive:
+        return ProgramNetwork(Program(archive, torch.device("cpu")), names)
+
+
+def exported_stages(network: ExportedNetwork, image: PreparedImage) -> tuple[Stages, Tensor]:
     """Stages as ``harness.engines.stages`` names them, and the proposals (n, 4)."""
     found = {name: torch.from_numpy(value) for name, value in network.values(image.pixels).items()}
     maps = [name.removeprefix("rpn_logits_") for name in found if name.startswith("rpn_logits_")]

@@ -1,4 +1,4 @@
-"""``harness export``: a checkpoint as an ONNX file, proven against the engine it comes from."""
+"""``harness export``: a checkpoint as a file, proven against the engine it comes from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.core.architecture import Architecture
+from harness.core.engine import EXPORT_FORMATS, ExportFormat
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.progress import Progress
@@ -18,13 +19,11 @@ from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for
 from harness.engines.opening import own_engine, require_network
 from harness.engines.parity import ParityReport
-from harness.workflows.parity import check_exported, images_in
+from harness.workflows.parity import check_exported, images_in, require_exporting
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
-from harness.zoo.exported import ExportFacts, default_file
+from harness.zoo.exported import ExportFacts, default_file, kind_of
 from harness.zoo.lock import find_model, read_lock
-
-ENDING = ".onnx"
 
 #: The images of the check where the model's own are not on disk; they come with the package.
 EMBEDDED_PICTURES = "synthetic_val"
@@ -40,8 +39,11 @@ class Export:
     bytes: int
     """Size of the file."""
 
-    opset: int
-    """Version of the ONNX operator set."""
+    format: ExportFormat
+    """Of the file; also the engine that runs it."""
+
+    opset: int | None
+    """Version of the ONNX operator set; None of another format."""
 
     seconds: float
     """Time to trace the network and write the file."""
@@ -54,7 +56,7 @@ class Export:
 
 
 def export(request: ExportRequest, *, progress: Progress) -> Export:
-    """Write the model's network as an ONNX file, then run it and compare every stage.
+    """Write the model's network as a file, then run it and compare every stage.
 
     The file stays when the comparison fails, for a closer look.
 
@@ -63,28 +65,26 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
         progress: Receives progress and notices.
 
     Raises:
-        PrerequisiteError: A package that exports or runs ONNX is not installed, or the checkpoint
-            is not there.
+        PrerequisiteError: A package that exports or runs the format is not installed, or the
+            checkpoint is not there.
         UsageError: An invalid argument, or a network that cannot be exported.
         IntegrityError: The checkpoint is not the one of the model.
     """
-    from harness.engines.onnx import require_onnx_settings
     from harness.export.network import require_exportable
-    from harness.export.onnx_file import require_exporter
 
-    require_exporter()
-    require_onnx_settings("cpu", "fp32")
-    _check_values(request)
+    kind = _format(request)
+    require_exporting(kind)
+    _check_values(request, kind)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
     architecture = architecture_of(entry.architecture)
-    _require_known(entry, architecture)
-    require_exportable(architecture)
-    output = request.output or default_file(entry.name, request.network.root)
+    _require_known(entry, architecture, kind)
+    require_exportable(architecture, kind)
+    output = request.output or default_file(entry.name, request.network.root, kind)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     begun = time.perf_counter()
-    facts = _written(entry, checkpoint, output, request, progress)
+    facts = _written(entry, checkpoint, output, request, progress, kind)
     seconds = time.perf_counter() - begun
     parity = check_exported(
         output, checkpoint=checkpoint, paths=paths, threads=request.threads, progress=progress
@@ -92,21 +92,29 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     return Export(
         path=output,
         bytes=output.stat().st_size,
-        opset=request.opset,
+        format=kind,
+        opset=request.opset if kind == "onnx" else None,
         seconds=seconds,
         facts=facts,
         parity=parity,
     )
 
 
-def _require_known(entry: ModelEntry, architecture: Architecture) -> None:
-    """Check that the onnx engine could run the file.
+def _format(request: ExportRequest) -> ExportFormat:
+    """Return the format that was asked for, or that the ending of the file has."""
+    if request.format is not None:
+        return request.format
+    return "onnx" if request.output is None else kind_of(request.output)
+
+
+def _require_known(entry: ModelEntry, architecture: Architecture, kind: ExportFormat) -> None:
+    """Check that the engine of a format could run the file.
 
     Raises:
         UsageError: It could not.
     """
     try:
-        require_network("onnx", architecture)
+        require_network(kind, architecture)
     except UsageError as error:
         raise UsageError(
             f"{entry.name} is not exported: {error.message}",
@@ -120,10 +128,10 @@ def _written(
     output: Path,
     request: ExportRequest,
     progress: Progress,
+    kind: ExportFormat,
 ) -> ExportFacts:
     from harness.engines.native import load_network
     from harness.export.network import result_names, stage_names
-    from harness.export.onnx_file import write_onnx
     from harness.export.program import trace
 
     names = _class_names(entry, request)
@@ -131,6 +139,16 @@ def _written(
     network = load_network(architecture, Path(checkpoint.path))
     progress.notice(f"tracing {entry.name}")
     program = trace(network)
+
+    def facts(length: int, sha256: str) -> ExportFacts:
+        return _facts(entry, architecture, names, checkpoint, length, sha256)
+
+    if kind == "pt2":
+        from harness.export.torch_file import write_program
+
+        return write_program(program, output, facts=facts)
+    from harness.export.onnx_file import write_onnx
+
     progress.notice(f"converting to ONNX, opset {request.opset}")
     return write_onnx(
         program,
@@ -138,7 +156,7 @@ def _written(
         output,
         stages=stage_names(architecture),
         opset=request.opset,
-        facts=lambda length, sha256: _facts(entry, architecture, names, checkpoint, length, sha256),
+        facts=facts,
     )
 
 
@@ -206,9 +224,12 @@ def _pictures(entry: ModelEntry, request: ExportRequest) -> list[Path]:
     return []
 
 
-def _check_values(request: ExportRequest) -> None:
-    if request.output is not None and request.output.suffix != ENDING:
-        raise UsageError(f"--output must end in {ENDING}, got {request.output}")
+def _check_values(request: ExportRequest, kind: ExportFormat) -> None:
+    if request.output is not None and request.output.suffix != f".{kind}":
+        endings = " or ".join(f".{one}" for one in EXPORT_FORMATS)
+        if request.format is not None:
+            endings = f".{kind} with --format {kind}"
+        raise UsageError(f"--output must end in {endings}, got {request.output}")
     check_settings(request)
     if request.network.weights is not None and not request.network.weights.is_file():
         raise UsageError(f"no such checkpoint file: {request.network.weights}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from harness.core.architecture import ChannelOrder
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Image
-from harness.core.engine import Engine, EngineInfo
+from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec
@@ -150,7 +150,7 @@ class Model:
         size = self._batch_size if batch_size is None else batch_size
         if size < 1:
             raise UsageError(f"batch_size must be at least 1, got {size}")
-        if size > 1 and self._proven.engine == "onnx":
+        if size > 1 and self._proven.engine in EXPORT_FORMATS:
             raise UsageError(f"an exported file computes one image at a time, not {size}")
         found = self._found(engine, given_images(images), lowest, size, channel_order)
         return found if isinstance(images, Iterator) else list(found)

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Image
-from harness.core.engine import EngineInfo, Precision
+from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo, ExportFormat, Precision
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.core.record import CheckpointFacts
+from harness.core.requests.inference import EngineOptions
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
@@ -29,14 +30,14 @@ from harness.engines.detectron2 import Detectron2Engine, open_detectron2, requir
 from harness.engines.devices import find_device, require_precision
 from harness.engines.given_rounding import prove_on_given
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.opening import require_network
+from harness.engines.opening import open_engine, require_file_settings, require_network
 from harness.engines.parity import ParityReport, compare_engines
 from harness.engines.proposal_rounding import prove_proposals
 from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
-from harness.zoo.exported import EXPORT_AGAIN, find_exported, read_facts
+from harness.zoo.exported import EXPORT_AGAIN, find_exported, kind_of, read_facts
 from harness.zoo.lock import find_model, read_lock
 
 
@@ -78,9 +79,9 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     require_network("native" if against == "float64" else against, architecture)
     _require(request)
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
-    if against == "onnx":
+    if against in EXPORT_FORMATS:
         return check_exported(
-            find_exported(entry, request.exported, request.network.root),
+            find_exported(entry, request.exported, request.network.root, against),
             checkpoint=checkpoint,
             paths=paths,
             threads=threads,
@@ -145,7 +146,7 @@ def check_exported(
     """Compare an exported file with the checkpoint it was made from, on the CPU.
 
     Args:
-        file: The exported ONNX file.
+        file: The exported file.
         checkpoint: The weights it was exported from.
         paths: Images to compare on.
         threads: CPU threads of both engines; None leaves the choice to them.
@@ -157,7 +158,6 @@ def check_exported(
     Raises:
         IntegrityError: The file was exported from another checkpoint.
     """
-    from harness.engines.onnx import open_onnx
     from harness.export.stages import exported_stages, open_stages
 
     facts = read_facts(file)
@@ -172,7 +172,7 @@ def check_exported(
     native = open_native(
         architecture=numbers, weights=Path(checkpoint.path), device="cpu", threads=threads
     )
-    reference = open_onnx(architecture=numbers, weights=file, device="cpu", threads=threads)
+    reference = _opened(file, numbers, threads)
     tapped = open_stages(file, threads=reference.info.threads)
     stages = partial(exported_stages, tapped)
     with progress.task("compare", total=len(paths), unit="img") as tick:
@@ -183,6 +183,17 @@ def check_exported(
             reference_stages=stages,
             mask_slack_px=EXPORTED_MASK_SLACK_PX,
         )
+
+
+def _opened(file: Path, architecture: Architecture, threads: int | None) -> Engine:
+    """Return the engine of an exported file, on the CPU."""
+    return open_engine(
+        kind_of(file),
+        architecture=architecture,
+        weights=file,
+        dataset=None,
+        options=EngineOptions(device="cpu", threads=threads),
+    )
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -201,7 +212,7 @@ def images_in(folder: Path) -> list[Path]:
 
 def _require(request: ParityRequest) -> None:
     """Raise what would be raised later, before anything is read: packages, device, settings."""
-    if request.against != "onnx":
+    if request.against not in EXPORT_FORMATS:
         require_precision(request.precision, find_device(request.device))
         in_detectron2 = request.against == "detectron2" and request.precision in ("fp32", "tf32")
         if request.exact_only and not in_detectron2:
@@ -212,11 +223,20 @@ def _require(request: ParityRequest) -> None:
         if request.against == "detectron2":
             require_detectron2()
         return
-    from harness.engines.onnx import require_onnx_settings
-    from harness.export.onnx_file import require_exporter
+    require_exporting(request.against)
 
-    require_exporter()
-    require_onnx_settings("cpu", "fp32")
+
+def require_exporting(kind: ExportFormat) -> None:
+    """Check that an exported file can be written or looked into here, and run on the CPU.
+
+    Raises:
+        PrerequisiteError: A package is missing.
+    """
+    if kind == "onnx":
+        from harness.export.onnx_file import require_exporter
+
+        require_exporter()
+    require_file_settings(kind, "cpu", "fp32")
 
 
 def _decoded(paths: Sequence[Path], tick: Advance, *, given: bool = False) -> Iterator[Image]:

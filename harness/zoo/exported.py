@@ -1,8 +1,9 @@
-"""The metadata of an exported ONNX file, and whether the file is still as it was exported.
+"""The metadata of an exported file, and whether the file is still as it was exported.
 
-An ONNX file is one protobuf message. harness writes the graph followed by its metadata, so that the
-metadata can name the hash of everything before it: a file that was quantised, simplified or edited
-since is distinguished from the exported one without any package that understands graphs.
+A ``.pt2`` file has them in a record of its own (``harness.zoo.program_archive``). An ONNX file is
+one protobuf message: harness writes the graph followed by its metadata, so that the metadata can
+name the hash of everything before it. A file that was quantised, simplified or edited since is
+distinguished from the exported one without any package that understands graphs.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import IO, Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category
-from harness.core.errors import IntegrityError, PrerequisiteError
+from harness.core.engine import ExportFormat
+from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.files.json import dumps, to_plain, to_typed
 from harness.zoo.checkpoints import facts_of_file
+from harness.zoo.program_archive import ENDING, FACTS, open_archive
 from harness.zoo.weights import foreign_content
 
 #: Numbers of the architecture that the graph does not hold: what is done before and after it.
@@ -64,7 +67,7 @@ class ExportFacts:
 
 
 def metadata_of(facts: ExportFacts) -> dict[str, str]:
-    """The facts as an ONNX file keeps them, text by key."""
+    """The facts as a file keeps them, text by key."""
     plain = to_plain(facts)
     return {key: value if isinstance(value, str) else dumps(value) for key, value in plain.items()}
 
@@ -76,29 +79,51 @@ def read_facts(path: Path) -> ExportFacts:
         IntegrityError: The file has none, or not all of them; it is empty, cut off, or something
             else under this name.
     """
-    with path.open("rb") as file:
-        fault = foreign_content(path, file.read(64))
-        file.seek(0)
-        try:
-            found = dict(_metadata(file, path.stat().st_size))
-        except (EOFError, UnicodeDecodeError):
-            found, fault = {}, fault or "it is cut off or damaged"
-    if fault:
-        raise IntegrityError(
-            f"{path} is no ONNX file of harness: {fault}", hint=EXPORT_AGAIN.format(model="NAME")
-        )
+    kind = ".pt2" if kind_of(path) == "pt2" else "ONNX"
+    found, fault = _read_archive(path) if kind == ".pt2" else _read_onnx(path)
     missing = [field.name for field in fields(ExportFacts) if field.name not in found]
-    if missing:
+    if fault is None and missing:
+        fault = "its metadata lacks " + ("everything" if not found else ", ".join(missing))
+    if fault is not None:
         raise IntegrityError(
-            f"{path} is no ONNX file of harness: its metadata lacks "
-            + ("everything" if not found else ", ".join(missing)),
-            hint=EXPORT_AGAIN.format(model="NAME"),
+            f"{path} is no {kind} file of harness: {fault}", hint=EXPORT_AGAIN.format(model="NAME")
         )
     plain = {
         field.name: found[field.name] if field.type == "str" else _parsed(found[field.name])
         for field in fields(ExportFacts)
     }
     return to_typed(ExportFacts, plain, where=f"the metadata of {path}")
+
+
+def kind_of(path: Path) -> ExportFormat:
+    """The format of an exported file, by its ending."""
+    return "pt2" if path.suffix.lower() == ENDING else "onnx"
+
+
+def _read_onnx(path: Path) -> tuple[dict[str, str], str | None]:
+    """Text by key, and what is wrong with the file."""
+    with path.open("rb") as file:
+        fault = foreign_content(path, file.read(64))
+        file.seek(0)
+        try:
+            return dict(_metadata(file, path.stat().st_size)), fault
+        except (EOFError, UnicodeDecodeError):
+            return {}, fault or "it is cut off or damaged"
+
+
+def _read_archive(path: Path) -> tuple[dict[str, str], str | None]:
+    """As ``_read_onnx``, of a ``.pt2`` file."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start.startswith(b"PK"):
+        return {}, foreign_content(path, start) or "it is no zip archive"
+    with open_archive(path) as archive:
+        if FACTS not in archive.names:
+            return {}, None
+        found = archive.text(FACTS)
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        return {}, None
+    return found, None
 
 
 def _parsed(text: str) -> Any:
@@ -115,6 +140,9 @@ def is_as_exported(path: Path, facts: ExportFacts) -> bool:
         path: The file; its graph is read.
         facts: Of this file.
     """
+    if kind_of(path) == "pt2":
+        with open_archive(path) as archive:
+            return archive.digest() == (facts.graph_bytes, facts.graph_sha256)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for start in range(0, facts.graph_bytes, 1 << 20):
@@ -129,6 +157,7 @@ def proven_export(
     root: Path,
     *,
     categories: Sequence[Category],
+    kind: ExportFormat = "onnx",
 ) -> tuple[Path, CheckpointFacts, ExportFacts]:
     """The exported file of a model, proven to be of its architecture and categories.
 
@@ -138,6 +167,7 @@ def proven_export(
         weights: A file of the user; None for the one ``harness export`` writes by default.
         root: Folder of downloads and exports.
         categories: Of the data set, which the file's classes are matched to by order.
+        kind: Its format.
 
     Returns:
         Its path, the facts of the file, and its metadata. It counts as the pinned checkpoint if it
@@ -147,7 +177,7 @@ def proven_export(
         PrerequisiteError: There is no such file.
         IntegrityError: The file is of another model, architecture, recipe or categories.
     """
-    path = find_exported(entry, weights, root)
+    path = find_exported(entry, weights, root, kind)
     facts = read_facts(path)
     require_match(facts, architecture, path=path, model=entry.name)
     _require_order(facts, [category.name for category in categories], path=path)
@@ -155,35 +185,46 @@ def proven_export(
     return path, replace(facts_of_file(path), pinned=pinned), facts
 
 
-def find_exported(entry: ModelEntry, weights: Path | None, root: Path) -> Path:
-    """The ONNX file to use: that of the user, or the one ``harness export`` writes by default.
+def find_exported(
+    entry: ModelEntry, weights: Path | None, root: Path, kind: ExportFormat = "onnx"
+) -> Path:
+    """The exported file to use: the user's, or the one ``harness export`` writes by default.
 
     Args:
         entry: The model.
         weights: A file of the user; None for none.
         root: Folder of exports.
+        kind: Its format.
 
     Raises:
         PrerequisiteError: There is no such file; with the command that exports it.
+        UsageError: It has the ending of the other format.
     """
-    path = weights or default_file(entry.name, root)
+    path = weights or default_file(entry.name, root, kind)
     if not path.is_file():
+        wanted = "" if kind == "onnx" else f" --format {kind}"
         raise PrerequisiteError(
             f"{entry.name} is not exported: no {path}",
-            hint=f"run: harness export --model {entry.name} --root {root}, "
+            hint=f"run: harness export --model {entry.name}{wanted} --root {root}, "
             "or give an exported file with --weights",
+        )
+    if (kind == "pt2") != (kind_of(path) == "pt2"):
+        raise UsageError(
+            f"{path} is no file for the {kind} engine",
+            hint="a file that ends in .pt2 is for --engine pt2, one in .onnx for --engine onnx",
         )
     return path
 
 
-def default_file(model: str, root: Path) -> Path:
+def default_file(model: str, root: Path, kind: ExportFormat = "onnx") -> Path:
     """The file that ``harness export`` writes by default.
 
     Args:
         model: Name of the model.
         root: Folder of exports.
+        kind: Its format.
     """
-    return root / "exported" / f"{model}.onnx"
+    return root / "exported" / f"{model}.{kind}"
 
 
 def require_match(

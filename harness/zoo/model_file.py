@@ -54,7 +54,9 @@ def find_model_file(
         UsageError: ``weights`` has a name that no checkpoint has.
         IntegrityError: The file has another content than it must have.
     """
-    if engine == "onnx":
-        return ModelFile(*proven_export(entry, architecture, weights, root, categories=categories))
+    if engine == "onnx" or engine == "pt2":
+        return ModelFile(
+            *proven_export(entry, architecture, weights, root, categories=categories, kind=engine)
+        )
     facts = find_checkpoint(lock, entry, weights, root)
     return ModelFile(Path(facts.path), facts, None)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.core.engine import EXPORT_FORMATS
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.shown import printable, shown
 from harness.files.atomic import replacing, unwritable
@@ -85,7 +86,8 @@ def require_known_ending(path: Path) -> None:
     name = path.name.lower()
     if not name.endswith((*ENDINGS, INDEX)):
         known = f"known are {', '.join((*ENDINGS, INDEX))}"
-        hint = "exported files are for --engine onnx" if name.endswith(".onnx") else known
+        formats = [kind for kind in EXPORT_FORMATS if name.endswith(f".{kind}")]
+        hint = f"exported files are for --engine {formats[0]}" if formats else known
         raise UsageError(f"{path} has an unknown ending", hint=hint)
 
 

@@ -40,6 +40,21 @@ def test_its_ap_is_reproduced(
     assert record["resolved"]["exported"]["checkpoint_sha256"] == expected["checkpoint"]
 
 
+def test_the_ap_of_a_file_of_torch_is_reproduced(
+    harness: Callable[..., Answer], project: Path, scenes: Path, exported_pt2: Path
+) -> None:
+    words = ["--engine", "pt2", "--weights", exported_pt2, "--root", scenes]
+    answer = harness("eval", *words, "--output", "run")
+    assert answer.code == 0, answer.err
+    assert "REPRODUCED: box AP" in answer.out
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    assert record["engine"]["name"] == "pt2"
+    expected = read_golden("tiny_eval")
+    for name in ("bbox/AP", "segm/AP"):
+        assert record["metrics"][name] == pytest.approx(expected["metrics"][name], abs=EQUAL_AP)
+    assert record["resolved"]["exported"]["checkpoint_sha256"] == expected["checkpoint"]
+
+
 def test_workers_a_bench_and_a_night_take_it(
     harness: Callable[..., Answer], project: Path, scenes: Path, exported_tiny: Path
 ) -> None:

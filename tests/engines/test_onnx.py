@@ -14,8 +14,9 @@ import pytest
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, PrerequisiteError, RunFailedError, UsageError
 from harness.core.requests.inference import EngineOptions
+from harness.engines.exported import ExportedEngine
 from harness.engines.native import NativeEngine, PreparedImage, open_native
-from harness.engines.onnx import OnnxEngine, open_onnx, require_onnx_settings
+from harness.engines.onnx import open_onnx, require_onnx_settings
 from harness.engines.opening import default_batch_sizes, require_settings, worker_devices
 from harness.files.extras import install_command
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
@@ -42,14 +43,14 @@ def native() -> NativeEngine:
 
 
 @pytest.fixture
-def engine(exported_tiny: Path) -> Iterator[OnnxEngine]:
+def engine(exported_tiny: Path) -> Iterator[ExportedEngine]:
     opened = open_onnx(architecture=tiny(), weights=exported_tiny, device="cpu", threads=1)
     yield opened
     opened.close()
 
 
 def test_it_answers_what_the_native_engine_answers(
-    engine: OnnxEngine, native: NativeEngine
+    engine: ExportedEngine, native: NativeEngine
 ) -> None:
     prepared = [engine.prepare(picture, NULL_STOPWATCH) for picture in pictures()]
     answers = engine.infer(prepared, NULL_STOPWATCH)
@@ -64,7 +65,7 @@ def test_it_answers_what_the_native_engine_answers(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_images_of_any_shape(
-    engine: OnnxEngine, native: NativeEngine, size: tuple[int, int]
+    engine: ExportedEngine, native: NativeEngine, size: tuple[int, int]
 ) -> None:
     noise = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (*size, 3), dtype=np.uint8)
     image = PreparedImage(1, noise, *size)
@@ -74,7 +75,7 @@ def test_images_of_any_shape(
     assert compare(found, expected, mask_slack_px=EXPORTED_MASK_SLACK_PX).share_within_bars == 1.0
 
 
-def test_an_image_without_detections(engine: OnnxEngine) -> None:
+def test_an_image_without_detections(engine: ExportedEngine) -> None:
     grey = Image(image_id=5, pixels_bgr=np.full((240, 320, 3), 128, dtype=np.uint8))
     found = engine.infer([engine.prepare(grey, NULL_STOPWATCH)], NULL_STOPWATCH)[0]
     assert len(found) == 0

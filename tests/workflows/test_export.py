@@ -27,6 +27,7 @@ from harness.zoo.checkpoints import EMBEDDED, facts_of_file
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
+from tests.export.programs import rewritten
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
@@ -73,7 +74,8 @@ def changed(file: Path, output: Path, ending: str, by: float) -> Path:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"output": Path("model.pt")}, r"--output must end in \.onnx, got model\.pt"),
+        ({"output": Path("model.pt")}, r"--output must end in \.onnx or \.pt2, got model\.pt"),
+        ({"output": Path("a.onnx"), "format": "pt2"}, r"must end in \.pt2 with --format pt2"),
         ({"opset": 17}, "--opset must be from 18 to 21, got 17"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"max_detections": 0}, "--max-detections must be at least 1"),
@@ -166,6 +168,37 @@ def test_a_file_counts_as_pinned_until_its_graph_changes(
     assert changed_job.checkpoint is not None
     assert not changed_job.checkpoint.pinned
     assert changed_job.deviations == (CHANGED,)
+
+
+def test_a_file_of_torch_is_in_parity_and_counts_as_pinned(
+    exported_pt2: Path, scenes: Path, tmp_path: Path
+) -> None:
+    report = checked(exported_pt2, scenes)
+    assert report.first_failing is None
+    assert report.agreement.detections > 20
+    asked = composed(
+        InferenceRequest, engine="pt2", weights=exported_pt2, root=scenes, device="cpu"
+    )
+    job = resolve(asked)
+    assert job.checkpoint is not None
+    assert job.checkpoint.pinned
+    assert job.deviations == ()
+    file = rewritten(exported_pt2, tmp_path / "changed.pt2", _other_bias)
+    changed_job = resolve(replaced(asked, weights=file))
+    assert changed_job.deviations == (CHANGED,)
+    assert checked(file, scenes).first_failing is not None
+
+
+def _other_bias(name: str, content: bytes) -> bytes:
+    """Zero every tensor of 48 numbers, such as the bias of a level of the pyramid."""
+    return bytes(len(content)) if "weight_" in name and len(content) == 192 else content
+
+
+def test_a_file_is_run_by_the_engine_of_its_format(exported_pt2: Path, scenes: Path) -> None:
+    asked = composed(InferenceRequest, engine="onnx", weights=exported_pt2, root=scenes)
+    with pytest.raises(UsageError, match="no file for the onnx engine") as refused:
+        resolve(asked)
+    assert "--engine pt2" in str(refused.value.hint)
 
 
 def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:

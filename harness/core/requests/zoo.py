@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.engine import Precision
+from harness.core.engine import ExportFormat, Precision
 from harness.core.model import GROUPS, Group
 from harness.core.requests.inference import ModelSpec
 from harness.core.settings import part, setting
@@ -50,7 +50,7 @@ class DownloadRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """A network as an ONNX file, and the proof of it on a few images."""
+    """A network as a file for other runtimes, and the proof of it on a few images."""
 
     group: ClassVar[str] = "the file"
 
@@ -62,11 +62,19 @@ class ExportRequest:
         group="what to export",
     )
     output: Path | None = setting(
-        None, help="file to write, ending .onnx", none="<root>/exported/<model>.onnx", kept=False
+        None,
+        help="file to write, ending .onnx or .pt2",
+        none="<root>/exported/<model>.<format>",
+        kept=False,
+    )
+    format: ExportFormat | None = setting(
+        None,
+        help="onnx for ONNX Runtime and others, pt2 for torch.export.load",
+        none="the ending of --output, else onnx",
     )
     opset: int = setting(
         OPSETS[0],
-        help=f"version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]}",
+        help=f"version of ONNX's operators, {OPSETS[0]} to {OPSETS[-1]}; for --format onnx",
         minimum=OPSETS[0],
         maximum=OPSETS[-1],
     )
@@ -140,14 +148,14 @@ class ParityRequest:
 
     network: ModelSpec = part(ModelSpec, model="R_50_FPN_3x", group="what to compare")
     images: Path = setting(help="folder of images")
-    against: Literal["detectron2", "float64", "onnx"] = setting(
+    against: Literal["detectron2", "float64", "onnx", "pt2"] = setting(
         "detectron2", help="what the native engine is compared with"
     )
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N; an exported file: on the CPU")
     precision: Precision = setting("fp32", help="arithmetic to prove, against its own rounding")
     exact_only: bool = setting(False, help="only the proof that --exact has Detectron2's bits")
     exported: Path | None = setting(
-        None, help="exported file, with --against onnx", none="where harness export writes"
+        None, help="exported file, with --against onnx or pt2", none="where harness export writes"
     )
     limit: int | None = setting(
         None, help="only the first N images by name", none="all", metavar="N", minimum=1

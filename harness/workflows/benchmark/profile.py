@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.engine import Engine
+from harness.core.engine import EXPORT_FORMATS, Engine
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import BenchRequest
@@ -31,9 +31,9 @@ def check_profiling(request: BenchRequest) -> None:
         UsageError: The engine has no torch network to profile.
     """
     engine = request.inference.options.engine
-    if request.profiling and engine in ("fake", "onnx"):
+    if request.profiling and engine in ("fake", *EXPORT_FORMATS):
         raise UsageError(
-            f"--profile looks into a network of torch, and the {engine} engine has none",
+            f"--profile looks into the layers of a network, and the {engine} engine has none",
             hint="leave out --engine",
         )
 

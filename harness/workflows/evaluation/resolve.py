@@ -9,7 +9,7 @@ from typing import Any
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Image
-from harness.core.engine import Engine, EngineName
+from harness.core.engine import EXPORT_FORMATS, Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
@@ -80,7 +80,7 @@ class Job:
     """Facts of the weights; None for an engine without weights."""
 
     exported: ExportFacts | None = None
-    """What the ONNX file states about itself; None for other engines."""
+    """What an exported file states about itself; None for other engines."""
 
     proposals: ProposalFile | None = None
     """Region proposals of the images, for a network that is given some."""
@@ -205,7 +205,7 @@ def _missing(
     """Return which of data set and pinned checkpoint are not on disk."""
     root, weights = request.network.root, request.network.weights
     found = missing_dataset(dataset, root)
-    if weights is None and request.options.engine not in ("fake", "onnx"):
+    if weights is None and request.options.engine not in ("fake", *EXPORT_FORMATS):
         found += missing_checkpoint(lock, entry, root)
     if request.data.proposals is None and request.options.engine != "fake":
         found += missing_proposals(lock, entry, root)
@@ -323,7 +323,7 @@ def check_values(request: InferenceRequest) -> None:
         UsageError: A number is out of range, or a file does not exist.
     """
     check_settings(request)
-    if request.options.engine == "onnx" and request.options.batch_size != 1:
+    if request.options.engine in EXPORT_FORMATS and request.options.batch_size != 1:
         raise UsageError(
             f"an exported file computes one image at a time, not {request.options.batch_size}",
             hint="leave out --batch-size, or choose --engine native",

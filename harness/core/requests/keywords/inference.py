@@ -51,7 +51,7 @@ class DataSpecKeys(TypedDict, total=False):
 class EngineOptionsKeys(TypedDict, total=False):
     """Keywords of `EngineOptions`."""
 
-    engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
+    engine: Literal["native", "detectron2", "torchvision", "onnx", "pt2", "fake"] | None
     """Implementation of the network (default: the model's own)."""
 
     device: str
@@ -196,7 +196,7 @@ class SweepSettings(
 ):
     """Keywords of `sweep`, those of `SweepRequest`."""
 
-    engine: Literal["native", "detectron2", "torchvision", "onnx", "fake"] | None
+    engine: Literal["native", "detectron2", "torchvision", "onnx", "pt2", "fake"] | None
     """Implementation of the network (default: the model's own)."""
 
     device: str

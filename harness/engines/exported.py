@@ -1,0 +1,94 @@
+"""The engine of an exported file, whatever runs the file.
+
+Everything around the network is the native engine's own: resizing, pasting, encoding. The file only
+takes the network's place, so a difference in AP is a difference of the file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from harness.core.architecture import Architecture
+from harness.core.detections import Detections, Image
+from harness.core.engine import EngineInfo, Stopwatch
+from harness.engines.native import NativeEngine, PreparedImage
+from harness.nn.rcnn import RCNN, Batch, Found
+from harness.nn.roi_heads import RawDetections
+
+#: Names of what comes out of a file, in order; ``masks`` only of a network that has them.
+RESULTS = ("boxes", "scores", "classes", "finite", "masks")
+
+
+def results_of(architecture: Architecture) -> tuple[str, ...]:
+    """Return the names of the results of a network's file."""
+    return RESULTS if architecture.has_masks else RESULTS[:-1]
+
+
+class ExportedNetwork(ABC):
+    """What runs a file, in the place of the network."""
+
+    @abstractmethod
+    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output of the file by name, for an image (H, W, 3) uint8."""
+
+    def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
+        """Return the images as they are: the file normalises and pads. Only one at a time.
+
+        Args:
+            images: The one image, (3, H, W) uint8.
+            canvas: As of an ``RCNN``; alone in its batch, an image needs none.
+        """
+        (image,) = images
+        return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
+
+    def __call__(self, batch: Batch) -> Found:
+        """Return what an ``RCNN`` returns.
+
+        Raises:
+            FloatingPointError: The output is not finite.
+        """
+        found = self.values(batch.pixels.permute(1, 2, 0).numpy())
+        if not found["finite"]:
+            raise FloatingPointError("the network's output is not finite")
+        tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
+        raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
+        masks = [tensors["masks"]] if "masks" in tensors else None
+        return Found(detections=[raw], masks=masks, keypoints=None)
+
+
+class ExportedEngine:
+    """An opened file, inside a native engine whose network it replaces."""
+
+    def __init__(self, network: ExportedNetwork, info: EngineInfo) -> None:
+        self.info = info
+        # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
+        # of a file lies on the CPU, whatever computed it.
+        self.network = network
+        self._native = NativeEngine(cast(RCNN, network), info, torch.device("cpu"))
+
+    def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
+        """Return the image resized to the architecture's test size, in its channel order."""
+        return self._native.prepare(image, stopwatch)
+
+    def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
+        """Return detections of each image, computed one after the other, in original pixels."""
+        return [self._native.infer([one], stopwatch)[0] for one in prepared]
+
+    def settle(self) -> None:
+        """Nothing to wait for: a file returns its output when it has finished."""
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return None: ONNX Runtime does not report it."""
+        return None
+
+    def close(self) -> None:
+        """Free the file's memory."""
+        del self.network
+        self._native.close()

@@ -1,0 +1,95 @@
+"""The engine that runs a file of torch.export (``.pt2``) with torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.engine import EngineInfo, Precision
+from harness.core.errors import UsageError
+from harness.engines.devices import (
+    apply_precision,
+    apply_threads,
+    device_class,
+    find_device,
+    keep_freed_memory,
+)
+from harness.engines.exported import ExportedEngine, ExportedNetwork, results_of
+from harness.engines.program import Program
+from harness.zoo.exported import read_facts, require_match
+from harness.zoo.program_archive import open_archive
+
+
+def open_pt2(
+    *,
+    architecture: Architecture,
+    weights: Path,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> ExportedEngine:
+    """Return the engine of an exported file, ready for inference.
+
+    Args:
+        architecture: What the file has to contain.
+        weights: The exported file.
+        device: As of `find_device`.
+        precision: fp32; nothing else is exported.
+        threads: CPU threads; None for one a core.
+
+    Raises:
+        UsageError: Another precision.
+        IntegrityError: The file is damaged, of another network, or has contents that are not run.
+    """
+    require_pt2_settings(device, precision)
+    require_match(read_facts(weights), architecture, path=weights)
+    place = find_device(device)
+    apply_precision(precision, place)
+    count = apply_threads(threads)
+    keep_freed_memory(place)
+    info = EngineInfo(
+        name="pt2",
+        version=torch.__version__,
+        device=str(place),
+        device_class=device_class(place),
+        precision=precision,
+        threads=count,
+        architecture=architecture,
+        memory_format="contiguous",
+    )
+    names = results_of(architecture)
+    with open_archive(weights) as archive:
+        return ExportedEngine(ProgramNetwork(Program(archive, place), names), info)
+
+
+def require_pt2_settings(device: str, precision: Precision) -> None:
+    """Check that a file is computed in this precision on this device.
+
+    Raises:
+        PrerequisiteError: There is no such device.
+        UsageError: The file does not compute in this precision.
+    """
+    find_device(device)
+    if precision != "fp32":
+        raise UsageError(
+            f"an exported file computes in fp32, not in {precision}",
+            hint="choose --precision fp32, or --engine native",
+        )
+
+
+class ProgramNetwork(ExportedNetwork):
+    """A program in the place of the network."""
+
+    def __init__(self, program: Program, names: tuple[str, ...]) -> None:
+        self.program, self.names = program, names
+
+    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """Return the named outputs of the program, for an image (H, W, 3) uint8."""
+        given = torch.from_numpy(np.ascontiguousarray(image))
+        found = self.program(given, len(self.names))
+        return {name: one.cpu().numpy() for name, one in zip(self.names, found, strict=True)}

@@ -1,0 +1,229 @@
+"""A graph of torch.export is computed as torch does, and can do nothing but arithmetic."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.core.errors import IntegrityError, RunFailedError
+from harness.engines.program import ATEN, ON_SIZES, TORCHVISION, Program, is_known
+from harness.zoo.exported import is_as_exported, read_facts
+from harness.zoo.program_archive import FACTS, TABLES, open_archive
+from tests.export.programs import Small, rewritten, with_graph, write_small
+from tests.zoo.test_exported import facts
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Small]:
+    """A file and the module it is of."""
+    path = tmp_path_factory.mktemp("program") / "small.pt2"
+    return path, write_small(
+        path, lambda count, digest: replace(facts(), graph_bytes=count, graph_sha256=digest)
+    )
+
+
+def opened(path: Path) -> Program:
+    with open_archive(path) as archive:
+        return Program(archive, CPU)
+
+
+@pytest.mark.parametrize("rows", [7, 3, 1, 40])
+def test_it_computes_what_the_module_computes(written: tuple[Path, Small], rows: int) -> None:
+    path, module = written
+    image = torch.randint(256, (rows, 9, 3), dtype=torch.uint8)
+    found = opened(path)(image)
+    for ours, theirs in zip(found, module(image), strict=True):
+        assert torch.equal(ours, theirs)
+    assert len(opened(path)(image, 1)) == 1
+
+
+def test_every_operator_that_is_known_exists() -> None:
+    for space, names in ((torch.ops.aten, ATEN), (torch.ops.torchvision, TORCHVISION)):
+        for name in names:
+            operator, overload = name.split(".")
+            assert getattr(getattr(space, operator), overload), name
+    assert all(map(is_known, ON_SIZES))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "torch.hub.os.system",
+        "torch.ops.aten.from_file.default",
+        "torch.ops.aten.save.default",
+        "torch.ops.higher_order.cond",
+        "_operator.attrgetter",
+        "builtins.eval",
+        "torch.ops.aten.__class__.default",
+        "",
+    ],
+)
+def test_a_call_of_anything_else_is_refused(
+    written: tuple[Path, Small], tmp_path: Path, target: str
+) -> None:
+    def change(graph: Any) -> None:
+        graph["graph_module"]["graph"]["nodes"][1]["target"] = target
+
+    with pytest.raises(IntegrityError, match="networks of harness do not"):
+        opened(with_graph(written[0], tmp_path / "a.pt2", change))
+
+
+def _version(graph: Any) -> None:
+    graph["schema_version"]["major"] = 99
+
+
+def _no_graph(graph: Any) -> None:
+    del graph["graph_module"]["graph"]
+
+
+def _two_inputs(graph: Any) -> None:
+    specs = graph["graph_module"]["signature"]["input_specs"]
+    specs.append(specs[-1])
+
+
+def _subgraph(graph: Any) -> None:
+    node = graph["graph_module"]["graph"]["nodes"][1]
+    node["inputs"][0]["arg"] = {"as_graph": {"name": "a", "graph": {}}}
+
+
+@pytest.mark.parametrize("change", [_version, _no_graph, _two_inputs, _subgraph])
+def test_another_graph_is_refused(
+    written: tuple[Path, Small], tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    with pytest.raises(IntegrityError, match=r"a\.pt2 cannot be run"):
+        opened(with_graph(written[0], tmp_path / "a.pt2", change))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("strides", [{"as_int": 1000}, {"as_int": 1}]),
+        ("strides", [{"as_int": -3}, {"as_int": 1}]),
+        ("sizes", [{"as_int": 4}, {"as_int": 1 << 60}]),
+        ("storage_offset", {"as_int": 1 << 40}),
+        ("dtype", 99),
+    ],
+)
+def test_a_tensor_outside_its_bytes_is_refused(
+    written: tuple[Path, Small], tmp_path: Path, key: str, value: Any
+) -> None:
+    def record(name: str, content: bytes) -> bytes:
+        if name != TABLES[0]:
+            return content
+        table = json.loads(content)
+        table["config"]["layer.weight"]["tensor_meta"][key] = value
+        return json.dumps(table).encode()
+
+    with pytest.raises(IntegrityError, match=r"a\.pt2 cannot be run"):
+        opened(rewritten(written[0], tmp_path / "a.pt2", record))
+
+
+def test_an_operator_that_fails_is_named(written: tuple[Path, Small], tmp_path: Path) -> None:
+    def change(graph: Any) -> None:
+        for node in graph["graph_module"]["graph"]["nodes"]:
+            if "topk" in node["target"]:
+                node["inputs"][1]["arg"] = {"as_int": 1 << 40}
+
+    program = opened(with_graph(written[0], tmp_path / "a.pt2", change))
+    with pytest.raises(RunFailedError, match=r"torch\.ops\.aten\.topk\.default failed"):
+        program(torch.zeros(7, 9, 3, dtype=torch.uint8))
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "data/sample_inputs/model.pt",
+        "data/weights/model.pt",
+        "data/constants/model.pt",
+        "data/constants/custom_obj_0",
+        "data/aotinductor/model/a.so",
+        "models/other.json",
+        "../outside",
+    ],
+)
+def test_a_record_that_may_hold_code_is_not_opened(
+    written: tuple[Path, Small], tmp_path: Path, record: str
+) -> None:
+    fuse, path = tmp_path / "exploded", tmp_path / "a.pt2"
+    rewritten(written[0], path, lambda name, content: None if name == record else content)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(f"archive/{record}", pickle.dumps(Bomb(fuse)))
+    for read in (opened, read_facts):
+        with pytest.raises(IntegrityError, match="may hold code"):
+            read(path)
+    assert not fuse.exists()
+
+
+def test_a_pickled_tensor_is_not_opened(written: tuple[Path, Small], tmp_path: Path) -> None:
+    def record(name: str, content: bytes) -> bytes:
+        return content.replace(b'"use_pickle": false', b'"use_pickle": true')
+
+    with pytest.raises(IntegrityError, match="it is pickled"):
+        opened(rewritten(written[0], tmp_path / "a.pt2", record))
+
+
+def test_compressed_records_are_refused(written: tuple[Path, Small], tmp_path: Path) -> None:
+    path = tmp_path / "a.pt2"
+    with zipfile.ZipFile(written[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(IntegrityError, match="compressed or encrypted"):
+        read_facts(path)
+
+
+def test_a_file_cut_anywhere_is_no_whole_one(written: tuple[Path, Small], tmp_path: Path) -> None:
+    whole = written[0].read_bytes()
+    path = tmp_path / "a.pt2"
+    for size in range(0, len(whole), max(1, len(whole) // 40)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(IntegrityError, match=r"a\.pt2 is no \.pt2 file of harness"):
+            read_facts(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00", b"PK\x03\x04", b"<html>404</html>", b"\xff" * 40]
+)
+def test_another_file_is_no_exported_one(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.pt2"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"no \.pt2 file of harness"):
+        read_facts(path)
+
+
+def test_its_facts_come_back_and_a_change_is_seen(
+    written: tuple[Path, Small], tmp_path: Path
+) -> None:
+    path = written[0]
+    stated = read_facts(path)
+    assert stated.model == "tiny"
+    assert is_as_exported(path, stated)
+
+    def change(name: str, content: bytes) -> bytes:
+        return bytes(len(content)) if name.endswith("weight_0") else content
+
+    assert not is_as_exported(rewritten(path, tmp_path / "a.pt2", change), stated)
+    without = rewritten(
+        path, tmp_path / "b.pt2", lambda name, content: None if name == FACTS else content
+    )
+    with pytest.raises(IntegrityError, match="its metadata lacks everything"):
+        read_facts(without)
