@@ -107,7 +107,7 @@ class MetricInterval:
     """Upper end of the 95 % interval, at most 100."""
 
     standard_error: float
-    """Standard deviation of the AP of resampled data sets."""
+    """Standard deviation of the AP of resampled data sets, larger where few images carry it."""
 
     detectable: float
     """The smallest difference of two models, measured on so many images each and not on the same

@@ -17,29 +17,34 @@ import numpy as np
 
 from harness.core.record import MetricInterval
 from harness.measure.columns import Floats
+from harness.measure.influence import influences_of
 from harness.measure.resampling import (
+    SIZE_METRICS,
     Matches,
     average_precisions,
     category_precisions,
     draws,
     mean_of_known,
 )
+from harness.measure.spread import spread_of
 
-#: Resamples computed at once; bounds memory.
+#: Resamples computed at once; bounds memory. Those of one run: a thread each.
 CHUNK = 200
+SMALL_CHUNK = 50
 
 #: 95 %.
 PERCENTILES = (2.5, 97.5)
-STANDARD_ERRORS = 1.959964
 
-#: Standard errors of a difference that is found with a probability of 80 % at a level of 5 %.
-DETECTABLE_STANDARD_ERRORS = STANDARD_ERRORS + 0.841621
+#: A difference that is so many standard errors wider than a 95 % interval reaches is found with a
+#: probability of 80 %.
+POWER_80 = 0.841621
 
 #: One seed: the same two runs compare the same every time.
 SEED = 20171
 
-#: Draws for the interval of one run: its standard error is known to 4 %.
-RESAMPLES = 400
+#: Draws for the interval of one run: its standard error is known to 3 %, that of a rare category's
+#: AP, which is less nearly a sum over its images, to 7 %.
+RESAMPLES = 100
 
 #: Probability of an error that a difference may have.
 LEVEL = 0.05
@@ -47,9 +52,6 @@ LEVEL = 0.05
 #: A number has an interval where its objects are in so many images; with fewer there is nothing to
 #: draw from.
 LEAST_IMAGES = 5
-
-#: Size class → the name of its metric; "all" has three.
-SIZE_METRICS = {"small": "APs", "medium": "APm", "large": "APl"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +140,9 @@ def intervals_of(
     """The 95 % interval of every AP of one run, and the smallest difference that would be seen.
 
     A resampled data set has images twice, whose detections score the same, and its AP is higher
-    for that alone. Its spread is not, so the interval is the measured AP ± 1.96 standard
-    deviations of the resampled ones, within 0…100 (``benchmarks/interval_coverage.py``).
+    for that alone. Its spread is not, so the interval is the measured AP ± its standard error times
+    a quantile of Student's distribution (``measure.spread``), within 0…100
+    (``benchmarks/interval_coverage.py``).
 
     Args:
         matches: Of ``matches_by_size``.
@@ -149,25 +152,31 @@ def intervals_of(
         threads: How many to compute on at once.
     """
     whole = _values(matches, np.ones((1, images)))
+    influences = influences_of(matches, images)
     with ThreadPoolExecutor(max(1, threads)) as pool:
         parts = list(
             pool.map(
-                lambda weights: _values(matches, weights),
-                draws(images, resamples, seed=seed, size=CHUNK, small=True),
+                lambda weights: (
+                    _values(matches, weights),
+                    {name: one @ weights.T for name, one in influences.items()},
+                ),
+                draws(images, resamples, seed=seed, size=SMALL_CHUNK, small=True),
             )
         )
-    spread = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in whole}
-    enough = _categories_in_enough(matches["all"])
+    drawn, sums = (
+        {name: np.concatenate([part[side][name] for part in parts], axis=-1) for name in whole}
+        for side in (0, 1)
+    )
     metrics = {
         name: found
         for name in _metrics_in_enough(matches)
-        if (found := _around(whole[name][0], spread[name])) is not None
+        if (found := _around(whole[name][0], drawn[name], sums[name], influences[name])) is not None
     }
+    own = [one["categories"] for one in (whole, drawn, sums, influences)]
     categories = {
         number: found
-        for number in enough
-        if (found := _around(whole["categories"][number, 0], spread["categories"][number]))
-        is not None
+        for number in _categories_in_enough(matches["all"])
+        if (found := _around(own[0][number, 0], *(one[number] for one in own[1:]))) is not None
     }
     return Intervals(metrics=metrics, categories=categories)
 
@@ -203,23 +212,27 @@ def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[s
     return values
 
 
-def _around(value: float, drawn: Floats) -> MetricInterval | None:
+def _around(value: float, drawn: Floats, sums: Floats, influence: Floats) -> MetricInterval | None:
     """The interval of a measured AP; None where it, or most of the drawn ones, are unknown.
 
-    None, too, where all drawn ones are the same, as without detections: that shows nothing of what
-    other images would give.
+    None, too, where all drawn ones are the same, as without detections.
+
+    Args:
+        value: The measured AP.
+        drawn: (S,) the resampled ones.
+        sums: (S,) of the influences of what was drawn.
+        influence: (images,) of each image.
     """
-    known = drawn[~np.isnan(drawn)]
-    if math.isnan(value) or 2 * len(known) < len(drawn):
+    if math.isnan(value) or 2 * np.isnan(drawn).sum() > len(drawn):
         return None
-    error = float(known.std())
-    if error == 0:
+    spread = spread_of(drawn, sums, influence)
+    if spread is None:
         return None
     return MetricInterval(
-        low=max(0.0, float(value) - STANDARD_ERRORS * error),
-        high=min(100.0, float(value) + STANDARD_ERRORS * error),
-        standard_error=error,
-        detectable=DETECTABLE_STANDARD_ERRORS * math.sqrt(2) * error,
+        low=max(0.0, float(value) - spread.width * spread.error),
+        high=min(100.0, float(value) + spread.width * spread.error),
+        standard_error=spread.error,
+        detectable=(spread.width + POWER_80) * math.sqrt(2) * spread.error,
     )
 
 

@@ -26,6 +26,9 @@ from harness.measure.greedy import IOUS, SIZES, Matching, match
 #: COCOeval's recall levels are 0, 0.01, …, 1.
 LEVELS = 101
 
+#: Size class → the name of its metric; "all" has three.
+SIZE_METRICS = {"small": "APs", "medium": "APm", "large": "APl"}
+
 #: Numbers of one array while resampling: smaller ones take longer to call than to compute.
 CHUNK_NUMBERS = 1_000_000
 

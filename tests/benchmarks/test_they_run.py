@@ -37,7 +37,7 @@ TINY = {
     "families": "--models tiny --images {data}/images --count 1 --repeats 1",
     "gpu": "--annotations {data}/annotations.json --images {data}/images --count 1 --repeats 1",
     "history_year": "--nights 10 --repeats 1",
-    "interval_coverage": "--images 20 --data-sets 2 --population 2 --resamples 5",
+    "interval_coverage": "--kind crowded --images 20 --data-sets 2 --resamples 5",
     "onnx_vs_native": "--model tiny --images {data}/images --count 1 --repeats 1 --threads 1",
     "score_vs_pycocotools": "--images 10",
     "serve_overhead": "--images {data}/images --count 1 --repeats 1 --threads 1 --clients 2",

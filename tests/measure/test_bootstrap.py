@@ -21,7 +21,9 @@ from harness.measure.certainty import with_intervals
 from harness.measure.coco import score
 from harness.measure.evaluators import Task
 from harness.measure.greedy import SIZES
+from harness.measure.influence import influences_of
 from harness.measure.resampling import average_precisions, matches_by_size, matches_of
+from harness.measure.spread import effective_images, spread_of
 from tests.measure.test_coco import shaken
 
 
@@ -242,3 +244,60 @@ def test_sizes_and_categories_are_one_family_and_an_improvement_is_better(
         sides[0], sides[0], images=len(image_ids), resamples=60, seed=2, advance=lambda _: None
     )
     assert {one.word for one in (*same.metrics.values(), *same.categories.values())} == {"noise"}
+
+
+@pytest.mark.parametrize("name", ["AP", "AP50", "APm"])
+def test_influences_are_what_a_little_more_of_an_image_changes(
+    annotations: dict[str, Any], image_ids: list[int], name: str
+) -> None:
+    # Many objects: COCO's recall levels then are nearly the area that is derived.
+    rows = shaken(annotations, 22)
+    matches = {
+        size: [one for one in by_category if len(one.objects) > 15]
+        for size, by_category in matches_by_size(annotations, rows, "bbox", image_ids).items()
+    }
+    influence = influences_of(matches, len(image_ids))[name]
+    assert abs(influence.sum()) < 1e-6  # as many of each image change nothing
+    random = np.random.default_rng(3)
+    changes = []
+    for _ in range(8):
+        weights = 1 + 0.1 * random.normal(size=(1, len(image_ids)))
+        size = {"APm": "medium"}.get(name, "all")
+        before = average_precisions(matches[size], np.ones_like(weights))
+        change = average_precisions(matches[size], weights) - before
+        found = change[0, 0] if name == "AP50" else change.mean()
+        changes.append((found, float((weights - 1)[0] @ influence)))
+    exact, linear = np.array(changes).T
+    assert np.corrcoef(exact, linear)[0, 1] > 0.9
+
+
+def test_draws_add_to_what_is_known_without_them() -> None:
+    random = np.random.default_rng(4)
+    influence = random.normal(size=500)
+    exact = float(((influence - influence.mean()) ** 2).sum()) ** 0.5
+    errors = []
+    for _ in range(20):
+        weights = random.multinomial(500, np.full(500, 1 / 500), size=50)
+        sums = weights @ influence
+        found = spread_of(sums + 0.2 * random.normal(size=50), sums, influence)
+        assert found is not None
+        errors.append(found.error)
+    assert np.mean(errors) == pytest.approx(exact, rel=0.01)
+    assert np.std(errors) < 0.01 * exact  # 50 draws alone know it to 10 %
+
+
+def test_a_number_that_few_images_carry_has_a_wider_interval() -> None:
+    random = np.random.default_rng(5)
+    even, few = np.tile([1.0, -1.0], 100), np.zeros(200)
+    few[:6] = [1, -1] * 3
+    assert effective_images(even) == pytest.approx(200)
+    assert effective_images(few) == pytest.approx(6)
+    widths = []
+    for influence in (even, few):
+        sums = random.multinomial(200, np.full(200, 1 / 200), size=100) @ influence
+        found = spread_of(sums, sums, influence)
+        assert found is not None
+        widths.append(found.width)
+    assert widths[0] == pytest.approx(1.972, abs=1e-3)  # Student's, 199 degrees of freedom
+    assert widths[1] == pytest.approx(2.571, abs=1e-3)  # 5
+    assert spread_of(np.full(9, 3.0), np.zeros(9), np.zeros(200)) is None

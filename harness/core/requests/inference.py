@@ -114,7 +114,7 @@ class Certainty:
     group: ClassVar[str] = "how sure"
 
     resamples: int = setting(
-        400,
+        100,
         help="draws of the bootstrap over images behind the 95 % intervals; 0 for none",
         metavar="N",
         minimum=0,

@@ -116,7 +116,7 @@ class CertaintyKeys(TypedDict, total=False):
     """Keywords of `Certainty`."""
 
     resamples: int
-    """Draws of the bootstrap over images behind the 95 % intervals; 0 for none (default: 400)."""
+    """Draws of the bootstrap over images behind the 95 % intervals; 0 for none (default: 100)."""
 
 
 class EvaluateSettings(InferenceRequestKeys, CertaintyKeys, total=False):
