@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.core.dataset import Category
-from harness.core.tasks import PROPOSALS, Task
+from harness.core.tasks import PANOPTIC, PROPOSALS, Task
 
 Backbone = Literal["resnet", "mobilenet_v2", "regnet"]
 Block = Literal["basic", "bottleneck"]
@@ -228,18 +228,43 @@ class Architecture:
     keypoint_conv_channels: tuple[int, ...] = (512,) * 8  # ROI_KEYPOINT_HEAD.CONV_DIMS
     """Channels of each 3×3 convolution of the keypoint head."""
 
-    def fitted_to(self, categories: Sequence[Category]) -> Architecture:
+    # -- semantic head, and how its map is combined with the masks ---------------------------------
+    semantic_classes: int = 0  # SEM_SEG_HEAD.NUM_CLASSES; 0 is no semantic head
+    """Classes of a pixel: 0 for things of any kind, then each kind of stuff; 0 for a network
+    without a semantic head.
+    """
+
+    semantic_channels: int = 128  # SEM_SEG_HEAD.CONVS_DIM
+    """Channels of the convolutions of the semantic head."""
+
+    semantic_norm: Norm = "gn"  # SEM_SEG_HEAD.NORM
+    """Normalisation of these convolutions."""
+
+    combine_overlap: float = 0.5  # PANOPTIC_FPN.COMBINE.OVERLAP_THRESH
+    """Share of a mask that better ones cover, above which it is left out."""
+
+    combine_stuff_px: int = 4096  # PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT
+    """Pixels that a kind of stuff must have in an image."""
+
+    combine_score: float = 0.5  # PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+    """Score from which a detection is part of the map."""
+
+    def fitted_to(
+        self, categories: Sequence[Category], stuff: Sequence[Category] = ()
+    ) -> Architecture:
         """Return the same with as many classes and, in a keypoint head, keypoints as categories.
 
         Args:
             categories: Of the data set that own weights were trained on. Names of keypoints that
                 they do not have leave the number of keypoints as it is.
+            stuff: Its kinds of stuff; none leave the semantic head as it is.
         """
         points = max((len(one.keypoints) for one in categories), default=0)
         return replace(
             self,
             class_count=len(categories),
             keypoint_count=(points or self.keypoint_count) if self.keypoint_count else 0,
+            semantic_classes=len(stuff) + 1 if stuff and self.is_panoptic else self.semantic_classes,
         )
 
     @property
@@ -295,6 +320,11 @@ class Architecture:
         return bool(self.cascade_delta_weights)
 
     @property
+    def is_panoptic(self) -> bool:
+        """Whether every pixel of an image becomes part of a segment."""
+        return self.semantic_classes > 0
+
+    @property
     def mask_side_px(self) -> int:
         """Height and width of a mask before it is pasted."""
         return self.mask_pool_px if self.neck == "c4" else 2 * self.mask_pool_px
@@ -308,6 +338,7 @@ class Architecture:
             "bbox": True,
             "segm": self.has_masks,
             "keypoints": self.keypoint_count > 0,
+            PANOPTIC: self.is_panoptic,
         }
         return tuple(task for task, there in has.items() if there)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.core.panoptic import PanopticTruth
 
 #: A parsed annotation file: lists of rows under ``images``, ``categories`` and ``annotations``.
 Content = dict[str, Any]
@@ -74,6 +77,9 @@ class Dataset:
 
     keypoint_count: int = 0
     """Keypoints of an object; 0 where no row has any."""
+
+    panoptic: PanopticTruth | None = field(default=None, repr=False, compare=False)
+    """Its panoptic annotations; None where there are none, or none were asked for."""
 
     digest: str
     """sha256 of the annotation file."""

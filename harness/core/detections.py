@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.dataset import Category
 from harness.core.errors import RunFailedError, UsageError
+from harness.core.panoptic import PanopticMap
 from harness.core.run_lengths import Rle as Rle  # also read from here
 from harness.core.run_lengths import decode
 
@@ -70,6 +71,9 @@ class Detections:
     first, and a score of at least 0; None for a network without a keypoint head. COCO's files count
     from that middle: ``to_coco`` writes 0.5 less.
     """
+
+    panoptic: PanopticMap | None = None
+    """The map of segments; None for a network that makes none. ``above`` leaves it as it is."""
 
     categories: tuple[Category, ...] = ()
     """All classes of the model, by class index; empty where the model's are not known."""

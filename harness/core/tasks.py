@@ -12,10 +12,19 @@ from typing import Any, Literal
 #: What detections of a class are matched with objects by: those that have `TASKS`.
 ObjectTask = Literal["bbox", "segm", "keypoints"]
 
-Task = Literal[ObjectTask, "box_proposals"]
+Task = Literal[ObjectTask, "box_proposals", "panoptic_seg"]
 
 #: Regions without a class, which COCO's evaluation does not know: ``harness.measure.proposals``.
 PROPOSALS: Literal["box_proposals"] = "box_proposals"
+
+#: Maps in which every pixel is of one segment: ``harness.measure.panoptic``.
+PANOPTIC: Literal["panoptic_seg"] = "panoptic_seg"
+
+#: Panoptic, segmentation and recognition quality: of all categories, of things, of stuff. Names of
+#: Detectron2's ``COCOPanopticEvaluator``.
+PANOPTIC_METRICS = tuple(
+    f"{quality}{part}" for part in ("", "_th", "_st") for quality in ("PQ", "SQ", "RQ")
+)
 
 #: Recall of the best 1000 and 100 proposals: of all objects, and of small, medium and large ones.
 PROPOSAL_METRICS = (
@@ -100,24 +109,32 @@ def main_metric(task: Task) -> str:
     """The metric that a task is judged by: ``bbox/AP``."""
     if task == PROPOSALS:
         return f"{PROPOSALS}/{PROPOSAL_METRICS[0]}"
+    if task == PANOPTIC:
+        return f"{PANOPTIC}/{PANOPTIC_METRICS[0]}"
     return f"{task}/{TASKS[task].metrics[0]}"
 
 
 #: The main metric of each task, and what people call it.
 MAIN_METRICS: Mapping[str, str] = {
     **{main_metric(task): f"{facts.noun} {facts.metrics[0]}" for task, facts in TASKS.items()},
+    main_metric(PANOPTIC): PANOPTIC_METRICS[0],
     main_metric(PROPOSALS): f"proposal {PROPOSAL_METRICS[0]}",
 }
 
 
 def is_accuracy(metric: str) -> bool:
     """Whether a metric is an accuracy: ``bbox/AP``, not ``fps``."""
-    return metric.partition("/")[0] in (*TASKS, PROPOSALS)
+    return metric.partition("/")[0] in (*TASKS, PROPOSALS, PANOPTIC)
 
 
 def scorable_tasks(row: Mapping[str, Any]) -> tuple[Task, ...]:
     """The tasks that a COCO result can be scored in."""
     return tuple(task for task, facts in TASKS.items() if facts.key in row)
+
+
+def of_objects(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """The tasks in which single detections are matched with objects, and have an AP."""
+    return tuple(task for task in tasks if task in TASKS)
 
 
 def tasks_measured(metrics: Iterable[str]) -> tuple[Task, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections, Image
+from harness.core.panoptic import PanopticMap
 from harness.engines.detectron2 import Detectron2Engine
 from harness.engines.native import NativeEngine
 from harness.engines.stages import detectron2_stages, native_stages
@@ -75,6 +76,7 @@ def prove_exact(
         alike, where = same_detections(mine, their)
         detections += len(their)
         equal += alike
+        where = where or other_map(mine.panoptic, their.panoptic)
         if where is not None and first is None:
             first = f"image {image.image_id}, {where}"
     rows = tuple(
@@ -128,6 +130,22 @@ def same_detections(found: Detections, expected: Detections) -> tuple[int, str |
     parts["keypoints"] = points
     wrong = ", ".join(name for name, flags in parts.items() if not flags[row])
     return int(alike.sum()), f"detection {row}: its {wrong} differs"
+
+
+def other_map(found: PanopticMap | None, expected: PanopticMap | None) -> str | None:
+    """Return where two maps of segments first differ; None where they do not, or there are none."""
+    if found is None or expected is None:
+        return None if found is expected else "one of the two has no map of segments"
+    apart = found.ids != expected.ids
+    if apart.any():
+        row, column = (int(one) for one in np.argwhere(apart)[0])
+        return (
+            f"map of segments at {[row, column]}: {found.ids[row, column]} instead of "
+            f"{expected.ids[row, column]}, {int(apart.sum())} of {apart.size} pixels differ"
+        )
+    if found.segments != expected.segments:
+        return f"segments {found.segments} instead of {expected.segments}"
+    return None
 
 
 def _bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:

@@ -18,6 +18,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import PrerequisiteError
+from harness.core.panoptic import PanopticMap, Segment
 from harness.data.proposals import proposals_of
 from harness.engines.detectron2_model import build_model
 from harness.engines.devices import (
@@ -169,7 +170,7 @@ class Detectron2Engine:
             outputs = self.model(list(prepared))
         with stopwatch.phase("encode"):
             return [
-                _detections(one["image_id"], _instances(output).to("cpu"))
+                _detections(one["image_id"], _instances(output).to("cpu"), _panoptic(output))
                 for one, output in zip(prepared, outputs, strict=True)
             ]
 
@@ -198,7 +199,26 @@ def _instances(output: Any) -> Any:
     return found
 
 
-def _detections(image_id: int, instances: Any) -> Detections:
+def _panoptic(output: Any) -> PanopticMap | None:
+    """Return the map of segments; None of a network that makes none."""
+    if "panoptic_seg" not in output:
+        return None
+    ids, segments = output["panoptic_seg"]
+    return PanopticMap(
+        ids=ids.cpu().numpy(),
+        segments=tuple(
+            Segment(
+                segment_id=one["id"],
+                is_thing=one["isthing"],
+                class_index=one["category_id"],
+                score=one.get("score"),
+            )
+            for one in segments
+        ),
+    )
+
+
+def _detections(image_id: int, instances: Any, panoptic: PanopticMap | None) -> Detections:
     masks = None
     if instances.has("pred_masks"):
         masks = tuple(_encode(mask) for mask in instances.pred_masks.numpy())
@@ -209,6 +229,7 @@ def _detections(image_id: int, instances: Any) -> Detections:
         class_index=instances.pred_classes.numpy(),
         masks=masks,
         keypoints=instances.pred_keypoints.numpy() if instances.has("pred_keypoints") else None,
+        panoptic=panoptic,
     )
 
 

@@ -44,6 +44,8 @@ def config_of(architecture: Architecture, device: torch.device) -> Any:
     _set_heads(m, a)
     if a.detector == "dense":
         set_dense(m, a)
+    if a.is_panoptic:
+        _set_semantic(m, a)
     if a.detector == "rpn":
         m.META_ARCHITECTURE = "ProposalNetwork"
     cfg.TEST.DETECTIONS_PER_IMAGE = a.max_detections
@@ -115,6 +117,17 @@ def _set_heads(m: Any, a: Architecture) -> None:
     m.ROI_KEYPOINT_HEAD.POOLER_RESOLUTION = a.keypoint_pool_px
 
 
+def _set_semantic(m: Any, a: Architecture) -> None:
+    m.META_ARCHITECTURE = "PanopticFPN"
+    m.SEM_SEG_HEAD.NUM_CLASSES = a.semantic_classes
+    m.SEM_SEG_HEAD.CONVS_DIM = a.semantic_channels
+    m.SEM_SEG_HEAD.NORM = NORMS[a.semantic_norm]
+    m.SEM_SEG_HEAD.LOSS_WEIGHT = 0.5  # Base-Panoptic-FPN.yaml
+    m.PANOPTIC_FPN.COMBINE.OVERLAP_THRESH = a.combine_overlap
+    m.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = a.combine_stuff_px
+    m.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = a.combine_score
+
+
 def build_model(
     architecture: Architecture, device: torch.device, training: Mapping[str, Any] | None = None
 ) -> Any:
@@ -154,12 +167,14 @@ def build_model(
 
 
 def _on_regions(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
-    """Return Detectron2's network on proposed regions, or one that only proposes them."""
+    """Return Detectron2's network on proposed regions, with a semantic head or without, or one that only proposes them."""
     from detectron2.modeling import (
         GeneralizedRCNN,
+        PanopticFPN,
         ProposalNetwork,
         build_proposal_generator,
         build_roi_heads,
+        build_sem_seg_head,
     )
 
     shapes = backbone.output_shape()
@@ -171,8 +186,19 @@ def _on_regions(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
     }
     if architecture.detector == "rpn":
         return ProposalNetwork(**parts)
-    heads = build_roi_heads(cfg, shapes)
-    return GeneralizedRCNN(**parts, roi_heads=heads, input_format=architecture.channel_order)
+    parts |= {
+        "roi_heads": build_roi_heads(cfg, shapes),
+        "input_format": architecture.channel_order,
+    }
+    if not architecture.is_panoptic:
+        return GeneralizedRCNN(**parts)
+    return PanopticFPN(
+        **parts,
+        sem_seg_head=build_sem_seg_head(cfg, shapes),
+        combine_overlap_thresh=architecture.combine_overlap,
+        combine_stuff_area_thresh=architecture.combine_stuff_px,
+        combine_instances_score_thresh=architecture.combine_score,
+    )
 
 
 def _require_parts(architecture: Architecture) -> None:

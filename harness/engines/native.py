@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Image, Rle
+from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
@@ -34,14 +33,11 @@ from harness.engines.devices import (
     settle,
     why_no_gpu,
 )
+from harness.engines.eager_answers import encode, restore
 from harness.engines.slot_answers import Overflow, Resized, canvas_of
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
-from harness.measure.rle import encode_edges, encode_region
 from harness.measure.timing import NULL_STOPWATCH
-from harness.nn.boxes import clip, nonempty
-from harness.nn.masks import PastedMask, paste_outlines, paste_regions
-from harness.nn.rcnn import RCNN, Found, compute_exactly, prepare_for_inference
-from harness.nn.roi_heads import RawDetections
+from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
 from harness.zoo.weights import account_for, missing_statistics, open_checkpoint
 
 
@@ -193,10 +189,6 @@ def compile_static_parts(network: RCNN) -> None:
     head = () if given else (network.proposal_generator.rpn_head,)
     for part in (network.backbone, *head, *stages):
         part.compile(dynamic=True)
-
-
-#: Masks as regions of the image, or as outlines (``nn.masks``).
-Pasted = list[PastedMask] | list[Tensor]
 
 
 class Pending(NamedTuple):
@@ -399,38 +391,11 @@ class NativeEngine:
                 raise _not_finite(prepared, error) from None
         with stopwatch.phase("paste"):
             restored = [
-                self._restore(one, found, index, size)
+                restore(one, found, index, size, self.info.architecture)
                 for index, (one, size) in enumerate(zip(prepared, batch.sizes, strict=True))
             ]
         with stopwatch.phase("encode"):
-            return [_detections(one, *parts) for one, parts in zip(prepared, restored, strict=True)]
-
-    def _restore(
-        self,
-        image: Resized,
-        found: Found,
-        index: int,
-        size: tuple[int, int],
-    ) -> tuple[RawDetections, Pasted | None, Tensor | None]:
-        """Return one image's boxes in original pixels, clipped, the empty ones dropped; pasted
-        masks; and keypoints in original pixels.
-        """
-        raw = found.detections[index]
-        scale_x, scale_y = image.width_px / size[1], image.height_px / size[0]
-        boxes = raw.boxes * raw.boxes.new_tensor([scale_x, scale_y, scale_x, scale_y])
-        boxes = clip(boxes, image.height_px, image.width_px)
-        kept = nonempty(boxes)
-        raw = RawDetections(boxes[kept], raw.scores[kept], raw.classes[kept])
-        points = None
-        if found.keypoints is not None:
-            points = found.keypoints[index][kept]
-            points = points * points.new_tensor([scale_x, scale_y, 1.0])
-        if found.masks is None:
-            return raw, None, points
-        soft, threshold = found.masks[index][kept], self.info.architecture.mask_threshold
-        way = paste_regions if self.device.type == "cpu" else paste_outlines
-        masks = way(soft, raw.boxes, image.height_px, image.width_px, threshold)
-        return raw, masks, points
+            return [encode(one, parts) for one, parts in zip(prepared, restored, strict=True)]
 
     def settle(self) -> None:
         """Wait for the device."""
@@ -452,30 +417,4 @@ def _not_finite(images: Sequence[Resized], error: FloatingPointError) -> RunFail
     return RunFailedError(
         f"image {ids}: {error}",
         hint="reduced precision can overflow: try --precision fp32; else check the weights",
-    )
-
-
-def _detections(
-    image: Resized, found: RawDetections, pasted: Pasted | None, points: Tensor | None
-) -> Detections:
-    return Detections(
-        image_id=image.image_id,
-        boxes_xyxy_px=found.boxes.cpu().numpy(),
-        scores=found.scores.cpu().numpy(),
-        class_index=found.classes.cpu().numpy(),
-        masks=None if pasted is None else tuple(_encoded(one, image) for one in pasted),
-        keypoints=None if points is None else points.cpu().numpy(),
-    )
-
-
-def _encoded(mask: PastedMask | Tensor, image: Resized) -> Rle:
-    height, width = image.height_px, image.width_px
-    if isinstance(mask, Tensor):
-        return encode_edges(mask.numpy(), height_px=height, width_px=width)
-    return encode_region(
-        mask.region.numpy(),
-        top_px=mask.top_px,
-        left_px=mask.left_px,
-        height_px=height,
-        width_px=width,
     )

@@ -44,7 +44,15 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
         stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
         answers = [(one.logits, one.deltas) for one in stages]
     maps = dict(zip(network.architecture.map_names, pyramid, strict=True))
-    return named_stages(resized, maps, logits, deltas, own, answers)
+    found = named_stages(resized, maps, logits, deltas, own, answers)
+    if network.architecture.is_panoptic:
+        found |= _semantic(network.sem_seg_head(pyramid))
+    return found
+
+
+def _semantic(logits: Tensor) -> Stages:
+    """Return the stage of a semantic head, (C, H / 4, W / 4)."""
+    return _arrays({"semantic logits": logits[0]})
 
 
 def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
@@ -73,7 +81,10 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     answers = [] if numbers.detector == "rpn" else _box_answers(model.roi_heads, features, found)
     boxes = found[0].proposal_boxes.tensor
     maps = dict(zip(numbers.map_names, pyramid, strict=True))
-    return named_stages(image["image"], maps, logits, deltas, boxes, answers), boxes
+    named = named_stages(image["image"], maps, logits, deltas, boxes, answers)
+    if numbers.is_panoptic:
+        named |= _semantic(model.sem_seg_head.layers(features))
+    return named, boxes
 
 
 def _given(image: dict[str, Any]) -> tuple[list[Tensor], list[Tensor], Any]:

@@ -22,6 +22,7 @@ from harness.nn.normed import NormedConv
 from harness.nn.resnet import Staged
 from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
+from harness.nn.semantic import SemanticHead
 from harness.nn.torchvision_networks import torchvision_shapes
 
 
@@ -47,6 +48,9 @@ class Found(NamedTuple):
     keypoints: list[Tensor] | None
     """(n, K, 3) x, y in px of the resized input, and score; None without a keypoint head."""
 
+    semantics: Tensor | None = None
+    """(B, C, H / 4, W / 4) logits of the padded input; None without a semantic head."""
+
 
 class RCNN(nn.Module):
     """The network. Attribute names are the key prefixes of the zoo's checkpoints."""
@@ -64,6 +68,8 @@ class RCNN(nn.Module):
             self.proposal_generator = RPN(architecture)
         if architecture.detector == "rcnn":
             self.roi_heads = RoIHeads(architecture)
+        if architecture.is_panoptic:
+            self.sem_seg_head = SemanticHead(architecture)
         mean, std = architecture.pixel_mean, architecture.pixel_std
         self.register_buffer("pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -85,8 +91,9 @@ class RCNN(nn.Module):
             layers = (module for module in self.head.modules() if isinstance(module, Conv))
             return (self.backbone, *layers)
         heads = (self.roi_heads,) if self.architecture.detector == "rcnn" else ()
+        semantic = (self.sem_seg_head,) if self.architecture.is_panoptic else ()
         own = () if self.architecture.given_proposals else (self.proposal_generator.rpn_head,)
-        return (self.backbone, *own, *heads)
+        return (self.backbone, *own, *heads, *semantic)
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return images normalised, padded and stacked.
@@ -133,9 +140,11 @@ class RCNN(nn.Module):
         if not self.architecture.given_proposals:
             proposals, objectness = self.proposal_generator(pyramid, batch.sizes)
         # Regions are pooled in fp32, twice.
-        pyramid = [at_least_float32(level) for level in pyramid]
+        levels, pyramid = pyramid, [at_least_float32(level) for level in pyramid]
+        semantics = self.sem_seg_head(levels) if self.architecture.is_panoptic else None
         stages = self.roi_heads.refine(pyramid, proposals, batch.sizes)
-        require_finite(*objectness, *(one for stage in stages for one in stage[1:]))
+        smooth = [] if semantics is None else [semantics]
+        require_finite(*objectness, *smooth, *(one for stage in stages for one in stage[1:]))
         scores, last = self.roi_heads.scores(stages), stages[-1]
         counts = [len(one) for one in proposals]
         detections = [
@@ -153,6 +162,7 @@ class RCNN(nn.Module):
             detections,
             heads.masks(pyramid, detections) if numbers.has_masks else None,
             heads.keypoints(pyramid, detections) if numbers.keypoint_count else None,
+            semantics,
         )
 
     def _proposed(

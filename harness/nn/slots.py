@@ -150,6 +150,8 @@ def lacking_in_slots(architecture: Architecture) -> str | None:
     """Return what a network has that is not computed in slots; None where there is nothing."""
     if architecture.keypoint_count:
         return "keypoints"
+    if architecture.is_panoptic:
+        return "maps of segments"
     if architecture.detector == "dense":
         return "dense heads"
     if architecture.detector == "rpn":

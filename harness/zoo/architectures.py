@@ -250,6 +250,34 @@ def keypoint_rcnn_x101_fpn() -> Architecture:
     return on_keypoints(mask_rcnn_x101_fpn())
 
 
+#: SEM_SEG_HEAD.NUM_CLASSES of detectron2/config/defaults.py: COCO's 53 kinds of stuff, and things.
+COCO_SEMANTIC_CLASSES = 54
+
+
+def panoptic_fpn_r50() -> Architecture:
+    """configs/COCO-PanopticSegmentation/panoptic_fpn_R_50_{1x,3x}.yaml, Base-Panoptic-FPN.yaml."""
+    return Architecture(semantic_classes=COCO_SEMANTIC_CLASSES)
+
+
+def panoptic_fpn_r101() -> Architecture:
+    """configs/COCO-PanopticSegmentation/panoptic_fpn_R_101_3x.yaml."""
+    return replace(panoptic_fpn_r50(), blocks_per_stage=R101)
+
+
+def panoptic_fpn_r101_dconv_cascade_gn() -> Architecture:
+    """configs/Misc/panoptic_fpn_R_101_dconv_cascade_gn_3x.yaml; no convolution in the box head."""
+    return replace(
+        cascade_mask_rcnn_r50_fpn(),
+        blocks_per_stage=R101,
+        stride_in_1x1=False,
+        backbone_norm="gn",
+        fpn_norm="gn",
+        head_norm="gn",
+        deformable_stages=(False, True, True, True),
+        semantic_classes=COCO_SEMANTIC_CLASSES,
+    )
+
+
 def retinanet_r50_fpn() -> Architecture:
     """configs/COCO-Detection/retinanet_R_50_FPN_{1x,3x}.yaml, Base-RetinaNet.yaml."""
     return Architecture(
@@ -381,6 +409,9 @@ BY_NAME: dict[str, Callable[[], Architecture]] = {
     "keypoint_rcnn_R_50_FPN": keypoint_rcnn_r50_fpn,
     "keypoint_rcnn_R_101_FPN": keypoint_rcnn_r101_fpn,
     "keypoint_rcnn_X_101_32x8d_FPN": keypoint_rcnn_x101_fpn,
+    "panoptic_fpn_R_50": panoptic_fpn_r50,
+    "panoptic_fpn_R_101": panoptic_fpn_r101,
+    "panoptic_fpn_R_101_dconv_cascade_gn": panoptic_fpn_r101_dconv_cascade_gn,
     "rpn_R_50_FPN": rpn_r50_fpn,
     "rpn_R_50_C4": rpn_r50_c4,
     "retinanet_R_50_FPN": retinanet_r50_fpn,

@@ -33,6 +33,7 @@ GAINS = {
     "bbox_pred.weight": 0.01,
     "mask_head.predictor.weight": 3.0,
     "keypoint_head.score_lowres.weight": 5.0,
+    "sem_seg_head.predictor.weight": 2.0,
     # torchvision's names for objectness and mask probabilities
     "rpn.head.cls_logits.weight": 1.4,
     "mask_fcn_logits.weight": 3.0,
