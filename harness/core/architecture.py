@@ -260,11 +260,12 @@ class Architecture:
             stuff: Its kinds of stuff; none leave the semantic head as it is.
         """
         points = max((len(one.keypoints) for one in categories), default=0)
+        classes = len(stuff) + 1 if stuff else self.semantic_classes
         return replace(
             self,
             class_count=len(categories),
             keypoint_count=(points or self.keypoint_count) if self.keypoint_count else 0,
-            semantic_classes=len(stuff) + 1 if stuff and self.is_panoptic else self.semantic_classes,
+            semantic_classes=classes if self.is_panoptic else 0,
         )
 
     @property

@@ -109,4 +109,5 @@ class Dataset:
 
     def without_content(self) -> Dataset:
         """The same without the parsed file, which takes most of the memory."""
-        return replace(self, content=None)
+        panoptic = self.panoptic and replace(self.panoptic, rows=())
+        return replace(self, content=None, panoptic=panoptic)

@@ -54,6 +54,20 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticFacts:
+    """Which panoptic annotations a number was measured on."""
+
+    annotations_path: str
+    """The panoptic annotation file."""
+
+    folder: str
+    """Folder of its PNGs."""
+
+    digest: str
+    """sha256 of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFacts:
     """Which data a number was measured on."""
 
@@ -77,6 +91,9 @@ class DatasetFacts:
 
     warnings: tuple[str, ...]
     """Oddities of the file, one sentence each."""
+
+    panoptic: PanopticFacts | None = None
+    """Its panoptic annotations; None where none were used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +135,13 @@ class MetricInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryScore:
-    """AP of one category in one task, 0-100; None with the reason when it has none.
+    """AP of one category in one task, or its PQ, 0-100; None with the reason when it has none.
 
     Keyed by COCO category id: names repeat in real files, and a name-keyed table loses values.
     """
 
     task: Task
-    """What was measured: ``bbox``, ``segm`` or ``keypoints``."""
+    """What was measured: ``bbox``, ``segm``, ``keypoints`` or ``panoptic_seg``."""
 
     category_id: int
     """Id of the category."""
@@ -133,7 +150,7 @@ class CategoryScore:
     """Name of the category."""
 
     ap: float | None
-    """AP, 0-100; None when it could not be computed."""
+    """AP, of a map of segments PQ, 0-100; None when it could not be computed."""
 
     reason: str = ""
     """Why there is no AP; else empty."""
@@ -193,7 +210,7 @@ class RunRecord:
     """How sure every AP is, by the name of its metric; empty in records of older versions."""
 
     per_category: tuple[CategoryScore, ...]
-    """AP of each category."""
+    """AP of each category, and PQ."""
 
     stage_times_s: dict[str, float]
     """Wall time of each stage."""

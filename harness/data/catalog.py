@@ -11,6 +11,7 @@ from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.requests.inference import EMBEDDED_DATASET
 from harness.core.requests.loading import DatasetRequest
 from harness.data.coco import read_dataset
+from harness.data.panoptic import read_panoptic
 
 #: Annotation file and image folder below the root, by name: Detectron2's own layout
 #: (``data/datasets/builtin.py``); the 100-image subset has its images in ``coco/val2017`` there.
@@ -28,7 +29,25 @@ COCO_LAYOUT = {
         "coco/annotations/person_keypoints_val2017_100.json",
         "coco/val2017",
     ),
+    "coco_2017_val_panoptic_separated": (
+        "coco/annotations/instances_val2017.json",
+        "coco/val2017",
+    ),
+    "coco_2017_val_100_panoptic_separated": (
+        "coco/annotations/instances_val2017_100.json",
+        "coco/val2017",
+    ),
 }
+
+#: Panoptic annotation file, and folders its PNGs may be in, by name of the data set: Detectron2's
+#: layout, then the one panopticapi's users have. The 100 images are among the 5,000.
+PANOPTIC_LAYOUT = dict.fromkeys(
+    ("coco_2017_val_panoptic_separated", "coco_2017_val_100_panoptic_separated"),
+    (
+        "coco/annotations/panoptic_val2017.json",
+        ("coco/panoptic_val2017", "coco/annotations/panoptic_val2017"),
+    ),
+)
 
 #: Other annotations of the images of a data set: for information, no number is published for them.
 SECOND_OPINIONS = ("coco_2017_val_rem",)
@@ -45,6 +64,8 @@ DOWNLOAD_GROUPS = {
     "keypoints_coco_2017_val": "val,annotations",
     "keypoints_coco_2017_train": "train,annotations",
     "keypoints_coco_2017_val_100": "val100",
+    "coco_2017_val_panoptic_separated": "val,annotations,panoptic",
+    "coco_2017_val_100_panoptic_separated": "val100,panoptic",
 }
 
 #: Embedded data sets, generated on first use.
@@ -68,6 +89,8 @@ def find_dataset(
     root: Path,
     options: tuple[str, str] = ("--annotations", "--images"),
     compact: bool = False,
+    panoptic: Path | None = None,
+    panoptic_masks: Path | None = None,
 ) -> Dataset:
     """The known data set of a name, or the one in two given places, parsed.
 
@@ -78,12 +101,15 @@ def find_dataset(
         root: Where known data sets are.
         options: Names of the two options, for messages.
         compact: As of ``harness.data.coco.read_dataset``.
+        panoptic: Panoptic annotation file of the same images, beside ``annotations``.
+        panoptic_masks: Folder of its PNGs; None for the one beside it.
 
     Raises:
         UsageError: The name is unknown, or half of the pair is missing.
         PrerequisiteError: A known data set is not on disk; with the command that fetches it.
     """
     name = dataset
+    _require_panoptic_pair(dataset, annotations, panoptic, panoptic_masks)
     if annotations is not None or images is not None:
         annotations, images = _pair(annotations, images, options)
         if dataset is not None:
@@ -92,7 +118,22 @@ def find_dataset(
         raise UsageError("no data set given", hint=f"choose one of {', '.join(DATASET_NAMES)}")
     else:
         annotations, images = _known(dataset, root)
-    return read_dataset(annotations, images, name=name, compact=compact)
+    found = read_dataset(annotations, images, name=name, compact=compact)
+    if dataset in PANOPTIC_LAYOUT:
+        panoptic, panoptic_masks = panoptic_places(dataset, root)
+    return found if panoptic is None else read_panoptic(panoptic, panoptic_masks, found)
+
+
+def panoptic_places(dataset: str, root: Path) -> tuple[Path, Path]:
+    """The panoptic annotation file of a known data set, and the folder of its PNGs.
+
+    Args:
+        dataset: A name of ``PANOPTIC_LAYOUT``.
+        root: Folder of data sets.
+    """
+    file, folders = PANOPTIC_LAYOUT[dataset]
+    found = next((one for one in folders if (root / one).is_dir()), folders[0])
+    return root / file, root / found
 
 
 def requested_dataset(request: DatasetRequest) -> Dataset:
@@ -109,8 +150,27 @@ def requested_dataset(request: DatasetRequest) -> Dataset:
         annotations=asked.annotations,
         images=asked.images,
         root=request.root,
+        panoptic=asked.panoptic,
+        panoptic_masks=asked.panoptic_masks,
     )
     return found if asked.limit is None else limited(found, asked.limit)
+
+
+def _require_panoptic_pair(
+    dataset: str | None, annotations: Path | None, panoptic: Path | None, masks: Path | None
+) -> None:
+    """UsageError for panoptic annotations that nothing is said about."""
+    if masks is not None and panoptic is None:
+        raise UsageError(
+            "--panoptic-masks goes with --panoptic, which is missing",
+            hint="give --panoptic as well: the file that lists the segments of the PNGs",
+        )
+    if panoptic is not None and (annotations is None or dataset is not None):
+        raise UsageError(
+            "--panoptic goes with --annotations and --images: boxes and masks of the same images",
+            hint="a known data set has panoptic annotations of its own: "
+            + ", ".join(PANOPTIC_LAYOUT),
+        )
 
 
 def _pair(
@@ -144,7 +204,8 @@ def _known(dataset: str, root: Path) -> tuple[Path, Path]:
             hint=f"known are {', '.join(DATASET_NAMES)}",
         )
     annotations, images = (root / part for part in COCO_LAYOUT[dataset])
-    for path in (annotations, images):
+    more = panoptic_places(dataset, root) if dataset in PANOPTIC_LAYOUT else ()
+    for path in (annotations, images, *more):
         if not path.exists():
             raise PrerequisiteError(
                 f"data set {dataset} is not there: no {path}",

@@ -11,10 +11,12 @@ from typing import Any
 from harness.core.dataset import Dataset
 from harness.core.errors import AnotherRunError, IntegrityError
 from harness.core.model import Lock
-from harness.core.record import DatasetFacts
-from harness.data.catalog import COCO_LAYOUT
+from harness.core.panoptic import PanopticTruth
+from harness.core.record import DatasetFacts, PanopticFacts
+from harness.data.catalog import COCO_LAYOUT, PANOPTIC_LAYOUT
 from harness.data.coco import read_annotations
 from harness.files.digest import file_digest
+from harness.files.json import read_with_digest
 
 
 def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
@@ -37,9 +39,11 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
         if facts.sha256 is not None
     }
     for name, (file, _) in COCO_LAYOUT.items():
+        if (name in PANOPTIC_LAYOUT) != (dataset.panoptic is not None):
+            continue
         expected = pinned.get(file)
         if expected is not None and dataset.digest == expected:
-            return replace(dataset, name=name)
+            return dataset if dataset.panoptic is not None else replace(dataset, name=name)
         if expected is not None and dataset.name == name:
             raise IntegrityError(
                 f"{dataset.annotations_path} is not the annotation file of {name}:\n"
@@ -184,4 +188,33 @@ def facts_of_dataset(dataset: Dataset, image_count: int | None = None) -> Datase
         image_count=len(dataset.images) if image_count is None else image_count,
         evaluated_images=len(dataset.images),
         warnings=dataset.warnings,
+        panoptic=None if dataset.panoptic is None else _panoptic_facts(dataset.panoptic),
     )
+
+
+def _panoptic_facts(truth: PanopticTruth) -> PanopticFacts:
+    return PanopticFacts(
+        annotations_path=str(truth.annotations_path.absolute()),
+        folder=str(truth.folder.absolute()),
+        digest=truth.digest,
+    )
+
+
+def read_panoptic_of(facts: PanopticFacts) -> PanopticTruth:
+    """Read the panoptic annotations that a run was evaluated on.
+
+    Raises:
+        UsageError: They are no longer there.
+        IntegrityError: The file is another one now.
+    """
+    from harness.data.panoptic import panoptic_truth
+
+    path = Path(facts.annotations_path)
+    content, digest = read_with_digest(path)
+    if digest != facts.digest:
+        raise IntegrityError(
+            f"{path} changed since the run was evaluated on it:\n"
+            f"  expected sha256 {facts.digest}\n  found    sha256 {digest}",
+            hint="put the file of the run back",
+        )
+    return panoptic_truth(content, path, Path(facts.folder), digest)

@@ -167,7 +167,7 @@ def build_model(
 
 
 def _on_regions(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
-    """Return Detectron2's network on proposed regions, with a semantic head or without, or one that only proposes them."""
+    """Return Detectron2's network on proposed regions, or one that only proposes them."""
     from detectron2.modeling import (
         GeneralizedRCNN,
         PanopticFPN,

@@ -5,6 +5,7 @@ It ships with the package so that a run, a crash and a resume can be tried witho
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Stopwatch
+from harness.core.panoptic import PanopticMap, PanopticTruth, Segment
+from harness.data.panoptic import read_ids
 from harness.measure.rle import rle_of
 
 Behaviour = Literal["perfect", "noisy", "failing", "nan"]
@@ -45,7 +48,8 @@ def open_fake(
     for row in dataset.ground_truth["annotations"]:
         if row["image_id"] in rows and not row.get("iscrowd", 0):
             rows[row["image_id"]].append({**row, "class_index": order[row["category_id"]]})
-    return FakeEngine(rows, architecture, behaviour, fail_at_image, seed)
+    maps = None if dataset.panoptic is None else TrueMaps(dataset.panoptic, order)
+    return FakeEngine(rows, architecture, behaviour, fail_at_image, seed, maps)
 
 
 class FakeEngine:
@@ -58,6 +62,7 @@ class FakeEngine:
         behaviour: Behaviour,
         fail_at_image: int | None,
         seed: int,
+        maps: TrueMaps | None = None,
     ) -> None:
         self.info = EngineInfo(
             name="fake",
@@ -72,6 +77,7 @@ class FakeEngine:
         self._behaviour = behaviour
         self._fail_at_image = fail_at_image
         self._seed = seed
+        self._maps = maps
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> Image:
         """Return the image as it is."""
@@ -100,6 +106,7 @@ class FakeEngine:
             class_index=found.class_index,
             masks=found.masks if self.info.architecture.has_masks else None,
             keypoints=found.keypoints if self.info.architecture.keypoint_count else None,
+            panoptic=None if self._maps is None else self._maps.of(image),
         )
 
     def settle(self) -> None:
@@ -111,6 +118,45 @@ class FakeEngine:
 
     def close(self) -> None:
         """Nothing to free."""
+
+
+class TrueMaps:
+    """The maps of the ground truth, without crowds.
+
+    Args:
+        truth: Panoptic annotations.
+        order: Class index of each thing, by category id.
+    """
+
+    def __init__(self, truth: PanopticTruth, order: Mapping[int, int]) -> None:
+        self._folder = truth.folder
+        self._rows = {row["image_id"]: row for row in truth.rows}
+        self._things = order
+        self._stuff = {one.category_id: place for place, one in enumerate(truth.stuff, start=1)}
+
+    def of(self, image: Image) -> PanopticMap:
+        """Return the map of an image; its segments are numbered from 1."""
+        row = self._rows[image.image_id]
+        ids = read_ids(self._folder / row["file_name"], image.pixels_bgr.shape[:2])
+        found, numbers = np.zeros_like(ids), itertools.count(1)
+        segments = []
+        for one in row["segments_info"]:
+            if one.get("iscrowd", 0):
+                continue
+            category, where = one["category_id"], ids == one["id"]
+            if not where.any():
+                continue
+            is_thing, number = category in self._things, next(numbers)
+            found[where] = number
+            segments.append(
+                Segment(
+                    segment_id=number,
+                    is_thing=is_thing,
+                    class_index=(self._things if is_thing else self._stuff)[category],
+                    score=1.0 if is_thing else None,
+                )
+            )
+        return PanopticMap(ids=found, segments=tuple(segments))
 
 
 class _Objects(NamedTuple):

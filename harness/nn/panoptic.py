@@ -61,9 +61,7 @@ def _put_things(
             continue
         count += 1
         there[free] = count
-        yield Segment(
-            segment_id=count, is_thing=True, class_index=int(classes[row]), score=score
-        )
+        yield Segment(segment_id=count, is_thing=True, class_index=int(classes[row]), score=score)
 
 
 def _put_stuff(
@@ -76,6 +74,4 @@ def _put_stuff(
     places = np.zeros(len(areas), dtype=np.int32)
     places[kept] = np.arange(count + 1, count + 1 + len(kept))
     ids[free] = places[labels[free]]
-    return [
-        Segment(segment_id=int(places[one]), is_thing=False, class_index=one) for one in kept
-    ]
+    return [Segment(segment_id=int(places[one]), is_thing=False, class_index=one) for one in kept]

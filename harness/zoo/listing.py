@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.errors import UsageError
+from harness.core.tasks import main_metric
 from harness.files.json import read
 from harness.files.layout import find_lock
 from harness.zoo.architectures import architecture_of, is_known
@@ -112,7 +113,7 @@ def _task(entry: dict[str, Any]) -> str:
     metrics = {reference["metric"] for reference in entry["references"]}
     found = next((task for metric, task in TASKS.items() if metric in metrics), None)
     if found is None and is_known(entry["architecture"]):
-        return TASKS[f"{architecture_of(entry['architecture']).tasks[-1]}/AP"]
+        return TASKS[main_metric(architecture_of(entry["architecture"]).tasks[-1])]
     return found or TASKS["bbox/AP"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import PrerequisiteError
 from harness.core.model import Artefact, Lock, ModelEntry
-from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS
+from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, PANOPTIC_LAYOUT, panoptic_places
 from harness.zoo.lock import find_artefact
 
 
@@ -38,6 +38,8 @@ def missing_dataset(name: str | None, root: Path) -> tuple[Missing, ...]:
         root: Folder of data sets.
     """
     paths = [root / part for part in COCO_LAYOUT.get(name or "", ())]
+    if name in PANOPTIC_LAYOUT:
+        paths += panoptic_places(name, root)
     absent = next((path for path in paths if not path.exists()), None)
     if name is None or absent is None:
         return ()

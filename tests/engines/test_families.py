@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.core.architecture import Architecture
@@ -12,7 +13,7 @@ from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
-from tests.golden.cases import detections_of, pictures_for, read_golden
+from tests.golden.cases import classes_of_pixels, detections_of, pictures_for, read_golden
 from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
 
 
@@ -44,10 +45,17 @@ def test_it_gives_what_was_recorded_from_detectron2(
         expected = detections_of(recorded["detections"], picture)
         assert len(expected) >= 5, "too few detections to prove anything"
         prepared = engine.prepare(picture, NULL_STOPWATCH)
-        agreement = compare(engine.infer([prepared], NULL_STOPWATCH)[0], expected)
+        found = engine.infer([prepared], NULL_STOPWATCH)[0]
+        agreement = compare(found, expected)
         # The recorded bits are of one processor; another one's sums end in another bit.
         assert agreement.unmatched == 0, agreement
         assert agreement.mask_off_px <= 1, agreement
+        assert (found.panoptic is None) == (expected.panoptic is None)
+        if found.panoptic is not None and expected.panoptic is not None:
+            kinds = {one.is_thing for one in expected.panoptic.segments}
+            assert kinds == {True, False}, "the map has only things, or only stuff"
+            pair = (classes_of_pixels(one) for one in (found.panoptic, expected.panoptic))
+            assert np.not_equal(*pair).mean() < 1e-3
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image, Rle
+from harness.core.panoptic import PanopticMap, Segment
 from harness.data.proposals import generated_proposals
 from harness.data.synthetic import scene
 from harness.zoo.architectures import architecture_of
@@ -81,7 +82,40 @@ def plain_detections(found: Detections) -> dict[str, Any]:
         "classes": found.class_index.tolist(),
         "masks": None if found.masks is None else [mask.counts for mask in found.masks],
         **({} if found.keypoints is None else {"keypoints": found.keypoints.tolist()}),
+        **({} if found.panoptic is None else {"panoptic": plain_map(found.panoptic)}),
     }
+
+
+def plain_map(found: PanopticMap) -> dict[str, Any]:
+    """A map of segments as JSON: the lengths of its runs, row by row, and the numbers in them."""
+    flat = found.ids.ravel()
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    return {
+        "runs": np.diff(np.append(starts, flat.size)).tolist(),
+        "ids": flat[starts].tolist(),
+        "segments": [[one.segment_id, one.is_thing, one.class_index] for one in found.segments],
+    }
+
+
+def map_of(plain: dict[str, Any], image: Image) -> PanopticMap:
+    """The way back; scores are not kept."""
+    ids = np.repeat(np.array(plain["ids"], dtype=np.int32), plain["runs"])
+    return PanopticMap(
+        ids=ids.reshape(image.height_px, image.width_px),
+        segments=tuple(
+            Segment(segment_id=number, is_thing=is_thing, class_index=index)
+            for number, is_thing, index in plain["segments"]
+        ),
+    )
+
+
+def classes_of_pixels(found: PanopticMap) -> npt.NDArray[np.int64]:
+    """(H, W): what each pixel is; things from 1000, stuff from 1, 0 for nothing."""
+    table = np.zeros(len(found.segments) + 1, dtype=np.int64)
+    for one in found.segments:
+        table[one.segment_id] = one.class_index + 1000 * one.is_thing
+    classes: npt.NDArray[np.int64] = table[found.ids]
+    return classes
 
 
 def detections_of(plain: dict[str, Any], image: Image) -> Detections:
@@ -96,6 +130,7 @@ def detections_of(plain: dict[str, Any], image: Image) -> Detections:
         if masks is None
         else tuple(Rle(image.height_px, image.width_px, counts) for counts in masks),
         keypoints=None if points is None else np.array(points, dtype=np.float32),
+        panoptic=map_of(plain["panoptic"], image) if "panoptic" in plain else None,
     )
 
 

@@ -24,6 +24,8 @@ FAMILIES = (
     "mask_rcnn_regnetx_4gf_LSJ",
     "mask_rcnn_regnety_4gf_LSJ",
     "fast_rcnn_R_50_FPN",
+    "panoptic_fpn_R_50",
+    "panoptic_fpn_R_101_dconv_cascade_gn",
 )
 
 #: Those whose training losses are recorded.
@@ -58,6 +60,8 @@ def narrow(name: str) -> Architecture:
         box_fc_channels=tuple(128 for _ in a.box_fc_channels),
         mask_conv_channels=64,
         mask_conv_count=min(a.mask_conv_count, 2),
+        semantic_channels=32,
+        combine_score=0.1,
         class_count=CLASSES,
         rpn_pre_nms_per_level=300,
         rpn_post_nms=60,

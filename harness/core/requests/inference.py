@@ -61,6 +61,13 @@ class DataSpec:
         "(Fast R-CNN): Detectron2's pickle, COCO results, or a run of an RPN",
         none="those the model was published with",
     )
+    panoptic: Path | None = setting(
+        None, help="panoptic annotation file of the same images", none="the data set's"
+    )
+    """In COCO's panoptic format; only of a model that makes maps of segments."""
+    panoptic_masks: Path | None = setting(
+        None, help="folder of its PNGs", none="beside that file, with its name"
+    )
     limit: int | None = setting(
         None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
     )

@@ -18,7 +18,7 @@ from typing import Any
 from harness.core.engine import Engine
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
-from harness.core.tasks import Task, main_metric
+from harness.core.tasks import Task, main_metric, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes, usable_cpus
@@ -236,7 +236,7 @@ def standard_of(job: Job, reference: Path) -> Standard:
         predictions=predictions,
         matches={
             task: matches_of(annotations, predictions, task, job.dataset.image_ids)
-            for task in job.architecture.tasks
+            for task in of_objects(job.architecture.tasks)
         },
     )
 
@@ -256,7 +256,7 @@ def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
     if path.exists():
         return to_typed(Accuracy, read(path), where=str(path))
     predictions = _merged(job, standard.annotations, folder)
-    tasks = job.architecture.tasks
+    tasks = of_objects(job.architecture.tasks)
     metrics = score(
         standard.annotations,
         predictions,

@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
-from harness.core.tasks import PROPOSALS, are_proposals, main_metric
+from harness.core.tasks import PROPOSALS, are_proposals, main_metric, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
 from harness.measure.certainty import with_intervals
@@ -23,6 +23,7 @@ from harness.measure.proposals import score_proposals
 from harness.measure.protocol import UNPINNED
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, unreferenced
+from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.evaluation.record import record_of
 from harness.workflows.evaluation.report import write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
@@ -38,7 +39,9 @@ from harness.workflows.evaluation.workers import (
 from harness.workflows.runs.checksums import add_sums, read_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
+from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, write_panoptic
 from harness.workflows.runs.records import write_record
+from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 
@@ -146,8 +149,9 @@ def conclude(
         lines = read_lines(shard_paths(run.folder), notice=lambda text: log(run, text))
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
         predictions = write_predictions(run.folder / PREDICTIONS, lines)
+        maps = _write_maps(job, run.folder, lines)
     with stopwatch.phase("score"):
-        scores = _score(request, job, predictions, run)
+        scores, odd = _score(request, job, predictions, run)
     shards = shard_sums(run.folder)
     add_sums(run.folder, shards, below=SHARDS)
     record = record_of(
@@ -161,9 +165,9 @@ def conclude(
         stage_times_s=stopwatch.seconds,
         deviations=job.deviations,
         checks=accuracy_checks(job, scores),
-        artefacts=ARTEFACTS,
-        notes=tuple(dict.fromkeys(note for one in facts for note in one.notes)),
-        sha256={PREDICTIONS: read_sums(run.folder)[PREDICTIONS], **shards},
+        artefacts={**ARTEFACTS, **({"panoptic": PANOPTIC_FILE} if maps else {})},
+        notes=tuple(dict.fromkeys((*(note for one in facts for note in one.notes), *odd))),
+        sha256={PREDICTIONS: read_sums(run.folder)[PREDICTIONS], **maps, **shards},
     )
     for sentence in record.notes:
         announce(run, f"note: {sentence}")
@@ -173,6 +177,14 @@ def conclude(
         content = job.dataset.ground_truth
         write_report(run.folder, record, content, predictions, scores.curves, run.progress)
     return record
+
+
+def _write_maps(job: Job, folder: Path, lines: Sequence[Line]) -> dict[str, str]:
+    """Write the maps of segments of a run that has them; return the sha256 of their file."""
+    truth = job.dataset.panoptic
+    if truth is None:
+        return {}
+    return {PANOPTIC_FILE: write_panoptic(folder, lines, job.dataset.images, truth)}
 
 
 def _infer_here(
@@ -208,7 +220,10 @@ def _announce(job: Job, run: Run) -> None:
             announce(run, f"not comparable: {sentence}")
 
 
-def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run) -> Scores:
+def _score(
+    request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run
+) -> tuple[Scores, tuple[str, ...]]:
+    """Return all numbers, and sentences about what was odd in the data."""
     try:
         content = job.dataset.ground_truth
         # Their lines come from files, which another run, or a disk, may have changed.
@@ -216,24 +231,27 @@ def _score(request: EvalRequest, job: Job, predictions: list[dict[str, Any]], ru
         checked = checked_predictions(predictions, content, where=where)
         if job.architecture.tasks == (PROPOSALS,):
             metrics = score_proposals(content, checked, job.dataset.image_ids)
-            return Scores(metrics=metrics, per_category=())
+            return Scores(metrics=metrics, per_category=()), ()
+        tasks = of_objects(job.architecture.tasks)
         scores = score(
             content,
             checked,
-            tasks=job.architecture.tasks,
+            tasks=tasks,
             image_ids=job.dataset.image_ids,
             evaluator=request.evaluator,
             processes=usable_cpus(),
         )
-        return with_intervals(
+        scores = with_intervals(
             scores,
             content,
             checked,
-            tasks=job.architecture.tasks,
+            tasks=tasks,
             image_ids=job.dataset.image_ids,
             resamples=request.certainty.resamples,
             threads=usable_cpus(),
         )
+        truth, images = job.dataset.panoptic, job.dataset.images
+        return with_maps(scores, truth, run.folder, images, request.certainty.resamples)
     except HarnessError:
         raise
     except Exception as error:

@@ -82,7 +82,7 @@ def infer_missing(
         for answer in inferred(job, engine, batches):
             fresh = [one for one in answer if one.image_id in wanted]
             for detections in fresh:
-                line = line_of(detections, job.dataset.categories)
+                line = line_of(detections, job.dataset.categories, job.stuff)
                 shard.append({**line, STAMP: stamps[detections.image_id]})
             advance(len(fresh))
 
@@ -125,7 +125,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
     """
     info = engine.info
     ids = ",".join(str(image) for image in job.dataset.image_ids)
-    architecture = to_plain(info.architecture)
+    architecture, panoptic = to_plain(info.architecture), job.dataset.panoptic
     return {
         "harness": __version__,
         "model": job.entry.name,
@@ -134,6 +134,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         **({} if job.proposals is None else {"proposals_sha256": job.proposals.sha256}),
         "images": len(job.dataset.images),
         "images_sha256": hashlib.sha256(ids.encode()).hexdigest(),
+        **({} if panoptic is None else {"panoptic_sha256": panoptic.digest}),
         "engine": info.name,
         "engine_version": info.version,
         "device_class": info.device_class,
@@ -319,9 +320,10 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
         for what, answered, expected in (
             ("masks", one.masks is not None, job.architecture.has_masks),
             ("keypoints", one.keypoints is not None, job.architecture.keypoint_count > 0),
+            ("a map of segments", one.panoptic is not None, job.architecture.is_panoptic),
         ):
             if answered != expected:
-                found = what if answered else f"no {what}"
+                found = what if answered else f"no {what.removeprefix('a ')}"
                 raise RunFailedError(
                     f"image {one.image_id}: {job.entry.name} answered with {found}"
                 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import Dataset, ImageRecord
+from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.detections import Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
@@ -16,6 +16,7 @@ from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
+from harness.data.panoptic import WHERE_FROM, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
     proven_dataset,
@@ -95,6 +96,11 @@ class Job:
     def engine(self) -> EngineName:
         """The requested engine, or the model's own."""
         return self.request.options.engine or own_engine(self.published)
+
+    @property
+    def stuff(self) -> tuple[Category, ...]:
+        """Kinds of stuff of the data set, by class of a semantic head from 1; none without one."""
+        return () if self.dataset.panoptic is None else self.dataset.panoptic.stuff
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -191,11 +197,15 @@ def resolve(request: InferenceRequest) -> Job:
         annotations=request.data.annotations,
         images=request.data.images,
         root=request.network.root,
+        panoptic=request.data.panoptic,
+        panoptic_masks=request.data.panoptic_masks,
     )
     dataset = proven_dataset(lock, dataset, request.network.root)
     asked = dataset if request.data.limit is None else limited(dataset, request.data.limit)
     job = job_of(lock, entry, request, asked, len(dataset.images))
     require_images(asked)
+    if asked.panoptic is not None:
+        require_pngs(asked.panoptic, asked.image_ids)
     return job
 
 
@@ -308,7 +318,8 @@ def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -
     published = architecture_of(entry.architecture)
     if request.network.weights is None or not dataset.categories:
         return published
-    return published.fitted_to(dataset.categories)
+    stuff = () if dataset.panoptic is None else dataset.panoptic.stuff
+    return published.fitted_to(dataset.categories, stuff)
 
 
 def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
@@ -334,6 +345,7 @@ def check_values(request: InferenceRequest) -> None:
 
 def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
     _check_keypoints(entry, architecture, dataset)
+    _check_panoptic(entry, architecture, dataset)
     if len(dataset.categories) != architecture.class_count:
         raise IntegrityError(
             f"{entry.name} knows {architecture.class_count} classes, "
@@ -360,4 +372,28 @@ def _check_keypoints(entry: ModelEntry, architecture: Architecture, dataset: Dat
             f"{entry.name} finds {architecture.keypoint_count} keypoints an object, "
             f"{dataset.annotations_path} has {dataset.keypoint_count}",
             hint="keypoints are matched by order; use the data set the weights were trained on",
+        )
+
+
+def _check_panoptic(entry: ModelEntry, architecture: Architecture, dataset: Dataset) -> None:
+    """Check that what is measured is annotated; images without annotations are not measured."""
+    truth = dataset.panoptic
+    if truth is not None and not architecture.is_panoptic:
+        raise UsageError(
+            f"{entry.name} makes no maps of segments, which {truth.annotations_path} has",
+            hint="leave out --panoptic, or choose a model of: harness models panoptic",
+        )
+    if dataset.content is None or not architecture.is_panoptic:
+        return
+    if truth is None:
+        raise IntegrityError(
+            f"{dataset.annotations_path} has boxes and masks only, and {entry.name} is measured by "
+            "panoptic annotations, too",
+            hint=f"give them with --panoptic FILE. {WHERE_FROM}",
+        )
+    if len(truth.stuff) + 1 != architecture.semantic_classes:
+        raise IntegrityError(
+            f"{entry.name} knows {architecture.semantic_classes - 1} kinds of stuff, "
+            f"{truth.annotations_path} lists {len(truth.stuff)}",
+            hint="they are matched by order; use the data set the model was trained for",
         )

@@ -16,16 +16,17 @@ from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
+from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.saved import SavedPredictions
 from harness.core.settings import recorded
-from harness.core.tasks import PROPOSALS, Task, are_proposals, main_metric, scorable_tasks
+from harness.core.tasks import PANOPTIC, PROPOSALS, Task, are_proposals, main_metric, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.edit.splitting import only_images
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of
+from harness.data.proven import read_annotations_of, read_panoptic_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
 from harness.files.environment import read_environment, usable_cpus
@@ -35,6 +36,7 @@ from harness.measure.coco import Scores, score
 from harness.measure.proposals import score_proposals
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.records import (
     read_record,
@@ -63,8 +65,11 @@ def score_saved(
         content, predictions_path, predictions, facts = read_sources(request.saved)
     tasks = (PROPOSALS,) if of_proposals(request.saved.run) else tasks_of(predictions)
     scores = _scored(request, content, predictions, tasks, facts, stopwatch)
+    with stopwatch.phase("score maps"):
+        scores, odd = _with_maps(request, scores, content, facts)
     deviations, checks = _judged(request.saved.run, scores.metrics, facts)
-    checks += unreferenced([main_metric(task) for task in tasks], scores.metrics, checks)
+    main = [main_metric(task) for task in (*tasks, PANOPTIC)]
+    checks += unreferenced(main, scores.metrics, checks)
     record = RunRecord(
         kind="score",
         run_id=f"score-{now:%Y%m%d-%H%M%S}",
@@ -82,7 +87,7 @@ def score_saved(
         intervals=dict(scores.intervals),
         stage_times_s=dict(stopwatch.seconds),
         protocol_deviations=deviations,
-        notes=_suspicions(content, predictions, tasks, facts),
+        notes=(*_suspicions(content, predictions, tasks, facts), *odd),
         checks=checks,
         verdict=conclude(checks),
         artefacts={},
@@ -125,6 +130,23 @@ def _scored(
             resamples=request.certainty.resamples,
             threads=usable_cpus(),
         )
+
+
+def _with_maps(
+    request: ScoreRequest, scores: Scores, content: dict[str, Any], facts: DatasetFacts
+) -> tuple[Scores, tuple[str, ...]]:
+    """Return the numbers with those of a run's maps of segments, and what was odd about them."""
+    run = request.saved.run
+    if run is None or facts.panoptic is None:
+        return scores, ()
+    truth = read_panoptic_of(facts.panoptic)
+    wanted = frozenset(_scored_images(content, facts))
+    images = [
+        ImageRecord(one["id"], one["file_name"], one["height"], one["width"])
+        for one in content["images"]
+        if one["id"] in wanted
+    ]
+    return with_maps(scores, truth, run, images, request.certainty.resamples)
 
 
 def _scored_images(content: Mapping[str, Any], facts: DatasetFacts) -> list[int]:

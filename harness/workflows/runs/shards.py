@@ -31,6 +31,7 @@ from harness.files.json import differences, dumps
 from harness.files.locks import held
 from harness.workflows.runs.checksums import add_sums
 from harness.workflows.runs.files import SHARDS
+from harness.workflows.runs.panoptic_files import KEY, panoptic_line
 from harness.workflows.runs.sealed_lines import (
     Line,
     SealedFile,
@@ -235,18 +236,24 @@ def _pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     yield b"\n]\n"
 
 
-def line_of(detections: Detections, categories: Sequence[Category]) -> Line:
+def line_of(
+    detections: Detections, categories: Sequence[Category], stuff: Sequence[Category] = ()
+) -> Line:
     """Convert one image's detections to a shard line.
 
     Args:
         detections: Of one image, boxes in pixels of the original image.
         categories: By class index.
+        stuff: Kinds of stuff, by class of a semantic head from 1.
 
     Returns:
-        The image id and its predictions in COCO's results format.
+        The image id, its predictions in COCO's results format, and its map of segments, if any.
     """
     of_objects = [categories[index] for index in detections.class_index.tolist()]
-    return {"image_id": detections.image_id, "predictions": detections.coco_rows(of_objects)}
+    line = {"image_id": detections.image_id, "predictions": detections.coco_rows(of_objects)}
+    if detections.panoptic is not None:
+        line[KEY] = panoptic_line(detections.panoptic, categories, stuff)
+    return line
 
 
 def _write(file: FileIO, raw: bytes) -> None:

@@ -386,6 +386,12 @@ def require_trainable(request: TrainRequest, published: Architecture) -> None:
             "by a training here",
             hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
         )
+    if published.is_panoptic:
+        raise UsageError(
+            f"{request.network.model} is not trained here: its semantic head has no loss yet",
+            hint="boxes and masks alone are trained by: --model R_50_FPN_1x; an evaluation of "
+            "panoptic weights of your own: harness eval --weights FILE",
+        )
     if published.torchvision is None or request.runtime.engine == "detectron2":
         require_network(request.runtime.engine, published)
     elif request.initial.init == "imagenet":

@@ -41,6 +41,12 @@ class DataSpecKeys(TypedDict, total=False):
     Detectron2's pickle, COCO results, or a run of an RPN (default: those the model was published
     with)."""
 
+    panoptic: str | Path | None
+    """Panoptic annotation file of the same images (default: the data set's)."""
+
+    panoptic_masks: str | Path | None
+    """Folder of its PNGs (default: beside that file, with its name)."""
+
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 

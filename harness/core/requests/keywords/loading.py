@@ -37,6 +37,12 @@ class LoadDatasetSettings(TypedDict, total=False):
     images: str | Path | None
     """Folder of its images (default: the data set's)."""
 
+    panoptic: str | Path | None
+    """Panoptic annotation file of the same images (default: the data set's)."""
+
+    panoptic_masks: str | Path | None
+    """Folder of its PNGs (default: beside that file, with its name)."""
+
     limit: int | None
     """Only the first N images (not comparable) (default: all)."""
 

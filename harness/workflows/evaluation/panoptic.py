@@ -1,0 +1,207 @@
+"""Panoptic quality of a run's maps: PNG by PNG, in threads."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.core.dataset import ImageRecord
+from harness.core.errors import IntegrityError
+from harness.core.panoptic import PanopticTruth
+from harness.files.digest import file_digest
+from harness.files.environment import usable_cpus
+from harness.files.json import read
+from harness.measure.coco import Scores
+from harness.measure.panoptic import PanopticScores, Tally, qualities, tally
+from harness.workflows.runs.checksums import read_sums, require_undamaged
+from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, PANOPTIC_FOLDER
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticFiles:
+    """Predicted maps on disk."""
+
+    path: Path
+    """The file that lists the segments."""
+
+    folder: Path
+    """Folder of the PNGs."""
+
+    sums: Mapping[str, str]
+    """sha256 of each PNG by its name, where it is known."""
+
+
+def score_panoptic(
+    truth: PanopticTruth,
+    files: PanopticFiles,
+    sizes: Mapping[int, tuple[int, int]],
+    *,
+    resamples: int,
+) -> tuple[PanopticScores, tuple[str, ...]]:
+    """The qualities of predicted maps, and sentences about what was odd.
+
+    Args:
+        truth: The ground truth.
+        files: The predictions.
+        sizes: (height, width) of the images that are scored, by id.
+        resamples: Draws of the bootstrap over images; 0 for no intervals.
+
+    Raises:
+        IntegrityError: A file is missing, damaged, or does not fit the others.
+    """
+    found = predicted_rows(files.path, truth)
+    missing = [image for image in sizes if image not in found]
+    if missing:
+        raise IntegrityError(
+            f"{files.path} has no map of {len(missing)} of {len(sizes)} images, the first is "
+            f"image {missing[0]}"
+        )
+    rows = [row for row in truth.rows if row["image_id"] in sizes]
+
+    def match(row: Row) -> tuple[Tally, int]:
+        number = row["image_id"]
+        return _matched(truth, row, files, found[number], sizes[number])
+
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        answers = list(pool.map(match, rows))
+    scores = qualities(
+        [one for one, _ in answers],
+        {one.category_id: one.name for one in truth.things},
+        {one.category_id: one.name for one in truth.stuff},
+        resamples=resamples,
+    )
+    odd = sum(count for _, count in answers)
+    if not odd:
+        return scores, ()
+    return scores, (
+        f"{odd} segment(s) of {truth.annotations_path.name} list another area than their PNG has; "
+        "the listed one counts, as in panopticapi",
+    )
+
+
+def with_maps(
+    scores: Scores,
+    truth: PanopticTruth | None,
+    folder: Path,
+    images: Sequence[ImageRecord],
+    resamples: int,
+) -> tuple[Scores, tuple[str, ...]]:
+    """The scores of boxes and masks with those of a run's maps, and what was odd about these.
+
+    Args:
+        scores: Of boxes and masks.
+        truth: What is true of the maps; None where nothing was asked about them.
+        folder: Of the run.
+        images: That are scored.
+        resamples: Draws of the bootstrap over images; 0 for no intervals.
+
+    Raises:
+        IntegrityError: The maps are missing or damaged.
+    """
+    files = None if truth is None else files_of_run(folder)
+    if truth is None or files is None:
+        return scores, ()
+    sizes = {one.image_id: (one.height_px, one.width_px) for one in images}
+    found, odd = score_panoptic(truth, files, sizes, resamples=resamples)
+    whole = replace(
+        scores,
+        metrics={**scores.metrics, **found.metrics},
+        per_category=(*scores.per_category, *found.per_category),
+        intervals={**scores.intervals, **found.intervals},
+    )
+    return whole, odd
+
+
+def files_of_run(folder: Path) -> PanopticFiles | None:
+    """The maps of a run; None where it made none.
+
+    Raises:
+        IntegrityError: The file that lists them was damaged since the run wrote it.
+    """
+    path, sums = folder / PANOPTIC_FILE, read_sums(folder)
+    if not path.is_file() and PANOPTIC_FILE not in sums:
+        return None
+    repair = (
+        "give the command of the run again, with --output "
+        f"{shlex.quote(str(folder))} --resume: only what is damaged is made again"
+    )
+    require_undamaged(path, sums.get(PANOPTIC_FILE), repair=repair)
+    start = f"{PANOPTIC_FOLDER}/"
+    return PanopticFiles(
+        path=path,
+        folder=folder / PANOPTIC_FOLDER,
+        sums={name[len(start) :]: one for name, one in sums.items() if name.startswith(start)},
+    )
+
+
+def predicted_rows(path: Path, truth: PanopticTruth) -> dict[int, Row]:
+    """The predicted segments of each image.
+
+    Args:
+        path: A file in COCO's panoptic form.
+        truth: With the categories that they may have.
+
+    Raises:
+        IntegrityError: The file is not valid.
+    """
+    from harness.data.panoptic import require_rows
+
+    content = read(path)
+    rows = content.get("annotations") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        raise IntegrityError(f"{path} has no list of annotations with segments")
+    known = [one.category_id for one in (*truth.things, *truth.stuff)]
+    require_rows(rows, known, path)
+    return {row["image_id"]: row for row in rows}
+
+
+def _matched(
+    truth: PanopticTruth, row: Row, files: PanopticFiles, found: Row, size: tuple[int, int]
+) -> tuple[Tally, int]:
+    """The tally of one image, and how many segments of its truth list another area."""
+    from harness.data.panoptic import read_ids
+
+    known, place = truth.folder / row["file_name"], files.folder / found["file_name"]
+    expected = files.sums.get(found["file_name"])
+    if expected is not None and place.is_file() and file_digest(place) != expected:
+        raise IntegrityError(f"{place} is not the file that the run wrote")
+    ids, areas = read_ids(known, size), {}
+    areas = _areas_of(ids, row["segments_info"], known, truth.annotations_path)
+    segments = [{**one, "area": one.get("area", areas[one["id"]])} for one in row["segments_info"]]
+    odd = sum(one["area"] != areas[one["id"]] for one in segments)
+    answers = read_ids(place, size)
+    _areas_of(answers, found["segments_info"], place, files.path)
+    return tally(ids, segments, answers, found["segments_info"]), odd
+
+
+def _areas_of(ids: Any, segments: Sequence[Row], png: Path, listing: Path) -> dict[int, int]:
+    """Pixels of each segment of a map.
+
+    Raises:
+        IntegrityError: The map has other segments than are listed.
+    """
+    flat = ids.ravel()
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    lengths = np.diff(np.append(starts, flat.size))
+    numbers, places = np.unique(flat[starts], return_inverse=True)
+    pixels = np.bincount(places.ravel(), weights=lengths).astype(np.int64)
+    areas = dict(zip(numbers.tolist(), pixels.tolist(), strict=True))
+    areas.pop(0, None)
+    listed = {one["id"] for one in segments}
+    if areas.keys() != listed:
+        extra, absent = sorted(areas.keys() - listed), sorted(listed - areas.keys())
+        what = (
+            f"has pixels of segment {extra[0]}, which {listing.name} does not list"
+            if extra
+            else f"has no pixel of segment {absent[0]}, which {listing.name} lists"
+        )
+        raise IntegrityError(f"{png} {what}: the PNG and the file do not belong together")
+    return areas

@@ -1,0 +1,116 @@
+"""Maps of segments in a run folder: ``panoptic.json`` and ``panoptic/NAME.png``, as COCO has them.
+
+panopticapi reads both as they are. In a shard an image's map is the PNG itself, so that merging
+copies bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.core.dataset import Category, ImageRecord
+from harness.core.errors import IntegrityError
+from harness.core.panoptic import PanopticMap, PanopticTruth, category_of_segment
+from harness.files.atomic import replacing
+from harness.files.json import dumps
+from harness.workflows.runs.checksums import add_sums
+from harness.workflows.runs.sealed_lines import Line
+
+#: The file of a run, and the folder of its PNGs: as panopticapi looks for them.
+PANOPTIC_FILE, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
+
+#: In a shard's line: the PNG in base64, and the segments.
+KEY = "panoptic"
+
+
+def panoptic_line(
+    found: PanopticMap, things: Sequence[Category], stuff: Sequence[Category]
+) -> dict[str, Any]:
+    """One image's map as a shard's line has it.
+
+    Args:
+        found: The map.
+        things: Categories by class index.
+        stuff: Categories of stuff by class of the semantic head, from 1.
+    """
+    from harness.data.panoptic import png_of
+
+    return {
+        "png": base64.b64encode(png_of(found.ids)).decode("ascii"),
+        "segments_info": [
+            {
+                "id": one.segment_id,
+                "category_id": category_of_segment(one, things, stuff).category_id,
+                "isthing": one.is_thing,
+                **({} if one.score is None else {"score": one.score}),
+            }
+            for one in found.segments
+        ],
+    }
+
+
+def write_panoptic(
+    folder: Path, lines: Sequence[Line], images: Iterable[ImageRecord], truth: PanopticTruth
+) -> str:
+    """Write the maps of a run, with their checksums.
+
+    Args:
+        folder: The run folder.
+        lines: Each image once, in any order.
+        images: Of the data set; a map has the name of its image.
+        truth: With the categories, which the file lists.
+
+    Returns:
+        sha256 of ``panoptic.json``.
+
+    Raises:
+        IntegrityError: A line has no map.
+    """
+    names = map_names(images)
+    rows, pictures, sums = [], {}, {}
+    for line in sorted(lines, key=lambda one: int(one["image_id"])):
+        if KEY not in line:
+            raise IntegrityError(f"image {line['image_id']} has no map of segments in its shard")
+        name = names[line["image_id"]]
+        pictures[name] = base64.b64decode(line[KEY]["png"])
+        sums[f"{PANOPTIC_FOLDER}/{name}"] = hashlib.sha256(pictures[name]).hexdigest()
+        segments = line[KEY]["segments_info"]
+        rows.append({"image_id": line["image_id"], "file_name": name, "segments_info": segments})
+    text = "".join(_text(rows, truth)).encode("utf-8")
+    digest = hashlib.sha256(text).hexdigest()
+    add_sums(folder, sums, below=PANOPTIC_FOLDER)
+    add_sums(folder, {PANOPTIC_FILE: digest})
+    for name, content in pictures.items():
+        path = folder / PANOPTIC_FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    with replacing(folder / PANOPTIC_FILE) as temporary:
+        temporary.write_bytes(text)
+    return digest
+
+
+def _text(rows: Sequence[dict[str, Any]], truth: PanopticTruth) -> Iterator[str]:
+    """Yield the text of ``panoptic.json``, one image a line."""
+    categories = [
+        {"id": one.category_id, "name": one.name, "isthing": int(is_thing)}
+        for is_thing, part in ((True, truth.things), (False, truth.stuff))
+        for one in part
+    ]
+    yield '{"categories":' + dumps(categories) + ',\n"annotations":['
+    yield ",\n".join(["", *map(dumps, rows)])[1:]
+    yield "\n]}\n"
+
+
+def map_names(images: Iterable[ImageRecord]) -> dict[int, str]:
+    """Return the name of each image's PNG: the image's own, or its id where two would share one."""
+    stems = {
+        one.image_id: posixpath.splitext(posixpath.basename(one.file_name))[0] for one in images
+    }
+    unique = len(set(stems.values())) == len(stems) and all(stems.values())
+    return {number: f"{stem if unique else number}.png" for number, stem in stems.items()}

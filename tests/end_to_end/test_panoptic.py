@@ -1,0 +1,154 @@
+"""Maps of segments from annotation files to PQ, resumed, scored again and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import Answer
+from tests.panoptic_data import write_panoptic_data
+
+MODEL = "panoptic_fpn_R_50_3x"
+IMAGES = 6
+
+
+@pytest.fixture
+def data(project: Path) -> tuple[str, ...]:
+    """Options of a generated panoptic data set."""
+    images = write_panoptic_data(project, images=IMAGES, root=project / "datasets")
+    return ("--annotations", "instances.json", "--images", str(images))
+
+
+def test_maps_are_measured_and_scored_again(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    answer = harness("eval", *asked, "--output", "run")
+    assert answer.code == 0, answer.err
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    for name in ("bbox/AP", "segm/AP", "panoptic_seg/PQ", "panoptic_seg/SQ_th", "panoptic_seg/RQ"):
+        assert record["metrics"][name] == pytest.approx(100.0), name
+    tasks = {row["task"] for row in record["per_category"]}
+    assert tasks == {"bbox", "segm", "panoptic_seg"}
+    assert record["dataset"]["panoptic"]["folder"] == str(project / "panoptic")
+    assert record["artefacts"]["panoptic"] == "panoptic.json"
+
+    again = harness("score", "run", "--resamples", "0", "--json")
+    assert again.code == 0, again.err
+    numbers = json.loads(again.out)["metrics"]
+    kept = {name: value for name, value in record["metrics"].items() if "throughput" not in name}
+    assert numbers == pytest.approx(kept)
+
+    truth = json.loads((project / "panoptic.json").read_text("utf-8"))
+    found = json.loads((project / "run" / "panoptic.json").read_text("utf-8"))
+    known = {one["id"]: one["isthing"] for one in truth["categories"]}
+    assert {one["id"]: one["isthing"] for one in found["categories"]} == known
+    for row, image in zip(found["annotations"], truth["images"], strict=True):
+        assert row["image_id"] == image["id"]
+        assert row["file_name"] == Path(image["file_name"]).with_suffix(".png").name
+        assert {one["category_id"] for one in row["segments_info"]} <= known.keys()
+
+
+def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    assert harness("eval", *asked, "--output", "run", "--workers", "2").code == 0
+    files = ("panoptic.json", "predictions.json", "panoptic/000003.png")
+    before = {name: (project / "run" / name).read_bytes() for name in files}
+
+    (project / "run" / "panoptic" / "000003.png").write_bytes(before["panoptic.json"])
+    answer = harness("score", "run")
+    assert answer.code == 4
+    assert "000003.png is not the file that the run wrote" in answer.err
+
+    shard = project / "run" / "shards" / "0001.jsonl"
+    shard.write_bytes(shard.read_bytes()[:-400])  # torn: an image is inferred again
+    answer = harness("eval", *asked, "--output", "run", "--resume")
+    assert answer.code == 0, answer.err
+    assert {name: (project / "run" / name).read_bytes() for name in files} == before
+    assert harness("score", "run", "--resamples", "0").code == 0
+
+
+def test_what_is_missing_says_which_file_and_where_from(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    eval_ = ("eval", "--engine", "fake", *data, "--output", "none")
+    for code, options, says in (
+        (4, ("--model", MODEL), "measured by panoptic annotations"),
+        (
+            4,
+            ("--model", MODEL, "--panoptic", "instances.json", "--panoptic-masks", "panoptic"),
+            "boxes and masks go to --annotations",
+        ),
+        (
+            2,
+            ("--model", MODEL, "--panoptic", "panoptic.json", "--panoptic-masks", "nowhere"),
+            "no such folder of panoptic PNGs: nowhere",
+        ),
+        (2, ("--model", MODEL, "--panoptic-masks", "panoptic"), "goes with --panoptic"),
+        (
+            2,
+            ("--model", "R_50_FPN_1x", "--panoptic", "panoptic.json"),
+            "makes no maps of segments",
+        ),
+    ):
+        answer = harness(*eval_, *options)
+        assert answer.code == code, answer.err
+        assert says in answer.err
+    answer = harness("eval", "--model", MODEL, "--annotations", "panoptic.json", *data[2:])
+    assert answer.code == 4
+    assert "is a panoptic file" in answer.err
+    (project / "panoptic" / "000002.png").unlink()
+    answer = harness(*eval_, "--model", MODEL, "--panoptic", "panoptic.json")
+    assert answer.code == 4
+    assert "1 of 6 panoptic PNGs are missing" in answer.err
+    assert "panoptic_annotations_trainval2017.zip" in answer.err
+    answer = harness("eval", "--model", MODEL)
+    assert answer.code == 3
+    assert "harness download --only val,annotations,panoptic,zoo" in answer.err
+
+
+def change_category(content: dict[str, Any]) -> None:
+    content["annotations"][0]["segments_info"][0]["category_id"] = 12
+
+
+def change_thing(content: dict[str, Any]) -> None:
+    content["categories"][0]["isthing"] = 0
+
+
+def change_number(content: dict[str, Any]) -> None:
+    content["annotations"][1]["segments_info"][0]["id"] += 1
+
+
+def leave_image_out(content: dict[str, Any]) -> None:
+    del content["annotations"][2]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (change_category, "has category 12, which is not listed"),
+        (change_thing, "have different categories of single objects"),
+        (change_number, "the PNG and the file do not belong together"),
+        (leave_image_out, "lists no segments of 1 of 6 images"),
+    ],
+)
+def test_odd_panoptic_files_are_named(
+    harness: Callable[..., Answer],
+    project: Path,
+    data: tuple[str, ...],
+    change: Callable[[dict[str, Any]], None],
+    says: str,
+) -> None:
+    content = json.loads((project / "panoptic.json").read_text("utf-8"))
+    change(content)
+    (project / "panoptic.json").write_text(json.dumps(content), "utf-8")
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    answer = harness("eval", *asked, "--output", "run")
+    assert answer.code == 4, answer.err
+    assert says in answer.err
