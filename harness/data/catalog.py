@@ -11,7 +11,6 @@ from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.requests.inference import EMBEDDED_DATASET
 from harness.core.requests.loading import DatasetRequest
 from harness.data.coco import read_dataset
-from harness.data.panoptic import read_panoptic
 
 #: Annotation file and image folder below the root, by name: Detectron2's own layout
 #: (``data/datasets/builtin.py``); the 100-image subset has its images in ``coco/val2017`` there.
@@ -121,7 +120,11 @@ def find_dataset(
     found = read_dataset(annotations, images, name=name, compact=compact)
     if dataset in PANOPTIC_LAYOUT:
         panoptic, panoptic_masks = panoptic_places(dataset, root)
-    return found if panoptic is None else read_panoptic(panoptic, panoptic_masks, found)
+    if panoptic is None:
+        return found
+    from harness.data.panoptic import read_panoptic  # Pillow: only where PNGs are read
+
+    return read_panoptic(panoptic, panoptic_masks, found)
 
 
 def panoptic_places(dataset: str, root: Path) -> tuple[Path, Path]:

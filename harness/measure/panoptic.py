@@ -7,7 +7,7 @@ what is found, RQ the rest of the quotient. The numbers are means over the categ
 there at all.
 
 What no segment of the ground truth has counts for nothing: pixels of it leave the union, and a
-false segment that lies in it, or in a crowd of its category, by more than half is not counted.
+false segment that is in it, or in a crowd of its category, by more than half is not counted.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def combined(
 
     A detection whose mask better ones cover by more than ``combine_overlap`` is left out; of the
     others each gets what is free. Each kind of stuff then gets the pixels that no detection has,
-    where they are ``combine_stuff_px`` or more. All of it is arithmetic of whole numbers: equal
-    detections and labels give equal maps.
+    where they are ``combine_stuff_px`` or more. It is all counting: equal detections
+    and labels give equal maps.
 
     Args:
         scores: (n,) of the detections.

@@ -15,6 +15,7 @@ from harness.data.catalog import (
     COCO_LAYOUT,
     DATASET_NAMES,
     DOWNLOAD_GROUPS,
+    PANOPTIC_LAYOUT,
     find_dataset,
     limited,
 )
@@ -31,6 +32,16 @@ def laid_out(name: str, small_coco: Path, root: Path) -> Path:
     (root / annotations).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(small_coco / "annotations.json", root / annotations)
     shutil.copytree(small_coco / "images", root / images, dirs_exist_ok=True)
+    if name in PANOPTIC_LAYOUT:
+        file, (folder, _) = PANOPTIC_LAYOUT[name]
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+        rows = [
+            {"image_id": one["id"], "file_name": f"{one['id']}.png", "segments_info": []}
+            for one in content["images"]
+        ]
+        things = [{**one, "isthing": 1} for one in content["categories"]]
+        (root / file).write_text(json.dumps({"annotations": rows, "categories": things}), "utf-8")
     return root
 
 
@@ -42,6 +53,7 @@ def test_a_known_data_set_is_found_below_the_root(
     assert dataset.name == name
     assert dataset.image_ids == (7, 9, 12, 42, 300, 1001)
     assert (dataset.images_dir / dataset.images[0].file_name).is_file()
+    assert (dataset.panoptic is not None) == (name in PANOPTIC_LAYOUT)
 
 
 def test_the_layout_is_that_of_the_reference() -> None:
@@ -51,7 +63,10 @@ def test_the_layout_is_that_of_the_reference() -> None:
     splits = builtin._PREDEFINED_SPLITS_COCO
     theirs = splits["coco"] | splits["coco_person"]
     for name, (annotation_file, images) in COCO_LAYOUT.items():
-        assert theirs[name] == (images, annotation_file)
+        assert theirs[name.removesuffix("_panoptic_separated")] == (images, annotation_file)
+    maps = builtin._PREDEFINED_SPLITS_COCO_PANOPTIC["coco_2017_val_panoptic"]
+    file, (folder, _) = PANOPTIC_LAYOUT["coco_2017_val_panoptic_separated"]
+    assert maps[:2] == (folder, file)
 
 
 @pytest.mark.parametrize("name", COCO_LAYOUT)
