@@ -10,6 +10,7 @@ from harness.core.checks import Reference
 #: What ``harness download --only`` selects.
 Group = Literal[
     "annotations",
+    "panoptic",
     "val",
     "val100",
     "rem",
@@ -42,6 +43,26 @@ class UnpackedFacts:
 
     files: dict[str, FileFacts] = field(default_factory=dict)
     """sha256 and size of single unpacked files, by path."""
+
+    inner: tuple[InnerArchive, ...] = ()
+    """Archives in the archive, which are unpacked as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerArchive:
+    """A zip in a zip."""
+
+    path: str
+    """Where the outer archive puts it, below the folder of data sets."""
+
+    folder: str
+    """Folder that it is unpacked in."""
+
+    makes: tuple[str, ...]
+    """Folders that its files may be in: the one it makes, and others they are kept in."""
+
+    file_count: int
+    """Number of files that one of these folders must have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,12 @@ PANOPTIC_LAYOUT = dict.fromkeys(
     ),
 )
 
+#: Of these data sets.
+UNPROVEN_MAPS = (
+    "panoptic_val2017.json and its PNGs cannot be proven by themselves: no source gives their "
+    "hashes; harness download takes them from the archive whose sha256 is pinned"
+)
+
 #: Other annotations of the images of a data set: for information, no number is published for them.
 SECOND_OPINIONS = ("coco_2017_val_rem",)
 
@@ -120,6 +126,7 @@ def find_dataset(
     found = read_dataset(annotations, images, name=name, compact=compact)
     if dataset in PANOPTIC_LAYOUT:
         panoptic, panoptic_masks = panoptic_places(dataset, root)
+        found = replace(found, warnings=(*found.warnings, UNPROVEN_MAPS))
     if panoptic is None:
         return found
     from harness.data.panoptic import read_panoptic  # Pillow: only where PNGs are read

@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from harness.core.errors import HarnessError, IntegrityError, Interrupted, UsageError
-from harness.core.model import GROUPS, Artefact, Lock
+from harness.core.model import GROUPS, Artefact, Lock, UnpackedFacts
 from harness.core.progress import Progress
 from harness.core.requests.zoo import DownloadRequest
 from harness.files.atomic import disk_errors
@@ -30,6 +30,7 @@ from harness.zoo.proof import (
     add_to_manifest,
     evidence_digest,
     expected_of,
+    folder_of,
     known_proof,
     mismatches,
     pinned_digest,
@@ -260,6 +261,7 @@ def _fetch_and_prove(
         return _outcome(artefact, request.root, "fetched", url=url, proof=(spoken,))
     try:
         unpack(file, file.parent, kind=artefact.kind, progress=options.progress)
+        _unpack_inner(artefact.unpacked, request, options.progress)
         proof = prove_unpacked(artefact.unpacked, request.root, progress=options.progress)
     except IntegrityError as error:
         file.unlink()  # or it would be unpacked again and again
@@ -271,13 +273,25 @@ def _fetch_and_prove(
     return _outcome(artefact, request.root, "fetched", url=url, proof=proof)
 
 
+def _unpack_inner(facts: UnpackedFacts, request: DownloadRequest, progress: Progress) -> None:
+    """Unpack the archives that were in an archive."""
+    for inner in facts.inner:
+        archive = request.root / inner.path
+        if not archive.is_file():
+            raise IntegrityError(f"the archive has no {inner.path}")
+        unpack(archive, request.root / inner.folder, kind="zip", progress=progress)
+        if not request.keep_archives:
+            archive.unlink()
+
+
 def _seems_there(artefact: Artefact, root: Path) -> bool:
     """Whether a proof is worth trying: cheap, and wrong in both directions at times."""
     facts = artefact.unpacked
     if facts is None:
         return (root / artefact.path).is_file()
     if facts.image_count is None:
-        return all((root / name).is_file() for name in facts.files)
+        inner = all(folder_of(one, root) is not None for one in facts.inner)
+        return inner and all((root / name).is_file() for name in facts.files)
     folder = root / facts.folder
     return folder.is_dir() and sum(1 for _ in folder.iterdir()) >= facts.image_count
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError, IntegrityError
-from harness.core.model import Artefact, FileFacts, UnpackedFacts
+from harness.core.model import Artefact, FileFacts, InnerArchive, UnpackedFacts
 from harness.core.progress import Progress
 from harness.files.atomic import write_text
 from harness.files.digest import file_digest
@@ -112,8 +112,9 @@ def _evidence(artefact: Artefact, root: Path) -> Iterator[tuple[str, os.stat_res
     named = [artefact.path]
     if facts is not None:
         named = [*facts.files, *([facts.annotations] if facts.annotations else [])]
-        folder = root / facts.folder
-        if facts.image_count is not None and folder.is_dir():
+        folders = [root / facts.folder] if facts.image_count is not None else []
+        folders += [one for inner in facts.inner if (one := folder_of(inner, root))]
+        for folder in (one for one in folders if one.is_dir()):
             with os.scandir(folder) as entries:
                 yield from sorted((entry.name, entry.stat()) for entry in entries)
     yield from ((name, (root / name).stat()) for name in named if (root / name).exists())
@@ -188,9 +189,37 @@ def prove_unpacked(facts: UnpackedFacts, root: Path, *, progress: Progress) -> t
         IntegrityError: Something is missing or different; the first few faults are named.
     """
     phrases = [_prove_file(root / name, pinned) for name, pinned in facts.files.items()]
+    phrases += [_prove_inner(one, root) for one in facts.inner]
     if facts.image_count is not None:
         phrases += _prove_images(facts, root, progress)
     return tuple(phrases)
+
+
+def _prove_inner(inner: InnerArchive, root: Path) -> str:
+    folder = folder_of(inner, root)
+    if folder is None:
+        place = root / inner.makes[0]
+        count = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
+        raise IntegrityError(f"{place} has {count:,} files, expected {inner.file_count:,}")
+    return f"{folder.name} has its {inner.file_count:,} files; no source gives their hashes"
+
+
+def folder_of(inner: InnerArchive, root: Path) -> Path | None:
+    """The folder that has the files of an inner archive; None where none has them all.
+
+    Args:
+        inner: The archive.
+        root: Folder of downloads.
+    """
+    places = (root / one for one in inner.makes)
+    return next(
+        (
+            one
+            for one in places
+            if one.is_dir() and sum(1 for _ in one.iterdir()) >= inner.file_count
+        ),
+        None,
+    )
 
 
 def _prove_file(path: Path, facts: FileFacts) -> str:

@@ -85,6 +85,61 @@ def test_everything_arrives_proven_and_archives_go(world: World) -> None:
     assert (world.root / "checkpoints/first/model_final_aaaaaa.pkl").read_bytes() == CHECKPOINT
 
 
+def with_an_archive_in_an_archive(world: World, names: list[str]) -> None:
+    """Pin and serve an archive with a file and a zip of PNGs, as COCO's panoptic one is."""
+    inner = zipped({f"maps/{name}": b"png" for name in names})
+    whole = zipped({"annotations/maps.json": b"{}", "annotations/maps.zip": inner})
+    file = {"bytes": None, "sha256": None}
+    place = {
+        "path": "coco/annotations/maps.zip",
+        "folder": "coco",
+        "makes": ["coco/maps", "coco/annotations/maps"],
+        "file_count": 3,
+    }
+    unpacked = {"folder": "coco", "files": {"coco/annotations/maps.json": file}, "inner": [place]}
+    world.content["artefacts"].append(
+        {
+            "name": "maps.zip",
+            "group": "panoptic",
+            "kind": "zip",
+            "path": "coco/maps_and_more.zip",
+            "url": f"{world.site.url}/maps_and_more.zip",
+            "sha256": "to be filled in",
+            "licence": "none",
+            "source": "made by a test",
+            "unpacked": unpacked,
+        }
+    )
+    world.serve("/maps_and_more.zip", whole)
+
+
+MAPS = DownloadRequest(only=("panoptic",))
+
+
+def test_an_archive_in_an_archive_is_unpacked_too(world: World) -> None:
+    with_an_archive_in_an_archive(world, ["1.png", "2.png", "3.png"])
+    outcome = bring(world, MAPS)["maps.zip"]
+    assert outcome.action == "fetched"
+    assert outcome.proof == (
+        "maps.json is there; no source gives its hash",
+        "maps has its 3 files; no source gives their hashes",
+    )
+    coco = world.root / "coco"
+    assert sorted(path.name for path in coco.iterdir()) == ["annotations", "maps"]
+    assert [path.name for path in (coco / "annotations").iterdir()] == ["maps.json"]
+    assert bring(world, MAPS)["maps.zip"].action == "known"
+    (coco / "maps").rename(coco / "annotations" / "maps")  # where others keep them
+    assert bring(world, MAPS)["maps.zip"].action == "proven"
+    (coco / "annotations" / "maps" / "2.png").unlink()
+    assert bring(world, MAPS)["maps.zip"].action == "fetched"
+
+
+def test_an_archive_in_an_archive_with_too_few_files_is_refused(world: World) -> None:
+    with_an_archive_in_an_archive(world, ["1.png", "2.png"])
+    with pytest.raises(IntegrityError, match="has 2 files, expected 3"):
+        bring(world, MAPS)
+
+
 def test_a_second_run_asks_nobody(world: World) -> None:
     bring(world)
     world.site.requests.clear()

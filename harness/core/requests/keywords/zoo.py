@@ -17,6 +17,7 @@ class DownloadSettings(TypedDict, total=False):
     only: Iterable[
         Literal[
             "annotations",
+            "panoptic",
             "val",
             "val100",
             "rem",
@@ -27,9 +28,9 @@ class DownloadSettings(TypedDict, total=False):
             "backbones",
         ]
     ]
-    """Some of annotations,val,val100,rem,train,checkpoints,zoo,torchvision,backbones; the default
-    is what evaluation needs (of annotations, val, val100, rem, train, checkpoints, zoo,
-    torchvision, backbones; default: annotations,val,checkpoints)."""
+    """Some of annotations,panoptic,val,val100,rem,train,checkpoints,zoo,torchvision,backbones; the
+    default is what evaluation needs (of annotations, panoptic, val, val100, rem, train,
+    checkpoints, zoo, torchvision, backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
