@@ -92,7 +92,7 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
             "size and searched there, box by box",
             hint="use --engine native, or serve the network: harness serve",
         )
-    if name == "onnx" and architecture.is_panoptic:
+    if name in EXPORT_FORMATS and architecture.is_panoptic:
         raise UsageError(
             "networks with a semantic head are not exported: their maps of segments are put "
             "together outside the network",

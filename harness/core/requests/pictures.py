@@ -35,7 +35,10 @@ class PredictRequest:
     inference: InferenceRequest = part(
         InferenceRequest,
         nested=True,
-        without=("proposals", "dataset", "images", "limit", "verify_images"),
+        without=(
+            *("proposals", "panoptic", "panoptic_masks"),
+            *("dataset", "images", "limit", "verify_images"),
+        ),
         changed={
             "annotations": {
                 "help": "COCO annotation file whose categories --weights know",
