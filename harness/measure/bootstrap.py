@@ -170,13 +170,13 @@ def intervals_of(
     metrics = {
         name: found
         for name in _metrics_in_enough(matches)
-        if (found := interval_around(whole[name][0], drawn[name], sums[name], influences[name])) is not None
+        if (found := around(whole[name][0], drawn[name], sums[name], influences[name])) is not None
     }
     own = [one["categories"] for one in (whole, drawn, sums, influences)]
     categories = {
         number: found
         for number in _categories_in_enough(matches["all"])
-        if (found := interval_around(own[0][number, 0], *(one[number] for one in own[1:]))) is not None
+        if (found := around(own[0][number, 0], *(one[number] for one in own[1:]))) is not None
     }
     return Intervals(metrics=metrics, categories=categories)
 
@@ -212,7 +212,7 @@ def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[s
     return values
 
 
-def interval_around(value: float, drawn: Floats, sums: Floats, influence: Floats) -> MetricInterval | None:
+def around(value: float, drawn: Floats, sums: Floats, influence: Floats) -> MetricInterval | None:
     """The interval of a measured AP; None where it, or most of the drawn ones, are unknown.
 
     None, too, where all drawn ones are the same, as without detections.

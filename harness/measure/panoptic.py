@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.tasks import PANOPTIC
-from harness.measure.bootstrap import CHUNK, LEAST_IMAGES, SEED, interval_around
+from harness.measure.bootstrap import CHUNK, LEAST_IMAGES, SEED, around
 from harness.measure.resampling import draws
 
 Ids = npt.NDArray[np.int32]
@@ -261,8 +261,8 @@ def _intervals(
     there = (table[:, 1:].sum(axis=1) > 0).sum(axis=0)  # images of each category
     categories = {}
     for place in np.flatnonzero(there >= LEAST_IMAGES).tolist():
-        own = ([one[:, place] for one in kept] for kept in (spread, carried))
-        found = _around(by_category[place], *own, of_categories[:, place])
+        values, moved = ([one[:, place] for one in kept] for kept in (spread, carried))
+        found = _around(by_category[place], values, moved, of_categories[:, place])
         if found is not None:
             categories[place] = found
     return metrics, categories
@@ -273,7 +273,7 @@ def _around(
 ) -> MetricInterval | None:
     """The interval of a number of 0…1, in 0…100."""
     parts = (np.concatenate(drawn), np.concatenate(sums), influence)
-    return interval_around(100 * value, *(100 * one for one in parts))
+    return around(100 * value, *(100 * one for one in parts))
 
 
 def _influences(
