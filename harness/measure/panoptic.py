@@ -261,8 +261,8 @@ def _intervals(
     there = (table[:, 1:].sum(axis=1) > 0).sum(axis=0)  # images of each category
     categories = {}
     for place in np.flatnonzero(there >= LEAST_IMAGES).tolist():
-        values, moved = ([one[:, place] for one in kept] for kept in (spread, carried))
-        found = _around(by_category[place], values, moved, of_categories[:, place])
+        own, moved = ([one[:, place] for one in kept] for kept in (spread, carried))
+        found = _around(by_category[place], own, moved, of_categories[:, place])
         if found is not None:
             categories[place] = found
     return metrics, categories
