@@ -49,8 +49,8 @@ class Difference:
     """Id of the image."""
 
     what: str
-    """``only ours``, ``only the reference``, ``numbers``, ``mask``, ``keypoints`` or ``not as
-    replayed``.
+    """``only ours``, ``only the reference``, ``numbers``, ``mask``, ``keypoints``, ``not as
+    replayed`` or ``pixels``, whose class differs: all of an image in one row.
     """
 
     class_index: int

@@ -31,6 +31,7 @@ from harness.engines.devices import find_device, require_precision
 from harness.engines.given_rounding import prove_on_given
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
+from harness.engines.panoptic_rounding import prove_panoptic
 from harness.engines.parity import ParityReport, compare_engines
 from harness.engines.proposal_rounding import prove_proposals
 from harness.engines.rounding import FastProof, float64_network, prove_fast
@@ -113,6 +114,8 @@ def _prover_of(architecture: Architecture) -> Callable[..., FastProof]:
     """Return what compares a network's decisions with those of float64."""
     if architecture.given_proposals:
         return prove_on_given
+    if architecture.is_panoptic:
+        return prove_panoptic
     provers = {"dense": prove_dense, "rpn": prove_proposals, "rcnn": prove_fast}
     return provers[architecture.detector]
 
