@@ -156,6 +156,12 @@ class Detections:
             keypoints=None if self.keypoints is None else self.keypoints[kept],
         )
 
+    def with_stuff(self, stuff: Sequence[Category]) -> Detections:
+        """The same with the kinds of stuff of its map, by class from 1; without a map, as it is."""
+        if self.panoptic is None:
+            return self
+        return replace(self, panoptic=replace(self.panoptic, stuff=tuple(stuff)))
+
     def decode_masks(self) -> npt.NDArray[np.bool_]:
         """The masks as pixels.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,9 @@ class PanopticMap:
 
     segments: tuple[Segment, ...]
     """In the order they were put into the map."""
+
+    stuff: tuple[Category, ...] = field(default=(), compare=False)
+    """Kinds of stuff, by class of the semantic head from 1; empty where they are not known."""
 
     def __post_init__(self) -> None:
         """Check that the segments are those of the map."""

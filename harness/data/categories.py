@@ -227,6 +227,21 @@ def categories_of(dataset: str) -> tuple[Category, ...]:
     )
 
 
+def stuff_of(semantic_classes: int) -> tuple[Category, ...]:
+    """Kinds of stuff of a semantic head, where no panoptic file names them.
+
+    Args:
+        semantic_classes: Of the head, with that of things; 0 for a network without one.
+
+    Returns:
+        COCO's where there are as many, else numbered ones.
+    """
+    count = max(0, semantic_classes - 1)
+    if count == len(COCO_STUFF):
+        return COCO_STUFF
+    return tuple(Category(number, f"stuff {number}") for number in range(1, count + 1))
+
+
 def read_categories(annotations: Path) -> tuple[Category, ...]:
     """The categories that a COCO annotation file lists, sorted by id."""
     content = read_annotations(annotations)

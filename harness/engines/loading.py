@@ -12,7 +12,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions, ModelSpec
-from harness.data.categories import categories_for
+from harness.data.categories import categories_for, stuff_of
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
@@ -40,6 +40,11 @@ class ProvenModel:
 
     checkpoint: CheckpointFacts
     """Its size and hash, and whether it is the pinned one."""
+
+    @property
+    def stuff(self) -> tuple[Category, ...]:
+        """Kinds of stuff, by class of a semantic head from 1; none without one."""
+        return stuff_of(self.architecture.semantic_classes)
 
 
 def prove_model(

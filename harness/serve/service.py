@@ -197,7 +197,7 @@ class Service:
             begun = time.perf_counter()
             pixels = draw(
                 found.image.pixels_bgr,
-                found.detections,
+                found.detections.with_stuff(self.model.stuff),
                 self.names,
                 settings.style,
                 self.model.categories,

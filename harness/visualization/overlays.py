@@ -14,8 +14,10 @@ from harness.core.drawing import DEFAULT_STYLE
 from harness.core.drawing import Background as Background
 from harness.core.drawing import ColourBy as ColourBy
 from harness.core.drawing import DrawingStyle as DrawingStyle
+from harness.core.panoptic import PanopticMap, Segment
 from harness.visualization.canvas import Drawn, paint
 from harness.visualization.palette import colour_of
+from harness.visualization.segments import ShownSegment, segment_objects
 from harness.visualization.skeletons import found_skeleton
 
 
@@ -41,11 +43,10 @@ def draw(
         ValueError: The detections are of another image size, or of classes without a name.
     """
     _require_fitting(image_bgr, detections, names)
-    chosen = np.flatnonzero(detections.scores >= style.threshold)
-    objects = [
-        _drawn(detections, row, position, names, style, categories)
-        for position, row in enumerate(chosen.tolist())
-    ]
+    if detections.panoptic is not None:
+        objects = _of_map(detections.panoptic, names, style)
+    else:
+        objects = _of_detections(detections, names, style, categories)
     return paint(
         image_bgr,
         objects,
@@ -53,6 +54,42 @@ def draw(
         opacity=style.opacity,
         grey_background=style.background == "grey",
     )
+
+
+def _of_detections(
+    detections: Detections,
+    names: Sequence[str],
+    style: DrawingStyle,
+    categories: Sequence[Category],
+) -> list[Drawn]:
+    """The detections that score enough."""
+    chosen = np.flatnonzero(detections.scores >= style.threshold)
+    return [
+        _drawn(detections, row, position, names, style, categories)
+        for position, row in enumerate(chosen.tolist())
+    ]
+
+
+def _of_map(found: PanopticMap, names: Sequence[str], style: DrawingStyle) -> list[Drawn]:
+    """The stuff of a map, and its things that score enough."""
+    shown = [
+        ShownSegment(
+            number=one.segment_id,
+            is_thing=one.is_thing,
+            class_number=one.class_index + (0 if one.is_thing else len(names)),
+            text=_label(one, found.stuff, names),
+        )
+        for one in found.segments
+        if one.score is None or one.score >= style.threshold
+    ]
+    return segment_objects(found.ids, shown, style)
+
+
+def _label(one: Segment, stuff: Sequence[Category], names: Sequence[str]) -> str:
+    if not one.is_thing:
+        return stuff[one.class_index - 1].name if stuff else f"stuff {one.class_index}"
+    name = names[one.class_index]
+    return name if one.score is None else f"{name} {percent(one.score)}"
 
 
 def percent(score: float) -> str:

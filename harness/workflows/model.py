@@ -220,7 +220,7 @@ class Model:
                     named = replace(
                         found, categories=self.categories, size_px=size_px, source=one.source
                     )
-                    yield named.above(threshold)
+                    yield named.above(threshold).with_stuff(self._proven.stuff)
 
 
 def _inferred(

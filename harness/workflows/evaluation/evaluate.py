@@ -184,7 +184,8 @@ def _write_maps(job: Job, folder: Path, lines: Sequence[Line]) -> dict[str, str]
     truth = job.dataset.panoptic
     if truth is None:
         return {}
-    return {PANOPTIC_FILE: write_panoptic(folder, lines, job.dataset.images, truth)}
+    digest = write_panoptic(folder, lines, job.dataset.images, truth.things, truth.stuff)
+    return {PANOPTIC_FILE: digest}
 
 
 def _infer_here(

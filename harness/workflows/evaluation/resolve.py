@@ -16,6 +16,7 @@ from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
+from harness.data.categories import stuff_of
 from harness.data.panoptic import WHERE_FROM, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
@@ -99,8 +100,10 @@ class Job:
 
     @property
     def stuff(self) -> tuple[Category, ...]:
-        """Kinds of stuff of the data set, by class of a semantic head from 1; none without one."""
-        return () if self.dataset.panoptic is None else self.dataset.panoptic.stuff
+        """Kinds of stuff, by class of a semantic head from 1: the data set's, or the model's."""
+        if self.dataset.panoptic is not None:
+            return self.dataset.panoptic.stuff
+        return stuff_of(self.architecture.semantic_classes)
 
     @property
     def deviations(self) -> tuple[str, ...]:

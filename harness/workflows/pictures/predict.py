@@ -26,6 +26,7 @@ from harness.workflows.pictures.predict_job import PredictJob, find_predict_job
 from harness.workflows.runs.checksums import add_sums, write_checked
 from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
 from harness.workflows.runs.folder import Run, keeping, open_run
+from harness.workflows.runs.panoptic_files import write_panoptic
 from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import (
     open_shard,
@@ -61,6 +62,9 @@ def predict(
         lines = sorted(read_lines(shard_paths(run.folder)), key=lambda line: int(line["image_id"]))
         report = _report(job, run, engine.info, lines)
         _write_predictions(run.folder / PREDICTIONS, job, lines)
+        if job.job.architecture.is_panoptic:
+            read, things = [one for one in lines if "error" not in one], job.job.dataset.categories
+            write_panoptic(run.folder, read, job.job.dataset.images, things, job.job.stuff)
         if report.page is not None:
             write_text(run.folder / report.page, prediction_page(report, _images(job, lines)))
         write_checked(run.folder, REPORT, dumps(to_plain(report), indent=2) + "\n")

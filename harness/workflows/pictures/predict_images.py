@@ -136,8 +136,8 @@ def _drawn(
     job: PredictJob, run: Run, image: Image, detections: Detections, notes: tuple[str, ...]
 ) -> Line:
     """One finished picture: its drawing is on disk when its line is returned."""
-    kept = detections.above(job.request.style.threshold)
-    line = line_of(kept, job.job.dataset.categories)
+    kept = detections.above(job.request.style.threshold).with_stuff(job.job.stuff)
+    line = line_of(kept, job.job.dataset.categories, job.job.stuff)
     masks = kept.masks
     sides = kept.boxes_xyxy_px[:, 2:] - kept.boxes_xyxy_px[:, :2]
     areas = sides.prod(axis=1).tolist() if masks is None else areas_px(masks)

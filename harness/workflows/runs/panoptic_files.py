@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError
-from harness.core.panoptic import PanopticMap, PanopticTruth, category_of_segment
+from harness.core.panoptic import PanopticMap, category_of_segment
 from harness.files.atomic import replacing
 from harness.files.json import dumps
 from harness.workflows.runs.checksums import add_sums
@@ -55,7 +55,11 @@ def panoptic_line(
 
 
 def write_panoptic(
-    folder: Path, lines: Sequence[Line], images: Iterable[ImageRecord], truth: PanopticTruth
+    folder: Path,
+    lines: Sequence[Line],
+    images: Iterable[ImageRecord],
+    things: Sequence[Category],
+    stuff: Sequence[Category],
 ) -> str:
     """Write the maps of a run, with their checksums.
 
@@ -63,7 +67,8 @@ def write_panoptic(
         folder: The run folder.
         lines: Each image once, in any order.
         images: Of the data set; a map has the name of its image.
-        truth: With the categories, which the file lists.
+        things: Categories of single objects, which the file lists.
+        stuff: The others.
 
     Returns:
         sha256 of ``panoptic.json``.
@@ -81,7 +86,7 @@ def write_panoptic(
         sums[f"{PANOPTIC_FOLDER}/{name}"] = hashlib.sha256(pictures[name]).hexdigest()
         segments = line[KEY]["segments_info"]
         rows.append({"image_id": line["image_id"], "file_name": name, "segments_info": segments})
-    text = "".join(_text(rows, truth)).encode("utf-8")
+    text = "".join(_text(rows, things, stuff)).encode("utf-8")
     digest = hashlib.sha256(text).hexdigest()
     add_sums(folder, sums, below=PANOPTIC_FOLDER)
     add_sums(folder, {PANOPTIC_FILE: digest})
@@ -95,11 +100,13 @@ def write_panoptic(
     return digest
 
 
-def _text(rows: Sequence[dict[str, Any]], truth: PanopticTruth) -> Iterator[str]:
+def _text(
+    rows: Sequence[dict[str, Any]], things: Sequence[Category], stuff: Sequence[Category]
+) -> Iterator[str]:
     """Yield the text of ``panoptic.json``, one image a line."""
     categories = [
         {"id": one.category_id, "name": one.name, "isthing": int(is_thing)}
-        for is_thing, part in ((True, truth.things), (False, truth.stuff))
+        for is_thing, part in ((True, things), (False, stuff))
         for one in part
     ]
     yield '{"categories":' + dumps(categories) + ',\n"annotations":['
