@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import uuid
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -140,17 +141,25 @@ def _executor_class() -> Any:
             )
 
         def _internal_process_submissions(self, delayed_submissions: list[Any]) -> list[Any]:
-            # An array is submitted by an executor that the library makes of its own class: that
-            # one has to read the answer as this one does.
-            base: Any = SlurmExecutor
-            theirs = base._get_job_id_from_submission_command
-            ours = self._get_job_id_from_submission_command
-            base._get_job_id_from_submission_command = staticmethod(ours)
-            try:
-                jobs: list[Any] = super()._internal_process_submissions(delayed_submissions)
-            finally:
-                base._get_job_id_from_submission_command = staticmethod(theirs)
+            # The library submits an array through an executor of its own class, which would read
+            # sbatch's answer in one form only. This one submits for itself; it is used once.
+            count = len(delayed_submissions)
+            if count == 1:
+                return list(super()._internal_process_submissions(delayed_submissions))
+            self.parameters["map_count"] = count
+            pickles = [self._pickled(delayed) for delayed in delayed_submissions]
+            array = self._submit_command(self._submitit_command_str).job_id
+            jobs = [self.job_class(folder=self.folder, job_id=f"{array}_{n}") for n in range(count)]
+            for job, pickled in zip(jobs, pickles, strict=True):
+                job.paths.move_temporary_file(pickled, "submitted_pickle")
             return jobs
+
+        def _pickled(self, delayed: Any) -> Path:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"{uuid.uuid4().hex}.pkl"
+            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
+            delayed.dump(path)
+            return path
 
     return Executor
 
