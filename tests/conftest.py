@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -10,10 +11,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from harness.core.architecture import Architecture
 
 # How long an example takes says nothing on a machine that is busy with other tests.
 settings.register_profile("harness", deadline=None)
@@ -140,6 +144,26 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     return filled
 
 
+Seeded = Callable[["Architecture"], Path]
+
+
+@pytest.fixture(scope="session")
+def seeded(once: Once) -> Seeded:
+    """The file of a network's seeded checkpoint, written once for all test processes."""
+
+    def file_of(architecture: Architecture) -> Path:
+        def fill(folder: Path) -> None:
+            from harness.zoo.seeded import seeded_checkpoint
+            from harness.zoo.weights import write_checkpoint
+
+            write_checkpoint(folder / "weights.safetensors", seeded_checkpoint(architecture))
+
+        key = hashlib.sha256(repr(architecture).encode()).hexdigest()[:16]
+        return once(f"seeded-{key}", fill) / "weights.safetensors"
+
+    return file_of
+
+
 @pytest.fixture(scope="session")
 def embedded_root(once: Once) -> Path:
     """A folder of data sets with the embedded images in it."""
@@ -150,6 +174,14 @@ def embedded_root(once: Once) -> Path:
         find_dataset(dataset="synthetic_val", annotations=None, images=None, root=folder)
 
     return once("embedded", fill)
+
+
+@pytest.fixture(scope="session")
+def embedded_folder(embedded_root: Path) -> Path:
+    """The embedded data set: ``annotations.json`` and ``images/``."""
+    from harness.data.synthetic import generate
+
+    return generate("synthetic_val", embedded_root)
 
 
 @pytest.fixture(scope="session")

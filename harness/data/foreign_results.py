@@ -29,14 +29,17 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import shown
-from harness.data.segmentations import whole
+from harness.core.shown import printable, shown
+from harness.data.segmentations import segmentation_fault, whole
 from harness.measure.rle import rle_of
 
 Row = dict[str, Any]
 
 #: Keys that users of supervision keep the image under.
 IMAGE_KEYS = ("image_id", "file_name", "filename", "image", "image_name", "image_path", "path")
+
+#: Characters of another library's message that are shown.
+MESSAGE = 200
 
 CORNERS = "boxes are corners, x1, y1, x2, y2"
 CLASS_INDICES = "categories are class indices, from 0 in the order of the category ids"
@@ -82,10 +85,10 @@ def adopted(parsed: Any, content: Mapping[str, Any]) -> Adopted | None:
         if fits(parsed):
             try:
                 return read(parsed, content)
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise IntegrityError(
                     f"a row does not follow the form of {read.__name__.strip('_')}: "
-                    f"{type(error).__name__}: {error}"
+                    f"{type(error).__name__}: {printable(str(error), MESSAGE)}"
                 ) from error
     return None
 
@@ -196,7 +199,8 @@ def _supervision(parsed: Any, content: Mapping[str, Any]) -> Adopted:
         )
     ids = _category_ids(content)
     classes = [whole(row["class_id"]) for row in parsed]
-    indices = any(one not in ids for one in classes)
+    known = set(ids)
+    indices = any(one not in known for one in classes)
     rows = []
     for row, one in zip(parsed, classes, strict=True):
         x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
@@ -240,6 +244,9 @@ def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
         row = {"image_id": image, "category_id": ids[name], "score": given["score"]}
         row |= {"bbox": given["bbox"]} if "bbox" in given else {}
         if given.get("segmentation"):
+            fault = segmentation_fault(given["segmentation"], *sizes[image])
+            if fault is not None:
+                raise IntegrityError(f"the prediction with the id {shown(given['id'])} {fault}")
             rle = rle_of(given["segmentation"], *sizes[image])
             row["segmentation"] = {"size": list(sizes[image]), "counts": rle.counts}
         rows.append(row)

@@ -37,7 +37,10 @@ ZIP = b"PK\x03\x04"
 MAGIC = 0x1950A86A20F9469CFC6C
 
 #: Levels of a file of predictions: images, their tables, instances, and lists of masks.
-TABLE_LEVELS = 4
+TABLE_LEVELS = 6
+
+#: What an entry of a list or dict takes.
+ENTRY_BYTES = 64
 
 #: NumPy's code for the numbers of each of torch's storages; "bf16" is the first half of an f4.
 STORAGES = {
@@ -407,17 +410,47 @@ def _filled(value: Any, budget: Budget, levels: int, made: dict[int, Any]) -> An
 
     Args:
         value: Of ``_read``.
-        budget: For what is copied.
+        budget: For what is copied, and for what a reader meets again.
         levels: Of lists and dicts to look into.
         made: What was made of each, by its id: lists that share lists could be endless.
     """
-    if isinstance(value, Tensor) or not isinstance(value, list | dict) or not levels:
-        return _arrays(value, budget, levels=0)
     key = id(value)
-    if key not in made:
+    if isinstance(value, Tensor):
+        return value.values(budget)
+    if key in made:
+        _charge(made[key], budget, levels)
+    elif not isinstance(value, list | dict) or not levels:
+        made[key] = _arrays(value, budget, levels=0)
+    else:
         made[key] = (
             {name: _filled(one, budget, levels - 1, made) for name, one in value.items()}
             if isinstance(value, dict)
             else [_filled(one, budget, levels - 1, made) for one in value]
         )
     return made[key]
+
+
+def _charge(value: Any, budget: Budget, levels: int) -> None:
+    """Take off the budget what stands in the file once and is met in another place, too.
+
+    A few bytes of a pickle repeat a list of a million rows; whoever reads them makes all of them.
+
+    Args:
+        value: Of ``_filled``.
+        budget: For what is built of the file.
+        levels: Of lists and dicts to look into.
+
+    Raises:
+        IntegrityError: It is used up.
+    """
+    match value:
+        case str() | bytes():
+            budget.spend(len(value))
+        case int():
+            budget.spend(value.bit_length() // 8)
+        case np.ndarray():
+            budget.spend(value.nbytes)
+        case list() | dict() if levels:
+            budget.spend(ENTRY_BYTES * len(value))
+            for one in value.values() if isinstance(value, dict) else value:
+                _charge(one, budget, levels - 1)

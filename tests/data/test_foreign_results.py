@@ -278,3 +278,19 @@ def test_what_does_not_follow_its_form_says_so(content: dict[str, Any], tmp_path
         path.write_text(json.dumps(wrong))
         with pytest.raises(IntegrityError, match=said):
             read_results(path, content)
+
+
+def test_numbers_of_numpy_in_a_pickle_are_numbers(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path
+) -> None:
+    """Trainings often keep what they computed, as it came out of an array."""
+    kept = [
+        {**row, "bbox": np.array(row["bbox"]) if number % 2 else list(map(np.float64, row["bbox"]))}
+        for number, row in enumerate({**row, "score": np.float64(row["score"])} for row in rows)
+    ]
+    path = tmp_path / "predictions.pkl"
+    for form in (kept, as_detectron2(content, kept)):
+        path.write_bytes(pickle.dumps(form))
+        for found in (read_results(path, content), read_loosely(path, content)):
+            assert plain(found.rows) == plain(rows)
+            assert all(type(side) is float for side in found.rows[0]["bbox"])

@@ -48,6 +48,7 @@ QUICK = (
     *("image-positions", "unknown-images", "xyxy", "normalised", "letterboxed-frame#1"),
     *("turned-frame", "index-from-0", "other-order", "same-image-twice", "one-share#1"),
     *("images-without-rows", "scores-in-percent", "nms-across-classes", "crowd-as-object"),
+    "masks-shifted",
 )
 
 
@@ -64,7 +65,10 @@ def test_a_fault_is_named_first(boxes: Broken, name: str) -> None:
     assert first.gain > -0.5
 
 
-@pytest.mark.parametrize("name", MASK_FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in MASK_FAULTS],
+)
 def test_a_fault_of_masks_is_named_first(masks: Broken, name: str) -> None:
     found = diagnosed(*MASK_FAULTS[name](*masks, np.random.default_rng(3)))
     assert [one.name for one in found.findings][:1] == [name.partition("#")[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,12 @@ import pytest
 
 from benchmarks.broken_predictions import FAULTS
 from benchmarks.diagnosed_faults import diagnosed, seeded
-from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 
 
 @pytest.fixture(scope="module")
-def annotations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    root = tmp_path_factory.mktemp("scenes")
-    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
-    return read_annotations(dataset.annotations_path)
+def annotations(embedded_folder: Path) -> dict[str, Any]:
+    return read_annotations(embedded_folder / "annotations.json")
 
 
 @pytest.mark.parametrize("name", ["xyxy", "yxyx", "centre", "normalised", "scores-in-percent"])

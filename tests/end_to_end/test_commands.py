@@ -13,18 +13,15 @@ import pytest
 
 from harness.files.layout import LOCK_NAME
 from harness.workflows.runs.records import read_record
+from tests.conftest import Seeded
 
 
 @pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_weights(seeded: Seeded) -> Path:
     """The seeded checkpoint of the embedded model."""
     from harness.zoo.architectures import tiny
-    from harness.zoo.seeded import seeded_checkpoint
-    from harness.zoo.weights import write_checkpoint
 
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    write_checkpoint(path, seeded_checkpoint(tiny()))
-    return path
+    return seeded(tiny())
 
 
 def test_eval_ends_in_one_table_a_verdict_and_the_record(

@@ -19,6 +19,7 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import pictures
 from tests.golden.dense_losses import architecture
 
@@ -29,10 +30,8 @@ def small() -> Architecture:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("dense") / "small.safetensors"
-    write_checkpoint(path, seeded_checkpoint(small()))
-    return path
+def weights(seeded: Seeded) -> Path:
+    return seeded(small())
 
 
 def opened(weights: Path, *, exact: bool) -> NativeEngine:

@@ -17,16 +17,17 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import NETWORKS, detections_of, network, pictures, read_golden
 
 RECORDED = "mask_rcnn_R_50_FPN"
 
 
-def test_exact_gives_what_was_recorded_from_detectron2(tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
-    write_checkpoint(weights, seeded_checkpoint(network(RECORDED)))
+def test_exact_gives_what_was_recorded_from_detectron2(seeded: Seeded) -> None:
+    architecture = network(RECORDED)
+    weights = seeded(architecture)
     engine = open_native(
-        architecture=network(RECORDED), weights=weights, device="cpu", threads=1, exact=True
+        architecture=architecture, weights=weights, device="cpu", threads=1, exact=True
     )
     assert engine.info.exact
     assert engine.info.memory_format == "contiguous"

@@ -11,21 +11,16 @@ from harness.core.architecture import Architecture
 from harness.engines.native import NativeEngine, open_native
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
-from harness.zoo.seeded import seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import classes_of_pixels, detections_of, pictures_for, read_golden
 from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def family(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, Architecture, Path]:
+def family(request: pytest.FixtureRequest, seeded: Seeded) -> tuple[str, Architecture, Path]:
     """A family's name, its narrow network, and seeded weights of it."""
     architecture = narrow(request.param)
-    weights = tmp_path_factory.mktemp("family") / "weights.safetensors"
-    write_checkpoint(weights, seeded_checkpoint(architecture))
-    return request.param, architecture, weights
+    return request.param, architecture, seeded(architecture)
 
 
 def opened(architecture: Architecture, weights: Path, *, exact: bool) -> NativeEngine:

@@ -18,6 +18,7 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import NETWORKS, detections_of, kept_values, network, pictures, read_golden
 
 #: One of three is enough at every step: it has all parts.
@@ -32,12 +33,11 @@ AT_EVERY_STEP = "mask_rcnn_R_50_FPN"
     ],
 )
 def case(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, seeded: Seeded
 ) -> tuple[NativeEngine, list[dict[str, Any]]]:
     """The native engine with seeded weights, and what Detectron2 said about each picture."""
     architecture = network(request.param)
-    weights = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    write_checkpoint(weights, seeded_checkpoint(architecture))
+    weights = seeded(architecture)
     engine = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
     return engine, read_golden(request.param)["images"]
 
@@ -85,10 +85,8 @@ def _require_close(stage: str, found: np.ndarray, expected: list[float]) -> None
 
 
 @pytest.fixture(scope="module")
-def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    write_checkpoint(path, seeded_checkpoint(tiny()))
-    return path
+def tiny_weights(seeded: Seeded) -> Path:
+    return seeded(tiny())
 
 
 def test_a_batch_of_one_size_gives_what_single_images_give(tiny_weights: Path) -> None:

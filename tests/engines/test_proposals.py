@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +15,7 @@ from harness.engines.opening import require_network
 from harness.engines.proposal_rounding import prove_proposals
 from harness.engines.rounding import float64_network
 from harness.zoo.architectures import architecture_of, tiny
-from harness.zoo.seeded import seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import pictures
 
 
@@ -31,9 +29,8 @@ def single_map() -> Architecture:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("architecture", [pyramid(), single_map()], ids=["fpn", "c4"])
-def test_both_arithmetics(architecture: Architecture, tmp_path: Path) -> None:
-    weights = tmp_path / "weights.safetensors"
-    write_checkpoint(weights, seeded_checkpoint(architecture))
+def test_both_arithmetics(architecture: Architecture, seeded: Seeded) -> None:
+    weights = seeded(architecture)
     opened = {"architecture": architecture, "weights": weights, "device": "cpu", "threads": 1}
     exact = open_native(**opened, exact=True)  # type: ignore[arg-type]
     fast = open_native(**opened)  # type: ignore[arg-type]

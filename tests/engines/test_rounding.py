@@ -10,18 +10,17 @@ import torch
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.zoo.architectures import tiny
-from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
+from harness.zoo.seeded import amplifying_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import pictures
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    write_checkpoint(path, seeded_checkpoint(tiny()))
-    return path
+def weights(seeded: Seeded) -> Path:
+    return seeded(tiny())
 
 
 def opened(weights: Path, *, exact: bool) -> NativeEngine:

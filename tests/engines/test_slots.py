@@ -12,17 +12,14 @@ from harness.engines.slot_answers import FRAME_NUMBERS, Overflow, canvas_of, det
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import Capacity, Frame, SlotNetwork
 from harness.zoo.architectures import tiny
-from harness.zoo.seeded import seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import pictures
 from tests.nn.plain_operators import PlainOperators
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> NativeEngine:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    write_checkpoint(path, seeded_checkpoint(tiny()))
-    return open_native(architecture=tiny(), weights=path, device="cpu", threads=1)
+def engine(seeded: Seeded) -> NativeEngine:
+    return open_native(architecture=tiny(), weights=seeded(tiny()), device="cpu", threads=1)
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,15 @@ def architecture() -> Architecture:
     return replace(architecture_of("mask_rcnn_R_50_FPN"), class_count=8)
 
 
-def samples() -> list[Sample]:
+@cache
+def samples() -> tuple[Sample, ...]:
     """Two scenes with their polygons, one of them flipped."""
     with tempfile.TemporaryDirectory() as folder:
         dataset = find_dataset(
             dataset="synthetic_val", annotations=None, images=None, root=Path(folder)
         )
         drawn = [_polygons_only(one) for one in training_set(dataset, with_masks=True).images]
-        return [
+        return tuple(
             make_sample(
                 image,
                 dataset.images_dir,
@@ -77,7 +79,7 @@ def samples() -> list[Sample]:
                 ordinal=number,
             )
             for number, image in enumerate([one for one in drawn if len(one.class_index) >= 4][:2])
-        ]
+        )
 
 
 def _still(*, flip: bool) -> Augmentation:

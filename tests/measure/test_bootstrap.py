@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 from harness.measure.bootstrap import (
     LEAST_IMAGES,
@@ -28,10 +28,8 @@ from tests.measure.test_coco import shaken
 
 
 @pytest.fixture(scope="module")
-def annotations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    root = tmp_path_factory.mktemp("scenes")
-    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=root)
-    return read_annotations(dataset.annotations_path)
+def annotations(embedded_folder: Path) -> dict[str, Any]:
+    return read_annotations(embedded_folder / "annotations.json")
 
 
 @pytest.fixture(scope="module")

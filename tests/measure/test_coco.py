@@ -12,7 +12,6 @@ import pytest
 
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.tasks import TASKS, Task
-from harness.data.catalog import find_dataset
 from harness.data.coco import read_annotations
 from harness.measure import evaluators
 from harness.measure.coco import check_coverage, score
@@ -105,9 +104,8 @@ def shaken(annotations: dict[str, Any], seed: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_generated_scenes_with_crowds_and_empty_images(tmp_path: Path, seed: int) -> None:
-    dataset = find_dataset(dataset="synthetic_val", annotations=None, images=None, root=tmp_path)
-    annotations = read_annotations(dataset.annotations_path)
+def test_generated_scenes_with_crowds_and_empty_images(embedded_folder: Path, seed: int) -> None:
+    annotations = read_annotations(embedded_folder / "annotations.json")
     assert any(row["iscrowd"] for row in annotations["annotations"])
     metrics = require_equal(annotations, shaken(annotations, seed), ["bbox", "segm"])
     assert 5 < (metrics["bbox/AP"] or 0) < 90

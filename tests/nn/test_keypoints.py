@@ -21,6 +21,7 @@ from harness.nn.keypoints import located
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.golden.cases import pictures
 
 CPU = torch.device("cpu")
@@ -34,10 +35,8 @@ def tiny_keypoints() -> Architecture:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keypoints") / "tiny.safetensors"
-    write_checkpoint(path, seeded_checkpoint(tiny_keypoints()))
-    return path
+def weights(seeded: Seeded) -> Path:
+    return seeded(tiny_keypoints())
 
 
 def opened(weights: Path, *, exact: bool = False) -> NativeEngine:

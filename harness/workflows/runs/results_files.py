@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.data.foreign_results import adopted, with_category_ids, with_image_ids
+from harness.core.shown import printable
+from harness.data.foreign_results import MESSAGE, adopted, with_category_ids, with_image_ids
 from harness.data.loose_predictions import loose_predictions
 from harness.data.predictions import checked_predictions, parsed, predictions_in
 from harness.workflows.runs.files import PREDICTIONS
@@ -103,6 +106,8 @@ def _adopted(
     rows = whole if found is None else found.rows
     if not isinstance(rows, list):
         return rows, ()
+    if path.suffix.lower() in PICKLED_ENDINGS:
+        rows = [_without_arrays(row) for row in rows]
     # A number as text is no file name: where it is all there is, it is reported as a mistake.
     rows, named = with_image_ids(rows, content, numbers=loose or found is not None)
     if found is not None:
@@ -116,6 +121,17 @@ def _adopted(
             rows = chosen
             sentences.append("categories are class indices, from 0 in the order of their ids")
     return rows, tuple(sentences)
+
+
+def _without_arrays(value: Any, levels: int = 2) -> Any:
+    """A row of a pickle with lists and numbers in the place of arrays."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if levels and isinstance(value, dict):
+        return {key: _without_arrays(one, levels - 1) for key, one in value.items()}
+    if levels and isinstance(value, list):
+        return [_without_arrays(one, levels - 1) for one in value]
+    return value
 
 
 def _has_file_names(rows: list[Any]) -> bool:
@@ -133,7 +149,7 @@ def _parsed(path: Path) -> Any:
     except HarnessError as error:
         raise IntegrityError(f"{path}: {error.message}", hint=AS_JSON) from error
     except Exception as error:  # cut off, or of another kind
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {printable(str(error), MESSAGE)}"
         raise IntegrityError(
             f"{path} cannot be read as a pickle or a file of torch: {reason}", hint=AS_JSON
         ) from error
