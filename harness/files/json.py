@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,10 +131,10 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
     Raises:
         IntegrityError: Names ``where`` and every field that does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        typed: T = TypeAdapter(kind).validate_python(plain)
+        typed: T = _adapter_of(kind).validate_python(plain)
     except ValidationError as error:
         faults = [
             f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
@@ -144,6 +145,14 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
     if unknown:
         raise _misfit(where, [f"{name}: unknown key" for name in unknown])
     return typed
+
+
+@cache
+def _adapter_of(kind: type[Any]) -> Any:
+    """What validates instances of a dataclass: to make it takes longer than to use it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def schema_of(kind: type[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,12 @@ def _by_cell(trends: Sequence[Trend], ids: Sequence[str]) -> list[tuple[str, str
 
 def template(name: str) -> Template:
     """A page's template, with the filters that pages use."""
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates of all pages; each is compiled once a process."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -138,7 +145,7 @@ def template(name: str) -> Template:
         finalize=_shown,
     )
     environment.filters.update(day=_day, reason=reason_of, number=number)
-    return environment.get_template(name)
+    return environment
 
 
 def _shown(value: Any) -> Any:

@@ -283,7 +283,7 @@ def test_what_does_not_follow_its_form_says_so(content: dict[str, Any], tmp_path
 def test_numbers_of_numpy_in_a_pickle_are_numbers(
     content: dict[str, Any], rows: list[Row], tmp_path: Path
 ) -> None:
-    """Trainings often keep what they computed, as it came out of an array."""
+    """Programs often keep what they computed as it came out of an array."""
     kept = [
         {**row, "bbox": np.array(row["bbox"]) if number % 2 else list(map(np.float64, row["bbox"]))}
         for number, row in enumerate({**row, "score": np.float64(row["score"])} for row in rows)

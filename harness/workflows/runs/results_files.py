@@ -50,10 +50,9 @@ def read_results(path: Path, content: Mapping[str, Any]) -> ReadResults:
         UsageError: It is not there.
         IntegrityError: It has no form that is known, or a row that is not valid.
     """
-    whole = _parsed(path)
-    rows, assumed = _adopted(whole, path, content, loose=False)
+    rows, assumed = _adopted(_parsed(path), path, content, loose=False)
     if not assumed:
-        return ReadResults(rows=predictions_in(whole, path, content), assumed=())
+        return ReadResults(rows=predictions_in(rows, path, content), assumed=())
     return ReadResults(rows=checked_predictions(rows, content, where=str(path)), assumed=assumed)
 
 
