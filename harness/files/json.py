@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, UsageError
@@ -134,7 +134,7 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
     from pydantic import ValidationError
 
     try:
-        typed: T = _adapter_of(kind).validate_python(plain)
+        typed: T = _adapter_of(cast(Any, kind)).validate_python(plain)
     except ValidationError as error:
         faults = [
             f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
@@ -148,7 +148,7 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
 
 
 @cache
-def _adapter_of(kind: type[Any]) -> Any:
+def _adapter_of(kind: Any) -> Any:
     """What validates instances of a dataclass: to make it takes longer than to use it."""
     from pydantic import TypeAdapter
 

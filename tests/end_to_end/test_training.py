@@ -188,7 +188,8 @@ def first_losses(run: Path) -> dict[str, float]:
 def test_other_classes_keep_everything_but_the_class_layers(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path, small_coco: Path
 ) -> None:
-    assert harness("train", *on_small_twice, "--output", "eight").code == 0
+    short = ("--iterations", "2")
+    assert harness("train", *on_small_twice, *short, "--output", "eight").code == 0
     content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
     content["categories"] = [{"id": number, "name": f"kind {number}"} for number in range(3)]
     for row in content["annotations"]:
@@ -196,7 +197,7 @@ def test_other_classes_keep_everything_but_the_class_layers(
     (small_coco / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     words = [word for word in on_small_twice if word != "none"]
     words.insert(words.index("--init") + 1, "eight/model_last.safetensors")
-    answer = harness("train", *words, "--output", "three")
+    answer = harness("train", *words, *short, "--output", "three")
     assert answer.code == 0, answer.err
     assert "begun anew: roi_heads.box_predictor.bbox_pred" in answer.err
     assert trained(project / "three")["roi_heads.box_predictor.cls_score.weight"].shape[0] == 4
@@ -259,7 +260,7 @@ def test_a_dry_run_measures_and_writes_nothing(
 def test_a_run_folder_of_another_training_is_refused(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--output", "run"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--output", "run"]
     assert harness(*words).code == 0
     (project / "run" / "record.json").unlink()  # as if it had been killed at its end
     answer = harness(*words, "--lr", "0.5", "--resume")
