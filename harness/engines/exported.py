@@ -19,16 +19,19 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.engines.native import NativeEngine, PreparedImage
+from harness.nn.keypoints import located
 from harness.nn.rcnn import RCNN, Batch, Found
 from harness.nn.roi_heads import RawDetections
 
-#: Names of what comes out of a file, in order; ``masks`` only of a network that has them.
-RESULTS = ("boxes", "scores", "classes", "finite", "masks")
+#: Names of what comes out of a file, in order; the last two only of a network that has them.
+RESULTS = ("boxes", "scores", "classes", "finite")
+MASKS, KEYPOINTS = "masks", "keypoint_heat"
 
 
 def results_of(architecture: Architecture) -> tuple[str, ...]:
     """Return the names of the results of a network's file."""
-    return RESULTS if architecture.has_masks else RESULTS[:-1]
+    parts = {MASKS: architecture.has_masks, KEYPOINTS: architecture.keypoint_count > 0}
+    return (*RESULTS, *(name for name, there in parts.items() if there))
 
 
 class ExportedNetwork(ABC):
@@ -59,8 +62,10 @@ class ExportedNetwork(ABC):
             raise FloatingPointError("the network's output is not finite")
         tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
         raw = RawDetections(tensors["boxes"], tensors["scores"], tensors["classes"])
-        masks = [tensors["masks"]] if "masks" in tensors else None
-        return Found(detections=[raw], masks=masks, keypoints=None)
+        masks = [tensors[MASKS]] if MASKS in tensors else None
+        heat = tensors.get(KEYPOINTS)
+        points = None if heat is None else [located(heat, raw.boxes)]
+        return Found(detections=[raw], masks=masks, keypoints=points)
 
 
 class ExportedEngine:

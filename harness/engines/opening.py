@@ -86,12 +86,6 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     """
     if name == "fake":
         return
-    if name in EXPORT_FORMATS and architecture.keypoint_count:
-        raise UsageError(
-            "networks with keypoints are not exported: their heat is enlarged to each box's own "
-            "size and searched there, box by box",
-            hint="use --engine native, or serve the network: harness serve",
-        )
     if name in EXPORT_FORMATS and architecture.is_panoptic:
         raise UsageError(
             "networks with a semantic head are not exported: their maps of segments are put "
@@ -112,8 +106,6 @@ def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str
         return ("torchvision",), f"torchvision's {architecture.torchvision}"
     if architecture.backbone == "mobilenet_v2":  # Detectron2 has none
         return ("native", *EXPORT_FORMATS), f"one with the backbone {architecture.backbone}"
-    if architecture.detector == "dense":
-        return ("native", "detectron2"), "one with a dense head"
     if architecture.detector == "rpn":
         return ("native", "detectron2"), "one that only proposes regions"
     if architecture.given_proposals:

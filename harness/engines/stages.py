@@ -27,7 +27,7 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     """Return the stages of the native engine; the box head sees ``proposals`` (n, 4)."""
     network = engine.network
     if network.architecture.detector == "dense":
-        return _arrays(native_dense(engine, image))
+        return as_arrays(native_dense(engine, image))
     batch = network.batch([torch.from_numpy(image.pixels).to(engine.device).permute(2, 0, 1)])
     pyramid = network.backbone(batch.pixels)
     logits: list[Tensor] = []
@@ -52,7 +52,7 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
 
 def _semantic(logits: Tensor) -> Stages:
     """Return the stage of a semantic head, (C, H / 4, W / 4)."""
-    return _arrays({"semantic logits": logits[0]})
+    return as_arrays({"semantic logits": logits[0]})
 
 
 def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
@@ -67,7 +67,7 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     """Return the stages of Detectron2, and its proposals (n, 4)."""
     model = engine.model
     if engine.info.architecture.detector == "dense":
-        return _arrays(detectron2_dense(engine, image)), torch.zeros((0, 4))
+        return as_arrays(detectron2_dense(engine, image)), torch.zeros((0, 4))
     from detectron2.modeling import GeneralizedRCNN
 
     images = GeneralizedRCNN.preprocess_image(model, [image])  # a ProposalNetwork has none
@@ -152,10 +152,11 @@ def named_stages(
     for number, (box_logits, box_deltas) in enumerate(answers, start=1):
         named |= {stage_name("box logits", number): box_logits}
         named |= {stage_name("box deltas", number): box_deltas}
-    return _arrays(named)
+    return as_arrays(named)
 
 
-def _arrays(named: dict[str, Tensor]) -> Stages:
+def as_arrays(named: dict[str, Tensor]) -> Stages:
+    """Return stages by name as float32 arrays on the host."""
     return {name: value.float().cpu().numpy() for name, value in named.items()}
 
 

@@ -22,6 +22,7 @@ from harness.core.engine import ExportFormat
 from harness.core.errors import UsageError
 from harness.engines.exported import results_of
 from harness.nn.boxes import apply_deltas, clip, nonempty, pyramid_levels
+from harness.nn.dense import DELTA_WEIGHTS as DENSE_DELTA_WEIGHTS
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections, Stage
@@ -31,6 +32,12 @@ from harness.nn.rpn import DELTA_WEIGHTS
 def stage_names(architecture: Architecture) -> tuple[str, ...]:
     """Names of a network's intermediate values; those of a cascade's later stages have a number."""
     maps = architecture.map_names
+    if architecture.detector == "dense":
+        return (
+            *maps,
+            *(f"class_logits_{name}" for name in maps),
+            *(f"box_deltas_{name}" for name in maps),
+        )
     later = range(2, len(architecture.delta_weights) + 1)
     return (
         *maps,
@@ -60,12 +67,87 @@ def result_names(network: RCNN) -> tuple[str, ...]:
     return results_of(network.architecture)
 
 
-class TraceableRCNN(nn.Module):
+def traceable(network: RCNN) -> nn.Module:
     """One image → its results and stages, for tracing."""
+    return (TraceableDense if network.architecture.detector == "dense" else TraceableRCNN)(network)
+
+
+class Traceable(nn.Module):
+    """What every network has: an image that is normalised and padded."""
 
     def __init__(self, network: RCNN) -> None:
         super().__init__()
         self.network = network
+
+    def _padded(self, image: Tensor) -> Tensor:
+        """(1, 3, H', W') float32, normalised, then padded with zeros where it has to be."""
+        network = self.network
+        pixels = (image.permute(2, 0, 1).float() - network.pixel_mean) / network.pixel_std
+        height, width, _ = image.shape
+        divisor = network.architecture.size_divisor_px
+        if divisor == 1:
+            return pixels[None]
+        return F.pad(pixels, (0, -width % divisor, 0, -height % divisor))[None]
+
+    def _best(
+        self, boxes: Tensor, scores: Tensor, classes: Tensor, *, lowest: Tensor | None = None
+    ) -> RawDetections:
+        """The best of what suppresses nothing of its class; boxes of classes are moved apart.
+
+        Args:
+            boxes: (n, 4).
+            scores: (n,).
+            classes: (n,) int64.
+            lowest: Coordinate that no box is below; None for 0.
+        """
+        numbers = self.network.architecture
+        furthest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()  # of no box at all: 0
+        span = furthest + 1 if lowest is None else furthest - lowest + 1
+        apart = boxes + (classes.to(boxes.dtype) * span)[:, None]
+        best = nms(apart, scores, numbers.box_nms_iou)[: numbers.max_detections]
+        best = _at_most(numbers.max_detections, best)
+        return RawDetections(boxes[best], scores[best], classes[best])
+
+
+class TraceableDense(Traceable):
+    """A network with a dense head."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Results, then stages, as of ``TraceableRCNN``.
+
+        Args:
+            image: (H, W, 3) uint8 in the network's channel order, resized.
+        """
+        network = self.network
+        pyramid = network.backbone(self._padded(image))
+        logits, deltas = network.head(pyramid)
+        found = self._detections(logits, deltas, network.head.anchors(pyramid))
+        finite = torch.stack([_all_finite(one) for one in (*logits, *deltas)]).all()
+        return (*found, finite, *pyramid, *logits, *deltas)
+
+    def _detections(
+        self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor]
+    ) -> RawDetections:
+        """``DenseHead.detect``; boxes are not clipped, and may begin below 0."""
+        numbers = self.network.architecture
+        most = numbers.dense_candidates_per_level
+        boxes, scores, classes = [], [], []
+        for level, moves, places in zip(logits, deltas, anchors, strict=True):
+            probable = level[0].sigmoid()  # (N, K)
+            rows, of_class = torch.nonzero(probable > numbers.score_threshold, as_tuple=True)
+            found = probable[rows, of_class]
+            best = _at_most(most, found.argsort(descending=True)[:most])
+            rows = rows[best]
+            boxes.append(apply_deltas(moves[0][rows], places[rows], DENSE_DELTA_WEIGHTS))
+            scores.append(found[best])
+            classes.append(of_class[best])
+        every = torch.cat(boxes)
+        lowest = torch.cat((every.flatten(), every.new_zeros(1))).min()
+        return self._best(every, torch.cat(scores), torch.cat(classes), lowest=lowest)
+
+
+class TraceableRCNN(Traceable):
+    """A network with heads on proposed regions."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Results, then stages.
@@ -77,7 +159,7 @@ class TraceableRCNN(nn.Module):
             boxes (n, 4) float32 in px of ``image``, best score first · scores (n,) float32 ·
             classes (n,) int64 · finite () bool, false if any output of the network was NaN or
             infinite: then the rest is invalid · masks (n, M, M) float32 probabilities in the frame
-            of each box.
+            of each box · keypoint_heat (n, P, M, M) float32 logits in that frame.
         """
         network = self.network
         height, width, _ = image.shape
@@ -88,22 +170,14 @@ class TraceableRCNN(nn.Module):
         found = self._detections(answers, height, width)
         numbers = [one for answer in answers for one in answer[1:]]
         finite = torch.stack([_all_finite(one) for one in (*logits, *numbers)]).all()
-        masks = (self._masks(pyramid, found),) if network.architecture.has_masks else ()
+        recipe = network.architecture
+        masks = (self._masks(pyramid, found),) if recipe.has_masks else ()
+        heat = (self._heat(pyramid, found),) if recipe.keypoint_count else ()
         return (
-            *(*found, finite, *masks),
+            *(*found, finite, *masks, *heat),
             *(*pyramid, *logits, *deltas),
             *(proposals, *numbers),
         )
-
-    def _padded(self, image: Tensor) -> Tensor:
-        """(1, 3, H', W') float32, normalised, then padded with zeros where it has to be."""
-        network = self.network
-        pixels = (image.permute(2, 0, 1).float() - network.pixel_mean) / network.pixel_std
-        height, width, _ = image.shape
-        divisor = network.architecture.size_divisor_px
-        if divisor == 1:
-            return pixels[None]
-        return F.pad(pixels, (0, -width % divisor, 0, -height % divisor))[None]
 
     def _proposals(
         self,
@@ -168,11 +242,7 @@ class TraceableRCNN(nn.Module):
             kept_deltas = deltas.view(-1, numbers.class_count, 4)[regions, classes]
         boxes = apply_deltas(kept_deltas, pooled[regions], numbers.delta_weights[-1])
         boxes = clip(boxes, height, width)
-        furthest = torch.cat((boxes.flatten(), boxes.new_zeros(1))).max()  # of no box at all: 0
-        apart = boxes + (classes.to(boxes.dtype) * (furthest + 1))[:, None]
-        best = nms(apart, kept_scores, numbers.box_nms_iou)[: numbers.max_detections]
-        best = _at_most(numbers.max_detections, best)
-        return RawDetections(boxes[best], kept_scores[best], classes[best])
+        return self._best(boxes, kept_scores, classes)
 
     def _masks(self, pyramid: Sequence[Tensor], found: RawDetections) -> Tensor:
         """(n, M, M) float32: ``RoIHeads.masks``."""
@@ -182,6 +252,15 @@ class TraceableRCNN(nn.Module):
         )
         mask_head = self.network.roi_heads.mask_head
         return mask_head.probabilities(pooled[order], found.classes)
+
+    def _heat(self, pyramid: Sequence[Tensor], found: RawDetections) -> Tensor:
+        """(n, P, M, M) float32: ``RoIHeads.keypoint_heat``."""
+        numbers = self.network.architecture
+        pooled, order = self._pooled(
+            pyramid, found.boxes, numbers.keypoint_pool_px, numbers.max_detections
+        )
+        heat: Tensor = self.network.roi_heads.keypoint_head(pooled[order])
+        return heat
 
     def _pooled(
         self, pyramid: Sequence[Tensor], boxes: Tensor, side: int, most: int

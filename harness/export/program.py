@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch.export import Dim, ExportedProgram
 
-from harness.export.network import TraceableRCNN
+from harness.export.network import traceable
 from harness.nn.normed import NormedConv
 from harness.nn.rcnn import RCNN
 
@@ -28,7 +28,7 @@ def trace(network: RCNN) -> ExportedProgram:
     image = torch.randint(256, (*TRACED_SIZE, 3), generator=generator, dtype=torch.uint8)
     with torch.no_grad(), quiet():
         return torch.export.export(
-            TraceableRCNN(network).eval(),
+            traceable(network).eval(),
             (image,),
             dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
             strict=False,

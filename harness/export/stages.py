@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.engines.dense_stages import named_dense
 from harness.engines.exported import ExportedNetwork, results_of
 from harness.engines.native import PreparedImage
-from harness.engines.stages import Stages, named_stages
+from harness.engines.stages import Stages, as_arrays, named_stages
 from harness.export.network import stage_names
 from harness.zoo.exported import kind_of, read_facts
 
@@ -44,10 +45,18 @@ def _program_stages(path: Path) -> ExportedNetwork:
 def exported_stages(network: ExportedNetwork, image: PreparedImage) -> tuple[Stages, Tensor]:
     """Stages as ``harness.engines.stages`` names them, and the proposals (n, 4)."""
     found = {name: torch.from_numpy(value) for name, value in network.values(image.pixels).items()}
+    resized = torch.from_numpy(np.ascontiguousarray(image.pixels)).permute(2, 0, 1)
+    levels = [name.removeprefix("class_logits_") for name in found if name.startswith("class_log")]
+    if levels:
+        parts = [
+            [found[f"{kind}{one}"] for one in levels]
+            for kind in ("", "class_logits_", "box_deltas_")
+        ]
+        return as_arrays(named_dense(resized, *parts)), torch.zeros((0, 4))
     maps = [name.removeprefix("rpn_logits_") for name in found if name.startswith("rpn_logits_")]
     ends = [name.removeprefix("box_logits") for name in found if name.startswith("box_logits")]
     stages = named_stages(
-        torch.from_numpy(np.ascontiguousarray(image.pixels)).permute(2, 0, 1),
+        resized,
         {one: found[one] for one in maps},
         [found[f"rpn_logits_{one}"] for one in maps],
         [found[f"rpn_deltas_{one}"] for one in maps],

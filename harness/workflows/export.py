@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import __version__
 from harness.core.architecture import Architecture
+from harness.core.dataset import Category
 from harness.core.engine import EXPORT_FORMATS, ExportFormat
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry
@@ -134,8 +136,11 @@ def _written(
     from harness.export.network import result_names, stage_names
     from harness.export.program import trace
 
-    names = _class_names(entry, request)
-    architecture = _architecture(entry, names, request)
+    categories = categories_for(
+        entry.dataset, annotations=request.annotations, weights=request.network.weights
+    )
+    names = tuple(category.name for category in categories)
+    architecture = _architecture(entry, categories, request)
     network = load_network(architecture, Path(checkpoint.path))
     progress.notice(f"tracing {entry.name}")
     program = trace(network)
@@ -180,22 +185,13 @@ def _facts(
     )
 
 
-def _class_names(entry: ModelEntry, request: ExportRequest) -> tuple[str, ...]:
-    """Return the names of the classes, by class index."""
-    categories = categories_for(
-        entry.dataset, annotations=request.annotations, weights=request.network.weights
-    )
-    return tuple(category.name for category in categories)
-
-
 def _architecture(
-    entry: ModelEntry, names: tuple[str, ...], request: ExportRequest
+    entry: ModelEntry, categories: Sequence[Category], request: ExportRequest
 ) -> Architecture:
     """Return the model's architecture with the classes there are and the recipe of the request."""
     published = architecture_of(entry.architecture)
     return replace(
-        published,
-        class_count=len(names),
+        published.fitted_to(categories),
         score_threshold=(
             published.score_threshold
             if request.score_threshold is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,24 @@ import torch
 from harness.core.detections import Detections, Image
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.slot_answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
+from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
-from harness.nn.slots import Capacity, Frame, SlotNetwork
+from harness.nn.slots import Capacity, Frame, SlotNetwork, lacking_in_slots
 from harness.zoo.architectures import tiny
 from tests.conftest import Seeded
 from tests.golden.cases import pictures
+from tests.golden.families import FAMILIES, narrow
 from tests.nn.plain_operators import PlainOperators
+
+#: Families that a GPU computes in slots.
+IN_SLOTS = (
+    "mask_rcnn_X_101_32x8d_FPN",
+    "mask_rcnn_R_50_FPN_LSJ",
+    "scratch_mask_rcnn_R_50_FPN_SyncBN",
+    "mask_rcnn_R_50_FPN_GN",
+    "mask_rcnn_regnetx_4gf_LSJ",
+    "mask_rcnn_regnety_4gf_LSJ",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +72,28 @@ def test_slots_hold_what_the_eager_path_finds(engine: NativeEngine, together: bo
             np.testing.assert_array_equal(one.scores, other.scores)
             np.testing.assert_array_equal(one.class_index, other.class_index)
             assert one.masks == other.masks
+
+
+@pytest.mark.parametrize("name", IN_SLOTS)
+def test_slots_hold_what_the_eager_path_finds_in_every_family(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, seeded_checkpoint(narrow(name)))
+    engine = open_native(architecture=narrow(name), weights=path, device="cpu", threads=1)
+    expected = engine.infer(
+        [engine.prepare(image, NULL_STOPWATCH) for image in pictures()], NULL_STOPWATCH
+    )
+    for one, other in zip(in_slots(engine, pictures(), Capacity()), expected, strict=True):
+        assert isinstance(one, Detections)
+        assert len(other) >= 10
+        # Rows of a product may round otherwise among other rows.
+        assert compare(one, other).share_within_bars == 1.0
+
+
+def test_what_is_not_computed_in_slots_has_a_reason() -> None:
+    reasons = {name: lacking_in_slots(narrow(name)) for name in FAMILIES}
+    assert {name for name, reason in reasons.items() if reason is None} == set(IN_SLOTS)
+    assert reasons["mask_rcnn_R_50_C4"] == reasons["mask_rcnn_R_50_DC5"]
+    assert reasons["mask_rcnn_R_50_C4"] == "regions of a single map"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
-from harness.export.network import TraceableRCNN, result_names, stage_names
+from harness.export.network import result_names, stage_names, traceable
 from harness.measure.agreement import compare
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections
@@ -49,7 +49,7 @@ def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]
     network = network_of(architecture)
     image = picture(*size)
     names = (*result_names(network), *stage_names(network.architecture))
-    found = dict(zip(names, TraceableRCNN(network)(image), strict=True))
+    found = dict(zip(names, traceable(network)(image), strict=True))
     (expected,), soft, _ = network(network.batch([image.permute(2, 0, 1)]))
     assert len(expected.scores) > 10, "too few detections to prove anything"
     assert found["finite"]
@@ -65,5 +65,5 @@ def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]
 def test_numbers_that_are_not_finite_are_told() -> None:
     network = network_of(tiny())
     network.roi_heads.box_predictor.cls_score.weight.fill_(3e38)
-    found = dict(zip(result_names(network), TraceableRCNN(network)(picture(64, 96)), strict=False))
+    found = dict(zip(result_names(network), traceable(network)(picture(64, 96)), strict=False))
     assert not found["finite"]

@@ -26,6 +26,8 @@ FAMILIES = (
     "fast_rcnn_R_50_FPN",
     "panoptic_fpn_R_50",
     "panoptic_fpn_R_101_dconv_cascade_gn",
+    "rpn_R_50_FPN",
+    "rpn_R_50_C4",
 )
 
 #: Those whose training losses are recorded.

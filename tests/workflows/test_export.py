@@ -46,7 +46,7 @@ def scene_files(root: Path) -> list[Path]:
     return [dataset.images_dir / image.file_name for image in dataset.images[:2]]
 
 
-@pytest.mark.parametrize("model", ["retinanet_R_50_FPN_1x", "keypoint_rcnn_R_50_FPN_1x"])
+@pytest.mark.parametrize("model", ["rpn_R_50_FPN_1x", "fast_rcnn_R_50_FPN_1x"])
 def test_a_network_that_cannot_be_exported_is_refused_by_its_name(
     model: str, tmp_path: Path
 ) -> None:

@@ -1,0 +1,115 @@
+"""Every family of the zoo that standard operators allow: as it is traced, and as a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.errors import UsageError
+from harness.engines.native import open_native
+from harness.engines.opening import require_network
+from harness.engines.parity import compare_engines
+from harness.export.network import require_exportable, result_names, stage_names, traceable
+from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
+from harness.nn.keypoints import located
+from harness.nn.roi_heads import RawDetections
+from harness.zoo.architectures import architecture_of
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import write_checkpoint
+from tests.export.test_network import detections, network_of, picture
+from tests.golden import dense_losses, keypoint_losses
+from tests.golden.cases import pictures
+from tests.golden.families import FAMILIES, narrow
+
+EXPORTED = {
+    **{
+        name: narrow(name)
+        for name in FAMILIES
+        if not name.startswith(("fast_rcnn", "rpn", "panoptic")) and not any(narrow(name).deformable_stages)
+    },
+    "retinanet": replace(dense_losses.architecture(), dense_candidates_per_level=60),
+    "keypoint_rcnn": keypoint_losses.architecture(),
+}
+
+
+@pytest.fixture(params=EXPORTED)
+def family(request: pytest.FixtureRequest) -> Architecture:
+    return EXPORTED[request.param]
+
+
+def by_class(found: RawDetections) -> torch.Tensor:
+    """Boxes, those of each class far from the others': a cascade's classes share their boxes."""
+    return found.boxes + found.classes[:, None] * 1e4
+
+
+@torch.inference_mode()
+def test_as_it_is_traced_it_gives_what_the_network_gives(family: Architecture) -> None:
+    network = network_of(family)
+    image = picture(160, 227)
+    names = (*result_names(network), *stage_names(family))
+    values = traceable(network)(image)
+    assert len(values) == len(names)
+    found = dict(zip(names, values, strict=True))
+    (expected,), soft, points = network(network.batch([image.permute(2, 0, 1)]))
+    assert len(expected.scores) > 5, "too few detections to prove anything"
+    assert found["finite"]
+    answer = RawDetections(found["boxes"], found["scores"], found["classes"])
+    assert compare(detections(answer), detections(expected)).share_within_bars == 1.0
+    same = torch.cdist(by_class(expected), by_class(answer)).argmin(dim=1)  # scores may tie
+    assert ("masks" in found) == (soft is not None)
+    if soft is not None:
+        torch.testing.assert_close(found["masks"][same], soft[0], rtol=0, atol=1e-4)
+    assert ("keypoint_heat" in found) == (points is not None)
+    if points is not None:
+        own = located(found["keypoint_heat"], found["boxes"])
+        torch.testing.assert_close(own[same], points[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_file_of_it_agrees_in_every_stage(family: Architecture, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
+    pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
+    from harness.engines.onnx import open_onnx
+    from harness.export.onnx_file import write_onnx
+    from harness.export.program import trace
+    from harness.export.stages import exported_stages, open_stages
+    from tests.zoo.test_exported import facts
+
+    weights, file = tmp_path / "weights.safetensors", tmp_path / "network.onnx"
+    write_checkpoint(weights, seeded_checkpoint(family))
+    network = network_of(family)
+    write_onnx(
+        trace(network),
+        result_names(network),
+        file,
+        stages=stage_names(family),
+        opset=18,
+        facts=lambda *_: replace(facts(), architecture=family),
+    )
+    native = open_native(architecture=family, weights=weights, device="cpu", threads=1)
+    exported = open_onnx(architecture=family, weights=file, device="cpu", threads=1)
+    tapped = open_stages(file, threads=1)
+    report = compare_engines(
+        native,
+        exported,
+        pictures()[:1],
+        reference_stages=lambda image: exported_stages(tapped, image),
+        mask_slack_px=EXPORTED_MASK_SLACK_PX,
+    )
+    assert report.first_failing is None, report.stages
+    assert report.agreement.detections >= 5
+
+
+def test_what_cannot_be_exported_says_why() -> None:
+    with pytest.raises(UsageError, match="ONNX Runtime has no operator"):
+        require_exportable(architecture_of("mask_rcnn_R_50_FPN_dconv_c3-c5"))
+    for name, words in (
+        ("fast_rcnn_R_50_FPN", "takes its proposals from a file"),
+        ("rpn_R_50_FPN", "only proposes regions"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            require_network("onnx", architecture_of(name))

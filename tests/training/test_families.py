@@ -1,0 +1,121 @@
+"""Every family is fine-tuned from a checkpoint of other classes, and what is left can be used."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.core.architecture import Architecture
+from harness.core.progress import Silent
+from harness.core.requests.training import TrainRequest
+from harness.engines.native import open_native
+from harness.measure.timing import NULL_STOPWATCH
+from harness.training.log import read_log
+from harness.training.plan import Schedule
+from harness.training.processes import World
+from harness.training.run import WEIGHTS_BEST, run_training
+from harness.training.setup import Setup, first_native_weights
+from harness.training.stand_in import stand_in_data
+from harness.zoo.seeded import seeded_checkpoint
+from harness.zoo.weights import read_checkpoint, write_checkpoint
+from tests.composing import composed
+from tests.golden import dense_losses, keypoint_losses
+from tests.golden.cases import pictures
+from tests.golden.families import TRAINED, narrow
+
+CLASSES, ITERATIONS = 3, 4
+
+#: One of each family; they are small enough for any CI.
+NETWORKS = {
+    **{name: narrow(name) for name in (*TRAINED, "mask_rcnn_X_101_32x8d_FPN")},
+    "scratch_mask_rcnn_R_50_FPN_SyncBN": narrow("scratch_mask_rcnn_R_50_FPN_SyncBN"),
+    "retinanet": dense_losses.architecture(),
+    "keypoint_rcnn": keypoint_losses.architecture(),
+}
+
+
+def own_classes(network: Architecture) -> Architecture:
+    """The network with other classes; with other keypoints, where it has some."""
+    if network.keypoint_count:
+        return replace(network, keypoint_count=network.keypoint_count + 1)
+    return replace(network, class_count=CLASSES)
+
+
+def setup_of(network: Architecture, folder: Path, precision: str) -> Setup:
+    fitted = own_classes(network)
+    weights = folder / "weights.safetensors"
+    write_checkpoint(weights, seeded_checkpoint(network))
+    data = stand_in_data(
+        folder,
+        fitted.class_count,
+        with_masks=fitted.has_masks,
+        keypoint_count=fitted.keypoint_count,
+    )
+    config = composed(
+        TrainRequest, rois_per_image=32, freeze=2, threads=1, loaders=1, precision=precision
+    )
+    return Setup(
+        folder=folder,
+        config=config,
+        identity={},
+        architecture=fitted,
+        training=data,
+        validation=replace(data, images=data.images[:1]),
+        schedule=Schedule(
+            iterations=ITERATIONS,
+            batch_size=2,
+            learning_rate=0.002,
+            steps=(),
+            warmup=0,
+            checkpoint_period=ITERATIONS,
+        ),
+        init_kind="model",
+        init=weights,
+    )
+
+
+def trained(setup: Setup) -> dict[str, np.ndarray]:
+    """The weights that a training leaves."""
+    run_training(
+        setup,
+        torch.device("cpu"),
+        World(),
+        progress=Silent(),
+        evaluate=lambda *_: {"bbox/AP": 1.0},
+    )
+    return read_checkpoint(setup.folder / WEIGHTS_BEST)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_family_is_fine_tuned_on_other_classes(name: str, tmp_path: Path) -> None:
+    setup = setup_of(NETWORKS[name], tmp_path, "fp32")
+    network, initial = first_native_weights(setup)
+    given = read_checkpoint(tmp_path / "weights.safetensors")
+    fresh = {key.rsplit(".", 2)[-2] for key in initial.fresh}
+    assert fresh <= {"cls_score", "bbox_pred", "predictor", "score_lowres"}
+    assert fresh
+    np.testing.assert_array_equal(network.state_dict()[initial.kept[0]], given[initial.kept[0]])
+    found = trained(setup)
+    losses = [line["total_loss"] for line in read_log(tmp_path) if "total_loss" in line]
+    assert losses
+    assert all(math.isfinite(one) for one in losses)
+    assert found.keys() == network.state_dict().keys()
+    stem = next(key for key in found if "stem." in key and key.endswith("weight"))
+    np.testing.assert_array_equal(found[stem], given[stem])  # frozen
+    moved = [key for key in found if not np.array_equal(found[key], network.state_dict()[key])]
+    assert any("res4." in key or ".s3." in key for key in moved)
+    assert any(key.startswith(("roi_heads.", "head.")) for key in moved)
+    engine = open_native(
+        architecture=replace(setup.architecture, score_threshold=0.0),
+        weights=tmp_path / WEIGHTS_BEST,
+        device="cpu",
+        threads=1,
+    )
+    (answer,) = engine.infer([engine.prepare(pictures()[0], NULL_STOPWATCH)], NULL_STOPWATCH)
+    assert len(answer) > 0
+    assert answer.class_index.max() < setup.architecture.class_count
