@@ -16,7 +16,7 @@ import numpy.typing as npt
 from harness.core.tasks import TASKS, Task
 from harness.measure.keypoints import oks_sigmas
 from harness.measure.polygons import usable_polygons
-from harness.measure.rle import rle_of
+from harness.measure.rle import compared_mask
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -107,7 +107,7 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
     masks = None
     if task == "segm":
         rows = [row for row in rows if _has_mask(row.get("segmentation"))]
-        masks = tuple(_mask(row["segmentation"], *sizes[row["image_id"]]) for row in rows)
+        masks = tuple(compared_mask(row["segmentation"], *sizes[row["image_id"]]) for row in rows)
     boxes = np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
     areas = [
         row.get("area", area) for row, area in zip(rows, boxes[:, 2] * boxes[:, 3], strict=True)
@@ -191,10 +191,3 @@ def _has_mask(segmentation: Any) -> bool:
     if isinstance(segmentation, list):
         return bool(usable_polygons(segmentation))
     return bool(segmentation)
-
-
-def _mask(segmentation: Any, height_px: int, width_px: int) -> Mask:
-    return {
-        "size": [height_px, width_px],
-        "counts": rle_of(segmentation, height_px, width_px).counts,
-    }

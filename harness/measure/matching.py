@@ -21,6 +21,7 @@ from harness.core.tasks import Task
 from harness.measure.children import Asked, in_child_if_long
 from harness.measure.evaluators import Numbering, ground_truth, numbering_of, result_row
 from harness.measure.keypoints import SIGMAS_KEY, oks, spanned_box
+from harness.measure.rle import compared_mask
 
 Row = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]
@@ -329,9 +330,7 @@ class _Image:
             return rows
         if self._task == "bbox":
             return np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
-        from pycocotools import mask as coco_mask
-
-        return [_run_lengths(row["segmentation"], self._size, coco_mask) for row in rows]
+        return [compared_mask(row["segmentation"], *self._size) for row in rows]
 
     def _areas(self, rows: Sequence[Row], shapes: Any) -> Floats:
         """(n,) areas of the boxes, px²; a mask or keypoints without a box have the one around."""
@@ -414,15 +413,6 @@ def _errors(overlaps: Floats, same: Bools, target: Ints) -> tuple[Ints, Ints]:
         -1,
     )
     return error, about
-
-
-def _run_lengths(segmentation: Any, size: tuple[int, int], coco_mask: Any) -> Any:
-    """Polygons, or run lengths of either form, as run lengths of pycocotools' ``mask``."""
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, *size)
-    return segmentation
 
 
 def _joined(

@@ -69,7 +69,7 @@ def setup_of(network: Architecture, folder: Path, precision: str) -> Setup:
         schedule=Schedule(
             iterations=ITERATIONS,
             batch_size=2,
-            learning_rate=0.002,
+            learning_rate=1e-4,  # seeded predictors are far from silent
             steps=(),
             warmup=0,
             checkpoint_period=ITERATIONS,
