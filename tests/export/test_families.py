@@ -29,7 +29,8 @@ EXPORTED = {
     **{
         name: narrow(name)
         for name in FAMILIES
-        if not name.startswith(("fast_rcnn", "rpn", "panoptic")) and not any(narrow(name).deformable_stages)
+        if not name.startswith(("fast_rcnn", "rpn", "panoptic"))
+        and not any(narrow(name).deformable_stages)
     },
     "retinanet": replace(dense_losses.architecture(), dense_candidates_per_level=60),
     "keypoint_rcnn": keypoint_losses.architecture(),
@@ -54,7 +55,8 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(family: Architecture) -
     values = traceable(network)(image)
     assert len(values) == len(names)
     found = dict(zip(names, values, strict=True))
-    (expected,), soft, points = network(network.batch([image.permute(2, 0, 1)]))
+    answered = network(network.batch([image.permute(2, 0, 1)]))
+    (expected,), soft, points = answered.detections, answered.masks, answered.keypoints
     assert len(expected.scores) > 5, "too few detections to prove anything"
     assert found["finite"]
     answer = RawDetections(found["boxes"], found["scores"], found["classes"])
