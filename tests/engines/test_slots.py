@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -75,10 +73,9 @@ def test_slots_hold_what_the_eager_path_finds(engine: NativeEngine, together: bo
 
 
 @pytest.mark.parametrize("name", IN_SLOTS)
-def test_slots_hold_what_the_eager_path_finds_in_every_family(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    write_checkpoint(path, seeded_checkpoint(narrow(name)))
-    engine = open_native(architecture=narrow(name), weights=path, device="cpu", threads=1)
+def test_slots_hold_what_the_eager_path_finds_in_every_family(name: str, seeded: Seeded) -> None:
+    network = narrow(name)
+    engine = open_native(architecture=network, weights=seeded(network), device="cpu", threads=1)
     expected = engine.infer(
         [engine.prepare(image, NULL_STOPWATCH) for image in pictures()], NULL_STOPWATCH
     )
