@@ -51,8 +51,12 @@ class ExportedNetwork(ABC):
         (image,) = images
         return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
 
-    def __call__(self, batch: Batch) -> Found:
+    def __call__(self, batch: Batch, given: Sequence[Tensor] = ()) -> Found:
         """Return what an ``RCNN`` returns.
+
+        Args:
+            batch: Of `batch`.
+            given: Proposals, of a network that is not exported.
 
         Raises:
             FloatingPointError: The output is not finite.
