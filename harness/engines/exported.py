@@ -10,14 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
-from harness.core.engine import EngineInfo, Stopwatch
+from harness.core.engine import Engine, EngineInfo, Stopwatch
 from harness.engines.native import NativeEngine, PreparedImage
 from harness.nn.keypoints import located
 from harness.nn.rcnn import RCNN, Batch, Found
@@ -38,8 +37,8 @@ class ExportedNetwork(ABC):
     """What runs a file, in the place of the network."""
 
     @abstractmethod
-    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """Return every output of the file by name, for an image (H, W, 3) uint8."""
+    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output of the file by name, for an image (H, W, 3)."""
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return the images as they are: the file normalises and pads. Only one at a time.
@@ -70,6 +69,15 @@ class ExportedNetwork(ABC):
         heat = tensors.get(KEYPOINTS)
         points = None if heat is None else [located(heat, raw.boxes)]
         return Found(detections=[raw], masks=masks, keypoints=points)
+
+
+def engine_of(network: ExportedNetwork, info: EngineInfo) -> Engine:
+    """Return the engine around a file: that of the network it was exported from."""
+    if info.architecture.torchvision is None:
+        return ExportedEngine(network, info)
+    from harness.engines.exported_torchvision import exported_torchvision
+
+    return exported_torchvision(network, info)
 
 
 class ExportedEngine:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import EngineInfo, Precision
+from harness.core.engine import Engine, EngineInfo, Precision
 from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
 from harness.engines.devices import (
     apply_threads,
@@ -18,7 +17,7 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.exported import ExportedEngine, ExportedNetwork
+from harness.engines.exported import ExportedNetwork, engine_of
 from harness.files.extras import install_command
 from harness.zoo.exported import read_facts, require_match
 
@@ -38,7 +37,7 @@ def open_onnx(
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
-) -> ExportedEngine:
+) -> Engine:
     """Return the engine of an exported file, ready for inference.
 
     Args:
@@ -71,7 +70,7 @@ def open_onnx(
         architecture=architecture,
         memory_format="contiguous",
     )
-    return ExportedEngine(SessionNetwork(session), info)
+    return engine_of(SessionNetwork(session), info)
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:
@@ -143,7 +142,7 @@ class SessionNetwork(ExportedNetwork):
         self.session = session
         self.names = [output.name for output in session.get_outputs()]
 
-    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """Return every output of the file by name, for an image (H, W, 3) uint8."""
+    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output of the file by name, for an image (H, W, 3)."""
         answer = self.session.run(None, {"image": image})
         return dict(zip(self.names, answer, strict=True))

@@ -103,7 +103,7 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
 def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str]:
     """Return the real engines that compute a network, and what kind of network it is."""
     if architecture.torchvision is not None:
-        return ("torchvision",), f"torchvision's {architecture.torchvision}"
+        return ("torchvision", *EXPORT_FORMATS), f"torchvision's {architecture.torchvision}"
     if architecture.backbone == "mobilenet_v2":  # Detectron2 has none
         return ("native", *EXPORT_FORMATS), f"one with the backbone {architecture.backbone}"
     if architecture.detector == "rpn":

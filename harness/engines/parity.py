@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from harness.core.detections import Image
+from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.engines.native import NativeEngine
 from harness.engines.stages import Stages, native_stages
@@ -107,8 +107,37 @@ def compare_engines(
                 mask_slack_px=mask_slack_px,
             )
         )
+    worst = tuple(_worst(parts) for parts in stages.values())
+    return _report(worst, agreements, mask_slack_px)
+
+
+def compare_detections(
+    ours: Engine, reference: Engine, images: Iterable[Image], *, mask_slack_px: int = 0
+) -> ParityReport:
+    """Compare what two engines find on every image.
+
+    Args:
+        ours: One engine.
+        reference: The other one.
+        images: At least one.
+        mask_slack_px: Pixels by which any mask may differ, however small it is.
+    """
+
+    def found(engine: Engine, image: Image) -> Detections:
+        return engine.infer([engine.prepare(image, NULL_STOPWATCH)], NULL_STOPWATCH)[0]
+
+    agreements = [
+        compare(found(ours, image), found(reference, image), mask_slack_px=mask_slack_px)
+        for image in images
+    ]
+    return _report((), agreements, mask_slack_px)
+
+
+def _report(
+    stages: tuple[StageDifference, ...], agreements: list[Agreement], mask_slack_px: int
+) -> ParityReport:
     agreement = combine(agreements)
-    rows = (*(_worst(parts) for parts in stages.values()), *_final_rows(agreement, mask_slack_px))
+    rows = (*stages, *_final_rows(agreement, mask_slack_px))
     failing = next((row.stage for row in rows if not row.ok), None)
     return ParityReport(
         images=len(agreements), stages=rows, agreement=agreement, first_failing=failing

@@ -23,22 +23,23 @@ SCHEMA = 8
 
 #: Operators of torch that a graph may call; ``harness export`` refuses to write others.
 _ATEN = """
-__and__.Tensor __or__.Tensor _to_copy.default abs.default add.Tensor add_.Tensor all.default
-any.default arange.default arange.start arange.start_step argmax.default argsort.default
-argsort.stable batch_norm.default bitwise_and.Tensor bitwise_not.default bmm.default
-broadcast_to.default cat.default ceil.default chunk.default clamp.default clamp.Tensor
-clamp_min.default clamp_max.default clone.default concat.default contiguous.default conv2d.default
-conv_transpose2d.input cumsum.default detach.default div.Tensor div_.Tensor dropout.default
-empty.memory_format eq.Scalar eq.Tensor exp.default expand.default expand_as.default fill_.Scalar
-fill_.Tensor flatten.using_ints floor.default floor_divide.default full.default full_like.default
-gather.default ge.Scalar ge.Tensor group_norm.default gt.Scalar gt.Tensor hardsigmoid.default
-hardsigmoid_.default hardswish.default hardswish_.default hardtanh.default hardtanh_.default
-index.Tensor index_select.default isfinite.default item.default layer_norm.default le.Scalar
-le.Tensor linear.default linspace.default log.default log2.default logical_and.default
-logical_not.default logical_or.default logsumexp.default lt.Scalar lt.Tensor masked_fill.Scalar
-matmul.default max.default max.dim max.other max_pool2d.default maximum.default mean.default
-mean.dim meshgrid.indexing min.default min.dim min.other minimum.default mul.Scalar mul.Tensor
-mul_.Tensor ne.Scalar ne.Tensor neg.default new_empty.default new_full.default new_ones.default
+__and__.Tensor __or__.Tensor _to_copy.default abs.default adaptive_avg_pool2d.default add.Tensor
+add_.Tensor all.default all.dim any.default any.dim arange.default arange.start arange.start_step
+argmax.default argsort.default argsort.stable batch_norm.default bitwise_and.Tensor
+bitwise_not.default bmm.default broadcast_to.default cat.default ceil.default chunk.default
+clamp.Tensor clamp.default clamp_max.default clamp_min.default clone.default concat.default
+contiguous.default conv2d.default conv_transpose2d.input cumsum.default detach.default
+detach_.default div.Tensor div_.Tensor dropout.default empty.memory_format eq.Scalar eq.Tensor
+exp.default expand.default expand_as.default fill_.Scalar fill_.Tensor flatten.using_ints
+floor.default floor_divide.default full.default full_like.default gather.default ge.Scalar ge.Tensor
+group_norm.default gt.Scalar gt.Tensor hardsigmoid.default hardsigmoid_.default hardswish.default
+hardswish_.default hardtanh.default hardtanh_.default index.Tensor index_select.default
+isfinite.default item.default layer_norm.default le.Scalar le.Tensor lift_fresh_copy.default
+linear.default linspace.default log.default log2.default logical_and.default logical_not.default
+logical_or.default logsumexp.default lt.Scalar lt.Tensor masked_fill.Scalar matmul.default
+max.default max.dim max.other max_pool2d.default maximum.default mean.default mean.dim
+meshgrid.indexing min.default min.dim min.other minimum.default mul.Scalar mul.Tensor mul_.Tensor
+ne.Scalar ne.Tensor neg.default new_empty.default new_full.default new_ones.default
 new_zeros.default nonzero.default nonzero_numpy.default one_hot.default ones.default
 ones_like.default pad.default permute.default pow.Tensor_Scalar pow.Tensor_Tensor reciprocal.default
 relu.default relu_.default remainder.Scalar repeat.default repeat_interleave.self_int
@@ -48,7 +49,7 @@ sort.default sort.stable split.Tensor split_with_sizes.default sqrt.default sque
 squeeze.dim stack.default sub.Tensor sub_.Tensor sum.default sum.dim_IntList sym_size.int t.default
 tanh.default to.device to.dtype to.dtype_layout topk.default transpose.int type_as.default
 unbind.int unflatten.int unsqueeze.default upsample_bilinear2d.vec upsample_nearest2d.vec
-view.default view_as.default where.self where.ScalarOther where.ScalarSelf where.Scalar
+view.default view_as.default where.Scalar where.ScalarOther where.ScalarSelf where.self
 zeros.default zeros_like.default
 """
 ATEN = frozenset(_ATEN.split())

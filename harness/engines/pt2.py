@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import EngineInfo, Precision
+from harness.core.engine import Engine, EngineInfo, Precision
 from harness.core.errors import UsageError
 from harness.engines.devices import (
     apply_precision,
@@ -19,7 +19,7 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.exported import ExportedEngine, ExportedNetwork, results_of
+from harness.engines.exported import ExportedNetwork, engine_of, results_of
 from harness.engines.program import Program
 from harness.zoo.exported import read_facts, require_match
 from harness.zoo.program_archive import open_archive
@@ -32,7 +32,7 @@ def open_pt2(
     device: str = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
-) -> ExportedEngine:
+) -> Engine:
     """Return the engine of an exported file, ready for inference.
 
     Args:
@@ -64,7 +64,7 @@ def open_pt2(
     )
     names = results_of(architecture)
     with open_archive(weights) as archive:
-        return ExportedEngine(ProgramNetwork(Program(archive, place), names), info)
+        return engine_of(ProgramNetwork(Program(archive, place), names), info)
 
 
 def require_pt2_settings(device: str, precision: Precision) -> None:
@@ -88,8 +88,8 @@ class ProgramNetwork(ExportedNetwork):
     def __init__(self, program: Program, names: tuple[str, ...]) -> None:
         self.program, self.names = program, names
 
-    def values(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """Return the named outputs of the program, for an image (H, W, 3) uint8."""
+    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return the named outputs of the program, for an image (H, W, 3)."""
         given = torch.from_numpy(np.ascontiguousarray(image))
         found = self.program(given, len(self.names))
         return {name: one.cpu().numpy() for name, one in zip(self.names, found, strict=True)}

@@ -85,10 +85,9 @@ def open_torchvision(
     apply_precision(precision, place)
     keep_freed_memory(place)
     thread_count = apply_threads(threads)
-    tensors = read_checkpoint(weights)
-    labels = class_labels(architecture, tensors, where=str(weights))
-    network = build_torchvision(architecture, _label_count(architecture, tensors))
-    load_weights(network, tensors, where=str(weights))
+    network, labels = load_torchvision(architecture, weights)
+    for part in ("rpn.head", "roi_heads.box_predictor"):
+        network.get_submodule(part).register_forward_hook(_look_at_output)
     info = EngineInfo(
         name="torchvision",
         version=torchvision.__version__,
@@ -100,6 +99,25 @@ def open_torchvision(
         memory_format="contiguous",
     )
     return TorchvisionEngine(network.to(place), info, place, labels)
+
+
+def load_torchvision(
+    architecture: Architecture, weights: Path
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a network with its weights, on the CPU, and the label of each class.
+
+    Args:
+        architecture: Names torchvision's builder.
+        weights: A checkpoint of it.
+
+    Raises:
+        IntegrityError: The checkpoint is of another network, or for other classes.
+    """
+    tensors = read_checkpoint(weights)
+    labels = class_labels(architecture, tensors, where=str(weights))
+    network = build_torchvision(architecture, _label_count(architecture, tensors))
+    load_weights(network, tensors, where=str(weights))
+    return network, labels
 
 
 def class_labels(
@@ -171,10 +189,10 @@ def _with_own_masks_only(tensors: Mapping[str, Any], label_count: int) -> Mappin
 
 
 class TorchvisionEngine:
-    """An opened network of torchvision."""
+    """An opened network of torchvision, or a file that was exported from one."""
 
     def __init__(
-        self, network: nn.Module, info: EngineInfo, device: torch.device, labels: tuple[int, ...]
+        self, network: Any, info: EngineInfo, device: torch.device, labels: tuple[int, ...]
     ) -> None:
         assert info.architecture.torchvision is not None
         self.network = network
@@ -183,8 +201,6 @@ class TorchvisionEngine:
         self._preprocess = preprocessing_of(info.architecture.torchvision)
         self._class_of_label = torch.full((max(labels) + 1,), -1)
         self._class_of_label[list(labels)] = torch.arange(len(labels))
-        for part in ("rpn.head", "roi_heads.box_predictor"):
-            network.get_submodule(part).register_forward_hook(_look_at_output)
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
         """Return the pixels in the network's channel order; resizing is part of the network."""

@@ -105,7 +105,7 @@ class Traceable(nn.Module):
         span = furthest + 1 if lowest is None else furthest - lowest + 1
         apart = boxes + (classes.to(boxes.dtype) * span)[:, None]
         best = nms(apart, scores, numbers.box_nms_iou)[: numbers.max_detections]
-        best = _at_most(numbers.max_detections, best)
+        best = at_most(numbers.max_detections, best)
         return RawDetections(boxes[best], scores[best], classes[best])
 
 
@@ -122,7 +122,7 @@ class TraceableDense(Traceable):
         pyramid = network.backbone(self._padded(image))
         logits, deltas = network.head(pyramid)
         found = self._detections(logits, deltas, network.head.anchors(pyramid))
-        finite = torch.stack([_all_finite(one) for one in (*logits, *deltas)]).all()
+        finite = torch.stack([all_finite(one) for one in (*logits, *deltas)]).all()
         return (*found, finite, *pyramid, *logits, *deltas)
 
     def _detections(
@@ -136,7 +136,7 @@ class TraceableDense(Traceable):
             probable = level[0].sigmoid()  # (N, K)
             rows, of_class = torch.nonzero(probable > numbers.score_threshold, as_tuple=True)
             found = probable[rows, of_class]
-            best = _at_most(most, found.argsort(descending=True)[:most])
+            best = at_most(most, found.argsort(descending=True)[:most])
             rows = rows[best]
             boxes.append(apply_deltas(moves[0][rows], places[rows], DENSE_DELTA_WEIGHTS))
             scores.append(found[best])
@@ -169,7 +169,7 @@ class TraceableRCNN(Traceable):
         answers = self._answers(pyramid, proposals, height, width)
         found = self._detections(answers, height, width)
         numbers = [one for answer in answers for one in answer[1:]]
-        finite = torch.stack([_all_finite(one) for one in (*logits, *numbers)]).all()
+        finite = torch.stack([all_finite(one) for one in (*logits, *numbers)]).all()
         recipe = network.architecture
         masks = (self._masks(pyramid, found),) if recipe.has_masks else ()
         heat = (self._heat(pyramid, found),) if recipe.keypoint_count else ()
@@ -202,15 +202,15 @@ class TraceableRCNN(Traceable):
             best, where = level_logits[0].topk(count)
             moved = apply_deltas(level_deltas[0][where], anchors[where], DELTA_WEIGHTS)
             moved = clip(moved, height, width)
-            kept = _at_most(pre_nms, nms(moved, best, numbers.rpn_nms_iou))
+            kept = at_most(pre_nms, nms(moved, best, numbers.rpn_nms_iou))
             boxes.append(moved[kept])
             scores.append(best[kept])
         candidates, objectness = torch.cat(boxes), torch.cat(scores)
         (full,) = torch.nonzero(nonempty(candidates), as_tuple=True)
-        full = _at_most(pre_nms * len(boxes), full)
+        full = at_most(pre_nms * len(boxes), full)
         candidates, objectness = candidates[full], objectness[full]
         best = objectness.argsort(descending=True)[: numbers.rpn_post_nms]
-        return candidates[_at_most(numbers.rpn_post_nms, best)]
+        return candidates[at_most(numbers.rpn_post_nms, best)]
 
     def _answers(
         self, pyramid: Sequence[Tensor], proposals: Tensor, height: int, width: int
@@ -234,7 +234,7 @@ class TraceableRCNN(Traceable):
         (pooled,), _, deltas = answers[-1]
         scores = self.network.roi_heads.scores(answers)  # (R, K)
         regions, classes = torch.nonzero(scores > numbers.score_threshold, as_tuple=True)
-        regions = _at_most(numbers.rpn_post_nms * numbers.class_count, regions)
+        regions = at_most(numbers.rpn_post_nms * numbers.class_count, regions)
         kept_scores = scores[regions, classes]
         if numbers.is_cascade:
             kept_deltas = deltas[regions]
@@ -297,7 +297,7 @@ def _pooled_by_level(
         zip(pyramid[:4], STRIDES_PX[:4], strict=True), start=2
     ):
         (where,) = torch.nonzero(levels == number, as_tuple=True)
-        own = boxes[_at_most(most, where)]
+        own = boxes[at_most(most, where)]
         rois = torch.cat((torch.zeros_like(own[:, :1]), own), dim=1)  # all of image 0
         # sampling_ratio 0 is what −1 means, without the exporter's warning about it.
         parts.append(roi_align(features, rois, side, 1 / stride, sampling_ratio=0, aligned=True))
@@ -305,7 +305,7 @@ def _pooled_by_level(
     return torch.cat(parts), torch.cat(places).argsort()
 
 
-def _at_most(most: int, tensor: Tensor) -> Tensor:
+def at_most(most: int, tensor: Tensor) -> Tensor:
     """The tensor, known to the exporter to have no more rows than ``most``.
 
     It would work out some bound by itself, and torch 2.11 one that no ONNX file can hold.
@@ -314,5 +314,6 @@ def _at_most(most: int, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _all_finite(tensor: Tensor) -> Tensor:
+def all_finite(tensor: Tensor) -> Tensor:
+    """() bool: whether no number is NaN or infinite."""
     return torch.isfinite(tensor).all()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from harness.export.network import traceable
+from harness.export.torchvision_network import TraceableTorchvision
 from harness.nn.normed import NormedConv
 from harness.nn.rcnn import RCNN
 
@@ -26,9 +28,25 @@ def trace(network: RCNN) -> ExportedProgram:
             module.fold()
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(256, (*TRACED_SIZE, 3), generator=generator, dtype=torch.uint8)
+    return _traced(traceable(network), image)
+
+
+def trace_torchvision(network: nn.Module, labels: Sequence[int]) -> ExportedProgram:
+    """The program of a network of torchvision, in fp32 on the CPU.
+
+    Args:
+        network: In evaluation mode, with its weights.
+        labels: The label of each class, by class index.
+    """
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand((*TRACED_SIZE, 3), generator=generator)
+    return _traced(TraceableTorchvision(network, labels), image)
+
+
+def _traced(module: nn.Module, image: Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet():
         return torch.export.export(
-            traceable(network).eval(),
+            module.eval(),
             (image,),
             dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
             strict=False,

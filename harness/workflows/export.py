@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.core.architecture import Architecture
@@ -26,6 +27,9 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file, kind_of
 from harness.zoo.lock import find_model, read_lock
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 #: The images of the check where the model's own are not on disk; they come with the package.
 EMBEDDED_PICTURES = "synthetic_val"
@@ -132,18 +136,15 @@ def _written(
     progress: Progress,
     kind: ExportFormat,
 ) -> ExportFacts:
-    from harness.engines.native import load_network
-    from harness.export.network import result_names, stage_names
-    from harness.export.program import trace
+    from harness.engines.exported import results_of
 
     categories = categories_for(
         entry.dataset, annotations=request.annotations, weights=request.network.weights
     )
     names = tuple(category.name for category in categories)
     architecture = _architecture(entry, categories, request)
-    network = load_network(architecture, Path(checkpoint.path))
     progress.notice(f"tracing {entry.name}")
-    program = trace(network)
+    program, stages = _program(architecture, Path(checkpoint.path))
 
     def facts(length: int, sha256: str) -> ExportFacts:
         return _facts(entry, architecture, names, checkpoint, length, sha256)
@@ -157,12 +158,26 @@ def _written(
     progress.notice(f"converting to ONNX, opset {request.opset}")
     return write_onnx(
         program,
-        result_names(network),
+        results_of(architecture),
         output,
-        stages=stage_names(architecture),
+        stages=stages,
         opset=request.opset,
         facts=facts,
     )
+
+
+def _program(architecture: Architecture, weights: Path) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """Return the traced network of a checkpoint, and the names of its intermediate values."""
+    from harness.export.network import stage_names
+    from harness.export.program import trace, trace_torchvision
+
+    if architecture.torchvision is None:
+        from harness.engines.native import load_network
+
+        return trace(load_network(architecture, weights)), stage_names(architecture)
+    from harness.engines.torchvision import load_torchvision
+
+    return trace_torchvision(*load_torchvision(architecture, weights)), ()
 
 
 def _facts(

@@ -32,9 +32,10 @@ from harness.engines.given_rounding import prove_on_given
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
 from harness.engines.panoptic_rounding import prove_panoptic
-from harness.engines.parity import ParityReport, compare_engines
+from harness.engines.parity import ParityReport, compare_detections, compare_engines
 from harness.engines.proposal_rounding import prove_proposals
 from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
@@ -172,10 +173,15 @@ def check_exported(
             hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
         )
     numbers: Architecture = facts.architecture
-    native = open_native(
-        architecture=numbers, weights=Path(checkpoint.path), device="cpu", threads=threads
-    )
+    weights = Path(checkpoint.path)
     reference = _opened(file, numbers, threads)
+    if numbers.torchvision is not None:
+        own = open_torchvision(architecture=numbers, weights=weights, device="cpu", threads=threads)
+        with progress.task("compare", total=len(paths), unit="img") as tick:
+            return compare_detections(
+                own, reference, _decoded(paths, tick), mask_slack_px=EXPORTED_MASK_SLACK_PX
+            )
+    native = open_native(architecture=numbers, weights=weights, device="cpu", threads=threads)
     tapped = open_stages(file, threads=reference.info.threads)
     stages = partial(exported_stages, tapped)
     with progress.task("compare", total=len(paths), unit="img") as tick:
