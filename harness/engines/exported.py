@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
-from harness.core.engine import Engine, EngineInfo, Stopwatch
+from harness.core.engine import EngineInfo, Stopwatch
 from harness.engines.native import NativeEngine, PreparedImage
 from harness.nn.keypoints import located
 from harness.nn.rcnn import RCNN, Batch, Found
@@ -69,15 +69,6 @@ class ExportedNetwork(ABC):
         heat = tensors.get(KEYPOINTS)
         points = None if heat is None else [located(heat, raw.boxes)]
         return Found(detections=[raw], masks=masks, keypoints=points)
-
-
-def engine_of(network: ExportedNetwork, info: EngineInfo) -> Engine:
-    """Return the engine around a file: that of the network it was exported from."""
-    if info.architecture.torchvision is None:
-        return ExportedEngine(network, info)
-    from harness.engines.exported_torchvision import exported_torchvision
-
-    return exported_torchvision(network, info)
 
 
 class ExportedEngine:

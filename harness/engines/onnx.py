@@ -17,7 +17,8 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.exported import ExportedNetwork, engine_of
+from harness.engines.exported import ExportedNetwork
+from harness.engines.file_engine import engine_of
 from harness.files.extras import install_command
 from harness.zoo.exported import read_facts, require_match
 

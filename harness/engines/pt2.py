@@ -19,7 +19,8 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.engines.exported import ExportedNetwork, engine_of, results_of
+from harness.engines.exported import ExportedNetwork, results_of
+from harness.engines.file_engine import engine_of
 from harness.engines.program import Program
 from harness.zoo.exported import read_facts, require_match
 from harness.zoo.program_archive import open_archive

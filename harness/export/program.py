@@ -6,12 +6,16 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from harness.export.network import traceable
+from harness.core.architecture import Architecture
+from harness.engines.native import load_network
+from harness.engines.torchvision import load_torchvision
+from harness.export.network import stage_names, traceable
 from harness.export.torchvision_network import TraceableTorchvision
 from harness.nn.normed import NormedConv
 from harness.nn.rcnn import RCNN
@@ -19,6 +23,19 @@ from harness.nn.rcnn import RCNN
 #: (height, width) of the image that is traced. No side is a multiple of 32 and the two differ, so
 #: that nothing can be mistaken for a constant.
 TRACED_SIZE = (241, 333)
+
+
+def trace_checkpoint(
+    architecture: Architecture, weights: Path
+) -> tuple[ExportedProgram, tuple[str, ...]]:
+    """The program of a checkpoint, and the names of its intermediate values.
+
+    Raises:
+        IntegrityError: The checkpoint does not fit the architecture.
+    """
+    if architecture.torchvision is not None:
+        return trace_torchvision(*load_torchvision(architecture, weights)), ()
+    return trace(load_network(architecture, weights)), stage_names(architecture)
 
 
 def trace(network: RCNN) -> ExportedProgram:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.core.architecture import Architecture
@@ -27,9 +26,6 @@ from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file, kind_of
 from harness.zoo.lock import find_model, read_lock
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
 
 #: The images of the check where the model's own are not on disk; they come with the package.
 EMBEDDED_PICTURES = "synthetic_val"
@@ -137,6 +133,7 @@ def _written(
     kind: ExportFormat,
 ) -> ExportFacts:
     from harness.engines.exported import results_of
+    from harness.export.program import trace_checkpoint
 
     categories = categories_for(
         entry.dataset, annotations=request.annotations, weights=request.network.weights
@@ -144,7 +141,7 @@ def _written(
     names = tuple(category.name for category in categories)
     architecture = _architecture(entry, categories, request)
     progress.notice(f"tracing {entry.name}")
-    program, stages = _program(architecture, Path(checkpoint.path))
+    program, stages = trace_checkpoint(architecture, Path(checkpoint.path))
 
     def facts(length: int, sha256: str) -> ExportFacts:
         return _facts(entry, architecture, names, checkpoint, length, sha256)
@@ -164,20 +161,6 @@ def _written(
         opset=request.opset,
         facts=facts,
     )
-
-
-def _program(architecture: Architecture, weights: Path) -> tuple[ExportedProgram, tuple[str, ...]]:
-    """Return the traced network of a checkpoint, and the names of its intermediate values."""
-    from harness.export.network import stage_names
-    from harness.export.program import trace, trace_torchvision
-
-    if architecture.torchvision is None:
-        from harness.engines.native import load_network
-
-        return trace(load_network(architecture, weights)), stage_names(architecture)
-    from harness.engines.torchvision import load_torchvision
-
-    return trace_torchvision(*load_torchvision(architecture, weights)), ()
 
 
 def _facts(

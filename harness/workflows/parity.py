@@ -162,8 +162,6 @@ def check_exported(
     Raises:
         IntegrityError: The file was exported from another checkpoint.
     """
-    from harness.export.stages import exported_stages, open_stages
-
     facts = read_facts(file)
     if checkpoint.sha256 != facts.checkpoint_sha256:
         raise IntegrityError(
@@ -172,26 +170,34 @@ def check_exported(
             f"  checkpoint  sha256 {checkpoint.sha256}",
             hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
         )
-    numbers: Architecture = facts.architecture
-    weights = Path(checkpoint.path)
+    with progress.task("compare", total=len(paths), unit="img") as tick:
+        images = _decoded(paths, tick)
+        return _compared(facts.architecture, file, Path(checkpoint.path), images, threads)
+
+
+def _compared(
+    numbers: Architecture,
+    file: Path,
+    weights: Path,
+    images: Iterator[Image],
+    threads: int | None,
+) -> ParityReport:
+    """Compare a file with a checkpoint; of torchvision's networks, the detections alone."""
+    from harness.export.stages import exported_stages, open_stages
+
     reference = _opened(file, numbers, threads)
     if numbers.torchvision is not None:
         own = open_torchvision(architecture=numbers, weights=weights, device="cpu", threads=threads)
-        with progress.task("compare", total=len(paths), unit="img") as tick:
-            return compare_detections(
-                own, reference, _decoded(paths, tick), mask_slack_px=EXPORTED_MASK_SLACK_PX
-            )
+        return compare_detections(own, reference, images, mask_slack_px=EXPORTED_MASK_SLACK_PX)
     native = open_native(architecture=numbers, weights=weights, device="cpu", threads=threads)
     tapped = open_stages(file, threads=reference.info.threads)
-    stages = partial(exported_stages, tapped)
-    with progress.task("compare", total=len(paths), unit="img") as tick:
-        return compare_engines(
-            native,
-            reference,
-            _decoded(paths, tick),
-            reference_stages=stages,
-            mask_slack_px=EXPORTED_MASK_SLACK_PX,
-        )
+    return compare_engines(
+        native,
+        reference,
+        images,
+        reference_stages=partial(exported_stages, tapped),
+        mask_slack_px=EXPORTED_MASK_SLACK_PX,
+    )
 
 
 def _opened(file: Path, architecture: Architecture, threads: int | None) -> Engine:
