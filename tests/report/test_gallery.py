@@ -18,14 +18,33 @@ class Cards(HTMLParser):
         super().__init__()
         self.cards: list[dict[str, str | None]] = []
         self.options: list[str | None] = []
+        self.inside: list[str] = []
+        self.ticks = 0
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         if found.get("class") == "card":
             self.cards.append(found)
+        elif tag == "a" and self.cards:
+            self.cards[-1].setdefault("href", found.get("href"))
+        if tag in ("a", "button", "label"):
+            self.inside.append(tag)
+        if tag == "input" and found.get("type") == "checkbox":
+            assert not self.inside, "a control inside another one"
+            self.ticks += 1
         if tag == "option":
             self.options.append(found.get("value"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("a", "button", "label"):
+            self.inside.remove(tag)
+
+
+def test_boxes_to_tick_are_beside_the_links() -> None:
+    cards = (Card(picture="a.jpg", small="b.jpg", title="a"),) * 3
+    page = gallery_page(Gallery(title="pictures", lead=(), cards=cards, selectable=True))
+    assert Cards(page).ticks == 3
 
 
 def test_links_survive_odd_names() -> None:
