@@ -111,7 +111,7 @@ def _hint(path: Path) -> str | None:
 
 
 def checked_predictions(
-    rows: Sequence[Any], content: Mapping[str, Any], *, where: str
+    rows: Sequence[Any], content: Mapping[str, Any], *, where: str, first: int = 0
 ) -> list[Row]:
     """The rows, valid for ``content`` and canonical; they are changed where they were not.
 
@@ -122,6 +122,7 @@ def checked_predictions(
         rows: Parsed from JSON.
         content: Of ``data.coco.read_annotations``.
         where: What errors call the file.
+        first: Position of the first of the rows in the file.
 
     Raises:
         IntegrityError: For the first row that is not valid.
@@ -130,7 +131,7 @@ def checked_predictions(
     categories = {category["id"] for category in content["categories"]}
     masks = Masks()
     keypoints = KeypointRows(labelled=False, count=keypoint_count(content) or None)
-    for position, row in enumerate(rows):
+    for position, row in enumerate(rows, start=first):
         fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
         if fault is None and "segmentation" in row:
             fault = _mask_fault(row) or masks.fault(position, row, *sizes[row["image_id"]])

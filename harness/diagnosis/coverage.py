@@ -43,11 +43,17 @@ def seen(case: Case) -> Seen:
     """
     position = case.position
     count = len(case.truth.image_ids)
-    objects = case.truth.objects["bbox"]
-    many = np.bincount(objects.image[~objects.crowd], minlength=count) >= MANY_OBJECTS
     has_rows = np.bincount(position[position >= 0], minlength=count) > 0
     known = float((position >= 0).mean()) if len(position) else 1.0
-    return Seen(known=known, silent=many & ~has_rows)
+    return Seen(known=known, silent=_with_many(case) & ~has_rows)
+
+
+def _with_many(case: Case) -> Booleans:
+    """(M,) whether an image has objects enough to have a row wherever a model saw it."""
+    objects = case.truth.objects["bbox"]
+    count = len(case.truth.image_ids)
+    many: Booleans = np.bincount(objects.image[~objects.crowd], minlength=count) >= MANY_OBJECTS
+    return many
 
 
 def image_numbers(case: Case) -> Iterator[Undo]:
@@ -117,10 +123,21 @@ def share(case: Case) -> Undo | None:
     return None
 
 
-def with_rows_only(case: Case) -> Undo | None:
-    """The images that have rows alone; None where (nearly) all that should have some do."""
+def with_rows_only(case: Case, *, cut: bool) -> Undo | None:
+    """The images that have rows alone; None where (nearly) all that should have some do.
+
+    Args:
+        case: Any.
+        cut: Whether rows of low scores are left out: of some images that were all. Those are the
+            end of a row of images with few rows, so no more have none than have one.
+    """
     silent = seen(case).silent
-    if silent.sum() < max(2, LEAST_PART * len(silent)):
+    least = max(2, LEAST_PART * len(silent))
+    if cut:
+        position = case.position
+        single = np.bincount(position[position >= 0], minlength=len(silent)) == 1
+        least = max(least, 1 + int((single & _with_many(case)).sum()))
+    if silent.sum() < least:
         return None
     mine = np.flatnonzero(~silent)
     details = f"{int(silent.sum())} image(s) with {MANY_OBJECTS} objects or more"

@@ -74,6 +74,8 @@ class Search:
     """Names of the hypotheses that were looked at."""
     notes: list[str] = field(default_factory=list)
     """What is no fault and worth a sentence."""
+    best: dict[str, Case] = field(default_factory=dict)
+    """The best predictions of the sampled images, by what image ids are taken for."""
 
     def run(self) -> None:
         """Try the catalogue until it is through, or the time is over."""
@@ -138,7 +140,7 @@ class Search:
     def _numbers_and_formats(self) -> Iterator[tuple[Undo, ...]]:
         """Image ids and formats together; those that cannot be are left out."""
         for numbers in (None, *coverage.image_numbers(self.case)):
-            sample = self._sampled(_applied(self.case, numbers))
+            sample = self._best_with(numbers)
             for form in places.formats() if self.case.rows.has_boxes else (None,):
                 chosen = tuple(one for one in (numbers, form) if one is not None)
                 # Frames may be what makes them possible.
@@ -153,9 +155,19 @@ class Search:
 
     def _placed(self, undos: Sequence[Undo]) -> Case:
         """The best predictions of the sampled images, with some faults undone."""
-        numbers = [one for one in undos if one.name.startswith("image-")]
-        case = best_of_each(self._sampled(_applied(self.case, *numbers)), MOST_PLACED)
-        return _applied(case, *(one for one in undos if one not in numbers))
+        numbers = next((one for one in undos if one.name.startswith("image-")), None)
+        return _applied(self._best_with(numbers), *(one for one in undos if one is not numbers))
+
+    def _best_with(self, numbers: Undo | None) -> Case:
+        """The best predictions of the sampled images by one meaning of image ids.
+
+        All rows are looked through once for each: there may be millions.
+        """
+        key = "" if numbers is None else f"{numbers.name} {numbers.details}"
+        if key not in self.best:
+            whole = self._sampled(_applied(self.case, numbers))
+            self.best[key] = best_of_each(whole, MOST_PLACED)
+        return self.best[key]
 
     def _agnostic(self, undos: Sequence[Undo]) -> float:
         self._require_time()
@@ -237,7 +249,9 @@ class Search:
             sign.name == "other-annotations" for sign in self.signs
         ):
             return
-        self._keep(coverage.share(case) or coverage.with_rows_only(case))
+        found = scores.cut(case)
+        cut = found is not None and found[0] > scores.USUAL_CUT + 1e-9
+        self._keep(coverage.share(case) or coverage.with_rows_only(case, cut=cut))
 
     def _cuts(self) -> None:
         """Rows that are not there, and cannot be found again."""

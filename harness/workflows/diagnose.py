@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
@@ -92,6 +94,7 @@ def diagnose_predictions(
     case = Case(
         rows=rows_of(subject.read.rows), truth=truth_of(subject.content, tasks_of(subject.read))
     )
+    refused = _refusal(subject, case)
     diagnosed = diagnose(case, limit_s=max(1.0, request.limit_s - (clock() - begun)), clock=clock)
     reference = None
     if request.reference is not None:
@@ -108,7 +111,7 @@ def diagnose_predictions(
         row_count=len(subject.read.rows),
         image_count=len(subject.content["images"]),
         assumed=subject.read.assumed,
-        refused=_refusal(subject),
+        refused=refused,
         diagnosed=diagnosed,
         reference=reference,
         seconds=clock() - begun,
@@ -164,12 +167,20 @@ def _of_run(folder: Path, annotations: Path | None, progress: Progress) -> _Subj
     )
 
 
-def _refusal(subject: _Subject) -> str | None:
-    """Why the predictions are not valid; None where they are."""
-    try:
-        checked_predictions(
-            [dict(row) for row in subject.read.rows], subject.content, where="the file"
-        )
-    except HarnessError as error:
-        return error.message
+def _refusal(subject: _Subject, case: Case) -> str | None:
+    """Why the predictions are not valid; None where they are.
+
+    Rows that could be read loosely may lack a known image or category, and the size of their image;
+    only the first such one is looked at, as there may be millions of them.
+    """
+    doubtful = (case.position < 0) | (case.truth.class_of(case.rows.category_id) < 0)
+    if case.rows.masks:
+        sizes = np.array([one["size"] for one in case.rows.masks], dtype=np.float64)
+        doubtful |= (sizes != case.sizes_px).any(axis=1)
+    for position in np.flatnonzero(doubtful)[:1].tolist():
+        row = dict(subject.read.rows[position])
+        try:
+            checked_predictions([row], subject.content, where="the file", first=position)
+        except HarnessError as error:
+            return error.message
     return None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, of_images
-from benchmarks.diagnosed_faults import box_case, diagnosed, mask_case, seeded
+from benchmarks.diagnosed_faults import box_case, diagnosed, half_of, mask_case, seeded
 from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
@@ -131,6 +131,16 @@ def test_two_faults_are_both_named(boxes: Broken) -> None:
     found = diagnosed(content, rows)
     assert {one.name for one in found.findings} == {"index-from-0", "xyxy"}
     assert found.ap_undone == pytest.approx(diagnosed(*boxes).ap, abs=0.05)
+
+
+def test_a_cut_that_leaves_images_without_rows_is_named_first(boxes: Broken) -> None:
+    content, rows = FAULTS["scores-cut#2"](*half_of(boxes, 77), np.random.default_rng(3))
+    assert [one.name for one in diagnosed(content, rows).findings] == ["scores-cut"]
+    kept = {row["image_id"] for row in rows}
+    silent = set(sorted(kept)[::4])
+    rows = [row for row in rows if row["image_id"] not in silent]
+    names = {one.name for one in diagnosed(content, rows).findings}
+    assert names == {"scores-cut", "images-without-rows"}
 
 
 def test_nothing_is_claimed_of_untouched_predictions(boxes: Broken, masks: Broken) -> None:

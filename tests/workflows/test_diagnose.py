@@ -11,9 +11,13 @@ import pytest
 
 import harness
 from harness.core.errors import IntegrityError
+from harness.data.loose_predictions import loose_predictions
 from harness.measure.rle import encode_region
 
 Row = dict[str, Any]
+
+#: Ids of images.
+ID = range(11, 31)
 
 
 def evaluated(root: Path, folder: Path, **settings: Any) -> Path:
@@ -108,3 +112,49 @@ def test_score_names_what_a_cheap_look_shows_also_in_a_run(
     notes = harness.score(predictions=broken, annotations=facts["annotations_path"]).notes
     assert any("corners" in one for one in notes)
     assert len(notes) <= 3
+
+
+def test_a_file_with_one_foreign_row_among_many_names_its_position(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": one, "file_name": f"{one}.jpg", "height": 80, "width": 90} for one in ID],
+        "annotations": [
+            {
+                "id": 7 * one,
+                "image_id": one,
+                "category_id": 3,
+                "bbox": [8, 9, 30, 20],
+                "area": 600,
+                "iscrowd": 0,
+            }
+            for one in ID
+        ],
+        "categories": [{"id": 3, "name": "three"}],
+    }
+    annotations = tmp_path / "instances.json"
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    rows = [
+        {
+            "image_id": one,
+            "category_id": 3,
+            "bbox": [8.0, 9.0, 30.0, 20.0],
+            "score": 0.25 + one / 99,
+        }
+        for one in ID
+    ]
+    fine = as_file(tmp_path, "fine.json", rows)
+    assert harness.diagnose(predictions=fine, annotations=annotations).refused is None
+    rows[5]["category_id"] = 4
+    file = as_file(tmp_path, "foreign.json", rows)
+    refused = harness.diagnose(predictions=file, annotations=annotations).refused
+    assert refused is not None
+    assert refused.startswith("the file: prediction 5 names category 4")
+
+
+@pytest.mark.parametrize("change", [{}, {"note": None}, {"score": 1}, {"image_id": 12.0}])
+def test_rows_as_nearly_all_are_and_others_are_read_alike(change: dict[str, Any]) -> None:
+    row = {"image_id": 12, "category_id": 5, "bbox": [1, 2.5, 3, 4], "score": 0.5}
+    (found,) = loose_predictions([{**row, **change}], where="a file")
+    assert found == {**row, "score": change.get("score", 0.5)}
+    for broken in ({"score": float("nan")}, {"bbox": [1, 2, 3]}, {"image_id": 2**62}):
+        with pytest.raises(IntegrityError, match="prediction 1"):
+            loose_predictions([row, {**row, **change, **broken}], where="a file")
