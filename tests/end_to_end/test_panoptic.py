@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PillowImage
 
 from tests.end_to_end.conftest import Answer
 from tests.panoptic_data import write_panoptic_data
@@ -43,6 +45,18 @@ def test_maps_are_measured_and_scored_again(
     kept = {name: value for name, value in record["metrics"].items() if "throughput" not in name}
     assert numbers == pytest.approx(kept)
 
+    answer = harness("compare", "run", "run", "--resamples", "0")
+    assert answer.code == 0, answer.err
+    assert "panoptic_seg/PQ" in answer.out
+    answer = harness("show", "run", "--task", "panoptic_seg", "--most", "2", "--json")
+    assert answer.code == 0, answer.err
+    shown = json.loads(answer.out)
+    assert (shown["images"], shown["drawn"]) == (IMAGES, 2)
+    assert shown["false_negatives"] == shown["false_positives"]["segment"] == 0
+    assert shown["true_positives"] > 2 * IMAGES  # two kinds of stuff an image, and things
+    with PillowImage.open(project / "run" / "show" / "pictures" / "1.jpg") as picture:
+        assert picture.width > 2 * truth_width(project)
+
     truth = json.loads((project / "panoptic.json").read_text("utf-8"))
     found = json.loads((project / "run" / "panoptic.json").read_text("utf-8"))
     known = {one["id"]: one["isthing"] for one in truth["categories"]}
@@ -51,6 +65,29 @@ def test_maps_are_measured_and_scored_again(
         assert row["image_id"] == image["id"]
         assert row["file_name"] == Path(image["file_name"]).with_suffix(".png").name
         assert {one["category_id"] for one in row["segments_info"]} <= known.keys()
+
+
+def truth_width(project: Path) -> int:
+    """Width of the first map, px."""
+    with PillowImage.open(project / "panoptic" / "000001.png") as picture:
+        return picture.width
+
+
+def test_maps_that_differ_are_named(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    assert harness("eval", *asked, "--output", "run", "--resamples", "0").code == 0
+    shutil.copytree(project / "run", project / "other")
+    path = project / "other" / "panoptic.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["annotations"][3]["segments_info"].reverse()
+    content["annotations"][3]["segments_info"][0]["category_id"] = 200
+    path.write_text(json.dumps(content), "utf-8")
+    answer = harness("compare", "run", "other", "--resamples", "0", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert (found["differing_images"], found["first_differing"]) == (1, 4)
 
 
 def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(

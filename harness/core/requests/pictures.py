@@ -12,6 +12,9 @@ from harness.core.requests.runs import RunRequest
 from harness.core.settings import part, setting
 from harness.core.tasks import ObjectTask
 
+#: What may be shown: detections matched with objects, or maps of segments.
+ShownTask = Literal[ObjectTask, "panoptic_seg"]
+
 PictureFormat = Literal["jpg", "png", "none"]
 PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")
 
@@ -70,7 +73,9 @@ class ShowRequest:
     predictions: Path | None = setting(
         None, help="COCO results file, to be shown beside the annotations", none="the run's"
     )
-    task: ObjectTask = setting("bbox", help="what has to overlap for a hit")
+    task: ShownTask = setting(
+        "bbox", help="what has to overlap for a hit; panoptic_seg shows the maps of a run"
+    )
     sample: int | None = setting(
         None, help="N images at random", none="all", metavar="N", minimum=1, group="which images"
     )

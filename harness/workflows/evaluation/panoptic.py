@@ -68,7 +68,7 @@ def score_panoptic(
 
     def match(row: Row) -> tuple[Tally, int]:
         number = row["image_id"]
-        return _matched(truth, row, files, found[number], sizes[number])
+        return matched_maps(truth, row, files, found[number], sizes[number])
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         answers = list(pool.map(match, rows))
@@ -163,10 +163,21 @@ def predicted_rows(path: Path, truth: PanopticTruth) -> dict[int, Row]:
     return {row["image_id"]: row for row in rows}
 
 
-def _matched(
+def matched_maps(
     truth: PanopticTruth, row: Row, files: PanopticFiles, found: Row, size: tuple[int, int]
 ) -> tuple[Tally, int]:
-    """The tally of one image, and how many segments of its truth list another area."""
+    """The tally of one image, and how many segments of its truth list another area.
+
+    Args:
+        truth: The ground truth.
+        row: Its segments of the image.
+        files: The predictions.
+        found: Their segments of the image.
+        size: (height, width) of the image.
+
+    Raises:
+        IntegrityError: A PNG is missing, damaged, or has other segments than are listed.
+    """
     from harness.data.panoptic import read_ids
 
     known, place = truth.folder / row["file_name"], files.folder / found["file_name"]

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
-from harness.core.tasks import Task, tasks_measured
+from harness.core.tasks import Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.json import to_plain
@@ -19,6 +19,7 @@ from harness.measure.bootstrap import SEED, Difference, Differences, differences
 from harness.measure.columns import category_positions
 from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import PREDICTIONS, RECORD
+from harness.workflows.runs.panoptic_files import changed_maps
 from harness.workflows.runs.records import read_record, require_own_predictions
 
 #: Facts that say nothing about a difference.
@@ -89,7 +90,9 @@ class Comparison:
     """The categories that changed most: those that chance does not explain, then the others."""
 
     images: tuple[tuple[int, int], ...]
-    """(image id, number of its predictions without an equal in the other run), most first."""
+    """(image id, number of its predictions without an equal in the other run), most first; a map of
+    segments counts as one.
+    """
 
     differing_images: int
     """Number of images with different predictions."""
@@ -106,14 +109,17 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     """
     records = (_record(first), _record(second))
     _require_comparable(records[0], records[1], first, second)
+    _require_same_maps(*records)
     content = _annotations(records[0], resamples)
     predictions = [_predictions(folder, content, progress) for folder in (first, second)]
     changed = changed_images(*predictions)
+    for image in changed_maps(first, second):
+        changed[image] = changed.get(image, 0) + 1
     facts = records[0].dataset
     sure = differences(
         content,
         predictions,
-        tasks_measured([name for name in records[0].metrics if "/A" in name]),
+        tasks_measured(records[0].metrics),
         images=facts.evaluated_images,
         resamples=resamples,
         progress=progress,
@@ -161,6 +167,15 @@ def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: P
             f"{first} and {second} evaluated other images: {one.dataset.evaluated_images} of "
             f"{one.dataset.name} ({one.dataset.digest[:12]}), {other.dataset.evaluated_images} of "
             f"{other.dataset.name} ({other.dataset.digest[:12]})"
+        )
+
+
+def _require_same_maps(one: RunRecord, other: RunRecord) -> None:
+    pair = (one.dataset.panoptic, other.dataset.panoptic)
+    if pair[0] and pair[1] and pair[0].digest != pair[1].digest:
+        raise UsageError(
+            f"the runs were measured by other panoptic annotations: {pair[0].annotations_path} "
+            f"({pair[0].digest[:12]}) and {pair[1].annotations_path} ({pair[1].digest[:12]})"
         )
 
 
@@ -261,7 +276,7 @@ def metric_changes(
             metric=name, first=value, second=second.get(name), interval=intervals.get(name)
         )
         for name, value in first.items()
-        if "/A" in name
+        if is_accuracy(name)
     )
 
 

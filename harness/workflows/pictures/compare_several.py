@@ -32,6 +32,7 @@ SPOKEN = {
     "bbox/AP50": "box AP50",
     "segm/AP": "mask AP",
     "segm/AP50": "mask AP50",
+    "panoptic_seg/PQ": "PQ",
 }
 METRICS = tuple(SPOKEN)
 

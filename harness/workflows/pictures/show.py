@@ -4,72 +4,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.dataset import ImageRecord
-from harness.core.errors import HarnessError
 from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
 from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
-from harness.data.images import load_image
+from harness.core.tasks import PANOPTIC
 from harness.files.atomic import disk_errors, write_text
-from harness.files.environment import usable_cpus
 from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
-from harness.report.gallery import Card, data_gallery, gallery_page, judged_gallery
-from harness.visualization.image_files import SMALL_PAIR_PX, SMALL_PX, write_picture
+from harness.report.gallery import data_gallery, gallery_page, judged_gallery
 from harness.visualization.judged import draw_judged, painted
 from harness.visualization.truth import truth_objects
-from harness.workflows.evaluation.inference import ahead
+from harness.workflows.pictures.show_maps import show_maps
+from harness.workflows.pictures.show_pictures import cards_of, write_pictures
+from harness.workflows.pictures.show_results import ImageCounts, ShowReport
 from harness.workflows.pictures.show_subject import Subject, find_subject
 from harness.workflows.runs.files import PAGE
 
 Pixels = npt.NDArray[np.uint8]
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageCounts:
-    """One image of a run, and how many of its detections and objects are which."""
-
-    image_id: int
-    """COCO's id."""
-    file_name: str
-    """Relative to the folder of images."""
-    true_positives: int
-    """Detections of an object."""
-    false_positives: int
-    """Detections of none."""
-    false_negatives: int
-    """Objects without a detection."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShowReport:
-    """What was shown. Counts are of all images that were read, None without predictions."""
-
-    page: str
-    """The HTML page."""
-    images: int
-    """How many were read."""
-    drawn: int
-    """How many have a picture."""
-    objects: int
-    """Annotations of these images."""
-    true_positives: int | None
-    """Detections of an object."""
-    false_negatives: int | None
-    """Objects without a detection."""
-    false_positives: dict[str, int] | None
-    """Detections of none, by kind (``measure.matching.Kind``)."""
-    worst: tuple[ImageCounts, ...]
-    """The drawn images, most errors first."""
-    unreadable: tuple[Unreadable, ...]
-    """Images that could not be read, and why."""
 
 
 def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
@@ -78,6 +36,8 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     An image that cannot be read is reported, and the others are drawn.
     """
     subject = find_subject(request)
+    if request.task == PANOPTIC:
+        return show_maps(request, subject, progress)
     for warning in subject.dataset.warnings:
         progress.notice(f"data: {warning}")
     judged = None
@@ -89,8 +49,8 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     if judged is not None:
         drawer = _judged_drawer(subject, judged, request)
     with disk_errors(subject.output):
-        drawn, unreadable = _write_pictures(subject, order, drawer, progress)
-        cards = _cards(drawn)
+        drawn, unreadable = write_pictures(subject, order, drawer, progress)
+        cards = cards_of(drawn)
         if judged is None:
             gallery = data_gallery(subject.dataset, subject.rows, cards)
         else:
@@ -139,54 +99,6 @@ def _judged_drawer(
         return draw_judged(record, pixels, own, predictions, verdict, names, style)
 
     return draw
-
-
-def _write_pictures(
-    subject: Subject,
-    records: Sequence[ImageRecord],
-    draw: Callable[[ImageRecord, Pixels], Pixels],
-    progress: Progress,
-) -> tuple[list[ImageRecord], list[Unreadable]]:
-    """The images that have a picture now, and those that could not be read."""
-
-    def work(record: ImageRecord) -> None:
-        image = load_image(record, subject.dataset.images_dir)
-        picture, small = _places(record)
-        write_picture(
-            subject.output / picture,
-            draw(record, image.pixels_bgr),
-            small=subject.output / small,
-            small_px=SMALL_PX if subject.predictions is None else SMALL_PAIR_PX,
-        )
-
-    drawn, unreadable = [], []
-    with (
-        closing(ahead(records, work, size=1, loaders=usable_cpus())) as batches,
-        progress.task("draw", total=len(records), unit="img") as advance,
-    ):
-        for [(record, future)] in batches:
-            try:
-                future.result()
-                drawn.append(record)
-            except HarnessError as error:
-                unreadable.append(Unreadable(file=record.file_name, reason=error.message))
-                progress.notice(f"skipped: {error.message}")
-            advance(1)
-    return drawn, unreadable
-
-
-def _places(record: ImageRecord) -> tuple[str, str]:
-    """Picture and small picture, relative to the page."""
-    return f"pictures/{record.image_id}.jpg", f"small/{record.image_id}.jpg"
-
-
-def _cards(records: Sequence[ImageRecord]) -> list[tuple[ImageRecord, Card]]:
-    """Cards without facts."""
-    return [
-        (record, Card(picture=picture, small=small, title=record.file_name))
-        for record in records
-        for picture, small in [_places(record)]
-    ]
 
 
 def _names_by_image(subject: Subject) -> dict[int, set[str]]:

@@ -17,8 +17,8 @@ from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.panoptic import PanopticMap, category_of_segment
 from harness.files.atomic import replacing
-from harness.files.json import dumps
-from harness.workflows.runs.checksums import add_sums
+from harness.files.json import dumps, read
+from harness.workflows.runs.checksums import add_sums, read_sums
 from harness.workflows.runs.sealed_lines import Line
 
 #: The file of a run, and the folder of its PNGs: as panopticapi looks for them.
@@ -121,3 +121,29 @@ def map_names(images: Iterable[ImageRecord]) -> dict[int, str]:
     }
     unique = len(set(stems.values())) == len(stems) and all(stems.values())
     return {number: f"{stem if unique else number}.png" for number, stem in stems.items()}
+
+
+def changed_maps(first: Path, second: Path) -> list[int]:
+    """Return the images whose maps differ between two runs; none where one of them made none.
+
+    Args:
+        first: A run folder.
+        second: Another one, of the same images.
+    """
+    one, other = (_kept_maps(folder) for folder in (first, second))
+    if not one or not other:
+        return []
+    return sorted(
+        number for number in one.keys() | other.keys() if one.get(number) != other.get(number)
+    )
+
+
+def _kept_maps(folder: Path) -> dict[int, tuple[str | None, Any]]:
+    """Return the digest of each map of a run, and its segments, by image id."""
+    path, sums = folder / PANOPTIC_FILE, read_sums(folder)
+    if not path.is_file():
+        return {}
+    return {
+        row["image_id"]: (sums.get(f"{PANOPTIC_FOLDER}/{row['file_name']}"), row["segments_info"])
+        for row in read(path)["annotations"]
+    }
