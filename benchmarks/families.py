@@ -46,6 +46,7 @@ ENTRIES = (
     "mask_rcnn_X_101_32x8d_FPN_3x",
     "mask_rcnn_R_50_DC5_3x",
     "mask_rcnn_R_50_C4_3x",
+    "panoptic_fpn_R_50_3x",
     "cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
 )
 
