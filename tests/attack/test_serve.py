@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import signal
 import socket
 import struct
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,7 +30,7 @@ from harness.serve import connections, decoding, uploads
 from harness.serve.decoding import Decoders
 from harness.serve.failures import Refusal
 from harness.serve.images import Upload
-from tests.attack.trials import BUDGET, Trials
+from tests.attack.trials import BUDGET, Trials, mutated, seeds
 from tests.serve.conftest import Told, picture_bytes, sent, told, until  # noqa: F401
 
 #: Seconds in which any answer must be there on a busy machine: far below what the attacks cost.
@@ -179,6 +180,90 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+
+
+def whole_requests() -> list[bytes]:
+    """Valid requests of every kind of body, with their heads."""
+    image = picture_bytes("JPEG")
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n'
+        b"Content-Type: image/jpeg\r\n\r\n" + image + b"\r\n--x--\r\n"
+    )
+    chunks = b"%x\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n" % (
+        *(100, image[:100]),
+        *(len(image) - 100, image[100:]),
+    )
+    post = b"POST /predict%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n%s\r\n\r\n%s"
+    length = b"Content-Length: %d"
+    return [
+        post % (b"", b"image/jpeg", length % len(image), image),
+        post
+        % (
+            b"?format=json&polygons=1",
+            b"multipart/form-data; boundary=x",
+            length % len(form),
+            form,
+        ),
+        post % (b"?threshold=0.1", b"image/jpeg", b"Transfer-Encoding: chunked", chunks),
+        b"GET /info HTTP/1.1\r\nHost: localhost\r\nAccept: */*;q=0.5, image/png\r\n\r\n",
+        b"GET /examples/0 HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n\r\n",
+    ]
+
+
+HTTP_TOKENS = (
+    *(b"\r\n", b"\r\n\r\n", b"\n", b"\0", b"Content-Length: 5\r\n", b"Content-Length: -1\r\n"),
+    *(
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"ffffffffffffffff",
+    ),
+    *(b"Expect: 100-continue\r\n", b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"HTTP/9.9"),
+    *(b"; boundary=", b"boundary=" + b"b" * 300, b'filename="' + b"f" * 5000 + b'"', b'name="x"'),
+    *(b"--x--", b"--x\r\n", b"%00", b"?threshold=nan", b"&scale=1e308", b"&format=png&format=json"),
+    *(b"Host: evil.example\r\n", b"Accept: " + b"a/b," * 2000, b"X: " + b"y" * 70_000, b"\xff\xfe"),
+)
+
+#: What an answer may say of a request that was damaged anywhere. 499 is of a client that left.
+ANSWERED = {
+    *(200, 206, 307),
+    *(400, 403, 404, 405, 406, 408, 411, 413, 414, 415, 416, 417, 422, 431),
+}
+
+
+def test_fuzzed_requests_are_answered_or_closed(
+    told: Told,  # noqa: F811
+    trials: Trials,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Heads and bodies damaged anywhere: an answer that names the fault, or none."""
+    for module, name in (
+        (connections, "HEAD_S"),
+        (uploads, "PATIENCE_S"),
+        (connections, "STALLED_S"),
+    ):
+        monkeypatch.setattr(module, name, 0.3)
+    notices: list[str] = []
+    url, _ = told(notices)
+    for request in whole_requests():
+        with raw(url, request) as connection:
+            assert re.match(rb"HTTP/1\.1 (200|206|404) ", rest_of(connection))
+
+    def answer_to(request: bytes) -> bytes:
+        with suppress(BrokenPipeError, ConnectionResetError), raw(url, request) as connection:
+            return rest_of(connection)
+        return b""
+
+    some = whole_requests()
+    with ThreadPoolExecutor(8) as pool:
+        for chance in seeds(200, 15):
+            damaged = [mutated(chance.choice(some), chance, HTTP_TOKENS) for _ in range(16)]
+            for request, answer in zip(damaged, pool.map(answer_to, damaged), strict=True):
+                with trials.one(request[:200]):
+                    statuses = re.findall(rb"^HTTP/1\.1 (\d{3}) ", answer, re.MULTILINE)
+                    assert set(map(int, statuses)) <= ANSWERED, answer[:500]
+    until(lambda: requests.get(f"{url}/health", timeout=60).json()["places_taken"] == 0)
+    assert requests.get(f"{url}/health", timeout=60).json()["status"] == "ok"
+    assert not [line for line in notices if "Traceback" in line or not line.isprintable()]
 
 
 @pytest.mark.parametrize(
