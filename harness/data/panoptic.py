@@ -20,6 +20,7 @@ from harness.core.dataset import Category, Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
 from harness.core.shown import shown
+from harness.data.image_files import open_image
 from harness.data.segmentations import whole
 from harness.files.json import read_with_digest
 
@@ -204,7 +205,7 @@ def read_ids(path: Path, size: tuple[int, int]) -> Ids:
         IntegrityError: It is missing, no such PNG, or of another size.
     """
     try:
-        with PillowImage.open(path) as picture:
+        with open_image(path) as picture:
             kind, mode = picture.format, picture.mode
             if kind != "PNG" or mode not in ("RGB", "RGBA"):
                 raise IntegrityError(

@@ -85,3 +85,16 @@ def calls(package: dict[str, ast.Module]) -> Iterator[tuple[str, ast.Call, str]]
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 yield path, node, ast.unparse(node.func)
+
+
+def test_images_are_opened_as_what_they_may_be(package: dict[str, ast.Module]) -> None:
+    """Pillow alone would start a program for some files: `data.image_files` has the formats."""
+    careless = [
+        f"{name}:{node.lineno}"
+        for name, tree in package.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("Image.open", "PillowImage.open", "PIL.Image.open")
+        and "formats" not in {one.arg for one in node.keywords}
+    ]
+    assert not careless
