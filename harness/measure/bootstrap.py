@@ -269,23 +269,23 @@ def differences_of(
     spread = {name: np.concatenate(kept, axis=-1) for name, kept in parts.items()}
     enough = _metrics_in_enough(first)
     found = {
-        name: _difference(
+        name: difference_of(
             float(after[name][0] - before[name][0]), spread[name], enough=name in enough
         )
         for name in before
         if name != "categories"
     }
     categories = {
-        number: _difference(
+        number: difference_of(
             float(after["categories"][number, 0] - before["categories"][number, 0]),
             spread["categories"][number],
         )
         for number in _categories_in_enough(first["all"])
     }
-    return _adjusted(found, categories)
+    return adjusted(found, categories)
 
 
-def _difference(value: float, drawn: Floats, *, enough: bool = True) -> Difference | None:
+def difference_of(value: float, drawn: Floats, *, enough: bool = True) -> Difference | None:
     """A difference with its interval; None where it, or most of the drawn ones, are unknown.
 
     Args:
@@ -304,7 +304,7 @@ def _difference(value: float, drawn: Floats, *, enough: bool = True) -> Differen
     return Difference(difference=value, low=float(low), high=float(high), p=p)
 
 
-def _adjusted(
+def adjusted(
     metrics: Mapping[str, Difference | None], categories: Mapping[int, Difference | None]
 ) -> Differences:
     """The known differences, those of sizes and categories adjusted as one family."""

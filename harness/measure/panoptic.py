@@ -21,7 +21,15 @@ import numpy.typing as npt
 
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.tasks import PANOPTIC
-from harness.measure.bootstrap import CHUNK, LEAST_IMAGES, SEED, around
+from harness.measure.bootstrap import (
+    CHUNK,
+    LEAST_IMAGES,
+    SEED,
+    Differences,
+    adjusted,
+    around,
+    difference_of,
+)
 from harness.measure.resampling import draws
 
 Ids = npt.NDArray[np.int32]
@@ -165,16 +173,7 @@ def qualities(
         resamples: Draws of the bootstrap over images; 0 for no intervals.
     """
     names = dict(sorted({**things, **stuff}.items()))
-    places = {category: place for place, category in enumerate(names)}
-    table = np.zeros((len(tallies), 4, len(names)))
-    for image, one in enumerate(tallies):
-        for category, counts in one.items():
-            table[image, :, places[category]] = counts
-    parts = {
-        "": np.ones(len(names), dtype=bool),
-        "_th": np.array([one in things for one in names], dtype=bool),
-        "_st": np.array([one in stuff for one in names], dtype=bool),
-    }
+    table, parts = _table(tallies, list(names)), _parts(list(names), things)
     sums = table.sum(axis=0)[None]
     whole = {name: one[0] for name, one in _means(sums, parts).items()}
     by_category = _by_category(sums)[0][0]
@@ -195,6 +194,64 @@ def qualities(
         per_category=rows,
         intervals=intervals,
     )
+
+
+def map_differences(
+    first: Sequence[Tally],
+    second: Sequence[Tally],
+    things: Mapping[int, str],
+    stuff: Mapping[int, str],
+    *,
+    resamples: int,
+) -> Differences:
+    """Second minus first for every quality, with intervals by a paired bootstrap over the images.
+
+    Args:
+        first: One tally an image.
+        second: Of another run, on the same images.
+        things: Names of the categories of single objects, by id.
+        stuff: Names of the others, by id.
+        resamples: Draws of the bootstrap.
+    """
+    categories = sorted({**things, **stuff})
+    tables = [_table(one, categories) for one in (first, second)]
+    parts, images = _parts(categories, things), len(first)
+
+    def apart(weights: Floats) -> dict[str, Floats]:
+        one, other = (
+            _means((weights @ table.reshape(images, -1)).reshape(-1, 4, len(categories)), parts)
+            for table in tables
+        )
+        return {name: 100 * (other[name] - value) for name, value in one.items()}
+
+    whole = apart(np.ones((1, images)))
+    drawn = [apart(weights) for weights in draws(images, resamples, seed=SEED, size=CHUNK)]
+    enough = images >= LEAST_IMAGES
+    found = {
+        name.partition("/")[2]: difference_of(
+            float(value[0]), np.concatenate([one[name] for one in drawn]), enough=enough
+        )
+        for name, value in whole.items()
+    }
+    return adjusted(found, {})
+
+
+def _table(tallies: Sequence[Tally], categories: Sequence[int]) -> Floats:
+    """(images, 4, K): IoU, found, false and missed of each category."""
+    places = {category: place for place, category in enumerate(categories)}
+    table = np.zeros((len(tallies), 4, len(categories)))
+    for image, one in enumerate(tallies):
+        for category, counts in one.items():
+            table[image, :, places[category]] = counts
+    return table
+
+
+def _parts(
+    categories: Sequence[int], things: Mapping[int, str]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """(K,) which categories a mean is over, by the end of its name."""
+    are_things = np.array([one in things for one in categories], dtype=bool)
+    return {"": np.ones(len(categories), dtype=bool), "_th": are_things, "_st": ~are_things}
 
 
 def _by_category(sums: Floats) -> tuple[Floats, Floats, Floats]:

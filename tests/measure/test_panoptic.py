@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.data.panoptic import panoptic_truth, read_ids
-from harness.measure.panoptic import PanopticScores, qualities, tally
+from harness.measure.panoptic import Counts, PanopticScores, map_differences, qualities, tally
 from tests.golden.cases import read_golden
 from tests.golden.panoptic_quality import NAME, SIZE, by_panopticapi, write_case
 
@@ -73,6 +73,20 @@ def test_intervals_hold_the_number(tmp_path: Path) -> None:
     for name, one in found.intervals.items():
         assert one.low < (found.metrics[name] or 0.0) < one.high
     assert found.metrics == measured(tmp_path).metrics
+
+
+def test_a_difference_of_two_runs_is_that_of_their_numbers() -> None:
+    half = [{1: Counts(0.8, 1, 0, 1), 92: Counts(0.9, 1, 0, 0)} for _ in range(9)]
+    more = [{1: Counts(0.8, 1, 0, 0), 92: Counts(0.9, 1, int(n == 3), 0)} for n in range(9)]
+    found = map_differences(half, more, THING, STUFF, resamples=100).metrics
+    numbers = [qualities(one, THING, STUFF).metrics for one in (half, more)]
+    for name, one in found.items():
+        before, after = (each[f"panoptic_seg/{name}"] or 0.0 for each in numbers)
+        assert one.difference == pytest.approx(after - before)
+        assert one.low <= one.difference <= one.high
+    assert found["PQ_th"].word == "better"
+    assert found["PQ_st"].word == "noise"  # one image decides it
+    assert found["SQ"].word == "noise"
 
 
 def scene(*parts: tuple[slice, int]) -> Any:

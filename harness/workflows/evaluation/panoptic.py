@@ -57,6 +57,34 @@ def score_panoptic(
     Raises:
         IntegrityError: A file is missing, damaged, or does not fit the others.
     """
+    tallies, odd = tallies_of(truth, files, sizes)
+    scores = qualities(
+        tallies,
+        {one.category_id: one.name for one in truth.things},
+        {one.category_id: one.name for one in truth.stuff},
+        resamples=resamples,
+    )
+    if not odd:
+        return scores, ()
+    return scores, (
+        f"{odd} segment(s) of {truth.annotations_path.name} list another area than their PNG has; "
+        "the listed one counts, as in panopticapi",
+    )
+
+
+def tallies_of(
+    truth: PanopticTruth, files: PanopticFiles, sizes: Mapping[int, tuple[int, int]]
+) -> tuple[list[Tally], int]:
+    """The matches of each image's map, and how many true segments list another area than they have.
+
+    Args:
+        truth: The ground truth.
+        files: The predictions.
+        sizes: (height, width) of the images, by id.
+
+    Raises:
+        IntegrityError: A file is missing, damaged, or does not fit the others.
+    """
     found = predicted_rows(files.path, truth)
     missing = [image for image in sizes if image not in found]
     if missing:
@@ -72,19 +100,7 @@ def score_panoptic(
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         answers = list(pool.map(match, rows))
-    scores = qualities(
-        [one for one, _ in answers],
-        {one.category_id: one.name for one in truth.things},
-        {one.category_id: one.name for one in truth.stuff},
-        resamples=resamples,
-    )
-    odd = sum(count for _, count in answers)
-    if not odd:
-        return scores, ()
-    return scores, (
-        f"{odd} segment(s) of {truth.annotations_path.name} list another area than their PNG has; "
-        "the listed one counts, as in panopticapi",
-    )
+    return [one for one, _ in answers], sum(count for _, count in answers)
 
 
 def with_maps(

@@ -10,14 +10,16 @@ from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Progress
-from harness.core.record import CategoryScore, RunRecord
-from harness.core.tasks import Task, is_accuracy, tasks_measured
+from harness.core.record import CategoryScore, DatasetFacts, RunRecord
+from harness.core.tasks import PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of
+from harness.data.proven import read_annotations_of, read_panoptic_of
 from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Difference, Differences, differences_of
 from harness.measure.columns import category_positions
+from harness.measure.panoptic import map_differences
 from harness.measure.resampling import matches_by_size
+from harness.workflows.evaluation.panoptic import files_of_run, tallies_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.panoptic_files import changed_maps
 from harness.workflows.runs.records import read_record, require_own_predictions
@@ -124,6 +126,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         resamples=resamples,
         progress=progress,
     )
+    if content is not None and facts.panoptic is not None:
+        sure |= _map_differences(first, second, facts, content, resamples)
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,
@@ -136,6 +140,23 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         differing_images=len(changed),
         first_differing=min(changed, default=None),
     )
+
+
+def _map_differences(
+    first: Path, second: Path, facts: DatasetFacts, content: Mapping[str, Any], resamples: int
+) -> dict[str, Differences]:
+    """How sure the differences of two runs' maps are; nothing where one of them made none."""
+    files = [files_of_run(folder) for folder in (first, second)]
+    if facts.panoptic is None or files[0] is None or files[1] is None:
+        return {}
+    truth = read_panoptic_of(facts.panoptic)
+    images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
+    sizes = {one["id"]: (one["height"], one["width"]) for one in images}
+    one, other = (tallies_of(truth, found, sizes)[0] for found in files if found is not None)
+    things, stuff = (
+        {one.category_id: one.name for one in part} for part in (truth.things, truth.stuff)
+    )
+    return {PANOPTIC: map_differences(one, other, things, stuff, resamples=resamples)}
 
 
 def _record(folder: Path) -> RunRecord:
