@@ -60,21 +60,42 @@ def test_wandb_stays_offline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_tensorboard_has_the_numbers(run: Path) -> None:
-    loader = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_file_loader",
-        reason="needs the extra tensorboard",
-    )
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
     folder = Path(track_run(run, "tensorboard"))
-    [path] = folder.iterdir()
-    events = loader.RawEventFileLoader(str(path)).Load()
+    assert scalars_in(folder) == pytest.approx(metrics_of(run), rel=1e-6)
+
+
+def scalars_in(folder: Path) -> dict[str, float]:
+    """By tag, of the one event file in a folder."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
 
-    found = {
+    [path] = folder.iterdir()
+    return {
         value.tag: value.simple_value
-        for raw in events
+        for raw in RawEventFileLoader(str(path)).Load()
         for value in Event.FromString(raw).summary.value
     }
-    assert found == pytest.approx(metrics_of(run), rel=1e-6)
+
+
+def test_a_speed_run_and_a_night_are_tracked_by_their_commands(
+    embedded_root: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    tracked = ["--root", str(embedded_root), "--track", "tensorboard"]
+    quick = ["--limit", "1", "--repeats", "1", "--min-duration", "0", "--threads", "1"]
+    run = tmp_path / "bench"
+    assert main(["bench", "--model", "tiny", *quick, *tracked, "--output", str(run)]) == 0
+    assert scalars_in(run / "tensorboard") == pytest.approx(metrics_of(run), rel=1e-6)
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        '[[block]]\nmodels = ["tiny"]\nengines = ["fake"]\nlimit = 3\nbench = false\n',
+        encoding="utf-8",
+    )
+    nights = ["--matrix", str(matrix), "--results", str(tmp_path)]
+    assert main(["nightly", *nights, *tracked]) == 0
+    [folder] = (tmp_path / "nights").glob("*/tensorboard")
+    assert "tiny-fake-fp32-auto-first3/bbox/AP" in scalars_in(folder)
 
 
 def test_a_night_is_tracked_by_its_command(
