@@ -33,7 +33,8 @@ def compare(
     """Compare two evaluations of the same images, as ``harness compare``.
 
     Args:
-        first: Run folder of an evaluation, or a file of predictions, with ``annotations``.
+        first: Run folder of an evaluation or a training, which is its best evaluation then; or a
+            file of predictions, with ``annotations``.
         second: Another one.
         progress: As of `evaluate`.
         **settings: Those of `CompareRequest`.
@@ -48,11 +49,13 @@ def compare(
     from harness.workflows.pictures.compare import compare_runs
     from harness.workflows.pictures.compare_files import are_files, compare_files
     from harness.workflows.pictures.compare_images import write_page
+    from harness.workflows.runs.records import evaluation_of
 
     shown = shown_by(progress)
     request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
     draws = request.resamples
-    if are_files(request.first, request.second):
+    runs = (request.first, request.second)
+    if are_files(*runs):
         found = compare_files(
             request.first, request.second, request.annotations, resamples=draws, progress=shown
         )
@@ -62,9 +65,10 @@ def compare(
             hint="leave out --annotations, or name the files: RUN/predictions.json",
         )
     else:
-        found = compare_runs(request.first, request.second, resamples=draws, progress=shown)
+        runs = (evaluation_of(request.first), evaluation_of(request.second))
+        found = compare_runs(*runs, resamples=draws, progress=shown)
     if request.html is not None:
-        write_page(found, request.first, request.second, request.html, request.threshold, shown)
+        write_page(found, *runs, request.html, request.threshold, shown)
     return found
 
 

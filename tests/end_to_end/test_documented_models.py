@@ -27,7 +27,8 @@ from tests.end_to_end.test_documented_commands import (  # noqa: F401  a fixture
     prepared,
 )
 
-pytestmark = pytest.mark.slow
+#: Networks of this size take minutes where other work is done beside the tests.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 #: The lightest of torchvision's detectors; its weights here are generated.
 LIGHT = "fasterrcnn_mobilenet_v3_large_fpn"
@@ -122,6 +123,10 @@ def test_commands_about_models_run(harness: Callable[..., Answer], stocked: Path
         assert answer.code == 0, f"harness {line}\n{answer.err}"
         done += 1
     assert done == 10
+    # Of two trainings, the best evaluations are compared.
+    pair = harness("compare", "results/light", "results/heavy")
+    assert pair.code == 0, pair.err
+    assert "bbox/AP" in pair.out
 
 
 @pytest.fixture

@@ -115,3 +115,45 @@ def test_what_cannot_be_exported_says_why() -> None:
     ):
         with pytest.raises(UsageError, match=words):
             require_network("onnx", architecture_of(name))
+
+
+#: Families of ``.pt2`` files: also those whose convolutions ONNX Runtime does not have.
+AS_PT2 = {
+    **EXPORTED,
+    **{
+        name: narrow(name)
+        for name in FAMILIES
+        if any(narrow(name).deformable_stages) and not name.startswith("panoptic")
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AS_PT2)
+def test_the_file_of_torch_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
+    from harness.engines.pt2 import open_pt2
+    from harness.export.program import trace
+    from harness.export.stages import exported_stages, open_stages
+    from harness.export.torch_file import write_program
+    from tests.zoo.test_exported import facts
+
+    architecture = AS_PT2[name]
+    weights, file = tmp_path / "weights.safetensors", tmp_path / "network.pt2"
+    write_checkpoint(weights, seeded_checkpoint(architecture))
+    write_program(
+        trace(network_of(architecture)),
+        file,
+        facts=lambda *_: replace(facts(), architecture=architecture),
+    )
+    native = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
+    exported = open_pt2(architecture=architecture, weights=file, device="cpu", threads=1)
+    tapped = open_stages(file, threads=1)
+    report = compare_engines(
+        native,
+        exported,
+        pictures()[:1],
+        reference_stages=lambda image: exported_stages(tapped, image),
+        mask_slack_px=EXPORTED_MASK_SLACK_PX,
+    )
+    assert report.first_failing is None, report.stages
+    assert report.agreement.detections >= 5

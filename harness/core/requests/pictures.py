@@ -118,7 +118,8 @@ class CompareRequest:
     group: ClassVar[str] = "what to compare"
 
     first: Path = setting(
-        help="run folder of harness eval, or a file of predictions", positional=True
+        help="run folder of harness eval or train (its best), or a file of predictions",
+        positional=True,
     )
     second: Path = setting(help="another one, of the same images", positional=True)
     annotations: Path | None = setting(

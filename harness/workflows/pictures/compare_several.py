@@ -20,8 +20,7 @@ from harness.engines.opening import open_engine
 from harness.files.digest import file_digest
 from harness.files.extras import install_command
 from harness.report.runs_plot import draw_runs
-from harness.workflows.runs.files import EVALUATIONS, RECORD
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.records import evaluation_of, read_record
 
 #: Images of the first run that every network is timed on.
 IMAGES = 3
@@ -120,24 +119,6 @@ def compare_several(
         if written is None:
             progress.notice(f"no plot: it needs matplotlib; run: {install_command('plots')}")
     return SeveralRuns(images=first.evaluated_images, rows=tuple(rows), plot=written)
-
-
-def evaluation_of(folder: Path) -> Path:
-    """Return the folder of the evaluation that stands for a run: of a training the best one's.
-
-    Raises:
-        UsageError: There is no finished evaluation.
-    """
-    if not (folder / RECORD).is_file():
-        raise UsageError(
-            f"{folder} holds no finished evaluation", hint="they are made by: harness eval"
-        )
-    record = read_record(folder)
-    if record.kind != "train":
-        return folder
-    summary = record.resolved.get("summary") or {}
-    iteration = summary.get("best_iteration", record.resolved.get("iterations"))
-    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
 
 
 def _row(folder: Path, record: RunRecord) -> RunRow:

@@ -7,11 +7,12 @@ import io
 import shlex
 from pathlib import Path
 
+from harness.core.errors import UsageError
 from harness.core.printable import spreadsheet_cell
 from harness.core.record import CategoryScore, RunRecord
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.workflows.runs.checksums import UNKNOWN, read_sums, require_undamaged, write_checked
-from harness.workflows.runs.files import PER_CATEGORY, PREDICTIONS, RECORD
+from harness.workflows.runs.files import EVALUATIONS, PER_CATEGORY, PREDICTIONS, RECORD
 from harness.workflows.runs.folder import continuing
 
 
@@ -95,3 +96,21 @@ def category_table(rows: tuple[CategoryScore, ...]) -> str:
         ap = "" if row.ap is None else f"{row.ap:.6f}"
         writer.writerow((row.task, row.category_id, spreadsheet_cell(row.name), ap, row.reason))
     return text.getvalue()
+
+
+def evaluation_of(folder: Path) -> Path:
+    """Return the folder of the evaluation that stands for a run: of a training the best one's.
+
+    Raises:
+        UsageError: There is no finished evaluation.
+    """
+    if not (folder / RECORD).is_file():
+        raise UsageError(
+            f"{folder} holds no finished evaluation", hint="they are made by: harness eval"
+        )
+    record = read_record(folder)
+    if record.kind != "train":
+        return folder
+    summary = record.resolved.get("summary") or {}
+    iteration = summary.get("best_iteration", record.resolved.get("iterations"))
+    return folder / EVALUATIONS / f"iteration-{iteration:07d}"
