@@ -65,5 +65,6 @@ class ProposalReplayer(Replayer):
 class ProposalCase(Case):
     """One image of a network that only proposes regions."""
 
-    def _traced(self) -> Traced:
+    def traced(self) -> Traced:
+        """Return what finds the decision behind a difference."""
         return self._anchor_tracer()
