@@ -128,12 +128,20 @@ def prove_fast(
         differences.extend(found)
         detections += int(image.reference.detections.chosen.sum())
         count += 1
-    stages = measured.rows()
-    differences = [one for one in differences if not one.is_within(score_rounding, box_rounding)]
+    left = [one for one in differences if not one.is_within(score_rounding, box_rounding)]
+    return _proof(count, detections, measured.rows(), left)
+
+
+def _proof(
+    images: int,
+    detections: int,
+    stages: tuple[StageDistance, ...],
+    differences: Sequence[Difference],
+) -> FastProof:
     kinds = Counter(one.decision.kind for one in differences if one.decision is not None)
     unexplained = len(differences) - sum(kinds.values())
     return FastProof(
-        images=count,
+        images=images,
         detections=detections,
         stages=stages,
         differences=tuple(differences),
