@@ -98,8 +98,8 @@ def prove_fast(
 ) -> FastProof:
     """Compare both engines with float64 on every image.
 
-    How far rounding takes a number is measured over all images: one has too few regions to show how
-    unlucky a row of either engine can be.
+    How far rounding takes a number is measured over all of them, because one image has too few
+    regions to show how unlucky a row of either engine can be.
 
     Args:
         fast: The engine to prove.

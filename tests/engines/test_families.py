@@ -53,6 +53,24 @@ def test_it_gives_what_was_recorded_from_detectron2(
             assert np.not_equal(*pair).mean() < 1e-3
 
 
+def test_bf16_computes_it_too(family: tuple[str, Architecture, Path]) -> None:
+    _, architecture, weights = family
+    engines = [
+        open_native(
+            architecture=architecture, weights=weights, device="cpu", threads=1, precision=precision
+        )
+        for precision in ("fp32", "bf16")
+    ]
+    picture = pictures_for(architecture)[0]
+    expected, found = (
+        engine.infer([engine.prepare(picture, NULL_STOPWATCH)], NULL_STOPWATCH)[0]
+        for engine in engines
+    )
+    assert len(found) >= len(expected) // 2
+    # The best score moves by what bf16 rounds, which random weights amplify.
+    assert abs(float(found.scores[0]) - float(expected.scores[0])) < 0.2
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -> None:
     offer_deformable_convolutions()
