@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 
 from harness.core.errors import UsageError
 from harness.core.setting_fields import PART, Setting, all_settings, flat_settings, part, setting
+from harness.core.shown import shown
 
 __all__ = [
     "Setting",
@@ -57,6 +58,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+#: Of a whole number; what is larger is no setting, and no float either.
+MOST_BITS = 63
 
 
 def compose(
@@ -261,6 +265,8 @@ def _typed(one: Setting, value: Any) -> Any:
         if str(value):
             return Path(value)
         raise UsageError(f"{_called(one)} must name a file or folder, got an empty text")
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise UsageError(f"{_called(one)} is {shown(value)}, more than {MOST_BITS} bits")
     if one.item is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     is_right = isinstance(value, one.item) and not (one.item is int and isinstance(value, bool))
@@ -273,7 +279,7 @@ def _typed(one: Setting, value: Any) -> Any:
         str: "a text",
         Path: "a path",
     }
-    raise UsageError(f"{_called(one)} must be {kinds[one.item]}, got {value!r}")
+    raise UsageError(f"{_called(one)} must be {kinds[one.item]}, got {shown(value)}")
 
 
 def _check_bounds(one: Setting, value: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.shown import printable
 from harness.files.json import to_typed
 
 if sys.version_info >= (3, 11):
@@ -15,6 +16,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+#: Characters of the parser's message that are shown.
+MESSAGE = 200
 
 
 def read_toml(kind: type[T], path: Path) -> T:
@@ -41,6 +45,9 @@ def read_table(path: Path, *, what: str) -> dict[str, Any]:
         raise UsageError(f"no such {what}: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {what} {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not TOML that can be read: it is nested too deeply") from error
+    except ValueError as error:  # also numbers of more digits than Python reads
+        reason = printable(str(error), MESSAGE)
+        raise UsageError(f"{path} is not TOML: {reason}") from error
     return table

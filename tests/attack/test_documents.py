@@ -80,6 +80,51 @@ def test_matrices(trials: Trials, tmp_path: Path) -> None:
                     raise AssertionError("a message that nobody reads") from error
 
 
+CONFIG = b"""command = "eval"
+model = "tiny"
+engine = "fake"
+limit = 5
+threads = 1
+precision = "fp32"
+short_edge = 320
+score_threshold = 0.05
+resume = false
+"""
+
+HOSTILE_CONFIGS = (
+    *(b"a=" + b"[" * 100_000, b"[" + b"a." * 50_000 + b"b]\n", b"limit=" + b"9" * 5000),
+    *(b"limit=" + b"9" * 400, b"".join(b"k%d=1\n" % number for number in range(20_000))),
+    *(
+        b"threshold=nan",
+        b"'\x1b[2J'=1",
+        b'"\\u001b[2J"=1',
+        b"limit=1979-05-27",
+        b"limit=0x" + b"f" * 900,
+    ),
+    *(b"model=" + b'"' + b"x" * 100_000 + b'"', b"a=" + b"{b=" * 20_000, bytes(range(256)), b"\0"),
+)
+
+
+def test_config_files(
+    trials: Trials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The file of settings that a run keeps, and one that is made to do harm."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "config.toml"
+    words = ["eval", "--annotations", "none.json", "--images", ".", "--config", path]
+    for number, content in enumerate(HOSTILE_CONFIGS):
+        with trials.one(number):
+            path.write_bytes(content)
+            require_sentence(words, capsys)
+    for number, chance in enumerate(seeds(300, 5)):
+        with trials.one(number):
+            path.write_bytes(mutated(CONFIG, chance, TOML_TOKENS))
+            require_sentence(words, capsys)
+
+
 def written(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
