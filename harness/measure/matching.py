@@ -400,18 +400,15 @@ def _errors(overlaps: Floats, same: Bools, target: Ints) -> tuple[Ints, Ints]:
     used = np.zeros(overlaps.shape[1], dtype=bool)
     used[target[target >= 0]] = True
     best, instead = own.max(axis=1), other.max(axis=1)
-    conditions = [
-        (best >= TOUCH_IOU) & (best <= MATCH_IOU),
-        instead >= MATCH_IOU,
-        (own * used).max(axis=1) >= MATCH_IOU,
-        overlaps.max(axis=1) <= TOUCH_IOU,
-    ]
-    error = np.select(conditions, [LOCALIZATION, CLASSIFICATION, DUPLICATE, BACKGROUND], BOTH)
-    about = np.select(
-        [error == LOCALIZATION, error == CLASSIFICATION],
-        [own.argmax(axis=1), other.argmax(axis=1)],
-        -1,
-    )
+    error = np.full(count, BOTH)  # what is tested first is written last
+    error[np.maximum(best, instead) <= TOUCH_IOU] = BACKGROUND
+    error[(own * used).max(axis=1) >= MATCH_IOU] = DUPLICATE
+    error[instead >= MATCH_IOU] = CLASSIFICATION
+    error[(best >= TOUCH_IOU) & (best <= MATCH_IOU)] = LOCALIZATION
+    about = np.full(count, -1)
+    for kind, among in ((LOCALIZATION, own), (CLASSIFICATION, other)):
+        rows = np.flatnonzero(error == kind)
+        about[rows] = among[rows].argmax(axis=1)
     return error, about
 
 

@@ -169,6 +169,8 @@ class _Corrections:
         self._correctable = found.correctable
         self._missed = found.missed
         self._objects = np.bincount(found.object_class_index, minlength=self._classes)
+        # Whole numbers are sorted faster, and there are dozens of sortings.
+        self._rank = np.unique(-found.score, return_inverse=True)[1].astype(np.int64).reshape(-1)
         self._wrong = np.flatnonzero(~found.hit)
         self._right = np.flatnonzero(found.hit)
 
@@ -209,7 +211,7 @@ class _Corrections:
         counted = np.flatnonzero(~self.found.ignored)
         found = self.found
         return self._average_precisions(
-            found.class_index[counted], found.score[counted], found.hit[counted], self._objects
+            found.class_index[counted], self._rank[counted], found.hit[counted], self._objects
         )
 
     def after(
@@ -238,21 +240,29 @@ class _Corrections:
         classes = found.class_index[wrong]
         classes[became] = found.object_class_index[found.target[wrong[became]]]
         hits = np.concatenate([became, np.ones(len(self._right), dtype=bool)])
-        scores = found.score[np.concatenate([wrong, self._right])]
+        ranks = self._rank[np.concatenate([wrong, self._right])]
         positives = self._objects.copy()
         gone = objects | ~found.matched if without_lacking else objects
         positives -= np.bincount(found.object_class_index[gone], minlength=self._classes)
         return self._average_precisions(
             np.concatenate([classes, found.class_index[self._right]]),
-            hits.astype(np.float64) if perfect_precision else scores,
+            (~hits).astype(np.int64) if perfect_precision else ranks,
             hits,
             positives,
         )
 
     def _average_precisions(
-        self, classes: Ints, scores: Floats, hits: Bools, positives: Ints
+        self, classes: Ints, ranks: Ints, hits: Bools, positives: Ints
     ) -> Floats:
-        order = np.lexsort((np.arange(len(scores)), -scores, classes))
+        """(K,) AP of each class.
+
+        Args:
+            classes: (N,) of detections; of equal ranks the first comes first.
+            ranks: (N,) by score, lower is more certain.
+            hits: (N,) whether each is a true positive.
+            positives: (K,) objects of each class.
+        """
+        order = np.argsort(classes * (int(ranks.max(initial=0)) + 1) + ranks, kind="stable")
         starts = np.searchsorted(classes[order], np.arange(self._classes + 1))
         result = np.full(self._classes, np.nan)
         for number in range(self._classes):
