@@ -93,6 +93,27 @@ class BatchNorm(nn.Module):
         return (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm that is as exact on maps with the channels last as on contiguous ones.
+
+    On a CPU torch adds up the pixels of such a map one after the other: of 60,000 of them the
+    result is a hundred times as far from float64 as that of a contiguous map.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H, W), each group of channels of an image normalised by its own numbers."""
+        plain = x.is_contiguous() or x.dtype != torch.float32 or torch.is_grad_enabled()
+        if plain or x.device.type != "cpu":
+            return super().forward(x)
+        grouped, each = (len(x), self.num_groups, -1), (*x.shape[:2], 1, 1)
+        channels = (1, self.num_groups, x.shape[1] // self.num_groups)
+        mean = x.mean((2, 3)).view(grouped).mean(2, keepdim=True)  # (B, G, 1)
+        centred = x - mean.expand(len(x), *channels[1:]).reshape(each)
+        variance = centred.square().mean((2, 3)).view(grouped).mean(2, keepdim=True)
+        scale = self.weight.view(channels) * (variance + self.eps).rsqrt()  # (B, G, C / G)
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.reshape(each))
+
+
 def make_norm(norm: Norm, channels: int, eps: float) -> nn.Module | None:
     """Return a normalisation of so many channels; None where the convolution has a bias instead."""
     match norm:
@@ -101,7 +122,7 @@ def make_norm(norm: Norm, channels: int, eps: float) -> nn.Module | None:
         case "bn":
             return BatchNorm(channels, eps)
         case "gn":
-            return nn.GroupNorm(GROUPS, channels)
+            return GroupNorm(GROUPS, channels)
         case "none":
             return None
 
