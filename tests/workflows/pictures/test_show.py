@@ -13,7 +13,7 @@ from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.requests.pictures import ShowRequest
 from harness.core.settings import flat_settings
-from harness.core.tasks import TASKS
+from harness.core.tasks import PANOPTIC, TASKS
 from harness.workflows.pictures.show import show
 from harness.workflows.pictures.show_results import ShowReport
 from harness.workflows.runs.checksums import write_checked
@@ -96,9 +96,9 @@ def test_what_is_assumed_of_foreign_predictions_is_said(small_coco: Path, tmp_pa
     assert any("torchvision" in one for one in noted.notices), noted.notices
 
 
-def test_every_task_that_can_be_asked_for_is_one_of_objects() -> None:
+def test_every_task_that_can_be_asked_for_is_one_of_objects_or_of_maps() -> None:
     (asked,) = (one for one in flat_settings(ShowRequest) if one.name == "task")
-    assert set(asked.choices) == set(TASKS)
+    assert set(asked.choices) == {*TASKS, PANOPTIC}
 
 
 def test_the_worst_comes_first(run: Path) -> None:
