@@ -7,7 +7,7 @@ checked as annotation files are: what would change a number without notice is an
 from __future__ import annotations
 
 import io
-import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
 from harness.core.shown import shown
 from harness.data.image_files import open_image
-from harness.data.segmentations import whole
+from harness.data.segmentations import finite, whole
 from harness.files.json import read_with_digest
 
 Ids = npt.NDArray[np.int32]
@@ -34,6 +34,12 @@ WHERE_FROM = (
 
 #: Numbers of segments have three bytes.
 LARGEST_ID = (1 << 24) - 1
+
+#: Bytes of one part of a path, at most (NAME_MAX of Linux and macOS).
+LONGEST_NAME_BYTES = 255
+
+#: Path.is_file raises for a path that is too long.
+_is_file = os.path.isfile
 
 
 def read_panoptic(path: Path, folder: Path | None, dataset: Dataset) -> Dataset:
@@ -149,10 +155,18 @@ def require_rows(rows: Sequence[Any], categories: Iterable[int], path: Path) -> 
                 "expected an integer that no other row has"
             )
         seen.add(image)
-        if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute():
+        if not _is_relative_path(name):
             raise IntegrityError(f"{path}: image {image} names no PNG: {shown(name)}")
         row["image_id"] = image
         _require_segments(row["segments_info"], known, f"{path}: image {image}")
+
+
+def _is_relative_path(name: Any) -> bool:
+    """Whether a value can be the path of a file in a folder."""
+    if not isinstance(name, str) or not name or "\0" in name or Path(name).is_absolute():
+        return False
+    parts = Path(name).parts
+    return all(len(one.encode(errors="replace")) <= LONGEST_NAME_BYTES for one in parts)
 
 
 def _require_segments(segments: Sequence[Any], categories: frozenset[int], where: str) -> None:
@@ -172,7 +186,7 @@ def _require_segments(segments: Sequence[Any], categories: frozenset[int], where
                 "is not listed"
             )
         area = one.get("area", 0)
-        if type(area) not in (int, float) or not math.isfinite(area) or area < 0:
+        if not finite([area]) or area < 0:
             raise IntegrityError(f"{where}, segment {number} has the area {shown(area)}")
         if one.get("iscrowd", 0) not in (0, 1):
             raise IntegrityError(f"{where}, segment {number} has iscrowd {shown(one['iscrowd'])}")
@@ -191,12 +205,13 @@ def _require_same_things(truth: PanopticTruth, dataset: Dataset) -> None:
         )
 
 
-def read_ids(path: Path, size: tuple[int, int]) -> Ids:
+def read_ids(path: Path, size: tuple[int, int] | None = None, *, repair: str = WHERE_FROM) -> Ids:
     """The number of each pixel's segment.
 
     Args:
         path: A PNG of three channels.
-        size: (height, width) it must have.
+        size: (height, width) it must have; None for any.
+        repair: What the user can do about a file that is no such PNG.
 
     Returns:
         (height, width) int32, 0 for none.
@@ -204,6 +219,10 @@ def read_ids(path: Path, size: tuple[int, int]) -> Ids:
     Raises:
         IntegrityError: It is missing, no such PNG, or of another size.
     """
+    if not _is_file(path):
+        raise IntegrityError(
+            f"{path} cannot be read as a PNG of segments: it is missing", hint=repair
+        )
     try:
         with open_image(path) as picture:
             kind, mode = picture.format, picture.mode
@@ -211,19 +230,20 @@ def read_ids(path: Path, size: tuple[int, int]) -> Ids:
                 raise IntegrityError(
                     f"{path} is a {kind} of mode {mode}; expected a PNG of three channels, whose "
                     "pixels are numbers of segments",
-                    hint=WHERE_FROM,
+                    hint=repair,
                 )
-            if (picture.height, picture.width) != size:
+            if size is not None and (picture.height, picture.width) != size:
                 raise IntegrityError(
                     f"{path} is {picture.width} × {picture.height} px, its image is "
-                    f"{size[1]} × {size[0]} px"
+                    f"{size[1]} × {size[0]} px",
+                    hint=repair,
                 )
             pixels = np.asarray(picture)[:, :, :3].astype(np.int32)
     except IntegrityError:
         raise
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoder raises anything on damaged bytes
         raise IntegrityError(
-            f"{path} cannot be read as a PNG of segments: {error}", hint=WHERE_FROM
+            f"{path} cannot be read as a PNG of segments: {error}", hint=repair
         ) from error
     ids: Ids = pixels[:, :, 0] + (pixels[:, :, 1] << 8) + (pixels[:, :, 2] << 16)
     return ids
@@ -250,7 +270,7 @@ def require_pngs(truth: PanopticTruth, image_ids: Iterable[int]) -> None:
     """
     wanted = frozenset(image_ids)
     rows = [row for row in truth.rows if row["image_id"] in wanted]
-    missing = [row for row in rows if not (truth.folder / row["file_name"]).is_file()]
+    missing = [row for row in rows if not _is_file(truth.folder / row["file_name"])]
     if missing:
         raise IntegrityError(
             f"{len(missing)} of {len(rows)} panoptic PNGs are missing in {truth.folder}, the first "

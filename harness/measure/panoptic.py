@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.errors import IntegrityError
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.tasks import PANOPTIC
 from harness.measure.bootstrap import (
@@ -87,6 +88,9 @@ def tally(truth: Ids, truth_rows: Sequence[Row], found: Ids, found_rows: Sequenc
         truth_rows: The segments of the ground truth; its areas are taken as they are listed.
         found: (H, W) of the prediction.
         found_rows: Its segments; each has a pixel.
+
+    Raises:
+        IntegrityError: A segment of the ground truth has fewer pixels than one that is found in it.
     """
     shared = _shared(truth, found)
     areas: dict[int, int] = {}
@@ -143,11 +147,19 @@ def _iou(
     areas: Mapping[int, int],
     shared: Mapping[tuple[int, int], int],
 ) -> float:
-    """IoU of two segments; 0 where they are not of one category, or of none, or a crowd."""
+    """IoU of two segments; 0 where they are not of one category, or of none, or a crowd.
+
+    Raises:
+        IntegrityError: The listed area is less than what they share: an IoU above 1, or of nothing.
+    """
     if truth is None or found is None or truth.get("iscrowd", 0):
         return 0.0
     if truth["category_id"] != found["category_id"]:
         return 0.0
+    if truth["area"] < pixels:
+        raise IntegrityError(
+            f"segment {truth['id']} lists the area {truth['area']}, and has at least {pixels} px"
+        )
     union = areas[found["id"]] + truth["area"] - pixels - shared.get((VOID, found["id"]), 0)
     return float(pixels / union)
 

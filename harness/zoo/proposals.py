@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,18 @@ import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.shown import shown
-from harness.data.coco import box_fault
+from harness.data.coco import FARTHEST_BOX_PX, box_fault
 from harness.data.predictions import read_predictions
 from harness.data.proposals import Boxes
-from harness.data.segmentations import finite
+from harness.data.segmentations import finite, whole
 from harness.files.digest import file_digest
 from harness.zoo.pickles import STAND_INS, Array, Budget, Machine
 
 #: Numbers of ``structures/boxes.py`` BoxMode: corners, or a corner and the sides.
 CORNERS, SIDES = 0, 1
+
+#: An id as text: what ``str`` makes of a number of at most 64 bits, and spaces around it.
+_DIGITS = re.compile(r"\s*-?[0-9]{1,19}\s*")
 
 #: Ids that a message lists.
 LISTED = 5
@@ -136,15 +140,20 @@ def _table(path: Path) -> dict[Any, Any]:
 
 
 def _id_of(written: Any, path: Path) -> int:
-    value = (
-        written.values.item()
-        if isinstance(written, Array) and written.values.ndim == 0
-        else (written)
-    )
-    try:
+    """An id that is a whole number, or its text: Detectron2 compares the texts.
+
+    Raises:
+        IntegrityError: It is neither.
+    """
+    value = written
+    if isinstance(written, Array):
+        value = written.values.item() if written.values.ndim == 0 else written.values.tolist()
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
-    except (TypeError, ValueError):
-        raise _unreadable(path, f"the image id {shown(written)} is no whole number") from None
+    number = whole(value)
+    if number is None:
+        raise _unreadable(path, f"the image id {shown(value)} is no whole number")
+    return number
 
 
 def _sorted(boxes: Any, logits: Any, *, sides: bool, where: str) -> Boxes:
@@ -165,6 +174,8 @@ def _sorted(boxes: Any, logits: Any, *, sides: bool, where: str) -> Boxes:
         )
     if not np.isfinite(places).all() or not np.isfinite(order).all():
         raise IntegrityError(f"{where}: a box or its objectness is not a finite number")
+    if np.abs(places).max() > FARTHEST_BOX_PX:
+        raise IntegrityError(f"{where}: no side or corner may exceed {FARTHEST_BOX_PX:,.0f} px")
     if places.dtype not in (np.float32, np.float64):
         places = places.astype(np.float32)
     # Among equal ones this sort decides who is first, and so who is among the best thousand.

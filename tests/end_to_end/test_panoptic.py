@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image as PillowImage
 
+from harness.data.panoptic import png_of, read_ids
 from tests.end_to_end.conftest import Answer
 from tests.panoptic_data import write_panoptic_data
 
@@ -103,6 +104,19 @@ def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(
     answer = harness("score", "run")
     assert answer.code == 4
     assert "000003.png is not the file that the run wrote" in answer.err
+    assert "--output run --resume" in answer.err
+
+    sums = project / "run" / "SHA256SUMS"
+    for moved in (sums, project / "run" / "panoptic.json"):
+        moved.rename(f"{moved}.kept")
+    answer = harness("score", "run")
+    assert answer.code == 4
+    assert "panoptic.json is missing" in answer.err
+    for moved in (sums, project / "run" / "panoptic.json"):
+        Path(f"{moved}.kept").rename(moved)
+
+    shutil.copytree(project / "run", project / "other")
+    require_a_changed_map_is_named(harness, project)
 
     shard = project / "run" / "shards" / "0001.jsonl"
     shard.write_bytes(shard.read_bytes()[:-400])  # torn: an image is inferred again
@@ -110,6 +124,24 @@ def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(
     assert answer.code == 0, answer.err
     assert {name: (project / "run" / name).read_bytes() for name in files} == before
     assert harness("score", "run", "--resamples", "0").code == 0
+
+
+def require_a_changed_map_is_named(harness: Callable[..., Answer], project: Path) -> None:
+    """Of two runs with the same boxes and masks, whose maps are compared, too."""
+    place = project / "other" / "panoptic" / "000003.png"
+    answer = harness("compare", "run", "other", "--resamples", "0")
+    assert answer.code == 4
+    assert "000003.png is not the file that the run wrote" in answer.err
+    for run in ("run", "other"):
+        (project / run / "SHA256SUMS").rename(project / run / "kept")
+    first = read_ids(project / "run" / "panoptic" / "000004.png")
+    (project / "run" / "panoptic" / "000003.png").write_bytes(png_of(first))
+    place.write_bytes(png_of(first[::-1].copy()))
+    answer = harness("compare", "run", "other", "--resamples", "0")
+    assert answer.code == 0, answer.err
+    assert "1 image(s) differ, the first is 3" in answer.out
+    for run in ("run", "other"):
+        (project / run / "kept").rename(project / run / "SHA256SUMS")
 
 
 def test_what_is_missing_says_which_file_and_where_from(

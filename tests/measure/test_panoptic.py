@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.core.errors import IntegrityError
 from harness.data.panoptic import panoptic_truth, read_ids
 from harness.measure.panoptic import Counts, PanopticScores, map_differences, qualities, tally
 from tests.golden.cases import read_golden
@@ -124,6 +125,13 @@ def test_a_segment_in_a_crowd_of_its_category_is_not_false(category: int, false:
     counts = tally(truth, rows((1, 1, 40), crowd=1), found, rows((8, category, 16)))
     assert sum(one.false for one in counts.values()) == false
     assert not any(one.missed for one in counts.values())
+
+
+@pytest.mark.parametrize("area", [0, 3, 39])
+def test_an_area_smaller_than_what_is_found_of_it_has_no_quality(area: int) -> None:
+    ids = scene((slice(0, 10), 1))
+    with pytest.raises(IntegrityError, match=f"lists the area {area}, and has at least 40 px"):
+        tally(ids, rows((1, 1, area)), ids, rows((1, 1, 40)))
 
 
 def test_what_is_not_there_has_no_number() -> None:

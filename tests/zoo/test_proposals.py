@@ -128,6 +128,7 @@ def test_nothing_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 NAN = np.full((50, 4), np.nan, dtype=np.float32)
+FAR = np.full((50, 4), -1e300)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,20 @@ NAN = np.full((50, 4), np.nan, dtype=np.float32)
         (table() | {"bbox_mode": 4}, "bbox_mode 4 is neither"),
         (table() | {"ids": [1, 1]}, "image 1 is in it twice"),
         (table() | {"ids": [1, "one"]}, "the image id 'one' is no whole number"),
+        *(
+            (table() | {"ids": [1, one]}, f"the image id {said} is no whole number")
+            for one, said in (
+                (float("inf"), "inf"),
+                (1.5, "1.5"),
+                (np.float32(2.5), "2.5"),
+                (np.array([2]), r"\[2\]"),
+                (True, "True"),
+                (b"2", "b'2'"),
+                ("2_0", "'2_0'"),
+                ("9" * 5000, "'999.*…"),
+            )
+        ),
+        (table() | {"boxes": [FAR, FAR]}, "no side or corner may exceed 10,000,000 px"),
         (table() | {"boxes": [NAN, NAN]}, "image 1: a box or its objectness is not a finite"),
         (table() | {"boxes": [NAN[:, :3], NAN]}, r"found \(50, 3\) and \(50,\)"),
         (table() | {"boxes": [[1, 2], [3, 4]]}, "must be arrays of NumPy"),

@@ -38,6 +38,9 @@ class PanopticFiles:
     sums: Mapping[str, str]
     """sha256 of each PNG by its name, where it is known."""
 
+    repair: str
+    """What the user can do about a file that is missing or damaged."""
+
 
 def score_panoptic(
     truth: PanopticTruth,
@@ -90,7 +93,8 @@ def tallies_of(
     if missing:
         raise IntegrityError(
             f"{files.path} has no map of {len(missing)} of {len(sizes)} images, the first is "
-            f"image {missing[0]}"
+            f"image {missing[0]}",
+            hint=files.repair,
         )
     rows = [row for row in truth.rows if row["image_id"] in sizes]
 
@@ -122,9 +126,9 @@ def with_maps(
     Raises:
         IntegrityError: The maps are missing or damaged.
     """
-    files = None if truth is None else files_of_run(folder)
-    if truth is None or files is None:
+    if truth is None:
         return scores, ()
+    files = files_of_run(folder)
     sizes = {one.image_id: (one.height_px, one.width_px) for one in images}
     found, odd = score_panoptic(truth, files, sizes, resamples=resamples)
     whole = replace(
@@ -136,25 +140,26 @@ def with_maps(
     return whole, odd
 
 
-def files_of_run(folder: Path) -> PanopticFiles | None:
-    """The maps of a run; None where it made none.
+def files_of_run(folder: Path) -> PanopticFiles:
+    """The maps of a run that made some.
 
     Raises:
-        IntegrityError: The file that lists them was damaged since the run wrote it.
+        IntegrityError: The file that lists them is missing, or was damaged since the run wrote it.
     """
     path, sums = folder / PANOPTIC_FILE, read_sums(folder)
-    if not path.is_file() and PANOPTIC_FILE not in sums:
-        return None
     repair = (
         "give the command of the run again, with --output "
         f"{shlex.quote(str(folder))} --resume: only what is damaged is made again"
     )
-    require_undamaged(path, sums.get(PANOPTIC_FILE), repair=repair)
+    known = require_undamaged(path, sums.get(PANOPTIC_FILE), repair=repair)
+    if not known and not path.is_file():
+        raise IntegrityError(f"{path} is missing", hint=repair)
     start = f"{PANOPTIC_FOLDER}/"
     return PanopticFiles(
         path=path,
         folder=folder / PANOPTIC_FOLDER,
         sums={name[len(start) :]: one for name, one in sums.items() if name.startswith(start)},
+        repair=repair,
     )
 
 
@@ -196,17 +201,37 @@ def matched_maps(
     """
     from harness.data.panoptic import read_ids
 
-    known, place = truth.folder / row["file_name"], files.folder / found["file_name"]
-    expected = files.sums.get(found["file_name"])
-    if expected is not None and place.is_file() and file_digest(place) != expected:
-        raise IntegrityError(f"{place} is not the file that the run wrote")
+    known, place = truth.folder / row["file_name"], undamaged_map(files, found)
     ids, areas = read_ids(known, size), {}
     areas = _areas_of(ids, row["segments_info"], known, truth.annotations_path)
     segments = [{**one, "area": one.get("area", areas[one["id"]])} for one in row["segments_info"]]
     odd = sum(one["area"] != areas[one["id"]] for one in segments)
-    answers = read_ids(place, size)
+    answers = read_ids(place, size, repair=files.repair)
     _areas_of(answers, found["segments_info"], place, files.path)
-    return tally(ids, segments, answers, found["segments_info"]), odd
+    try:
+        return tally(ids, segments, answers, found["segments_info"]), odd
+    except IntegrityError as error:
+        where = f"{truth.annotations_path}: image {row['image_id']}"
+        raise IntegrityError(f"{where}: {error.message} in {known}") from None
+
+
+def undamaged_map(files: PanopticFiles, row: Row) -> Path:
+    """The PNG of an image.
+
+    Args:
+        files: Predicted maps.
+        row: Of the image, in the file that lists the segments.
+
+    Raises:
+        IntegrityError: It is missing, or another one than the run wrote.
+    """
+    name = str(row["file_name"])
+    place, expected = files.folder / name, files.sums.get(name)
+    if not place.is_file():
+        raise IntegrityError(f"{place} is missing", hint=files.repair)
+    if expected is not None and file_digest(place) != expected:
+        raise IntegrityError(f"{place} is not the file that the run wrote", hint=files.repair)
+    return place
 
 
 def _areas_of(ids: Any, segments: Sequence[Row], png: Path, listing: Path) -> dict[int, int]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.panoptic import PanopticTruth
 from harness.core.progress import Progress
-from harness.core.record import CategoryScore, DatasetFacts, RunRecord
+from harness.core.record import CategoryScore, RunRecord
 from harness.core.tasks import PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of, read_panoptic_of
@@ -20,8 +21,8 @@ from harness.measure.columns import category_positions
 from harness.measure.panoptic import map_differences
 from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import files_of_run, tallies_of
+from harness.workflows.pictures.compare_maps import changed_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD
-from harness.workflows.runs.panoptic_files import changed_maps
 from harness.workflows.runs.records import read_record, require_own_predictions
 
 #: Facts that say nothing about a difference.
@@ -115,9 +116,11 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     content = _annotations(records[0], resamples)
     predictions = [_predictions(folder, content, progress) for folder in (first, second)]
     changed = changed_images(*predictions)
-    for image in changed_maps(first, second):
-        changed[image] = changed.get(image, 0) + 1
     facts = records[0].dataset
+    maps = None if records[1].dataset.panoptic is None else facts.panoptic
+    if maps is not None:
+        for image in changed_maps(first, second):
+            changed[image] = changed.get(image, 0) + 1
     sure = differences(
         content,
         predictions,
@@ -126,8 +129,10 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         resamples=resamples,
         progress=progress,
     )
-    if content is not None and facts.panoptic is not None:
-        sure |= _map_differences(first, second, facts, content, resamples)
+    if content is not None and maps is not None:
+        truth = read_panoptic_of(maps)
+        images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
+        sure[PANOPTIC] = _map_differences((first, second), truth, images, resamples)
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,
@@ -143,20 +148,18 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
 
 
 def _map_differences(
-    first: Path, second: Path, facts: DatasetFacts, content: Mapping[str, Any], resamples: int
-) -> dict[str, Differences]:
-    """How sure the differences of two runs' maps are; nothing where one of them made none."""
-    files = [files_of_run(folder) for folder in (first, second)]
-    if facts.panoptic is None or files[0] is None or files[1] is None:
-        return {}
-    truth = read_panoptic_of(facts.panoptic)
-    images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
+    runs: tuple[Path, Path],
+    truth: PanopticTruth,
+    images: Sequence[Mapping[str, Any]],
+    resamples: int,
+) -> Differences:
+    """How sure the differences of two runs' maps are."""
     sizes = {one["id"]: (one["height"], one["width"]) for one in images}
-    one, other = (tallies_of(truth, found, sizes)[0] for found in files if found is not None)
+    one, other = (tallies_of(truth, files_of_run(folder), sizes)[0] for folder in runs)
     things, stuff = (
         {one.category_id: one.name for one in part} for part in (truth.things, truth.stuff)
     )
-    return {PANOPTIC: map_differences(one, other, things, stuff, resamples=resamples)}
+    return map_differences(one, other, things, stuff, resamples=resamples)
 
 
 def _record(folder: Path) -> RunRecord:

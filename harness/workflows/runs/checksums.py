@@ -24,7 +24,11 @@ UNKNOWN = (
     "is not known"
 )
 
-_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+#: As that program writes them: a line that begins with a backslash has a name with escapes.
+_LINE = re.compile(r"(\\?)([0-9a-f]{64})  ([^\n]+)")
+
+#: What would break a line, and the backslash itself, by their escapes.
+_ESCAPES = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 
 
 def read_sums(folder: Path) -> dict[str, str]:
@@ -41,20 +45,21 @@ def read_sums(folder: Path) -> dict[str, str]:
     """
     path = folder / SUMS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
         raise IntegrityError(f"{path} is damaged: {error}") from error
     sums = {}
+    lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, start=1):
-        parts = _LINE.fullmatch(line)
+        parts = _LINE.fullmatch(line.removesuffix("\r"))
         if parts is None:
             raise IntegrityError(
                 f"{path} is damaged: line {number} is not a sha256, two spaces and a file name",
                 hint=f"delete {SUMS} to go on without checksums",
             )
-        sums[parts[2]] = parts[1]
+        sums[_unescaped(parts[3]) if parts[1] else parts[3]] = parts[2]
     return sums
 
 
@@ -73,7 +78,18 @@ def add_sums(folder: Path, sums: Mapping[str, str], *, below: str | None = None)
     if below is not None:
         known = {name: one for name, one in known.items() if not name.startswith(f"{below}/")}
     merged = sorted({**known, **sums}.items())
-    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in merged))
+    write_text(folder / SUMS, "".join(_line(name, digest) for name, digest in merged))
+
+
+def _line(name: str, digest: str) -> str:
+    escaped = name
+    for escape, character in _ESCAPES.items():
+        escaped = escaped.replace(character, escape)
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def _unescaped(name: str) -> str:
+    return re.sub(r"\\[\\nr]", lambda found: _ESCAPES[found[0]], name)
 
 
 def write_checked(folder: Path, name: str, text: str) -> None:

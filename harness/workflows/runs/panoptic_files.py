@@ -17,8 +17,8 @@ from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.panoptic import PanopticMap, category_of_segment
 from harness.files.atomic import replacing
-from harness.files.json import dumps, read
-from harness.workflows.runs.checksums import add_sums, read_sums
+from harness.files.json import dumps
+from harness.workflows.runs.checksums import add_sums
 from harness.workflows.runs.sealed_lines import Line
 
 #: The file of a run, and the folder of its PNGs: as panopticapi looks for them.
@@ -26,6 +26,9 @@ PANOPTIC_FILE, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
 
 #: In a shard's line: the PNG in base64, and the segments.
 KEY = "panoptic"
+
+#: Bytes of a name, at most: the temporary file beside it adds the names of host and process.
+LONGEST_NAME_BYTES = 150
 
 
 def panoptic_line(
@@ -115,35 +118,17 @@ def _text(
 
 
 def map_names(images: Iterable[ImageRecord]) -> dict[int, str]:
-    """Return the name of each image's PNG: the image's own, or its id where two would share one."""
+    """Return the name of each image's PNG: the image's own, or its id.
+
+    All have their ids where two would share a name, or where a name is none for a file of a line a
+    file: it has line breaks or other characters that cannot be shown, or is too long.
+    """
     stems = {
         one.image_id: posixpath.splitext(posixpath.basename(one.file_name))[0] for one in images
     }
-    unique = len(set(stems.values())) == len(stems) and all(stems.values())
-    return {number: f"{stem if unique else number}.png" for number, stem in stems.items()}
+    own = len(set(stems.values())) == len(stems) and all(map(_is_name, stems.values()))
+    return {number: f"{stem if own else number}.png" for number, stem in stems.items()}
 
 
-def changed_maps(first: Path, second: Path) -> list[int]:
-    """Return the images whose maps differ between two runs; none where one of them made none.
-
-    Args:
-        first: A run folder.
-        second: Another one, of the same images.
-    """
-    one, other = (_kept_maps(folder) for folder in (first, second))
-    if not one or not other:
-        return []
-    return sorted(
-        number for number in one.keys() | other.keys() if one.get(number) != other.get(number)
-    )
-
-
-def _kept_maps(folder: Path) -> dict[int, tuple[str | None, Any]]:
-    """Return the digest of each map of a run, and its segments, by image id."""
-    path, sums = folder / PANOPTIC_FILE, read_sums(folder)
-    if not path.is_file():
-        return {}
-    return {
-        row["image_id"]: (sums.get(f"{PANOPTIC_FOLDER}/{row['file_name']}"), row["segments_info"])
-        for row in read(path)["annotations"]
-    }
+def _is_name(stem: str) -> bool:
+    return 0 < len(stem.encode(errors="replace")) <= LONGEST_NAME_BYTES and stem.isprintable()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from hashlib import sha256
 from pathlib import Path
+
+import pytest
 
 from harness.workflows.runs.checksums import add_sums, read_sums
 
@@ -20,3 +25,25 @@ def test_a_shard_that_is_no_longer_there_leaves_no_entry(tmp_path: Path) -> None
     add_sums(tmp_path, {"record.json": OLD, "shards/0000.jsonl": OLD, "shards/0003.jsonl": OLD})
     add_sums(tmp_path, {"shards/0000.jsonl": NEW}, below="shards")
     assert read_sums(tmp_path) == {"record.json": OLD, "shards/0000.jsonl": NEW}
+
+
+NAMES = (
+    *("a b.png", "a\\b.png", "a\\nb.png", "\\a.png", "a\nb.png", "a\r", "\n", "\\\r\n"),
+    *("a\u2028b", "a\x85b", "a\x0bb\x1c", " a ", "*a", "名.png"),
+)
+
+
+def test_names_may_have_any_character(tmp_path: Path) -> None:
+    sums = {name: sha256(name.encode()).hexdigest() for name in NAMES}
+    add_sums(tmp_path, sums)
+    assert read_sums(tmp_path) == sums
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_sha256sum_reads_the_same_names(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(name.encode())
+    add_sums(tmp_path, {name: sha256(name.encode()).hexdigest() for name in NAMES})
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=True
+    )
