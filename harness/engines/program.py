@@ -95,6 +95,12 @@ DTYPES = {
     12: torch.bool,
     13: torch.bfloat16,
 }
+#: What reading a graph of other content than torch writes may end in.
+UNREADABLE = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+
 MEMORY_FORMATS = {
     1: torch.contiguous_format,
     2: torch.channels_last,
@@ -152,7 +158,7 @@ class Program:
             self.outputs = tuple(_output(one) for one in signature["output_specs"])
             self._tensors = self._loaded(archive, sources)
             self._steps = self._planned(graph["nodes"])
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise self._refusal(f"its graph cannot be read ({error!r})") from None
 
     @torch.inference_mode()

@@ -129,7 +129,7 @@ def _read_archive(path: Path) -> tuple[dict[str, str], str | None]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # to_typed reports what is wrong with it
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,12 @@ EXAMPLES = "data/sample_inputs/model.pt"
 
 #: Bytes of a record of text at most: the largest graph has 5 MB.
 LARGEST_TEXT_BYTES = 200_000_000
+
+#: What Python's zipfile raises of damaged headers.
+DAMAGE = (
+    *(zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError),
+    *(ValueError, OverflowError, struct.error),  # of names, offsets and fields
+)
 
 EXPORT_AGAIN = "run: harness export --model NAME --output FILE.pt2"
 
@@ -124,7 +131,7 @@ class Archive:
             for name, row in as_dict(self.path, self.text(table), "config").items():
                 try:
                     yield name, _place(row, folder)
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
                     raise _refusal(self.path, f"tensor {name!r} is not plain ({error})") from None
 
 
@@ -138,7 +145,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     try:
         with zipfile.ZipFile(path) as file:
             yield Archive(path, file)
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise _refusal(path, f"it is cut off or damaged ({error})") from None

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from harness.data.panoptic import png_of, read_ids
+from harness.workflows.runs.checksums import write_checked
 from tests.end_to_end.conftest import Answer
 from tests.panoptic_data import write_panoptic_data
 
@@ -85,7 +86,7 @@ def test_maps_that_differ_are_named(
     content = json.loads(path.read_text("utf-8"))
     content["annotations"][3]["segments_info"].reverse()
     content["annotations"][3]["segments_info"][0]["category_id"] = 200
-    path.write_text(json.dumps(content), "utf-8")
+    write_checked(project / "other", "panoptic.json", json.dumps(content))
     answer = harness("compare", "run", "other", "--resamples", "0", "--json")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
