@@ -8,7 +8,7 @@ SOURCES := harness tests benchmarks scripts
 # Test processes; auto is one a core.
 JOBS ?= auto
 
-.PHONY: setup eval test test-slow test-slurm test-attack test-gpu test-all attack-table check docs fmt golden \
+.PHONY: setup eval test test-slow test-long test-slurm test-attack test-gpu test-all attack-table check docs fmt golden \
 	schema configuration retrain-tiny clean
 
 setup: $(INSTALLED)
@@ -25,11 +25,15 @@ eval: setup
 
 # What a change needs at every step: in parallel, in random order. One process: make test JOBS=0
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not attack' $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not long and not attack' $(ARGS)
 
 # What is slow by nature: a SLURM cluster, a browser, whole builds, every benchmark once.
 test-slow: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'slow and not attack' $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'slow and not long and not attack' $(ARGS)
+
+# Minutes each: the variants of what the slow tests prove on others.
+test-long: setup
+	$(BIN)/python -m pytest -n $(JOBS) -m 'long' $(ARGS)
 
 # Of those only the tests on a SLURM cluster; where SLURM is missing it says what to install.
 test-slurm: setup
@@ -40,7 +44,7 @@ test-gpu: setup
 	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 	$(BIN)/python -m pytest tests/nn/kernels $(ARGS)
 
-test-all: test test-slow test-attack
+test-all: test test-slow test-long test-attack
 
 # Hostile and damaged inputs (docs/robustness.md). Longer fuzzing: ATTACK_BUDGET=20 make test-attack
 test-attack: setup

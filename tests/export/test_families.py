@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 
 from harness.core.architecture import Architecture
 from harness.core.errors import UsageError
@@ -35,6 +37,18 @@ EXPORTED = {
     "retinanet": replace(dense_losses.architecture(), dense_candidates_per_level=60),
     "keypoint_rcnn": keypoint_losses.architecture(),
 }
+
+
+#: Families whose files ``make test-slow`` proves; those of the others take minutes each, and are
+#: proven by ``make test-long``. Between them these have every part that is traced in a way of its
+#: own: regions of one map, heads on every level, keypoints, groups, deformable convolutions.
+OFTEN = {"mask_rcnn_R_50_C4", "retinanet", "keypoint_rcnn", "mask_rcnn_R_50_FPN_dconv_c3-c5"}
+
+
+def files(names: Iterable[str]) -> list[ParameterSet]:
+    """Names as parameters of a test that writes a file of each."""
+    marks = {True: pytest.mark.slow, False: pytest.mark.long}
+    return [pytest.param(name, marks=marks[name in OFTEN]) for name in names]
 
 
 @pytest.fixture(params=EXPORTED)
@@ -71,8 +85,8 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(family: Architecture) -
         torch.testing.assert_close(own[same], points[0], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
-def test_the_file_of_it_agrees_in_every_stage(family: Architecture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", files(EXPORTED))
+def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
     pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
     from harness.engines.onnx import open_onnx
@@ -81,6 +95,7 @@ def test_the_file_of_it_agrees_in_every_stage(family: Architecture, tmp_path: Pa
     from harness.export.stages import exported_stages, open_stages
     from tests.zoo.test_exported import facts
 
+    family = EXPORTED[name]
     weights, file = tmp_path / "weights.safetensors", tmp_path / "network.onnx"
     write_checkpoint(weights, seeded_checkpoint(family))
     network = network_of(family)
@@ -128,8 +143,7 @@ AS_PT2 = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", AS_PT2)
+@pytest.mark.parametrize("name", files(AS_PT2))
 def test_the_file_of_torch_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
     from harness.engines.pt2 import open_pt2
     from harness.export.program import trace
