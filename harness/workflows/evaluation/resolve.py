@@ -263,7 +263,8 @@ def job_of(
     engine = request.options.engine or own_engine(published)
     require_proposals_fit(entry, published, request)
     file = proposals = None
-    if engine != "fake" and published.given_proposals:
+    needed = engine != "fake" or request.data.proposals is not None
+    if needed and published.given_proposals:
         proposals = find_proposals(lock, entry, request, dataset)
     if engine != "fake":
         file = find_model_file(

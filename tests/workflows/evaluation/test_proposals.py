@@ -94,6 +94,20 @@ def test_a_run_depends_on_the_file_of_its_proposals(
     assert (other / PREDICTIONS).read_bytes() != before
 
 
+def test_the_fake_engine_reads_a_file_that_it_is_given(
+    tmp_path: Path, given: InferenceRequest
+) -> None:
+    fake = replaced(given, engine="fake")
+    with pytest.raises(UsageError, match="no such file of region proposals"):
+        resolve(replaced(fake, proposals=tmp_path / "none.pkl"))
+    with pytest.raises(IntegrityError, match="no proposals of"):
+        resolve(replaced(fake, proposals=written(tmp_path / "other.pkl", (10**6,))))
+    file = written(tmp_path / "box_proposals.pkl", resolve(fake).dataset.image_ids)
+    asked = resolve(replaced(fake, proposals=file))
+    assert asked.proposals is not None
+    assert asked.proposals.sha256 == file_digest(file)
+
+
 def test_a_run_of_an_rpn_leaves_them(
     tmp_path: Path, given: InferenceRequest, weights: dict[str, Path], evaluated: Evaluate
 ) -> None:
