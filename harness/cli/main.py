@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from harness import __version__
@@ -131,6 +132,7 @@ def run(argv: Sequence[str]) -> int:
         argv: Without the program's name.
     """
     try:
+        _require_working_folder()
         arguments = _arguments(argv)
         _require_supported_system()
         code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
@@ -152,6 +154,20 @@ def run(argv: Sequence[str]) -> int:
         sys.stderr.write(printable(traceback.format_exc()))
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
+
+
+def _require_working_folder() -> None:
+    """Check that the folder that relative paths begin in is there.
+
+    Raises:
+        UsageError: It was removed while a shell stood in it.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the working folder does not exist any more", hint="change to one that does: cd"
+        ) from error
 
 
 def _require_supported_system() -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core.errors import RunFailedError, UsageError
-from harness.files.leftovers import remove_leftovers, temporary_path
+from harness.files.leftovers import remove_leftovers_in_turn, temporary_path
 
 #: Nothing may be written, or a file is where a folder should be, or the other way round.
 REFUSALS = (
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent)
+        remove_leftovers_in_turn(path.parent)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

@@ -16,6 +16,12 @@ TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>[0-9]{1,10})\.tmp(\.[^.]+
 #: Other machines that share the folder may still write; none takes this long for one file. Chosen.
 FOREIGN_AGE_S = 24 * 3600.0
 
+#: Share of a process's time that goes into looking for leftovers, at most. Chosen.
+LOOKING_SHARE = 0.05
+
+#: Folder → when this process looks through it again, on the monotonic clock.
+_DUE: dict[Path, float] = {}
+
 
 def temporary_path(path: Path, *, ending: str = "") -> Path:
     """Return where to write a file until it is whole: beside it, hidden, named after the process.
@@ -43,6 +49,18 @@ def remove_leftovers(folder: Path) -> list[Path]:
                     shutil.rmtree(path) if entry.is_dir(follow_symlinks=False) else path.unlink()
                     removed.append(path)
     return removed
+
+
+def remove_leftovers_in_turn(folder: Path) -> None:
+    """Remove leftovers, unless this process has just looked through the folder.
+
+    A folder that is written thousands of files to would otherwise be listed as often.
+    """
+    begun = time.monotonic()
+    if begun >= _DUE.get(folder, begun):
+        remove_leftovers(folder)
+        ended = time.monotonic()
+        _DUE[folder] = ended + (ended - begun) / LOOKING_SHARE
 
 
 def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         run(["--version"])
     assert left.value.code == 0
     assert capsys.readouterr().out == f"harness {__version__}\n"
+
+
+def test_a_working_folder_that_was_removed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(["models", "tiny"]) == 2
+    assert "the working folder does not exist any more" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

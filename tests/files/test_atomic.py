@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.files.atomic import disk_errors, replacing, write_text
+from harness.files.leftovers import remove_leftovers, remove_leftovers_in_turn
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(odd_tmp_path: Path) -> None:
@@ -52,3 +54,15 @@ def test_failures_of_the_disk(number: int, kind: type[HarnessError], hint: str) 
     assert hint in str(caught.value)
     with pytest.raises(kind, match="cannot write folder: "), disk_errors(Path("folder")):
         raise OSError(number, text)
+
+
+def test_a_folder_of_many_files_is_not_listed_at_every_write(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number}.png").touch()
+    spent = []
+    for look in (remove_leftovers, remove_leftovers_in_turn):
+        begun = time.process_time()
+        for _ in range(100):
+            look(tmp_path)
+        spent.append(time.process_time() - begun)
+    assert spent[1] < spent[0] / 3
