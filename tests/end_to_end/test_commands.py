@@ -212,7 +212,7 @@ def test_bench_explains_where_the_time_goes(
     assert set(json.loads(told.out)) == {"record", "profile"}
     refused = harness("bench", "--engine", "fake", *on_small, "--profile")
     assert refused.code == 2
-    assert "--profile looks into a network of torch" in refused.err
+    assert "--profile looks into the layers of a network" in refused.err
 
 
 @pytest.mark.slow
