@@ -51,7 +51,7 @@ TINY = {
 }
 
 #: What the others measure with.
-SHARED = {"pairs", "broken_predictions"}
+SHARED = {"pairs", "broken_predictions", "simulated_scenes"}
 
 
 def missing(name: str) -> str | None:
