@@ -109,6 +109,7 @@ def on_small_data(words: list[str]) -> list[str]:
     return [*words, "--annotations", "coco.json", "--images", "photos", *measured]
 
 
+@pytest.mark.long
 def test_commands_about_models_run(harness: Callable[..., Answer], stocked: Path) -> None:
     done = 0
     for words in commands_of(DOCS / "models.md"):
@@ -179,6 +180,7 @@ def test_commands_about_serving_run(served: Callable[[Sequence[str]], str], stoc
     assert (stocked / "found.jpg").stat().st_size > 100
 
 
+@pytest.mark.long
 def test_commands_about_export_run(
     harness: Callable[..., Answer],
     stocked: Path,
