@@ -69,6 +69,6 @@ def test_the_record_is_that_of_a_bench_without_and_the_profile_lies_beside_it(
 def test_an_engine_without_a_network_is_refused_before_anything_runs(
     asked: InferenceRequest, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="--profile looks into the layers of a network, and the fake"):
+    with pytest.raises(UsageError, match="looks into the layers of a network, and the fake"):
         measure(asked, tmp_path / "run", profiling=True)
     assert not (tmp_path / "run").exists()
