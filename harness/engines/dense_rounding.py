@@ -91,8 +91,7 @@ class DenseReplayer(Replayer):
 class DenseCase(Case):
     """One image of a dense head, replayed by both networks and by float64."""
 
-    def traced(self) -> Traced:
-        """Return what finds the decision behind a difference."""
+    def _traced(self) -> Traced:
         numbers, theirs, true = self.architecture, self.reference, self.their_truth
         classes = theirs.scores.shape[1]
         # Of what could be a candidate: the boxes of the others may be anywhere.

@@ -19,9 +19,9 @@ from harness.core.run_lengths import decode
 from harness.engines.bits import other_map
 from harness.engines.native import NativeEngine
 from harness.engines.replay import Follow, Replay, Replayer
-from harness.engines.rounding import APART, Case, FastProof, Traced, prove_fast
+from harness.engines.rounding import APART, Case, Difference, FastProof, prove_fast
 from harness.engines.slot_answers import Resized
-from harness.engines.tracing import Decision, Difference, largest
+from harness.engines.tracing import Decision, largest
 from harness.nn.boxes import at_least_float32
 from harness.nn.masks import PastedMask
 from harness.nn.panoptic import combined
@@ -65,10 +65,10 @@ class PanopticReplayer(Replayer):
 class PanopticCase(Case):
     """One image replayed by both networks, with the class of each pixel."""
 
-    def differences(self, pairs: Traced) -> list[Difference]:
+    def differences(self) -> list[Difference]:
         """Return every detection that differs, and one row for pixels that do."""
         decision = self._pixels()
-        found = super().differences(pairs)
+        found = super().differences()
         return found if decision is None else [*found, self._of_pixels(decision)]
 
     def _pixels(self) -> tuple[Decision, bool] | None:

@@ -65,6 +65,5 @@ class ProposalReplayer(Replayer):
 class ProposalCase(Case):
     """One image of a network that only proposes regions."""
 
-    def traced(self) -> Traced:
-        """Return what finds the decision behind a difference."""
+    def _traced(self) -> Traced:
         return self._anchor_tracer()

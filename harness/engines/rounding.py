@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +25,7 @@ from harness.engines.keypoint_rounding import Heated, keypoints_apart
 from harness.engines.native import NativeEngine, load_network
 from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
 from harness.engines.slot_answers import Resized
-from harness.engines.tracing import (
-    Decision,
-    Difference,
-    Side,
-    Tracer,
-    differing,
-    largest,
-    no_jump,
-    side_of,
-)
+from harness.engines.tracing import Decision, Side, Tracer, differing, largest, no_jump, side_of
 from harness.measure.agreement import BOX_BAR_PX, SCORE_BAR
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.boxes import clip, nonempty
@@ -48,6 +39,28 @@ APART = 1.0 + MOST_RATIO
 #: Stages with a row a proposal (0) or a detection (1), of which only the smooth ones are measured,
 #: by the first word of their names.
 SELECTED = {"box": 0, "mask": 1, "keypoint": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A detection that differs between the two networks, and the decision behind it."""
+
+    image_id: int
+    """Id of the image."""
+
+    what: str
+    """``only ours``, ``only the reference``, ``numbers``, ``mask``, ``keypoints``, ``not as
+    replayed`` or ``pixels``, whose class differs: all of an image in one row.
+    """
+
+    class_index: int
+    """Class of the detection."""
+
+    score: float
+    """Score of the detection."""
+
+    decision: Decision | None
+    """What rounding tipped; None when there is no such decision: a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +111,6 @@ def prove_fast(
 ) -> FastProof:
     """Compare both engines with float64 on every image.
 
-    How far rounding takes a number is measured over all of them, because one image has too few
-    regions to show how unlucky a row of either engine can be.
-
     Args:
         fast: The engine to prove.
         reference: An exact one of the same weights, in the same precision.
@@ -113,35 +123,22 @@ def prove_fast(
     slots = None if fast.slots is None else fast.slots.network
     replayers = (replayer(fast.network, slots), replayer(reference.network), replayer(truth))
     measured, differences, detections, count = Measured(), [], 0, 0
-    score_rounding = box_rounding = 0.0
     for picture in images:
         prepared = fast.prepare(picture, NULL_STOPWATCH)
         answer = fast.infer([prepared], NULL_STOPWATCH)[0]
         image = kind.of(prepared, *replayers)
         image.measure(measured)
-        traced = image.traced()
-        score_rounding = max(score_rounding, traced.tracer.score_rounding)
-        box_rounding = max(box_rounding, traced.tracer.box_rounding)
-        found = image.differences(traced)
+        found = image.differences()
         if not image.is_as_replayed(answer):
             found.append(image.difference(0, "not as replayed", None))
         differences.extend(found)
         detections += int(image.reference.detections.chosen.sum())
         count += 1
-    left = [one for one in differences if not one.is_within(score_rounding, box_rounding)]
-    return _proof(count, detections, measured.rows(), left)
-
-
-def _proof(
-    images: int,
-    detections: int,
-    stages: tuple[StageDistance, ...],
-    differences: Sequence[Difference],
-) -> FastProof:
+    stages = measured.rows()
     kinds = Counter(one.decision.kind for one in differences if one.decision is not None)
     unexplained = len(differences) - sum(kinds.values())
     return FastProof(
-        images=images,
+        images=count,
         detections=detections,
         stages=stages,
         differences=tuple(differences),
@@ -209,8 +206,9 @@ class Case:
         smooth = regions[rows] & ~self._jumped(*boxes, numbers.mask_pool_px)
         return regions, smooth & ~self._jumped(*boxes, numbers.keypoint_pool_px)
 
-    def differences(self, pairs: Traced) -> list[Difference]:
-        """Return every detection that differs between the two, as `traced` says."""
+    def differences(self) -> list[Difference]:
+        """Return every detection that differs between the two."""
+        pairs = self._traced()
         found = []
         for one, is_ours in differing(pairs.first, pairs.second):
             here, there = (pairs.first, pairs.second) if is_ours else (pairs.second, pairs.first)
@@ -222,12 +220,10 @@ class Case:
             score_off = abs(pairs.first.score(one) - pairs.second.score(one))
             moved = largest(pairs.first.box(one) - pairs.second.box(one))
             if score_off > pairs.tracer.score_rounding or moved > pairs.tracer.box_rounding:
-                apart = self.difference(one, "numbers", pairs.tracer.jumps(one))
-                found.append(replace(apart, score_off=score_off, moved_px=moved))
+                found.append(self.difference(one, "numbers", pairs.tracer.jumps(one)))
         return found + self._mask_differences(pairs) + self._keypoint_differences(pairs)
 
-    def traced(self) -> Traced:
-        """Return what finds the decision behind a difference."""
+    def _traced(self) -> Traced:
         return self._pair_tracer(self._anchor_tracer())
 
     def _anchor_tracer(self) -> Traced:

@@ -33,38 +33,6 @@ class Decision:
     """How far numbers of this kind may be apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A detection that differs between the two networks, and the decision behind it."""
-
-    image_id: int
-    """Id of the image."""
-
-    what: str
-    """``only ours``, ``only the reference``, ``numbers``, ``mask``, ``keypoints``, ``not as
-    replayed`` or ``pixels``, whose class differs: all of an image in one row.
-    """
-
-    class_index: int
-    """Class of the detection."""
-
-    score: float
-    """Score of the detection."""
-
-    decision: Decision | None
-    """What rounding tipped; None when there is no such decision: a fault."""
-
-    score_off: float = 0.0
-    """How far its scores are apart; of ``numbers`` only."""
-    moved_px: float = 0.0
-    """The same of its boxes, px of the resized input."""
-
-    def is_within(self, score_rounding: float, box_rounding: float) -> bool:
-        """Return whether its numbers are no further apart than rounding takes them elsewhere."""
-        near = self.score_off <= score_rounding and self.moved_px <= box_rounding
-        return self.what == "numbers" and self.decision is None and near
-
-
 @dataclass(frozen=True, slots=True)
 class Side:
     """One network's choice, with the numbers of every candidate there could be."""

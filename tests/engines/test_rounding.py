@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.rounding import FastProof, float64_network, prove_fast
-from harness.engines.tracing import Difference
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint
 from harness.zoo.weights import write_checkpoint
@@ -70,19 +68,3 @@ def test_a_wrong_threshold_is_a_difference_without_a_decision(weights: Path) -> 
     found = proof(engine, weights)
     assert found.unexplained > 0
     assert all(stage.ok for stage in found.stages if stage.stage.startswith(("p", "rpn")))
-
-
-def test_numbers_apart_are_rounding_only_where_other_images_show_as_much() -> None:
-    apart = Difference(
-        image_id=1,
-        what="numbers",
-        class_index=7,
-        score=0.24,
-        decision=None,
-        score_off=6e-7,
-        moved_px=1e-5,
-    )
-    assert apart.is_within(5e-6, 1e-4)
-    assert not apart.is_within(4e-7, 1e-4)
-    assert not apart.is_within(5e-6, 1e-6)
-    assert not replace(apart, what="only ours").is_within(5e-6, 1e-4)
