@@ -6,34 +6,17 @@ the score cut, be among the best of its level, and survive NMS; there is no pool
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from harness.core.detections import Image as Picture
-from harness.engines.native import NativeEngine
 from harness.engines.replay import Choice, Follow, Replay, Replayer, Rows, choose
-from harness.engines.rounding import APART, Case, FastProof, Traced, pair_side, prove_fast
+from harness.engines.rounding import APART, Case, Traced, pair_side
 from harness.engines.slot_answers import Resized
 from harness.engines.tracing import Decision, Side, Tracer, largest, no_jump
 from harness.nn.boxes import apply_deltas, at_least_float32
 from harness.nn.dense import DELTA_WEIGHTS
-from harness.nn.rcnn import RCNN
-
-
-def prove_dense(
-    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
-) -> FastProof:
-    """Compare two engines of a dense head with float64, as ``harness.engines.rounding`` does.
-
-    Args:
-        fast: The engine to prove.
-        reference: An exact one of the same weights, in the same precision.
-        truth: The same network in float64.
-        images: What to compute.
-    """
-    return prove_fast(fast, reference, truth, images, replayer=DenseReplayer, case=DenseCase)
 
 
 class DenseReplayer(Replayer):
@@ -90,6 +73,8 @@ class DenseReplayer(Replayer):
 
 class DenseCase(Case):
     """One image of a dense head, replayed by both networks and by float64."""
+
+    replayer = DenseReplayer
 
     def _traced(self) -> Traced:
         numbers, theirs, true = self.architecture, self.reference, self.their_truth

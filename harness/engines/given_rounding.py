@@ -5,31 +5,12 @@ Each proposal counts as an anchor that is always chosen: no decision is about th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
-from harness.core.detections import Image as Picture
-from harness.engines.native import NativeEngine
 from harness.engines.replay import Choice, Proposed, Replayer
-from harness.engines.rounding import FastProof, prove_fast
+from harness.engines.rounding import Case
 from harness.engines.slot_answers import Resized
-from harness.nn.rcnn import RCNN
-
-
-def prove_on_given(
-    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
-) -> FastProof:
-    """Compare two engines on given proposals with float64, as ``harness.engines.rounding`` does.
-
-    Args:
-        fast: The engine to prove.
-        reference: An exact one of the same weights, in the same precision.
-        truth: The same network in float64.
-        images: What to compute, with their proposals.
-    """
-    return prove_fast(fast, reference, truth, images, replayer=GivenReplayer)
 
 
 class GivenReplayer(Replayer):
@@ -48,3 +29,9 @@ class GivenReplayer(Replayer):
     def _answered(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         del pyramid
         return [], []
+
+
+class GivenCase(Case):
+    """One image whose proposals are given, replayed by both networks and by float64."""
+
+    replayer = GivenReplayer

@@ -7,43 +7,25 @@ these give is checked as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from harness.core.detections import Detections
-from harness.core.detections import Image as Picture
 from harness.core.run_lengths import decode
 from harness.engines.bits import other_map
-from harness.engines.native import NativeEngine
 from harness.engines.replay import Follow, Replay, Replayer
-from harness.engines.rounding import APART, Case, Difference, FastProof, prove_fast
+from harness.engines.rounding import APART, Case, Difference
 from harness.engines.slot_answers import Resized
 from harness.engines.tracing import Decision, largest
 from harness.nn.boxes import at_least_float32
 from harness.nn.masks import PastedMask
 from harness.nn.panoptic import combined
-from harness.nn.rcnn import RCNN
 from harness.nn.semantic import enlarged, of_original
 
 #: The stage that a semantic head adds.
 STAGE = "semantic logits"
-
-
-def prove_panoptic(
-    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
-) -> FastProof:
-    """Compare two engines of a semantic head with float64, as ``harness.engines.rounding`` does.
-
-    Args:
-        fast: The engine to prove.
-        reference: An exact one of the same weights, in the same precision.
-        truth: The same network in float64.
-        images: What to compute.
-    """
-    return prove_fast(fast, reference, truth, images, replayer=PanopticReplayer, case=PanopticCase)
 
 
 class PanopticReplayer(Replayer):
@@ -64,6 +46,8 @@ class PanopticReplayer(Replayer):
 
 class PanopticCase(Case):
     """One image replayed by both networks, with the class of each pixel."""
+
+    replayer = PanopticReplayer
 
     def differences(self) -> list[Difference]:
         """Return every detection that differs, and one row for pixels that do."""

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 
-from harness.core.detections import Image as Picture
-from harness.engines.native import NativeEngine
 from harness.engines.replay import Follow, Replay, Replayer
-from harness.engines.rounding import Case, FastProof, Traced, prove_fast
+from harness.engines.rounding import Case, Traced
 from harness.engines.slot_answers import Resized
-from harness.nn.rcnn import RCNN
-
-
-def prove_proposals(
-    fast: NativeEngine, reference: NativeEngine, truth: RCNN, images: Iterable[Picture]
-) -> FastProof:
-    """Compare two engines of proposals with float64, as ``harness.engines.rounding`` does.
-
-    Args:
-        fast: The engine to prove.
-        reference: An exact one of the same weights, in the same precision.
-        truth: The same network in float64.
-        images: What to compute.
-    """
-    return prove_fast(fast, reference, truth, images, replayer=ProposalReplayer, case=ProposalCase)
 
 
 class ProposalReplayer(Replayer):
@@ -64,6 +46,8 @@ class ProposalReplayer(Replayer):
 
 class ProposalCase(Case):
     """One image of a network that only proposes regions."""
+
+    replayer = ProposalReplayer
 
     def _traced(self) -> Traced:
         return self._anchor_tracer()

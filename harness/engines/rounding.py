@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -106,7 +107,6 @@ def prove_fast(
     truth: RCNN,
     images: Iterable[Picture],
     *,
-    replayer: type[Replayer] = Replayer,
     case: type[Case] | None = None,
 ) -> FastProof:
     """Compare both engines with float64 on every image.
@@ -116,12 +116,15 @@ def prove_fast(
         reference: An exact one of the same weights, in the same precision.
         truth: The same network in float64.
         images: What to compute.
-        replayer: How the network is replayed.
-        case: How its replays are compared; None for heads on regions.
+        case: How the network is replayed and its replays compared; None for heads on regions.
     """
     kind = Case if case is None else case
     slots = None if fast.slots is None else fast.slots.network
-    replayers = (replayer(fast.network, slots), replayer(reference.network), replayer(truth))
+    replayers = (
+        kind.replayer(fast.network, slots),
+        kind.replayer(reference.network),
+        kind.replayer(truth),
+    )
     measured, differences, detections, count = Measured(), [], 0, 0
     for picture in images:
         prepared = fast.prepare(picture, NULL_STOPWATCH)
@@ -151,6 +154,9 @@ def prove_fast(
 @dataclass(frozen=True, slots=True)
 class Case:
     """One image replayed by both networks, and by float64 along the decisions of each."""
+
+    replayer: ClassVar[type[Replayer]] = Replayer
+    """What replays a network of this kind."""
 
     image: Resized
     """The image."""

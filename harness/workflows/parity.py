@@ -7,7 +7,7 @@ exported file, stages are compared with fixed bars.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,16 +25,16 @@ from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.data.proposals import generated_proposals
 from harness.engines.bits import ExactProof, prove_exact
-from harness.engines.dense_rounding import prove_dense
+from harness.engines.dense_rounding import DenseCase
 from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
 from harness.engines.devices import find_device, require_precision
-from harness.engines.given_rounding import prove_on_given
+from harness.engines.given_rounding import GivenCase
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
-from harness.engines.panoptic_rounding import prove_panoptic
+from harness.engines.panoptic_rounding import PanopticCase
 from harness.engines.parity import ParityReport, compare_detections, compare_engines
-from harness.engines.proposal_rounding import prove_proposals
-from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.proposal_rounding import ProposalCase
+from harness.engines.rounding import Case, FastProof, float64_network, prove_fast
 from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
@@ -100,8 +100,8 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     if not request.exact_only:
         truth = float64_network(architecture, weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
-            prove = _prover_of(architecture)
-            fast = prove(opening.native(), reference, truth, images(tick))
+            case = _case_of(architecture)
+            fast = prove_fast(opening.native(), reference, truth, images(tick), case=case)
     return ParityProofs(
         against=against,
         engine=reference.info,
@@ -111,14 +111,13 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     )
 
 
-def _prover_of(architecture: Architecture) -> Callable[..., FastProof]:
-    """Return what compares a network's decisions with those of float64."""
+def _case_of(architecture: Architecture) -> type[Case]:
+    """Return how a network's decisions are compared with those of float64."""
     if architecture.given_proposals:
-        return prove_on_given
+        return GivenCase
     if architecture.is_panoptic:
-        return prove_panoptic
-    provers = {"dense": prove_dense, "rpn": prove_proposals, "rcnn": prove_fast}
-    return provers[architecture.detector]
+        return PanopticCase
+    return {"dense": DenseCase, "rpn": ProposalCase, "rcnn": Case}[architecture.detector]
 
 
 class Opening(NamedTuple):

@@ -11,10 +11,10 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.errors import UsageError
-from harness.engines.dense_rounding import prove_dense
+from harness.engines.dense_rounding import DenseCase
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
-from harness.engines.rounding import FastProof, float64_network
+from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
@@ -40,7 +40,7 @@ def opened(weights: Path, *, exact: bool) -> NativeEngine:
 
 def proof(fast: NativeEngine, weights: Path) -> FastProof:
     truth = float64_network(small(), weights, torch.device("cpu"))
-    return prove_dense(fast, opened(weights, exact=True), truth, pictures()[:1])
+    return prove_fast(fast, opened(weights, exact=True), truth, pictures()[:1], case=DenseCase)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,11 +13,11 @@ import torch
 from harness.core.detections import Image
 from harness.core.errors import RunFailedError, UsageError
 from harness.data.proposals import resized_proposals
-from harness.engines.given_rounding import prove_on_given
+from harness.engines.given_rounding import GivenCase
 from harness.engines.loading import require_classes
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
-from harness.engines.rounding import FastProof, float64_network
+from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import lacking_in_slots
 from harness.zoo.architectures import architecture_of
@@ -43,7 +43,7 @@ def opened(weights: Path, *, exact: bool = False) -> NativeEngine:
 def proof(fast: NativeEngine, weights: Path) -> FastProof:
     truth = float64_network(NETWORK, weights, torch.device("cpu"))
     exact = opened(weights, exact=True)
-    return prove_on_given(fast, exact, truth, pictures_for(NETWORK)[:1])
+    return prove_fast(fast, exact, truth, pictures_for(NETWORK)[:1], case=GivenCase)
 
 
 def test_the_fast_path_differs_by_rounding_only(weights: Path) -> None:

@@ -14,8 +14,8 @@ from harness.core.architecture import Architecture
 from harness.core.errors import RunFailedError
 from harness.core.panoptic import PanopticMap, Segment
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.panoptic_rounding import prove_panoptic
-from harness.engines.rounding import FastProof, float64_network
+from harness.engines.panoptic_rounding import PanopticCase
+from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.masks import PastedMask
 from harness.nn.panoptic import combined
@@ -129,7 +129,7 @@ def opened(weights: Path, *, exact: bool, architecture: Architecture = SMALL) ->
 
 def proof(fast: NativeEngine, weights: Path) -> FastProof:
     truth = float64_network(SMALL, weights, torch.device("cpu"))
-    return prove_panoptic(fast, opened(weights, exact=True), truth, pictures()[:1])
+    return prove_fast(fast, opened(weights, exact=True), truth, pictures()[:1], case=PanopticCase)
 
 
 def test_the_fast_map_differs_by_rounding_only(weights: Path) -> None:

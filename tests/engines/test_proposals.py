@@ -12,8 +12,8 @@ from harness.core.errors import UsageError
 from harness.engines.loading import require_classes
 from harness.engines.native import open_native
 from harness.engines.opening import require_network
-from harness.engines.proposal_rounding import prove_proposals
-from harness.engines.rounding import float64_network
+from harness.engines.proposal_rounding import ProposalCase
+from harness.engines.rounding import float64_network, prove_fast
 from harness.zoo.architectures import architecture_of, tiny
 from tests.conftest import Seeded
 from tests.golden.cases import pictures
@@ -35,11 +35,11 @@ def test_both_arithmetics(architecture: Architecture, seeded: Seeded) -> None:
     exact = open_native(**opened, exact=True)  # type: ignore[arg-type]
     fast = open_native(**opened)  # type: ignore[arg-type]
     truth = float64_network(architecture, weights, torch.device("cpu"))
-    proof = prove_proposals(fast, exact, truth, pictures()[:1])
+    proof = prove_fast(fast, exact, truth, pictures()[:1], case=ProposalCase)
     assert proof.ok, (proof.stages, proof.differences)
     assert proof.detections > 50
     fast.network.proposal_generator.nms_iou = 0.5
-    assert not prove_proposals(fast, exact, truth, pictures()[:1]).ok
+    assert not prove_fast(fast, exact, truth, pictures()[:1], case=ProposalCase).ok
 
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     from harness.engines.bits import prove_exact
