@@ -9,18 +9,12 @@ import numpy.typing as npt
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import Engine, EngineInfo, Precision
+from harness.core.engine import Engine, Precision
 from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
-from harness.engines.devices import (
-    apply_threads,
-    device_class,
-    find_device,
-    keep_freed_memory,
-)
+from harness.engines.devices import find_device
 from harness.engines.exported import ExportedNetwork
-from harness.engines.file_engine import engine_of
+from harness.engines.file_engine import engine_of, info_of_file
 from harness.files.extras import install_command
-from harness.zoo.exported import read_facts, require_match
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -56,22 +50,12 @@ def open_onnx(
     require_onnx_settings(device, precision)
     import onnxruntime
 
-    require_match(read_facts(weights), architecture, path=weights)
     place = find_onnx_device(device)
-    count = apply_threads(threads)
-    keep_freed_memory(place)
-    session = open_session(weights, place, threads=count)
-    info = EngineInfo(
-        name="onnx",
-        version=onnxruntime.__version__,
-        device=str(place),
-        device_class=device_class(place),
-        precision=precision,
-        threads=count,
-        architecture=architecture,
-        memory_format="contiguous",
+    version = onnxruntime.__version__
+    info = info_of_file(
+        weights, architecture, name="onnx", version=version, place=place, threads=threads
     )
-    return engine_of(SessionNetwork(session), info)
+    return engine_of(SessionNetwork(open_session(weights, place, threads=info.threads)), info)
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:

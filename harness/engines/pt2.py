@@ -10,19 +10,12 @@ import numpy.typing as npt
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import Engine, EngineInfo, Precision
+from harness.core.engine import Engine, Precision
 from harness.core.errors import UsageError
-from harness.engines.devices import (
-    apply_precision,
-    apply_threads,
-    device_class,
-    find_device,
-    keep_freed_memory,
-)
+from harness.engines.devices import apply_precision, find_device
 from harness.engines.exported import ExportedNetwork, results_of
-from harness.engines.file_engine import engine_of
+from harness.engines.file_engine import engine_of, info_of_file
 from harness.engines.program import Program
-from harness.zoo.exported import read_facts, require_match
 from harness.zoo.program_archive import open_archive
 
 
@@ -48,20 +41,11 @@ def open_pt2(
         IntegrityError: The file is damaged, of another network, or has contents that are not run.
     """
     require_pt2_settings(device, precision)
-    require_match(read_facts(weights), architecture, path=weights)
     place = find_device(device)
     apply_precision(precision, place)
-    count = apply_threads(threads)
-    keep_freed_memory(place)
-    info = EngineInfo(
-        name="pt2",
-        version=torch.__version__,
-        device=str(place),
-        device_class=device_class(place),
-        precision=precision,
-        threads=count,
-        architecture=architecture,
-        memory_format="contiguous",
+    version = torch.__version__
+    info = info_of_file(
+        weights, architecture, name="pt2", version=version, place=place, threads=threads
     )
     names = results_of(architecture)
     with open_archive(weights) as archive:

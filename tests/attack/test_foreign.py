@@ -20,7 +20,7 @@ from harness.data.coco import read_annotations
 from harness.measure.coco import score
 from harness.workflows.runs.results_files import read_loosely, read_results
 from tests.attack.trials import Trials, mutated, seeds
-from tests.data.test_foreign_results import FORMS
+from tests.data.test_foreign_results import FORMS, two_an_image
 
 #: What reading may take of memory: so many times the file, and a little for the smallest; and of
 #: seconds of a processor, for files of at most 400 kB.
@@ -49,20 +49,6 @@ TOKENS = (
 @pytest.fixture
 def content(small_coco: Path) -> dict[str, Any]:
     return read_annotations(small_coco / "annotations.json")
-
-
-def rows_for(content: dict[str, Any]) -> list[dict[str, Any]]:
-    ids = sorted(one["id"] for one in content["categories"])
-    return [
-        {
-            "image_id": image["id"],
-            "category_id": ids[number % len(ids)],
-            "bbox": [1.0 + number, 2.0, 5.0, 6.5],
-            "score": 0.5 + 0.1 * number,
-        }
-        for image in content["images"]
-        for number in range(2)
-    ]
 
 
 def read_within_bounds(path: Path, content: dict[str, Any]) -> None:
@@ -102,7 +88,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 @pytest.mark.parametrize("program", FORMS)
 def test_odd_values(trials: Trials, content: dict[str, Any], tmp_path: Path, program: str) -> None:
     """Any value at any place, in a pickle, and in JSON where that can hold it."""
-    form = FORMS[program](content, rows_for(content))
+    form = FORMS[program](content, two_an_image(content))
     count = len(list(places(form)))
     for chance in seeds(600, 10):
         place, odd = chance.randrange(count), chance.choice(ODD)
@@ -120,7 +106,7 @@ def test_odd_values(trials: Trials, content: dict[str, Any], tmp_path: Path, pro
 
 @pytest.mark.parametrize("name", ["p.json", "p.pkl"])
 def test_damaged_files(trials: Trials, content: dict[str, Any], tmp_path: Path, name: str) -> None:
-    forms = [FORMS[program](content, rows_for(content)) for program in sorted(FORMS)]
+    forms = [FORMS[program](content, two_an_image(content)) for program in sorted(FORMS)]
     whole = [json.dumps(one).encode() if name == "p.json" else pickle.dumps(one) for one in forms]
     for chance in seeds(400, 10):
         (tmp_path / name).write_bytes(mutated(chance.choice(whole), chance, TOKENS))

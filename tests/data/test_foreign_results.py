@@ -26,6 +26,10 @@ def content(small_coco: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def rows(content: dict[str, Any]) -> list[Row]:
+    return two_an_image(content)
+
+
+def two_an_image(content: dict[str, Any]) -> list[Row]:
     """Two predictions an image, of categories that are no class indices by chance."""
     ids = sorted(one["id"] for one in content["categories"])
     return [

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from harness.core.errors import IntegrityError, RunFailedError, UsageError
+from harness.core.errors import RunFailedError, UsageError
 from harness.core.requests.inference import EngineOptions
 from harness.engines.exported import ExportedEngine
-from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.opening import default_batch_sizes, require_settings
 from harness.engines.pt2 import open_pt2, require_pt2_settings
 from harness.export.program import quiet
-from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
-from harness.zoo.checkpoints import EMBEDDED
 from tests.export.programs import rewritten
 from tests.golden.cases import pictures
-
-#: (height, width) of images as they reach the network: single cells, and less than one.
-SIZES = ((288, 384), (384, 288), (32, 32), (31, 65), (16, 400), (400, 16), (1, 1))
-
-
-@pytest.fixture(scope="module")
-def native() -> NativeEngine:
-    weights = EMBEDDED / "tiny.safetensors"
-    return open_native(architecture=tiny(), weights=weights, device="cpu", threads=1)
 
 
 @pytest.fixture
@@ -39,29 +26,6 @@ def engine(exported_pt2: Path) -> Iterator[ExportedEngine]:
     opened = open_pt2(architecture=tiny(), weights=exported_pt2, device="cpu", threads=1)
     yield opened
     opened.close()
-
-
-def test_it_answers_what_the_native_engine_answers(
-    engine: ExportedEngine, native: NativeEngine
-) -> None:
-    prepared = [engine.prepare(picture, NULL_STOPWATCH) for picture in pictures()]
-    for one, found in zip(prepared, engine.infer(prepared, NULL_STOPWATCH), strict=True):
-        expected = native.infer([one], NULL_STOPWATCH)[0]
-        assert len(expected) >= 3
-        alike = compare(found, expected, mask_slack_px=EXPORTED_MASK_SLACK_PX)
-        assert alike.share_within_bars == 1.0
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_images_of_any_shape(
-    engine: ExportedEngine, native: NativeEngine, size: tuple[int, int]
-) -> None:
-    noise = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (*size, 3), dtype=np.uint8)
-    image = PreparedImage(1, noise, *size)
-    found = engine.infer([image], NULL_STOPWATCH)[0]
-    expected = native.infer([image], NULL_STOPWATCH)[0]
-    assert len(expected) > 50 or size != (288, 384)
-    assert compare(found, expected, mask_slack_px=EXPORTED_MASK_SLACK_PX).share_within_bars == 1.0
 
 
 @pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
@@ -96,12 +60,6 @@ def test_nothing_of_this_machine_is_in_the_file(exported_pt2: Path, repository: 
     content = exported_pt2.read_bytes()
     assert str(repository).encode() not in content
     assert b'File "' not in content
-
-
-def test_another_recipe_than_the_files_is_refused(exported_pt2: Path) -> None:
-    asked = replace(tiny(), score_threshold=0.5)
-    with pytest.raises(IntegrityError, match=r"score_threshold: asked 0\.5, in the file 0\.05"):
-        open_pt2(architecture=asked, weights=exported_pt2, device="cpu")
 
 
 def test_settings_it_does_not_have() -> None:

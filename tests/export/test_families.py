@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 from _pytest.mark.structures import ParameterSet
 
 from harness.core.architecture import Architecture
+from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.engines.native import open_native
 from harness.engines.opening import require_network
@@ -85,6 +86,24 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(family: Architecture) -
         torch.testing.assert_close(own[same], points[0], rtol=1e-3, atol=1e-3)
 
 
+def agrees_in_every_stage(
+    open_file: Callable[..., Engine], file: Path, architecture: Architecture, weights: Path
+) -> None:
+    from harness.export.stages import exported_stages, open_stages
+
+    native = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
+    tapped = open_stages(file, threads=1)
+    report = compare_engines(
+        native,
+        open_file(architecture=architecture, weights=file, device="cpu", threads=1),
+        pictures()[:1],
+        reference_stages=lambda image: exported_stages(tapped, image),
+        mask_slack_px=EXPORTED_MASK_SLACK_PX,
+    )
+    assert report.first_failing is None, report.stages
+    assert report.agreement.detections >= 5
+
+
 @pytest.mark.parametrize("name", files(EXPORTED))
 def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
@@ -92,7 +111,6 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None
     from harness.engines.onnx import open_onnx
     from harness.export.onnx_file import write_onnx
     from harness.export.program import trace
-    from harness.export.stages import exported_stages, open_stages
     from tests.zoo.test_exported import facts
 
     family = EXPORTED[name]
@@ -107,18 +125,7 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None
         opset=18,
         facts=lambda *_: replace(facts(), architecture=family),
     )
-    native = open_native(architecture=family, weights=weights, device="cpu", threads=1)
-    exported = open_onnx(architecture=family, weights=file, device="cpu", threads=1)
-    tapped = open_stages(file, threads=1)
-    report = compare_engines(
-        native,
-        exported,
-        pictures()[:1],
-        reference_stages=lambda image: exported_stages(tapped, image),
-        mask_slack_px=EXPORTED_MASK_SLACK_PX,
-    )
-    assert report.first_failing is None, report.stages
-    assert report.agreement.detections >= 5
+    agrees_in_every_stage(open_onnx, file, family, weights)
 
 
 def test_what_cannot_be_exported_says_why() -> None:
@@ -147,7 +154,6 @@ AS_PT2 = {
 def test_the_file_of_torch_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
     from harness.engines.pt2 import open_pt2
     from harness.export.program import trace
-    from harness.export.stages import exported_stages, open_stages
     from harness.export.torch_file import write_program
     from tests.zoo.test_exported import facts
 
@@ -159,15 +165,4 @@ def test_the_file_of_torch_agrees_in_every_stage(name: str, tmp_path: Path) -> N
         file,
         facts=lambda *_: replace(facts(), architecture=architecture),
     )
-    native = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
-    exported = open_pt2(architecture=architecture, weights=file, device="cpu", threads=1)
-    tapped = open_stages(file, threads=1)
-    report = compare_engines(
-        native,
-        exported,
-        pictures()[:1],
-        reference_stages=lambda image: exported_stages(tapped, image),
-        mask_slack_px=EXPORTED_MASK_SLACK_PX,
-    )
-    assert report.first_failing is None, report.stages
-    assert report.agreement.detections >= 5
+    agrees_in_every_stage(open_pt2, file, architecture, weights)
