@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.engine import Engine, EngineInfo
+from harness.core.engine import Engine, EngineInfo, EngineName
 from harness.engines.devices import apply_threads, device_class, keep_freed_memory
 from harness.engines.exported import ExportedEngine, ExportedNetwork
 from harness.zoo.exported import read_facts, require_match
@@ -17,7 +17,7 @@ def info_of_file(
     weights: Path,
     architecture: Architecture,
     *,
-    name: str,
+    name: EngineName,
     version: str,
     place: torch.device,
     threads: int | None,
