@@ -65,7 +65,11 @@ def restore(
         return Restored(raw, points=points)
     pasting = (found.masks[index][kept], raw.boxes, image.height_px, image.width_px)
     if found.semantics is not None:
-        regions = paste_regions(*pasting, numbers.mask_threshold)
+        # Each is read twice on the host: for the map, and to be encoded.
+        regions = [
+            one._replace(region=one.region.cpu())
+            for one in paste_regions(*pasting, numbers.mask_threshold)
+        ]
         labels = labels_of(found.semantics[index], size, (image.height_px, image.width_px))
         whole = combined(raw.scores, raw.classes, regions, labels.cpu().numpy(), numbers)
         return Restored(raw, regions, points, whole)
@@ -106,7 +110,7 @@ def _encoded(mask: PastedMask | Tensor, image: Resized) -> Rle:
     if isinstance(mask, Tensor):
         return encode_edges(mask.numpy(), height_px=height, width_px=width)
     return encode_region(
-        mask.region.cpu().numpy(),
+        mask.region.numpy(),
         top_px=mask.top_px,
         left_px=mask.left_px,
         height_px=height,

@@ -33,7 +33,7 @@ def combined(
     Args:
         scores: (n,) of the detections.
         classes: (n,) int64, their classes.
-        masks: n, in pixels of the original image.
+        masks: n, in pixels of the original image, on the CPU.
         labels: (H, W), the class of each pixel by the semantic head.
         numbers: With the thresholds.
     """
@@ -48,12 +48,14 @@ def _put_things(
 ) -> Iterator[Segment]:
     """Write the numbers of detections into a map, and yield the segments."""
     count = 0
-    for row in torch.argsort(-scores).tolist():  # the order of equal scores is this operator's
-        score = float(scores[row])
+    order = torch.argsort(-scores).tolist()  # the order of equal scores is this operator's
+    every_score, every_class = scores.tolist(), classes.tolist()  # one transfer, not one a row
+    for row in order:
+        score = every_score[row]
         if score < numbers.combine_score:
             return
         region, top, left = masks[row]
-        mask = region.cpu().numpy()
+        mask = region.numpy()
         there = ids[top : top + mask.shape[0], left : left + mask.shape[1]]
         free = mask & (there == 0)
         area, left_over = int(mask.sum()), int(free.sum())
@@ -61,7 +63,7 @@ def _put_things(
             continue
         count += 1
         there[free] = count
-        yield Segment(segment_id=count, is_thing=True, class_index=int(classes[row]), score=score)
+        yield Segment(segment_id=count, is_thing=True, class_index=every_class[row], score=score)
 
 
 def _put_stuff(
