@@ -125,19 +125,25 @@ def tally(truth: Ids, truth_rows: Sequence[Row], found: Ids, found_rows: Sequenc
 
 
 def _shared(truth: Ids, found: Ids) -> dict[tuple[int, int], int]:
-    """Pixels that a segment of the ground truth and one of the prediction share, by their numbers.
+    """Pixels that a segment of the ground truth and one of the prediction share, by their numbers."""
+    pairs = truth.astype(np.int64) * ID_RANGE + found
+    return {(one // ID_RANGE, one % ID_RANGE): count for one, count in pixels_of(pairs).items()}
 
-    Segments are long runs: numbers are compared where one of the two changes, not at every pixel.
+
+def pixels_of(numbers: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
+    """How many pixels have each number.
+
+    Segments are long runs: numbers are compared where they change, not at every pixel.
+
+    Args:
+        numbers: (H, W), one pixel or more.
     """
-    pairs = truth.ravel().astype(np.int64) * ID_RANGE + found.ravel()
-    starts = np.flatnonzero(np.concatenate(([True], pairs[1:] != pairs[:-1])))
-    lengths = np.diff(np.append(starts, pairs.size))
-    values, places = np.unique(pairs[starts], return_inverse=True)
+    flat = numbers.ravel()
+    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
+    lengths = np.diff(np.append(starts, flat.size))
+    values, places = np.unique(flat[starts], return_inverse=True)
     pixels = np.bincount(places.ravel(), weights=lengths).astype(np.int64)
-    return {
-        (one // ID_RANGE, one % ID_RANGE): count
-        for one, count in zip(values.tolist(), pixels.tolist(), strict=True)
-    }
+    return dict(zip(values.tolist(), pixels.tolist(), strict=True))
 
 
 def _iou(

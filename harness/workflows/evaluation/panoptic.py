@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError
@@ -18,7 +16,7 @@ from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
 from harness.files.json import read
 from harness.measure.coco import Scores
-from harness.measure.panoptic import PanopticScores, Tally, qualities, tally
+from harness.measure.panoptic import VOID, Ids, PanopticScores, Tally, pixels_of, qualities, tally
 from harness.workflows.runs.checksums import read_sums, require_undamaged
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, PANOPTIC_FOLDER
 
@@ -88,14 +86,7 @@ def tallies_of(
     Raises:
         IntegrityError: A file is missing, damaged, or does not fit the others.
     """
-    found = predicted_rows(files.path, truth)
-    missing = [image for image in sizes if image not in found]
-    if missing:
-        raise IntegrityError(
-            f"{files.path} has no map of {len(missing)} of {len(sizes)} images, the first is "
-            f"image {missing[0]}",
-            hint=files.repair,
-        )
+    found = predicted_rows(files, truth, sizes)
     rows = [row for row in truth.rows if row["image_id"] in sizes]
 
     def match(row: Row) -> tuple[Tally, int]:
@@ -163,25 +154,38 @@ def files_of_run(folder: Path) -> PanopticFiles:
     )
 
 
-def predicted_rows(path: Path, truth: PanopticTruth) -> dict[int, Row]:
+def predicted_rows(
+    files: PanopticFiles, truth: PanopticTruth, image_ids: Collection[int]
+) -> dict[int, Row]:
     """The predicted segments of each image.
 
     Args:
-        path: A file in COCO's panoptic form.
+        files: The predictions.
         truth: With the categories that they may have.
+        image_ids: Images that must be among them.
 
     Raises:
-        IntegrityError: The file is not valid.
+        IntegrityError: The file is not valid, or lacks an image.
     """
     from harness.data.panoptic import require_rows
 
-    content = read(path)
+    content = read(files.path)
     rows = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(rows, list):
-        raise IntegrityError(f"{path} has no list of annotations with segments")
+        raise IntegrityError(
+            f"{files.path} has no list of annotations with segments", hint=files.repair
+        )
     known = [one.category_id for one in (*truth.things, *truth.stuff)]
-    require_rows(rows, known, path)
-    return {row["image_id"]: row for row in rows}
+    require_rows(rows, known, files.path)
+    found = {row["image_id"]: row for row in rows}
+    missing = [image for image in image_ids if image not in found]
+    if missing:
+        raise IntegrityError(
+            f"{files.path} has no map of {len(missing)} of {len(image_ids)} images, the first is "
+            f"image {missing[0]}",
+            hint=files.repair,
+        )
+    return found
 
 
 def matched_maps(
@@ -202,7 +206,7 @@ def matched_maps(
     from harness.data.panoptic import read_ids
 
     known, place = truth.folder / row["file_name"], undamaged_map(files, found)
-    ids, areas = read_ids(known, size), {}
+    ids = read_ids(known, size)
     areas = _areas_of(ids, row["segments_info"], known, truth.annotations_path)
     segments = [{**one, "area": one.get("area", areas[one["id"]])} for one in row["segments_info"]]
     odd = sum(one["area"] != areas[one["id"]] for one in segments)
@@ -234,19 +238,14 @@ def undamaged_map(files: PanopticFiles, row: Row) -> Path:
     return place
 
 
-def _areas_of(ids: Any, segments: Sequence[Row], png: Path, listing: Path) -> dict[int, int]:
+def _areas_of(ids: Ids, segments: Sequence[Row], png: Path, listing: Path) -> dict[int, int]:
     """Pixels of each segment of a map.
 
     Raises:
         IntegrityError: The map has other segments than are listed.
     """
-    flat = ids.ravel()
-    starts = np.flatnonzero(np.concatenate(([True], flat[1:] != flat[:-1])))
-    lengths = np.diff(np.append(starts, flat.size))
-    numbers, places = np.unique(flat[starts], return_inverse=True)
-    pixels = np.bincount(places.ravel(), weights=lengths).astype(np.int64)
-    areas = dict(zip(numbers.tolist(), pixels.tolist(), strict=True))
-    areas.pop(0, None)
+    areas = pixels_of(ids)
+    areas.pop(VOID, None)
     listed = {one["id"] for one in segments}
     if areas.keys() != listed:
         extra, absent = sorted(areas.keys() - listed), sorted(listed - areas.keys())

@@ -53,7 +53,7 @@ def show_maps(request: ShowRequest, subject: Subject, progress: Progress) -> Sho
         IntegrityError: A file was damaged or replaced since.
     """
     truth, files = _maps_of(request)
-    found = predicted_rows(files.path, truth)
+    found = predicted_rows(files, truth, subject.dataset.image_ids)
     known = {row["image_id"]: row for row in truth.rows}
     records = subject.dataset.images
 
@@ -89,24 +89,18 @@ def _maps_of(request: ShowRequest) -> tuple[PanopticTruth, PanopticFiles]:
         raise UsageError(
             "maps of segments are shown of a run", hint="give the run folder: harness show RUN"
         )
-    facts, files = read_run(request.run).dataset.panoptic, files_of_run(request.run)
-    if facts is None or files is None:
+    facts = read_run(request.run).dataset.panoptic
+    if facts is None:
         raise UsageError(
             f"{request.run} holds no maps of segments",
             hint="they are made by the models of: harness models panoptic; others: --task bbox",
         )
-    return read_panoptic_of(facts), files
+    return read_panoptic_of(facts), files_of_run(request.run)
 
 
 def _summed(tally: Tally) -> Counts:
     """Return the counts of all categories of an image together."""
-    rows = list(tally.values())
-    return Counts(
-        sum(one.iou for one in rows),
-        sum(one.found for one in rows),
-        sum(one.false for one in rows),
-        sum(one.missed for one in rows),
-    )
+    return Counts(*map(sum, zip(*tally.values(), strict=True)))
 
 
 def _errors(one: Counts) -> int:

@@ -170,3 +170,9 @@ def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: 
 
 
 FALSE = ("localization", "classification", "duplicate", "background", "both")
+
+
+def test_a_run_without_maps_says_which_models_make_them(run: Path) -> None:
+    with pytest.raises(UsageError, match="holds no maps of segments") as caught:
+        shown(run=run, task=PANOPTIC)
+    assert "harness models panoptic" in str(caught.value.hint)
