@@ -125,7 +125,7 @@ def tally(truth: Ids, truth_rows: Sequence[Row], found: Ids, found_rows: Sequenc
 
 
 def _shared(truth: Ids, found: Ids) -> dict[tuple[int, int], int]:
-    """Pixels that a segment of the ground truth and one of the prediction share, by their numbers."""
+    """Pixels that two segments share, by the number in the ground truth and in the prediction."""
     pairs = truth.astype(np.int64) * ID_RANGE + found
     return {(one // ID_RANGE, one % ID_RANGE): count for one, count in pixels_of(pairs).items()}
 
