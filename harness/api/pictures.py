@@ -122,7 +122,7 @@ def draw(
     Raises:
         HarnessError: The image cannot be decoded, or is not that of the detections.
     """
-    from harness.visualization.drawn import picture_of
+    from harness.visualization.overlays import picture_of
 
     style = composed("draw", DrawRequest, settings).style
     return picture_of(image, detections, style, channel_order=channel_order)

@@ -18,7 +18,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.engines.native import NativeEngine, PreparedImage
-from harness.nn.keypoints import located
+from harness.nn.heads import located
 from harness.nn.rcnn import RCNN, Batch, Found
 from harness.nn.roi_heads import RawDetections
 

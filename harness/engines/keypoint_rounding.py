@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.engines.tracing import Decision, largest
-from harness.nn.keypoints import located
+from harness.nn.heads import located
 
 #: A bicubic sample is off by at most so many times what the heat around it is: in each direction
 #: its four weights add up to 1.375 at most, signs left out (A = −0.75, half-way).

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.box_head import CONVOLVES_REGIONS, BoxHead
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import ONE_PASS_AVAILABLE, Conv, Deconv
 from harness.nn.dense import DenseHead
 from harness.nn.fpn import FPN, backbone_of
+from harness.nn.heads import CONVOLVES_REGIONS, BoxHead
 from harness.nn.normed import NormedConv
 from harness.nn.resnet import Staged
 from harness.nn.roi_heads import RawDetections, RoIHeads

@@ -1,7 +1,8 @@
 """Checkpoints a run continues from: everything an iteration depends on, with a checksum.
 
 Order, augmentation and sampling are functions of the seed and the iteration, so the iteration is
-their state. Weights for use elsewhere are written as ``.safetensors`` under the zoo's keys.
+their state. Weights for use elsewhere are written as ``.safetensors`` under the zoo's keys. A
+checkpoint is due by time, and not after every few iterations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
 from harness.nn.dense import mean_positives_of, remember_mean_positives
 from harness.nn.torchvision_training import without_counters
+from harness.training.plan import LEAST_BETWEEN_CHECKPOINTS
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
 
@@ -307,3 +309,44 @@ def _require_same(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
             hint="ask for the same as it, with the same images, or choose another --output",
         )
+
+
+#: Seconds between two checkpoints.
+PERIOD_S = 600.0
+
+
+class CheckpointClock:
+    """Knows when the last checkpoint was saved, and whether another one is due."""
+
+    def __init__(self, every: int | None, iteration: int, clock: Callable[[], float]) -> None:
+        """Begin at the start of a training, or where one continues.
+
+        Args:
+            every: Iterations between two checkpoints; None for PERIOD_S, and at least
+                LEAST_BETWEEN_CHECKPOINTS iterations.
+            iteration: Of the start.
+            clock: Returns seconds.
+        """
+        self._every = every
+        self._clock = clock
+        self._iteration = iteration
+        self._begun_s = clock()
+
+    def saved(self, iteration: int) -> None:
+        """Remember that the checkpoint of ``iteration`` was saved now."""
+        self._iteration = iteration
+        self._begun_s = self._clock()
+
+    def is_due(self, iteration: int) -> bool:
+        """Return whether a checkpoint follows ``iteration``."""
+        if self._every is not None:
+            return iteration % self._every == 0
+        return self.is_far(iteration) and self._clock() - self._begun_s >= PERIOD_S
+
+    def is_far(self, iteration: int) -> bool:
+        """Return whether enough iterations would be lost to save before something long."""
+        return iteration - self._iteration >= LEAST_BETWEEN_CHECKPOINTS
+
+    def is_saved(self, iteration: int) -> bool:
+        """Return whether the last checkpoint is that of ``iteration``."""
+        return iteration == self._iteration

@@ -1,11 +1,19 @@
-"""One iteration on the real device with the real data, for its time and memory."""
+"""One iteration on the real device, for its time and memory: with real data or generated ones."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from PIL import Image as PillowImage
+
+from harness.core.dataset import Category, Dataset, ImageRecord
+from harness.data.objects import AnnotatedImage, Segmentation, TrainingSet
 from harness.engines.devices import device_class
 from harness.training.group import prepared_device
 from harness.training.processes import World
@@ -50,3 +58,91 @@ def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float
         float(logged["total_loss"])  # waits for the device
         seconds = clock() - begun
     return Measured(seconds, peak_memory_bytes(device), device_class(device))
+
+
+#: Of COCO: the usual size of an image, (height, width) px, and objects an image (860,001 in 118,287
+#: images of train2017).
+SIZE_PX, OBJECTS = (480, 640), 7
+
+#: Images that are generated; a batch repeats them.
+IMAGES = 4
+
+
+def stand_in_data(
+    folder: Path, class_count: int, *, with_masks: bool, keypoint_count: int = 0
+) -> TrainingSet:
+    """Write a few images of noise, and return them with objects.
+
+    Args:
+        folder: Where they are written.
+        class_count: Categories of the data set.
+        with_masks: Whether objects have polygons.
+        keypoint_count: Keypoints of an object.
+    """
+    random = np.random.default_rng(0)
+    height, width = SIZE_PX
+    images = []
+    for number in range(IMAGES):
+        record = ImageRecord(
+            image_id=number, file_name=f"{number}.jpg", height_px=height, width_px=width
+        )
+        coarse = random.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+        PillowImage.fromarray(coarse).resize((width, height)).save(folder / record.file_name)
+        image = _annotated(record, random, class_count, with_masks)
+        images.append(_with_keypoints(image, random, keypoint_count) if keypoint_count else image)
+    categories = tuple(Category(category_id=one, name=f"class {one}") for one in range(class_count))
+    dataset = Dataset(
+        name="generated",
+        annotations_path=folder / "none.json",
+        images_dir=folder,
+        images=tuple(one.record for one in images),
+        categories=categories,
+        annotation_count=IMAGES * OBJECTS,
+        crowd_count=0,
+        has_masks=with_masks,
+        keypoint_count=keypoint_count,
+        digest="",
+    )
+    return TrainingSet(
+        dataset=dataset,
+        images=tuple(images),
+        object_counts={one.category_id: 0 for one in categories},
+        left_out=(),
+        has_run_lengths=False,
+    )
+
+
+def _with_keypoints(
+    image: AnnotatedImage, random: np.random.Generator, count: int
+) -> AnnotatedImage:
+    """Return the image with visible keypoints anywhere in the box of each object."""
+    boxes = image.boxes_xyxy_px[:, None]
+    places = boxes[..., :2] + random.random((len(boxes), count, 2)) * (
+        boxes[..., 2:] - boxes[..., :2]
+    )
+    points = np.concatenate((places, np.full((*places.shape[:2], 1), 2.0)), axis=2)
+    return replace(image, keypoints=points, mirrored=tuple(range(count)))
+
+
+def _annotated(
+    record: ImageRecord, random: np.random.Generator, class_count: int, with_masks: bool
+) -> AnnotatedImage:
+    """Return the image with OBJECTS diamonds of several sizes."""
+    size = np.array([record.width_px, record.height_px])
+    edges = random.uniform(0.05, 0.4, (OBJECTS, 2)) * size
+    corners = random.random((OBJECTS, 2)) * (size - edges)
+    boxes = np.concatenate([corners, corners + edges], axis=1)
+    outlines: tuple[Segmentation, ...] = tuple([array("d", _diamond(box))] for box in boxes)
+    return AnnotatedImage(
+        record=record,
+        boxes_xyxy_px=boxes,
+        class_index=random.integers(0, class_count, OBJECTS),
+        segmentations=outlines if with_masks else None,
+    )
+
+
+def _diamond(box: np.ndarray) -> list[float]:
+    """Return x, y, x, y, … of the middles of a box's edges."""
+    left, top, right, bottom = (float(value) for value in box)
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    return [middle_x, top, right, middle_y, middle_x, bottom, left, middle_y]

@@ -1,12 +1,18 @@
-"""The training loop: iterations, checkpoints, evaluations, and a checkpoint on a signal."""
+"""The training loop: iterations, checkpoints and evaluations.
+
+On a signal to stop, a training finishes its iteration, or leaves its evaluation at once, and saves
+a checkpoint.
+"""
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -18,15 +24,13 @@ from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
 from harness.training.best import Best, goodness
-from harness.training.checkpoints import CHECKPOINTS, resume, save, write_weights
+from harness.training.checkpoints import CHECKPOINTS, CheckpointClock, resume, save, write_weights
 from harness.training.log import TrainingLog
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
-from harness.training.saving import CheckpointClock
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
-from harness.training.stopping import Stop
 
 WEIGHTS_LAST = "model_last.safetensors"
 WEIGHTS_BEST = "model_best.safetensors"
@@ -337,3 +341,77 @@ def _first_process_log(
         for line in log.earlier:
             watch.look(line)  # its warnings about them were given when they were new
         yield log
+
+
+#: Sent by schedulers before a time limit or a preemption.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stop:
+    """Remembers a signal until the iteration is finished.
+
+    Attributes:
+        name: Of the signal.
+    """
+
+    def __init__(self, warnings: Collection[signal.Signals] = ()) -> None:
+        """Remember nothing yet.
+
+        Args:
+            warnings: Signals that the end may or may not follow: they request a checkpoint only.
+        """
+        self.name = "another process"
+        self._warnings = warnings
+        self._warned = False
+        self._told = False
+        self._at_once = False
+
+    def flags(self) -> torch.Tensor:
+        """Return whether a checkpoint and a stop are requested.
+
+        Returns:
+            (2,) float64, each 0 or 1. A request for a checkpoint is returned once.
+        """
+        warned, self._warned = self._warned, False
+        return torch.tensor([float(warned), float(self._told)], dtype=torch.float64)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Remember STOP_SIGNALS and Ctrl-C during the block instead of interrupting it."""
+        before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
+        for one in before:
+            signal.signal(one, self._tell)
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    @contextmanager
+    def leaving_at_once(self, what: str) -> Iterator[None]:
+        """Let a stop interrupt the block, inside of ``listening``.
+
+        Args:
+            what: Names the block in the message.
+
+        Raises:
+            Interrupted: A stop was requested before or during the block.
+        """
+        self._at_once = True
+        try:
+            if self._told:
+                raise KeyboardInterrupt
+            yield
+        except (KeyboardInterrupt, Interrupted):
+            raise Interrupted(f"stopped by {self.name} in {what}, checkpoint kept") from None
+        finally:
+            self._at_once = False
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal, or interrupt the block; a second Ctrl-C always interrupts."""
+        if number in self._warnings:
+            self._warned = True
+            return
+        again, self._told, self.name = self._told, True, signal.Signals(number).name
+        if self._at_once or (again and number == signal.SIGINT):
+            raise KeyboardInterrupt  # a second time: the user does not wait for the iteration

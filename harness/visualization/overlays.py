@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
+from harness.core.architecture import ChannelOrder
 from harness.core.dataset import Category
 from harness.core.detections import Detections
-from harness.core.drawing import DEFAULT_STYLE
-from harness.core.drawing import Background as Background
-from harness.core.drawing import ColourBy as ColourBy
-from harness.core.drawing import DrawingStyle as DrawingStyle
+from harness.core.drawing import DEFAULT_STYLE, DrawingStyle
+from harness.core.errors import UsageError
 from harness.core.panoptic import PanopticMap, Segment
+from harness.data.given_images import ImageLike, decoded, given_images
 from harness.visualization.canvas import Drawn, paint
 from harness.visualization.palette import colour_of
 from harness.visualization.segments import ShownSegment, segment_objects
@@ -136,3 +137,40 @@ def _require_fitting(
                 f"a mask of {mask.height_px} × {mask.width_px} px on an image of "
                 f"{image_bgr.shape[0]} × {image_bgr.shape[1]} px"
             )
+
+
+def picture_of(
+    image: ImageLike | None,
+    detections: Detections,
+    style: DrawingStyle,
+    *,
+    channel_order: ChannelOrder | None,
+) -> PillowImage.Image:
+    """The image with its detections, RGB.
+
+    Args:
+        image: What the detections are of; None for the file that they name.
+        detections: With categories.
+        style: How they are drawn.
+        channel_order: Of an array.
+
+    Raises:
+        UsageError: There is no such image, or it has another size.
+        IntegrityError: The image cannot be decoded.
+    """
+    given = detections.source if image is None else image
+    if given is None:
+        raise UsageError("these detections are of an array: give it with channel_order")
+    images = list(given_images(given))
+    if len(images) != 1:
+        raise UsageError(f"{given} are {len(images)} images; detections are of one")
+    pixels = decoded(images[0], channel_order)
+    if detections.size_px not in (None, pixels.shape[:2]):
+        height, width = pixels.shape[:2]
+        raise UsageError(
+            f"the image is {width} × {height} px, the detections are of one of "
+            f"{detections.size_px[1]} × {detections.size_px[0]} px"
+        )
+    names = [category.name for category in detections.categories]
+    drawn = draw(pixels, detections, names, style, detections.categories)
+    return PillowImage.fromarray(drawn[:, :, ::-1].copy())

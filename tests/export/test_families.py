@@ -18,7 +18,7 @@ from harness.engines.opening import require_network
 from harness.engines.parity import compare_engines
 from harness.export.network import require_exportable, result_names, stage_names, traceable
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
-from harness.nn.keypoints import located
+from harness.nn.heads import located
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint

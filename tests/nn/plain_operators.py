@@ -11,7 +11,7 @@ from torchvision.ops import nms
 from harness.measure.rle import encode_edges
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.masks import paste_outlines
-from harness.nn.roi_align import pooled_regions
+from harness.nn.roi_heads import pooled_regions
 
 
 class PlainOperators:

@@ -17,7 +17,7 @@ from harness.engines.native import NativeEngine, open_native
 from harness.engines.rounding import FastProof, float64_network, prove_fast
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
-from harness.nn.keypoints import located
+from harness.nn.heads import located
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint

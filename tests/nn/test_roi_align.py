@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from harness.nn.roi_align import pooled_regions
+from harness.nn.roi_heads import pooled_regions
 
 
 def boxes(count: int, seed: int) -> torch.Tensor:

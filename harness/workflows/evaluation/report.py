@@ -30,7 +30,7 @@ from harness.measure.matching import judge_images
 from harness.measure.operating import ImageErrors
 from harness.report.run_page import ReportContent, WorstImage, run_page
 from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
-from harness.visualization.judged import draw_judged
+from harness.visualization.panels import draw_judged
 from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
 from harness.workflows.runs.records import read_record, require_own_predictions

@@ -18,7 +18,7 @@ from harness.core.tasks import PANOPTIC
 from harness.files.atomic import disk_errors, write_text
 from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
 from harness.report.gallery import data_gallery, gallery_page, judged_gallery
-from harness.visualization.judged import draw_judged, painted
+from harness.visualization.panels import draw_judged, painted
 from harness.visualization.truth import truth_objects
 from harness.workflows.pictures.show_maps import show_maps
 from harness.workflows.pictures.show_pictures import cards_of, write_pictures

@@ -22,8 +22,7 @@ from harness.files.atomic import disk_errors, write_text
 from harness.files.environment import usable_cpus
 from harness.measure.panoptic import Counts, Tally
 from harness.report.gallery import Gallery, counted, gallery_page
-from harness.visualization.judged import painted
-from harness.visualization.panels import side_by_side
+from harness.visualization.panels import painted, side_by_side
 from harness.visualization.segments import ShownSegment, segment_objects
 from harness.workflows.evaluation.panoptic import (
     PanopticFiles,

@@ -16,10 +16,9 @@ from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
 from harness.data.objects import TrainingSet, training_set
-from harness.training.dry_run import Measured, measure_iteration
+from harness.training.dry_run import Measured, measure_iteration, stand_in_data
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
-from harness.training.stand_in import stand_in_data
 from harness.workflows.training.job import (
     check_division,
     config_of,
@@ -32,7 +31,7 @@ from harness.workflows.training.job import (
     trained_architecture,
     training_data,
 )
-from harness.workflows.training.lines import plan_lines, rhythm, schedule_line
+from harness.workflows.training.summary import plan_lines, rhythm, schedule_line
 from harness.workflows.training.train import setup_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock

@@ -1,4 +1,8 @@
-"""What a training came to: its best weights, AP before and after, losses, and what to type next."""
+"""What a training came to: its record, its summary, and its plan in sentences.
+
+The record judges the last evaluation as a retraining. The summary has the best weights, AP before
+and after, losses, and what to type next.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.checks import Check, Reference, Tolerance, Verdict
 from harness.core.command_line import command_line
 from harness.core.drawing import DrawingStyle
 from harness.core.record import CategoryScore, RunRecord
@@ -20,13 +25,105 @@ from harness.core.requests.inference import (
 )
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.requests.serving import ServeRequest
-from harness.core.tasks import MAIN_METRICS
+from harness.core.settings import recorded
+from harness.core.tasks import MAIN_METRICS, main_metric
+from harness.data.proven import facts_of_dataset
+from harness.files.json import to_plain
 from harness.files.layout import default_places
+from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.training.best import goodness
+from harness.training.log import METRICS
+from harness.training.plan import Plan, Schedule
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
+from harness.workflows.runs.files import LOG, RUN_PAGE
+from harness.workflows.runs.folder import Run
 from harness.workflows.runs.records import read_record
 from harness.workflows.training.job import TrainingJob
+from harness.workflows.training.pictures import FOLDER, PROGRESS
 from harness.workflows.training.scoring import evaluation_folder
+
+CURVES = "curves.png"
+
+#: Files of a training by their name in the record; those that were not written are left out.
+ARTEFACTS = {
+    "log": LOG,
+    "metrics": METRICS,
+    "curves": CURVES,
+    "pictures": f"{FOLDER}/{PROGRESS}",
+    "weights": WEIGHTS_LAST,
+    "best": WEIGHTS_BEST,
+}
+
+#: Two trainings of one recipe differ more than two evaluations of one checkpoint.
+RETRAINING = Tolerance(
+    below=0.5, above=0.5, source="chosen: seeds and data order move a retrained AP by some tenths"
+)
+
+
+def training_record(
+    run: Run,
+    job: TrainingJob,
+    last: RunRecord,
+    summary: TrainingSummary,
+    *,
+    stage_times_s: Mapping[str, float],
+) -> RunRecord:
+    """Return the record of a finished training.
+
+    Args:
+        run: The open run folder.
+        job: The training.
+        last: The record of the last evaluation, whose numbers are those of the training.
+        summary: What it came to.
+        stage_times_s: Wall time by stage.
+    """
+    checks = _checks(job, last.dataset.name, last.metrics)
+    page = evaluation_folder(run.folder, summary.best_iteration) / RUN_PAGE
+    artefacts = {**ARTEFACTS, "report": str(page.relative_to(run.folder))}
+    return replace(
+        last,
+        kind="train",
+        run_id=run.run_id,
+        created_utc=run.begun.isoformat(timespec="seconds"),
+        command=run.command,
+        request=to_plain(recorded(job.request)),
+        resolved={
+            **job.identity,
+            "training_data": to_plain(facts_of_dataset(job.training.dataset)),
+            "object_counts": {str(key): count for key, count in job.training.object_counts.items()},
+            "left_out": list(job.training.left_out),
+            "init": None if job.checkpoint is None else to_plain(job.checkpoint),
+            "evaluation": last.resolved,
+            "summary": to_plain(summary),
+        },
+        stage_times_s=dict(stage_times_s),
+        protocol_deviations=job.deviations,
+        checks=checks,
+        verdict=_verdict(job, checks, summary),
+        artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
+    )
+
+
+def _verdict(job: TrainingJob, checks: tuple[Check, ...], summary: TrainingSummary) -> Verdict:
+    """Return what all checks say; of data of one's own there is only what was reached."""
+    found = conclude(checks)
+    if job.is_retraining or found.outcome != "nothing-to-compare":
+        return found
+    return Verdict(outcome="nothing-to-compare", line=summary.line)
+
+
+def _checks(
+    job: TrainingJob, dataset: str, metrics: Mapping[str, float | None]
+) -> tuple[Check, ...]:
+    references = [_for_retraining(one) for one in job.entry.references]
+    checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
+    main = [main_metric(task) for task in job.architecture.tasks]
+    return checks + unreferenced(main, metrics, checks)
+
+
+def _for_retraining(reference: Reference) -> Reference:
+    return reference if reference.tolerance is None else replace(reference, tolerance=RETRAINING)
+
 
 #: Lines of the log whose median is a loss of the beginning, or of the end.
 LOSS_LINES = 3
@@ -204,3 +301,53 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
 
 def _typed(name: str, request: Any) -> str:
     return shlex.join(command_line(name, request))
+
+
+def plan_lines(job: TrainingJob) -> list[str]:
+    """Return the plan and its data in sentences, as they are shown before a training."""
+    return [
+        schedule_line(job.entry.name, job.plan, retraining=job.is_retraining),
+        data_line(job),
+        *(f"warning: {sentence}" for sentence in job.plan.warnings),
+    ]
+
+
+def schedule_line(model: str, plan: Plan, *, retraining: bool) -> str:
+    """Return the schedule in a sentence; beside the published one where that is retrained."""
+    schedule, published = plan.schedule, plan.published
+    sentence = (
+        f"{model}: {schedule.iterations:,} iterations of {schedule.batch_size} images, "
+        f"lr {schedule.learning_rate:g}{_steps(schedule)}, warm-up {schedule.warmup:,}"
+    )
+    if not retraining:
+        return sentence
+    return (
+        f"{sentence} (published: {published.iterations:,} of {published.batch_size}, "
+        f"lr {published.learning_rate:g})"
+    )
+
+
+def data_line(job: TrainingJob) -> str:
+    """Return images, objects, epochs, evaluations and checkpoints in a sentence."""
+    images = len(job.training.images)
+    objects = sum(job.training.object_counts.values())
+    return (
+        f"{images:,} images with {objects:,} objects of {len(job.training.object_counts)} "
+        f"categories, {job.plan.schedule.images_seen / images:.1f} epochs; "
+        + ", ".join(rhythm(job.config.eval_every or 0, job.config.checkpoint_every))
+    )
+
+
+def rhythm(eval_every: int, checkpoint_every: int | None) -> Iterator[str]:
+    """Yield when a training evaluates and when it saves a checkpoint."""
+    yield f"an evaluation every {eval_every:,} iterations" if eval_every else "one evaluation"
+    yield (
+        "a checkpoint every 10 minutes"
+        if checkpoint_every is None
+        else f"a checkpoint every {checkpoint_every:,} iterations"
+    )
+
+
+def _steps(schedule: Schedule) -> str:
+    steps = ", ".join(f"{step:,}" for step in schedule.steps)
+    return f", ×0.1 at {steps}" if steps else ""

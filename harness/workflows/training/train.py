@@ -31,11 +31,15 @@ from harness.workflows.runs.files import CHECKPOINTS
 from harness.workflows.runs.folder import Run, announce, log, open_run
 from harness.workflows.runs.records import read_record, write_record
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.lines import plan_lines
 from harness.workflows.training.pictures import draw_progress
-from harness.workflows.training.record import CURVES, training_record
 from harness.workflows.training.scoring import Scoring, evaluation_folder
-from harness.workflows.training.summary import TrainingSummary, summarise
+from harness.workflows.training.summary import (
+    CURVES,
+    TrainingSummary,
+    plan_lines,
+    summarise,
+    training_record,
+)
 
 
 def train(

@@ -6,14 +6,14 @@ import itertools
 
 import numpy as np
 
-from harness.visualization.label_placement import place_plates
+from harness.visualization.canvas import place_labels
 
 SIZE = (60, 16)
 
 
 def placed(boxes: list[tuple[int, int, int, int]], **sides: int) -> list[tuple[int, int] | None]:
     found = np.array(boxes, dtype=np.float64)
-    return place_plates(found, [SIZE] * len(boxes), **{"height_px": 400, "width_px": 600, **sides})
+    return place_labels(found, [SIZE] * len(boxes), **{"height_px": 400, "width_px": 600, **sides})
 
 
 def overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
