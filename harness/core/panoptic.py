@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+#: Class of a pixel that no segment of the ground truth has: no loss is computed on it, and it is
+#: not measured (``ignore_label`` of Detectron2's data sets, SEM_SEG_HEAD.IGNORE_VALUE).
+UNKNOWN = 255
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:

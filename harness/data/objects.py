@@ -16,6 +16,7 @@ import numpy.typing as npt
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
 from harness.data.keypoints import flip_order
+from harness.data.semantic import SemanticTruth, semantic_truths
 from harness.measure.polygons import usable_polygons
 from harness.measure.rle import rle_of
 
@@ -47,6 +48,9 @@ class AnnotatedImage:
     mirrored: tuple[int, ...] = ()
     """Keypoints in their order when left and right are swapped."""
 
+    semantic: SemanticTruth | None = None
+    """Class of each pixel; None for a network without a semantic head."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:
@@ -56,7 +60,7 @@ class TrainingSet:
     """All of it, without the parsed file: the objects are in ``images``."""
 
     images: tuple[AnnotatedImage, ...]
-    """The images that have an object."""
+    """The images that have an object; all where the class of each pixel is learned, too."""
 
     object_counts: dict[int, int]
     """Objects of each category, by category id."""
@@ -69,20 +73,34 @@ class TrainingSet:
 
 
 def training_set(
-    dataset: Dataset, *, with_masks: bool, with_keypoints: bool = False
+    dataset: Dataset,
+    *,
+    with_masks: bool,
+    with_keypoints: bool = False,
+    with_semantics: bool = False,
 ) -> TrainingSet:
     """The part of a data set that can be learned from, as Detectron2 selects it
     (``data/build.py``).
 
     Crowds, boxes without area inside their image and, for a network with masks, objects without a
     usable mask are left out; so are images that have no object then or, for a network with
-    keypoints, no labelled keypoint.
+    keypoints, no labelled keypoint. For a network with a semantic head every image is kept
+    (DATALOADER.FILTER_EMPTY_ANNOTATIONS of Base-Panoptic-FPN.yaml).
 
     Args:
         dataset: With its parsed file.
         with_masks: Whether the network has masks.
         with_keypoints: Whether the network has keypoints.
+        with_semantics: Whether the network has a semantic head; the data set then has panoptic
+            annotations.
+
+    Raises:
+        IntegrityError: There are too many kinds of stuff.
     """
+    semantics = {}
+    if with_semantics:
+        assert dataset.panoptic is not None  # `require_maps`
+        semantics = semantic_truths(dataset.panoptic, dataset.image_ids)
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     has_run_lengths = False
     for row in dataset.ground_truth["annotations"]:
@@ -99,7 +117,7 @@ def training_set(
             for row in rows[record.image_id]
             if (box := _usable_box(row, record, reasons, with_masks)) is not None
         ]
-        if not objects:
+        if not objects and not with_semantics:
             reasons["image(s) without an object to learn from"] += 1
             continue
         if with_keypoints and not any(row.get("num_keypoints") for row, _ in objects):
@@ -107,6 +125,7 @@ def training_set(
             continue
         counts.update(row["category_id"] for row, _ in objects)
         image = _annotated(record, objects, index, with_masks)
+        image = replace(image, semantic=semantics.get(record.image_id))
         images.append(_with_keypoints(image, objects, dataset) if with_keypoints else image)
     left_out = tuple(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return TrainingSet(
@@ -159,7 +178,7 @@ def _annotated(
         masks = tuple(_segmentation(row["segmentation"], record) for row, _ in objects)
     return AnnotatedImage(
         record=record,
-        boxes_xyxy_px=np.array([box for _, box in objects], dtype=np.float64),
+        boxes_xyxy_px=np.array([box for _, box in objects], dtype=np.float64).reshape(-1, 4),
         class_index=np.array([index[row["category_id"]] for row, _ in objects], dtype=np.int64),
         segmentations=masks,
     )

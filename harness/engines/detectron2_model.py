@@ -11,6 +11,7 @@ from harness.core.architecture import Architecture, Norm
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.engines.detectron2_backbone import backbone_of
 from harness.engines.detectron2_dense import retinanet_of, set_dense
+from harness.nn.semantic import LOSS_WEIGHT
 
 #: RESNETS.DEPTH by (block, blocks per stage).
 DEPTHS = {
@@ -122,7 +123,7 @@ def _set_semantic(m: Any, a: Architecture) -> None:
     m.SEM_SEG_HEAD.NUM_CLASSES = a.semantic_classes
     m.SEM_SEG_HEAD.CONVS_DIM = a.semantic_channels
     m.SEM_SEG_HEAD.NORM = NORMS[a.semantic_norm]
-    m.SEM_SEG_HEAD.LOSS_WEIGHT = 0.5  # Base-Panoptic-FPN.yaml
+    m.SEM_SEG_HEAD.LOSS_WEIGHT = LOSS_WEIGHT
     m.PANOPTIC_FPN.COMBINE.OVERLAP_THRESH = a.combine_overlap
     m.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = a.combine_stuff_px
     m.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = a.combine_score

@@ -1,8 +1,7 @@
 """A training step's forward half: from images and ground truth to the losses.
 
 Keys are Detectron2's: loss_rpn_cls, loss_rpn_loc, loss_cls, loss_box_reg, loss_mask,
-loss_keypoint. Beside them
-come the counts and rates Detectron2 logs, under its names.
+loss_keypoint, loss_sem_seg. Beside them come the counts and rates Detectron2 logs, under its names.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from harness.nn.dense_losses import dense_losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
+from harness.nn.semantic import semantic_losses
 from harness.nn.targets import (
     NEGATIVE,
     POSITIVE,
@@ -424,6 +424,8 @@ def losses(
         parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
     if network.architecture.keypoint_count:
         parts.append(keypoint_losses(network, pyramid, rois, targets, mean_count))
+    if network.architecture.is_panoptic:
+        parts.append(semantic_losses(network.sem_seg_head(pyramid), targets, mean_count))
     found: dict[str, Tensor] = {}
     statistics: dict[str, Tensor] = {}
     for part, counted in parts:

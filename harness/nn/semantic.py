@@ -5,19 +5,28 @@ C classes, H × W the padded input, h × w the original image, px.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
+from harness.core.panoptic import UNKNOWN
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import Conv
 from harness.nn.normed import NormedConv
+from harness.nn.targets import Losses, MeanCount, Targets
 
 #: Levels of the pyramid that are read (SEM_SEG_HEAD.IN_FEATURES); all are enlarged to the first.
 LEVELS = (2, 3, 4, 5)
 
 #: Pixels of the input in a cell of the head's answer (SEM_SEG_HEAD.COMMON_STRIDE).
 STRIDE_PX = 4
+
+#: Factor of the loss beside those of the other heads (SEM_SEG_HEAD.LOSS_WEIGHT of
+#: configs/COCO-PanopticSegmentation/Base-Panoptic-FPN.yaml).
+LOSS_WEIGHT = 0.5
 
 
 class Enlarged(nn.Module):
@@ -82,3 +91,26 @@ def of_original(logits: Tensor, size: tuple[int, int], original: tuple[int, int]
     """
     shown = logits[:, : size[0], : size[1]].expand(1, -1, -1, -1)
     return F.interpolate(shown, size=original, mode="bilinear", align_corners=False)[0]
+
+
+def semantic_losses(
+    logits: Tensor, targets: Sequence[Targets], mean_count: MeanCount = float
+) -> Losses:
+    """Return the cross-entropy of each pixel's class, the mean over the pixels that have one.
+
+    Args:
+        logits: (B, C, H / 4, W / 4) of the semantic head, of the padded input.
+        targets: Ground truth, one an image.
+        mean_count: Mean of a count over all processes.
+    """
+    pixels = enlarged(logits)  # (B, C, H, W)
+    wanted = torch.full(
+        (len(targets), *pixels.shape[2:]), UNKNOWN, dtype=torch.int64, device=pixels.device
+    )
+    for slot, target in zip(wanted, targets, strict=True):
+        assert target.semantic is not None  # of a network with a semantic head
+        height, width = target.semantic.shape
+        slot[:height, :width] = target.semantic
+    divisor = max(mean_count(int((wanted != UNKNOWN).sum())), 1.0)
+    loss = F.cross_entropy(pixels, wanted, reduction="sum", ignore_index=UNKNOWN)
+    return {"loss_sem_seg": loss / divisor * LOSS_WEIGHT}, {}

@@ -169,6 +169,11 @@ class Targets(NamedTuple):
     keypoints: Tensor | None = None
     """(g, K, 3) float32 x, y in px of the resized input, and visibility; None without keypoints."""
 
+    semantic: Tensor | None = None
+    """(h, w) uint8 class of each pixel of the resized input, without padding: 0 for things, then
+    each kind of stuff, 255 where nothing is known; None without a semantic head.
+    """
+
 
 #: A count of this process → the mean of that count over all processes. Losses are divided by it, so
 #: that the mean of the processes' gradients is the gradient of one process with the whole batch.

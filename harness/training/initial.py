@@ -30,6 +30,7 @@ CLASS_LAYERS = re.compile(
     r"roi_heads\.(box_predictor\.(\d\.)?(cls_score|bbox_pred)|mask_head\.predictor|"
     r"keypoint_head\.score_lowres)\."
     r"|head\.cls_score\."
+    r"|sem_seg_head\.predictor\."
 )
 
 #: Standard deviation of layers that begin almost at zero (Detectron2's ``modeling``), by a pattern
@@ -48,7 +49,7 @@ PRIOR = 0.01
 
 #: Convolutions that begin as those of a ResNet: of the heads, and with C4 the res5 in them.
 HEAD_CONVOLUTIONS = re.compile(
-    r"roi_heads\.(mask_head|keypoint_head|res5|box_head\.(\d\.)?conv\d)\b"
+    r"roi_heads\.(mask_head|keypoint_head|res5|box_head\.(\d\.)?conv\d)\b|sem_seg_head\."
 )
 
 

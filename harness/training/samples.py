@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
 from harness.core.architecture import Architecture
 from harness.data.images import load_image, resize
@@ -52,6 +53,9 @@ class Sample:
     keypoints: npt.NDArray[np.float32] | None = None
     """(g, K, 3) float32 x, y, visibility; None for a network without keypoints."""
 
+    semantic: npt.NDArray[np.uint8] | None = None
+    """(h, w) uint8 class of each pixel; None for a network without a semantic head."""
+
 
 def make_sample(
     image: AnnotatedImage,
@@ -73,7 +77,7 @@ def make_sample(
         ordinal: Place of its draw in the sequence of the run.
 
     Raises:
-        HarnessError: The image is missing or damaged.
+        HarnessError: The image, or its PNG of segments, is missing or damaged.
     """
     height_px, width_px = change.size
     pixels = load_image(image.record, images_dir).pixels_bgr
@@ -98,7 +102,20 @@ def make_sample(
         classes=image.class_index,
         masks=masks,
         keypoints=_moved_keypoints(image, change, scale) if architecture.keypoint_count else None,
+        semantic=_moved_semantic(image, change) if architecture.is_panoptic else None,
     )
+
+
+def _moved_semantic(image: AnnotatedImage, change: Change) -> npt.NDArray[np.uint8] | None:
+    """Return (h, w) classes of the pixels of the resized image: those of the nearest pixels."""
+    if image.semantic is None:
+        return None
+    height_px, width_px = change.size
+    classes = image.semantic.read((image.record.height_px, image.record.width_px))
+    nearest = PillowImage.Resampling.NEAREST
+    moved = np.array(PillowImage.fromarray(classes).resize((width_px, height_px), nearest))
+    moved = moved[:, ::-1] if change.flip else moved
+    return np.ascontiguousarray(moved[::-1] if change.flip_down else moved)
 
 
 def _moved_keypoints(

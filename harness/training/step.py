@@ -185,6 +185,9 @@ def _targets(sample: Sample, trainer: Trainer) -> Targets:
         keypoints=None
         if sample.keypoints is None
         else torch.from_numpy(sample.keypoints).to(trainer.device),
+        semantic=None
+        if sample.semantic is None
+        else torch.from_numpy(sample.semantic).to(trainer.device),
     )
 
 

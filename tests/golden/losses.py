@@ -42,6 +42,16 @@ EVERYTHING = TrainingNumbers(
     roi_positive_share=1.0,
 )
 
+#: The same by Detectron2's keys.
+DETECTRON2_EVERYTHING = {
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": EVERYTHING.anchors_per_image,
+    "MODEL.RPN.POSITIVE_FRACTION": EVERYTHING.anchor_positive_share,
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": EVERYTHING.rpn_pre_nms_per_level,
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": EVERYTHING.rpn_post_nms,
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": EVERYTHING.rois_per_image,
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": EVERYTHING.roi_positive_share,
+}
+
 #: Parameters whose gradients are compared: one of each part, near and far from the losses.
 NAMED = (
     "backbone.bottom_up.res3.0.conv1.weight",
@@ -68,7 +78,7 @@ def samples() -> tuple[Sample, ...]:
         dataset = find_dataset(
             dataset="synthetic_val", annotations=None, images=None, root=Path(folder)
         )
-        drawn = [_polygons_only(one) for one in training_set(dataset, with_masks=True).images]
+        drawn = [polygons_only(one) for one in training_set(dataset, with_masks=True).images]
         return tuple(
             make_sample(
                 image,
@@ -97,7 +107,7 @@ def native_losses(
     batch_samples = samples()
     numbers = architecture() if numbers is None else numbers
     network = RCNN(numbers)
-    network.load_state_dict(_weights(numbers))
+    network.load_state_dict(seeded_weights(numbers))
     network.train()
     freeze(network, 2)
     batch = network.batch([torch.from_numpy(one.pixels).permute(2, 0, 1) for one in batch_samples])
@@ -129,17 +139,9 @@ def detectron2_losses(
     from harness.engines.detectron2_model import build_model
 
     numbers = architecture() if numbers is None else numbers
-    settings = {
-        "MODEL.RPN.BATCH_SIZE_PER_IMAGE": EVERYTHING.anchors_per_image,
-        "MODEL.RPN.POSITIVE_FRACTION": EVERYTHING.anchor_positive_share,
-        "MODEL.RPN.PRE_NMS_TOPK_TRAIN": EVERYTHING.rpn_pre_nms_per_level,
-        "MODEL.RPN.POST_NMS_TOPK_TRAIN": EVERYTHING.rpn_post_nms,
-        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": EVERYTHING.rois_per_image,
-        "MODEL.ROI_HEADS.POSITIVE_FRACTION": EVERYTHING.roi_positive_share,
-    }
-    model = build_model(numbers, torch.device("cpu"), training=settings).train()
+    model = build_model(numbers, torch.device("cpu"), training=DETECTRON2_EVERYTHING).train()
     counters = {key: value for key, value in model.state_dict().items() if "batches_tracked" in key}
-    model.load_state_dict(counters | _weights(numbers))
+    model.load_state_dict(counters | seeded_weights(numbers))
     with EventStorage() as storage:
         found = model([detectron2_input(one) for one in samples()])
         statistics = {name: torch.tensor(value) for name, (value, _) in storage.latest().items()}
@@ -148,7 +150,7 @@ def detectron2_losses(
     return content(found, statistics, model, named)
 
 
-def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
+def polygons_only(image: AnnotatedImage) -> AnnotatedImage:
     """Without what is partly hidden: its mask is run lengths, Detectron2 takes one kind a batch."""
     assert image.segmentations is not None
     keep = [isinstance(one, list) for one in image.segmentations]
@@ -160,7 +162,8 @@ def _polygons_only(image: AnnotatedImage) -> AnnotatedImage:
     )
 
 
-def _weights(numbers: Architecture) -> dict[str, torch.Tensor]:
+def seeded_weights(numbers: Architecture) -> dict[str, torch.Tensor]:
+    """The generated weights of a network."""
     seeded = seeded_checkpoint(numbers)
     return {key: torch.from_numpy(value) for key, value in seeded.items()}
 

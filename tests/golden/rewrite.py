@@ -20,7 +20,7 @@ from harness.workflows.runs.folder import utc_now
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
-from tests.golden import dense_losses
+from tests.golden import dense_losses, semantic_losses
 from tests.golden.cases import (
     FOLDER,
     NETWORKS,
@@ -53,6 +53,10 @@ def main() -> None:
         _write(f"family_{name}", content)
     _write(LOSSES, detectron2_losses())
     _write(dense_losses.CASE, dense_losses.detectron2_losses())
+    _write(
+        semantic_losses.CASE,
+        {name: semantic_losses.detectron2_losses(name) for name in semantic_losses.NETWORKS},
+    )
     _write("tiny_eval", _tiny())
 
 
