@@ -97,31 +97,18 @@ def training_set(
     Raises:
         IntegrityError: There are too many kinds of stuff.
     """
-    semantics = {}
-    if with_semantics:
-        assert dataset.panoptic is not None  # `require_maps`
-        semantics = semantic_truths(dataset.panoptic, dataset.image_ids)
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    has_run_lengths = False
     for row in dataset.ground_truth["annotations"]:
         rows[row["image_id"]].append(row)
-        if isinstance(row.get("segmentation"), Mapping) and not row.get("iscrowd", 0):
-            has_run_lengths = True
     index = {one.category_id: position for position, one in enumerate(dataset.categories)}
+    semantics = _semantics(dataset) if with_semantics else {}
     reasons: Counter[str] = Counter()
     images = []
     counts: Counter[int] = Counter({one.category_id: 0 for one in dataset.categories})
     for record in dataset.images:
-        objects = [
-            (row, box)
-            for row in rows[record.image_id]
-            if (box := _usable_box(row, record, reasons, with_masks)) is not None
-        ]
-        if not objects and not with_semantics:
-            reasons["image(s) without an object to learn from"] += 1
-            continue
-        if with_keypoints and not any(row.get("num_keypoints") for row, _ in objects):
-            reasons["image(s) without a labelled keypoint"] += 1
+        objects = _usable(rows[record.image_id], record, reasons, with_masks)
+        if reason := _why_left_out(objects, with_keypoints, with_semantics):
+            reasons[reason] += 1
             continue
         counts.update(row["category_id"] for row, _ in objects)
         image = _annotated(record, objects, index, with_masks)
@@ -133,8 +120,45 @@ def training_set(
         images=tuple(images),
         object_counts=dict(counts),
         left_out=left_out,
-        has_run_lengths=has_run_lengths,
+        has_run_lengths=_has_run_lengths(dataset),
     )
+
+
+def _usable(
+    rows: Sequence[dict[str, Any]],
+    record: ImageRecord,
+    reasons: Counter[str],
+    with_masks: bool,
+) -> list[tuple[dict[str, Any], list[float]]]:
+    """The annotations of an image to learn from, each with its box; of others the reason counts."""
+    return [
+        (row, box)
+        for row in rows
+        if (box := _usable_box(row, record, reasons, with_masks)) is not None
+    ]
+
+
+def _why_left_out(
+    objects: Sequence[tuple[Mapping[str, Any], Any]], with_keypoints: bool, with_semantics: bool
+) -> str | None:
+    """Return why nothing is learned from an image; None where something is."""
+    if not objects and not with_semantics:
+        return "image(s) without an object to learn from"
+    if with_keypoints and not any(row.get("num_keypoints") for row, _ in objects):
+        return "image(s) without a labelled keypoint"
+    return None
+
+
+def _has_run_lengths(dataset: Dataset) -> bool:
+    return any(
+        isinstance(row.get("segmentation"), Mapping) and not row.get("iscrowd", 0)
+        for row in dataset.ground_truth["annotations"]
+    )
+
+
+def _semantics(dataset: Dataset) -> Mapping[int, SemanticTruth]:
+    assert dataset.panoptic is not None  # who asks for them has seen to it
+    return semantic_truths(dataset.panoptic, dataset.image_ids)
 
 
 def _usable_box(

@@ -396,15 +396,46 @@ def losses(
         numbers: Limits and budgets.
         mean_count: Mean of a count over all processes.
     """
+    a = network.architecture
     pyramid = network.backbone(batch.pixels)
-    if network.architecture.detector == "dense":
+    if a.detector == "dense":
         return dense_losses(network.head, pyramid, targets, mean_count)
+    proposals, proposing = _proposed(network, pyramid, batch, targets, numbers)
+    if a.detector == "rpn":
+        return proposing
+    parts = [proposing]
+    with torch.no_grad():
+        rois = [
+            sample_rois(one, target, a.class_count, numbers)
+            for one, target in zip(proposals, targets, strict=True)
+        ]
+    parts.append(box_losses(network, pyramid, rois, targets, batch.sizes, mean_count))
+    if a.has_masks:
+        parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
+    if a.keypoint_count:
+        parts.append(keypoint_losses(network, pyramid, rois, targets, mean_count))
+    if a.is_panoptic:
+        parts.append(semantic_losses(network.sem_seg_head(pyramid), targets, mean_count))
+    found: dict[str, Tensor] = {}
+    statistics: dict[str, Tensor] = {}
+    for part, counted in parts:
+        found |= part
+        statistics |= counted
+    return found, statistics
+
+
+def _proposed(
+    network: RCNN,
+    pyramid: Sequence[Tensor],
+    batch: Batch,
+    targets: Sequence[Targets],
+    numbers: TrainingNumbers,
+) -> tuple[list[Tensor], Losses]:
+    """Return the proposals of each image, (n, 4), and the losses of what proposes them."""
     rpn = network.proposal_generator
     logits, deltas = rpn.rpn_head(pyramid)
     anchors = rpn.anchors(pyramid)
-    parts = [rpn_losses(logits, deltas, anchors, targets, numbers)]
-    if network.architecture.detector == "rpn":
-        return parts[0]
+    part = rpn_losses(logits, deltas, anchors, targets, numbers)
     with torch.no_grad():
         proposals = rpn.select(
             logits,
@@ -414,21 +445,4 @@ def losses(
             pre_nms_per_level=numbers.rpn_pre_nms_per_level,
             post_nms=numbers.rpn_post_nms,
         )
-        classes = network.architecture.class_count
-        rois = [
-            sample_rois(one, target, classes, numbers)
-            for one, target in zip(proposals, targets, strict=True)
-        ]
-    parts.append(box_losses(network, pyramid, rois, targets, batch.sizes, mean_count))
-    if network.architecture.has_masks:
-        parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
-    if network.architecture.keypoint_count:
-        parts.append(keypoint_losses(network, pyramid, rois, targets, mean_count))
-    if network.architecture.is_panoptic:
-        parts.append(semantic_losses(network.sem_seg_head(pyramid), targets, mean_count))
-    found: dict[str, Tensor] = {}
-    statistics: dict[str, Tensor] = {}
-    for part, counted in parts:
-        found |= part
-        statistics |= counted
-    return found, statistics
+    return proposals, part

@@ -107,7 +107,7 @@ def make_sample(
 
 
 def _moved_semantic(image: AnnotatedImage, change: Change) -> npt.NDArray[np.uint8] | None:
-    """Return (h, w) classes of the pixels of the resized image: those of the nearest pixels."""
+    """Return (h, w) classes of pixels in the frame of the resized one, each that of the nearest."""
     if image.semantic is None:
         return None
     height_px, width_px = change.size
