@@ -52,6 +52,9 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
     _register(setup)
     trainer = _trainer(setup, device)
     last = setup.schedule.iterations
+    if trainer.start_iter == 0:
+        _write_weights(setup.folder / WEIGHTS_LAST, trainer.model)
+        evaluate.before(setup.folder / WEIGHTS_LAST, progress.notice)
     with progress.task("train", total=last, done=trainer.start_iter, unit="it") as tick:
         trainer.register_hooks([_ticking(tick)])
         try:
@@ -64,7 +67,7 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
         except KeyboardInterrupt:
             raise Interrupted(f"stopped in iteration {trainer.iter + 1}") from None
     _write_weights(setup.folder / WEIGHTS_LAST, trainer.model)
-    scores = evaluate(setup.folder / WEIGHTS_LAST, last)
+    scores = evaluate(setup.folder / WEIGHTS_LAST, last, progress.notice)
     _write_weights(setup.folder / WEIGHTS_BEST, trainer.model)
     progress.notice(", ".join(f"{name} {scores[name]:.2f}" for name in scores if "/AP" in name[:8]))
 

@@ -13,13 +13,14 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from harness.core.errors import HarnessError, Interrupted, RunFailedError
 from harness.core.progress import Advance, Curves, Progress
 from harness.data.objects import TrainingSet
+from harness.engines.devices import apply_precision, apply_threads
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
@@ -38,8 +39,25 @@ WEIGHTS_BEST = "model_best.safetensors"
 #: Validation images whose losses are measured at an evaluation: a curve, not a verdict.
 VALIDATION_IMAGES = 200
 
-#: Evaluates weights of an iteration; returns numbers by name (``bbox/AP`` …).
-Evaluate = Callable[[Path, int], dict[str, float]]
+
+class Evaluate(Protocol):
+    """Evaluates the weights of a training."""
+
+    def __call__(
+        self, weights: Path, iteration: int, notice: Callable[[str], None]
+    ) -> dict[str, float]:
+        """Return numbers by name (``bbox/AP`` …) of the weights after an iteration.
+
+        Args:
+            weights: Their file.
+            iteration: Which of the training.
+            notice: Receives what the user should see.
+        """
+        ...
+
+    def before(self, weights: Path, notice: Callable[[str], None]) -> None:
+        """Look at the weights that a training begins with, where they are not evaluated."""
+        ...
 
 
 def run_training(
@@ -103,6 +121,7 @@ def _iterate(
 ) -> None:
     last = trainer.schedule.iterations
     done = trainer.iteration
+    _look_before(setup, trainer, progress, evaluate)
     saved = CheckpointClock(setup.config.checkpoint_every, done, time.monotonic)
     with (
         closing(training_batches(setup, trainer, trainer.world)) as samples,
@@ -126,6 +145,16 @@ def _iterate(
                 raise Interrupted(
                     f"stopped by {stop.name} after iteration {trainer.iteration}, checkpoint kept"
                 )
+
+
+def _look_before(setup: Setup, trainer: Trainer, progress: Progress, evaluate: Evaluate) -> None:
+    """Have the first weights looked at, where no evaluation of them does that."""
+    if trainer.iteration == 0 and not _evaluation_is_due(setup, 0):
+        if trainer.world.is_first:
+            write_weights(setup.folder / WEIGHTS_LAST, trainer)
+            with _own_arithmetic(setup, trainer):
+                evaluate.before(setup.folder / WEIGHTS_LAST, progress.notice)
+        trainer.world.wait()
 
 
 def _evaluate_and_save(
@@ -255,7 +284,8 @@ def _evaluate(
             **_losses_of(setup, trainer, setup.validation, "validation"),
             **({} if setup.test is None else _losses_of(setup, trainer, setup.test, "test")),
         }
-        scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration)
+        with _own_arithmetic(setup, trainer):
+            scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration, progress.notice)
         log.write(trainer.iteration, {**numbers, **scores})
         shown = [f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP")]
         for kind in ("validation", "test"):
@@ -267,6 +297,17 @@ def _evaluate(
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
             best.value, best.iteration = value, trainer.iteration
     trainer.world.wait()
+
+
+@contextmanager
+def _own_arithmetic(setup: Setup, trainer: Trainer) -> Iterator[None]:
+    """Give the training its threads and precision back after an engine has set its own."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        apply_threads(threads)
+        apply_precision(setup.config.runtime.precision, trainer.device)
 
 
 def _losses_of(setup: Setup, trainer: Trainer, data: TrainingSet, kind: str) -> dict[str, float]:

@@ -45,12 +45,15 @@ def test_a_fine_tuning_speaks_to_its_user(
     assert summary["test_loss"] == pytest.approx(summary["validation_loss"])
     for told in ("box AP", "mask AP50", "validation loss", "test loss", "best weights:", "objects"):
         assert told in answer.out
-    # The sample is drawn at every evaluation, and before beside best in the end.
-    drawn = sorted(path.name for path in (project / "run" / "predictions").iterdir())
+    # The sample is drawn at every evaluation; in the end before beside best, and all of them.
+    folder = project / "run" / "predictions"
+    drawn = sorted(path.name for path in folder.glob("*.jpg"))
     numbered = [f"iteration-{number:07d}.jpg" for number in evaluated]
-    assert drawn == ["before-and-after.jpg", *numbered]
-    with Image.open(project / "run" / "predictions" / "before-and-after.jpg") as picture:
-        assert picture.width > picture.height / 6
+    assert drawn == ["before-and-after.jpg", "by-iteration.jpg", *numbered]
+    assert str(Path("run") / "predictions" / "by-iteration.jpg") in answer.out
+    with Image.open(folder / "by-iteration.jpg") as sheet, Image.open(folder / numbered[0]) as one:
+        assert sheet.height == one.height  # the same images, a column more for each evaluation
+        assert sheet.width == pytest.approx(2 * one.width, abs=20)
     # One report, of the best weights; the evaluations in between have none.
     pages = list((project / "run").rglob("report.html"))
     assert [page.parent.name for page in pages] == [f"iteration-{summary['best_iteration']:07d}"]

@@ -60,6 +60,43 @@ def test_a_training_leaves_weights_logs_and_a_record(
     assert again.code == 0, again.err
 
 
+def test_the_first_weights_are_drawn_and_pictures_change_no_weight(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ["train", *on_small_twice, "--iterations", "3", "--eval-every", "0"]
+    drawn = harness(*words, "--output", "drawn")
+    assert drawn.code == 0, drawn.err
+    folder = project / "drawn" / "predictions"
+    # Random weights are not evaluated, and are drawn all the same.
+    assert not (project / "drawn" / "evaluations" / "iteration-0000000").exists()
+    names = [f"iteration-{number:07d}.jpg" for number in (0, 3)]
+    assert {path.name for path in folder.glob("iter*.jpg")} == set(names)
+    last = json.loads((folder / "iteration-0000003.json").read_text("utf-8"))
+    evaluation = project / "drawn" / "evaluations" / "iteration-0000003"
+    everything = json.loads((evaluation / "predictions.json").read_text("utf-8"))
+    assert last == [
+        row for row in everything if row["image_id"] in {one["image_id"] for one in last}
+    ]
+    plain = harness(*words, "--output", "plain", "--no-pictures")
+    assert plain.code == 0, plain.err
+    assert not (project / "plain" / "predictions").exists()
+    first, second = trained(project / "drawn"), trained(project / "plain")
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_what_cannot_be_drawn_is_a_line(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    content = json.loads(Path(on_small_twice[1]).read_text("utf-8"))
+    empty = project / "empty.json"
+    empty.write_text(json.dumps({**content, "annotations": []}), encoding="utf-8")
+    words = [*on_small_twice, "--val-annotations", empty, "--iterations", "1", "--eval-every", "0"]
+    answer = harness("train", *words, "--output", "run")
+    assert answer.code == 0, answer.err
+    assert "no pictures in predictions/: no validation image has an object" in answer.err
+    assert not (project / "run" / "predictions").exists()
+
+
 def on_small_twice_eval(words: list[str]) -> list[str]:
     return ["--annotations", words[1], "--images", words[3], "--threads", "1"]
 

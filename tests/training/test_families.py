@@ -79,6 +79,16 @@ def setup_of(network: Architecture, folder: Path, precision: str) -> Setup:
     )
 
 
+class AlwaysOne:
+    """An evaluation that finds the same of all weights."""
+
+    def __call__(self, *_: object) -> dict[str, float]:
+        return {"bbox/AP": 1.0}
+
+    def before(self, *_: object) -> None:
+        """Nothing is drawn of these weights."""
+
+
 def trained(setup: Setup) -> dict[str, np.ndarray]:
     """The weights that a training leaves."""
     run_training(
@@ -86,7 +96,7 @@ def trained(setup: Setup) -> dict[str, np.ndarray]:
         torch.device("cpu"),
         World(),
         progress=Silent(),
-        evaluate=lambda *_: {"bbox/AP": 1.0},
+        evaluate=AlwaysOne(),
     )
     return read_checkpoint(setup.folder / WEIGHTS_BEST)
 

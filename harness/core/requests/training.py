@@ -250,6 +250,12 @@ class TrainRequest:
         metavar="FILE",
         numbers=False,
     )
+    pictures: bool = setting(
+        True,
+        help="draw six validation images before the first iteration and at every evaluation",
+        kept=False,
+        numbers=False,
+    )
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False, numbers=False)
     resume: bool = setting(False, help="continue an unfinished run", kept=False, numbers=False)
     dry_run: bool = setting(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.core.command_line import command_line
@@ -22,12 +24,15 @@ from harness.data.proven import proven_dataset
 from harness.files.digest import file_digest
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate_job
-from harness.workflows.evaluation.resolve import resolve_on
+from harness.workflows.evaluation.inference import inferred, prepared_batches
+from harness.workflows.evaluation.resolve import open_job_engine, resolve_on
 from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
 from harness.workflows.runs.folder import utc_now
 from harness.workflows.runs.records import read_record
+from harness.workflows.runs.shards import line_of
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.pictures import draw_predictions
+from harness.workflows.training.pictures import draw_sample, predictions_of
+from harness.workflows.training.sample import Row, is_kept, sample_of
 from harness.zoo.lock import read_lock
 
 #: Evaluation of the best weights on the test data.
@@ -44,12 +49,34 @@ class Scoring:
     folder: Path
     """Its run folder; each evaluation gets a sub-folder."""
 
-    def __call__(self, weights: Path, iteration: int) -> dict[str, float]:
+    def __call__(
+        self, weights: Path, iteration: int, notice: Callable[[str], None]
+    ) -> dict[str, float]:
         """Return every number that could be computed, by name; draw the sample of images."""
         output = evaluation_folder(self.folder, iteration)
         record = self._recorded(weights, output, self.job.validation)
-        draw_predictions(self.job, output, self.folder, iteration)
+        draw_sample(self.job, self.folder, iteration, partial(predictions_of, output), notice)
         return {name: value for name, value in record.metrics.items() if value is not None}
+
+    def before(self, weights: Path, notice: Callable[[str], None]) -> None:
+        """Draw what the first weights find in the sample; only its images are inferred."""
+        if not is_kept(self.folder, 0):
+            rows = partial(self._sample_rows, weights)
+            draw_sample(self.job, self.folder, 0, rows, notice)
+
+    def _sample_rows(self, weights: Path) -> list[Row]:
+        """Return the predictions of weights for the images of the sample."""
+        validation = self.job.validation
+        request = _evaluation(self.job, weights, self.folder / EVALUATIONS, validation)
+        sample = replace(_named(self.job, validation), images=sample_of(validation))
+        job = resolve_on(request.inference, sample)
+        engine = open_job_engine(job)
+        return [
+            {"image_id": found.image_id, **row}
+            for answer in inferred(job, engine, prepared_batches(job, engine, sample.images))
+            for found in answer
+            for row in line_of(found, sample.categories)["predictions"]
+        ]
 
     def on_test_data(self, weights: Path) -> RunRecord | None:
         """Return the record of weights on the test data; None without such data."""

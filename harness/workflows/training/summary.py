@@ -39,7 +39,8 @@ from harness.workflows.runs.files import LOG, RUN_PAGE
 from harness.workflows.runs.folder import Run
 from harness.workflows.runs.records import read_record
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.pictures import FOLDER, PROGRESS
+from harness.workflows.training.pictures import SHEET
+from harness.workflows.training.sample import FOLDER
 from harness.workflows.training.scoring import evaluation_folder
 
 CURVES = "curves.png"
@@ -49,7 +50,7 @@ ARTEFACTS = {
     "log": LOG,
     "metrics": METRICS,
     "curves": CURVES,
-    "pictures": f"{FOLDER}/{PROGRESS}",
+    "pictures": f"{FOLDER}/{SHEET}",
     "weights": WEIGHTS_LAST,
     "best": WEIGHTS_BEST,
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,7 @@ def _draw(
     path = run.folder / CURVES
     if not draw_curves(lines, path, title=title, reference=job.reference):
         announce(run, f"no curves.png: it needs matplotlib; run: {install_command('plots')}")
-    chosen = {"before": 0, f"best, iteration {summary.best_iteration:,}": summary.best_iteration}
-    folders = {name: evaluation_folder(run.folder, number) for name, number in chosen.items()}
-    draw_progress(job, {name: one for name, one in folders.items() if one.is_dir()}, run.folder)
+    draw_progress(job, run.folder, summary.best_iteration, partial(announce, run))
 
 
 def follow(job: TrainingJob) -> bool:

@@ -161,6 +161,10 @@ class TrainSettings(
     """Metrics.json of the zoo or of an earlier training: warn when losses or AP leave it (default:
     none)."""
 
+    pictures: bool
+    """Draw six validation images before the first iteration and at every evaluation (default:
+    on)."""
+
     output: str | Path | None
     """Run folder (default: results/runs/<run id>)."""
 
