@@ -52,6 +52,11 @@ class PanopticMap:
     segments: tuple[Segment, ...]
     """In the order they were put into the map."""
 
+    classes: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
+    """(H, W) uint8, class of each pixel by the semantic head alone: 0 for things, then each kind of
+    stuff; None where it is not known.
+    """
+
     stuff: tuple[Category, ...] = field(default=(), compare=False)
     """Kinds of stuff, by class of the semantic head from 1; empty where they are not known."""
 

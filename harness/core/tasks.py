@@ -26,6 +26,11 @@ PANOPTIC_METRICS = tuple(
     f"{quality}{part}" for part in ("", "_th", "_st") for quality in ("PQ", "SQ", "RQ")
 )
 
+#: Classes of pixels by a semantic head alone, of a network that makes maps of segments:
+#: ``harness.measure.semantic``. Names of Detectron2's ``SemSegEvaluator``.
+SEMANTIC: Literal["sem_seg"] = "sem_seg"
+SEMANTIC_METRICS = ("mIoU", "fwIoU", "mACC", "pACC")
+
 #: Recall of the best 1000 and 100 proposals: of all objects, and of small, medium and large ones.
 PROPOSAL_METRICS = (
     *("AR@1000", "ARs@1000", "ARm@1000", "ARl@1000"),
@@ -118,13 +123,22 @@ def main_metric(task: Task) -> str:
 MAIN_METRICS: Mapping[str, str] = {
     **{main_metric(task): f"{facts.noun} {facts.metrics[0]}" for task, facts in TASKS.items()},
     main_metric(PANOPTIC): PANOPTIC_METRICS[0],
+    f"{SEMANTIC}/{SEMANTIC_METRICS[0]}": SEMANTIC_METRICS[0],
     main_metric(PROPOSALS): f"proposal {PROPOSAL_METRICS[0]}",
 }
 
 
 def is_accuracy(metric: str) -> bool:
     """Whether a metric is an accuracy: ``bbox/AP``, not ``fps``."""
-    return metric.partition("/")[0] in (*TASKS, PROPOSALS, PANOPTIC)
+    return metric.partition("/")[0] in (*TASKS, PROPOSALS, PANOPTIC, SEMANTIC)
+
+
+def listed_metrics(tasks: Iterable[Task]) -> list[str]:
+    """The metrics that a run lists, with a reference or without: the main ones, in order."""
+    found = [main_metric(task) for task in tasks]
+    if main_metric(PANOPTIC) in found:
+        found += [f"{SEMANTIC}/{name}" for name in SEMANTIC_METRICS]
+    return found
 
 
 def scorable_tasks(row: Mapping[str, Any]) -> tuple[Task, ...]:

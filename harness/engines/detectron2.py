@@ -215,6 +215,7 @@ def _panoptic(output: Any) -> PanopticMap | None:
             )
             for one in segments
         ),
+        classes=output["sem_seg"].argmax(dim=0).to(torch.uint8).cpu().numpy(),
     )
 
 

@@ -16,8 +16,9 @@ from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
 from harness.core.detections import Detections, Image, Rle
 from harness.core.engine import EngineInfo, Stopwatch
-from harness.core.panoptic import PanopticMap, PanopticTruth, Segment
+from harness.core.panoptic import UNKNOWN, PanopticMap, PanopticTruth, Segment
 from harness.data.panoptic import read_ids
+from harness.data.semantic import semantic_truths
 from harness.measure.rle import rle_of
 
 Behaviour = Literal["perfect", "noisy", "failing", "nan"]
@@ -130,6 +131,7 @@ class TrueMaps:
 
     def __init__(self, truth: PanopticTruth, order: Mapping[int, int]) -> None:
         self._folder = truth.folder
+        self._classes = semantic_truths(truth)
         self._rows = {row["image_id"]: row for row in truth.rows}
         self._things = order
         self._stuff = {one.category_id: place for place, one in enumerate(truth.stuff, start=1)}
@@ -156,7 +158,9 @@ class TrueMaps:
                     score=1.0 if is_thing else None,
                 )
             )
-        return PanopticMap(ids=found, segments=tuple(segments))
+        classes = self._classes[image.image_id].read(image.pixels_bgr.shape[:2])
+        classes[classes == UNKNOWN] = 0
+        return PanopticMap(ids=found, segments=tuple(segments), classes=classes)
 
 
 class _Objects(NamedTuple):

@@ -40,7 +40,7 @@ def combined(
     ids = np.zeros(labels.shape, dtype=np.int32)
     segments = list(_put_things(ids, scores, classes, masks, numbers))
     segments += _put_stuff(ids, labels, len(segments), numbers)
-    return PanopticMap(ids=ids, segments=tuple(segments))
+    return PanopticMap(ids=ids, segments=tuple(segments), classes=labels.astype(np.uint8))
 
 
 def _put_things(

@@ -36,6 +36,9 @@ def test_maps_are_measured_and_scored_again(
     record = json.loads((project / "run" / "record.json").read_text("utf-8"))
     for name in ("bbox/AP", "segm/AP", "panoptic_seg/PQ", "panoptic_seg/SQ_th", "panoptic_seg/RQ"):
         assert record["metrics"][name] == pytest.approx(100.0), name
+    for name in ("sem_seg/mIoU", "sem_seg/fwIoU", "sem_seg/mACC", "sem_seg/pACC"):
+        assert name in answer.out
+        assert record["metrics"][name] == pytest.approx(100.0), name
     tasks = {row["task"] for row in record["per_category"]}
     assert tasks == {"bbox", "segm", "panoptic_seg"}
     assert record["dataset"]["panoptic"]["folder"] == str(project / "panoptic")
@@ -98,8 +101,16 @@ def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(
 ) -> None:
     asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
     assert harness("eval", *asked, "--output", "run", "--workers", "2").code == 0
-    files = ("panoptic.json", "predictions.json", "panoptic/000003.png")
+    files = ("panoptic.json", "predictions.json", "semantic.json", "panoptic/000003.png")
     before = {name: (project / "run" / name).read_bytes() for name in files}
+
+    counts = project / "run" / "semantic.json"
+    counts.write_bytes(counts.read_bytes().replace(b"things", b"Things"))
+    answer = harness("score", "run")
+    assert answer.code == 4
+    assert "semantic.json is not the file that was written" in answer.err
+    assert "--output run --resume" in answer.err
+    counts.write_bytes(before["semantic.json"])
 
     (project / "run" / "panoptic" / "000003.png").write_bytes(before["panoptic.json"])
     answer = harness("score", "run")

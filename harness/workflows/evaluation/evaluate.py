@@ -14,7 +14,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EvalRequest
-from harness.core.tasks import PROPOSALS, are_proposals, main_metric, of_objects
+from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.environment import usable_cpus
 from harness.measure.certainty import with_intervals
@@ -42,6 +42,7 @@ from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, write_panoptic
 from harness.workflows.runs.records import write_record
 from harness.workflows.runs.sealed_lines import Line
+from harness.workflows.runs.semantic_file import SEMANTIC_FILE, write_semantic
 from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 
@@ -51,6 +52,9 @@ ARTEFACTS = {
     "shards": SHARDS,
     "log": LOG,
 }
+
+#: Of a network that makes maps of segments, too.
+MAPS = {"panoptic": PANOPTIC_FILE, "semantic": SEMANTIC_FILE}
 
 
 def evaluate(
@@ -165,7 +169,7 @@ def conclude(
         stage_times_s=stopwatch.seconds,
         deviations=job.deviations,
         checks=accuracy_checks(job, scores),
-        artefacts={**ARTEFACTS, **({"panoptic": PANOPTIC_FILE} if maps else {})},
+        artefacts={**ARTEFACTS, **(MAPS if maps else {})},
         notes=tuple(dict.fromkeys((*(note for one in facts for note in one.notes), *odd))),
         sha256={PREDICTIONS: read_sums(run.folder)[PREDICTIONS], **maps, **shards},
     )
@@ -180,12 +184,12 @@ def conclude(
 
 
 def _write_maps(job: Job, folder: Path, lines: Sequence[Line]) -> dict[str, str]:
-    """Write the maps of segments of a run that has them; return the sha256 of their file."""
+    """Write the maps of segments of a run that has them; return the sha256 of their files."""
     truth = job.dataset.panoptic
     if truth is None:
         return {}
     digest = write_panoptic(folder, lines, job.dataset.images, truth.things, truth.stuff)
-    return {PANOPTIC_FILE: digest}
+    return {PANOPTIC_FILE: digest, SEMANTIC_FILE: write_semantic(folder, lines, truth.stuff)}
 
 
 def _infer_here(
@@ -208,8 +212,8 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
         dataset=job.dataset.name,
         deviations=job.deviations,
     )
-    main = [main_metric(task) for task in job.architecture.tasks]
-    return checks + unreferenced(main, scores.metrics, checks)
+    listed = listed_metrics(job.architecture.tasks)
+    return checks + unreferenced(listed, scores.metrics, checks)
 
 
 def _announce(job: Job, run: Run) -> None:

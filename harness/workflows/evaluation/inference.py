@@ -26,6 +26,7 @@ from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.resolve import Job
+from harness.workflows.evaluation.semantic import Counting
 from harness.workflows.runs.shards import STAMP, Shard, line_of
 
 Item = TypeVar("Item")
@@ -67,23 +68,26 @@ def infer_missing(
     )
     require_same_images(job.dataset, shard.stamps)
     stamps: dict[int, str] = {}
+    counting = Counting(job, wanted)
 
-    def stamp(record: ImageRecord) -> None:
+    def before(record: ImageRecord) -> None:
         # Before the file is decoded: one that is replaced meanwhile counts as replaced later.
         stamps[record.image_id] = stamp_of(
             job.dataset.images_dir / record.file_name, contents=job.request.data.verify_images
         )
+        counting.prepare(record)
 
     total = len(job.dataset.images)
     with (
-        closing(prepared_batches(job, engine, needed, before=stamp)) as batches,
+        closing(prepared_batches(job, engine, needed, before=before)) as batches,
         progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
     ):
         for answer in inferred(job, engine, batches):
             fresh = [one for one in answer if one.image_id in wanted]
             for detections in fresh:
                 line = line_of(detections, job.dataset.categories, job.stuff)
-                shard.append({**line, STAMP: stamps[detections.image_id]})
+                counts = counting.counts_of(detections)
+                shard.append({**line, **counts, STAMP: stamps[detections.image_id]})
             advance(len(fresh))
 
 

@@ -17,6 +17,7 @@ from harness.files.environment import usable_cpus
 from harness.files.json import read
 from harness.measure.coco import Scores
 from harness.measure.panoptic import VOID, Ids, PanopticScores, Tally, pixels_of, qualities, tally
+from harness.workflows.evaluation.semantic import semantic_of_run
 from harness.workflows.runs.checksums import read_sums, require_undamaged
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, PANOPTIC_FOLDER
 
@@ -107,6 +108,8 @@ def with_maps(
 ) -> tuple[Scores, tuple[str, ...]]:
     """The scores of boxes and masks with those of a run's maps, and what was odd about these.
 
+    The classes of pixels by the semantic head alone are among them, where the run counted them.
+
     Args:
         scores: Of boxes and masks.
         truth: What is true of the maps; None where nothing was asked about them.
@@ -122,11 +125,12 @@ def with_maps(
     files = files_of_run(folder)
     sizes = {one.image_id: (one.height_px, one.width_px) for one in images}
     found, odd = score_panoptic(truth, files, sizes, resamples=resamples)
+    semantic = semantic_of_run(folder, list(sizes), files.repair, resamples=resamples)
     whole = replace(
         scores,
-        metrics={**scores.metrics, **found.metrics},
+        metrics={**scores.metrics, **found.metrics, **semantic.metrics},
         per_category=(*scores.per_category, *found.per_category),
-        intervals={**scores.intervals, **found.intervals},
+        intervals={**scores.intervals, **found.intervals, **semantic.intervals},
     )
     return whole, odd
 

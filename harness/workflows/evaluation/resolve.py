@@ -139,13 +139,14 @@ class Job:
         return facts_of_dataset(self.dataset, self.image_count)
 
     def without_ground_truth(self) -> Job:
-        """Return the job without the parsed annotations, unless its engine returns those.
+        """Return the job without the parsed boxes and masks, unless its engine returns those.
 
         This is what a worker process receives, and what a run keeps that does not score.
         """
         if self.engine == "fake":
             return self
-        return replace(self, dataset=self.dataset.without_content())
+        panoptic = self.dataset.panoptic  # by which classes of pixels are counted
+        return replace(self, dataset=replace(self.dataset.without_content(), panoptic=panoptic))
 
     @property
     def resolved(self) -> dict[str, Any]:

@@ -22,7 +22,14 @@ from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.saved import SavedPredictions
 from harness.core.settings import recorded
-from harness.core.tasks import PANOPTIC, PROPOSALS, Task, are_proposals, main_metric, scorable_tasks
+from harness.core.tasks import (
+    PANOPTIC,
+    PROPOSALS,
+    Task,
+    are_proposals,
+    listed_metrics,
+    scorable_tasks,
+)
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.edit.splitting import only_images
 from harness.data.predictions import read_predictions
@@ -68,8 +75,7 @@ def score_saved(
     with stopwatch.phase("score maps"):
         scores, odd = _with_maps(request, scores, content, facts)
     deviations, checks = _judged(request.saved.run, scores.metrics, facts)
-    main = [main_metric(task) for task in (*tasks, PANOPTIC)]
-    checks += unreferenced(main, scores.metrics, checks)
+    checks += unreferenced(listed_metrics((*tasks, PANOPTIC)), scores.metrics, checks)
     record = RunRecord(
         kind="score",
         run_id=f"score-{now:%Y%m%d-%H%M%S}",

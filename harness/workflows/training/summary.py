@@ -26,7 +26,7 @@ from harness.core.requests.inference import (
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.requests.serving import ServeRequest
 from harness.core.settings import recorded
-from harness.core.tasks import MAIN_METRICS, main_metric
+from harness.core.tasks import MAIN_METRICS, listed_metrics
 from harness.data.proven import facts_of_dataset
 from harness.files.json import to_plain
 from harness.files.layout import default_places
@@ -118,7 +118,7 @@ def _checks(
 ) -> tuple[Check, ...]:
     references = [_for_retraining(one) for one in job.entry.references]
     checks = check_references(references, metrics, dataset=dataset, deviations=job.deviations)
-    main = [main_metric(task) for task in job.architecture.tasks]
+    main = listed_metrics(job.architecture.tasks)
     return checks + unreferenced(main, metrics, checks)
 
 
