@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.core.run_lengths import Rle, decode
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 Row = dict[str, Any]
 Content = dict[str, Any]

@@ -34,7 +34,7 @@ from harness.data.coco import read_annotations
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.catalogue import BY_NAME
 from harness.diagnosis.findings import Diagnosed, diagnose
-from harness.measure.rle import encode_region, rle_of
+from harness.measure.masks import encode_region, rle_of
 
 #: Faults that cannot both be true of one file, or hide each other by their nature.
 ONE_OF_EACH = ("images", "categories", "masks")

@@ -24,8 +24,7 @@ from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import diagnose
 from harness.files.environment import usable_cpus
 from harness.measure.bootstrap import RESAMPLES
-from harness.measure.certainty import with_intervals
-from harness.measure.coco import score
+from harness.measure.coco import score, with_intervals
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.detections import Detections
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
-from harness.measure.rle import decode, rle_of
+from harness.measure.masks import decode, rle_of
 from harness.visualization.overlays import DrawingStyle, draw
 
 Ways = Mapping[str, Callable[[], object]]

@@ -19,7 +19,7 @@ from benchmarks.pairs import compared, in_turn, keep
 from harness.core.requests.inference import Evaluator
 from harness.files.environment import usable_cpus
 from harness.measure.coco import score
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 HEIGHT, WIDTH, CATEGORIES = 480, 640, 80
 

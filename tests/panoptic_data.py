@@ -12,7 +12,7 @@ from harness.core.run_lengths import decode
 from harness.data.categories import COCO_CATEGORIES, COCO_STUFF
 from harness.data.panoptic import png_of
 from harness.data.synthetic import generate
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 #: Columns at the right that belong to no segment, px.
 VOID_PX = 12

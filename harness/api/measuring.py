@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from harness.core.record import RunRecord
     from harness.core.requests import keywords
     from harness.workflows.benchmark.sweep import SweepResult
-    from harness.workflows.evaluation.analysis import Analysis
-    from harness.workflows.evaluation.report import ReportResult
+    from harness.workflows.evaluation.report import Analysis, ReportResult
 
 
 @signed
@@ -173,7 +172,7 @@ def analyze(
     Raises:
         HarnessError: As `evaluate`.
     """
-    from harness.workflows.evaluation.analysis import analyze
+    from harness.workflows.evaluation.report import analyze
 
     request = composed("analyze", AnalyzeRequest, {"run": run, **settings})
     return analyze(request, progress=shown_by(progress))

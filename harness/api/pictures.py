@@ -49,7 +49,7 @@ def compare(
     from harness.workflows.pictures.compare import compare_runs
     from harness.workflows.pictures.compare_files import are_files, compare_files
     from harness.workflows.pictures.compare_images import write_page
-    from harness.workflows.runs.records import evaluation_of
+    from harness.workflows.runs.folder import evaluation_of
 
     shown = shown_by(progress)
     request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})

@@ -55,7 +55,7 @@ def answer_bench(settings: Mapping[str, Any], arguments: argparse.Namespace) -> 
 def _answer_with_profile(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> None:
     """The record, then the profile beside it."""
     from harness.report.profile import profile_parts
-    from harness.workflows.benchmark.profile import ARTEFACTS, read_profile
+    from harness.workflows.benchmark.bench import ARTEFACTS, read_profile
 
     profile = read_profile(folder)
     if arguments.json:

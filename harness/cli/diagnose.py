@@ -11,8 +11,7 @@ from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.inference import DiagnoseRequest
 
 if TYPE_CHECKING:
-    from harness.workflows.diagnose import Diagnosis
-    from harness.workflows.diagnose_reference import Against
+    from harness.workflows.diagnose import Against, Diagnosis
 
 COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
 REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "")

@@ -11,7 +11,7 @@ from harness.core.errors import RunFailedError
 from harness.core.requests.pictures import ShowRequest
 
 if TYPE_CHECKING:
-    from harness.workflows.pictures.show_results import ShowReport
+    from harness.workflows.pictures.show_subject import ShowReport
 
 #: Rows of the table of the worst images.
 SHOWN_IMAGES = 10

@@ -27,8 +27,7 @@ from harness.data.segmentations import Masks, finite, segmentation_fault, whole
 from harness.files.digest import file_digest
 from harness.files.json import read, read_with_digest
 from harness.measure.keypoints import keypoint_count
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import size_fault
+from harness.measure.masks import size_fault, usable_polygons
 
 __all__ = [
     "dataset_of",
@@ -389,7 +388,7 @@ def file_key(name: str) -> str:
 
 
 def _is_degenerate(segmentation: Any) -> bool:
-    """True for no polygon at all, and for one that does not count (``measure.polygons``)."""
+    """True for no polygon at all, and for one that does not count (``measure.masks``)."""
     if isinstance(segmentation, Mapping):
         return False
     return not segmentation or len(usable_polygons(segmentation)) < len(segmentation)

@@ -31,7 +31,7 @@ import numpy as np
 from harness.core.errors import IntegrityError
 from harness.core.shown import printable, shown
 from harness.data.segmentations import segmentation_fault, whole
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 Row = dict[str, Any]
 
@@ -167,7 +167,7 @@ def _of_corners(image: Any, table: Mapping[str, Any]) -> Iterator[Row]:
 
 def _mask(mask: Any) -> Any:
     """A mask as run lengths; of probabilities, what is above one half."""
-    from harness.measure.rle import encode_region
+    from harness.measure.masks import encode_region
 
     if isinstance(mask, Mapping):
         counts = mask["counts"]

@@ -15,7 +15,7 @@ from harness.core.shown import shown
 from harness.data.coco import box_fault
 from harness.data.predictions import REQUIRED_KEYS
 from harness.data.segmentations import Masks, finite, whole
-from harness.measure.rle import size_fault
+from harness.measure.masks import size_fault
 
 Row = dict[str, Any]
 

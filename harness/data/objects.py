@@ -17,8 +17,7 @@ from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
 from harness.data.keypoints import flip_order
 from harness.data.semantic import SemanticTruth, semantic_truths
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of, usable_polygons
 
 #: Polygons x, y, x, y, … in px, or run lengths of the whole image.
 Segmentation = list[Sequence[float]] | Rle

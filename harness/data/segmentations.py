@@ -13,8 +13,7 @@ from typing import Any
 
 from harness.core.rle_text import canonical, parse, sums_of, without_empty
 from harness.core.shown import shown
-from harness.measure.polygons import drawing_fault
-from harness.measure.rle import run_lengths
+from harness.measure.masks import drawing_fault, run_lengths
 
 NUMBERS = frozenset((int, float))
 

@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 from harness.files.atomic import disk_errors
 from harness.files.json import dumps
 from harness.files.leftovers import remove_leftovers, temporary_path
-from harness.measure.rle import decode, encode_region, rle_of
+from harness.measure.masks import decode, encode_region, rle_of
 
 Points = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from harness.diagnosis.places import Undo
 from harness.diagnosis.scoring import columns_of
 from harness.measure.columns import Booleans, Floats, Integers, Mask
 from harness.measure.greedy import SIZES, match
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 #: Down and right, in px.
 SHIFTS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right)

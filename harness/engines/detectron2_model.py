@@ -1,16 +1,18 @@
-"""Detectron2's own network for an Architecture: its configuration, and its parts combined."""
+"""Detectron2's own network for an Architecture: its configuration, and its parts combined.
+
+Detectron2's blocks make backbones of any widths and depths; with a dense head it is its RetinaNet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from harness.core.architecture import Architecture, Norm
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.engines.detectron2_backbone import backbone_of
-from harness.engines.detectron2_dense import retinanet_of, set_dense
 from harness.nn.semantic import LOSS_WEIGHT
 
 #: RESNETS.DEPTH by (block, blocks per stage).
@@ -226,3 +228,149 @@ def _is_of_the_configuration(architecture: Architecture) -> bool:
     widths = (64, 128, 256, 512) if a.block == "basic" else (256, 512, 1024, 2048)
     known = a.backbone == "resnet" and (a.block, a.blocks_per_stage) in DEPTHS
     return known and a.stage_channels == widths and a.stem_channels == 64
+
+
+def backbone_of(architecture: Architecture, norms: Mapping[Norm, str]) -> Any:
+    """Return what Detectron2's network has for a backbone, with its pyramid if it has one.
+
+    Args:
+        architecture: The network.
+        norms: Detectron2's name of each normalisation.
+    """
+    norm = norms[architecture.backbone_norm]
+    regnet = architecture.backbone == "regnet"
+    bottom_up = (_regnet if regnet else _resnet)(architecture, norm)
+    if architecture.neck != "fpn":
+        return bottom_up
+    from detectron2.modeling.backbone import FPN
+    from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
+
+    a = architecture
+    dense = a.detector == "dense"
+    above = LastLevelP6P7(a.stage_channels[-1], a.fpn_channels) if dense else LastLevelMaxPool()
+    return FPN(
+        bottom_up,
+        in_features=["s1", "s2", "s3", "s4"] if regnet else _merged(a),
+        out_channels=architecture.fpn_channels,
+        norm=norms[architecture.fpn_norm],
+        top_block=above,
+    )
+
+
+def _merged(architecture: Architecture) -> list[str]:
+    return [f"res{level}" for level in architecture.merged_levels]
+
+
+def _resnet(architecture: Architecture, norm: str) -> Any:
+    from detectron2.modeling.backbone import resnet
+
+    a = architecture
+    channels = a.stem_channels
+    stages = []
+    for index, (count, width) in enumerate(zip(a.blocks_per_stage, a.stage_channels, strict=True)):
+        dilation = 2 if a.neck == "dc5" and index == 3 else 1
+        kind = resnet.BasicBlock
+        options: dict[str, Any] = {"norm": norm}
+        if a.block == "bottleneck":
+            deformable = a.deformable_stages[index]
+            kind = resnet.DeformBottleneckBlock if deformable else resnet.BottleneckBlock
+            options |= {
+                "bottleneck_channels": a.groups * a.width_per_group * 2**index,
+                "num_groups": a.groups,
+                "stride_in_1x1": a.stride_in_1x1,
+                "dilation": dilation,
+            }
+        first = 1 if index == 0 or dilation == 2 else 2
+        stage = resnet.ResNet.make_stage(
+            kind,
+            count,
+            in_channels=channels,
+            out_channels=width,
+            stride_per_block=[first] + [1] * (count - 1),
+            **options,
+        )
+        stages.append(stage)
+        channels = width
+    stem = resnet.BasicStem(3, a.stem_channels, norm=norm)
+    features = {"fpn": _merged(a), "c4": ["res4"], "dc5": ["res5"]}[a.neck]
+    return resnet.ResNet(stem, stages, out_features=features)
+
+
+def _regnet(architecture: Architecture, norm: str) -> Any:
+    from detectron2.modeling.backbone import regnet
+    from torch import nn
+
+    a = architecture
+    return regnet.AnyNet(
+        stem_class=regnet.SimpleStem,
+        stem_width=a.stem_channels,
+        block_class=regnet.ResBottleneckBlock,
+        depths=list(a.blocks_per_stage),
+        widths=list(a.stage_channels),
+        group_widths=[min(a.width_per_group, width) for width in a.stage_channels],
+        strides=[2] * 4,
+        bottleneck_ratios=[1.0] * 4,
+        se_ratio=a.squeeze_ratio,
+        activation_class=partial(nn.ReLU, inplace=True),
+        norm=norm,
+        out_features=["s1", "s2", "s3", "s4"],
+    )
+
+
+def set_dense(model: Any, architecture: Architecture) -> None:
+    """Set what a RetinaNet has otherwise than an R-CNN: configs/Base-RetinaNet.yaml.
+
+    Args:
+        model: ``MODEL`` of a configuration; it is changed.
+        architecture: The network.
+    """
+    m, a = model, architecture
+    m.META_ARCHITECTURE = "RetinaNet"
+    m.BACKBONE.NAME = "build_retinanet_resnet_fpn_backbone"
+    m.RESNETS.OUT_FEATURES = m.FPN.IN_FEATURES = [f"res{level}" for level in a.merged_levels]
+    m.ANCHOR_GENERATOR.SIZES = [
+        [size * scale for scale in a.anchor_scales] for size in a.anchor_sizes_px
+    ]
+    r = m.RETINANET
+    r.NUM_CLASSES, r.NUM_CONVS = a.class_count, a.dense_conv_count
+    r.SCORE_THRESH_TEST, r.NMS_THRESH_TEST = a.score_threshold, a.box_nms_iou
+    r.TOPK_CANDIDATES_TEST = a.dense_candidates_per_level
+    r.IOU_THRESHOLDS, r.IOU_LABELS = [0.4, 0.5], [0, -1, 1]
+    r.SMOOTH_L1_LOSS_BETA = 0.0
+
+
+def retinanet_of(architecture: Architecture, cfg: Any, backbone: Any) -> Any:
+    """Return Detectron2's RetinaNet on a backbone of any widths and depths.
+
+    Args:
+        architecture: The network.
+        cfg: Its configuration.
+        backbone: Its backbone with the pyramid.
+    """
+    from detectron2.modeling import build_anchor_generator
+    from detectron2.modeling.box_regression import Box2BoxTransform
+    from detectron2.modeling.matcher import Matcher
+    from detectron2.modeling.meta_arch.retinanet import RetinaNet, RetinaNetHead
+
+    r = cfg.MODEL.RETINANET
+    shapes = [backbone.output_shape()[name] for name in r.IN_FEATURES]
+    return RetinaNet(
+        backbone=backbone,
+        head=RetinaNetHead(cfg, shapes),
+        head_in_features=r.IN_FEATURES,
+        anchor_generator=build_anchor_generator(cfg, shapes),
+        box2box_transform=Box2BoxTransform(weights=r.BBOX_REG_WEIGHTS),
+        anchor_matcher=Matcher(r.IOU_THRESHOLDS, r.IOU_LABELS, allow_low_quality_matches=True),
+        num_classes=r.NUM_CLASSES,
+        focal_loss_alpha=r.FOCAL_LOSS_ALPHA,
+        focal_loss_gamma=r.FOCAL_LOSS_GAMMA,
+        smooth_l1_beta=r.SMOOTH_L1_LOSS_BETA,
+        box_reg_loss_type=r.BBOX_REG_LOSS_TYPE,
+        test_score_thresh=r.SCORE_THRESH_TEST,
+        test_topk_candidates=r.TOPK_CANDIDATES_TEST,
+        test_nms_thresh=r.NMS_THRESH_TEST,
+        max_detections_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
+        pixel_mean=architecture.pixel_mean,
+        pixel_std=architecture.pixel_std,
+        input_format=architecture.channel_order,
+    )

@@ -1,26 +1,33 @@
-"""The engine of an exported file, whatever runs the file.
+"""The engine around an exported file, whatever runs the file.
 
-Everything around the network is the native engine's own: resizing, pasting, encoding. The file only
-takes the network's place, so a difference in AP is a difference of the file.
+The file only takes the network's place, so a difference in AP is a difference of the file.
+Everything around it is the engine's own that the network came from: of the native one resizing,
+pasting and encoding, of torchvision's its resizing and pasting.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections, Image
-from harness.core.engine import EngineInfo, Stopwatch
+from harness.core.engine import Engine, EngineInfo, EngineName, Precision, Stopwatch
+from harness.core.errors import UsageError
+from harness.engines.devices import apply_threads, device_class, keep_freed_memory
 from harness.engines.native import NativeEngine, PreparedImage
+from harness.engines.torchvision import TorchvisionEngine
 from harness.nn.heads import located
 from harness.nn.rcnn import RCNN, Batch, Found
 from harness.nn.roi_heads import RawDetections
+from harness.zoo.exported import read_facts, require_match
 
 #: Names of what comes out of a file, in order; the last two only of a network that has them.
 RESULTS = ("boxes", "scores", "classes", "finite")
@@ -100,3 +107,119 @@ class ExportedEngine:
         """Free the file's memory."""
         del self.network
         self._native.close()
+
+
+class ExportedDetector:
+    """A file in the place of torchvision's network.
+
+    Args:
+        file: What runs it.
+        architecture: With the size images are resized to.
+    """
+
+    def __init__(self, file: ExportedNetwork, architecture: Architecture) -> None:
+        self.file = file
+        # The file normalises; the numbers here are not used.
+        self._transform = GeneralizedRCNNTransform(
+            architecture.short_edge_px, architecture.long_edge_max_px, [0.0] * 3, [1.0] * 3
+        ).eval()
+
+    def __call__(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Return what torchvision's network returns, computed one image after the other.
+
+        Raises:
+            FloatingPointError: The output is not finite.
+        """
+        return [self._found(image) for image in images]
+
+    def resized(self, image: Tensor) -> Tensor:
+        """Return an image (3, H, W) of 0 … 1 as the file takes it: (H', W', 3)."""
+        resized: Tensor = self._transform.resize(image)[0]
+        return resized.permute(1, 2, 0).contiguous()
+
+    def _found(self, image: Tensor) -> dict[str, Tensor]:
+        given = self.resized(image)
+        found = self.file.values(given.numpy())
+        if not found["finite"]:
+            raise FloatingPointError("the network's output is not finite")
+        names = {"boxes": "boxes", "scores": "scores", "classes": "labels", "masks": "masks"}
+        output = {ours: torch.tensor(found[key]) for key, ours in names.items() if key in found}
+        if "masks" in output:
+            output["masks"] = output["masks"][:, None]  # (n, 1, M, M)
+        sizes = [(int(given.shape[0]), int(given.shape[1]))]
+        originals = [(int(image.shape[-2]), int(image.shape[-1]))]
+        (result,) = self._transform.postprocess([output], sizes, originals)
+        return dict(result)
+
+
+def exported_torchvision(file: ExportedNetwork, info: EngineInfo) -> TorchvisionEngine:
+    """Return torchvision's engine with a file in the place of its network."""
+    numbers = info.architecture
+    return TorchvisionEngine(
+        ExportedDetector(file, numbers),
+        info,
+        torch.device("cpu"),
+        tuple(range(numbers.class_count)),
+    )
+
+
+def info_of_file(
+    weights: Path,
+    architecture: Architecture,
+    *,
+    name: EngineName,
+    version: str,
+    place: torch.device,
+    threads: int | None,
+) -> EngineInfo:
+    """Return what an engine of a file says of itself, with threads and memory set for it.
+
+    Args:
+        weights: The exported file.
+        architecture: What it has to contain.
+        name: Of the engine.
+        version: Of what runs the file.
+        place: Where it is run.
+        threads: CPU threads; None for one a core.
+
+    Raises:
+        IntegrityError: The file is damaged, or of another network.
+    """
+    require_match(read_facts(weights), architecture, path=weights)
+    count = apply_threads(threads)
+    keep_freed_memory(place)
+    return EngineInfo(
+        name=name,
+        version=version,
+        device=str(place),
+        device_class=device_class(place),
+        precision="fp32",
+        threads=count,
+        architecture=architecture,
+        memory_format="contiguous",
+    )
+
+
+def engine_of(network: ExportedNetwork, info: EngineInfo) -> Engine:
+    """Return the engine around a file: that of the network it was exported from.
+
+    Args:
+        network: What runs the file.
+        info: With the architecture of the file.
+    """
+    if info.architecture.torchvision is None:
+        return ExportedEngine(network, info)
+    return exported_torchvision(network, info)
+
+
+def require_fp32(precision: Precision) -> None:
+    """Check that an exported file can be computed in a precision.
+
+    Raises:
+        UsageError: It is not fp32.
+    """
+    if precision != "fp32":
+        raise UsageError(
+            f"an exported file computes in fp32, not in {precision}",
+            hint="choose --precision fp32, or --engine native",
+        )

@@ -19,7 +19,7 @@ from harness.core.engine import EngineInfo, Stopwatch
 from harness.core.panoptic import UNKNOWN, PanopticMap, PanopticTruth, Segment
 from harness.data.panoptic import read_ids
 from harness.data.semantic import semantic_truths
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 Behaviour = Literal["perfect", "noisy", "failing", "nan"]
 

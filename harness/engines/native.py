@@ -21,6 +21,7 @@ from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
 from harness.data.proposals import resized_proposals
+from harness.engines.answers import Overflow, Resized, canvas_of, encode, restore
 from harness.engines.devices import (
     DTYPES,
     apply_precision,
@@ -33,8 +34,6 @@ from harness.engines.devices import (
     settle,
     why_no_gpu,
 )
-from harness.engines.eager_answers import encode, restore
-from harness.engines.slot_answers import Overflow, Resized, canvas_of
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference

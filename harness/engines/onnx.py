@@ -10,10 +10,9 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.engine import Engine, Precision
-from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
+from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.engines.devices import find_device
-from harness.engines.exported import ExportedNetwork
-from harness.engines.file_engine import engine_of, info_of_file
+from harness.engines.exported import ExportedNetwork, engine_of, info_of_file, require_fp32
 from harness.files.extras import install_command
 
 if TYPE_CHECKING:
@@ -79,11 +78,7 @@ def require_onnx_settings(device: str, precision: Precision) -> None:
             hint="run: pip uninstall onnxruntime && pip install onnxruntime-gpu, "
             "or choose --device cpu",
         )
-    if precision != "fp32":
-        raise UsageError(
-            f"an exported file computes in fp32, not in {precision}",
-            hint="choose --precision fp32, or --engine native",
-        )
+    require_fp32(precision)
 
 
 def find_onnx_device(name: str) -> torch.device:

@@ -19,10 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core.engine import Engine, Stopwatch
 from harness.core.progress import Advance, Progress
-from harness.engines.flops import fused_convolutions
+from harness.engines.cost import Clock, Traffic, fused_convolutions, measure_peak
 from harness.engines.observed import STAGES, observed, parameters_by_stage
-from harness.engines.peak import Clock, measure_peak
-from harness.engines.traffic import Traffic
 from harness.files.atomic import replacing
 from harness.measure.profile import REST, OperatorCost, Overhead, Profile, StageCost, StageMeter
 from harness.measure.timing import NULL_STOPWATCH

@@ -11,10 +11,14 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.engine import Engine, Precision
-from harness.core.errors import UsageError
 from harness.engines.devices import apply_precision, find_device
-from harness.engines.exported import ExportedNetwork, results_of
-from harness.engines.file_engine import engine_of, info_of_file
+from harness.engines.exported import (
+    ExportedNetwork,
+    engine_of,
+    info_of_file,
+    require_fp32,
+    results_of,
+)
 from harness.engines.program import Program
 from harness.zoo.program_archive import open_archive
 
@@ -60,11 +64,7 @@ def require_pt2_settings(device: str, precision: Precision) -> None:
         UsageError: The file does not compute in this precision.
     """
     find_device(device)
-    if precision != "fp32":
-        raise UsageError(
-            f"an exported file computes in fp32, not in {precision}",
-            hint="choose --precision fp32, or --engine native",
-        )
+    require_fp32(precision)
 
 
 class ProgramNetwork(ExportedNetwork):

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
-from harness.engines.slot_answers import Resized
+from harness.engines.answers import Resized
 from harness.engines.stages import stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
 from harness.nn.rcnn import RCNN

@@ -9,7 +9,7 @@ differs has to come down to a decision that this rounding tips (``engines.tracin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -21,12 +21,25 @@ from torch import Tensor
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.detections import Image as Picture
-from harness.engines.distances import MOST_RATIO, Measured, StageDistance
-from harness.engines.keypoint_rounding import Heated, keypoints_apart
+from harness.engines.answers import Resized
 from harness.engines.native import NativeEngine, load_network
 from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
-from harness.engines.slot_answers import Resized
-from harness.engines.tracing import Decision, Side, Tracer, differing, largest, no_jump, side_of
+from harness.engines.tracing import (
+    MOST_RATIO,
+    Decision,
+    Heated,
+    Measured,
+    Side,
+    StageDistance,
+    Traced,
+    Tracer,
+    differing,
+    keypoints_apart,
+    largest,
+    no_jump,
+    pair_side,
+    side_of,
+)
 from harness.measure.agreement import BOX_BAR_PX, SCORE_BAR
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.boxes import clip, nonempty
@@ -433,35 +446,9 @@ class Case:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
-    """A tracer and its two networks."""
-
-    tracer: Tracer
-    """The tracer."""
-    first: Side
-    """The fast network."""
-    second: Side
-    """The reference."""
-
-
-def pair_side(one: Replay) -> Side:
-    """Return the detections of a replay; a pair whose anchor is no proposal has NaN for numbers."""
-    rows = {anchor: row for row, anchor in enumerate(one.regions.tolist())}
-    classes = one.scores.shape[1]
-
-    def score(pair: int) -> float:
-        row = rows.get(pair // classes)
-        return float("nan") if row is None else float(one.scores[row, pair % classes])
-
-    def box(pair: int) -> Tensor:
-        row = rows.get(pair // classes)
-        return torch.full((4,), torch.nan) if row is None else one.moved[row, pair % classes]
-
-    return side_of(one.detections, score, box)
-
-
-def _below_the_cut(box_off: float, logit_off: float):  # type: ignore[no-untyped-def]
+def _below_the_cut(
+    box_off: float, logit_off: float
+) -> Callable[[int, Side, Side], Decision | None]:
     """Return why an anchor is no candidate: an empty box, or objectness below its level's best."""
 
     def missing(anchor: int, here: Side, there: Side) -> Decision | None:
@@ -484,7 +471,7 @@ def _below_the_cut(box_off: float, logit_off: float):  # type: ignore[no-untyped
     return missing
 
 
-def _item(values: Tensor):  # type: ignore[no-untyped-def]
+def _item(values: Tensor) -> Callable[[int], float]:
     return lambda one: float(values[one])
 
 

@@ -30,7 +30,7 @@ from harness.engines.devices import (
     require_single_precision,
     settle,
 )
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 from harness.nn.rcnn import require_finite
 from harness.nn.torchvision_networks import (
     build_torchvision,

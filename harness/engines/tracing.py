@@ -1,20 +1,24 @@
-"""Why two networks of the same weights answer differently: the decision that rounding tipped.
+"""Why two networks of the same weights answer differently: what rounding does to them.
 
-Every number of the one is near the same number of the other, but a threshold between two near
-numbers parts them: a candidate is suppressed here and not there. A difference is explained when it
-comes down to such decisions, each with the values of both networks within rounding of each other
-and on its two sides. What is left over is a fault.
+Every number of the one is near the same number of the other; how near, their distances from the
+same network in float64 say, stage by stage. But a threshold between two near numbers parts them: a
+candidate is suppressed here and not there, a keypoint is at two places. A difference is explained
+when it comes down to such decisions, each with the values of both networks within rounding of each
+other and on its two sides. What is left over is a fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from harness.engines.replay import Choice
+from harness.engines.replay import Choice, Replay
+from harness.nn.heads import located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +191,34 @@ class Tracer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A tracer and its two networks."""
+
+    tracer: Tracer
+    """The tracer."""
+    first: Side
+    """The fast network."""
+    second: Side
+    """The reference."""
+
+
+def pair_side(one: Replay) -> Side:
+    """Return the detections of a replay; a pair whose anchor is no proposal has NaN for numbers."""
+    rows = {anchor: row for row, anchor in enumerate(one.regions.tolist())}
+    classes = one.scores.shape[1]
+
+    def score(pair: int) -> float:
+        row = rows.get(pair // classes)
+        return float("nan") if row is None else float(one.scores[row, pair % classes])
+
+    def box(pair: int) -> Tensor:
+        row = rows.get(pair // classes)
+        return torch.full((4,), torch.nan) if row is None else one.moved[row, pair % classes]
+
+    return side_of(one.detections, score, box)
+
+
 def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
     """Return what only one of them chose: (id, whether the first network has it)."""
     return [
@@ -203,3 +235,141 @@ def largest(values: Tensor) -> float:
 def no_jump(_: int) -> Decision | None:
     """Return None, for ids whose numbers never jump."""
     return None
+
+
+#: A bicubic sample is off by at most so many times what the heat around it is: in each direction
+#: its four weights add up to 1.375 at most, signs left out (A = −0.75, half-way).
+BICUBIC_GAIN = 1.375**2
+
+#: Keypoints that are no farther apart are the same, px: what the last bit of a place is worth.
+SAME_PX = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Heated:
+    """The keypoints of one detection as one network computed them."""
+
+    heat: Tensor
+    """(K, M, M) logits."""
+
+    box: Tensor
+    """(4,) px of the resized input."""
+
+    def places(self) -> Tensor:
+        """Return (K, 2): x and y in px of the resized input."""
+        return located(self.heat[None], self.box[None].to(self.heat.dtype))[0, :, :2]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in which its heat is sampled, px."""
+        sides = (self.box[2:] - self.box[:2]).clamp(min=1).ceil().long().tolist()
+        return int(sides[1]), int(sides[0])
+
+    def sampled(self) -> Tensor:
+        """Return (K, height · width): the heat at every pixel of the box."""
+        full = F.interpolate(self.heat[None], self.size, mode="bicubic", align_corners=False)
+        return full[0].flatten(1)
+
+
+def keypoints_apart(
+    mine: Heated, their: Heated, *, box_off: float, heat_off: float
+) -> tuple[bool, Decision | None]:
+    """Return whether a keypoint is at two places, and the decision behind it.
+
+    Args:
+        mine: Of the fast network.
+        their: Of the reference.
+        box_off: How far boxes may be apart by rounding, px.
+        heat_off: How far heat may be apart by rounding.
+
+    Returns:
+        Whether they differ; the decision, None where there is none: a fault.
+    """
+    moved = (mine.places() - their.places()).abs().amax(dim=1)  # (K,)
+    allowed = SAME_PX + box_off
+    apart = moved > allowed
+    if not bool(apart.any()):
+        return False, None
+    off = largest(mine.box - their.box)
+    if mine.size != their.size:
+        kind = Decision(kind="box at a whole number of pixels", margin=off, rounding=box_off)
+        return True, kind if off <= box_off else None
+    first, second = mine.sampled(), their.sampled()
+    rows = torch.arange(len(first))
+    lead = second.amax(dim=1) - second[rows, first.argmax(dim=1)]  # (K,), of the reference's place
+    margin, rounding = float(lead[apart].max()), 2 * BICUBIC_GAIN * heat_off
+    decision = Decision(kind="heat of two places", margin=margin, rounding=rounding)
+    return True, decision if margin <= rounding else None
+
+
+#: How many times as far from float64 as the reference a stage may be.
+MOST_RATIO = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageDistance:
+    """Distance of a stage from float64."""
+
+    stage: str
+    """Name of the stage."""
+
+    ours: float
+    """Of the fast network, as a share of the stage's root mean square over all images."""
+
+    reference: float
+    """The same of the reference."""
+
+    ratio: float
+    """``ours`` over ``reference``."""
+
+    ok: bool
+    """Whether the ratio is at most MOST_RATIO."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums of squares of one stage over all images."""
+
+    ours: float = 0.0
+    """Errors of the fast network."""
+    reference: float = 0.0
+    """Errors of the reference."""
+    our_truth: float = 0.0
+    """float64's values along the fast network's decisions."""
+    their_truth: float = 0.0
+    """float64's values along the reference's decisions."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """Sums of all stages."""
+
+    stages: dict[str, _Sums] = field(default_factory=dict)
+    """Sums by name of the stage."""
+
+    def add(self, stage: str, values: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Add to a stage our values with their truth, and the reference's with theirs."""
+        (ours, our_truth), (theirs, their_truth) = values
+        sums = self.stages.setdefault(stage, _Sums())
+        sums.ours += _square(ours.double() - our_truth.double())
+        sums.our_truth += _square(our_truth)
+        sums.reference += _square(theirs.double() - their_truth.double())
+        sums.their_truth += _square(their_truth)
+
+    def rows(self) -> tuple[StageDistance, ...]:
+        """Return one row a stage, in the order of the network."""
+        found = []
+        for stage, sums in self.stages.items():
+            ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
+            theirs = (sums.reference / max(sums.their_truth, 1e-300)) ** 0.5
+            ratio = ours / theirs if theirs else (1.0 if not ours else float("inf"))
+            found.append(
+                StageDistance(
+                    stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ratio <= MOST_RATIO
+                )
+            )
+        return tuple(found)
+
+
+def _square(values: Tensor) -> float:
+    return float(values.double().pow(2).sum())

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engines.dense_stages import named_dense
 from harness.engines.exported import ExportedNetwork, results_of
 from harness.engines.native import PreparedImage
-from harness.engines.stages import Stages, as_arrays, named_stages
+from harness.engines.stages import Stages, as_arrays, named_dense, named_stages
 from harness.export.network import stage_names
 from harness.zoo.exported import kind_of, read_facts
 

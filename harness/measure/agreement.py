@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections, Rle
-from harness.measure.rle import decode
+from harness.measure.masks import decode
 
 BOX_BAR_PX = 1e-3
 SCORE_BAR = 1e-5

@@ -17,16 +17,16 @@ import numpy as np
 
 from harness.core.record import MetricInterval
 from harness.measure.columns import Floats
-from harness.measure.influence import influences_of
 from harness.measure.resampling import (
     SIZE_METRICS,
     Matches,
     average_precisions,
     category_precisions,
     draws,
+    influences_of,
     mean_of_known,
+    spread_of,
 )
-from harness.measure.spread import spread_of
 
 #: Resamples computed at once; bounds memory. Those of one run: a thread each.
 CHUNK = 200
@@ -141,7 +141,7 @@ def intervals_of(
 
     A resampled data set has images twice, whose detections score the same, and its AP is higher
     for that alone. Its spread is not, so the interval is the measured AP ± its standard error times
-    a quantile of Student's distribution (``measure.spread``), within 0…100
+    a quantile of Student's distribution (``measure.resampling``), within 0…100
     (``benchmarks/interval_coverage.py``).
 
     Args:

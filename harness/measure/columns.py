@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from harness.core.tasks import TASKS, Task
 from harness.measure.keypoints import oks_sigmas
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import compared_mask
+from harness.measure.masks import compared_mask, usable_polygons
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

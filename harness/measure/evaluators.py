@@ -3,6 +3,11 @@
 Both follow the same steps; faster-coco-eval takes most of them in C++. What is scored comes in
 shares, one task and some categories each: categories have nothing to do with each other until their
 numbers are averaged, so that shares may be scored anywhere and put together again.
+
+Boundary AP of masks, by faster-coco-eval, is a second opinion that no verdict uses. Its IoU is of
+the parts of two masks that are near their outlines ("Boundary IoU: Improving Object-Centric Image
+Segmentation Evaluation", Cheng et al., 2021, with its distance of 2 % of the image's diagonal). AP
+of masks hardly sees the outline of large objects; this does.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ import numpy.typing as npt
 
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError
-from harness.core.tasks import TASKS, Task
+from harness.core.tasks import DETECTION_METRICS, TASKS, Task
 from harness.measure.keypoints import SIGMAS_KEY, oks_sigmas, spanned_box, visible_count
-from harness.measure.polygons import usable_polygons
+from harness.measure.masks import usable_polygons
 
 #: ``core.requests.Evaluator`` but for "both".
 OneEvaluator = Literal["fast", "pycocotools"]
@@ -97,7 +102,7 @@ def ground_truth(
 
     A missing area is the box's, as COCO's own tools take it. An object without keypoints is one
     that has none labelled, which the evaluators ignore. Polygons that do not count
-    (``measure.polygons``) are left out, and for masks what has no other.
+    (``measure.masks``) are left out, and for masks what has no other.
 
     Args:
         annotations: Of ``data.coco.read_annotations``.
@@ -252,3 +257,38 @@ def _results(coco_class: Any, share: Share) -> Any:
     results.dataset = {**share.truth, "annotations": share.rows}
     results.createIndex()
     return results
+
+
+def boundary_metrics(
+    annotations: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    image_ids: Sequence[int],
+) -> dict[str, float | None]:
+    """``boundary/AP`` … ``boundary/ARl``, 0-100; None where there is no such ground truth.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results with masks; those of other images are left out.
+        image_ids: The images that count.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    wanted = frozenset(image_ids)
+    numbering = numbering_of(annotations)
+    rows = [result_row(row, "segm", numbering) for row in predictions if row["image_id"] in wanted]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = ground_truth(annotations, "segm", numbering)
+        truth.createIndex()
+        if not rows:
+            return {f"boundary/{name}": None for name in DETECTION_METRICS}
+        evaluation = COCOeval_faster(truth, truth.loadRes(rows), "boundary")
+        evaluation.params.imgIds = sorted(numbering.image_numbers(image_ids))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = [float(value) for value in evaluation.stats[: len(DETECTION_METRICS)]]
+    return {
+        f"boundary/{name}": None if value < 0 else 100 * value
+        for name, value in zip(DETECTION_METRICS, values, strict=True)
+    }

@@ -21,7 +21,7 @@ from harness.core.tasks import Task
 from harness.measure.children import Asked, in_child_if_long
 from harness.measure.evaluators import Numbering, ground_truth, numbering_of, result_row
 from harness.measure.keypoints import SIGMAS_KEY, oks, spanned_box
-from harness.measure.rle import compared_mask
+from harness.measure.masks import compared_mask
 
 Row = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]

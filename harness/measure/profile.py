@@ -101,7 +101,7 @@ class OperatorCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """The best rates measured on the device; ``engines.peak`` describes how."""
+    """The best rates measured on the device; ``engines.cost`` describes how."""
 
     flops_per_s: float
     """Of a matrix product at the run's precision."""

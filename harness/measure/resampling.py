@@ -1,16 +1,22 @@
-"""AP of resampled data sets.
+"""AP of resampled data sets: what each image contributes to it, and how far it spreads.
 
 Detections are matched with the ground truth once (``measure.greedy``). What AP then needs of an
 image is a list of hits and misses, so a resampled data set is the same lists with other weights:
 drawing an image twice weighs its lists by two. With all weights one this is COCOeval's own AP
-(``tests/measure/test_bootstrap.py``: to 1e-9).
+(``tests/measure/test_bootstrap.py``: to 1e-9). Precision is at its highest where a detection
+matches, so only those are looked at; the others are counted, once for all IoU thresholds, because
+the few that one of them ignores can be taken off.
 
-Precision is at its highest where a detection matches, so only those are looked at; the others are
-counted, once for all IoU thresholds, because the few that one of them ignores can be taken off.
+Drawing an image twice changes AP by about its influence, the derivative by its weight, so the
+resampled AP is nearly a sum over the draws (the infinitesimal jackknife: Jaeckel 1972, Efron 1982).
+The spread of such a sum is known without drawing; only what the sum misses has to be drawn
+(``measure.bootstrap``). The area below the precision envelope is derived, whose steps are as wide
+as an object. COCO's 101 recall levels are a sum over the same envelope.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -244,3 +250,162 @@ def draws(
         count = min(size, resamples - start)
         drawn = random.multinomial(images, np.full(images, 1 / images), size=count)
         yield drawn.astype(np.float32 if small else np.float64)
+
+
+def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> dict[str, Floats]:
+    """(images,) of each AP by name, and (categories, images) of each category as ``categories``.
+
+    Args:
+        matches: Of ``matches_by_size``.
+        images: How many images there are.
+    """
+    result: dict[str, Floats] = {}
+    for size, by_category in matches.items():
+        known = [number for number, one in enumerate(by_category) if len(one.objects)]
+        total = np.zeros((len(by_category[0].hit) if by_category else 0, images))
+        means = np.zeros((len(by_category), images))
+        for number in known:
+            own = category_influences(by_category[number], images)
+            means[number] = own.mean(axis=0)
+            total += own / len(known)
+        if size in SIZE_METRICS:
+            result[SIZE_METRICS[size]] = means.sum(axis=0) / max(1, len(known))
+        elif len(total):
+            result |= {"AP": total.mean(axis=0), "AP50": total[0], "AP75": total[5]}
+            result["categories"] = means
+    return result
+
+
+def category_influences(matches: Matches, images: int) -> Floats:
+    """(T, images) influence of each image on the AP of one category, in AP points.
+
+    Args:
+        matches: Of a category that has objects.
+        images: How many images there are.
+    """
+    objects = len(matches.objects)
+    own_objects = np.bincount(matches.objects, minlength=images)
+    result = np.zeros((len(matches.hit), images))
+    for number, (hit, counted) in enumerate(zip(matches.hit, matches.counted, strict=True)):
+        value, detections = _influences(hit, counted)
+        own = np.bincount(matches.image, weights=detections, minlength=images)
+        result[number] = own - value / objects * own_objects
+    return 100 / objects * result
+
+
+def _influences(hit: npt.NDArray[np.bool_], counted: npt.NDArray[np.bool_]) -> tuple[float, Floats]:
+    """The sum of the envelope over all hits, and (N,) its derivative by each detection's weight.
+
+    The envelope of a hit is the precision h / n of the best rank at or behind it, with h hits
+    and n counted detections up to there. One more of weight w before that rank changes it by
+    w · (1 − h / n) / n where it is a hit, and by −w · (h / n) / n otherwise; a hit also adds the
+    envelope at its own place.
+
+    Args:
+        hit: (N,) matches that count, best score first.
+        counted: (N,) what counts.
+    """
+    rows = np.flatnonzero(hit)
+    result = np.zeros(len(hit))
+    if len(rows) == 0:
+        return 0.0, result
+    seen = np.cumsum(counted)[rows]
+    precision = np.arange(1, len(rows) + 1) / seen
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.arange(len(rows))
+    best = np.where(precision >= envelope, places, len(rows))
+    rank = np.minimum.accumulate(best[::-1])[::-1]  # whose precision the envelope is
+    share = np.bincount(rank, minlength=len(rows)) / seen
+    gained = np.cumsum(share[::-1])[::-1]
+    lost = np.append(np.cumsum((share * precision)[::-1])[::-1], 0.0)
+    result -= np.where(counted, lost[np.searchsorted(rows, np.arange(len(hit)))], 0.0)
+    result[rows] += envelope + gained
+    return float(envelope.sum()), result
+
+
+#: 95 % of a normal distribution are so many standard deviations around its mean.
+NORMAL_95 = 1.959964
+
+#: Fewer effective images are taken for so many: a quantile of fewer says nothing.
+LEAST_EFFECTIVE = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How much a number would differ on other images."""
+
+    error: float
+    """Its standard error."""
+    width: float
+    """Half a 95 % interval, in standard errors."""
+
+
+def spread_of(drawn: Floats, sums: Floats, influence: Floats) -> Spread | None:
+    """The spread of a number, of resampled values and the influence of each image.
+
+    The values are regressed on the sums of the influences of the images that were drawn; the
+    variance of a sum is known exactly, and only that of the rest is the draws' (a control variate:
+    Davison, Hinkley & Schechtman 1986). With a correlation of 0.97 a hundred draws are worth
+    eight hundred.
+
+    Where a few images carry a number, m of them say, the draws spread too little by (m − 1) / m,
+    and their spread is itself uncertain: as for a mean, it is enlarged by that, and the quantile is
+    Student's with m − 1 degrees of freedom.
+
+    Args:
+        drawn: (S,) resampled values, NaN where unknown.
+        sums: (S,) the influences of what was drawn, each as often as it was.
+        influence: (images,) of each image.
+
+    Returns:
+        None where no draw changed the number: that shows nothing of what other images would give.
+    """
+    known = ~np.isnan(drawn)
+    if known.sum() < 2 or np.ptp(drawn[known]) == 0:
+        return None
+    variance = _variance(drawn[known], sums[known], influence - influence.mean())
+    images = effective_images(influence)
+    return Spread(error=math.sqrt(variance * images / (images - 1)), width=student_95(images - 1))
+
+
+def _variance(drawn: Floats, sums: Floats, influence: Floats) -> float:
+    """The variance of resampled values, in so far as it is known exactly without the draws' noise.
+
+    Args:
+        drawn: (S,) resampled values.
+        sums: (S,) of the influences.
+        influence: (images,) with a mean of zero: then its squares are the variance of a sum.
+    """
+    spread = float(sums.var())
+    if spread == 0:
+        return float(drawn.var())
+    slope = float(((drawn - drawn.mean()) * (sums - sums.mean())).mean()) / spread
+    rest = float((drawn - slope * sums).var())
+    return slope * slope * float((influence**2).sum()) + rest
+
+
+def effective_images(influence: Floats) -> float:
+    """How many images carry a number: m where m of them have the same influence and others none.
+
+    Args:
+        influence: (images,) of each image.
+    """
+    squares = (influence - influence.mean()) ** 2
+    fourth = float((squares**2).sum())
+    return max(LEAST_EFFECTIVE, float(squares.sum()) ** 2 / fourth if fourth else 0.0)
+
+
+def student_95(freedom: float) -> float:
+    """The 97.5 % quantile of Student's distribution (Cornish & Fisher's series; within 1 %).
+
+    Args:
+        freedom: Degrees of freedom, 2 or more.
+    """
+    z = NORMAL_95
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))

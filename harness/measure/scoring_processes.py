@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.tasks import TASKS, Task
-from harness.measure.children import in_children
+from harness.measure.children import MOST_STEPS_HERE, in_children, steps_of
 from harness.measure.evaluators import (
     Curves,
     OneEvaluator,
@@ -19,7 +19,6 @@ from harness.measure.evaluators import (
     numbering_of,
     result_row,
 )
-from harness.measure.workload import MOST_STEPS_HERE, steps_of
 
 
 def partitioned(

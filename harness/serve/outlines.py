@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.core.detections import Rle
-from harness.measure.regions import decode_region
+from harness.measure.masks import decode_region
 
 Point = tuple[int, int]
 

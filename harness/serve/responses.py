@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Rle
-from harness.measure.rle import areas_px, union_px
+from harness.measure.masks import areas_px, union_px
 from harness.serve.images import Header
 from harness.serve.outlines import outlines
 

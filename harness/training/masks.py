@@ -18,7 +18,7 @@ from torchvision.ops import roi_align
 
 from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
-from harness.measure.rle import decode, rasterised
+from harness.measure.masks import decode, rasterised
 
 #: A polygon is drawn to at most this many sides of its region beyond the region: pycocotools keeps
 #: five points for every pixel of an outline, wherever that is.

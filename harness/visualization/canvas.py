@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFilter
 
 from harness.core.detections import Rle
-from harness.measure.regions import Region, decode_region
+from harness.measure.masks import Region, decode_region
 from harness.visualization.fonts import lettering, one_line, text_px
 from harness.visualization.palette import BLACK, Colour
 from harness.visualization.skeletons import Skeleton, paint_skeleton

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.drawing import DrawingStyle
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 from harness.visualization.canvas import Drawn
 from harness.visualization.palette import colour_of
 

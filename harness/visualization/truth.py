@@ -9,9 +9,8 @@ from harness.core.dataset import ImageRecord
 from harness.core.detections import Rle
 from harness.core.drawing import DrawingStyle
 from harness.measure.keypoints import spanned_box
+from harness.measure.masks import decode_region, rle_of
 from harness.measure.matching import Judged, JudgedImage
-from harness.measure.regions import decode_region
-from harness.measure.rle import rle_of
 from harness.visualization.canvas import Drawn
 from harness.visualization.overlays import percent
 from harness.visualization.palette import Colour, colour_of

@@ -40,8 +40,7 @@ from harness.workflows.baselines import propose, proposed, read_baselines, refer
 from harness.workflows.benchmark.bench import bench
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.files import NIGHT, PAGE, RECORD, SHARDS
-from harness.workflows.runs.folder import utc_now
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record, utc_now
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 

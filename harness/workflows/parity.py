@@ -25,16 +25,13 @@ from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.data.proposals import generated_proposals
 from harness.engines.bits import ExactProof, prove_exact
-from harness.engines.dense_rounding import DenseCase
 from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
 from harness.engines.devices import find_device, require_precision
-from harness.engines.given_rounding import GivenCase
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
-from harness.engines.panoptic_rounding import PanopticCase
 from harness.engines.parity import ParityReport, compare_detections, compare_engines
-from harness.engines.proposal_rounding import ProposalCase
 from harness.engines.rounding import Case, FastProof, float64_network, prove_fast
+from harness.engines.rounding_cases import DenseCase, GivenCase, PanopticCase, ProposalCase
 from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of

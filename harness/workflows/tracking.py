@@ -14,7 +14,7 @@ from harness.tracking import to_mlflow, to_tensorboard, to_wandb
 from harness.tracking.tracked import Tracked, flat, require_package
 from harness.training.log import read_log
 from harness.workflows.runs.files import NIGHT, PAGE, PER_CATEGORY, RECORD, RUN_PAGE
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record
 
 #: Function of each tracker.
 TRACKERS = {

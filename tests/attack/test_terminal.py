@@ -26,7 +26,7 @@ from harness.report import terminal
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import template
 from harness.report.tables import render
-from harness.workflows.runs.records import category_table
+from harness.workflows.runs.folder import category_table
 from tests.attack.trials import Trials, seeds
 
 EVIL: dict[str, str] = {

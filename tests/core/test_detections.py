@@ -8,7 +8,7 @@ import pytest
 from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import RunFailedError, UsageError
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 CATEGORIES = (Category(3, "duck"), Category(17, "goose"))
 

@@ -19,7 +19,7 @@ from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.coco import read_annotations, read_dataset
 from harness.measure.coco import score
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 SQUARE = [2, 2, 10, 2, 10, 10, 2, 10]
 MINIMAL = {

@@ -19,7 +19,7 @@ from harness.data import synthetic
 from harness.data.coco import read_dataset
 from harness.data.images import load_image
 from harness.data.synthetic import SHAPES, outlines
-from harness.measure.rle import decode, rle_of
+from harness.measure.masks import decode, rle_of
 
 #: Of the annotation file, and of all pixels in the order of their images. Whoever changes these
 #: changes what every published number of the embedded model was measured on: raise VERSION too.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.files.layout import LOCK_NAME
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record
 from tests.conftest import Seeded
 
 

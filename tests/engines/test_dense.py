@@ -11,10 +11,10 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.errors import UsageError
-from harness.engines.dense_rounding import DenseCase
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
 from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.rounding_cases import DenseCase
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.engines.flops import fused_convolutions
+from harness.engines.cost import fused_convolutions
 from harness.nn.convolution import Conv, Deconv
 
 

@@ -13,11 +13,11 @@ import torch
 from harness.core.detections import Image
 from harness.core.errors import RunFailedError, UsageError
 from harness.data.proposals import resized_proposals
-from harness.engines.given_rounding import GivenCase
 from harness.engines.loading import require_classes
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
 from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.rounding_cases import GivenCase
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import lacking_in_slots
 from harness.zoo.architectures import architecture_of

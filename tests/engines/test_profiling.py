@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
+from harness.engines.cost import Traffic
 from harness.engines.fake import FakeEngine
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.observed import NATIVE_PARTS, STAGES, observed, parameters_by_stage
 from harness.engines.profiling import profile_engine
-from harness.engines.traffic import Traffic
 from harness.measure.profile import Profile, StageMeter, copy_share, product_share, whole
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.fpn import STRIDES_PX

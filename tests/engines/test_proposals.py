@@ -12,8 +12,8 @@ from harness.core.errors import UsageError
 from harness.engines.loading import require_classes
 from harness.engines.native import open_native
 from harness.engines.opening import require_network
-from harness.engines.proposal_rounding import ProposalCase
 from harness.engines.rounding import float64_network, prove_fast
+from harness.engines.rounding_cases import ProposalCase
 from harness.zoo.architectures import architecture_of, tiny
 from tests.conftest import Seeded
 from tests.golden.cases import pictures

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harness.core.detections import Detections, Image
+from harness.engines.answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.slot_answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import Capacity, Frame, SlotNetwork, lacking_in_slots

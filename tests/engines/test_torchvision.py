@@ -20,8 +20,8 @@ from harness.engines.native import open_native
 from harness.engines.observed import observed, parameters_by_stage
 from harness.engines.opening import own_engine, require_network, require_settings
 from harness.engines.torchvision import TorchvisionEngine, open_torchvision
+from harness.measure.masks import decode
 from harness.measure.profile import StageMeter
-from harness.measure.rle import decode
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.torchvision_networks import coco_labels, preprocessing_of
 from harness.zoo.architectures import architecture_of, mask_rcnn_r50_fpn

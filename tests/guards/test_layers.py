@@ -25,7 +25,7 @@ WORKFLOWS = (
     ("runs", "parity", "datasets", "doctor", "baselines"),
     ("evaluation", "export"),
     ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages", "tracking"),
-    ("nightly", "diagnose_reference"),
+    ("nightly",),
     ("cluster", "diagnose"),
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 #: Width and height of every image, px.
 WIDTH_PX, HEIGHT_PX = 400, 300

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.detections import Detections
 from harness.measure.agreement import combine, compare
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 
 def detections(count: int = 5) -> Detections:

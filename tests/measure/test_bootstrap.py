@@ -17,13 +17,17 @@ from harness.measure.bootstrap import (
     differences_of,
     intervals_of,
 )
-from harness.measure.certainty import with_intervals
-from harness.measure.coco import score
+from harness.measure.coco import score, with_intervals
 from harness.measure.evaluators import Task
 from harness.measure.greedy import SIZES
-from harness.measure.influence import influences_of
-from harness.measure.resampling import average_precisions, matches_by_size, matches_of
-from harness.measure.spread import effective_images, spread_of
+from harness.measure.resampling import (
+    average_precisions,
+    effective_images,
+    influences_of,
+    matches_by_size,
+    matches_of,
+    spread_of,
+)
 from tests.measure.test_coco import shaken
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from harness.measure.boundary import boundary_metrics
 from harness.measure.coco import score
-from harness.measure.rle import rle_of
+from harness.measure.evaluators import boundary_metrics
+from harness.measure.masks import rle_of
 
 IMAGE = {"id": 7, "height": 300, "width": 400, "file_name": "7.jpg"}
 

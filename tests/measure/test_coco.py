@@ -15,7 +15,7 @@ from harness.core.tasks import TASKS, Task
 from harness.data.coco import read_annotations
 from harness.measure import evaluators
 from harness.measure.coco import check_coverage, score
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 EXACT = 1e-9
 

@@ -15,7 +15,7 @@ from harness.data.predictions import read_predictions
 from harness.measure.columns import objects_of, results_of
 from harness.measure.evaluators import Task, ground_truth, numbering_of, result_row
 from harness.measure.greedy import match
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 
 
 def official(

@@ -85,7 +85,7 @@ def judged(
     outline: list[list[int]] | None = None,
 ) -> list[JudgedImage]:
     """Verdicts on the three images. outline: of every prediction, instead of its box's."""
-    from harness.measure.rle import rle_of
+    from harness.measure.masks import rle_of
 
     predictions = []
     for image, category, box, score in rows:

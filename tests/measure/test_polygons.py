@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from harness.measure.evaluators import ground_truth, numbering_of
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import decode, rasterised, rle_of
+from harness.measure.masks import decode, rasterised, rle_of, usable_polygons
 
 SQUARE = [1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0]
 

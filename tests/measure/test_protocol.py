@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.architecture import PROTOCOL_FIELDS, Architecture
-from harness.measure.protocol import HARM, Conditions, deviations
+from harness.measure.verdict import HARM, Conditions, deviations
 
 PUBLISHED = Architecture()
 GOOD = Conditions(

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 
 from harness.core.detections import Rle
-from harness.measure.regions import decode_region
-from harness.measure.rle import encode_region
+from harness.measure.masks import decode_region, encode_region
 from tests.measure.parts import placed_regions
 
 

@@ -7,14 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from harness.core.detections import Rle
-from harness.measure.rle import (
-    areas_px,
-    decode,
-    encode_region,
-    rle_of,
-    run_lengths,
-    union_px,
-)
+from harness.measure.masks import areas_px, decode, encode_region, rle_of, run_lengths, union_px
 from tests.measure.parts import placed_regions
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from harness.measure.rle import encode_edges
+from harness.measure.masks import encode_edges
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.masks import paste_outlines
 from harness.nn.roi_heads import pooled_regions

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.core.detections import Rle
-from harness.measure.rle import decode, encode_edges, encode_region
+from harness.measure.masks import decode, encode_edges, encode_region
 from harness.nn import masks
 from harness.nn.masks import paste_outlines, paste_regions
 

@@ -19,7 +19,7 @@ from PIL import Image as PillowImage
 from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.core.requests.serving import ServeRequest
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 from tests.composing import composed
 
 pytest.importorskip("fastapi", reason="needs the extra serve")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 from harness.serve.outlines import outlines
 
 Mask = npt.NDArray[np.bool_]

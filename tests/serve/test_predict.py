@@ -19,7 +19,7 @@ from harness.core.detections import Rle
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.serving import ServeRequest
-from harness.measure.rle import decode
+from harness.measure.masks import decode
 from harness.measure.timing import PhaseTimer
 from harness.serve.engine_thread import EngineThread
 from harness.serve.model import find_served, open_served

@@ -19,7 +19,7 @@ from harness.core.record import RunRecord
 from harness.launch.slurm import log_of
 from harness.workflows.cluster.status import status_of, wait_for
 from harness.workflows.runs.files import PREDICTIONS
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import read_lines, shard_path, shard_paths
 from harness.workflows.runs.submissions import JOBS, read_submission
 from tests.slurm.cluster import Cluster, missing_packages

@@ -16,7 +16,7 @@ from harness.core.dataset import ImageRecord
 from harness.data.coco import read_dataset
 from harness.data.images import resize_shape
 from harness.data.objects import AnnotatedImage, TrainingSet, training_set
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 from harness.training.augmentation import (
     ONE_OF,
     Augmentation,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.data.objects import Segmentation
-from harness.measure.rle import rasterised, rle_of
+from harness.measure.masks import rasterised, rle_of
 from harness.training.masks import transformed
 
 POLYGON = [[10.0, 12.0, 70.5, 8.0, 64.0, 50.0, 30.0, 55.5]]

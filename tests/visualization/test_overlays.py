@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.detections import Detections, Rle
 from harness.core.errors import UsageError
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 from harness.visualization.overlays import DrawingStyle, draw, percent
 
 NAMES = ("cat", "dog")

@@ -8,8 +8,8 @@ import numpy as np
 
 from harness.core.dataset import ImageRecord
 from harness.core.drawing import DrawingStyle
+from harness.measure.masks import encode_region
 from harness.measure.matching import Judged, JudgedImage
-from harness.measure.rle import encode_region
 from harness.visualization.truth import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,

@@ -12,7 +12,7 @@ import pytest
 import harness
 from harness.core.errors import IntegrityError
 from harness.data.loose_predictions import loose_predictions
-from harness.measure.rle import encode_region
+from harness.measure.masks import encode_region
 
 Row = dict[str, Any]
 

@@ -29,7 +29,7 @@ from harness.data.convert.source_annotations import (
 )
 from harness.data.image_files import SUFFIXES, TURNS, Size, UnreadableImage, is_file, size_of
 from harness.files.atomic import replacing
-from harness.measure.rle import decode, encode_region
+from harness.measure.masks import decode, encode_region
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright
 #: (Exif 2.3, tag 274); only the orientations that the size shows.

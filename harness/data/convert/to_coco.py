@@ -11,8 +11,7 @@ from harness.data.coco import finite
 from harness.data.convert.alignment import AlignedAnnotations, Claim
 from harness.data.convert.geometry import clipped, extent_xyxy, object_area
 from harness.data.convert.source_annotations import SourceObject, Tally
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import area_px, box_xywh_px, rle_of
+from harness.measure.masks import area_px, box_xywh_px, rle_of, usable_polygons
 
 #: Digits after the point of coordinates in px: finer than anyone draws.
 DIGITS = 3

@@ -22,7 +22,7 @@ from harness.data.edit.cleaning_objects import cleaned_object, has_mask
 from harness.data.image_files import UnreadableImage, is_file, size_of
 from harness.data.keypoints import CATEGORY_KEYS, KeypointRows, category_fault
 from harness.files.digest import file_digest
-from harness.measure.rle import size_fault
+from harness.measure.masks import size_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,7 @@ from harness.data.coco import finite, segmentation_fault
 from harness.data.convert.geometry import area, clipped, extent_xyxy, object_area
 from harness.data.convert.source_annotations import Tally
 from harness.data.fields import flag_of, number_of
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import area_px, box_xywh_px, rle_of
+from harness.measure.masks import area_px, box_xywh_px, rle_of, usable_polygons
 
 #: A box may be this much off its mask before it is wrong. COCO's own differ by rounding: up to
 #: 1.0 px in the 206 images of val2017 that the tests use, where nothing may change.

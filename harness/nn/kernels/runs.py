@@ -1,6 +1,6 @@
 """Outlines of masks as COCO's text of run lengths, written by the device.
 
-The rule is ``measure.rle``'s: runs between the places where a mask changes, from the fourth on as
+The rule is ``measure.masks``'s: runs between the places where a mask changes, from the fourth on as
 differences to the one before the last, each in characters of five bits. All masks of an image lie
 one behind the other in a buffer of fixed size.
 """

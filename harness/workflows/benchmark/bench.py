@@ -1,10 +1,10 @@
-"""``harness bench``: seconds per image the way Detectron2 measures them.
+"""``harness bench`` and ``harness profile``: seconds per image the way Detectron2 measures them.
 
 Scope: pure compute at the batch size asked for (1 by default) on real images with real weights:
 transfer to the device, the network, masks pasted into the image. Decoding, resizing and run-length
 encoding are timed beside it, not in it (the same division as in ``evaluation/evaluator.py`` of
 Detectron2). Images are decoded and resized before the clock runs; the device is synchronized before
-every reading of it.
+every reading of it. A profile is measured after that, and is in the same folder.
 """
 
 from __future__ import annotations
@@ -12,28 +12,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from harness.core.checks import Check
-from harness.core.engine import PHASES, Engine
+from harness.core.engine import EXPORT_FORMATS, PHASES, Engine
+from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, SweepRequest, TimingOptions
 from harness.core.settings import check_settings
+from harness.files.atomic import write_text
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
+from harness.files.json import dumps, read, to_plain, to_typed
+from harness.measure.profile import Profile
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
-from harness.workflows.benchmark.profile import check_profiling, write_profile
+from harness.report.profile import draw_profile, explain
+from harness.workflows.evaluation.evaluate import record_of
 from harness.workflows.evaluation.inference import grouped, prepared_batches
-from harness.workflows.evaluation.record import record_of
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.runs.files import LOG
-from harness.workflows.runs.folder import announce, log, open_run
-from harness.workflows.runs.records import write_record
+from harness.workflows.runs.folder import announce, log, open_run, write_record
 
 #: Phases that count as pure compute.
 COMPUTE_PHASES = ("transfer", "forward", "paste")
@@ -226,3 +229,70 @@ def check_values(request: BenchRequest | SweepRequest) -> None:
     check_settings(request)
     if isinstance(request, BenchRequest):
         check_profiling(request)
+
+
+PROFILE = "profile.json"
+TRACE = "trace.json"
+PICTURE = "profile.png"
+
+#: What a record calls the files of a profile.
+ARTEFACTS = {"profile": PROFILE, "trace": TRACE, "profile_picture": PICTURE}
+
+
+def check_profiling(request: BenchRequest) -> None:
+    """Check that a request's profile is possible.
+
+    Raises:
+        UsageError: The engine has no torch network to profile.
+    """
+    engine = request.inference.options.engine
+    if request.profiling and engine in ("fake", *EXPORT_FORMATS):
+        raise UsageError(
+            f"--profile looks into the layers of a network, and the {engine} engine has none",
+            hint="leave out --engine",
+        )
+
+
+def write_profile(
+    folder: Path,
+    engine: Engine,
+    batches: Sequence[list[Any]],
+    *,
+    repeats: int,
+    clock: Callable[[], float],
+    progress: Progress,
+) -> dict[str, str]:
+    """Profile a warm engine, and write the results into the folder of a run.
+
+    The plot is left out where matplotlib is missing.
+
+    Args:
+        folder: The run folder.
+        engine: Open, with its warm-up done.
+        batches: Prepared images, all timed in every repeat.
+        repeats: Passes over the batches.
+        clock: Returns seconds.
+        progress: Receives progress.
+
+    Returns:
+        Names of the written files by what a record calls them.
+    """
+    from harness.engines.profiling import profile_engine
+
+    found = profile_engine(
+        engine, batches, repeats=repeats, trace=folder / TRACE, clock=clock, progress=progress
+    )
+    found = replace(found, explanation=explain(found))
+    write_text(folder / PROFILE, dumps(to_plain(found), indent=2) + "\n")
+    draw_profile(found, folder / PICTURE)
+    return {name: file for name, file in ARTEFACTS.items() if (folder / file).exists()}
+
+
+def read_profile(folder: Path) -> Profile:
+    """Return the profile that a benchmark wrote into its folder.
+
+    Raises:
+        UsageError: There is none.
+        IntegrityError: It is damaged.
+    """
+    return to_typed(Profile, read(folder / PROFILE), where=str(folder / PROFILE))

@@ -1,30 +1,30 @@
-"""``harness eval``: from a request to a verdict, one statement a stage."""
+"""``harness eval``: from a request to a verdict and its record, one statement a stage."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness import __version__
 from harness.core.checks import Check
-from harness.core.engine import Engine
+from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
-from harness.core.record import RunRecord
-from harness.core.requests.inference import EvalRequest
+from harness.core.record import CategoryScore, MetricInterval, RunRecord
+from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.settings import recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.predictions import checked_predictions
-from harness.files.environment import usable_cpus
-from harness.measure.certainty import with_intervals
-from harness.measure.coco import Scores, check_coverage, score
+from harness.files.environment import read_environment, usable_cpus
+from harness.files.json import to_plain
+from harness.measure.coco import Scores, check_coverage, score, with_intervals
 from harness.measure.proposals import score_proposals
-from harness.measure.protocol import UNPINNED
 from harness.measure.timing import PhaseTimer
-from harness.measure.verdict import check_references, unreferenced
+from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
-from harness.workflows.evaluation.record import record_of
 from harness.workflows.evaluation.report import write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.evaluation.workers import (
@@ -36,12 +36,10 @@ from harness.workflows.evaluation.workers import (
     throughput,
     with_threads_of_run,
 )
-from harness.workflows.runs.checksums import add_sums, read_sums
+from harness.workflows.runs.checksums import Line, add_sums, read_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
-from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
+from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, write_panoptic
-from harness.workflows.runs.records import write_record
-from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.semantic_file import SEMANTIC_FILE, write_semantic
 from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
@@ -117,7 +115,7 @@ def evaluate_job(
         else:
             with stopwatch.phase("infer"), keeping(run):
                 facts = infer_with_workers(job, run, request.workers)
-        record = conclude(request, job, run, facts, stopwatch)
+        record = conclude_run(request, job, run, facts, stopwatch)
     return record, run.folder
 
 
@@ -133,7 +131,7 @@ def _require_workers(request: EvalRequest, job: Job) -> None:
     require_job_settings(job)
 
 
-def conclude(
+def conclude_run(
     request: EvalRequest, job: Job, run: Run, facts: Sequence[ShardFacts], stopwatch: PhaseTimer
 ) -> RunRecord:
     """Merge the shards, score them, and write the record.
@@ -265,3 +263,55 @@ def _score(
             hint="no prediction is lost; score them again with: harness score "
             + shlex.quote(str(run.folder)),
         ) from error
+
+
+def record_of(
+    run: Run,
+    request: EvalRequest | BenchRequest,
+    job: Job,
+    engine: EngineInfo,
+    *,
+    metrics: Mapping[str, float | None],
+    per_category: Sequence[CategoryScore] = (),
+    intervals: Mapping[str, MetricInterval] | None = None,
+    stage_times_s: Mapping[str, float],
+    deviations: tuple[str, ...],
+    checks: tuple[Check, ...],
+    artefacts: Mapping[str, str],
+    sha256: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    **resolved: Any,
+) -> RunRecord:
+    """Return the record of an evaluation or a benchmark.
+
+    Args:
+        metrics: Numbers by name; None for one that cannot be computed.
+        intervals: How sure the APs among them are.
+        deviations: What makes the numbers not comparable.
+        artefacts: Names of files in the run folder.
+        sha256: Hashes of files in the run folder.
+        **resolved: Added to what the job resolved.
+    """
+    return RunRecord(
+        kind="eval" if isinstance(request, EvalRequest) else "bench",
+        run_id=run.run_id,
+        created_utc=run.begun.isoformat(timespec="seconds"),
+        harness_version=__version__,
+        command=run.command,
+        request=to_plain(recorded(request)),
+        resolved={**job.resolved, **resolved},
+        engine=engine,
+        checkpoint=job.checkpoint,
+        dataset=job.dataset_facts,
+        environment=read_environment(),
+        metrics=dict(metrics),
+        per_category=tuple(per_category),
+        intervals=dict(intervals or {}),
+        stage_times_s=dict(stage_times_s),
+        protocol_deviations=deviations,
+        notes=tuple(notes),
+        checks=checks,
+        verdict=conclude(checks, require_reference=request.require_reference),
+        artefacts=dict(artefacts),
+        sha256=dict(sha256 or {}),
+    )

@@ -14,7 +14,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.tasks import are_proposals
 from harness.data.images import load_image
 from harness.workflows.runs.files import PREDICTIONS
-from harness.workflows.runs.records import read_record, require_own_predictions
+from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.zoo.checkpoints import pinned_file
 from harness.zoo.lock import find_artefact
 from harness.zoo.proposals import ProposalFile, read_proposals

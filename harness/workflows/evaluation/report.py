@@ -1,4 +1,7 @@
-"""The report of a run: written beside its record, and made again by ``harness report``."""
+"""The report of a run: written beside its record, and made again by ``harness report``.
+
+``harness analyze`` has the same analysis, of any saved predictions.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from harness.core.dataset import ImageRecord
 from harness.core.drawing import DEFAULT_STYLE
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress, Silent
-from harness.core.record import RunRecord
-from harness.core.requests.reports import ReportRequest
+from harness.core.record import DatasetFacts, RunRecord
+from harness.core.requests.reports import AnalyzeRequest, ReportRequest
 from harness.core.tasks import are_proposals
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
@@ -25,15 +28,16 @@ from harness.data.proven import read_annotations_of
 from harness.files.atomic import disk_errors, write_text
 from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
-from harness.measure.coco import PrecisionCurves, score
+from harness.measure.coco import PrecisionCurves, Scores, score
+from harness.measure.evaluators import boundary_metrics
 from harness.measure.matching import judge_images
 from harness.measure.operating import ImageErrors
 from harness.report.run_page import ReportContent, WorstImage, run_page
 from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
 from harness.visualization.panels import draw_judged
-from harness.workflows.evaluation.score import tasks_of
+from harness.workflows.evaluation.score import of_proposals, read_sources, tasks_of
 from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
-from harness.workflows.runs.records import read_record, require_own_predictions
+from harness.workflows.runs.folder import read_record, require_own_predictions
 
 Row = Mapping[str, Any]
 
@@ -305,3 +309,83 @@ class _Painter:
                 f"positive(s), {errors.true_positives} true positive(s); image {number}"
             ),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What ``harness analyze`` found."""
+
+    dataset: DatasetFacts
+    """The data set; with what is odd about it."""
+    predictions: int
+    """Rows of the predictions, of the images that count."""
+    threshold: float
+    """Score from which detections count for confusions and for the errors of an image."""
+    metrics: dict[str, float | None]
+    """COCO metrics by name, AP 0-100."""
+    categories: dict[int, str]
+    """Names by category id."""
+    tasks: tuple[TaskAnalysis, ...]
+    """Boxes, masks, or both."""
+
+
+def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
+    """Analyze a run, finished or not yet recorded, or a file of predictions.
+
+    Raises:
+        UsageError: Nothing to analyze, or a run that is unfinished.
+        IntegrityError: A file is damaged, or not that of the run.
+    """
+    if of_proposals(request.saved.run):
+        raise UsageError("proposals have no class, and so no AP to be explained")
+    content, _, predictions, facts = read_sources(request.saved, "analyze")
+    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
+    tasks = tasks_of(predictions)
+    with progress.task("analyze", total=2 * len(tasks), unit="steps") as advance:
+        scores = score(
+            content, predictions, tasks=tasks, image_ids=image_ids, processes=usable_cpus()
+        )
+        advance(len(tasks))
+        analyzed = analyze_tasks(
+            content,
+            predictions,
+            scores.curves,
+            image_ids,
+            threshold=request.threshold,
+            advance=advance,
+        )
+    found = analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
+    if not request.boundary:
+        return found
+    if "segm" not in tasks:
+        raise UsageError("the predictions have no masks", hint="leave out --boundary")
+    boundary = boundary_metrics(content, predictions, image_ids)
+    return replace(found, metrics={**found.metrics, **boundary})
+
+
+def analysis_of(
+    content: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    scores: Scores,
+    analyzed: tuple[TaskAnalysis, ...],
+    facts: DatasetFacts,
+    threshold: float,
+) -> Analysis:
+    """Put an analysis together.
+
+    Args:
+        content: The annotations.
+        predictions: Of the analyzed images.
+        scores: Of the same predictions.
+        analyzed: Each task.
+        facts: The data set.
+        threshold: That the tasks were analyzed with.
+    """
+    return Analysis(
+        dataset=facts,
+        predictions=len(predictions),
+        threshold=threshold,
+        metrics=scores.metrics,
+        categories={one["id"]: one["name"] for one in content["categories"]},
+        tasks=analyzed,
+    )

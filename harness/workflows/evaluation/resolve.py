@@ -32,7 +32,7 @@ from harness.engines.opening import (
     require_settings,
 )
 from harness.files.json import to_plain
-from harness.measure.protocol import Conditions, deviations
+from harness.measure.verdict import Conditions, deviations
 from harness.workflows.evaluation.proposals import (
     find_proposals,
     load_with_proposals,

@@ -38,18 +38,13 @@ from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
-from harness.measure.certainty import with_intervals
-from harness.measure.coco import Scores, score
+from harness.measure.coco import Scores, score, with_intervals
 from harness.measure.proposals import score_proposals
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
-from harness.workflows.runs.records import (
-    read_record,
-    require_own_predictions,
-    write_record,
-)
+from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
 from harness.workflows.runs.results_files import read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"

@@ -23,7 +23,7 @@ from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import files_of_run, tallies_of
 from harness.workflows.pictures.compare_maps import changed_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD
-from harness.workflows.runs.records import read_record, require_own_predictions
+from harness.workflows.runs.folder import read_record, require_own_predictions
 
 #: Facts that say nothing about a difference.
 UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")

@@ -20,7 +20,7 @@ from harness.engines.opening import open_engine
 from harness.files.digest import file_digest
 from harness.files.extras import install_command
 from harness.report.runs_plot import draw_runs
-from harness.workflows.runs.records import evaluation_of, read_record
+from harness.workflows.runs.folder import evaluation_of, read_record
 
 #: Images of the first run that every network is timed on.
 IMAGES = 3

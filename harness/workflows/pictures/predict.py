@@ -21,13 +21,11 @@ from harness.files.json import dumps, to_plain
 from harness.report.gallery import prediction_page
 from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import with_threads_of_run
-from harness.workflows.pictures.predict_images import predict_missing
-from harness.workflows.pictures.predict_job import PredictJob, find_predict_job
-from harness.workflows.runs.checksums import add_sums, write_checked
+from harness.workflows.pictures.predict_images import PredictJob, find_predict_job, predict_missing
+from harness.workflows.runs.checksums import Line, add_sums, write_checked
 from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
 from harness.workflows.runs.folder import Run, keeping, open_run
 from harness.workflows.runs.panoptic_files import write_panoptic
-from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import (
     open_shard,
     read_lines,

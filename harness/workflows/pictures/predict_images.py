@@ -1,7 +1,8 @@
-"""Pictures through an engine and onto paper: decoded ahead, inferred, drawn behind in threads.
+"""The images of ``harness predict``: what will be done, all proven, and how they are inferred.
 
-A file that cannot be read becomes a line of its own in the shard, so that it is reported at the end
-and not tried again by a run that continues.
+Images are decoded ahead, inferred, and drawn behind in threads. A file that cannot be read becomes
+a line of its own in the shard, so that it is reported at the end and not tried again by a run that
+continues.
 """
 
 from __future__ import annotations
@@ -10,24 +11,132 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.core.dataset import ImageRecord
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance
+from harness.core.record import DatasetFacts
+from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.pictures import PredictRequest
+from harness.core.settings import replaced
+from harness.data.categories import categories_for
+from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
 from harness.data.images import read_own_pixels
+from harness.engines.loading import require_classes
 from harness.engines.opening import loader_count
-from harness.measure.rle import areas_px, union_px
+from harness.files.json import to_plain
+from harness.measure.masks import areas_px, union_px
 from harness.measure.timing import NULL_STOPWATCH
-from harness.visualization.image_files import write_picture
+from harness.visualization.image_files import picture_names, write_picture
 from harness.visualization.overlays import draw
-from harness.workflows.evaluation.inference import ahead, batches_with, grouped, infer_batch
-from harness.workflows.pictures.predict_job import PredictJob
+from harness.workflows.evaluation.inference import (
+    ahead,
+    batches_with,
+    grouped,
+    identity_of,
+    infer_batch,
+)
+from harness.workflows.evaluation.resolve import Job, check_values, job_of, require_job_settings
+from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.folder import Run, announce
-from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import Shard, line_of
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
+
+#: What a run's facts call images that no annotation file lists.
+PHOTOS = "pictures"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictJob:
+    """A request with everything resolved."""
+
+    request: PredictRequest
+    """The request."""
+
+    job: Job
+    """Model, weights and images."""
+
+    pictures: dict[int, str]
+    """Name of the drawing by image id."""
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """The images as ``run.json`` keeps them; there are no annotations."""
+        dataset = self.job.dataset
+        return DatasetFacts(
+            name=dataset.name,
+            annotations_path="",
+            images_dir=str(dataset.images_dir),
+            digest=dataset.digest,
+            image_count=len(dataset.images),
+            evaluated_images=len(dataset.images),
+            warnings=(),
+        )
+
+    def identity(self, engine: Engine) -> dict[str, Any]:
+        """What must be equal for a run to be continued: everything that changes what it leaves."""
+        style = {f"style.{name}": value for name, value in to_plain(self.request.style).items()}
+        return {**identity_of(self.job, engine), **style, "pictures": self.request.pictures}
+
+
+def find_predict_job(request: PredictRequest) -> PredictJob:
+    """The job a request stands for; every proof that needs no inference happens here."""
+    asked = request.inference
+    if asked.options.engine == "fake":
+        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+    check_values(asked)
+    lock = read_lock()
+    entry = find_model(lock, asked.network.model)
+    published = architecture_of(entry.architecture)
+    require_classes(published)
+    paths = find_images(request.paths, outside=request.output)
+    # The recipe must let through what is to be drawn.
+    floor = min(published.score_threshold, request.style.threshold)
+    if asked.recipe.score_threshold is None:
+        asked = replaced(asked, score_threshold=floor)
+    dataset = _dataset(paths, asked, entry.dataset)
+    job = job_of(lock, entry, asked, dataset, len(paths))
+    require_job_settings(job)
+    pictures: dict[int, str] = {}
+    if request.pictures != "none":
+        names = picture_names([record.file_name for record in dataset.images], request.pictures)
+        pictures = dict(zip(dataset.image_ids, names, strict=True))
+    return PredictJob(request=request, job=job, pictures=pictures)
+
+
+def _dataset(paths: Sequence[Path], asked: InferenceRequest, named: str) -> Dataset:
+    """Return the given files as the images of a data set without annotations.
+
+    Their sizes are only known where batches need them.
+    """
+    folder = folder_of_all(paths)
+    sizes = [(0, 0)] * len(paths)
+    if asked.options.batch_size > 1:
+        with ThreadPoolExecutor(loader_count(asked.options)) as pool:
+            sizes = list(pool.map(read_size, paths))
+    return Dataset(
+        name=PHOTOS,
+        annotations_path=asked.data.annotations or Path(named),
+        images_dir=folder,
+        images=tuple(
+            ImageRecord(number, path.relative_to(folder).as_posix(), height, width)
+            for number, (path, (height, width)) in enumerate(zip(paths, sizes, strict=True), 1)
+        ),
+        categories=categories_for(
+            named, annotations=asked.data.annotations, weights=asked.network.weights
+        ),
+        annotation_count=0,
+        crowd_count=0,
+        has_masks=False,
+        digest=digest_of(paths),
+    )
+
 
 #: Below a run's folder.
 PICTURES, SMALL = "pictures", "small"

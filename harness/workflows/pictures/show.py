@@ -21,9 +21,14 @@ from harness.report.gallery import data_gallery, gallery_page, judged_gallery
 from harness.visualization.panels import draw_judged, painted
 from harness.visualization.truth import truth_objects
 from harness.workflows.pictures.show_maps import show_maps
-from harness.workflows.pictures.show_pictures import cards_of, write_pictures
-from harness.workflows.pictures.show_results import ImageCounts, ShowReport
-from harness.workflows.pictures.show_subject import Subject, find_subject
+from harness.workflows.pictures.show_subject import (
+    ImageCounts,
+    ShowReport,
+    Subject,
+    cards_of,
+    find_subject,
+    write_pictures,
+)
 from harness.workflows.runs.files import PAGE
 
 Pixels = npt.NDArray[np.uint8]

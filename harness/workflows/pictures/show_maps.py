@@ -30,9 +30,13 @@ from harness.workflows.evaluation.panoptic import (
     matched_maps,
     predicted_rows,
 )
-from harness.workflows.pictures.show_pictures import cards_of, write_pictures
-from harness.workflows.pictures.show_results import ImageCounts, ShowReport
-from harness.workflows.pictures.show_subject import Subject
+from harness.workflows.pictures.show_subject import (
+    ImageCounts,
+    ShowReport,
+    Subject,
+    cards_of,
+    write_pictures,
+)
 from harness.workflows.runs.files import PAGE, read_run
 
 Pixels = npt.NDArray[np.uint8]

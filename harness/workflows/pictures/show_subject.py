@@ -1,27 +1,41 @@
-"""What ``harness show`` is to show: images, their annotations, and predictions if there are any."""
+"""What ``harness show`` is to show, and what it leaves: pictures on disk, the cards of its page.
+
+Shown are images, their annotations, and predictions if there are any.
+"""
 
 from __future__ import annotations
 
 import random
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.core.predicted import Unreadable
+from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
 from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
+from harness.data.images import load_image
 from harness.data.predictions import checked_predictions, read_predictions
 from harness.data.proven import read_annotations_of
+from harness.files.environment import usable_cpus
 from harness.files.layout import results_folder
+from harness.report.gallery import Card
+from harness.visualization.image_files import SMALL_PAIR_PX, SMALL_PX, write_picture
+from harness.workflows.evaluation.inference import ahead
+from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
-from harness.workflows.runs.records import require_own_predictions
+from harness.workflows.runs.folder import require_own_predictions
 from harness.workflows.runs.results_files import read_results
-from harness.workflows.runs.sealed_lines import Line
 from harness.workflows.runs.shards import read_lines, shard_paths
 
 Row = dict[str, Any]
@@ -187,3 +201,101 @@ def _require_task(predictions: Sequence[Row], request: ShowRequest) -> None:
     if not all(facts.key in row for row in predictions):
         others = " or ".join(scorable_tasks(predictions[0]))
         raise UsageError(f"the predictions have no {facts.plural}", hint=f"try: --task {others}")
+
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def write_pictures(
+    subject: Subject,
+    records: Sequence[ImageRecord],
+    draw: Callable[[ImageRecord, Pixels], Pixels],
+    progress: Progress,
+) -> tuple[list[ImageRecord], list[Unreadable]]:
+    """Draw images in threads: those that have a picture now, and those that could not be read.
+
+    Args:
+        subject: Where the images are, and where the pictures go.
+        records: The images.
+        draw: Returns the picture of an image's pixels.
+        progress: Receives progress.
+    """
+
+    def work(record: ImageRecord) -> None:
+        image = load_image(record, subject.dataset.images_dir)
+        picture, small = _places(record)
+        write_picture(
+            subject.output / picture,
+            draw(record, image.pixels_bgr),
+            small=subject.output / small,
+            small_px=SMALL_PX if subject.predictions is None else SMALL_PAIR_PX,
+        )
+
+    drawn, unreadable = [], []
+    with (
+        closing(ahead(records, work, size=1, loaders=usable_cpus())) as batches,
+        progress.task("draw", total=len(records), unit="img") as advance,
+    ):
+        for [(record, future)] in batches:
+            try:
+                future.result()
+                drawn.append(record)
+            except HarnessError as error:
+                unreadable.append(Unreadable(file=record.file_name, reason=error.message))
+                progress.notice(f"skipped: {error.message}")
+            advance(1)
+    return drawn, unreadable
+
+
+def _places(record: ImageRecord) -> tuple[str, str]:
+    """Picture and small picture, relative to the page."""
+    return f"pictures/{record.image_id}.jpg", f"small/{record.image_id}.jpg"
+
+
+def cards_of(records: Sequence[ImageRecord]) -> list[tuple[ImageRecord, Card]]:
+    """Cards without facts."""
+    return [
+        (record, Card(picture=picture, small=small, title=record.file_name))
+        for record in records
+        for picture, small in [_places(record)]
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCounts:
+    """One image of a run, and how many of its detections and objects are which."""
+
+    image_id: int
+    """COCO's id."""
+    file_name: str
+    """Relative to the folder of images."""
+    true_positives: int
+    """Detections of an object."""
+    false_positives: int
+    """Detections of none."""
+    false_negatives: int
+    """Objects without a detection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowReport:
+    """What was shown. Counts are of all images that were read, None without predictions."""
+
+    page: str
+    """The HTML page."""
+    images: int
+    """How many were read."""
+    drawn: int
+    """How many have a picture."""
+    objects: int
+    """Annotations of these images."""
+    true_positives: int | None
+    """Detections of an object."""
+    false_negatives: int | None
+    """Objects without a detection."""
+    false_positives: dict[str, int] | None
+    """Detections of none, by kind (``measure.matching.Kind``)."""
+    worst: tuple[ImageCounts, ...]
+    """The drawn images, most errors first."""
+    unreadable: tuple[Unreadable, ...]
+    """Images that could not be read, and why."""

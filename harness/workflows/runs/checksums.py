@@ -1,20 +1,30 @@
-"""Checksums of the files that a run leaves, kept beside them.
+"""Checksums of the files that a run leaves: beside them, and in each line of JSON.
 
 ``SHA256SUMS`` has the format of the program of that name, so that ``sha256sum -c SHA256SUMS`` in a
 run folder checks it without this package. An entry is written before the file that it is of: when a
 process is killed between the two, the file is missing or differs, and is never trusted by mistake.
+
+The last two members of a sealed line are ``run`` and ``checksum``, 16 hexadecimal digits each: of
+the sha256 of the run's identity, and of the sha256 of the line up to there. Both are removed from
+what is read. Files of older versions have lines without them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from harness.core.errors import IntegrityError
 from harness.files.atomic import write_text
 from harness.files.digest import file_digest
+from harness.files.json import dumps
 
 SUMS = "SHA256SUMS"
 
@@ -147,3 +157,158 @@ def require_undamaged(path: Path, expected: str | None, *, repair: str) -> bool:
     for fault in damage_of(path.parent, {path.name: expected}):
         raise IntegrityError(fault, hint=repair)
     return True
+
+
+#: A line of a shard: an image and its predictions in COCO's results format without the image id, or
+#: the identity of the run.
+Line = dict[str, Any]
+
+_SEAL = re.compile(rb',"run":"([0-9a-f]{16})","checksum":"([0-9a-f]{16})"\}\n')
+_SEAL_BYTES = len(',"run":"","checksum":""}\n') + 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedFile:
+    """What is sound in a file of sealed lines, and what is not."""
+
+    header: Line | None = None
+    """The first line, an identity; None where it is missing or damaged."""
+
+    key: str | None = None
+    """Key of the run; None in a file without checksums, or without a sound line."""
+
+    images: list[tuple[bytes, Line]] = field(default_factory=list)
+    """The other lines as they are in the file, and without their seal."""
+
+    faults: list[str] = field(default_factory=list)
+    """A sentence for each line that is damaged or belongs to another run."""
+
+
+def key_of(identity: Line) -> str:
+    """Return the key of a run.
+
+    Args:
+        identity: Of the run; the order of its members does not matter.
+
+    Returns:
+        16 hexadecimal digits, the same for equal identities.
+    """
+    return _digest(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode("utf-8"))
+
+
+def seal(line: Line, key: str) -> bytes:
+    """Return ``line`` as a sealed line of JSON.
+
+    Args:
+        line: Not empty, without the members ``run`` and ``checksum``.
+        key: Of the run it belongs to.
+    """
+    body = dumps(line).encode("utf-8")[:-1] + f',"run":"{key}"'.encode()
+    return body + f',"checksum":"{_digest(body)}"}}\n'.encode()
+
+
+def read_sealed(path: Path) -> SealedFile:
+    """Read a file of sealed lines; a torn last line is left out, a missing file is empty.
+
+    Args:
+        path: A shard, or the identity of a run.
+
+    Returns:
+        Its sound lines. Lines without a checksum are sound only in a file that has no line with
+        one.
+    """
+    try:
+        whole = path.read_bytes()
+    except FileNotFoundError:
+        return SealedFile()
+    raws = [part + b"\n" for part in whole.split(b"\n")[:-1]]
+    opened = [_opened(raw) for raw in raws]
+    if not any(key for key, _ in opened) and not any(_SEAL.search(raw) for raw in raws):
+        return _without_seals(raws)
+    return _with_seals(raws, opened)
+
+
+def _with_seals(raws: list[bytes], opened: list[tuple[str | None, Line | None]]) -> SealedFile:
+    """Return the sound lines of a file with checksums, and what is wrong with the others."""
+    first_key, first = opened[0]
+    header = first if first is not None and "image_id" not in first else None
+    if header is not None and first_key != key_of(header):
+        header = None
+    counts = Counter(key for key, _ in opened if key is not None)
+    key = first_key if header is not None else next(iter(dict(counts.most_common(1))), None)
+    images, faults = [], []
+    for number, (raw, (own, line)) in enumerate(zip(raws, opened, strict=True), start=1):
+        if number == 1 and header is not None:
+            continue
+        if line is None:
+            faults.append(f"line {number} is damaged: its checksum does not fit")
+        elif own != key:
+            faults.append(f"line {number} belongs to another run")
+        elif not _is_image(line):
+            faults.append(f"line {number} is not that of an image")
+        else:
+            images.append((raw, line))
+    return SealedFile(header=header, key=key, images=images, faults=faults)
+
+
+def _without_seals(raws: list[bytes]) -> SealedFile:
+    """Return what a file of an older version holds."""
+    header: Line | None = None
+    images, faults = [], []
+    for number, raw in enumerate(raws, start=1):
+        line = _parsed(raw)
+        if number == 1 and line is not None and not {"image_id", "run", "checksum"} & line.keys():
+            header = line
+        elif line is None or not _is_image(line):
+            faults.append(f"line {number} is damaged")
+        else:
+            images.append((raw, line))
+    return SealedFile(header=header, images=images if header else [], faults=faults)
+
+
+def _opened(raw: bytes) -> tuple[str | None, Line | None]:
+    """Return key and content of a sealed line; (None, None) where it is damaged."""
+    found = _SEAL.fullmatch(raw[-_SEAL_BYTES:])
+    if found is None:
+        return None, None
+    end = len(raw) - len(',"checksum":""}\n') - 16
+    if _digest(raw[:end]).encode() != found[2]:
+        return None, None
+    line = _parsed(raw[: len(raw) - _SEAL_BYTES] + b"}")
+    return (None, None) if line is None else (found[1].decode(), line)
+
+
+def _parsed(raw: bytes) -> Line | None:
+    """Return the object that a line contains; None where it is not one."""
+    try:
+        line = json.loads(raw, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) else None
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse NaN and infinity, which are not JSON.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _is_image(line: Line) -> bool:
+    """Return whether a line names an image and lists predictions with scores."""
+    predictions = line.get("predictions")
+    return (
+        type(line.get("image_id")) is int
+        and isinstance(predictions, list)
+        and all(isinstance(row, dict) and _is_number(row.get("score")) for row in predictions)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -18,8 +18,7 @@ from harness.core.errors import IntegrityError
 from harness.core.panoptic import PanopticMap, category_of_segment
 from harness.files.atomic import replacing
 from harness.files.json import dumps
-from harness.workflows.runs.checksums import add_sums
-from harness.workflows.runs.sealed_lines import Line
+from harness.workflows.runs.checksums import Line, add_sums
 
 #: The file of a run, and the folder of its PNGs: as panopticapi looks for them.
 PANOPTIC_FILE, PANOPTIC_FOLDER = "panoptic.json", "panoptic"

@@ -18,7 +18,7 @@ from harness.data.foreign_results import MESSAGE, adopted, with_category_ids, wi
 from harness.data.loose_predictions import loose_predictions
 from harness.data.predictions import checked_predictions, parsed, predictions_in
 from harness.workflows.runs.files import PREDICTIONS
-from harness.workflows.runs.records import require_own_predictions
+from harness.workflows.runs.folder import require_own_predictions
 from harness.zoo.torch_files import read_tables
 
 Row = dict[str, Any]

@@ -14,8 +14,7 @@ from harness.core.errors import IntegrityError
 from harness.files.atomic import replacing
 from harness.files.json import dumps, read
 from harness.measure.semantic import Confusion
-from harness.workflows.runs.checksums import add_sums, read_sums, require_undamaged
-from harness.workflows.runs.sealed_lines import Line
+from harness.workflows.runs.checksums import Line, add_sums, read_sums, require_undamaged
 
 SEMANTIC_FILE = "semantic.json"
 

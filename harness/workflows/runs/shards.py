@@ -29,16 +29,9 @@ from harness.files.atomic import replacing
 from harness.files.digest import file_digest
 from harness.files.json import differences, dumps
 from harness.files.locks import held
-from harness.workflows.runs.checksums import add_sums
+from harness.workflows.runs.checksums import Line, SealedFile, add_sums, key_of, read_sealed, seal
 from harness.workflows.runs.files import SHARDS
 from harness.workflows.runs.panoptic_files import KEY, panoptic_line
-from harness.workflows.runs.sealed_lines import (
-    Line,
-    SealedFile,
-    key_of,
-    read_sealed,
-    seal,
-)
 
 #: The identity of the run, beside its shards: it distinguishes a damaged or foreign shard from the
 #: shard of a run with other settings.

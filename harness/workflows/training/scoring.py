@@ -27,8 +27,7 @@ from harness.workflows.evaluation.evaluate import evaluate_job
 from harness.workflows.evaluation.inference import inferred, prepared_batches
 from harness.workflows.evaluation.resolve import open_job_engine, resolve_on
 from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
-from harness.workflows.runs.folder import utc_now
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record, utc_now
 from harness.workflows.runs.shards import line_of
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import draw_sample, predictions_of

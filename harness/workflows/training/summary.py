@@ -36,8 +36,7 @@ from harness.training.log import METRICS
 from harness.training.plan import Plan, Schedule
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE
-from harness.workflows.runs.folder import Run
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import Run, read_record
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import SHEET
 from harness.workflows.training.sample import FOLDER

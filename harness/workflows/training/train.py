@@ -29,8 +29,7 @@ from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST
 from harness.training.setup import Setup
 from harness.workflows.evaluation.report import write_report_again
 from harness.workflows.runs.files import CHECKPOINTS
-from harness.workflows.runs.folder import Run, announce, log, open_run
-from harness.workflows.runs.records import read_record, write_record
+from harness.workflows.runs.folder import Run, announce, log, open_run, read_record, write_record
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import draw_progress
 from harness.workflows.training.scoring import Scoring, evaluation_folder

@@ -16,7 +16,7 @@ from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.image_files import size_of
 from harness.data.images import read_pixels
-from harness.measure.rle import decode
+from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import photograph
 
 DRAWN = SourceAnnotations(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.convert.geometry import area, box_outline, clipped, object_area, scaled, turned
-from harness.measure.rle import rasterised
+from harness.measure.masks import rasterised
 
 CORNERS = st.lists(st.tuples(st.integers(-20, 60), st.integers(-20, 60)), min_size=3, max_size=8)
 

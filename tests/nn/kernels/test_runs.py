@@ -6,7 +6,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
-from harness.measure.rle import encode_edges
+from harness.measure.masks import encode_edges
 from harness.nn.kernels.runs import characters
 
 #: Of two images; a mask's places may end with the end of its image.

@@ -22,8 +22,7 @@ from harness.engines.fake import FakeEngine, open_fake
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.benchmark.bench import _checks, bench
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.runs.folder import utc_now
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record, utc_now
 
 #: Phases of Phased.infer: each is one tick long, and only the middle three are pure compute.
 PHASES = ("transfer", "forward", "paste", "encode")

@@ -14,8 +14,7 @@ from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, InferenceRequest, TimingOptions
 from harness.core.settings import replaced
 from harness.measure.profile import whole
-from harness.workflows.benchmark.bench import bench
-from harness.workflows.benchmark.profile import read_profile
+from harness.workflows.benchmark.bench import bench, read_profile
 from harness.workflows.runs.folder import utc_now
 
 

@@ -25,7 +25,7 @@ from harness.core.requests.pictures import ShowRequest
 from harness.core.requests.saved import SavedPredictions
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.objects import training_set
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 from harness.measure.timing import PhaseTimer
 from harness.training.augmentation import augmentation_for, draw_change
 from harness.training.samples import make_sample

@@ -22,7 +22,7 @@ from harness.measure.coco import Scores
 from harness.workflows.evaluation.evaluate import accuracy_checks
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import shard_path
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]

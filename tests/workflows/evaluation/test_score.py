@@ -17,11 +17,10 @@ from harness.core.record import RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.saved import SavedPredictions
 from harness.data.coco import read_annotations
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.score import score_saved
-from harness.workflows.runs.folder import utc_now
-from harness.workflows.runs.records import write_record
+from harness.workflows.runs.folder import utc_now, write_record
 
 GOOD = {"image_id": 42, "category_id": 3, "bbox": [10, 10, 30, 20], "score": 0.9}
 

@@ -15,7 +15,7 @@ from harness.core.requests.pictures import ShowRequest
 from harness.core.settings import flat_settings
 from harness.core.tasks import PANOPTIC, TASKS
 from harness.workflows.pictures.show import show
-from harness.workflows.pictures.show_results import ShowReport
+from harness.workflows.pictures.show_subject import ShowReport
 from harness.workflows.runs.checksums import write_checked
 from tests.workflows.conftest import Evaluate
 

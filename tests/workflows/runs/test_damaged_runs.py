@@ -28,8 +28,7 @@ from harness.workflows.pictures.compare import compare_runs
 from harness.workflows.pictures.show import show
 from harness.workflows.runs.checksums import SUMS
 from harness.workflows.runs.files import PER_CATEGORY, PREDICTIONS, RECORD, RUN
-from harness.workflows.runs.folder import utc_now
-from harness.workflows.runs.records import read_record
+from harness.workflows.runs.folder import read_record, utc_now
 from harness.workflows.runs.shards import IDENTITY, shard_path
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Rle
 from harness.core.errors import IntegrityError
-from harness.workflows.runs.sealed_lines import key_of, seal
+from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.shards import (
     finished_images,
     line_of,

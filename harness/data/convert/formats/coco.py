@@ -26,8 +26,7 @@ from harness.data.convert.source_annotations import (
 from harness.data.fields import flag_of, number_of
 from harness.data.foreign import foreign_annotations
 from harness.data.text_files import read_json
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import rle_of
+from harness.measure.masks import rle_of, usable_polygons
 
 KEYS = ("images", "annotations", "categories")
 

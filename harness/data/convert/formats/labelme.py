@@ -29,8 +29,7 @@ from harness.data.convert.source_annotations import (
 )
 from harness.data.fields import number_of
 from harness.data.text_files import read_json
-from harness.measure.polygons import usable_polygons
-from harness.measure.rle import encode_region, rasterised, union_of
+from harness.measure.masks import encode_region, rasterised, union_of, usable_polygons
 
 IGNORED = ("_background_", "__ignore__")
 

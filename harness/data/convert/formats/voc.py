@@ -29,7 +29,7 @@ from harness.data.convert.source_annotations import (
 from harness.data.fields import flag_of, number_of
 from harness.data.image_files import UnreadableImage, open_image, size_of
 from harness.data.text_files import read_lines, read_xml
-from harness.measure.polygons import is_usable
+from harness.measure.masks import is_usable
 
 #: Where lists of image names of a part may be.
 LISTS = ("Segmentation", "Main")

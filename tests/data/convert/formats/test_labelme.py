@@ -15,7 +15,7 @@ from harness.core.errors import IntegrityError
 from harness.data.convert.formats import labelme
 from harness.data.convert.geometry import area
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
-from harness.measure.rle import decode
+from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]

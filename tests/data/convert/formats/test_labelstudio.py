@@ -14,7 +14,7 @@ from harness.core.errors import UsageError
 from harness.data.convert.formats import labelstudio
 from harness.data.convert.geometry import area, scaled
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
-from harness.measure.rle import decode
+from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import written
 from tests.data.convert.formats.test_brush import encoded, rgba
 

@@ -12,7 +12,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.data.convert.formats import coco, openimages, voc, yolo
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
-from harness.measure.rle import area_px
+from harness.measure.masks import area_px
 from tests.data.convert.formats.drawing import photograph, written
 
 VOC = """<annotation><filename>{name}</filename>

@@ -1,25 +1,26 @@
-"""Masks in COCO's run-length encoding, and the limits checked before a file's masks are used.
+"""Masks in COCO's run-length encoding, and the polygons and limits of masks in files.
 
 COCO counts runs down the columns of the whole image. Encoding the region alone and shifting its
 runs to their place in the image gives the same bytes as encoding a full-size mask, without ever
-making one (100 masks of a COCO image are 30 MB).
+making one (100 masks of a COCO image are 30 MB). Decoding the part that can be true is the
+counterpart: objects drawn on an image of many megapixels are often few and small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import IntegrityError
-from harness.core.rle_text import spell, without_empty
+from harness.core.rle_text import parse, spell, without_empty
 from harness.core.run_lengths import Rle
 from harness.core.run_lengths import decode as decode  # also read from here
 from harness.core.run_lengths import no_runs as no_runs
 from harness.core.run_lengths import run_lengths as run_lengths
-from harness.measure.polygons import Polygon, drawing_fault, usable_polygons
 
 #: Limits of an image with masks. Run lengths are 32 bits wide in pycocotools, and a mask of this
 #: size takes 256 MiB when it is decoded. Pillow itself opens no image above 179 million px.
@@ -203,3 +204,115 @@ def _edges(
         again = np.flatnonzero(edges[1:] == edges[:-1])
         edges = np.delete(edges, np.concatenate((again, again + 1)))
     return edges
+
+
+#: x, y, x, y, … in px, as a list or an array.
+Polygon = TypeVar("Polygon", Sequence[float], npt.NDArray[np.float64])
+
+#: Three points; fewer enclose no pixel.
+LEAST_NUMBERS = 6
+
+#: pycocotools draws polygons point by point, wherever these are: at 1e8 px it crashes.
+FARTHEST_PX = 1e5
+
+#: It keeps five points of 20 bytes for every px along an outline: 100 MB, a tenth of a second.
+LONGEST_OUTLINE_PX = 1e6
+
+#: Parts of one object. Each is joined with all before it; COCO's objects have at most some dozens.
+MOST_POLYGONS = 10_000
+
+
+def is_usable(polygon: Sequence[Any] | npt.NDArray[np.float64]) -> bool:
+    """Whether a polygon counts: pairs of coordinates, three or more.
+
+    Detectron2 drops the others when it loads a data set (``data/datasets/coco.py``). pycocotools
+    would read two numbers as the corner of a box, and ignore the last of an odd number.
+
+    Args:
+        polygon: x, y, x, y, … in px.
+    """
+    return len(polygon) >= LEAST_NUMBERS and len(polygon) % 2 == 0
+
+
+def usable_polygons(polygons: Sequence[Polygon]) -> list[Polygon]:
+    """The polygons that count, in their order; none of them changed."""
+    return [polygon for polygon in polygons if is_usable(polygon)]
+
+
+def drawing_fault(polygons: Sequence[Sequence[float]]) -> str | None:
+    """Why the polygons of one object are not drawn, as the end of a sentence; None when they are.
+
+    Args:
+        polygons: Of finite numbers, in px of the image.
+    """
+    if len(polygons) > MOST_POLYGONS:
+        return f"has {len(polygons):,} polygons; at most {MOST_POLYGONS:,} are drawn"
+    farthest = max((max(max(one), -min(one)) for one in polygons if one), default=0)
+    if farthest > FARTHEST_PX:
+        return f"has a polygon that leaves its image by more than {FARTHEST_PX:,.0f} px"
+    # No edge is longer than this; most objects need no closer look.
+    if 2 * farthest * sum(map(len, polygons)) <= LONGEST_OUTLINE_PX:
+        return None
+    length = sum(map(_length_px, polygons))
+    if length > LONGEST_OUTLINE_PX:
+        return f"has outlines of {length:,.0f} px; at most {LONGEST_OUTLINE_PX:,.0f} px are drawn"
+    return None
+
+
+def _length_px(polygon: Sequence[float]) -> float:
+    """The length of a closed outline, every edge counted by its longer side."""
+    points = list(zip(polygon[::2], polygon[1::2], strict=False))
+    return sum(
+        max(abs(x2 - x1), abs(y2 - y1)) for (x1, y1), (x2, y2) in pairwise([*points, *points[:1]])
+    )
+
+
+class Region(NamedTuple):
+    """The part of a mask that can be true."""
+
+    pixels: npt.NDArray[np.bool_]
+    """(h, w) bool; 0 × 0 for an empty mask."""
+
+    top_px: int
+    """Row of its first pixel in the image."""
+
+    left_px: int
+    """Column of its first pixel in the image."""
+
+
+def decode_region(rle: Rle) -> Region:
+    """The tight region of a mask, without ever making the whole one; 0 × 0 where nothing is true.
+
+    The work grows with the region, not with the image.
+
+    Raises:
+        ValueError: The runs do not cover the mask.
+    """
+    height = rle.height_px
+    edges = _edge_positions(rle)
+    starts, ends = edges[0::2], edges[1::2]
+    full = ends > starts
+    starts, ends = starts[full], ends[full]
+    if not len(starts):
+        return Region(np.zeros((0, 0), dtype=bool), 0, 0)
+    left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height + 1
+    first, last = starts % height, (ends - 1) % height
+    top, bottom = int(first.min()), int(last.max()) + 1
+    if (ends - starts > height - first).any():  # continues in the next column
+        top, bottom = 0, height
+    rows, columns = bottom - top, right - left
+    begin = (starts // height - left) * rows + first - top
+    edges = np.stack((begin, begin + ends - starts), axis=1).ravel()
+    lengths = np.diff(edges, prepend=0, append=rows * columns)
+    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return Region(flat.reshape(columns, rows).T, top, left)
+
+
+def _edge_positions(rle: Rle) -> npt.NDArray[np.int64]:
+    """Positions x · height + y where runs begin and end, an even number of them, ascending."""
+    runs = parse([rle.counts])
+    edges: npt.NDArray[np.int64] = np.cumsum(runs.lengths)
+    whole = runs.readable[0] and runs.lengths.min() >= 0
+    if not whole or edges[-1] != rle.height_px * rle.width_px:
+        raise ValueError(no_runs(rle))
+    return edges if len(edges) % 2 == 0 else edges[:-1]
