@@ -26,11 +26,11 @@ import requests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import in_turn, keep
 from harness.core.engine import Engine
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
 from harness.files.layout import datasets_folder
 from harness.measure.timing import NULL_STOPWATCH
 from harness.serve.images import Upload, decode
-from harness.serve.model import find_served, open_served
+from harness.serve.server import find_served, open_served
 from harness.workflows.parity import images_in
 from tests.composing import composed
 

@@ -23,10 +23,8 @@ LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 #: Modules of the Python API, in the order of the page.
 API_MODULES = (
     "harness.api.measuring",
-    "harness.api.diagnosing",
     "harness.api.training",
     "harness.api.models",
-    "harness.api.data",
     "harness.api.pictures",
     "harness.core.record",
     "harness.core.detections",

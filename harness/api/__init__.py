@@ -5,18 +5,18 @@ as a field of a request (`harness.core.requests`). What is positional on the com
 positional here.
 """
 
-from harness.api.data import convert as convert
-from harness.api.data import load_dataset as load_dataset
-from harness.api.diagnosing import diagnose as diagnose
 from harness.api.measuring import analyze as analyze
 from harness.api.measuring import benchmark as benchmark
+from harness.api.measuring import diagnose as diagnose
 from harness.api.measuring import evaluate as evaluate
 from harness.api.measuring import score as score
 from harness.api.measuring import sweep as sweep
 from harness.api.measuring import track_run as track_run
 from harness.api.measuring import write_report as write_report
+from harness.api.models import convert as convert
 from harness.api.models import download as download
 from harness.api.models import list_models as list_models
+from harness.api.models import load_dataset as load_dataset
 from harness.api.models import load_model as load_model
 from harness.api.pictures import compare as compare
 from harness.api.pictures import compare_several as compare_several

@@ -8,11 +8,10 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeVar
 
-from harness.core.command_line import command_line
 from harness.core.errors import UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.signatures import NOT_TAKEN
-from harness.core.settings import compose
+from harness.core.settings import command_line, compose
 
 Request = TypeVar("Request")
 
@@ -41,8 +40,7 @@ def shown_by(asked: Shown) -> Progress:
         return asked
     if not asked:
         return Silent()
-    from harness.report.notebook import NotebookProgress, notebook_display
-    from harness.report.terminal import TerminalProgress
+    from harness.report.progress_views import NotebookProgress, TerminalProgress, notebook_display
 
     display = notebook_display()
     return TerminalProgress() if display is None else NotebookProgress(display)

@@ -1,14 +1,21 @@
-"""Measure a model: evaluation, speed, sweep, and scoring again."""
+"""Measure a model: evaluation, speed, sweep, scoring again, and why a number is what it is."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.api.calls import Shown, composed, now, shown_by, stopwatch, typed
 from harness.core.errors import UsageError
-from harness.core.requests.inference import BenchRequest, EvalRequest, ScoreRequest, SweepRequest
+from harness.core.requests.inference import (
+    BenchRequest,
+    DiagnoseRequest,
+    EvalRequest,
+    ScoreRequest,
+    SweepRequest,
+)
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, TrackerName
 from harness.core.requests.signatures import signed
 from harness.core.results import RunResult
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from harness.core.record import RunRecord
     from harness.core.requests import keywords
     from harness.workflows.benchmark.sweep import SweepResult
+    from harness.workflows.diagnose import Diagnosis
     from harness.workflows.evaluation.report import Analysis, ReportResult
 
 
@@ -222,3 +230,30 @@ def track_run(folder: str | Path, tracker: TrackerName) -> str:
     if tracker not in TRACKERS:
         raise UsageError(f"unknown tracker {tracker!r}; there are: {', '.join(TRACKERS)}")
     return track_run(Path(folder), tracker)
+
+
+@signed
+def diagnose(
+    run: str | Path | None = None,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.DiagnoseSettings],
+) -> Diagnosis:
+    """Find out why an AP is what it is, as ``harness diagnose``.
+
+    Args:
+        run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
+        progress: As of `evaluate`.
+        **settings: Those of `DiagnoseRequest`.
+
+    Returns:
+        The faults that were found, strongest first, with AP before and after each is undone, and
+        what differs from the reference.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.diagnose import diagnose_predictions
+
+    request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
+    return diagnose_predictions(request, progress=shown_by(progress), clock=time.monotonic)

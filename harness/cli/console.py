@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.core.printable import printable, printable_json
-from harness.report.terminal import TerminalProgress as TerminalProgress  # also used from here
-from harness.report.terminal import console
+from harness.report.progress_views import (
+    TerminalProgress as TerminalProgress,  # also used from here
+)
+from harness.report.progress_views import console
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

@@ -61,7 +61,7 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
     given = {name: value for name, value in vars(arguments).items() if value not in (None, [])}
     from_file: Mapping[str, Any] = {}
     if "config" in given:
-        from harness.files.config import read_config
+        from harness.files.toml import read_config
 
         from_file = read_config(given["config"], settings, command=command)
     missing = []

@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_settings, request_from
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

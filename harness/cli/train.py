@@ -56,15 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
     """Print AP before and after, categories, losses, files, and what to type next."""
-    from harness.report import tables, training
+    from harness.report import tables
 
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
     tasks = dict.fromkeys(f"{row['task']} AP" for row in found["per_category"])
-    columns, rows = training.score_rows(found)
+    columns, rows = tables.score_rows(found)
     console.answer(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
-    rows = training.category_rows(found["per_category"], counts)
+    rows = tables.learned_rows(found["per_category"], counts)
     console.answer(tables.render(("id", "category", "objects", *tasks), rows, style), "")
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [

@@ -1,4 +1,4 @@
-"""Text of others (names, answers of servers, messages) made harmless to show.
+"""Text of others (names, answers of servers, messages) made harmless to show, and short.
 
 A terminal obeys control characters: they rewrite lines, the title and the clipboard. Spreadsheets
 run cells as formulas, and Markdown renders markup.
@@ -7,6 +7,8 @@ run cells as formulas, and Markdown renders markup.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 #: C0 and C1 controls but tab and newline, line and paragraph separators, characters that reverse
 #: the direction of text, invisible ones, and halves of characters, which no output can encode.
@@ -67,3 +69,65 @@ def _json_escaped(found: re.Match[str]) -> str:
         return f"\\u{code:04x}"
     code -= 1 << 16
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+
+
+#: Characters of a value that a message shows.
+SHOWN = 60
+
+
+def shown(value: Any, most: int = SHOWN) -> str:
+    """A value as a message shows it; the work does not grow with what is cut off.
+
+    Args:
+        value: Of JSON: text, numbers, lists and tables; of anything else only its type is shown.
+        most: Characters at most.
+    """
+    text = _text(value, most)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def shown_text(text: str, most: int = SHOWN) -> str:
+    """Text without quotes, with escapes for what is no letter, digit, sign or space."""
+    cut = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+        for one in text[: most + 1]
+    )
+    return cut if len(cut) <= most else f"{cut[: most - 1]}…"
+
+
+def _text(value: Any, most: int, depth: int = 3) -> str:
+    """At least as much of the value's text as is shown."""
+    match value:
+        case str() | bytes():
+            return repr(value[: most + 1])
+        case bool() | float() | None:
+            return repr(value)
+        case int():
+            long = value.bit_length() > 4 * most
+            return f"an integer of {value.bit_length()} bits" if long else repr(value)
+        case list():
+            return f"[{_joined(((None, one) for one in value), most, depth)}]"
+        case tuple():
+            return f"({_joined(((None, one) for one in value), most, depth)})"
+        case Mapping():
+            return f"{{{_joined(value.items(), most, depth)}}}"
+        case _:
+            return type(value).__name__
+
+
+def _joined(pairs: Iterable[tuple[Any, Any]], most: int, depth: int) -> str:
+    """Values, or keys and values, until there are enough.
+
+    Args:
+        depth: How many lists in lists.
+    """
+    parts: list[str] = []
+    length = 0
+    for key, value in pairs:
+        if depth == 0 or length > most:
+            parts.append("…")
+            break
+        one = _text(value, most, depth - 1)
+        parts.append(one if key is None else f"{_text(key, most, 0)}: {one}")
+        length += len(parts[-1]) + 2
+    return ", ".join(parts)

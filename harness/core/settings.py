@@ -20,6 +20,8 @@ identity of a training.
     flatten(request)                      # {"threads": 4, "output": None}
     signature_of(EvalRequest)             # (*, threads: int | None = None, output: …)
 
+    command_line("eval", request)         # ("harness", "eval", "--threads", "4"), for records
+
 A name is unique within a request, however deep its setting is.
 """
 
@@ -34,8 +36,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.errors import UsageError
+from harness.core.printable import shown
 from harness.core.setting_fields import PART, Setting, all_settings, flat_settings, part, setting
-from harness.core.shown import shown
 
 __all__ = [
     "Setting",
@@ -312,3 +314,31 @@ def bounds_text(one: Setting) -> str:
 def _called(one: Setting) -> str:
     """How users know the setting: the flag, or the word of a positional one."""
     return (one.metavar or one.name).upper() if one.positional else one.flag
+
+
+def command_line(command: str, request: Any) -> tuple[str, ...]:
+    """The words of a command that ask for the same as ``request``.
+
+    Args:
+        command: Name of the command, such as ``eval`` or ``data convert``.
+        request: Composed of settings; those with their default are left out.
+    """
+    positional: list[str] = []
+    options: list[str] = []
+    for one in flat_settings(type(request)):
+        value = value_of(request, one)
+        if one.positional and value is not None:
+            positional += one.shown(value).split(" ") if one.many and one.spaced else [str(value)]
+        elif not one.positional and (one.required or value != one.default):
+            options += _option(one, value)
+    return ("harness", *command.split(), *positional, *options)
+
+
+def _option(one: Setting, value: Any) -> list[str]:
+    if one.item is bool and not one.many:
+        return [one.flag if value else f"--no-{one.flag[2:]}"]
+    if value is None:
+        return []
+    if one.many and one.spaced:
+        return [one.flag, *(one.shown([item]) for item in value)]
+    return [one.flag, one.shown(value)]

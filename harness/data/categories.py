@@ -8,7 +8,7 @@ from harness.core.dataset import Category
 from harness.core.errors import UsageError
 from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
-from harness.data.keypoints import category_of
+from harness.data.shapes import category_of
 from harness.data.synthetic import SHAPES
 from harness.files.json import read
 from harness.measure.keypoints import keypoint_count

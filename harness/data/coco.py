@@ -20,10 +20,17 @@ from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.foreign import foreign_annotations
-from harness.data.keypoints import KeypointRows, category_fault, category_of
-from harness.data.segmentations import Masks, finite, segmentation_fault, whole
+from harness.data.shapes import (
+    KeypointRows,
+    Masks,
+    category_fault,
+    category_of,
+    finite,
+    segmentation_fault,
+    whole,
+)
 from harness.files.digest import file_digest
 from harness.files.json import read, read_with_digest
 from harness.measure.keypoints import keypoint_count

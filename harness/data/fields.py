@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.core.shown import shown
+from harness.core.printable import shown
 
 YES = frozenset(("1", "1.0", "true", "yes", "y", "t"))
 NO = frozenset(("0", "0.0", "false", "no", "n", "f", ""))

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import printable, shown
-from harness.data.segmentations import segmentation_fault, whole
+from harness.core.printable import shown, shown_text
+from harness.data.shapes import segmentation_fault, whole
 from harness.measure.masks import rle_of
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ def adopted(parsed: Any, content: Mapping[str, Any]) -> Adopted | None:
             except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise IntegrityError(
                     f"a row does not follow the form of {read.__name__.strip('_')}: "
-                    f"{type(error).__name__}: {printable(str(error), MESSAGE)}"
+                    f"{type(error).__name__}: {shown_text(str(error), MESSAGE)}"
                 ) from error
     return None
 

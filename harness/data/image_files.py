@@ -20,7 +20,7 @@ from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
-from harness.core.shown import printable
+from harness.core.printable import shown_text
 
 #: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
 #: further images behind it (MPO).
@@ -240,7 +240,7 @@ def image_faults(
     for image in images:
         advance(1)
         path = str(image["file_name"])
-        name = printable(path, SHOWN_NAME)
+        name = shown_text(path, SHOWN_NAME)
         try:
             size = size_of(folder / path)
         except UnreadableImage as bad:
@@ -265,7 +265,7 @@ def _unreadable_fault(folder: Path, path: str, name: str, bad: UnreadableImage) 
     other = path.replace("\\", "/")
     if bad.is_missing and other != path and is_file(folder / other):
         return ImageFault(
-            kind="path", text=f"{name} {bad}; there is {printable(other, SHOWN_NAME)}"
+            kind="path", text=f"{name} {bad}; there is {shown_text(other, SHOWN_NAME)}"
         )
     kind: FaultKind = "missing" if bad.is_missing else "unreadable"
     return ImageFault(kind=kind, text=f"{name} {bad}")

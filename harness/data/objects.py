@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Rle
-from harness.data.keypoints import flip_order
 from harness.data.semantic import SemanticTruth, semantic_truths
+from harness.data.shapes import flip_order
 from harness.measure.masks import rle_of, usable_polygons
 
 #: Polygons x, y, x, y, … in px, or run lengths of the whole image.

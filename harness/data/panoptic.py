@@ -19,9 +19,9 @@ from PIL import Image as PillowImage
 from harness.core.dataset import Category, Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.image_files import open_image
-from harness.data.segmentations import finite, whole
+from harness.data.shapes import finite, whole
 from harness.files.json import read_with_digest
 
 Ids = npt.NDArray[np.int32]

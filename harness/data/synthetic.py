@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.files.atomic import disk_errors
+from harness.files.atomic import disk_errors, remove_leftovers, temporary_path
 from harness.files.json import dumps
-from harness.files.leftovers import remove_leftovers, temporary_path
 from harness.measure.masks import decode, encode_region, rle_of
 
 Points = npt.NDArray[np.float64]

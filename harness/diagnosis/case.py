@@ -169,7 +169,7 @@ def rows_of(predictions: Sequence[Mapping[str, Any]]) -> Rows:
     """Predictions as columns.
 
     Args:
-        predictions: COCO results of ``data.loose_predictions``: ids are integers, boxes four
+        predictions: COCO results of ``data.predictions``: ids are integers, boxes four
             finite numbers, masks readable; every row has a box, or every row a mask.
     """
     has_boxes = all("bbox" in row for row in predictions)

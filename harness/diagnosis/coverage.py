@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from harness.diagnosis.attributes import NOTHING
 from harness.diagnosis.case import Case
-from harness.diagnosis.labels import NOTHING
 from harness.diagnosis.places import Undo
 from harness.measure.columns import Booleans, Integers
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.tasks import Task
-from harness.diagnosis import coverage, crowds, labels, outlines, overlaps, places, scores
+from harness.diagnosis import attributes, coverage, outlines, overlaps, places
 from harness.diagnosis.case import Case, enclosing
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.places import Undo
@@ -116,9 +116,9 @@ class Search:
 
     def _scores_of_rows(self) -> None:
         self._reached("scores-equal", "scores-in-percent")
-        if (text := scores.equal(self.case)) is not None:
+        if (text := attributes.equal(self.case)) is not None:
             self.signs.append(Sign(name="scores-equal", details=text))
-        self._keep(scores.in_percent(self.case))
+        self._keep(attributes.in_percent(self.case))
 
     def _places(self) -> None:
         """The image ids, format and frame in which most boxes are at objects."""
@@ -210,14 +210,14 @@ class Search:
         """The order of categories with which most boxes are right."""
         case = self._sampled(self.undone())
         best, value = None, self._value(case)
-        for undo in labels.orders(case):
+        for undo in attributes.orders(case):
             self._require_time()
             found = self._value(undo.change(case))
             if found - value > _margin(found):
                 best, value = undo, found
         self._reached("index-from-0", "index-from-1", "id-plus-1", "id-minus-1", "coco-ids")
         self._reached("alphabetical")
-        learned = labels.learned_order(case, self.images)
+        learned = attributes.learned_order(case, self.images)
         if learned is not None:
             self._require_time()
             found = self._value(learned.change(case))
@@ -239,7 +239,7 @@ class Search:
             self._keep(undo if gain > LEAST_GAIN else None)
         self._require_time()
         self._reached("more-than-100")
-        self._keep(scores.best_hundred(self.undone()))
+        self._keep(attributes.best_hundred(self.undone()))
 
     def _coverage(self) -> None:
         self._require_time()
@@ -249,8 +249,8 @@ class Search:
             sign.name == "other-annotations" for sign in self.signs
         ):
             return
-        found = scores.cut(case)
-        cut = found is not None and found[0] > scores.USUAL_CUT + 1e-9
+        found = attributes.cut(case)
+        cut = found is not None and found[0] > attributes.USUAL_CUT + 1e-9
         self._keep(coverage.share(case) or coverage.with_rows_only(case, cut=cut))
 
     def _cuts(self) -> None:
@@ -258,10 +258,10 @@ class Search:
         self._require_time()
         case = self.undone()
         self._reached("scores-cut")
-        if (found := scores.cut(case)) is not None:
+        if (found := attributes.cut(case)) is not None:
             at, near = found
             text = f"no score is below {at:g}, and {near} row(s) are within 0.05 above it"
-            if at > scores.USUAL_CUT + 1e-9:
+            if at > attributes.USUAL_CUT + 1e-9:
                 self.signs.append(Sign(name="scores-cut", details=text))
             else:
                 self.notes.append(f"{text}: the recipe of Detectron2's zoo cuts there, too")
@@ -319,7 +319,7 @@ class Search:
     def _crowds(self) -> None:
         self._require_time()
         self._reached("crowd-as-object")
-        self._keep(crowds.marked(self.case))
+        self._keep(attributes.marked(self.case))
 
     def _reached_without_masks(self) -> None:
         if self.case.rows.masks is None:

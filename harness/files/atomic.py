@@ -1,19 +1,23 @@
 """Files that are either whole or absent, and line files that survive being cut off.
 
 Trade-off: every write costs an fsync, which is right for records and shards and too slow for
-thousands of tiny files; nothing here writes thousands.
+thousands of tiny files; nothing here writes thousands. What is not whole yet has a temporary name;
+that of a killed process is removed by the next one.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core.errors import RunFailedError, UsageError
-from harness.files.leftovers import remove_leftovers_in_turn, temporary_path
 
 #: Nothing may be written, or a file is where a folder should be, or the other way round.
 REFUSALS = (
@@ -91,3 +95,78 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise RunFailedError(
             message, hint="what has arrived is kept: make room, then give the same command again"
         ) from error
+
+
+#: ``.NAME.HOST-PID.tmp`` with the ending of the file where a library goes by it.
+TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>[0-9]{1,10})\.tmp(\.[^.]+)?")
+
+#: Other machines that share the folder may still write; none takes this long for one file. Chosen.
+FOREIGN_AGE_S = 24 * 3600.0
+
+#: Share of a process's time that goes into looking for leftovers, at most. Chosen.
+LOOKING_SHARE = 0.05
+
+#: Folder → when this process looks through it again, on the monotonic clock.
+_DUE: dict[Path, float] = {}
+
+
+def temporary_path(path: Path, *, ending: str = "") -> Path:
+    """Return where to write a file until it is whole: beside it, hidden, named after the process.
+
+    Args:
+        path: The file to be.
+        ending: An ending for libraries that go by it, with its dot.
+    """
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp{ending}")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove temporary files and folders whose process has ended without doing so.
+
+    Returns:
+        What was removed. What cannot be removed stays: it does no harm.
+    """
+    removed = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = TEMPORARY.fullmatch(entry.name)
+            if found and _is_left_over(entry, found["host"], int(found["pid"])):
+                path = Path(entry.path)
+                with suppress(OSError):
+                    shutil.rmtree(path) if entry.is_dir(follow_symlinks=False) else path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def remove_leftovers_in_turn(folder: Path) -> None:
+    """Remove leftovers, unless this process has just looked through the folder.
+
+    A folder that is written thousands of files to would otherwise be listed as often.
+    """
+    begun = time.monotonic()
+    if begun >= _DUE.get(folder, begun):
+        remove_leftovers(folder)
+        ended = time.monotonic()
+        _DUE[folder] = ended + (ended - begun) / LOOKING_SHARE
+
+
+def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+    if host == _host():
+        return pid != os.getpid() and not _is_alive(pid)
+    with suppress(OSError):
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_AGE_S
+    return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's process; or no process id
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^\w]", "_", socket.gethostname()) or "host"

@@ -21,7 +21,7 @@ from typing import IO, Literal
 
 from harness.core.errors import HarnessError, IntegrityError
 from harness.core.progress import Advance, Progress
-from harness.files.leftovers import remove_leftovers, temporary_path
+from harness.files.atomic import remove_leftovers, temporary_path
 
 #: An archive may become this many times its size: JPEG stays, JSON grows to about four times; what
 #: is made to fill a disk grows to a thousand times. Chosen.

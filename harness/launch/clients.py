@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import PrerequisiteError, RunFailedError
-from harness.core.shown import shown
+from harness.core.printable import shown
 
 #: Seconds a program may take; one whose controller is down gives up after about 10.
 PATIENCE_S = 60.0

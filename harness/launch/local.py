@@ -2,7 +2,7 @@
 
 A process is started by spawn, so it shares nothing with its parent but the item it was given, and
 writes its output to a log of its own. What it computes goes to files; only "done" or an error come
-back.
+back. A process ends when the one that started it has ended, however.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,7 +23,6 @@ from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.printable import printable
-from harness.files.parents import end_with_parent
 
 #: How often a process is started before the run is given up.
 ATTEMPTS = 3
@@ -210,3 +210,23 @@ def _stop(processes: Sequence[Any]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
+
+
+def end_with_parent(number: int) -> None:
+    """Have a child of ``multiprocessing`` signal itself when its parent has ended, however.
+
+    A parent that is killed stops no child, and its children would go on writing to its run.
+
+    Args:
+        number: The signal; it arrives while Python code runs, C code that keeps Python's lock is
+            ended by its return.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.launch.profile import Profile
 from harness.launch.slurm_tasks import GroupTask, PartTask
 

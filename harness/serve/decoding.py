@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from harness.core.detections import Image
-from harness.files.parents import end_with_parent
+from harness.launch.local import end_with_parent
 from harness.serve.failures import Fault, Refusal, refused
 from harness.serve.forms import files_of_form
 from harness.serve.images import Header, Upload, decode, read_header, refuse_bombs

@@ -1,4 +1,4 @@
-"""The service on a socket, from start to end."""
+"""The service on a socket, from start to end, and the verified model that it serves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from harness.core.engine import Engine
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
+from harness.core.settings import check_settings
+from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.files.extras import install_command
 
 if TYPE_CHECKING:
-    from harness.engines.loading import ProvenModel
     from harness.serve.service import Service
 
 
@@ -47,7 +49,6 @@ def serve(
             hint=f"run: {install_command('serve')}",
         ) from error
     from harness.serve.connections import ENDED_S, Deadline, Server
-    from harness.serve.model import find_served
 
     model = find_served(request)
     deadline, listener = Deadline(ENDED_S, notice=notice), listening(request.host, request.port)
@@ -80,7 +81,6 @@ def _opened(request: ServeRequest, model: ProvenModel, notice: Callable[[str], N
     """Open the engine of a model, and the service around it."""
     from harness.serve.engine_thread import EngineThread
     from harness.serve.examples import find_examples, find_report, own_examples
-    from harness.serve.model import open_served
     from harness.serve.service import Service
 
     if request.images is not None:
@@ -139,3 +139,27 @@ def url_of(listener: socket.socket) -> str:
     """Return the address of a socket as a URL; an IPv6 address in brackets."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def find_served(request: ServeRequest) -> ProvenModel:
+    """Find the model that a request names, and verify what needs no inference.
+
+    Raises:
+        HarnessError: A setting is invalid, or the weights are missing, damaged or of another
+            network.
+    """
+    check_settings(request)
+    return prove_model(request.network, request.options, annotations=request.annotations)
+
+
+def open_served(request: ServeRequest, model: ProvenModel) -> Engine:
+    """Open the engine of a model.
+
+    Args:
+        request: What is served.
+        model: As ``find_served`` returns it.
+
+    Returns:
+        An engine that is ready for inference.
+    """
+    return open_proven(model, request.options)

@@ -16,7 +16,7 @@ import numpy as np
 from harness import __version__
 from harness.core.detections import Image
 from harness.core.errors import RunFailedError
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
 from harness.engines.loading import ProvenModel
 from harness.serve.decoding import Decoders
 from harness.serve.engine_thread import EngineThread, Inferred

@@ -13,7 +13,7 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress
-from harness.data.keypoints import flip_order
+from harness.data.shapes import flip_order
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device

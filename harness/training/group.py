@@ -24,8 +24,8 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.files.parents import end_with_parent
-from harness.training.best import Best
+from harness.launch.local import end_with_parent
+from harness.training.log import Best
 from harness.training.processes import World, join, leave
 from harness.training.run import Evaluate, run_training
 from harness.training.setup import Setup

@@ -1,8 +1,9 @@
-"""``metrics.json`` under Detectron2's names, and TensorBoard events."""
+"""``metrics.json`` under Detectron2's names, TensorBoard events, and the best evaluation so far."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import printable
+from harness.core.requests.training import BestBy
 from harness.files.atomic import write_text
 from harness.files.json import dumps
 from harness.measure.band import FEWEST_LINES
 
-if TYPE_CHECKING:  # commands that only read a log do not load torch
+if TYPE_CHECKING:
     from torch import Tensor
 
 METRICS = "metrics.json"
@@ -272,3 +274,34 @@ def _board(folder: Path, begun: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=begun + 1)
+
+
+@dataclass(slots=True, kw_only=True)
+class Best:
+    """The best evaluation so far."""
+
+    value: float = -math.inf
+    """Its metric, as ``goodness`` returns it; minus infinity before the first."""
+
+    iteration: int = 0
+    """Its iteration."""
+
+    evaluated: int = -1
+    """Iteration of the last evaluation, best or not; -1 before the first."""
+
+
+def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:
+    """Return the metric by which evaluations are compared; higher is better.
+
+    Args:
+        best_by: What the metric is.
+        losses: Mean losses of the validation images by name.
+        scores: Numbers of the evaluation by name.
+
+    Returns:
+        The negated total loss, or the mean of the APs (0 to 100; -1 where there is none).
+    """
+    if best_by == "loss":
+        return -losses["validation/total_loss"]
+    main = [value for name, value in scores.items() if name.endswith("/AP")]
+    return sum(main) / len(main) if main else -1.0

@@ -24,9 +24,8 @@ from harness.engines.devices import apply_precision, apply_threads
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
-from harness.training.best import Best, goodness
 from harness.training.checkpoints import CHECKPOINTS, CheckpointClock, resume, save, write_weights
-from harness.training.log import TrainingLog
+from harness.training.log import Best, TrainingLog, goodness
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches

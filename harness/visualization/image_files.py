@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.files.leftovers import temporary_path
+from harness.files.atomic import temporary_path
 
 #: JPEG: colours at full resolution, since thin lines are lost without; no visible artefacts.
 JPEG: dict[str, Any] = {"quality": 88, "subsampling": 0}

@@ -19,7 +19,7 @@ import numpy as np
 from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import SavedPredictions
 from harness.core.tasks import Task, are_proposals
 from harness.data.coco import read_annotations
 from harness.data.edit.splitting import only_images

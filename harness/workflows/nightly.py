@@ -25,11 +25,10 @@ from harness.core.requests.inference import (
     ModelSpec,
 )
 from harness.engines.opening import require_network
-from harness.files.atomic import is_refusal, unwritable, write_text
+from harness.files.atomic import is_refusal, remove_leftovers, unwritable, write_text
 from harness.files.environment import read_environment
 from harness.files.history import NightRow, add_night, check_history
 from harness.files.json import dumps, read, to_plain, to_typed
-from harness.files.leftovers import remove_leftovers
 from harness.files.locks import held
 from harness.files.toml import read_toml
 from harness.measure.timing import PhaseTimer

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import printable, shown
+from harness.core.printable import shown, shown_text
 
 #: Types of numbers in NumPy's own spelling; whatever else an array can hold is no weight.
 NUMBER_CODES = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
@@ -372,7 +372,7 @@ class Machine:
             self.stack.append(LeftOut(name))
         else:
             raise IntegrityError(
-                f"refused to load {printable(name.replace(' ', '.'))}: "
+                f"refused to load {shown_text(name.replace(' ', '.'))}: "
                 "a checkpoint may hold arrays and plain containers only",
                 hint="reading it as its makers do would run code; of a model of your own save the "
                 "weights alone: torch.save(model.state_dict(), FILE)",

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.coco import FARTHEST_BOX_PX, box_fault
 from harness.data.predictions import read_predictions
 from harness.data.proposals import Boxes
-from harness.data.segmentations import finite, whole
+from harness.data.shapes import finite, whole
 from harness.files.digest import file_digest
 from harness.zoo.pickles import STAND_INS, Array, Budget, Machine
 

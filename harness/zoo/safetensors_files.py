@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import printable, shown
+from harness.core.printable import shown, shown_text
 from harness.zoo.pickles import require_shape
 
 Values = np.ndarray[Any, np.dtype[Any]]
@@ -70,7 +70,7 @@ def read_safetensors(path: Path) -> dict[str, Values]:
     for key, row in sorted(header.items(), key=_begin):
         begin, following = row["data_offsets"]
         if begin != end or following < begin or following > len(numbers):
-            raise IntegrityError(f"the place of {printable(key)} is not behind the one before it")
+            raise IntegrityError(f"the place of {shown_text(key)} is not behind the one before it")
         tensors[key] = _tensor(key, row, numbers[begin:following])
         end = following
     if end != len(numbers):
@@ -95,7 +95,7 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview]:
                 continue
             case _:
                 raise IntegrityError(
-                    f"it is damaged: its header says of {printable(key)} {shown(row)}"
+                    f"it is damaged: its header says of {shown_text(key)} {shown(row)}"
                 )
     return header, data[8 + length :]
 
@@ -116,7 +116,7 @@ def _tensor(key: str, row: dict[str, Any], data: memoryview) -> Values:
     code = CODES.get(row["dtype"])
     if code is None:
         raise IntegrityError(
-            f"{printable(key)} is of {printable(row['dtype'])} numbers, which are not read",
+            f"{shown_text(key)} is of {shown_text(row['dtype'])} numbers, which are not read",
             hint=f"those that are read: {', '.join(CODES)}",
         )
     shape = tuple(row["shape"])
@@ -125,7 +125,7 @@ def _tensor(key: str, row: dict[str, Any], data: memoryview) -> Values:
     stored = np.dtype("<u2" if half else code).newbyteorder("<")
     if math.prod(shape) * stored.itemsize != len(data):
         raise IntegrityError(
-            f"{printable(key)} of the shape {shown(shape)} has {len(data)} bytes of numbers"
+            f"{shown_text(key)} of the shape {shown(shape)} has {len(data)} bytes of numbers"
         )
     values = np.frombuffer(data, stored).reshape(shape)
     if not half:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import printable, shown
+from harness.core.printable import shown, shown_text
 from harness.zoo.pickles import (
     LEFT_OUT,
     STAND_INS,
@@ -250,7 +250,7 @@ def _read_zip(data: memoryview, budget: Budget) -> Any:
                 entry = entries.get(key)
                 found = None if entry is None else _stored(data, entry)
                 if found is None or len(found) != count * kind.item_bytes:
-                    raise IntegrityError(f"the numbers {printable(key)} are not in the file")
+                    raise IntegrityError(f"the numbers {shown_text(key)} are not in the file")
                 storages[key].data = found
             return _same(storages[key], kind, count)
 
@@ -345,7 +345,7 @@ def _tensor_of_bytes(*arguments: Any) -> Tensor:
     """A tensor of a type newer than torch's storages, which comes seventh."""
     dtype = arguments[7]
     name = dtype.name.removeprefix("torch ") if isinstance(dtype, LeftOut) else shown(dtype)
-    raise IntegrityError(f"refused a tensor of {printable(name)}: no weight is")
+    raise IntegrityError(f"refused a tensor of {shown_text(name)}: no weight is")
 
 
 def _refused(what: str) -> Callable[..., Any]:

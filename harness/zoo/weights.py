@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.core.engine import EXPORT_FORMATS
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.shown import printable, shown
+from harness.core.printable import shown, shown_text
 from harness.files.atomic import replacing, unwritable
 from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
@@ -145,7 +145,7 @@ def _content(path: Path) -> Any:
         raise IntegrityError(f"cannot read {path} as a checkpoint: {message}", hint=hint) from None
     except Exception as error:  # whatever damaged bytes make of the readers
         looks = foreign_content(path, head) or "it is cut off or damaged"
-        reason = printable(str(error).partition("\n")[0], 200)
+        reason = shown_text(str(error).partition("\n")[0], 200)
         raise IntegrityError(
             f"cannot read {path} as a checkpoint: {looks} ({type(error).__name__}: {reason})",
             hint=_WHOLE_COPY,
@@ -343,7 +343,7 @@ def _table(content: Any, path: Path, notes: list[str]) -> dict[str, Array]:
         array = _array(value)
         if not isinstance(key, str) or array is None:
             what = value.name if isinstance(value, LeftOut) else type(value).__name__
-            raise IntegrityError(f"{path}: {shown(key)} is {printable(what)}, not a tensor")
+            raise IntegrityError(f"{path}: {shown(key)} is {shown_text(what)}, not a tensor")
         tensors[key] = array
     return tensors
 
@@ -384,7 +384,7 @@ def _array(value: Any) -> Array | None:
 
 
 def _shortened(names: Sequence[str], limit: int = 5) -> str:
-    few = ", ".join(printable(name, 100) for name in names[:limit])
+    few = ", ".join(shown_text(name, 100) for name in names[:limit])
     return few if len(names) <= limit else f"{few}, … and {len(names) - limit} more"
 
 

@@ -18,8 +18,7 @@ import pytest
 
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError
 from harness.core.progress import Silent
-from harness.files.connections import RetryPolicy
-from harness.files.fetch import Expected, FetchOptions, fetch
+from harness.files.fetch import Expected, FetchOptions, RetryPolicy, fetch
 from harness.files.parts import part_path
 from tests.attack.trials import LostError, Trials, mutated, seeds
 

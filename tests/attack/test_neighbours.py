@@ -17,9 +17,8 @@ import pytest
 from harness.cli.main import run
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
 from harness.files import history as histories
-from harness.files.atomic import write_text
+from harness.files.atomic import remove_leftovers, temporary_path, write_text
 from harness.files.history import check_history
-from harness.files.leftovers import remove_leftovers, temporary_path
 from harness.files.locks import held, held_at_once
 from tests.attack.trials import Trials, mutated, seeds
 

@@ -22,7 +22,7 @@ from harness.core.printable import (
 )
 from harness.core.record import CategoryScore
 from harness.files.json import dumps
-from harness.report import terminal
+from harness.report import progress_views
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import template
 from harness.report.tables import render
@@ -87,7 +87,7 @@ def test_names_of_files_in_messages(name: str, capsys: pytest.CaptureFixture[str
 def test_everything_the_console_shows(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "LOG_PERIOD_S", 0.0)
+    monkeypatch.setattr(progress_views, "LOG_PERIOD_S", 0.0)
     evil = EVIL[name]
     progress = console.TerminalProgress()
     progress.notice(evil)

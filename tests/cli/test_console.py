@@ -6,7 +6,7 @@ import pytest
 
 from harness.cli import console
 from harness.core.errors import UsageError
-from harness.report import terminal
+from harness.report import progress_views
 
 
 def test_no_bar_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +21,7 @@ def test_no_bar_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) 
 def test_lines_come_once_a_period(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "LOG_PERIOD_S", 0.0)
+    monkeypatch.setattr(progress_views, "LOG_PERIOD_S", 0.0)
     progress = console.TerminalProgress()
     with progress.task("infer", total=10, done=4, unit="img") as advance:
         advance(2)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.fields import flag_of, labels_of, number_of, whole_number_of
 
 

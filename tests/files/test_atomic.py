@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import HarnessError, RunFailedError, UsageError
-from harness.files.atomic import disk_errors, replacing, write_text
-from harness.files.leftovers import remove_leftovers, remove_leftovers_in_turn
+from harness.files.atomic import (
+    disk_errors,
+    remove_leftovers,
+    remove_leftovers_in_turn,
+    replacing,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(odd_tmp_path: Path) -> None:

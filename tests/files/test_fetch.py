@@ -15,8 +15,7 @@ import pytest
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
 from harness.core.progress import Advance, Silent
 from harness.files import fetch as fetching
-from harness.files.connections import RetryPolicy
-from harness.files.fetch import Expected, Fetched, FetchOptions, fetch
+from harness.files.fetch import Expected, Fetched, FetchOptions, RetryPolicy, fetch
 from harness.files.parts import JOURNAL_STEP_BYTES, part_path
 from harness.files.transport import CHUNK_BYTES
 from tests.serving import Fault, Site, serving

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.core.progress import Curves
-from harness.report.notebook import NotebookProgress, notebook_display
+from harness.report.progress_views import NotebookProgress, notebook_display
 
 
 class Cell:

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
 from harness.measure.masks import encode_region
 from tests.composing import composed
 
@@ -27,8 +27,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 from harness.serve.app import build_app
 from harness.serve.connections import Server
 from harness.serve.engine_thread import EngineThread
-from harness.serve.model import find_served, open_served
-from harness.serve.server import listening, url_of
+from harness.serve.server import find_served, listening, open_served, url_of
 from harness.serve.service import Service
 
 #: Colour of the two halves of the picture most tests send, as red, green, blue.

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.requests.serving import ServeRequest
-from harness.serve.model import find_served
+from harness.core.requests.loading import ServeRequest
+from harness.serve.server import find_served
 from tests.composing import composed
 from tests.conftest import SMALL_CATEGORIES
 

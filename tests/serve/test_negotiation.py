@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.serve.failures import Refusal
-from harness.serve.negotiation import AnswerFormat, chosen_format
+from harness.serve.settings import AnswerFormat, chosen_format
 
 
 @pytest.mark.parametrize(

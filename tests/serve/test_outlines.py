@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from harness.measure.masks import encode_region
-from harness.serve.outlines import outlines
+from harness.serve.responses import outlines
 
 Mask = npt.NDArray[np.bool_]
 

@@ -18,11 +18,11 @@ from PIL import Image as PillowImage
 from harness.core.detections import Rle
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
-from harness.core.requests.serving import ServeRequest
+from harness.core.requests.loading import ServeRequest
 from harness.measure.masks import decode
 from harness.measure.timing import PhaseTimer
 from harness.serve.engine_thread import EngineThread
-from harness.serve.model import find_served, open_served
+from harness.serve.server import find_served, open_served
 from harness.serve.service import Service
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.folder import utc_now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.training.best import Best, goodness
+from harness.training.log import Best, goodness
 
 LOSSES = {"validation/total_loss": 0.7, "validation/loss_cls": 0.2}
 SCORES = {"bbox/AP": 40.0, "segm/AP": 36.0, "bbox/AP50": 60.0}

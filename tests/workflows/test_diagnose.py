@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from harness.core.errors import IntegrityError
-from harness.data.loose_predictions import loose_predictions
+from harness.data.predictions import loose_predictions
 from harness.measure.masks import encode_region
 
 Row = dict[str, Any]

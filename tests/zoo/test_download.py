@@ -31,8 +31,7 @@ from harness.core.errors import (
 from harness.core.model import GROUPS
 from harness.core.progress import Silent
 from harness.core.requests.zoo import DownloadRequest
-from harness.files.connections import RetryPolicy
-from harness.files.fetch import FetchOptions
+from harness.files.fetch import FetchOptions, RetryPolicy
 from harness.files.parts import arrived_bytes
 from harness.zoo.download import Outcome, download
 from harness.zoo.lock import read_lock
@@ -429,9 +428,7 @@ def test_two_processes_at_once_fetch_everything_once(world: World) -> None:
 
 def left_over(name: str) -> str:
     """The name of the temporary file that a killed process left of ``name``."""
-    code = (
-        "import sys; from pathlib import Path; from harness.files.leftovers import temporary_path;"
-    )
+    code = "import sys; from pathlib import Path; from harness.files.atomic import temporary_path;"
     code += " print(temporary_path(Path(sys.argv[1])).name)"
     words = [sys.executable, "-c", code, name]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()

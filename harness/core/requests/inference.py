@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from harness.core.architecture import ChannelOrder
 from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import SavedPredictions
 from harness.core.settings import part, setting
 
 Evaluator = Literal["fast", "pycocotools", "both"]

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.drawing import DrawingStyle
-from harness.core.requests.inference import NEW_RUN, InferenceRequest
-from harness.core.requests.runs import RunRequest
+from harness.core.requests.inference import (
+    NEW_RUN,
+    BenchRequest,
+    EvalRequest,
+    InferenceRequest,
+    SweepRequest,
+)
+from harness.core.requests.training import TrainRequest
 from harness.core.settings import part, setting
 from harness.core.tasks import ObjectTask
 
@@ -151,4 +157,4 @@ class CompareRequest:
 
 
 #: Requests whose work leaves a run folder.
-FolderRequest = RunRequest | PredictRequest
+FolderRequest = EvalRequest | BenchRequest | SweepRequest | TrainRequest | PredictRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.detections import Rle
-from harness.core.shown import printable
+from harness.core.printable import shown_text
 from harness.data.fields import whole_number_of
 
 #: x, y, x, y, … of a closed outline.
@@ -160,6 +160,6 @@ class Tally:
 
 def _count(rows: dict[str, Counted], what: str, where: str, count: int) -> None:
     known = rows.get(what)
-    where, what = printable(where, SHOWN_PLACE), printable(what, SHOWN_PLACE)
+    where, what = shown_text(where, SHOWN_PLACE), shown_text(what, SHOWN_PLACE)
     total, first = (count, where) if known is None else (known.count + count, known.first)
     rows[what] = Counted(what=what, count=total, first=first)

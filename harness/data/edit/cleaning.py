@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError
+from harness.core.printable import shown
 from harness.core.progress import Progress, Silent
 from harness.core.requests.data import SameNames
-from harness.core.shown import shown
 from harness.data.coco import LARGEST_ID, make_writable, name_fault
 from harness.data.convert.source_annotations import Tally, stated_size
 from harness.data.convert.to_coco import category_name
 from harness.data.edit.cleaning_objects import cleaned_object, has_mask
 from harness.data.image_files import UnreadableImage, is_file, size_of
-from harness.data.keypoints import CATEGORY_KEYS, KeypointRows, category_fault
+from harness.data.shapes import CATEGORY_KEYS, KeypointRows, category_fault
 from harness.files.digest import file_digest
 from harness.measure.masks import size_fault
 

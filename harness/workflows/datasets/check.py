@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from harness.core.errors import IntegrityError
+from harness.core.printable import shown
 from harness.core.progress import Progress
-from harness.core.shown import shown
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.objects import AnnotatedImage, training_set

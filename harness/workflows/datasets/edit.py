@@ -1,9 +1,13 @@
-"""``harness data clean``, ``split``, ``merge`` and ``subset``: annotation files in, files out."""
+"""``harness data clean``, ``split``, ``merge`` and ``subset``: annotation files in, files out.
+
+Images may be copied along to a folder of their own.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +20,10 @@ from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest,
 from harness.data.coco import read_annotations
 from harness.data.convert.formats.coco import is_coco
 from harness.data.convert.source_annotations import Counted, Tally
-from harness.data.edit.choosing import chosen_images
 from harness.data.edit.cleaning import Cleaning, cleaned
-from harness.data.edit.copying import copy_images
-from harness.data.edit.splitting import merged, split, subset
+from harness.data.edit.splitting import chosen_images, merged, split, subset
 from harness.data.foreign import foreign_annotations
-from harness.files.atomic import write_text
+from harness.files.atomic import disk_errors, replacing, write_text
 from harness.files.json import dumps
 from harness.files.json import read as read_json
 
@@ -277,3 +279,34 @@ def _report(
         dropped_objects=tuple(tally.objects.values()),
         notes=tuple(tally.notes.values()),
     )
+
+
+def copy_images(names: Sequence[str], source: Path, target: Path) -> None:
+    """Copy files to the same names below another folder; one that is there is replaced.
+
+    Args:
+        names: Relative to both folders; they do not leave them.
+        source: Where the files are.
+        target: Where they go.
+
+    Raises:
+        UsageError: A file is missing, leaves its folder, or both folders are the same.
+    """
+    if source.resolve() == target.resolve():
+        raise UsageError(f"{target} has the images already", hint="leave out --copy-images")
+    root = source.resolve()
+    for name in names:
+        if not (source / name).resolve().is_relative_to(root) or Path(name).is_absolute():
+            raise UsageError(f"{name} is outside of {source}", hint="see: harness data clean")
+    missing = [name for name in names if not (source / name).is_file()]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(names)} images are not in {source}, the first is {missing[0]}",
+            hint="see --copy-images",
+        )
+    with disk_errors(target):
+        for name in names:
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                shutil.copyfile(source / name, temporary)

@@ -36,10 +36,9 @@ from harness.data.convert.formats.openimages import (
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
-from harness.files.atomic import disk_errors, write_text
+from harness.files.atomic import disk_errors, temporary_path, write_text
 from harness.files.fetch import Expected, FetchOptions, fetch
 from harness.files.json import dumps
-from harness.files.leftovers import temporary_path
 from harness.files.locks import held
 from harness.files.unpack import reading
 from harness.workflows.datasets.convert import ConvertReport, nothing_left, report_of

@@ -20,7 +20,7 @@ from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import SavedPredictions
 from harness.core.settings import recorded
 from harness.core.tasks import (
     PANOPTIC,

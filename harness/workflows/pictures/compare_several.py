@@ -19,7 +19,7 @@ from harness.data.proven import read_annotations_of
 from harness.engines.opening import open_engine
 from harness.files.digest import file_digest
 from harness.files.extras import install_command
-from harness.report.runs_plot import draw_runs
+from harness.report.curves import draw_runs
 from harness.workflows.runs.folder import evaluation_of, read_record
 
 #: Images of the first run that every network is timed on.

@@ -19,17 +19,10 @@ from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.settings import (
-    flat_settings,
-    identity_of,
-    recalled,
-    recorded,
-    replaced,
-    value_of,
-)
-from harness.files.config import placed
+from harness.core.settings import flat_settings, identity_of, recalled, recorded, replaced, value_of
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
+from harness.files.toml import placed
 from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
 
 T = TypeVar("T")

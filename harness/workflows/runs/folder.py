@@ -27,12 +27,11 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
-from harness.files.atomic import unwritable, write_text
-from harness.files.config import CONFIG, config_text
+from harness.files.atomic import remove_leftovers, unwritable, write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
-from harness.files.leftovers import remove_leftovers
 from harness.files.locks import held_at_once
+from harness.files.toml import CONFIG, config_text
 from harness.workflows.runs.checksums import UNKNOWN, read_sums, require_undamaged, write_checked
 from harness.workflows.runs.files import (
     EVALUATIONS,

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.shown import printable
+from harness.core.printable import shown_text
 from harness.data.foreign_results import MESSAGE, adopted, with_category_ids, with_image_ids
-from harness.data.loose_predictions import loose_predictions
-from harness.data.predictions import checked_predictions, parsed, predictions_in
+from harness.data.predictions import checked_predictions, loose_predictions, parsed, predictions_in
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import require_own_predictions
 from harness.zoo.torch_files import read_tables
@@ -148,7 +147,7 @@ def _parsed(path: Path) -> Any:
     except HarnessError as error:
         raise IntegrityError(f"{path}: {error.message}", hint=AS_JSON) from error
     except Exception as error:  # cut off, or of another kind
-        reason = f"{type(error).__name__}: {printable(str(error), MESSAGE)}"
+        reason = f"{type(error).__name__}: {shown_text(str(error), MESSAGE)}"
         raise IntegrityError(
             f"{path} cannot be read as a pickle or a file of torch: {reason}", hint=AS_JSON
         ) from error

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from harness.core.command_line import command_line
 from harness.core.dataset import Dataset
 from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError
 from harness.core.progress import Silent
@@ -20,6 +19,7 @@ from harness.core.requests.inference import (
     InferenceRequest,
     RecipeOverrides,
 )
+from harness.core.settings import command_line
 from harness.data.proven import proven_dataset
 from harness.files.digest import file_digest
 from harness.measure.timing import PhaseTimer

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.checks import Check, Reference, Tolerance, Verdict
-from harness.core.command_line import command_line
 from harness.core.drawing import DrawingStyle
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.requests.inference import (
@@ -23,16 +22,15 @@ from harness.core.requests.inference import (
     ModelSpec,
     RecipeOverrides,
 )
+from harness.core.requests.loading import ServeRequest
 from harness.core.requests.pictures import PredictRequest, ShowRequest
-from harness.core.requests.serving import ServeRequest
-from harness.core.settings import recorded
+from harness.core.settings import command_line, recorded
 from harness.core.tasks import MAIN_METRICS, listed_metrics
 from harness.data.proven import facts_of_dataset
 from harness.files.json import to_plain
 from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced
-from harness.training.best import goodness
-from harness.training.log import METRICS
+from harness.training.log import METRICS, goodness
 from harness.training.plan import Plan, Schedule
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE

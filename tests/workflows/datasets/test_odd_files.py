@@ -22,7 +22,7 @@ from harness.core.progress import Silent
 from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.pictures import ShowRequest
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import SavedPredictions
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.objects import training_set
 from harness.measure.masks import rle_of

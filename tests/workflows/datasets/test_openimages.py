@@ -17,8 +17,7 @@ from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.data import OpenImagesRequest
 from harness.data.coco import read_annotations
-from harness.files.connections import RetryPolicy
-from harness.files.fetch import FetchOptions
+from harness.files.fetch import FetchOptions, RetryPolicy
 from harness.workflows.datasets.check import check_data
 from harness.workflows.datasets.convert import ConvertReport
 from harness.workflows.datasets.openimages import fetch_openimages

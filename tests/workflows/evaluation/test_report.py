@@ -12,8 +12,7 @@ import pytest
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
-from harness.core.requests.reports import AnalyzeRequest, ReportRequest
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import AnalyzeRequest, ReportRequest, SavedPredictions
 from harness.workflows.evaluation.report import Analysis, ReportResult, analyze, report
 from harness.workflows.runs.checksums import write_checked
 from tests.measure.detected import CATEGORIES, generated

@@ -15,7 +15,7 @@ from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import RunRecord
 from harness.core.requests.inference import ScoreRequest
-from harness.core.requests.saved import SavedPredictions
+from harness.core.requests.reports import SavedPredictions
 from harness.data.coco import read_annotations
 from harness.measure.masks import rle_of
 from harness.measure.timing import PhaseTimer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.coco import segmentation_fault
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import (

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from harness.core.errors import IntegrityError
-from harness.core.shown import shown
+from harness.core.printable import shown
 from harness.data.fields import whole_number_of
 from harness.data.text_files import read_text
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from harness.data.convert.formats.brush import decoded
+from harness.data.convert.formats.labelstudio_regions import decoded
 
 #: As Label Studio writes them.
 LENGTHS = (3, 4, 8, 16)

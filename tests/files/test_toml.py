@@ -10,7 +10,7 @@ import pytest
 from harness.core.requests.pictures import PredictRequest
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import compose, flat_settings, flatten
-from harness.files.config import config_text, read_config
+from harness.files.toml import config_text, read_config
 from harness.workflows.runs.files import absolute
 
 
