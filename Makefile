@@ -8,6 +8,10 @@ SOURCES := harness tests benchmarks scripts
 # Test processes; auto is one a core.
 JOBS ?= auto
 
+# Compiled modules are kept, whatever the shell says: without them every test process and every
+# child compiles the package and rewrites the assertions of all tests once more.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup eval test test-slow test-long test-slurm test-attack test-gpu test-all attack-table check docs fmt golden \
 	schema configuration retrain-tiny clean
 
@@ -25,7 +29,7 @@ eval: setup
 
 # What a change needs at every step: in parallel, in random order. One process: make test JOBS=0
 test: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow and not long and not attack' $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --ignore tests/attack -m 'not slow and not long and not attack' $(ARGS)
 
 # What is slow by nature: a SLURM cluster, a browser, whole builds, every benchmark once.
 test-slow: setup

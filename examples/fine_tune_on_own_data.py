@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--init", default="zoo", help="weights to begin with")
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--short-edge", type=int, help="px; default: the model's")
     parser.add_argument("--output", help="run folder; default: below results/runs")
     asked = parser.parse_args()
 
@@ -37,6 +38,7 @@ def main() -> None:
         val_images=asked.val_images,
         iterations=asked.iterations,
         batch_size=asked.batch_size,
+        short_edge_px=asked.short_edge,
         output=asked.output,
         progress=True,
     )

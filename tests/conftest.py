@@ -119,7 +119,7 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-Once = Callable[[str, Callable[[Path], None]], Path]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    def filled(name: str, fill: Callable[[Path], None]) -> Path:
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
         folder = base / f"once-{name}"
         with held(base / f"once-{name}.lock", notice=lambda _: None):
             if not folder.exists():

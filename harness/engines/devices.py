@@ -14,7 +14,7 @@ import torch
 from harness.core.engine import Precision
 from harness.core.errors import PrerequisiteError, UsageError, bounded
 from harness.core.printable import printable
-from harness.files.environment import cpu_name
+from harness.files.environment import cpu_name, usable_cpus
 
 #: glibc's names for what ``mallopt`` sets (``malloc.h``), and its value for "never".
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -157,10 +157,26 @@ def require_compiler(device: torch.device) -> None:
 
 
 def apply_threads(threads: int | None) -> int:
-    """Set torch's CPU threads and return their number; None means one for each usable core."""
-    count = threads or len(os.sched_getaffinity(0))
+    """Set torch's CPU threads and return their number; None means ``usable_threads``."""
+    count = threads or usable_threads()
     torch.set_num_threads(count)
     return count
+
+
+def usable_threads(processes: int = 1) -> int:
+    """Return how many CPU threads a process may have when the user asks for no number.
+
+    Args:
+        processes: How many share the machine.
+
+    Returns:
+        One for each core of its share, and no more than ``OMP_NUM_THREADS`` where that is a number:
+        who starts several programs side by side sets it, and more threads than cores wait for each
+        other longer than they compute.
+    """
+    share = max(1, usable_cpus() // processes)
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
 
 
 def keep_freed_memory(device: torch.device) -> None:

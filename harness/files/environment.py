@@ -10,6 +10,7 @@ import resource
 import shutil
 import socket
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def peak_process_bytes() -> int:
     return peak_kib * 1024
 
 
+@cache
 def package_version(name: str) -> str | None:
     """The installed version of a distribution, None when it is not installed."""
     try:

@@ -50,7 +50,7 @@ def read(path: Path) -> Any:
         UsageError: It is not there or cannot be read.
         IntegrityError: It is not JSON.
     """
-    return _parsed(path, _bytes(path), None)
+    return parse(path, read_bytes(path))
 
 
 def read_with_digest(
@@ -70,12 +70,17 @@ def read_with_digest(
         UsageError: The file cannot be read.
         IntegrityError: It is not JSON.
     """
-    content = _bytes(path)
+    content = read_bytes(path)
     digest = hashlib.sha256(content).hexdigest()
-    return _parsed(path, content, convert), digest
+    return parse(path, content, convert), digest
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that a user named.
+
+    Raises:
+        UsageError: It is not there or cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -86,7 +91,19 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error}") from error
 
 
-def _parsed(path: Path, content: bytes, convert: Callable[[dict[str, Any]], Any] | None) -> Any:
+def parse(
+    path: Path, content: bytes, convert: Callable[[dict[str, Any]], Any] | None = None
+) -> Any:
+    """Parse the content of a JSON file.
+
+    Args:
+        path: Of the file, for the error.
+        content: Of the file.
+        convert: As of ``read_with_digest``.
+
+    Raises:
+        IntegrityError: It is not JSON.
+    """
     try:
         with collector_paused():
             return json.loads(content, object_hook=convert)

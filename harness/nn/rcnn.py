@@ -6,7 +6,8 @@ the same code that inference calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -263,6 +264,12 @@ def _round_up(length_px: int, divisor_px: int) -> int:
 
 def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Return every key of the network's checkpoint and its shape; no tensor is allocated."""
+    return dict(_shapes(architecture))
+
+
+@lru_cache(maxsize=128)
+def _shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
+    """Return what ``tensor_shapes`` copies: many models of the zoo share an architecture."""
     if architecture.torchvision is not None:
         return torchvision_shapes(architecture)
     with torch.device("meta"):

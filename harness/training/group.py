@@ -23,6 +23,7 @@ from harness.engines.devices import (
     apply_threads,
     find_device,
     keep_freed_memory,
+    usable_threads,
 )
 from harness.launch.local import end_with_parent
 from harness.training.log import Best
@@ -241,8 +242,7 @@ def prepared_device(setup: Setup, world: World) -> torch.device:
     keep_freed_memory(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    share = max(1, len(os.sched_getaffinity(0)) // world.size)
-    apply_threads(setup.config.runtime.threads or share)
+    apply_threads(setup.config.runtime.threads or usable_threads(world.size))
     return device
 
 

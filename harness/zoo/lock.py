@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from pathlib import Path
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Artefact, Lock, ModelEntry
-from harness.files.json import read, to_typed
+from harness.files.json import parse, read_bytes, to_typed
 from harness.files.layout import find_lock
 
 
@@ -21,7 +22,13 @@ def read_lock(path: Path | None = None) -> Lock:
         IntegrityError: It does not fit its schema, or names a checkpoint it does not contain.
     """
     path = path or find_lock()
-    lock = to_typed(Lock, read(path), where=str(path))
+    return _validated(read_bytes(path), path)
+
+
+@lru_cache(maxsize=4)
+def _validated(content: bytes, path: Path) -> Lock:
+    """The lock in these bytes: one command asks for it several times."""
+    lock = to_typed(Lock, parse(path, content), where=str(path))
     known = {artefact.name for artefact in lock.artefacts}
     for entry in lock.models:
         if entry.checkpoint is not None and entry.checkpoint not in known:

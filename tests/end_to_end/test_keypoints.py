@@ -12,7 +12,6 @@ import pytest
 from PIL import Image as PillowImage
 
 from harness.data.categories import COCO_PERSON
-from harness.data.synthetic import generate
 from tests.end_to_end.conftest import Answer
 
 MODEL = "keypoint_rcnn_R_50_FPN_3x"
@@ -20,10 +19,9 @@ IMAGES = 8
 
 
 @pytest.fixture
-def persons(project: Path) -> Path:
+def persons(project: Path, embedded_folder: Path) -> Path:
     """The first images of the embedded data set, their objects called persons with keypoints."""
-    folder = generate("synthetic_val", project / "datasets")
-    content: dict[str, Any] = json.loads((folder / "annotations.json").read_text("utf-8"))
+    content: dict[str, Any] = json.loads((embedded_folder / "annotations.json").read_text("utf-8"))
     random = np.random.Generator(np.random.PCG64(1))
     content["images"] = content["images"][:IMAGES]
     kept = {image["id"] for image in content["images"]}
@@ -45,7 +43,7 @@ def persons(project: Path) -> Path:
         del row["segmentation"]
         row |= {"category_id": 1, "keypoints": flat.ravel().tolist()}
     (project / "persons.json").write_text(json.dumps(content), "utf-8")
-    return folder / "images"
+    return embedded_folder / "images"
 
 
 def test_keypoints_are_measured_shown_and_compared(

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from harness.data.panoptic import png_of, read_ids
+from harness.data.synthetic import generate
 from harness.workflows.runs.checksums import write_checked
+from tests.conftest import Once
 from tests.end_to_end.conftest import Answer
 from tests.panoptic_data import write_panoptic_data
 
@@ -21,9 +23,13 @@ IMAGES = 6
 
 
 @pytest.fixture
-def data(project: Path) -> tuple[str, ...]:
-    """Options of a generated panoptic data set."""
-    images = write_panoptic_data(project, images=IMAGES, root=project / "datasets")
+def data(project: Path, embedded_root: Path, once: Once) -> tuple[str, ...]:
+    """Options of a generated panoptic data set: images shared, maps the test's own."""
+    made = once(
+        "panoptic", lambda folder: write_panoptic_data(folder, images=IMAGES, root=embedded_root)
+    )
+    shutil.copytree(made, project, dirs_exist_ok=True)
+    images = generate("synthetic_val", embedded_root) / "images"
     return ("--annotations", "instances.json", "--images", str(images))
 
 

@@ -87,3 +87,27 @@ def test_bf16_needs_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     devices.require_precision("fp16", place)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     devices.require_precision("bf16", place)
+
+
+@pytest.mark.parametrize(
+    ("limit", "processes", "count"),
+    [
+        (None, 1, 8),
+        ("3", 1, 3),
+        ("3,2", 1, 3),
+        ("64", 1, 8),
+        ("3", 4, 2),
+        (None, 16, 1),
+        ("0", 1, 8),
+        ("", 1, 8),
+        ("many", 1, 8),
+    ],
+)
+def test_threads_without_a_number_stay_below_the_limit_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, limit: str | None, processes: int, count: int
+) -> None:
+    monkeypatch.setattr(devices, "usable_cpus", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert devices.usable_threads(processes) == count

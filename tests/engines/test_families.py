@@ -15,12 +15,26 @@ from tests.conftest import Seeded
 from tests.golden.cases import classes_of_pixels, detections_of, pictures_for, read_golden
 from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
 
+#: Of these one of each kind of neck and head is enough at every step in bf16.
+QUICK_IN_BF16 = (
+    "mask_rcnn_X_101_32x8d_FPN",
+    "mask_rcnn_R_50_FPN_GN",
+    "cascade_mask_rcnn_R_50_FPN",
+    "mask_rcnn_regnetx_4gf_LSJ",
+    "panoptic_fpn_R_50",
+    "rpn_R_50_C4",
+)
+
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, seeded: Seeded) -> tuple[str, Architecture, Path]:
+    return named_family(request.param, seeded)
+
+
+def named_family(name: str, seeded: Seeded) -> tuple[str, Architecture, Path]:
     """A family's name, its narrow network, and seeded weights of it."""
-    architecture = narrow(request.param)
-    return request.param, architecture, seeded(architecture)
+    architecture = narrow(name)
+    return name, architecture, seeded(architecture)
 
 
 def opened(architecture: Architecture, weights: Path, *, exact: bool) -> NativeEngine:
@@ -53,8 +67,12 @@ def test_it_gives_what_was_recorded_from_detectron2(
             assert np.not_equal(*pair).mean() < 1e-3
 
 
-def test_bf16_computes_it_too(family: tuple[str, Architecture, Path]) -> None:
-    _, architecture, weights = family
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one in QUICK_IN_BF16 else pytest.mark.slow) for one in FAMILIES],
+)
+def test_bf16_computes_it_too(name: str, seeded: Seeded) -> None:
+    _, architecture, weights = named_family(name, seeded)
     engines = [
         open_native(
             architecture=architecture, weights=weights, device="cpu", threads=1, precision=precision

@@ -63,9 +63,8 @@ def test_predict_and_draw(example: Run, small_coco: Path, tmp_path: Path) -> Non
 
 def test_fine_tune_on_own_data(example: Run, small_coco: Path, tmp_path: Path) -> None:
     pair = [small_coco / "annotations.json", small_coco / "images"]
-    printed = example(
-        "fine_tune_on_own_data.py", *pair, *pair, "--iterations", "2", "--output", "t"
-    )
+    words = ["--iterations", "2", "--short-edge", "64", "--output", "t"]
+    printed = example("fine_tune_on_own_data.py", *pair, *pair, *words)
     assert "weights and curves in t" in printed
     assert "knows" in printed
     assert (tmp_path / "t" / "model_last.safetensors").is_file()

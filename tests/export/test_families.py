@@ -21,8 +21,7 @@ from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.nn.heads import located
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.architectures import architecture_of
-from harness.zoo.seeded import seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+from tests.conftest import Seeded
 from tests.export.test_network import detections, network_of, picture
 from tests.golden import dense_losses, keypoint_losses
 from tests.golden.cases import pictures
@@ -63,8 +62,10 @@ def by_class(found: RawDetections) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_as_it_is_traced_it_gives_what_the_network_gives(family: Architecture) -> None:
-    network = network_of(family)
+def test_as_it_is_traced_it_gives_what_the_network_gives(
+    family: Architecture, seeded: Seeded
+) -> None:
+    network = network_of(family, seeded)
     image = picture(160, 227)
     names = (*result_names(network), *stage_names(family))
     values = traceable(network)(image)
@@ -105,7 +106,7 @@ def agrees_in_every_stage(
 
 
 @pytest.mark.parametrize("name", files(EXPORTED))
-def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
+def test_the_file_of_it_agrees_in_every_stage(name: str, seeded: Seeded, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
     pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
     from harness.engines.onnx import open_onnx
@@ -114,9 +115,8 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, tmp_path: Path) -> None
     from tests.zoo.test_exported import facts
 
     family = EXPORTED[name]
-    weights, file = tmp_path / "weights.safetensors", tmp_path / "network.onnx"
-    write_checkpoint(weights, seeded_checkpoint(family))
-    network = network_of(family)
+    weights, file = seeded(family), tmp_path / "network.onnx"
+    network = network_of(family, seeded)
     write_onnx(
         trace(network),
         result_names(network),
@@ -151,17 +151,16 @@ AS_PT2 = {
 
 
 @pytest.mark.parametrize("name", files(AS_PT2))
-def test_the_file_of_torch_agrees_in_every_stage(name: str, tmp_path: Path) -> None:
+def test_the_file_of_torch_agrees_in_every_stage(name: str, seeded: Seeded, tmp_path: Path) -> None:
     from harness.engines.pt2 import open_pt2
     from harness.export.program import trace
     from harness.export.torch_file import write_program
     from tests.zoo.test_exported import facts
 
     architecture = AS_PT2[name]
-    weights, file = tmp_path / "weights.safetensors", tmp_path / "network.pt2"
-    write_checkpoint(weights, seeded_checkpoint(architecture))
+    weights, file = seeded(architecture), tmp_path / "network.pt2"
     write_program(
-        trace(network_of(architecture)),
+        trace(network_of(architecture, seeded)),
         file,
         facts=lambda *_: replace(facts(), architecture=architecture),
     )

@@ -10,21 +10,19 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
+from harness.engines.native import load_network
 from harness.export.network import result_names, stage_names, traceable
 from harness.measure.agreement import compare
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.architectures import faster_rcnn_r50_fpn, mask_rcnn_r50_fpn, tiny
-from harness.zoo.seeded import seeded_checkpoint
+from tests.conftest import Seeded
 
 NETWORKS = (mask_rcnn_r50_fpn(), faster_rcnn_r50_fpn(), tiny(), replace(tiny(), has_masks=False))
 
 
-def network_of(architecture: Architecture) -> RCNN:
-    network = RCNN(architecture).eval().requires_grad_(False)
-    tensors = seeded_checkpoint(architecture)
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in tensors.items()})
-    return network
+def network_of(architecture: Architecture, seeded: Seeded) -> RCNN:
+    return load_network(architecture, seeded(architecture))
 
 
 def picture(height: int, width: int) -> torch.Tensor:
@@ -45,8 +43,10 @@ def detections(raw: RawDetections) -> Detections:
 @pytest.mark.parametrize("architecture", NETWORKS, ids=["mask", "faster", "tiny", "tiny boxes"])
 @pytest.mark.parametrize("size", [(192, 275), (33, 160)])
 @torch.inference_mode()
-def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]) -> None:
-    network = network_of(architecture)
+def test_it_equals_the_network(
+    architecture: Architecture, size: tuple[int, int], seeded: Seeded
+) -> None:
+    network = network_of(architecture, seeded)
     image = picture(*size)
     names = (*result_names(network), *stage_names(network.architecture))
     found = dict(zip(names, traceable(network)(image), strict=True))
@@ -63,8 +63,8 @@ def test_it_equals_the_network(architecture: Architecture, size: tuple[int, int]
 
 
 @torch.inference_mode()
-def test_numbers_that_are_not_finite_are_told() -> None:
-    network = network_of(tiny())
+def test_numbers_that_are_not_finite_are_told(seeded: Seeded) -> None:
+    network = network_of(tiny(), seeded)
     network.roi_heads.box_predictor.cls_score.weight.fill_(3e38)
     found = dict(zip(result_names(network), traceable(network)(picture(64, 96)), strict=False))
     assert not found["finite"]

@@ -13,6 +13,7 @@ from harness.export.network import stage_names
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.exported import is_as_exported, read_facts
+from tests.conftest import Seeded
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the packages of the extra onnx")
@@ -62,7 +63,7 @@ def test_it_says_what_it_is_and_nothing_of_the_machine(
 
 
 @pytest.mark.slow
-def test_a_network_without_masks_has_none(tmp_path: Path) -> None:
+def test_a_network_without_masks_has_none(tmp_path: Path, seeded: Seeded) -> None:
     from dataclasses import replace
 
     from harness.engines.onnx import SessionNetwork, open_session
@@ -72,7 +73,7 @@ def test_a_network_without_masks_has_none(tmp_path: Path) -> None:
     from tests.export.test_network import network_of, picture
     from tests.zoo.test_exported import facts
 
-    network = network_of(replace(tiny(), has_masks=False))
+    network = network_of(replace(tiny(), has_masks=False), seeded)
     image = picture(100, 150)
     with torch.inference_mode():
         answer = network(network.batch([image.permute(2, 0, 1)]))

@@ -101,7 +101,17 @@ def trained(setup: Setup) -> dict[str, np.ndarray]:
     return read_checkpoint(setup.folder / WEIGHTS_BEST)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+#: Those that take long; what they have of their own is in the recorded losses, too.
+SLOW = (
+    *("mask_rcnn_R_50_C4", "faster_rcnn_R_50_C4", "mask_rcnn_R_50_DC5", "mask_rcnn_R_50_FPN_GN"),
+    *("mask_rcnn_R_50_FPN_dconv_c3-c5", "scratch_mask_rcnn_R_50_FPN_SyncBN"),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.slow if one in SLOW else ()) for one in NETWORKS],
+)
 def test_a_family_is_fine_tuned_on_other_classes(name: str, tmp_path: Path) -> None:
     setup = setup_of(NETWORKS[name], tmp_path, "fp32")
     network, initial = first_native_weights(setup)

@@ -110,7 +110,7 @@ class EngineOptions:
         numbers=False,
     )
     threads: int | None = setting(
-        None, help="CPU threads of the network", none="all cores", minimum=1
+        None, help="CPU threads of the network", none="all cores, or OMP_NUM_THREADS", minimum=1
     )
 
 

@@ -196,7 +196,7 @@ class RuntimeConfig:
     threads: int | None = setting(
         None,
         help="CPU threads of a process",
-        none="its share of the cores",
+        none="its share of the cores, or OMP_NUM_THREADS",
         minimum=1,
         numbers=False,
     )

@@ -98,7 +98,7 @@ class ExportRequest:
         4, help="only the first N images by name", metavar="N", minimum=1, group="the proof"
     )
     threads: int | None = setting(
-        None, help="CPU threads", none="all cores", minimum=1, group="the proof"
+        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1, group="the proof"
     )
 
 
@@ -160,4 +160,6 @@ class ParityRequest:
     limit: int | None = setting(
         None, help="only the first N images by name", none="all", metavar="N", minimum=1
     )
-    threads: int | None = setting(None, help="CPU threads", none="all cores", minimum=1)
+    threads: int | None = setting(
+        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1
+    )

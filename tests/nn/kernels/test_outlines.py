@@ -61,8 +61,9 @@ def test_more_places_than_the_buffer_holds_are_counted_and_not_written(
 ) -> None:
     soft = soft_masks(2)
     kept = torch.ones((1, 2), dtype=torch.bool)
-    sizes = torch.tensor([[HEIGHT, WIDTH]], dtype=torch.int32)
-    given = _on(device, soft, BOXES[None, :2], kept, sizes)
+    sizes = torch.tensor([[8, 9]], dtype=torch.int32)
+    boxes = torch.tensor([[[1.2, 1.1, 7.7, 6.9], [0.0, 0.0, 9.0, 8.0]]])
+    given = _on(device, soft, boxes, kept, sizes)
     places, counts = outlines(*given, 0.5, 4096, shares=3)
     assert int(counts.sum()) > 10
     few, same = outlines(*given, 0.5, 10, shares=3)

@@ -12,7 +12,9 @@ from harness.nn.kernels.pooling import pooled_from_levels
 SIZES = ((24, 40), (12, 20), (6, 10), (3, 5))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.float16, marks=pytest.mark.slow)]
+)
 def test_regions_are_torchvisions(dtype: torch.dtype, device: torch.device) -> None:
     drawn = torch.Generator().manual_seed(4)
     maps = [torch.randn((2, 5, *size), generator=drawn).to(dtype) for size in SIZES]

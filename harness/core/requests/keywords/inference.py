@@ -86,7 +86,7 @@ class EngineOptionsKeys(TypedDict, total=False):
     up to 16)."""
 
     threads: int | None
-    """CPU threads of the network (default: all cores)."""
+    """CPU threads of the network (default: all cores, or OMP_NUM_THREADS)."""
 
 
 class RecipeOverridesKeys(TypedDict, total=False):
@@ -219,7 +219,7 @@ class SweepSettings(
     up to 16)."""
 
     threads: int | None
-    """CPU threads of the network (default: all cores)."""
+    """CPU threads of the network (default: all cores, or OMP_NUM_THREADS)."""
 
     ap_tolerance: float
     """AP that a recommended combination may cost (in points; default: 0.1)."""

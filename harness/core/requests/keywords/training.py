@@ -124,7 +124,7 @@ class RuntimeConfigKeys(TypedDict, total=False):
     """Threads that decode and resize ahead (default: 2)."""
 
     threads: int | None
-    """CPU threads of a process (default: its share of the cores)."""
+    """CPU threads of a process (default: its share of the cores, or OMP_NUM_THREADS)."""
 
     deterministic: bool
     """Use slower operations that repeat exactly."""
