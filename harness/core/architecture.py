@@ -148,7 +148,7 @@ class Architecture:
     """Proposals kept in total; of given ones DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST."""
 
     rpn_post_nms_training: int = 1000  # RPN.POST_NMS_TOPK_TRAIN
-    """Proposals kept in total while training."""
+    """Proposals kept in total while training; of given ones PRECOMPUTED_PROPOSAL_TOPK_TRAIN."""
 
     # -- dense head ------------------------------------------------------------------------------
     anchor_scales: tuple[float, ...] = (1.0,)  # Base-RetinaNet.yaml ANCHOR_GENERATOR.SIZES

@@ -11,6 +11,7 @@ from harness.core.checks import Reference
 Group = Literal[
     "annotations",
     "panoptic",
+    "panoptic_train",
     "val",
     "val100",
     "rem",

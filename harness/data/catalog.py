@@ -32,6 +32,10 @@ COCO_LAYOUT = {
         "coco/annotations/instances_val2017.json",
         "coco/val2017",
     ),
+    "coco_2017_train_panoptic_separated": (
+        "coco/annotations/instances_train2017.json",
+        "coco/train2017",
+    ),
     "coco_2017_val_100_panoptic_separated": (
         "coco/annotations/instances_val2017_100.json",
         "coco/val2017",
@@ -40,18 +44,22 @@ COCO_LAYOUT = {
 
 #: Panoptic annotation file, and folders its PNGs may be in, by name of the data set: Detectron2's
 #: layout, then the one panopticapi's users have. The 100 images are among the 5,000.
-PANOPTIC_LAYOUT = dict.fromkeys(
-    ("coco_2017_val_panoptic_separated", "coco_2017_val_100_panoptic_separated"),
-    (
-        "coco/annotations/panoptic_val2017.json",
-        ("coco/panoptic_val2017", "coco/annotations/panoptic_val2017"),
-    ),
-)
+PANOPTIC_LAYOUT = {
+    name: (
+        f"coco/annotations/panoptic_{part}2017.json",
+        (f"coco/panoptic_{part}2017", f"coco/annotations/panoptic_{part}2017"),
+    )
+    for name, part in (
+        ("coco_2017_val_panoptic_separated", "val"),
+        ("coco_2017_val_100_panoptic_separated", "val"),
+        ("coco_2017_train_panoptic_separated", "train"),
+    )
+}
 
-#: Of these data sets.
+#: Of these data sets, with the name of the file.
 UNPROVEN_MAPS = (
-    "panoptic_val2017.json and its PNGs cannot be proven by themselves: no source gives their "
-    "hashes; harness download takes them from the archive whose sha256 is pinned"
+    "{} and its PNGs cannot be proven by themselves: no source gives their hashes; harness "
+    "download takes them from the archive whose sha256 is pinned"
 )
 
 #: Other annotations of the images of a data set: for information, no number is published for them.
@@ -71,6 +79,7 @@ DOWNLOAD_GROUPS = {
     "keypoints_coco_2017_val_100": "val100",
     "coco_2017_val_panoptic_separated": "val,annotations,panoptic",
     "coco_2017_val_100_panoptic_separated": "val100,panoptic",
+    "coco_2017_train_panoptic_separated": "train,annotations,panoptic_train",
 }
 
 #: Embedded data sets, generated on first use.
@@ -80,6 +89,7 @@ SYNTHETIC_SPLITS = ("synthetic_train", "synthetic_val")
 VALIDATION_OF = {
     "coco_2017_train": "coco_2017_val",
     "keypoints_coco_2017_train": "keypoints_coco_2017_val",
+    "coco_2017_train_panoptic_separated": "coco_2017_val_panoptic_separated",
     "synthetic_train": "synthetic_val",
 }
 
@@ -114,7 +124,7 @@ def find_dataset(
         PrerequisiteError: A known data set is not on disk; with the command that fetches it.
     """
     name = dataset
-    _require_panoptic_pair(dataset, annotations, panoptic, panoptic_masks)
+    _require_panoptic_pair(dataset, annotations, panoptic, panoptic_masks, options)
     if annotations is not None or images is not None:
         annotations, images = _pair(annotations, images, options)
         if dataset is not None:
@@ -126,7 +136,8 @@ def find_dataset(
     found = read_dataset(annotations, images, name=name, compact=compact)
     if dataset in PANOPTIC_LAYOUT:
         panoptic, panoptic_masks = panoptic_places(dataset, root)
-        found = replace(found, warnings=(*found.warnings, UNPROVEN_MAPS))
+        odd = UNPROVEN_MAPS.format(panoptic.name)
+        found = replace(found, warnings=(*found.warnings, odd))
     if panoptic is None:
         return found
     from harness.data.panoptic import read_panoptic  # Pillow: only where PNGs are read
@@ -167,17 +178,22 @@ def requested_dataset(request: DatasetRequest) -> Dataset:
 
 
 def _require_panoptic_pair(
-    dataset: str | None, annotations: Path | None, panoptic: Path | None, masks: Path | None
+    dataset: str | None,
+    annotations: Path | None,
+    panoptic: Path | None,
+    masks: Path | None,
+    options: tuple[str, str],
 ) -> None:
     """UsageError for panoptic annotations that nothing is said about."""
+    option = options[0].replace("annotations", "panoptic")
     if masks is not None and panoptic is None:
         raise UsageError(
-            "--panoptic-masks goes with --panoptic, which is missing",
-            hint="give --panoptic as well: the file that lists the segments of the PNGs",
+            f"{option}-masks goes with {option}, which is missing",
+            hint=f"give {option} as well: the file that lists the segments of the PNGs",
         )
     if panoptic is not None and (annotations is None or dataset is not None):
         raise UsageError(
-            "--panoptic goes with --annotations and --images: boxes and masks of the same images",
+            f"{option} goes with {options[0]} and {options[1]}: boxes and masks of the same images",
             hint="a known data set has panoptic annotations of its own: "
             + ", ".join(PANOPTIC_LAYOUT),
         )

@@ -50,6 +50,11 @@ class AnnotatedImage:
     semantic: SemanticTruth | None = None
     """Class of each pixel; None for a network without a semantic head."""
 
+    proposals: npt.NDArray[np.floating[Any]] | None = None
+    """(n, 4) regions x1, y1, x2, y2 in px of the image, best first; None for a network that
+    proposes its own.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSet:

@@ -35,16 +35,43 @@ def resized_proposals(
     """
     if not architecture.given_proposals:
         return None
-    boxes = proposals_of(image)
+    size = (image.height_px, image.width_px)
+    return moved_proposals(proposals_of(image), size, resized_px, most=architecture.rpn_post_nms)
+
+
+def moved_proposals(
+    boxes: Boxes,
+    size_px: tuple[int, int],
+    resized_px: tuple[int, int],
+    *,
+    most: int,
+    flip: bool = False,
+    flip_down: bool = False,
+) -> npt.NDArray[np.float32]:
+    """Proposals in the frame of a resized and perhaps flipped image, without the empty ones.
+
+    Args:
+        boxes: (n, 4) x1, y1, x2, y2 in px of the image, best first.
+        size_px: (height, width) of the image.
+        resized_px: The same of the resized one.
+        most: How many are kept.
+        flip: Whether left and right are swapped.
+        flip_down: Whether top and bottom are swapped.
+
+    Returns:
+        (m, 4) float32, best first; each is scaled in the precision it is given in.
+    """
     height, width = resized_px
-    across = boxes[:, 0::2] * (width * 1.0 / image.width_px)
-    down = boxes[:, 1::2] * (height * 1.0 / image.height_px)
+    across = boxes[:, 0::2] * (width * 1.0 / size_px[1])
+    down = boxes[:, 1::2] * (height * 1.0 / size_px[0])
+    across = width - across if flip else across
+    down = height - down if flip_down else down
     moved = np.stack((across.min(1), down.min(1), across.max(1), down.max(1)), axis=1)
     moved = moved.astype(np.float32)
     moved[:, 0::2] = moved[:, 0::2].clip(0, width)
     moved[:, 1::2] = moved[:, 1::2].clip(0, height)
     kept = (moved[:, 2] > moved[:, 0]) & (moved[:, 3] > moved[:, 1])
-    return np.ascontiguousarray(moved[kept][: architecture.rpn_post_nms])
+    return np.ascontiguousarray(moved[kept][:most])
 
 
 def proposals_of(image: Image) -> Boxes:

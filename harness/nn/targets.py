@@ -174,6 +174,11 @@ class Targets(NamedTuple):
     each kind of stuff, 255 where nothing is known; None without a semantic head.
     """
 
+    proposals: Tensor | None = None
+    """(n, 4) float32 regions of the image, px of the resized input; None where the network proposes
+    its own.
+    """
+
 
 #: A count of this process → the mean of that count over all processes. Losses are divided by it, so
 #: that the mean of the processes' gradients is the gradient of one process with the whole batch.

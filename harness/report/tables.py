@@ -12,7 +12,7 @@ from harness.core.checks import Check, Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
-from harness.core.tasks import MAIN_METRICS, TASKS
+from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
@@ -322,7 +322,7 @@ NAMES = {
     f"{task}/{metric}": f"{facts.noun} {metric}"
     for task, facts in TASKS.items()
     for metric in ("AP", "AP50")
-}
+} | {name: spoken for name, spoken in MAIN_METRICS.items() if name.startswith((PANOPTIC, SEMANTIC))}
 
 
 def score_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:

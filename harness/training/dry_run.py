@@ -12,8 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image as PillowImage
 
+from harness.core.architecture import Architecture
 from harness.core.dataset import Category, Dataset, ImageRecord
+from harness.core.detections import Image
 from harness.data.objects import AnnotatedImage, Segmentation, TrainingSet
+from harness.data.panoptic import png_of
+from harness.data.proposals import generated_proposals
+from harness.data.semantic import SemanticTruth
 from harness.engines.devices import device_class
 from harness.training.group import prepared_device
 from harness.training.processes import World
@@ -64,33 +69,25 @@ def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float
 #: images of train2017).
 SIZE_PX, OBJECTS = (480, 640), 7
 
+#: Sides of the segments of a generated map.
+SQUARE_PX = 80
+
 #: Images that are generated; a batch repeats them.
 IMAGES = 4
 
 
-def stand_in_data(
-    folder: Path, class_count: int, *, with_masks: bool, keypoint_count: int = 0
-) -> TrainingSet:
-    """Write a few images of noise, and return them with objects.
+def stand_in_data(folder: Path, architecture: Architecture) -> TrainingSet:
+    """Write a few images of noise, and return them with what a network learns.
 
     Args:
         folder: Where they are written.
-        class_count: Categories of the data set.
-        with_masks: Whether objects have polygons.
-        keypoint_count: Keypoints of an object.
+        architecture: Of the network.
     """
     random = np.random.default_rng(0)
-    height, width = SIZE_PX
-    images = []
-    for number in range(IMAGES):
-        record = ImageRecord(
-            image_id=number, file_name=f"{number}.jpg", height_px=height, width_px=width
-        )
-        coarse = random.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
-        PillowImage.fromarray(coarse).resize((width, height)).save(folder / record.file_name)
-        image = _annotated(record, random, class_count, with_masks)
-        images.append(_with_keypoints(image, random, keypoint_count) if keypoint_count else image)
-    categories = tuple(Category(category_id=one, name=f"class {one}") for one in range(class_count))
+    images = tuple(_generated(folder, number, random, architecture) for number in range(IMAGES))
+    categories = tuple(
+        Category(category_id=one, name=f"class {one}") for one in range(architecture.class_count)
+    )
     dataset = Dataset(
         name="generated",
         annotations_path=folder / "none.json",
@@ -99,17 +96,50 @@ def stand_in_data(
         categories=categories,
         annotation_count=IMAGES * OBJECTS,
         crowd_count=0,
-        has_masks=with_masks,
-        keypoint_count=keypoint_count,
+        has_masks=architecture.has_masks,
+        keypoint_count=architecture.keypoint_count,
         digest="",
     )
     return TrainingSet(
         dataset=dataset,
-        images=tuple(images),
+        images=images,
         object_counts={one.category_id: 0 for one in categories},
         left_out=(),
         has_run_lengths=False,
     )
+
+
+def _generated(
+    folder: Path, number: int, random: np.random.Generator, architecture: Architecture
+) -> AnnotatedImage:
+    """Write one image, and return it with what a network learns of it."""
+    height, width = SIZE_PX
+    record = ImageRecord(
+        image_id=number, file_name=f"{number}.jpg", height_px=height, width_px=width
+    )
+    coarse = random.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+    PillowImage.fromarray(coarse).resize((width, height)).save(folder / record.file_name)
+    image = _annotated(record, random, architecture.class_count, architecture.has_masks)
+    if architecture.given_proposals:
+        pixels = np.empty((height, width, 3), dtype=np.uint8)
+        whole = Image(image_id=number, pixels_bgr=pixels)
+        image = replace(image, proposals=generated_proposals(whole, count=2000))
+    if architecture.is_panoptic:
+        classes = architecture.semantic_classes
+        image = replace(image, semantic=_semantics(folder, number, random, classes))
+    count = architecture.keypoint_count
+    return _with_keypoints(image, random, count) if count else image
+
+
+def _semantics(folder: Path, number: int, random: np.random.Generator, count: int) -> SemanticTruth:
+    """Write a PNG of square segments, and return where the classes of its pixels come from."""
+    height, width = (side // SQUARE_PX for side in SIZE_PX)
+    ids = np.arange(1, 1 + height * width, dtype=np.int32)
+    squares = np.kron(ids.reshape(height, width), np.ones((SQUARE_PX, SQUARE_PX), dtype=np.int32))
+    path = folder / f"{number}.png"
+    path.write_bytes(png_of(squares))
+    classes = random.integers(0, count, len(ids)).astype(np.uint8)
+    return SemanticTruth(path=path, segments=ids, classes=classes)
 
 
 def _with_keypoints(

@@ -290,6 +290,10 @@ class Best:
     """Iteration of the last evaluation, best or not; -1 before the first."""
 
 
+#: What the numbers end in whose mean chooses the best weights: AP, and PQ of maps of segments.
+CHOSEN_BY = ("/AP", "/PQ")
+
+
 def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:
     """Return the metric by which evaluations are compared; higher is better.
 
@@ -299,9 +303,10 @@ def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, 
         scores: Numbers of the evaluation by name.
 
     Returns:
-        The negated total loss, or the mean of the APs (0 to 100; -1 where there is none).
+        The negated total loss, or the mean of the APs, with PQ of maps (0 to 100; -1 where there
+        is none).
     """
     if best_by == "loss":
         return -losses["validation/total_loss"]
-    main = [value for name, value in scores.items() if name.endswith("/AP")]
+    main = [value for name, value in scores.items() if name.endswith(CHOSEN_BY)]
     return sum(main) / len(main) if main else -1.0

@@ -25,7 +25,7 @@ from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
 from harness.training.checkpoints import CHECKPOINTS, CheckpointClock, resume, save, write_weights
-from harness.training.log import Best, TrainingLog, goodness
+from harness.training.log import CHOSEN_BY, Best, TrainingLog, goodness
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
@@ -286,7 +286,7 @@ def _evaluate(
         with _own_arithmetic(setup, trainer):
             scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration, progress.notice)
         log.write(trainer.iteration, {**numbers, **scores})
-        shown = [f"{name} {scores[name]:.2f}" for name in scores if name.endswith("/AP")]
+        shown = [f"{name} {scores[name]:.2f}" for name in scores if name.endswith(CHOSEN_BY)]
         for kind in ("validation", "test"):
             if (loss := numbers.get(f"{kind}/total_loss")) is not None:
                 shown.append(f"{kind} loss {loss:.3f}")

@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from harness.core.architecture import Architecture
 from harness.data.images import load_image, resize
 from harness.data.objects import AnnotatedImage
+from harness.data.proposals import moved_proposals
 from harness.training.augmentation import Augmentation, Change, draw_change, with_effects
 from harness.training.masks import ObjectMasks, transformed
 from harness.training.order import Draw
@@ -55,6 +56,9 @@ class Sample:
 
     semantic: npt.NDArray[np.uint8] | None = None
     """(h, w) uint8 class of each pixel; None for a network without a semantic head."""
+
+    proposals: npt.NDArray[np.float32] | None = None
+    """(n, 4) float32 regions, best first; None for a network that proposes its own."""
 
 
 def make_sample(
@@ -103,6 +107,23 @@ def make_sample(
         masks=masks,
         keypoints=_moved_keypoints(image, change, scale) if architecture.keypoint_count else None,
         semantic=_moved_semantic(image, change) if architecture.is_panoptic else None,
+        proposals=_moved_proposals(image, change, architecture),
+    )
+
+
+def _moved_proposals(
+    image: AnnotatedImage, change: Change, architecture: Architecture
+) -> npt.NDArray[np.float32] | None:
+    """Return the regions in the frame of the resized image (Detectron2 ``transform_proposals``)."""
+    if image.proposals is None or not architecture.given_proposals:
+        return None
+    return moved_proposals(
+        image.proposals,
+        (image.record.height_px, image.record.width_px),
+        change.size,
+        most=architecture.rpn_post_nms_training,
+        flip=change.flip,
+        flip_down=change.flip_down,
     )
 
 

@@ -188,6 +188,9 @@ def _targets(sample: Sample, trainer: Trainer) -> Targets:
         semantic=None
         if sample.semantic is None
         else torch.from_numpy(sample.semantic).to(trainer.device),
+        proposals=None
+        if sample.proposals is None
+        else torch.from_numpy(sample.proposals).to(trainer.device),
     )
 
 

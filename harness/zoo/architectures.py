@@ -75,8 +75,11 @@ def faster_rcnn_r101_fpn() -> Architecture:
 
 
 def fast_rcnn_r50_fpn() -> Architecture:
-    """configs/COCO-Detection/fast_rcnn_R_50_FPN_1x.yaml: regions come from a file."""
-    return Architecture(has_masks=False, given_proposals=True)
+    """configs/COCO-Detection/fast_rcnn_R_50_FPN_1x.yaml: regions come from a file.
+
+    Of a training 2000 an image (DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN).
+    """
+    return Architecture(has_masks=False, given_proposals=True, rpn_post_nms_training=2000)
 
 
 def mask_rcnn_x101_fpn() -> Architecture:

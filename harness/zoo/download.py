@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -189,10 +189,21 @@ def download(
             request.root.mkdir(parents=True, exist_ok=True)
             with held(request.root / LOCK, notice=options.progress.notice):
                 _require_space(artefacts, request, options.free_bytes)
-                return [_bring(artefact, request, options, now) for artefact in artefacts]
+                return [
+                    _bring(artefact, replace(request, keep_archives=keeps), options, now)
+                    for artefact, keeps in zip(artefacts, _kept(artefacts, request), strict=True)
+                ]
     except KeyboardInterrupt:
         hint = "what has arrived is kept: the same command continues"
         raise Interrupted("interrupted", hint=hint) from None
+
+
+def _kept(artefacts: Sequence[Artefact], request: DownloadRequest) -> list[bool]:
+    """Whether the archive of each artefact stays: as asked, or because a later one is in it."""
+    paths = [one.path for one in artefacts]
+    return [
+        request.keep_archives or path in paths[place:] for place, path in enumerate(paths, start=1)
+    ]
 
 
 def _known(artefacts: Sequence[Artefact], root: Path) -> dict[str, Outcome]:

@@ -47,13 +47,17 @@ def missing_dataset(name: str | None, root: Path) -> tuple[Missing, ...]:
     return (Missing(what=f"data set {name}: no {absent}", groups=groups),)
 
 
-def missing_files(annotations: Path | None, images: Path | None) -> tuple[Missing, ...]:
-    """Return which of two places of the user are not there; a place that is not given is none."""
+def missing_files(
+    annotations: Path | None, images: Path | None, panoptic: Path | None = None
+) -> tuple[Missing, ...]:
+    """Return which places of the user are not there; a place that is not given is none."""
     found = []
     if annotations is not None and not annotations.is_file():
         found.append(Missing(what=f"annotation file: no {annotations}"))
     if images is not None and not images.is_dir():
         found.append(Missing(what=f"folder of images: no {images}"))
+    if panoptic is not None and not panoptic.is_file():
+        found.append(Missing(what=f"panoptic annotation file: no {panoptic}"))
     return tuple(found)
 
 

@@ -39,6 +39,7 @@ TRAINED = (
     "cascade_mask_rcnn_R_50_FPN",
     "mask_rcnn_R_50_FPN_dconv_c3-c5",
     "mask_rcnn_regnety_4gf_LSJ",
+    "fast_rcnn_R_50_FPN",
 )
 
 #: Classes of the generated scenes, which the losses need.
@@ -96,7 +97,7 @@ def trained_parameters(architecture: Architecture) -> tuple[str, ...]:
     }
     return (
         f"{start}.{stage}.weight",
-        f"proposal_generator.rpn_head.{rpn}.weight",
+        *(() if a.given_proposals else (f"proposal_generator.rpn_head.{rpn}.weight",)),
         *(f"roi_heads.{name}" for name, there in heads.items() if there),
     )
 

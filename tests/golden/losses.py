@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from harness.core.architecture import Architecture
+from harness.core.detections import Image
 from harness.data.catalog import find_dataset
 from harness.data.objects import AnnotatedImage, training_set
+from harness.data.proposals import generated_proposals, moved_proposals
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN
 from harness.nn.targets import Targets, TrainingNumbers
@@ -111,20 +113,29 @@ def native_losses(
     network.train()
     freeze(network, 2)
     batch = network.batch([torch.from_numpy(one.pixels).permute(2, 0, 1) for one in batch_samples])
-    found, statistics = losses(network, batch, targets_of(batch_samples), EVERYTHING)
+    targets = targets_of(batch_samples, given=numbers.given_proposals)
+    found, statistics = losses(network, batch, targets, EVERYTHING)
     if named:
         torch.stack(list(found.values())).sum().backward()
     return content(found, statistics, network, named)
 
 
-def targets_of(batch: Sequence[Sample]) -> list[Targets]:
-    """The ground truth of each sample."""
+def proposals_for(sample: Sample) -> torch.Tensor:
+    """(n, 4) boxes all over a sample, those that leave it cut, without the empty ones."""
+    image = Image(image_id=sample.ordinal, pixels_bgr=sample.pixels)
+    size = (image.height_px, image.width_px)
+    return torch.from_numpy(moved_proposals(generated_proposals(image), size, size, most=300))
+
+
+def targets_of(batch: Sequence[Sample], *, given: bool = False) -> list[Targets]:
+    """The ground truth of each sample, with region proposals where the network is given some."""
     return [
         Targets(
             torch.from_numpy(one.boxes),
             torch.from_numpy(one.classes),
             one.masks,
             torch.Generator().manual_seed(one.ordinal),
+            proposals=proposals_for(one) if given else None,
         )
         for one in batch
     ]
@@ -143,7 +154,8 @@ def detectron2_losses(
     counters = {key: value for key, value in model.state_dict().items() if "batches_tracked" in key}
     model.load_state_dict(counters | seeded_weights(numbers))
     with EventStorage() as storage:
-        found = model([detectron2_input(one) for one in samples()])
+        given = numbers.given_proposals
+        found = model([detectron2_input(one, given=given) for one in samples()])
         statistics = {name: torch.tensor(value) for name, (value, _) in storage.latest().items()}
     if named:
         torch.stack(list(found.values())).sum().backward()
@@ -168,8 +180,8 @@ def seeded_weights(numbers: Architecture) -> dict[str, torch.Tensor]:
     return {key: torch.from_numpy(value) for key, value in seeded.items()}
 
 
-def detectron2_input(sample: Sample) -> dict[str, Any]:
-    """A sample as Detectron2's network takes it."""
+def detectron2_input(sample: Sample, *, given: bool = False) -> dict[str, Any]:
+    """A sample as Detectron2's network takes it, with region proposals where it is given some."""
     from detectron2.structures import Boxes, Instances, PolygonMasks
 
     assert sample.masks is not None
@@ -178,7 +190,12 @@ def detectron2_input(sample: Sample) -> dict[str, Any]:
     instances.gt_classes = torch.from_numpy(sample.classes)
     instances.gt_masks = PolygonMasks([list(mask) for mask in sample.masks.masks])
     pixels = torch.from_numpy(np.ascontiguousarray(sample.pixels.transpose(2, 0, 1)))
-    return {"image": pixels, "instances": instances}
+    found = {"image": pixels, "instances": instances}
+    if given:
+        found["proposals"] = Instances(sample.pixels.shape[:2])
+        found["proposals"].proposal_boxes = Boxes(proposals_for(sample))
+        found["proposals"].objectness_logits = torch.zeros(len(found["proposals"].proposal_boxes))
+    return found
 
 
 def content(

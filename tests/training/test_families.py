@@ -25,7 +25,7 @@ from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import read_checkpoint, write_checkpoint
 from tests.composing import composed
 from tests.golden import dense_losses, keypoint_losses
-from tests.golden.cases import pictures
+from tests.golden.cases import pictures_for
 from tests.golden.families import TRAINED, narrow
 
 CLASSES, ITERATIONS = 3, 4
@@ -36,6 +36,8 @@ NETWORKS = {
     "scratch_mask_rcnn_R_50_FPN_SyncBN": narrow("scratch_mask_rcnn_R_50_FPN_SyncBN"),
     "retinanet": dense_losses.architecture(),
     "keypoint_rcnn": keypoint_losses.architecture(),
+    "panoptic_fpn_R_50": narrow("panoptic_fpn_R_50"),
+    "panoptic_fpn_R_101_dconv_cascade_gn": narrow("panoptic_fpn_R_101_dconv_cascade_gn"),
 }
 
 
@@ -43,19 +45,15 @@ def own_classes(network: Architecture) -> Architecture:
     """The network with other classes; with other keypoints, where it has some."""
     if network.keypoint_count:
         return replace(network, keypoint_count=network.keypoint_count + 1)
-    return replace(network, class_count=CLASSES)
+    kinds_of_stuff = 6 if network.is_panoptic else 0
+    return replace(network, class_count=CLASSES, semantic_classes=kinds_of_stuff)
 
 
 def setup_of(network: Architecture, folder: Path, precision: str) -> Setup:
     fitted = own_classes(network)
     weights = folder / "weights.safetensors"
     write_checkpoint(weights, seeded_checkpoint(network))
-    data = stand_in_data(
-        folder,
-        fitted.class_count,
-        with_masks=fitted.has_masks,
-        keypoint_count=fitted.keypoint_count,
-    )
+    data = stand_in_data(folder, fitted)
     config = composed(
         TrainRequest, rois_per_image=32, freeze=2, threads=1, loaders=1, precision=precision
     )
@@ -105,6 +103,7 @@ def trained(setup: Setup) -> dict[str, np.ndarray]:
 SLOW = (
     *("mask_rcnn_R_50_C4", "faster_rcnn_R_50_C4", "mask_rcnn_R_50_DC5", "mask_rcnn_R_50_FPN_GN"),
     *("mask_rcnn_R_50_FPN_dconv_c3-c5", "scratch_mask_rcnn_R_50_FPN_SyncBN"),
+    "panoptic_fpn_R_101_dconv_cascade_gn",
 )
 
 
@@ -130,12 +129,15 @@ def test_a_family_is_fine_tuned_on_other_classes(name: str, tmp_path: Path) -> N
     moved = [key for key in found if not np.array_equal(found[key], network.state_dict()[key])]
     assert any("res4." in key or ".s3." in key for key in moved)
     assert any(key.startswith(("roi_heads.", "head.")) for key in moved)
+    assert any(key.startswith("sem_seg_head.") for key in moved) == network.architecture.is_panoptic
     engine = open_native(
         architecture=replace(setup.architecture, score_threshold=0.0),
         weights=tmp_path / WEIGHTS_BEST,
         device="cpu",
         threads=1,
     )
-    (answer,) = engine.infer([engine.prepare(pictures()[0], NULL_STOPWATCH)], NULL_STOPWATCH)
+    (answer,) = engine.infer(
+        [engine.prepare(pictures_for(setup.architecture)[0], NULL_STOPWATCH)], NULL_STOPWATCH
+    )
     assert len(answer) > 0
     assert answer.class_index.max() < setup.architecture.class_count

@@ -84,10 +84,12 @@ def test_everything_arrives_proven_and_archives_go(world: World) -> None:
     assert (world.root / "checkpoints/first/model_final_aaaaaa.pkl").read_bytes() == CHECKPOINT
 
 
-def with_an_archive_in_an_archive(world: World, names: list[str]) -> None:
+def with_an_archive_in_an_archive(
+    world: World, names: list[str], more: dict[str, bytes] | None = None
+) -> None:
     """Pin and serve an archive with a file and a zip of PNGs, as COCO's panoptic one is."""
     inner = zipped({f"maps/{name}": b"png" for name in names})
-    whole = zipped({"annotations/maps.json": b"{}", "annotations/maps.zip": inner})
+    whole = zipped({"annotations/maps.json": b"{}", "annotations/maps.zip": inner, **(more or {})})
     file = {"bytes": None, "sha256": None}
     place = {
         "path": "coco/annotations/maps.zip",
@@ -131,6 +133,31 @@ def test_an_archive_in_an_archive_is_unpacked_too(world: World) -> None:
     assert bring(world, MAPS)["maps.zip"].action == "known"
     (coco / "annotations" / "maps" / "2.png").unlink()
     assert bring(world, MAPS)["maps.zip"].action == "fetched"
+
+
+def test_an_archive_that_a_later_artefact_is_in_as_well_is_fetched_once(world: World) -> None:
+    more = {"annotations/more.zip": zipped({f"more/{one}.png": b"png" for one in range(3)})}
+    with_an_archive_in_an_archive(world, ["1.png", "2.png", "3.png"], more)
+    first = world.content["artefacts"][-1]
+    inner = {
+        "path": "coco/annotations/more.zip",
+        "folder": "coco",
+        "makes": ["coco/more"],
+        "file_count": 3,
+    }
+    unpacked = {**first["unpacked"], "inner": [inner]}
+    world.content["artefacts"].append(
+        {**first, "name": "more", "group": "panoptic_train", "unpacked": unpacked}
+    )
+    world.write_lock()
+    world.site.requests.clear()
+    outcomes = bring(world, DownloadRequest(only=("panoptic", "panoptic_train")))
+    assert actions(outcomes) == {"maps.zip": "fetched", "more": "fetched"}
+    assert outcomes["more"].url is None  # it was there: the first had left it
+    bodies = [one for one in world.site.requests if one[2] > 1]
+    assert len(bodies) == 1
+    coco = world.root / "coco"
+    assert sorted(path.name for path in coco.iterdir()) == ["annotations", "maps", "more"]
 
 
 def test_an_archive_in_an_archive_with_too_few_files_is_refused(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import IntegrityError, PrerequisiteError, UsageError
-from harness.core.model import GROUPS, Lock
+from harness.core.model import GROUPS, Artefact, Lock
 from harness.core.requests.zoo import DownloadRequest
 from harness.data.catalog import COCO_LAYOUT
 from harness.files.layout import LOCK_NAME, find_lock
@@ -54,11 +54,19 @@ def test_hashes_and_names_have_their_form(lock: Lock) -> None:
         assert all(mirror.endswith(artefact.path.split("/")[-1]) for mirror in artefact.mirrors)
 
 
+def parts_of(artefact: Artefact) -> tuple[str, ...]:
+    """What an artefact brings: a file, or those of an archive that are taken out of it."""
+    return () if artefact.unpacked is None else tuple(artefact.unpacked.files)
+
+
 def test_nothing_is_there_twice(lock: Lock) -> None:
+    files = {(one.path, one.url, one.bytes, one.sha256) for one in lock.artefacts}
     for values in (
         [artefact.name for artefact in lock.artefacts],
-        [artefact.path for artefact in lock.artefacts],
-        [artefact.url for artefact in lock.artefacts],
+        # Two artefacts are the same archive only where they take different files out of it.
+        [(artefact.path, parts_of(artefact)) for artefact in lock.artefacts],
+        [path for path, *_ in files],
+        [url for _, url, *_ in files],
         [entry.name for entry in lock.models],
     ):
         assert len(set(values)) == len(values)

@@ -37,11 +37,42 @@ class TrainingData:
     train_images: Path | None = setting(
         None, help="folder of its images", none="the data set's", numbers=False
     )
+    train_panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file of the same images",
+        none="the data set's",
+        numbers=False,
+    )
+    train_panoptic_masks: Path | None = setting(
+        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+    )
+    train_proposals: Path | None = setting(
+        None,
+        help="region proposals of these images, for a network that takes them from a file "
+        "(Fast R-CNN): Detectron2's pickle, COCO results, or a run of an RPN",
+        none="none",
+        numbers=False,
+    )
     val_annotations: Path | None = setting(
         None, help="COCO annotation file to evaluate on", none="the data set's", numbers=False
     )
     val_images: Path | None = setting(
         None, help="folder of its images", none="the data set's", numbers=False
+    )
+    val_panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file of the same images",
+        none="the data set's",
+        numbers=False,
+    )
+    val_panoptic_masks: Path | None = setting(
+        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+    )
+    val_proposals: Path | None = setting(
+        None,
+        help="those of the validation images",
+        none="those the model was published with",
+        numbers=False,
     )
     test_annotations: Path | None = setting(
         None,
@@ -52,6 +83,18 @@ class TrainingData:
     )
     test_images: Path | None = setting(
         None, help="folder of its images", none="none", numbers=False
+    )
+    test_panoptic: Path | None = setting(
+        None, help="panoptic annotation file of the same images", none="none", numbers=False
+    )
+    test_panoptic_masks: Path | None = setting(
+        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+    )
+    test_proposals: Path | None = setting(
+        None,
+        help="those of the test images",
+        none="none",
+        numbers=False,
     )
 
 

@@ -61,7 +61,7 @@ def find_proposals(
     """
     given = request.data.proposals
     if given is not None:
-        return read_proposals(_file_of(given), dataset.image_ids, published=False)
+        return read_proposals(file_of(given), dataset.image_ids, published=False)
     if entry.proposals is None:
         raise PrerequisiteError(
             f"{entry.name} takes its region proposals from a file, and none are published",
@@ -72,7 +72,7 @@ def find_proposals(
     return read_proposals(Path(file.path), dataset.image_ids, published=True)
 
 
-def _file_of(given: Path) -> Path:
+def file_of(given: Path) -> Path:
     """The file itself, or the predictions of a run of an RPN.
 
     Raises:

@@ -15,21 +15,25 @@ from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
-from harness.data.objects import TrainingSet, training_set
+from harness.data.objects import TrainingSet
 from harness.training.dry_run import Measured, measure_iteration, stand_in_data
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
+from harness.workflows.training.data import (
+    has_own_data,
+    learned_by,
+    training_data,
+    with_proposals,
+)
 from harness.workflows.training.job import (
     check_division,
     config_of,
-    has_own_data,
     missing_parts,
     planned,
     recipe_of,
     require_trainable,
     resolve_training,
     trained_architecture,
-    training_data,
 )
 from harness.workflows.training.summary import plan_lines, rhythm, schedule_line
 from harness.workflows.training.train import setup_of
@@ -117,7 +121,9 @@ def _plan_without(
     classes = COCO_CATEGORIES if training is None else training.dataset.categories
     if training is None and published.keypoint_count:
         classes = (COCO_PERSON,)
-    architecture = trained_architecture(published, request, classes)
+    truth = None if training is None else training.dataset.panoptic
+    stuff = () if truth is None else truth.stuff
+    architecture = trained_architecture(published, request, classes, stuff)
     config = config_of(request, plan, "random", recipe, architecture)
     with _data(training, published) as data:
         setup = Setup(
@@ -158,9 +164,13 @@ def _training(
         learned = training_data(request, recipe, compact=True)
     except HarnessError:
         return None
-    found = training_set(
-        learned, with_masks=published.has_masks, with_keypoints=published.keypoint_count > 0
-    )
+    if published.is_panoptic and learned.panoptic is None:
+        return None
+    found = learned_by(published, learned)
+    try:
+        found, _ = with_proposals(found, request.data.train_proposals)
+    except HarnessError:
+        return None
     first = learned.images_dir / found.images[0].record.file_name if found.images else None
     return found if first is not None and first.is_file() else None
 
@@ -172,12 +182,7 @@ def _data(training: TrainingSet | None, published: Architecture) -> Iterator[Tra
         yield training
         return
     with TemporaryDirectory(prefix="harness-plan-") as folder:
-        yield stand_in_data(
-            Path(folder),
-            1 if published.keypoint_count else len(COCO_CATEGORIES),
-            with_masks=published.has_masks,
-            keypoint_count=published.keypoint_count,
-        )
+        yield stand_in_data(Path(folder), published)
 
 
 def _dry_run(

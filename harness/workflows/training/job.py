@@ -10,14 +10,14 @@ from typing import Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category, Dataset
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings, identity_of, replaced
-from harness.data.catalog import VALIDATION_OF, find_dataset
-from harness.data.objects import TrainingSet, training_set
-from harness.data.proven import require_images, state_of_images
+from harness.data.catalog import VALIDATION_OF
+from harness.data.objects import TrainingSet
+from harness.data.proven import state_of_images
 from harness.engines.opening import require_network
 from harness.training.group import launched
 from harness.training.log import read_curve
@@ -30,6 +30,16 @@ from harness.training.plan import (
     weight_decay_of,
 )
 from harness.training.setup import InitKind
+from harness.workflows.training.data import (
+    both_data,
+    has_own_data,
+    held_out_data,
+    learnable,
+    require_proposals,
+    require_same_categories,
+    require_usable,
+    with_proposals,
+)
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
@@ -39,76 +49,9 @@ from harness.zoo.needed import (
     missing_checkpoint,
     missing_dataset,
     missing_files,
+    missing_proposals,
     require_all,
 )
-
-
-def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) -> Dataset:
-    """Return the training data: the requested data set, or the one the recipe is published for.
-
-    Args:
-        request: What was asked for.
-        recipe: The published settings.
-        compact: Parse it as training alone needs it.
-
-    Raises:
-        UsageError: An unknown data set, or a file without its folder of images.
-        PrerequisiteError: The data are not there.
-        IntegrityError: The annotation file is not valid.
-    """
-    return find_dataset(
-        dataset=request.data.dataset or (None if has_own_data(request) else recipe.dataset),
-        annotations=request.data.train_annotations,
-        images=request.data.train_images,
-        root=request.network.root,
-        options=("--train-annotations", "--train-images"),
-        compact=compact,
-    )
-
-
-def validation_data(request: TrainRequest, entry: ModelEntry) -> Dataset:
-    """Return the given pair; else what belongs to the training data, or the model's own.
-
-    Args:
-        request: What was asked for.
-        entry: The model, whose data set is the last resort.
-
-    Raises:
-        UsageError: The training data are the user's own, and no validation data are given.
-        PrerequisiteError: The data are not there.
-        IntegrityError: The annotation file is not valid.
-    """
-    own = request.data.val_annotations is not None or request.data.val_images is not None
-    if not own and request.data.train_annotations is not None:
-        raise UsageError(
-            "data of your own need validation data as well",
-            hint="give --val-annotations and --val-images; they may be the training pair",
-        )
-    return find_dataset(
-        dataset=None if own else VALIDATION_OF.get(request.data.dataset or "", entry.dataset),
-        annotations=request.data.val_annotations,
-        images=request.data.val_images,
-        root=request.network.root,
-        options=("--val-annotations", "--val-images"),
-    )
-
-
-def require_same_categories(training: Dataset, validation: Dataset) -> None:
-    """Check that both data sets list the same categories in the same order.
-
-    Raises:
-        IntegrityError: They do not.
-    """
-    if training.categories == validation.categories:
-        return
-    ours, theirs = set(training.categories), set(validation.categories)
-    odd = sorted(ours ^ theirs, key=lambda one: one.category_id)
-    shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
-    raise IntegrityError(
-        f"training and validation data list other categories: {shown}\n"
-        f"  {training.annotations_path}\n  {validation.annotations_path}",
-        hint="both files must list the same ids and names, used or not",
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +85,10 @@ class TrainingJob:
     test: Dataset | None = None
     """What the best weights are evaluated on in the end; None without ``--test-annotations``."""
 
+    proposals: str | None = None
+    """sha256 of the region proposals that are learned from; None for a network that makes its own.
+    """
+
     init_kind: InitKind
     """What ``init`` contains."""
 
@@ -161,6 +108,11 @@ class TrainingJob:
     def is_retraining(self) -> bool:
         """Whether the model's own data are learned, so that its published numbers matter."""
         return self.training.dataset.name == self.recipe.dataset
+
+    def proposals_of(self, dataset: Dataset) -> Path | None:
+        """Return the region proposals that were given for the validation or the test data."""
+        asked = self.request.data
+        return asked.test_proposals if dataset is self.test else asked.val_proposals
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -193,10 +145,12 @@ class TrainingJob:
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal when a training continues: everything a weight depends on."""
-        schedule = self.plan.schedule
+        schedule, panoptic = self.plan.schedule, self.training.dataset.panoptic
         return {
             **identity_of(self.config),
             "dataset_sha256": self.training.dataset.digest,
+            **({} if panoptic is None else {"panoptic_sha256": panoptic.digest}),
+            **({} if self.proposals is None else {"proposals_sha256": self.proposals}),
             **state_of_images(self.training.dataset),
             "init_sha256": None if self.checkpoint is None else self.checkpoint.sha256,
             "steps": list(schedule.steps),
@@ -220,17 +174,23 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     published = architecture_of(entry.architecture)
     require_trainable(request, published)
     require_all(missing_parts(lock, entry, recipe, request), request.network.root)
-    learned, validation = _data(request, entry, recipe)
-    training = _learnable(learned, published)
+    learned, validation = both_data(request, entry, recipe)
+    require_usable(learned, entry.name, published, "--train-panoptic")
+    training = learnable(learned, published)
+    training, proposals = with_proposals(training, request.data.train_proposals)
     del learned  # with its parsed file, which is the largest thing here
-    require_images(training.dataset)
     require_same_categories(training.dataset, validation)
-    require_images(validation)
-    test = _test_data(request, training.dataset)
+    require_usable(validation, entry.name, published, "--val-panoptic")
+    test = held_out_data(request)
+    if test is not None:
+        require_same_categories(training.dataset, test)
+        require_usable(test, entry.name, published, "--test-panoptic")
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
-    architecture = trained_architecture(published, request, training.dataset.categories)
+    truth = training.dataset.panoptic
+    stuff = () if truth is None else truth.stuff
+    architecture = trained_architecture(published, request, training.dataset.categories, stuff)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
@@ -242,28 +202,12 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         training=training,
         validation=validation,
         test=test,
+        proposals=proposals,
         init_kind=kind,
         init=init,
         checkpoint=checkpoint,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
-
-
-def _learnable(learned: Dataset, published: Architecture) -> TrainingSet:
-    """Return what can be learned from.
-
-    Raises:
-        IntegrityError: There is nothing.
-    """
-    found = training_set(
-        learned, with_masks=published.has_masks, with_keypoints=published.keypoint_count > 0
-    )
-    if not found.images:
-        raise IntegrityError(
-            f"{learned.annotations_path} has no object to learn from: " + ", ".join(found.left_out),
-            hint="look at it with: harness data check",
-        )
-    return found
 
 
 def planned(request: TrainRequest, recipe: TrainRecipe, training: TrainingSet | None) -> Plan:
@@ -285,33 +229,6 @@ def planned(request: TrainRequest, recipe: TrainRecipe, training: TrainingSet | 
         image_count=None if training is None else len(training.images),
         own_data=own,
     )
-
-
-def has_own_data(request: TrainRequest) -> bool:
-    """Return whether files of the user are learned."""
-    return request.data.train_annotations is not None or request.data.train_images is not None
-
-
-def _test_data(request: TrainRequest, training: Dataset) -> Dataset | None:
-    """Return the test data of a request; None where there are none.
-
-    Raises:
-        UsageError: Half of the pair is missing.
-        IntegrityError: The file is not valid, or lists other categories.
-    """
-    asked = request.data
-    if asked.test_annotations is None and asked.test_images is None:
-        return None
-    found = find_dataset(
-        dataset=None,
-        annotations=asked.test_annotations,
-        images=asked.test_images,
-        root=request.network.root,
-        options=("--test-annotations", "--test-images"),
-    )
-    require_same_categories(training, found)
-    require_images(found)
-    return found
 
 
 def config_of(
@@ -342,23 +259,23 @@ def _eval_every(request: TrainRequest, iterations: int) -> int:
     return 0 if request.runtime.engine == "detectron2" else evaluation_period(iterations)
 
 
-def _data(request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe) -> tuple[Dataset, Dataset]:
-    """Return training and validation data, each file parsed once; they may be the same file."""
-    asked = request.data
-    own = (asked.train_annotations, asked.train_images)
-    if None not in own and own == (asked.val_annotations, asked.val_images):
-        both = training_data(request, recipe, compact=False)
-        return both, both
-    return training_data(request, recipe, compact=True), validation_data(request, entry)
-
-
 def trained_architecture(
-    published: Architecture, request: TrainRequest, categories: Sequence[Category]
+    published: Architecture,
+    request: TrainRequest,
+    categories: Sequence[Category],
+    stuff: Sequence[Category] = (),
 ) -> Architecture:
-    """Return the network of a training: with its classes, keypoints and size of images."""
+    """Return the network of a training: with its classes, keypoints and size of images.
+
+    Args:
+        published: The model's own.
+        request: What was asked for.
+        categories: Of the training data.
+        stuff: Their kinds of stuff; none leave a semantic head as it is.
+    """
     short = request.augmentation.short_edge_px or published.short_edge_px
     long = round(published.long_edge_max_px * short / published.short_edge_px)
-    fitted = published.fitted_to(categories)
+    fitted = published.fitted_to(categories, stuff)
     return replace(fitted, short_edge_px=short, long_edge_max_px=long)
 
 
@@ -380,17 +297,12 @@ def require_trainable(request: TrainRequest, published: Architecture) -> None:
             f"{request.network.model} only proposes regions, and is not trained by itself",
             hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
         )
-    if published.given_proposals:
+    require_proposals(request, published)
+    if published.is_panoptic and request.runtime.engine == "detectron2":
         raise UsageError(
-            f"{request.network.model} learns from region proposals in a file, which are not read "
-            "by a training here",
-            hint="a Faster R-CNN trains its own proposals: --model faster_rcnn_R_50_FPN_1x",
-        )
-    if published.is_panoptic:
-        raise UsageError(
-            f"{request.network.model} is not trained here: its semantic head has no loss yet",
-            hint="boxes and masks alone are trained by: --model R_50_FPN_1x; an evaluation of "
-            "panoptic weights of your own: harness eval --weights FILE",
+            f"{request.network.model} learns from PNGs of segments, which the detectron2 engine "
+            "does not read here",
+            hint="leave out --engine: the native engine has Detectron2's losses",
         )
     if published.torchvision is None or request.runtime.engine == "detectron2":
         require_network(request.runtime.engine, published)
@@ -467,11 +379,13 @@ def missing_parts(
     judged = None if own_val or own else VALIDATION_OF.get(asked.dataset or "", entry.dataset)
     found = [
         *missing_dataset(learned, root),
-        *missing_files(asked.train_annotations, asked.train_images),
+        *missing_files(asked.train_annotations, asked.train_images, asked.train_panoptic),
         *missing_dataset(judged, root),
-        *missing_files(asked.val_annotations, asked.val_images),
-        *missing_files(asked.test_annotations, asked.test_images),
+        *missing_files(asked.val_annotations, asked.val_images, asked.val_panoptic),
+        *missing_files(asked.test_annotations, asked.test_images, asked.test_panoptic),
     ]
+    if judged is not None and asked.val_proposals is None:
+        found += missing_proposals(lock, entry, root)
     if request.initial.init == "zoo":
         found += missing_checkpoint(lock, entry, root)
     elif request.initial.init == "imagenet" and recipe.backbone is not None:

@@ -20,6 +20,7 @@ from harness.core.requests.inference import (
     RecipeOverrides,
 )
 from harness.core.settings import command_line
+from harness.data.catalog import PANOPTIC_LAYOUT
 from harness.data.proven import proven_dataset
 from harness.files.digest import file_digest
 from harness.measure.timing import PhaseTimer
@@ -74,7 +75,7 @@ class Scoring:
             {"image_id": found.image_id, **row}
             for answer in inferred(job, engine, prepared_batches(job, engine, sample.images))
             for found in answer
-            for row in line_of(found, sample.categories)["predictions"]
+            for row in line_of(found, sample.categories, job.stuff)["predictions"]
         ]
 
     def on_test_data(self, weights: Path) -> RunRecord | None:
@@ -135,7 +136,7 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path, dataset: Dataset)
     return EvalRequest(
         inference=InferenceRequest(
             network=replace(request.network, weights=weights),
-            data=DataSpec(annotations=dataset.annotations_path, images=dataset.images_dir),
+            data=data_of(dataset, job.proposals_of(dataset)),
             options=EngineOptions(
                 engine=runtime.engine if numbers.torchvision is None else "torchvision",
                 device=runtime.device,
@@ -153,13 +154,32 @@ def _evaluation(job: TrainingJob, weights: Path, output: Path, dataset: Dataset)
     )
 
 
+def data_of(dataset: Dataset, proposals: Path | None) -> DataSpec:
+    """Return the files of a data set as settings of an evaluation.
+
+    Args:
+        dataset: Its annotations and images.
+        proposals: Region proposals of the images; None for those the model was published with, or
+            for a model that makes its own.
+    """
+    truth = dataset.panoptic
+    return DataSpec(
+        annotations=dataset.annotations_path,
+        images=dataset.images_dir,
+        proposals=proposals,
+        panoptic=None if truth is None else truth.annotations_path,
+        panoptic_masks=None if truth is None else truth.folder,
+    )
+
+
 def _named(job: TrainingJob, dataset: Dataset) -> Dataset:
     """Return validation or test data under the name that ``harness eval`` gives files.
 
     The record of an evaluation, and what it is compared with, is the one of ``harness eval`` with
     the same files. COCO's own files keep COCO's name.
     """
-    named = replace(dataset, name=dataset.annotations_path.stem)
+    known = dataset.name if dataset.name in PANOPTIC_LAYOUT else dataset.annotations_path.stem
+    named = replace(dataset, name=known)
     return proven_dataset(read_lock(), named, job.request.network.root)
 
 

@@ -30,7 +30,7 @@ from harness.data.proven import facts_of_dataset
 from harness.files.json import to_plain
 from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced
-from harness.training.log import METRICS, goodness
+from harness.training.log import CHOSEN_BY, METRICS, goodness
 from harness.training.plan import Plan, Schedule
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE
@@ -38,7 +38,8 @@ from harness.workflows.runs.folder import Run, read_record
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import SHEET
 from harness.workflows.training.sample import FOLDER
-from harness.workflows.training.scoring import evaluation_folder
+from harness.workflows.training.scoring import data_of, evaluation_folder
+from harness.zoo.architectures import architecture_of
 
 CURVES = "curves.png"
 
@@ -232,7 +233,7 @@ def best_of(job: TrainingJob, lines: Sequence[Mapping[str, Any]]) -> int:
     found = [
         (goodness(job.config.best_by, line, line), line["iteration"])
         for line in lines
-        if any(name.endswith("/AP") for name in line)
+        if any(name.endswith(CHOSEN_BY) for name in line)
         and (job.config.best_by == "ap" or "validation/total_loss" in line)
     ]
     return max(found)[1] if found else job.plan.schedule.iterations
@@ -281,11 +282,13 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
         )
     own = InferenceRequest(
         network=network,
-        data=DataSpec(annotations=validation.annotations_path, images=validation.images_dir),
+        data=data_of(validation, job.proposals_of(validation)),
         recipe=recipe,
     )
     yield _typed("eval", EvalRequest(inference=own))
     yield _typed("show", ShowRequest(run=evaluation_folder(folder, best_iteration)))
+    if not _knows_images_alone(job):
+        return
     named = replace(own, data=DataSpec(annotations=validation.annotations_path))
     images = str(validation.images_dir)
     yield _typed("predict", PredictRequest(paths=(images,), inference=named, style=DrawingStyle()))
@@ -295,6 +298,17 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
         images=validation.images_dir,
     )
     yield _typed("serve", serving)
+
+
+def _knows_images_alone(job: TrainingJob) -> bool:
+    """Return whether weights can be used on images without annotations.
+
+    Region proposals are of the images of a data set, and other kinds of stuff than the published
+    model's are listed by panoptic annotations only.
+    """
+    published = architecture_of(job.entry.architecture)
+    same = job.architecture.semantic_classes == published.semantic_classes
+    return same and not job.architecture.given_proposals
 
 
 def _typed(name: str, request: Any) -> str:

@@ -16,7 +16,7 @@ from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.training import TrainRequest
-from harness.data.objects import TrainingSet, training_set
+from harness.data.objects import TrainingSet
 from harness.data.proven import facts_of_dataset
 from harness.files.extras import install_command
 from harness.measure.band import departures
@@ -30,6 +30,7 @@ from harness.training.setup import Setup
 from harness.workflows.evaluation.report import write_report_again
 from harness.workflows.runs.files import CHECKPOINTS
 from harness.workflows.runs.folder import Run, announce, log, open_run, read_record, write_record
+from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import draw_progress
 from harness.workflows.training.scoring import Scoring, evaluation_folder
@@ -206,12 +207,12 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
 
 def _first_images(job: TrainingJob, dataset: Dataset) -> TrainingSet:
     """Return the images that losses are measured on, no more: the others take memory."""
-    if dataset == job.training.dataset:
-        found = job.training
-    else:
-        found = training_set(
-            dataset,
-            with_masks=job.architecture.has_masks,
-            with_keypoints=job.architecture.keypoint_count > 0,
-        )
-    return replace(found, images=found.images[:VALIDATION_IMAGES])
+    learned = job.training.dataset
+    maps = [None if one.panoptic is None else one.panoptic.digest for one in (dataset, learned)]
+    same = dataset == learned and maps[0] == maps[1]
+    found = job.training if same else learned_by(job.architecture, dataset)
+    first = replace(found, images=found.images[:VALIDATION_IMAGES])
+    if not job.architecture.given_proposals:
+        return first
+    given = job.proposals_of(dataset) or published_proposals(job.entry, job.request.network.root)
+    return with_proposals(first, given)[0]

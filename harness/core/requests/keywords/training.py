@@ -22,11 +22,30 @@ class TrainingDataKeys(TypedDict, total=False):
     train_images: str | Path | None
     """Folder of its images (default: the data set's)."""
 
+    train_panoptic: str | Path | None
+    """Panoptic annotation file of the same images (default: the data set's)."""
+
+    train_panoptic_masks: str | Path | None
+    """Folder of its PNGs (default: beside that file, with its name)."""
+
+    train_proposals: str | Path | None
+    """Region proposals of these images, for a network that takes them from a file (Fast R-CNN):
+    Detectron2's pickle, COCO results, or a run of an RPN (default: none)."""
+
     val_annotations: str | Path | None
     """COCO annotation file to evaluate on (default: the data set's)."""
 
     val_images: str | Path | None
     """Folder of its images (default: the data set's)."""
+
+    val_panoptic: str | Path | None
+    """Panoptic annotation file of the same images (default: the data set's)."""
+
+    val_panoptic_masks: str | Path | None
+    """Folder of its PNGs (default: beside that file, with its name)."""
+
+    val_proposals: str | Path | None
+    """Those of the validation images (default: those the model was published with)."""
 
     test_annotations: str | Path | None
     """COCO annotation file that chooses nothing: its losses are a third curve, and the best weights
@@ -34,6 +53,15 @@ class TrainingDataKeys(TypedDict, total=False):
 
     test_images: str | Path | None
     """Folder of its images (default: none)."""
+
+    test_panoptic: str | Path | None
+    """Panoptic annotation file of the same images (default: none)."""
+
+    test_panoptic_masks: str | Path | None
+    """Folder of its PNGs (default: beside that file, with its name)."""
+
+    test_proposals: str | Path | None
+    """Those of the test images (default: none)."""
 
 
 class InitialConfigKeys(TypedDict, total=False):

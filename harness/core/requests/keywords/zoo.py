@@ -18,6 +18,7 @@ class DownloadSettings(TypedDict, total=False):
         Literal[
             "annotations",
             "panoptic",
+            "panoptic_train",
             "val",
             "val100",
             "rem",
@@ -28,9 +29,10 @@ class DownloadSettings(TypedDict, total=False):
             "backbones",
         ]
     ]
-    """Some of annotations,panoptic,val,val100,rem,train,checkpoints,zoo,torchvision,backbones; the
-    default is what evaluation needs (of annotations, panoptic, val, val100, rem, train,
-    checkpoints, zoo, torchvision, backbones; default: annotations,val,checkpoints)."""
+    """Some of
+    annotations,panoptic,panoptic_train,val,val100,rem,train,checkpoints,zoo,torchvision,backbones;
+    the default is what evaluation needs (of annotations, panoptic, panoptic_train, val, val100,
+    rem, train, checkpoints, zoo, torchvision, backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
