@@ -37,7 +37,6 @@ from harness.diagnosis.findings import Diagnosed, diagnose
 from harness.measure.masks import encode_region, rle_of
 
 #: Faults that cannot both be true of one file, or hide each other by their nature.
-ONE_OF_EACH = ("images", "categories", "masks")
 FORMATS = ("xyxy", "yxyx", "centre", "swapped-axes")
 
 

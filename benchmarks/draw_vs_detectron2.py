@@ -21,9 +21,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import Apart, compared, in_turn, keep
 from harness.core.detections import Detections
+from harness.core.run_lengths import decode
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
-from harness.measure.masks import decode, rle_of
+from harness.measure.masks import rle_of
 from harness.visualization.overlays import DrawingStyle, draw
 
 Ways = Mapping[str, Callable[[], object]]

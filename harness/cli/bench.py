@@ -8,9 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.cli import console, tracked
-from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, answer_result, print_record
+from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.records import (
+    FAILED_VERDICT_EXIT_CODE,
+    answer_result,
+    print_record,
+    require_trackers,
+    track,
+)
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.reports import TrackOptions
@@ -23,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and the verdict; return the exit code."""
-    tracked.require(arguments)
+    require_trackers(arguments)
     return answer_bench(settings_from(BenchRequest, arguments), arguments)
 
 
@@ -45,7 +51,7 @@ def answer_bench(settings: Mapping[str, Any], arguments: argparse.Namespace) -> 
         command=("harness", *sys.argv[1:]),
     )
     if hasattr(arguments, "track"):
-        tracked.log(arguments, result.folder)
+        track(arguments, result.folder)
     if not settings["profiling"]:
         return answer_result(result, arguments)
     _answer_with_profile(result.record, arguments, result.folder)

@@ -3,28 +3,205 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-#: Action → the module of ``harness.cli`` that has its options, runs it and prints its answer.
-ACTIONS = {
-    "convert": "data_convert",
-    "check": "data_check",
-    "clean": "data_edit",
-    "split": "data_edit",
-    "merge": "data_edit",
-    "subset": "data_edit",
-    "openimages": "data_openimages",
-}
+from harness.cli import console
+from harness.cli.options import add_answered_settings, request_from, settings_from
+from harness.core.requests.data import (
+    FORMATS,
+    CheckRequest,
+    CleanRequest,
+    ConvertRequest,
+    MergeRequest,
+    OpenImagesRequest,
+    SplitRequest,
+    SubsetRequest,
+)
+
+if TYPE_CHECKING:
+    from harness.workflows.datasets.check import DataReport
+    from harness.workflows.datasets.convert import ConvertReport
+    from harness.workflows.datasets.edit import EditReport
+
+#: Categories shown in the table of a check; --json has all of them.
+SHOWN_CATEGORIES = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions, each with its own options."""
+    """Add the actions, each with the settings of its request."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    for name, module in ACTIONS.items():
-        import_module(f"harness.cli.{module}").add_action(actions, name)
+    for name, action in ACTIONS.items():
+        add_answered_settings(actions.add_parser(name, help=action.help_line), action.request)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action's module; return its exit code."""
-    code: int = import_module(f"harness.cli.{ACTIONS[arguments.action]}").run(arguments)
-    return code
+    """Run the action and print its answer; return the exit code.
+
+    Raises:
+        HarnessError: A file cannot be used at all.
+    """
+    ACTIONS[arguments.action].run(arguments)
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    """Convert, and print the report."""
+    from harness import api
+
+    report = api.convert(
+        **settings_from(ConvertRequest, arguments), progress=console.progress_of(arguments)
+    )
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print_conversion(report, arguments)
+
+
+def _openimages(arguments: argparse.Namespace) -> None:
+    """Fetch, convert, and print the report."""
+    from harness.files.fetch import FetchOptions
+    from harness.workflows.datasets.openimages import fetch_openimages
+    from harness.zoo.openimages import known_files
+
+    report = fetch_openimages(
+        request_from(OpenImagesRequest, arguments),
+        FetchOptions(progress=console.progress_of(arguments), jobs=arguments.jobs),
+        known_files(),
+    )
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print_conversion(report, arguments)
+
+
+def _print_conversion(report: ConvertReport, arguments: argparse.Namespace) -> None:
+    """Print a row a category, then what was left out and why, then the next command."""
+    from harness.report.data import category_rows, left_out_rows
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    columns, rows = category_rows(report.categories)
+    console.answer(render(columns, rows, style), "")
+    columns, rows = left_out_rows(report.dropped_images, report.dropped_objects, report.notes)
+    if rows:
+        console.answer(render(columns, rows, style), "")
+    console.answer(
+        f"{report.source_format}: {report.image_count:,} images, {report.object_count:,} objects "
+        f"→ {report.output}"
+    )
+    images = "" if report.images is None else f" --images {shlex.quote(str(report.images))}"
+    console.answer(f"next: harness data check {shlex.quote(str(report.output))}{images}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Print the findings."""
+    from harness.workflows.datasets.check import check_data
+
+    report = check_data(
+        arguments.file,
+        arguments.images,
+        with_masks=not arguments.boxes_only,
+        progress=console.progress_of(arguments),
+    )
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print_check(report, arguments)
+
+
+def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
+    from harness.report.tables import render
+
+    rows = [
+        (str(one.category_id), one.name, str(one.annotations), str(one.learnable))
+        for one in report.categories[:SHOWN_CATEGORIES]
+    ]
+    columns = ("id", "category", "annotations", "to learn from")
+    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
+    if len(report.categories) > SHOWN_CATEGORIES:
+        hidden = len(report.categories) - SHOWN_CATEGORIES
+        console.answer(f"… and {hidden} more categories (--json)")
+    console.answer(
+        f"{report.image_count:,} images, {report.annotation_count:,} annotations; "
+        f"{report.learnable_images:,} images with {report.learnable_objects:,} objects to learn "
+        "from"
+    )
+    if report.keypoint_count:
+        console.answer(
+            f"{report.keypoint_count} keypoints an object; {report.labelled_objects:,} of the "
+            "objects to learn from have a labelled one"
+        )
+    for sentence in (*report.warnings, *(f"left out: {one}" for one in report.left_out)):
+        console.answer(f"note: {sentence}")
+    checked = "every image is there and of its listed size"
+    console.answer(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
+
+
+def _edit(arguments: argparse.Namespace) -> None:
+    """Edit, and print what was written."""
+    from harness.workflows.datasets import edit
+
+    match arguments.action:
+        case "clean":
+            request = request_from(CleanRequest, arguments)
+            report = edit.clean(request, console.progress_of(arguments))
+        case "split":
+            report = edit.split_file(request_from(SplitRequest, arguments))
+        case "merge":
+            report = edit.merge(request_from(MergeRequest, arguments))
+        case _:
+            report = edit.subset_file(request_from(SubsetRequest, arguments))
+    if arguments.json:
+        console.answer_json(report)
+    else:
+        _print_edit(report, arguments)
+
+
+def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
+    """A column a written file, then what was left out, then the sums."""
+    from harness.report.data import left_out_rows, written_rows
+    from harness.report.tables import render
+
+    style = arguments.format or console.default_format()
+    columns, rows = written_rows(report.written)
+    console.answer(render(columns, rows, style), "")
+    columns, rows = left_out_rows(report.dropped_images, report.dropped_objects, report.notes)
+    if rows:
+        console.answer(render(columns, rows, style), "")
+    before = f"{report.image_count:,} images, {report.object_count:,} objects"
+    for one in report.written:
+        console.answer(
+            f"{before} → {one.image_count:,} images, {one.object_count:,} objects: {one.path}"
+        )
+    if report.images is not None:
+        console.answer(f"images: {shlex.quote(str(report.images))}")
+
+
+class _Action(NamedTuple):
+    """A second word of the command."""
+
+    request: type[Any]
+    """Has its settings."""
+
+    help_line: str
+    """One line of help."""
+
+    run: Callable[[argparse.Namespace], None]
+    """Runs it, and prints its answer."""
+
+
+ACTIONS = {
+    "convert": _Action(
+        ConvertRequest, f"{', '.join(FORMATS)} → one COCO annotation file", _convert
+    ),
+    "check": _Action(CheckRequest, "report how training and scoring read a data set", _check),
+    "clean": _Action(CleanRequest, "correct errors, or leave the objects out", _edit),
+    "split": _Action(SplitRequest, "split the images, every category evenly", _edit),
+    "merge": _Action(MergeRequest, "several annotation files as one", _edit),
+    "subset": _Action(SubsetRequest, "some categories, some images", _edit),
+    "openimages": _Action(
+        OpenImagesRequest, "fetch classes of Open Images with their masks", _openimages
+    ),
+}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli import console, tracked
+from harness.cli import console
 from harness.cli.options import add_answered_settings, request_from
+from harness.cli.records import require_trackers, track
 from harness.core.nightly import Night
 from harness.core.requests.cluster import NightRequest
 from harness.core.requests.reports import TrackOptions
@@ -25,13 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
     from harness.workflows.nightly import run_night
     from harness.workflows.runs.folder import utc_now
 
-    tracked.require(arguments)
+    require_trackers(arguments)
     night, folder, change = run_night(
         request_from(NightRequest, arguments),
         progress=console.progress_of(arguments),
         now=utc_now(),
     )
-    tracked.log(arguments, folder)
+    track(arguments, folder)
     code = answer_night(night, arguments, folder)
     if change and not arguments.json:
         console.answer("", change, "", "read it, then commit it: the numbers are now accepted")

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from harness.cli import console
-from harness.cli.eval import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.records import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import ScoreRequest
 

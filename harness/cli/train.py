@@ -7,9 +7,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from harness.cli import console, tracked
-from harness.cli.eval import answer_result
+from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.records import answer_result, require_trackers, track
 from harness.core.requests.reports import TrackOptions
 from harness.core.requests.training import TrainRequest
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if world is not None and not world.is_first:
         api.follow_training(**settings)
         return 0
-    tracked.require(arguments)
+    require_trackers(arguments)
     result = api.train(
         **settings,
         progress=partial(
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         ),
         command=("harness", *sys.argv[1:]),
     )
-    tracked.log(arguments, result.folder)
+    track(arguments, result.folder)
     if arguments.json:
         return answer_result(result, arguments)
     _print_summary(result, arguments)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.eval import answer_record
 from harness.cli.nightly import answer_night
 from harness.cli.options import add_answered_settings
+from harness.cli.records import answer_record
 from harness.core.requests.asking import RecordOptions, RunFolderRequest
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.dataset import Category
 from harness.core.errors import RunFailedError, UsageError
 from harness.core.panoptic import PanopticMap
-from harness.core.run_lengths import Rle as Rle  # also read from here
-from harness.core.run_lengths import decode
+from harness.core.run_lengths import Rle, decode
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,7 @@ from typing import ClassVar, Literal
 from harness.core.settings import check_settings, setting
 
 Background = Literal["colour", "grey"]
-BACKGROUNDS: tuple[Background, ...] = ("colour", "grey")
 ColourBy = Literal["instance", "class"]
-COLOURS_BY: tuple[ColourBy, ...] = ("instance", "class")
 
 LARGEST_SCALE = 16
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.data.semantic import SemanticTruth, semantic_truths
 from harness.data.shapes import flip_order
 from harness.measure.masks import rle_of, usable_polygons

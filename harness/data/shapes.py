@@ -14,8 +14,9 @@ from typing import Any
 from harness.core.dataset import Category
 from harness.core.printable import shown
 from harness.core.rle_text import canonical, parse, sums_of, without_empty
+from harness.core.run_lengths import run_lengths
 from harness.measure.keypoints import SIGMAS_KEY, visible_count
-from harness.measure.masks import drawing_fault, run_lengths
+from harness.measure.masks import drawing_fault
 
 NUMBERS = frozenset((int, float))
 

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
+from harness.core.run_lengths import decode
 from harness.files.atomic import disk_errors, remove_leftovers, temporary_path
 from harness.files.json import dumps
-from harness.measure.masks import decode, encode_region, rle_of
+from harness.measure.masks import encode_region, rle_of
 
 Points = npt.NDArray[np.float64]
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Rle
+from harness.core.detections import Detections
 from harness.core.panoptic import PanopticMap
+from harness.core.run_lengths import Rle
 from harness.measure.masks import encode_edges, encode_region
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions

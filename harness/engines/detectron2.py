@@ -15,21 +15,21 @@ import numpy as np
 import torch
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Image, Rle
+from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import PrerequisiteError
 from harness.core.panoptic import PanopticMap, Segment
+from harness.core.run_lengths import Rle
 from harness.data.proposals import proposals_of
 from harness.engines.detectron2_model import build_model
 from harness.engines.devices import (
+    OnDevice,
     apply_precision,
     apply_threads,
     device_class,
     find_device,
     give_memory_back,
-    peak_memory_bytes,
     require_single_precision,
-    settle,
 )
 from harness.zoo.weights import CONSTANT_KEYS, account_for, read_checkpoint
 
@@ -113,7 +113,7 @@ def load_weights(model: Any, weights: Path) -> None:
     model.load_state_dict(constants | loaded)
 
 
-class Detectron2Engine:
+class Detectron2Engine(OnDevice):
     """An opened Detectron2 model."""
 
     def __init__(self, model: Any, info: EngineInfo, device: torch.device) -> None:
@@ -173,14 +173,6 @@ class Detectron2Engine:
                 _detections(one["image_id"], _instances(output).to("cpu"), _panoptic(output))
                 for one, output in zip(prepared, outputs, strict=True)
             ]
-
-    def settle(self) -> None:
-        """Wait for the device."""
-        settle(self.device)
-
-    def peak_memory_bytes(self) -> int | None:
-        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
-        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Free the device's memory."""

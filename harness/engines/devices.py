@@ -209,3 +209,21 @@ def give_memory_back(device: torch.device) -> None:
     """Release the GPU memory that torch keeps but nothing uses."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+class OnDevice:
+    """What engines with a network of torch have in common.
+
+    Attributes:
+        device: Where the network is.
+    """
+
+    device: torch.device
+
+    def settle(self) -> None:
+        """Wait for the device."""
+        settle(self.device)
+
+    def peak_memory_bytes(self) -> int | None:
+        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
+        return peak_memory_bytes(self.device)

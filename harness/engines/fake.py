@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset
-from harness.core.detections import Detections, Image, Rle
+from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Stopwatch
 from harness.core.panoptic import UNKNOWN, PanopticMap, PanopticTruth, Segment
+from harness.core.run_lengths import Rle
 from harness.data.panoptic import read_ids
 from harness.data.semantic import semantic_truths
 from harness.measure.masks import rle_of

@@ -24,14 +24,13 @@ from harness.data.proposals import resized_proposals
 from harness.engines.answers import Overflow, Resized, canvas_of, encode, restore
 from harness.engines.devices import (
     DTYPES,
+    OnDevice,
     apply_precision,
     apply_threads,
     device_class,
     find_device,
     give_memory_back,
     keep_freed_memory,
-    peak_memory_bytes,
-    settle,
     why_no_gpu,
 )
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
@@ -200,7 +199,7 @@ class Pending(NamedTuple):
     """Detections that exist already."""
 
 
-class NativeEngine:
+class NativeEngine(OnDevice):
     """An opened network. Not thread-safe, but ``prepare`` and ``finish`` may run in any thread.
 
     Args:
@@ -395,14 +394,6 @@ class NativeEngine:
             ]
         with stopwatch.phase("encode"):
             return [encode(one, parts) for one, parts in zip(prepared, restored, strict=True)]
-
-    def settle(self) -> None:
-        """Wait for the device."""
-        settle(self.device)
-
-    def peak_memory_bytes(self) -> int | None:
-        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
-        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Free the device's memory."""

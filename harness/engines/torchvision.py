@@ -16,19 +16,19 @@ import torchvision
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Image, Rle
+from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.run_lengths import Rle
 from harness.engines.devices import (
+    OnDevice,
     apply_precision,
     apply_threads,
     device_class,
     find_device,
     give_memory_back,
     keep_freed_memory,
-    peak_memory_bytes,
     require_single_precision,
-    settle,
 )
 from harness.measure.masks import encode_region
 from harness.nn.rcnn import require_finite
@@ -188,7 +188,7 @@ def _with_own_masks_only(tensors: Mapping[str, Any], label_count: int) -> Mappin
     return {**tensors, **{key: value[:label_count] for key, value in masks.items()}}
 
 
-class TorchvisionEngine:
+class TorchvisionEngine(OnDevice):
     """An opened network of torchvision, or a file that was exported from one."""
 
     def __init__(
@@ -251,14 +251,6 @@ class TorchvisionEngine:
             class_index=classes[known].numpy(),
             masks=masks,
         )
-
-    def settle(self) -> None:
-        """Wait for the device."""
-        settle(self.device)
-
-    def peak_memory_bytes(self) -> int | None:
-        """Return the peak bytes torch allocated on the GPU; None on a CPU."""
-        return peak_memory_bytes(self.device)
 
     def close(self) -> None:
         """Free the device's memory."""

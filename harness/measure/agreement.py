@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.detections import Detections, Rle
-from harness.measure.masks import decode
+from harness.core.detections import Detections
+from harness.core.run_lengths import Rle, decode
 
 BOX_BAR_PX = 1e-3
 SCORE_BAR = 1e-5

@@ -67,11 +67,6 @@ class Interval:
     high: float
     """2.5 % of the resampled differences are above, in AP points."""
 
-    @property
-    def is_noise(self) -> bool:
-        """True when the interval holds zero: other images might have given the opposite sign."""
-        return self.low <= 0 <= self.high
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:

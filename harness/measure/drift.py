@@ -109,16 +109,6 @@ class _Scale:
     """Whether most nights have the number of the night before."""
 
 
-def find_drift(values: Sequence[float]) -> Drift | None:
-    """The drift of a series of nights; None when it is on its level.
-
-    Args:
-        values: One a night, oldest first, in any unit; with ``SETTLING`` or fewer there is no
-            drift.
-    """
-    return find_levels(values).drift
-
-
 def find_levels(values: Sequence[float]) -> Levels:
     """The drift of a series of nights, and those that are over.
 

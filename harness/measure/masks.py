@@ -17,10 +17,7 @@ import numpy.typing as npt
 
 from harness.core.errors import IntegrityError
 from harness.core.rle_text import parse, spell, without_empty
-from harness.core.run_lengths import Rle
-from harness.core.run_lengths import decode as decode  # also read from here
-from harness.core.run_lengths import no_runs as no_runs
-from harness.core.run_lengths import run_lengths as run_lengths
+from harness.core.run_lengths import Rle, decode, no_runs
 
 #: Limits of an image with masks. Run lengths are 32 bits wide in pycocotools, and a mask of this
 #: size takes 256 MiB when it is decoded. Pillow itself opens no image above 179 million px.

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.tasks import Task
-from harness.measure.children import Asked, in_child_if_long
 from harness.measure.evaluators import Numbering, ground_truth, numbering_of, result_row
 from harness.measure.keypoints import SIGMAS_KEY, oks, spanned_box
 from harness.measure.masks import compared_mask
+from harness.measure.scoring_processes import Asked, in_child_if_long
 
 Row = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]

@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.tasks import Task
-from harness.measure.children import Asked, in_child_if_long
 from harness.measure.columns import Floats, Integers, Objects, Results, objects_of, results_of
 from harness.measure.greedy import IOUS, SIZES, Matching, match
+from harness.measure.scoring_processes import Asked, in_child_if_long
 
 #: COCOeval's recall levels are 0, 0.01, …, 1.
 LEVELS = 101

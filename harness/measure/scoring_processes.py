@@ -1,15 +1,34 @@
-"""What is to be scored, split among processes, and joined again."""
+"""What is to be scored, split among children of this process, which a signal to it can end.
+
+C code that keeps Python's lock reacts neither to Ctrl-C nor to SIGTERM until it returns. A child is
+a Python of its own that reads a call from a pipe. A fork would copy the locks of whatever threads
+run here, torch's among them, and ``multiprocessing`` would run the main module of the caller once
+more, which scripts without a guard do not survive.
+
+How long C code will run on masks is estimated before it does, by the runs it compares. The IoU of
+two masks takes a step for every run of both. Evaluators compare every detection of a category on an
+image, the best 100 of them, with every object of it.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+import ctypes
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import numpy as np
 
+from harness.core.errors import RunFailedError
 from harness.core.tasks import TASKS, Task
-from harness.measure.children import MOST_STEPS_HERE, in_children, steps_of
 from harness.measure.evaluators import (
     Curves,
     OneEvaluator,
@@ -147,3 +166,197 @@ def score_shares(portions: Sequence[Sequence[Share]]) -> list[tuple[Share, Curve
 def curves_of_all(portion: Sequence[Share]) -> list[Curves]:
     """The curves of each share of a portion."""
     return [curves_of(share) for share in portion]
+
+
+T = TypeVar("T")
+
+#: Annotations, predictions, task, image ids.
+Asked = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Any, tuple[int, ...]]
+
+#: PR_SET_PDEATHSIG of Linux's prctl.
+SET_PARENT_DEATH_SIGNAL = 1
+
+
+def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
+    """``function`` of each argument, each in a child of its own; the results in order.
+
+    No child outlives this call, however it ends.
+
+    Args:
+        function: Importable by name.
+        arguments: What can be pickled.
+
+    Raises:
+        RunFailedError: A child exited without a result. An error that the function raised is raised
+            again unchanged.
+    """
+    # Pickled at once, one after the other: a parent that computes beside its children starts late.
+    with _started(len(arguments)) as children, ThreadPoolExecutor(max(1, len(children))) as pool:
+        answers = [
+            pool.submit(_ask, child, function, argument)
+            for child, argument in zip(children, arguments, strict=True)
+        ]
+        try:
+            return [answer.result() for answer in answers]
+        except BaseException:
+            for child in children:
+                child.kill()
+            raise
+
+
+def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
+    """Call a function, in a child where comparing the masks of one image may take long.
+
+    Args:
+        function: Importable by name; compares the predictions of each image with its annotations.
+        asked: Annotations, predictions, task and image ids.
+    """
+    annotations, predictions, task, _ = asked
+    if task == "segm" and most_steps(annotations["annotations"], predictions) > MOST_STEPS_HERE:
+        return in_children(function, [asked])[0]
+    return function(asked)
+
+
+def answer_parent(parent: int) -> None:
+    """Call the function that stdin describes; write its result or its error to stdout.
+
+    Args:
+        parent: Process id of the caller.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
+    _end_with_parent(parent)
+    gc.disable()  # millions of rows to search for cycles, and none there
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the result
+    function, argument = pickle.load(sys.stdin.buffer)
+    try:
+        outcome: tuple[bool, Any] = (True, function(argument))
+    except Exception as error:
+        outcome = (False, error)
+    with answer:
+        pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Have the kernel end this process with its parent, however that ends.
+
+    A thread could not: code in C keeps Python's lock.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def _started(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that wait for a call; ended in the end, whatever happened."""
+    # The same path as here: nothing in the working directory is imported by mistake.
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from {__name__} import answer_parent; answer_parent({os.getpid()})"
+    )
+    children: list[subprocess.Popen[bytes]] = []
+    pipe = subprocess.PIPE
+    try:
+        for _ in range(count):
+            command = [sys.executable, "-c", code]
+            children.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def _ask(child: subprocess.Popen[bytes], function: Callable[[Any], T], argument: Any) -> T:
+    """What the function makes of the argument, in the child."""
+    call = pickle.dumps((function, argument), protocol=pickle.HIGHEST_PROTOCOL)
+    answer, errors = child.communicate(call)
+    if child.returncode != 0:
+        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise RunFailedError(
+            f"a process exited with code {child.returncode}: {last[-500:] or 'no message'}",
+            hint="exit code −9 is what too little memory looks like; predictions are kept",
+        )
+    done, outcome = pickle.loads(answer)
+    if not done:
+        raise outcome
+    result: T = outcome
+    return result
+
+
+#: A second or two. What may take longer runs in a child of this process.
+MOST_STEPS_HERE = 1e9
+
+#: Detections of a category on an image that are scored (COCOeval's ``maxDets``).
+MOST_DETECTIONS = 100
+
+Row = Mapping[str, Any]
+
+#: Image and category.
+Cell = tuple[int, int]
+
+K = TypeVar("K", bound=Hashable)
+
+
+def steps_of(shares: Iterable[Share]) -> float:
+    """Steps of all masks of some shares, at most; boxes count as none."""
+    return sum(
+        sum(cell_steps(share.truth["annotations"], share.rows, MOST_DETECTIONS).values())
+        for share in shares
+        if share.task == "segm"
+    )
+
+
+def cell_steps(objects: Sequence[Row], rows: Sequence[Row], most: int) -> dict[Cell, float]:
+    """Steps at most for each image and category.
+
+    Args:
+        objects: Annotations with masks.
+        rows: Predictions with masks.
+        most: Detections that are compared, of a category on an image.
+    """
+    return _steps(objects, rows, most, lambda row: (row["image_id"], row["category_id"]))
+
+
+def _steps(
+    objects: Sequence[Row], rows: Sequence[Row], most: int, cell_of: Callable[[Row], K]
+) -> dict[K, float]:
+    """Steps at most by what rows are compared within."""
+    counts: Counter[K] = Counter()
+    runs: dict[K, float] = defaultdict(float)
+    for row in objects:
+        cell = cell_of(row)
+        counts[cell] += 1
+        runs[cell] += _runs_at_most(row["segmentation"])
+    found: Counter[K] = Counter()
+    found_runs: dict[K, float] = defaultdict(float)
+    for row in rows:
+        cell = cell_of(row)
+        found[cell] += 1
+        found_runs[cell] = max(found_runs[cell], len(row["segmentation"]["counts"]))
+    return {
+        cell: min(found[cell], most) * (runs[cell] + count * found_runs[cell])
+        for cell, count in counts.items()
+    }
+
+
+def most_steps(objects: Sequence[Row], rows: Sequence[Row]) -> float:
+    """Steps at most of all detections of an image with all its objects, of the worst image.
+
+    Args:
+        objects: Annotations with masks.
+        rows: Predictions with masks.
+    """
+    found = [row for row in rows if row.get("segmentation")]
+    there = [row for row in objects if row.get("segmentation")]
+    return max(_steps(there, found, len(rows), lambda row: row["image_id"]).values(), default=0.0)
+
+
+def _runs_at_most(segmentation: Any) -> float:
+    """Runs of a mask: a character has at most one, and a polygon two a column that it crosses."""
+    if isinstance(segmentation, Mapping):
+        return len(segmentation["counts"])
+    widths = (max(one[::2]) - min(one[::2]) + 1 for one in segmentation if one)
+    return 2 * float(sum(widths))

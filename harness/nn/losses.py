@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.nn.boxes import delta_targets, nonempty, own_deltas
-from harness.nn.dense_losses import dense_losses
+from harness.nn.dense import dense_losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS

@@ -14,18 +14,20 @@ from harness.files.json import to_plain
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.operating import BestThreshold
 from harness.measure.tide import MAIN_ERRORS, CategoryErrors
-from harness.report import plots
+from harness.report import analysis
 from harness.report.analysis import (
+    MatrixPlot,
     Table,
     confusion_rows,
     decimal,
     error_rows,
     iou_rows,
+    matrix_of,
+    plots_of,
     sentences_of,
     task_word,
 )
 from harness.report.page import link_to, template
-from harness.report.plots import MatrixPlot, matrix_of, plots_of
 from harness.report.tables import (
     INTERVAL_COLUMN,
     certainty_line,
@@ -124,7 +126,7 @@ def _page(content: ReportContent) -> dict[str, Any]:
         "wide": ("source", "value"),
         "tasks": sections,
         "plots": [group for group in map(plots_of, tasks) if group],
-        "axes": plots,
+        "axes": analysis,
         "by_iou": iou_rows(tasks),
         "no_curves": content.why_not or "there are neither objects nor detections.",
         "categories": _category_table(content),

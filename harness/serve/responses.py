@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from harness.core.dataset import Category
-from harness.core.detections import Detections, Rle
+from harness.core.detections import Detections
+from harness.core.run_lengths import Rle
 from harness.measure.masks import areas_px, decode_region, union_px
 from harness.serve.images import Header
 

@@ -16,9 +16,10 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from harness.core.run_lengths import decode
 from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
-from harness.measure.masks import decode, rasterised
+from harness.measure.masks import rasterised
 
 #: A polygon is drawn to at most this many sides of its region beyond the region: pycocotools keeps
 #: five points for every pixel of an outline, wherever that is.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFilter
 
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.measure.masks import Region, decode_region
 from harness.visualization.fonts import lettering, one_line, text_px
 from harness.visualization.palette import BLACK, Colour

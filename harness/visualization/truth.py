@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.core.dataset import ImageRecord
-from harness.core.detections import Rle
 from harness.core.drawing import DrawingStyle
+from harness.core.run_lengths import Rle
 from harness.measure.keypoints import spanned_box
 from harness.measure.masks import decode_region, rle_of
 from harness.measure.matching import Judged, JudgedImage

@@ -17,10 +17,11 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.rle_text import canonical, parse, spell, sums_of
+from harness.core.run_lengths import decode
 from harness.data.coco import read_annotations
 from harness.data.predictions import read_predictions
 from harness.measure.coco import score
-from harness.measure.masks import areas_px, box_xywh_px, decode, rle_of
+from harness.measure.masks import areas_px, box_xywh_px, rle_of
 from tests.attack.trials import LostError, Trials, mutated, seeds
 from tests.data.odd_files import plain_content
 

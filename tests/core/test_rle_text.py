@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from harness.core.rle_text import canonical, parse, spell, sums_of, without_empty
-from harness.measure.masks import run_lengths
+from harness.core.run_lengths import run_lengths
 
 RUNS = st.lists(st.integers(0, 2**28), min_size=1, max_size=12)
 TEXTS = st.lists(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.data.coco import read_dataset
 from harness.data.objects import TrainingSet, training_set
 

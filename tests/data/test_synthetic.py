@@ -15,11 +15,12 @@ import pytest
 from PIL import Image as PillowImage
 
 from harness.core.errors import RunFailedError, UsageError
+from harness.core.run_lengths import decode
 from harness.data import synthetic
 from harness.data.coco import read_dataset
 from harness.data.images import load_image
 from harness.data.synthetic import SHAPES, outlines
-from harness.measure.masks import decode, rle_of
+from harness.measure.masks import rle_of
 
 #: Of the annotation file, and of all pixels in the order of their images. Whoever changes these
 #: changes what every published number of the embedded model was measured on: raise VERSION too.

@@ -12,11 +12,11 @@ import pytest
 from harness.core.dataset import Dataset
 from harness.core.detections import Detections
 from harness.core.errors import RunFailedError
+from harness.core.run_lengths import decode
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.images import load_image
 from harness.engines.fake import open_fake
 from harness.measure.coco import score
-from harness.measure.masks import decode
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import faster_rcnn_r50_fpn, tiny
 

@@ -16,11 +16,11 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.core.requests.inference import EngineOptions
+from harness.core.run_lengths import decode
 from harness.engines.native import open_native
 from harness.engines.observed import observed, parameters_by_stage
 from harness.engines.opening import own_engine, require_network, require_settings
 from harness.engines.torchvision import TorchvisionEngine, open_torchvision
-from harness.measure.masks import decode
 from harness.measure.profile import StageMeter
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.torchvision_networks import coco_labels, preprocessing_of

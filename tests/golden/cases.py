@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Detections, Image, Rle
+from harness.core.detections import Detections, Image
 from harness.core.panoptic import PanopticMap, Segment
+from harness.core.run_lengths import Rle
 from harness.data.proposals import generated_proposals
 from harness.data.synthetic import scene
 from harness.zoo.architectures import architecture_of

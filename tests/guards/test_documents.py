@@ -124,11 +124,6 @@ def options(words: Sequence[str]) -> set[str]:
     return found
 
 
-def module_file(repository: Path, name: str) -> Path:
-    path = repository / "harness" / name.removesuffix(".*").replace(".", "/")
-    return path if path.is_dir() else path.with_suffix(".py")
-
-
 def test_every_page_is_on_the_site(repository: Path) -> None:
     text = (repository / "mkdocs.yml").read_text(encoding="utf-8")
     listed = set(re.findall(r"^ +- (\S+\.md)$", text, re.MULTILINE))

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import runpy
 
 import pytest
 
 from harness.cli.main import COMMANDS, build_parser, parser_for
 from harness.core.settings import Setting
+from tests.guards.conftest import REPOSITORY
 
 #: Words of the command line itself.
 NOT_A_SETTING = {"help", "words"}
 
 
-def commands(
-    parser: argparse.ArgumentParser, name: str = ""
-) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Every command and sub-command that has options of its own."""
-    nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-    if not nested:
-        yield name.strip(), parser
-    for action in nested:
-        for word, inner in action.choices.items():
-            yield from commands(inner, f"{name} {word}")
-
+#: Yields every command and sub-command that has options of its own, by its name.
+commands = runpy.run_path(str(REPOSITORY / "scripts" / "write_configuration.py"))["commands"]
 
 EVERY = dict(commands(build_parser(lambda _: True)))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.drift import SETTLING, Levels, find_drift, find_levels
+from harness.measure.drift import SETTLING, Levels, find_levels
 
 #: Standard deviation of an AP from night to night that the simulations assume.
 NOISE_AP = 0.03
@@ -23,7 +23,7 @@ def test_a_drift_of_015_ap_is_found_within_five_nights(change: float) -> None:
     for seed in range(200):
         values = nights(seed, 90)
         values[60:] += change
-        drift = find_drift(values.tolist())
+        drift = find_levels(values.tolist()).drift
         assert drift is not None
         assert drift.change * change > 0
         delays.append(drift.found - 60 + 1)
@@ -34,17 +34,18 @@ def test_a_drift_of_015_ap_is_found_within_five_nights(change: float) -> None:
 def test_a_year_of_twelve_cells_raises_less_than_one_false_alarm() -> None:
     years = 20
     alarms = sum(
-        find_drift(nights(1000 + seed, 365).tolist()) is not None for seed in range(12 * years)
+        find_levels(nights(1000 + seed, 365).tolist()).drift is not None
+        for seed in range(12 * years)
     )
     assert alarms < years
 
 
 def test_numbers_that_never_change_never_drift() -> None:
-    assert find_drift([38.6123] * 365) is None
+    assert find_levels([38.6123] * 365).drift is None
 
 
 def test_a_changed_number_after_equal_nights_is_found_at_once() -> None:
-    drift = find_drift([38.60] * 40 + [38.45] * 2)
+    drift = find_levels([38.60] * 40 + [38.45] * 2).drift
     assert drift is not None
     assert (drift.began, drift.found) == (40, 40)
     assert drift.change == pytest.approx(-0.15)
@@ -53,14 +54,14 @@ def test_a_changed_number_after_equal_nights_is_found_at_once() -> None:
 def test_a_slow_slide_is_found() -> None:
     values = nights(3, 120)
     values[40:] -= np.linspace(0, 0.4, 80)
-    drift = find_drift(values.tolist())
+    drift = find_levels(values.tolist()).drift
     assert drift is not None
     assert drift.change < 0
 
 
 @given(st.lists(st.floats(0, 100), max_size=SETTLING))
 def test_the_first_nights_raise_no_alarm(values: list[float]) -> None:
-    assert find_drift(values) is None
+    assert find_levels(values).drift is None
 
 
 def times(seed: int, count: int) -> np.ndarray:
@@ -73,7 +74,7 @@ def test_one_slow_night_is_no_drift(seed: int) -> None:
     values = times(seed, 120)
     values[80] *= 2
     assert find_levels(values.tolist()) == Levels()
-    assert find_drift(values[:81].tolist()) is None
+    assert find_levels(values[:81].tolist()).drift is None
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -105,7 +106,7 @@ def test_eight_percent_are_reported_as_eight_percent(seed: int) -> None:
 def test_a_drift_that_ends_is_an_alarm_only_while_it_lasts() -> None:
     values = times(5, 120)
     values[60:75] *= 1.2
-    alarms = [night for night in range(29, 121) if find_drift(values[:night].tolist())]
+    alarms = [night for night in range(29, 121) if find_levels(values[:night].tolist()).drift]
     assert min(alarms) in range(61, 66)
     assert max(alarms) in range(75, 79)
 
@@ -117,5 +118,5 @@ def test_a_year_of_nights_seen_one_by_one_raises_less_than_one_false_alarm() -> 
     alarms = 0
     for seed in range(12 * years):
         values = nights(5000 + seed, 365).tolist()
-        alarms += any(find_drift(values[:night]) for night in range(SETTLING + 1, 366))
+        alarms += any(find_levels(values[:night]).drift for night in range(SETTLING + 1, 366))
     assert alarms < years

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.core.run_lengths import decode
 from harness.measure.evaluators import ground_truth, numbering_of
-from harness.measure.masks import decode, rasterised, rle_of, usable_polygons
+from harness.measure.masks import rasterised, rle_of, usable_polygons
 
 SQUARE = [1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0]
 

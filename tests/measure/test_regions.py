@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.measure.masks import decode_region, encode_region
 from tests.measure.parts import placed_regions
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from harness.core.detections import Rle
-from harness.measure.masks import areas_px, decode, encode_region, rle_of, run_lengths, union_px
+from harness.core.run_lengths import Rle, decode, run_lengths
+from harness.measure.masks import areas_px, encode_region, rle_of, union_px
 from tests.measure.parts import placed_regions
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.core.detections import Rle
-from harness.measure.masks import decode, encode_edges, encode_region
+from harness.core.run_lengths import Rle, decode
+from harness.measure.masks import encode_edges, encode_region
 from harness.nn import masks
 from harness.nn.masks import paste_outlines, paste_regions
 

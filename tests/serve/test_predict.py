@@ -15,11 +15,10 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
-from harness.core.detections import Rle
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.loading import ServeRequest
-from harness.measure.masks import decode
+from harness.core.run_lengths import Rle, decode
 from harness.measure.timing import PhaseTimer
 from harness.serve.engine_thread import EngineThread
 from harness.serve.server import find_served, open_served

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.core.detections import Detections, Rle
+from harness.core.detections import Detections
 from harness.core.errors import UsageError
+from harness.core.run_lengths import Rle
 from harness.measure.masks import encode_region
 from harness.visualization.overlays import DrawingStyle, draw, percent
 

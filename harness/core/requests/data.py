@@ -12,10 +12,8 @@ Format = Literal["labelme", "labelstudio", "openimages", "voc", "yolo", "coco"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 OpenImagesSplit = Literal["train", "validation", "test"]
-OPEN_IMAGES_SPLITS: tuple[OpenImagesSplit, ...] = get_args(OpenImagesSplit)
 
 SameNames = Literal["keep", "apart", "merge"]
-SAME_NAMES: tuple[SameNames, ...] = get_args(SameNames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,6 @@ from harness.core.tasks import ObjectTask
 ShownTask = Literal[ObjectTask, "panoptic_seg"]
 
 PictureFormat = Literal["jpg", "png", "none"]
-PICTURE_FORMATS: tuple[PictureFormat, ...] = ("jpg", "png", "none")
 
 #: Pictures of a page, unless more are asked for: enough to see what is wrong.
 MOST_SHOWN = 200

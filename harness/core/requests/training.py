@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from harness.core.engine import Precision
 from harness.core.requests.inference import NEW_RUN, ModelSpec
 from harness.core.settings import part, setting
 
 Optimiser = Literal["sgd", "adamw"]
-OPTIMISERS: tuple[Optimiser, ...] = get_args(Optimiser)
 Augment = Literal["flip", "strong"]
-AUGMENTS: tuple[Augment, ...] = get_args(Augment)
 BestBy = Literal["ap", "loss"]
-BEST_BY: tuple[BestBy, ...] = get_args(BestBy)
 TrainingEngine = Literal["native", "detectron2"]
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.core.detections import Rle
 from harness.core.errors import UsageError
+from harness.core.run_lengths import Rle, decode
 from harness.data.convert.geometry import Point, mapped, scaled
 from harness.data.convert.image_matching import ImageFolder, paths_in
 from harness.data.convert.source_annotations import (
@@ -29,7 +29,7 @@ from harness.data.convert.source_annotations import (
 )
 from harness.data.image_files import SUFFIXES, TURNS, Size, UnreadableImage, is_file, size_of
 from harness.files.atomic import replacing
-from harness.measure.masks import decode, encode_region
+from harness.measure.masks import encode_region
 
 #: Where a point (x, y), both from 0 to 1, of a stored image is once the image is upright
 #: (Exif 2.3, tag 274); only the orientations that the size shows.

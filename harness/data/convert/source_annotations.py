@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.detections import Rle
 from harness.core.printable import shown_text
+from harness.core.run_lengths import Rle
 from harness.data.fields import whole_number_of
 
 #: x, y, x, y, … of a closed outline.

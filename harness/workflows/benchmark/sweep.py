@@ -117,16 +117,6 @@ def sweep(
     return found, run.folder
 
 
-def read_sweep(folder: Path) -> Sweep:
-    """Return the finished sweep in a folder.
-
-    Raises:
-        UsageError: There is none.
-        IntegrityError: It is damaged.
-    """
-    return to_typed(Sweep, read(folder / SWEEP), where=str(folder / SWEEP))
-
-
 def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
     """Return every combination of the axes once, the reference first even when no axis has it.
 

@@ -20,8 +20,7 @@ from harness.measure.bootstrap import SEED, Difference, Differences, differences
 from harness.measure.columns import category_positions
 from harness.measure.panoptic import map_differences
 from harness.measure.resampling import matches_by_size
-from harness.workflows.evaluation.panoptic import files_of_run, tallies_of
-from harness.workflows.pictures.compare_maps import changed_maps
+from harness.workflows.evaluation.panoptic import changed_maps, files_of_run, tallies_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
 

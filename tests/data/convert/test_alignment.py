@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
+from harness.core.run_lengths import decode
 from harness.data.convert.alignment import AlignedAnnotations, aligned, whole_mask
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.image_files import size_of
 from harness.data.images import read_pixels
-from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import photograph
 
 DRAWN = SourceAnnotations(

@@ -13,8 +13,10 @@ from harness.core.errors import IntegrityError, Interrupted, RunFailedError, Usa
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest, TimingOptions
 from harness.core.settings import replaced
+from harness.files.json import read, to_typed
 from harness.measure.sweep import Sweep
-from harness.workflows.benchmark.sweep import read_sweep, settings_of, sweep
+from harness.workflows.benchmark.sweep import settings_of, sweep
+from harness.workflows.runs.files import SWEEP
 from harness.workflows.runs.folder import utc_now
 from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
 
@@ -53,7 +55,7 @@ def measured(folder: Path) -> list[str]:
 
 def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
     found, folder = swept(axes=SweepAxes(compiled=(False, True), batch_sizes=(1, 100)))
-    assert read_sweep(folder) == found
+    assert to_typed(Sweep, read(folder / SWEEP), where=SWEEP) == found
     assert (folder / "index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     by_name = {cell.setting.name: cell for cell in found.cells}
     assert len(by_name) == len(found.cells) == 4 * 2 * 2 * 2

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.core.dataset import Category
-from harness.core.detections import Detections, Rle
+from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
+from harness.core.run_lengths import Rle
 from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.shards import (
     finished_images,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.data.convert.alignment import whole_mask
 from harness.data.convert.formats.mask_images import mask_in
 from harness.data.convert.geometry import Point, box_outline, ellipse_outline, extent_xyxy, flat

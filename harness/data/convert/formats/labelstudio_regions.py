@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.detections import Rle
+from harness.core.run_lengths import Rle
 from harness.data.convert.alignment import whole_mask
 from harness.data.convert.formats.mask_images import mask_in
 from harness.data.convert.geometry import box_outline, ellipse_outline, flat, scaled, turned

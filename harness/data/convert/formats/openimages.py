@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from harness.core.detections import Rle
 from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.core.run_lengths import Rle
 from harness.data.convert.alignment import whole_mask
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError
+from harness.core.run_lengths import decode
 from harness.data.convert.formats import labelme
 from harness.data.convert.geometry import area
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
-from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import labelme_file, shape, written
 
 TRIANGLE = [[0, 0], [10, 0], [0, 10]]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from harness.core.errors import UsageError
+from harness.core.run_lengths import decode
 from harness.data.convert.formats import labelstudio
 from harness.data.convert.geometry import area, scaled
 from harness.data.convert.source_annotations import SourceAnnotations, Tally
-from harness.measure.masks import decode
 from tests.data.convert.formats.drawing import written
 from tests.data.convert.formats.test_brush import encoded, rgba
 

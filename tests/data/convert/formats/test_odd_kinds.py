@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.run_lengths import decode
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, voc, yolo
 from harness.data.convert.formats.yaml_text import read_yaml
 from harness.data.convert.geometry import area
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import SourceObject, Tally
-from harness.measure.masks import area_px, decode
+from harness.measure.masks import area_px
 from tests.data.convert.formats.drawing import labelme_file, photograph, shape, written
 
 SQUARE = [[20, 20], [30, 20], [30, 30], [20, 30]]

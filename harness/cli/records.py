@@ -1,0 +1,117 @@
+"""Records as commands answer with them: printed, with an exit code, and given to trackers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli import console
+from harness.core.errors import HarnessError
+from harness.core.record import RunRecord
+from harness.core.results import RunResult
+
+FAILED_VERDICT_EXIT_CODE = 1
+
+
+def answer_result(result: RunResult, arguments: argparse.Namespace) -> int:
+    """Print a finished run in the requested form.
+
+    Args:
+        result: Of the run.
+        arguments: The parsed command line.
+
+    Returns:
+        0, or 1 for a failed verdict.
+    """
+    return answer_record(result.record, arguments, result.folder)
+
+
+def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:
+    """Print a finished run's record in the requested form.
+
+    Args:
+        record: Of the run.
+        arguments: The parsed command line.
+        folder: Of the run.
+
+    Returns:
+        0, or 1 for a failed verdict.
+    """
+    if arguments.json:
+        console.answer_json(record)
+    else:
+        print_record(record, arguments, folder)
+    return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0
+
+
+def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path | None) -> None:
+    """Print one table of everything measured, the verdict, and where the record is.
+
+    Args:
+        record: Of the run.
+        arguments: The parsed command line.
+        folder: Of the run; None where nothing was written.
+    """
+    from harness.report import tables
+
+    style = arguments.format or console.default_format()
+    if getattr(arguments, "per_category", False):
+        tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
+        rows = tables.category_rows(record.per_category)
+        console.answer(tables.render(("id", "category", *tasks), rows, style), "")
+    columns, rows = tables.with_interval_column(
+        tables.record_rows(record.metrics, record.checks), record.intervals
+    )
+    console.answer(tables.render(columns, rows, style), "")
+    certainty = tables.certainty_line(record.intervals, record.dataset.evaluated_images)
+    if certainty is not None:
+        console.answer(certainty)
+    console.answer(_verdict(record, style))
+    if folder is not None:
+        if (folder / "report.html").is_file():
+            console.answer(f"report: {folder / 'report.html'}")
+        console.answer(f"record: {folder / 'record.json'}")
+
+
+def _verdict(record: RunRecord, style: str) -> object:
+    if style != "rich":
+        return record.verdict.line
+    from rich.text import Text
+
+    from harness.report.tables import verdict_colour
+
+    return Text(record.verdict.line, style=verdict_colour(record))
+
+
+def require_trackers(arguments: argparse.Namespace) -> None:
+    """Check that the trackers can be used, before the work begins.
+
+    Args:
+        arguments: The parsed command line.
+
+    Raises:
+        PrerequisiteError: The package of one is missing.
+    """
+    if arguments.track:
+        from harness.workflows import tracking
+
+        tracking.require_trackers(arguments.track)
+
+
+def track(arguments: argparse.Namespace, folder: Path) -> None:
+    """Give a finished run to the trackers; what one refuses is reported, and the run stands.
+
+    Args:
+        arguments: The parsed command line.
+        folder: Of the run or night.
+    """
+    if not arguments.track:
+        return
+    from harness.workflows.tracking import track_run
+
+    progress = console.progress_of(arguments)
+    for name in arguments.track:
+        try:
+            progress.notice(f"tracked by {name}: {track_run(folder, name)}")
+        except HarnessError as error:
+            progress.notice(f"not tracked: {error}")
