@@ -51,7 +51,8 @@ def imported(frame):
     return False
 def note(frame, event, argument):
     name = frame.f_code.co_filename
-    if event == "call" and name not in seen and name.startswith(package) and not imported(frame):
+    ours = name.startswith(package) and name.endswith(".py")  # templates are no modules
+    if event == "call" and ours and name not in seen and not imported(frame):
         seen.add(name)
 threading.setprofile(note)
 sys.setprofile(note)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 
 #: Characters a number may take: 30 bits with the sign. No run of a mask that is accepted
-#: (``data.limits``) needs more, and pycocotools loses bits from the seventh on.
+#: (``measure.masks``) needs more, and pycocotools loses bits from the seventh on.
 MOST_CHARACTERS = 6
 
 #: The first character of the alphabet, and how many there are.

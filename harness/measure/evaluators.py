@@ -27,7 +27,7 @@ from harness.core.tasks import DETECTION_METRICS, TASKS, Task
 from harness.measure.keypoints import SIGMAS_KEY, oks_sigmas, spanned_box, visible_count
 from harness.measure.masks import usable_polygons
 
-#: ``core.requests.Evaluator`` but for "both".
+#: ``core.requests.inference.Evaluator`` but for "both".
 OneEvaluator = Literal["fast", "pycocotools"]
 
 Floats = npt.NDArray[np.float64]
