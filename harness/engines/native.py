@@ -36,6 +36,7 @@ from harness.engines.devices import (
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
+from harness.nn.unfilled import Unfilled
 from harness.zoo.weights import account_for, missing_statistics, open_checkpoint
 
 
@@ -152,7 +153,8 @@ def load_network(architecture: Architecture, weights: Path, notes: list[str] | N
     Raises:
         IntegrityError: A tensor is missing, left over, or of another shape.
     """
-    network = RCNN(architecture).eval().requires_grad_(False)
+    with Unfilled():
+        network = RCNN(architecture).eval().requires_grad_(False)
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     checkpoint = open_checkpoint(weights)
     if notes is not None:

@@ -39,6 +39,7 @@ from harness.nn.torchvision_networks import (
     published_labels,
     weight_shapes,
 )
+from harness.nn.unfilled import Unfilled
 from harness.zoo.weights import account_for, read_checkpoint
 
 #: The tensor with one number a label.
@@ -115,7 +116,8 @@ def load_torchvision(
     """
     tensors = read_checkpoint(weights)
     labels = class_labels(architecture, tensors, where=str(weights))
-    network = build_torchvision(architecture, _label_count(architecture, tensors))
+    with Unfilled():
+        network = build_torchvision(architecture, _label_count(architecture, tensors))
     load_weights(network, tensors, where=str(weights))
     return network, labels
 

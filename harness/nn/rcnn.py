@@ -25,6 +25,7 @@ from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
 from harness.nn.semantic import SemanticHead
 from harness.nn.torchvision_networks import torchvision_shapes
+from harness.nn.unfilled import Unfilled
 
 
 class Batch(NamedTuple):
@@ -272,6 +273,6 @@ def _shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
     """Return what ``tensor_shapes`` copies: many models of the zoo share an architecture."""
     if architecture.torchvision is not None:
         return torchvision_shapes(architecture)
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         network = RCNN(architecture)
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}

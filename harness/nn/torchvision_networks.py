@@ -14,6 +14,7 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from harness.core.architecture import Architecture, TorchvisionBuilder
+from harness.nn.unfilled import Unfilled
 
 #: Outputs of torchvision's COCO networks: the background, and every category id up to 90.
 COCO_LABELS = 91
@@ -75,7 +76,7 @@ def torchvision_shapes(
     architecture: Architecture, label_count: int | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Return every weight of the network's checkpoint and its shape, without allocating tensors."""
-    with torch.device("meta"):
+    with torch.device("meta"), Unfilled():
         return weight_shapes(build_torchvision(architecture, label_count))
 
 
