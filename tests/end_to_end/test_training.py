@@ -104,7 +104,7 @@ def on_small_twice_eval(words: list[str]) -> list[str]:
 def test_killed_and_resumed_ends_with_the_same_weights(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5"]
+    words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5", "--iterations", "8"]
     assert harness(*words, "--output", "unbroken").code == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "harness", *words, "--output", "killed"],
@@ -152,7 +152,7 @@ def test_another_optimiser_more_augmentation_and_the_best_by_loss(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
     words = [*("train", *on_small_twice), *("--optimiser", "adamw", "--augment", "strong")]
-    words += ["--best-by", "loss", "--eval-every", "3", "--output", "run"]
+    words += ["--best-by", "loss", "--eval-every", "3", "--output", "run", "--no-pictures"]
     answer = harness(*words, "--iterations", "6")
     assert answer.code == 0, answer.err
     assert "not comparable" not in answer.err  # nothing is published for these images
@@ -180,7 +180,7 @@ def test_a_training_that_leaves_an_earlier_curve_is_told(
     lines.append({"iteration": 600, "bbox/AP": 40.0})
     curve = project / "metrics.json"
     curve.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    words = ["train", *on_small_twice, "--iterations", "2", "--output"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--no-pictures", "--output"]
     answer = harness(*words, "run", "--reference-curve", str(curve))
     assert answer.code == 0, answer.err
     assert "is below the earlier training's 40.000 ± 1.000" in answer.err
@@ -209,7 +209,7 @@ def test_two_processes_train_as_one(
 def test_an_accumulated_batch_counts_as_one(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--iterations", "1"]
+    words = ["train", *on_small_twice, "--iterations", "1", "--no-pictures"]
     assert harness(*words, "--output", "whole").code == 0
     assert harness(*words, "--accumulate", "2", "--output", "parts").code == 0
     whole, parts = first_losses(project / "whole"), first_losses(project / "parts")
@@ -225,7 +225,7 @@ def first_losses(run: Path) -> dict[str, float]:
 def test_other_classes_keep_everything_but_the_class_layers(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path, small_coco: Path
 ) -> None:
-    short = ("--iterations", "2")
+    short = ("--iterations", "2", "--no-pictures")
     assert harness("train", *on_small_twice, *short, "--output", "eight").code == 0
     content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
     content["categories"] = [{"id": number, "name": f"kind {number}"} for number in range(3)]
@@ -297,7 +297,7 @@ def test_a_dry_run_measures_and_writes_nothing(
 def test_a_run_folder_of_another_training_is_refused(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--iterations", "2", "--output", "run"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--no-pictures", "--output", "run"]
     assert harness(*words).code == 0
     (project / "run" / "record.json").unlink()  # as if it had been killed at its end
     answer = harness(*words, "--lr", "0.5", "--resume")
