@@ -83,11 +83,14 @@ def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:
 
 
 def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
+    from harness.report.absent import absent_lines, compared_metrics
     from harness.report.tables import render
     from harness.workflows.pictures.compare import category_rows, metric_rows
 
     style = arguments.format or console.default_format()
     console.answer(render(COLUMNS, metric_rows(comparison.metrics), style), "")
+    for sentence in absent_lines(compared_metrics(comparison.metrics)):
+        console.answer(sentence)
     if comparison.categories:
         rows = category_rows(comparison.categories)
         console.answer(render(CATEGORY_COLUMNS, rows, style), "")

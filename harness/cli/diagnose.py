@@ -67,7 +67,9 @@ def _head(found: Diagnosis) -> Iterator[str]:
     yield f"{found.row_count} predictions, {found.image_count} images"
     if found.refused is not None:
         yield f"harness score refuses {found.refused}"
-    if known.ap is None:
+    if not found.row_count:
+        yield "there is no prediction: nothing can be found out about it"
+    elif known.ap is None:
         yield "no AP: there is no object to find"
     elif known.findings:
         after = _number(known.ap_undone)

@@ -53,6 +53,7 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         folder: Of the run; None where nothing was written.
     """
     from harness.report import tables
+    from harness.report.absent import absent_lines
 
     style = arguments.format or console.default_format()
     if getattr(arguments, "per_category", False):
@@ -63,6 +64,8 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         tables.record_rows(record.metrics, record.checks), record.intervals
     )
     console.answer(tables.render(columns, rows, style), "")
+    for sentence in absent_lines(record.metrics, record.per_category):
+        console.answer(sentence)
     certainty = tables.certainty_line(record.intervals, record.dataset.evaluated_images)
     if certainty is not None:
         console.answer(certainty)

@@ -248,6 +248,9 @@ def draws(
     random = np.random.Generator(np.random.PCG64(seed))
     for start in range(0, resamples, size):
         count = min(size, resamples - start)
+        if images == 0:  # NumPy draws from one place at least
+            yield np.zeros((count, 0), dtype=np.float32 if small else np.float64)
+            continue
         drawn = random.multinomial(images, np.full(images, 1 / images), size=count)
         yield drawn.astype(np.float32 if small else np.float64)
 

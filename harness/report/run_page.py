@@ -15,6 +15,7 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.operating import BestThreshold
 from harness.measure.tide import MAIN_ERRORS, CategoryErrors
 from harness.report import analysis
+from harness.report.absent import absent_lines
 from harness.report.analysis import (
     MatrixPlot,
     Table,
@@ -148,7 +149,8 @@ def _summary(content: ReportContent) -> list[str]:
     record = content.record
     certainty = certainty_line(record.intervals, record.dataset.evaluated_images)
     found = [text for one in content.tasks for text in sentences_of(one, content.threshold)]
-    return [text for text in (certainty, content.why_not, *found) if text]
+    absent = absent_lines(record.metrics, record.per_category)
+    return [text for text in (*absent, certainty, content.why_not, *found) if text]
 
 
 def _subtitle(record: RunRecord) -> str:

@@ -1,0 +1,65 @@
+"""What no number could be computed of, and why, in sentences: a dash alone says neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.core.record import CategoryScore
+from harness.core.tasks import TASKS, ObjectTask
+
+#: Ends of the names of metrics of one size, and what they are of.
+SIZES = {"s": "small", "m": "medium-sized", "l": "large"}
+
+#: Why a task has no number.
+WHY: dict[ObjectTask, str] = {
+    "bbox": "there is no object that counts (a crowd region does not)",
+    "segm": "no object that counts has a mask",
+    "keypoints": "no object that counts has a labelled keypoint",
+}
+
+
+def absent_lines(
+    metrics: Mapping[str, float | None], per_category: Sequence[CategoryScore] = ()
+) -> list[str]:
+    """Return what is missing from the numbers of a run and why; nothing where all are there.
+
+    Args:
+        metrics: By name; None where a number could not be computed.
+        per_category: AP of each category.
+    """
+    lines: dict[str, None] = {}
+    for task in WHY:
+        if f"{task}/AP" not in metrics:
+            continue
+        if metrics[f"{task}/AP"] is None:
+            lines[f"no {TASKS[task].noun} AP can be computed: {WHY[task]}"] = None
+        else:
+            lines.update(dict.fromkeys(_parts(metrics, task)))
+            lines.update(dict.fromkeys(_categories(per_category, task)))
+    return list(lines)
+
+
+def compared_metrics(changes: Sequence[Any]) -> dict[str, float | None]:
+    """Return by name a number of either run of a comparison; None where neither has one.
+
+    Args:
+        changes: Of the metrics, with the attributes ``metric``, ``first`` and ``second``.
+    """
+    return {one.metric: one.second if one.first is None else one.first for one in changes}
+
+
+def _parts(metrics: Mapping[str, float | None], task: str) -> Iterator[str]:
+    """Yield the sizes of which there is no object."""
+    for end, size in SIZES.items():
+        name = f"{task}/AP{end}"
+        if name in metrics and metrics[name] is None:
+            yield f"AP{end} has no number: no object is {size}"
+
+
+def _categories(per_category: Sequence[CategoryScore], task: str) -> Iterator[str]:
+    """Yield how many categories AP is the mean of, where these are not all."""
+    scores = [row.ap for row in per_category if row.task == task]
+    known = sum(one is not None for one in scores)
+    if known < len(scores):
+        yield f"AP is the mean of {known} of {len(scores)} categories: the others have no object"
