@@ -12,7 +12,7 @@ in C safe and numbers finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,24 @@ def read_predictions(path: Path, content: Mapping[str, Any] | None) -> list[Row]
     return predictions_in(parsed(path), path, content)
 
 
-def parsed(path: Path) -> Any:
+def parsed(path: Path, *, watch: Callable[[], None] | None = None) -> Any:
     """The content of a JSON file.
+
+    Args:
+        path: The file.
+        watch: Called at every object; what it raises ends the reading.
 
     Raises:
         UsageError: It is absent.
         IntegrityError: It is no JSON; says what it looks like.
     """
+
+    def watched(value: dict[str, Any]) -> dict[str, Any]:
+        watch()  # type: ignore[misc]  # only used where there is one
+        return value
+
     try:
-        return read(path)
+        return read(path, convert=None if watch is None else watched)
     except IntegrityError as error:
         raise IntegrityError(error.message, hint=_hint(path)) from error
 
@@ -260,12 +269,15 @@ UNKNOWN_IMAGE = -MOST_ID
 PLAIN_KEYS = {"image_id", "category_id", "bbox", "score"}
 
 
-def loose_predictions(rows: Any, *, where: str) -> list[Row]:
+def loose_predictions(
+    rows: Any, *, where: str, watch: Callable[[], None] | None = None
+) -> list[Row]:
     """Rows with ids that are integers, four finite numbers and masks that can be read.
 
     Args:
         rows: Parsed from JSON.
         where: What errors call the file.
+        watch: Called at every row; what it raises ends the reading.
 
     Raises:
         IntegrityError: It is no list of predictions, or the first row that is beyond all bounds.
@@ -283,6 +295,8 @@ def loose_predictions(rows: Any, *, where: str) -> list[Row]:
     names: dict[str, int] = {}
     kept, masks = [], Masks()
     for position, row in enumerate(rows):
+        if watch is not None:
+            watch()
         if _is_plain_box(row):
             kept.append(row.copy())
             continue

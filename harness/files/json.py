@@ -43,14 +43,18 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return text
 
 
-def read(path: Path) -> Any:
+def read(path: Path, *, convert: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Parse a JSON file.
+
+    Args:
+        path: The file.
+        convert: As of ``read_with_digest``.
 
     Raises:
         UsageError: It is not there or cannot be read.
         IntegrityError: It is not JSON.
     """
-    return parse(path, read_bytes(path))
+    return parse(path, read_bytes(path), convert)
 
 
 def read_with_digest(

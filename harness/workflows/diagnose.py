@@ -76,6 +76,40 @@ class _Subject:
     """The run folder they are of; None for a file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLeft:
+    """The time limit of a diagnosis, of which reading is a part."""
+
+    limit_s: float
+    """The limit."""
+    begun: float
+    """When the diagnosis began, on the clock."""
+    clock: Callable[[], float]
+    """Seconds that rise."""
+
+    @property
+    def seconds(self) -> float:
+        """What is left."""
+        return self.limit_s - (self.clock() - self.begun)
+
+    def require(self, before: str) -> None:
+        """Check that there is some left.
+
+        Args:
+            before: What has not been done yet.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if self.seconds <= 0:
+            raise UsageError(
+                f"the time limit of {self.limit_s:g} s was over before {before}; nothing was "
+                "diagnosed",
+                hint="give more with --time-limit, or predictions and annotations of fewer images: "
+                "harness data subset",
+            )
+
+
 def diagnose_predictions(
     request: DiagnoseRequest, *, progress: Progress, clock: Callable[[], float]
 ) -> Diagnosis:
@@ -87,18 +121,20 @@ def diagnose_predictions(
         clock: Seconds that rise.
 
     Raises:
-        UsageError: Nothing to look at, or two things at once.
+        UsageError: Nothing to look at, or two things at once; or the time limit was over before
+            the files were read.
         IntegrityError: A file is damaged, or holds no predictions.
     """
-    begun = clock()
-    subject = _subject(request.saved, progress)
+    time_left = TimeLeft(limit_s=request.limit_s, begun=clock(), clock=clock)
+    subject = _subject(request.saved, progress, time_left)
     for sentence in subject.read.assumed:
         progress.notice(f"note: {sentence}")
     case = Case(
         rows=rows_of(subject.read.rows), truth=truth_of(subject.content, tasks_of(subject.read))
     )
     refused = _refusal(subject, case)
-    diagnosed = diagnose(case, limit_s=max(1.0, request.limit_s - (clock() - begun)), clock=clock)
+    time_left.require("the search began")
+    diagnosed = diagnose(case, limit_s=time_left.seconds, clock=clock)
     reference = None
     if request.reference is not None:
         reference = against(
@@ -117,7 +153,7 @@ def diagnose_predictions(
         refused=refused,
         diagnosed=diagnosed,
         reference=reference,
-        seconds=clock() - begun,
+        seconds=clock() - time_left.begun,
     )
 
 
@@ -127,22 +163,24 @@ def tasks_of(read: ReadResults) -> tuple[Task, ...]:
     return ("bbox", "segm") if masked else ("bbox",)
 
 
-def _subject(saved: SavedPredictions, progress: Progress) -> _Subject:
+def _subject(saved: SavedPredictions, progress: Progress, time_left: TimeLeft) -> _Subject:
     source = saved.source("diagnose")
     if isinstance(source, Path):
-        return _of_run(source, saved.annotations, progress)
+        return _of_run(source, saved.annotations, progress, time_left)
     predictions, annotations = source
     content = read_annotations(annotations)
     return _Subject(
         predictions=predictions,
         annotations=annotations,
         content=content,
-        read=read_loosely(predictions, content),
+        read=_read_in_time(predictions, content, time_left),
         run=None,
     )
 
 
-def _of_run(folder: Path, annotations: Path | None, progress: Progress) -> _Subject:
+def _of_run(
+    folder: Path, annotations: Path | None, progress: Progress, time_left: TimeLeft
+) -> _Subject:
     facts = read_run(folder).dataset
     path = folder / PREDICTIONS
     if not facts.annotations_path or not path.exists():
@@ -165,9 +203,16 @@ def _of_run(folder: Path, annotations: Path | None, progress: Progress) -> _Subj
         predictions=path,
         annotations=annotations or Path(facts.annotations_path),
         content=content,
-        read=read_loosely(path, content),
+        read=_read_in_time(path, content, time_left),
         run=folder,
     )
+
+
+def _read_in_time(path: Path, content: Mapping[str, Any], time_left: TimeLeft) -> ReadResults:
+    """The predictions; a look at the clock at every row, for a file may have millions."""
+    before = f"{path} was read"
+    time_left.require(before)
+    return read_loosely(path, content, watch=lambda: time_left.require(before))
 
 
 def _refusal(subject: _Subject, case: Case) -> str | None:

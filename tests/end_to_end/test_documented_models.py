@@ -135,7 +135,7 @@ def test_commands_about_models_run(harness: Callable[..., Answer], stocked: Path
         answer = harness(*words)
         assert answer.code == 0, f"harness {line}\n{answer.err}"
         done += 1
-    assert done == 10
+    assert done == 11
     # Of two trainings, the best evaluations are compared.
     pair = harness("compare", "results/light", "results/heavy")
     assert pair.code == 0, pair.err

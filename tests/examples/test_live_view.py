@@ -25,9 +25,9 @@ print("finished")
 def test_a_training_is_one_view_with_a_bar_and_curves(
     small_coco: Path, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nbclient: Any = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
-    nbformat: Any = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel")
-    pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel")
+    nbclient: Any = pytest.importorskip("nbclient", reason="needs the packages of the extra dev")
+    nbformat: Any = pytest.importorskip("nbformat", reason="needs the packages of the extra dev")
+    pytest.importorskip("ipykernel", reason="needs the packages of the extra dev")
     monkeypatch.setenv("PYTHONPATH", str(repository))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 import harness
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
+from harness.core.progress import Silent
+from harness.core.requests.inference import DiagnoseRequest
+from harness.core.requests.reports import SavedPredictions
 from harness.data.predictions import loose_predictions
 from harness.measure.masks import encode_region
+from harness.workflows.diagnose import diagnose_predictions
 
 Row = dict[str, Any]
 
@@ -95,6 +100,24 @@ def test_keypoints_alone_are_refused_and_beside_boxes_left_out(
     both = as_file(tmp_path, "b.json", [{**row, "bbox": [10, 10, 30, 20]}])
     found = harness.diagnose(predictions=both, annotations=annotations)
     assert any("keypoints are left out" in one for one in found.assumed)
+
+
+def test_a_time_limit_of_a_second_ends_the_reading_of_many_rows(
+    small_coco: Path, tmp_path: Path
+) -> None:
+    annotations = small_coco / "annotations.json"
+    row = {"image_id": 42, "category_id": 3, "score": 0.5, "bbox": [10, 10, 30, 20]}
+    many = as_file(tmp_path, "many.json", [row] * 30_000)
+    looks = itertools.count()
+    # A clock on which a look at it takes 0.1 ms: 60,000 looks would take 6 s.
+    request = DiagnoseRequest(
+        saved=SavedPredictions(predictions=many, annotations=annotations), limit_s=1.0
+    )
+    with pytest.raises(UsageError, match=r"limit of 1 s was over before .*many.json was read"):
+        diagnose_predictions(request, progress=Silent(), clock=lambda: next(looks) * 1e-4)
+    assert next(looks) < 10_100
+    found = diagnose_predictions(request, progress=Silent(), clock=lambda: 0.0)
+    assert found.row_count == 30_000
 
 
 def test_score_names_what_a_cheap_look_shows_also_in_a_run(

@@ -5,7 +5,7 @@ No pickle is run: ``zoo.torch_files`` reads what data they hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,19 +75,22 @@ def read_source(source: Path, content: Mapping[str, Any]) -> ReadResults:
     return found if unknown is None else replace(found, assumed=(*found.assumed, unknown))
 
 
-def read_loosely(path: Path, content: Mapping[str, Any]) -> ReadResults:
+def read_loosely(
+    path: Path, content: Mapping[str, Any], *, watch: Callable[[], None] | None = None
+) -> ReadResults:
     """The predictions of a file whose ids and boxes need not fit the annotations.
 
     Args:
         path: The file.
         content: Of ``data.coco.read_annotations``.
+        watch: Called at every row; what it raises ends the reading.
 
     Raises:
         UsageError: It is not there.
         IntegrityError: It has no form that is known, or values that are beyond all bounds.
     """
-    rows, assumed = _adopted(_parsed(path), path, content, loose=True)
-    found = loose_predictions(rows, where=str(path))
+    rows, assumed = _adopted(_parsed(path, watch), path, content, loose=True)
+    found = loose_predictions(rows, where=str(path), watch=watch)
     if any(row.get("keypoints") for row in rows):
         assumed += ("keypoints are left out: faults of boxes and masks are what is looked for",)
     return ReadResults(rows=found, assumed=assumed)
@@ -136,10 +139,10 @@ def _has_file_names(rows: list[Any]) -> bool:
     return bool(rows) and all(isinstance(row, Mapping) and "file_name" in row for row in rows)
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path, watch: Callable[[], None] | None = None) -> Any:
     """What a file holds."""
     if path.suffix.lower() not in PICKLED_ENDINGS:
-        return parsed(path)
+        return parsed(path, watch=watch)
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     try:
