@@ -146,8 +146,6 @@ def intervals_of(
         seed: Of the random draws.
         threads: How many to compute on at once.
     """
-    if not matches["all"]:  # no category: there is no AP
-        return Intervals(metrics={}, categories={})
     whole = _values(matches, np.ones((1, images)))
     influences = influences_of(matches, images)
     with ThreadPoolExecutor(max(1, threads)) as pool:

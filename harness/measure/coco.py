@@ -259,7 +259,7 @@ def with_intervals(
         resamples: Draws of the bootstrap; 0 for no intervals.
         threads: How many to compute on at once.
     """
-    if resamples == 0 or not image_ids:
+    if resamples == 0 or not image_ids or not annotations["categories"]:
         return scores
     drawn = _drawn(annotations, predictions, tasks, image_ids, resamples, threads)
     metrics: dict[str, MetricInterval] = {}
