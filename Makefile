@@ -79,7 +79,7 @@ golden: setup
 
 # Writes docs/schema again after a change of the lock's or the record's types.
 schema: setup
-	$(BIN)/python -m harness.files.schemas docs/schema
+	$(BIN)/python scripts/write_schemas.py docs/schema
 	$(BIN)/python scripts/write_keywords.py
 
 # Writes docs/configuration.md again after a change of a setting.

@@ -20,10 +20,9 @@ from harness.core.run_lengths import Rle
 from harness.measure.masks import encode_edges, encode_region
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import PastedMask, paste_outlines, paste_regions
-from harness.nn.panoptic import combined
+from harness.nn.panoptic import combined, enlarged, of_original
 from harness.nn.rcnn import Found
 from harness.nn.roi_heads import RawDetections
-from harness.nn.semantic import enlarged, of_original
 from harness.nn.slots import HEAD, Capacity, Layout
 
 #: Numbers of an image's frame: height and width resized, height and width of the original, and

@@ -13,7 +13,7 @@ import torch
 
 from harness.core.architecture import Architecture, Norm
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.nn.semantic import LOSS_WEIGHT
+from harness.nn.panoptic import LOSS_WEIGHT
 
 #: RESNETS.DEPTH by (block, blocks per stage).
 DEPTHS = {

@@ -21,8 +21,7 @@ from harness.engines.tracing import Decision, Side, Traced, Tracer, largest, no_
 from harness.nn.boxes import apply_deltas, at_least_float32
 from harness.nn.dense import DELTA_WEIGHTS
 from harness.nn.masks import PastedMask
-from harness.nn.panoptic import combined
-from harness.nn.semantic import enlarged, of_original
+from harness.nn.panoptic import combined, enlarged, of_original
 
 
 class GivenReplayer(Replayer):

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from harness.nn.boxes import delta_targets, nonempty, own_deltas
 from harness.nn.dense import dense_losses
+from harness.nn.panoptic import semantic_losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
-from harness.nn.semantic import semantic_losses
 from harness.nn.targets import (
     NEGATIVE,
     POSITIVE,

@@ -20,10 +20,10 @@ from harness.nn.dense import DenseHead
 from harness.nn.fpn import FPN, backbone_of
 from harness.nn.heads import CONVOLVES_REGIONS, BoxHead
 from harness.nn.normed import NormedConv
+from harness.nn.panoptic import SemanticHead
 from harness.nn.resnet import Staged
 from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
-from harness.nn.semantic import SemanticHead
 from harness.nn.torchvision_networks import torchvision_shapes
 from harness.nn.unfilled import Unfilled
 

@@ -1,13 +1,23 @@
-"""Rows and sentences of a verdict."""
+"""Rows and sentences of a verdict; what makes a number not comparable is named, a sentence each."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core.architecture import PROTOCOL_FIELDS, Architecture
 from harness.core.checks import Reference, Status, Tolerance
-from harness.measure.verdict import check_references, conclude, unreferenced
+from harness.measure.verdict import (
+    HARM,
+    Conditions,
+    check_references,
+    conclude,
+    deviations,
+    unreferenced,
+)
 
 TENTH = Tolerance(below=0.1, above=0.1, source="rounding")
 BOX = Reference(metric="bbox/AP", value=38.6, tolerance=TENTH, dataset="coco", source="zoo")
@@ -102,3 +112,48 @@ def test_nothing_to_compare_fails_only_when_asked() -> None:
     assert conclusion({}, require_reference=True)[0] == "fail"
     rows = check_references((BOX,), {"bbox/AP": 1.0}, dataset="coco", deviations=("a subset",))
     assert conclude(rows).line == "NOT COMPARABLE: a subset"
+
+
+PUBLISHED = Architecture()
+GOOD = Conditions(
+    architecture=PUBLISHED,
+    precision="fp32",
+    batch_size=1,
+    pinned_weights=True,
+    evaluated_images=5000,
+    image_count=5000,
+)
+
+
+def test_the_protocol_itself_deviates_in_nothing() -> None:
+    assert deviations(GOOD, PUBLISHED) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"precision": "tf32"}, "precision is tf32"),
+        ({"precision": "bf16"}, "precision is bf16"),
+        ({"batch_size": 4}, "batch size is 4"),
+        ({"pinned_weights": False}, "not the pinned one"),
+        ({"evaluated_images": 100}, "only 100 of 5000 images"),
+    ],
+)
+def test_each_condition_is_named(change: dict[str, object], told: str) -> None:
+    (sentence,) = deviations(replace(GOOD, **change), PUBLISHED)  # type: ignore[arg-type]
+    assert told in sentence
+
+
+@pytest.mark.parametrize("field", PROTOCOL_FIELDS)
+def test_each_field_of_the_recipe_is_named_with_its_harm(field: str) -> None:
+    value = getattr(PUBLISHED, field)
+    other = "RGB" if value == "BGR" else value * 2
+    changed = replace(GOOD, architecture=replace(PUBLISHED, **{field: other}))
+    (sentence,) = deviations(changed, PUBLISHED)
+    assert sentence.startswith(f"{field} is {other}, the protocol says {value}: ")
+    assert HARM[field] in sentence
+
+
+def test_several_deviations_are_all_named() -> None:
+    worse = replace(GOOD, precision="fp16", batch_size=8, evaluated_images=1)
+    assert len(deviations(worse, PUBLISHED)) == 3

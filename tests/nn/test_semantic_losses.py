@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.core.panoptic import UNKNOWN
-from harness.nn.semantic import semantic_losses
+from harness.nn.panoptic import semantic_losses
 from harness.nn.targets import Targets
 from tests.golden.cases import read_golden
 from tests.golden.families import offer_deformable_convolutions

@@ -1,4 +1,4 @@
-"""What a training writes, line by line, and what is read of it later."""
+"""What a training writes, line by line, what is read of it later, and its best evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import HarnessError
-from harness.training.log import TrainingLog, read_curve, read_log
+from harness.training.log import Best, TrainingLog, goodness, read_curve, read_log
 from tests.measure.test_band import curve
 
 
@@ -56,3 +56,22 @@ def test_a_curve_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("".join(json.dumps(line) + "\n" for line in curve(500)), encoding="utf-8")
     assert list(read_curve(path)) == curve(500)
+
+
+LOSSES = {"validation/total_loss": 0.7, "validation/loss_cls": 0.2}
+SCORES = {"bbox/AP": 40.0, "segm/AP": 36.0, "bbox/AP50": 60.0}
+
+
+def test_by_ap_it_is_the_mean_of_both_tasks() -> None:
+    assert goodness("ap", LOSSES, SCORES) == pytest.approx(38.0)
+    assert goodness("ap", LOSSES, {"bbox/AP50": 60.0}) == -1.0
+
+
+def test_by_loss_less_is_better() -> None:
+    worse = {"validation/total_loss": 0.8}
+    assert goodness("loss", LOSSES, SCORES) > goodness("loss", worse, SCORES)
+
+
+@pytest.mark.parametrize("best_by", ["ap", "loss"])
+def test_the_first_evaluation_is_always_the_best_so_far(best_by: str) -> None:
+    assert goodness(best_by, {"validation/total_loss": 1e9}, {}) > Best().value  # type: ignore[arg-type]

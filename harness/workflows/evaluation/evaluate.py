@@ -39,8 +39,12 @@ from harness.workflows.evaluation.workers import (
 from harness.workflows.runs.checksums import Line, add_sums, read_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
-from harness.workflows.runs.panoptic_files import PANOPTIC_FILE, write_panoptic
-from harness.workflows.runs.semantic_file import SEMANTIC_FILE, write_semantic
+from harness.workflows.runs.panoptic_files import (
+    PANOPTIC_FILE,
+    SEMANTIC_FILE,
+    write_panoptic,
+    write_semantic,
+)
 from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 

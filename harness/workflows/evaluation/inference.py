@@ -25,8 +25,8 @@ from harness.data.proven import require_same_images, stamp_of
 from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
+from harness.workflows.evaluation.panoptic import Counting
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.evaluation.semantic import Counting
 from harness.workflows.runs.shards import STAMP, Shard, line_of
 
 Item = TypeVar("Item")

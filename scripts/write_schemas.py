@@ -1,12 +1,16 @@
-"""The JSON Schemas of the files others may read, for ``docs/schema``.
+"""Write ``docs/schema``: the JSON Schemas of the files others may read.
 
-Write them again with ``python -m harness.files.schemas docs/schema``.
+python scripts/write_schemas.py docs/schema
+
+A test fails where a file is not what this program writes.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.core.model import Lock
 from harness.core.predicted import PredictReport

@@ -1,11 +1,25 @@
-"""Progress in a notebook: what its view has, and that it is one view."""
+"""Progress where stderr is no terminal is lines in a log; in a notebook it is one view."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from harness.core.progress import Curves
-from harness.report.progress_views import NotebookProgress, notebook_display
+from harness.report import progress_views
+from harness.report.progress_views import NotebookProgress, TerminalProgress, notebook_display
+
+
+def test_a_line_of_a_log_has_the_last_note(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 1.0, 40.0])
+    monkeypatch.setattr(progress_views.time, "monotonic", lambda: next(now))
+    with TerminalProgress().task("train", total=10, unit="it") as advance:
+        advance(1, "loss 0.500")
+        advance(1)  # the note of the call before is still what is known
+    assert "train: 2/10 it, 0.05 it/s, loss 0.500" in capsys.readouterr().err
 
 
 class Cell:
