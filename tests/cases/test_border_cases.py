@@ -202,6 +202,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 def test_checkpoints_in_every_layout(tmp_path: Path) -> None:
     words = [sys.executable, str(CASES / "weights" / "make_checkpoints.py")]
     root = str(Path(__file__).resolve().parents[2])

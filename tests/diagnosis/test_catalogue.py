@@ -118,6 +118,7 @@ def test_ids_of_coco_for_annotations_without_gaps(boxes: Broken) -> None:
     assert [one.name for one in diagnosed(renumbered, rows).findings][:1] == ["coco-ids"]
 
 
+@pytest.mark.slow
 def test_undoing_a_fault_gives_the_ap_of_the_untouched_predictions(boxes: Broken) -> None:
     whole = diagnosed(*boxes).ap
     for name in ("xyxy", "index-from-0", "letterboxed-frame", "image-positions", "yxyx"):

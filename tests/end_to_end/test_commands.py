@@ -200,6 +200,7 @@ def test_bench_prints_and_records_speeds(
     assert "checkpoint" in " ".join(record.protocol_deviations)
 
 
+@pytest.mark.slow
 def test_bench_explains_where_the_time_goes(
     harness: Callable[..., Any], on_small: list[str], tmp_path: Path
 ) -> None:

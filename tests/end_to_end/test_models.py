@@ -159,6 +159,7 @@ def test_a_network_of_torchvision_is_fine_tuned_stopped_and_continued(
     assert all(np.array_equal(trained[key], again[key]) for key in trained)
 
 
+@pytest.mark.slow
 def test_weights_of_each_network_are_generated_and_recognised(
     harness: Callable[..., Answer], project: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_sigterm_finishes_what_is_inside(started: Started) -> None:
         requests.get(f"{url}/health", timeout=5)
 
 
+@pytest.mark.slow
 def test_it_tells_about_itself(started: Started) -> None:
     process, url = started("--quiet")
     info = requests.get(f"{url}/info", timeout=60).json()

@@ -40,6 +40,7 @@ def test_outlines_are_those_of_the_eager_path(device: torch.device) -> None:
     assert [len(one) > 0 for one in expected] == [True] * 5 + [False]
 
 
+@pytest.mark.slow
 def test_two_images_of_other_sizes_and_masks_that_do_not_count(device: torch.device) -> None:
     soft = soft_masks(6)
     boxes = BOXES.view(2, 3, 4).clone()
@@ -56,6 +57,7 @@ def test_two_images_of_other_sizes_and_masks_that_do_not_count(device: torch.dev
         _require_equal(places[image], counts[image], expected, height * width)
 
 
+@pytest.mark.slow
 def test_more_places_than_the_buffer_holds_are_counted_and_not_written(
     device: torch.device,
 ) -> None:

@@ -117,6 +117,7 @@ def test_what_was_measured_is_not_measured_again(swept: Swept, tmp_path: Path) -
     assert measured(folder).count("tf32-contiguous-b1") == 1
 
 
+@pytest.mark.slow
 def test_another_sweep_is_not_continued(swept: Swept) -> None:
     with pytest.raises(Interrupted, match="interrupted"):
         swept(measure=measure_and_stop_at_fp16)

@@ -72,7 +72,7 @@ def whole(evaluated: Evaluate, tmp_path: Path) -> bytes:
     return (folder / PREDICTIONS).read_bytes()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_bytes(
     evaluated: Evaluate, tmp_path: Path, whole: bytes, workers: int
 ) -> None:
@@ -167,7 +167,9 @@ def test_a_run_that_lost_only_its_record_infers_nothing(
     assert (run / PREDICTIONS).read_bytes() == whole
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_all_workers_and_says_how_to_continue(
     evaluated: Evaluate, tmp_path: Path, small_coco: Path, whole: bytes, number: int
 ) -> None:
