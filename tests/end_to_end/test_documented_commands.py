@@ -109,7 +109,7 @@ def _write_labelme(content: dict[str, list[dict[str, object]]], folder: Path) ->
 
 #: Pages, and how many of their commands are run at least.
 PAGES = [
-    pytest.param("own-data.md", 9),
+    pytest.param("own-data.md", 9, marks=pytest.mark.slow),
     pytest.param("training.md", 1, marks=pytest.mark.slow),
     pytest.param("pictures.md", 1, marks=pytest.mark.slow),
 ]

@@ -138,7 +138,7 @@ def test_a_worker_that_is_always_killed_ends_the_run_which_can_go_on(
     assert record.metrics["bbox/AP"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("workers", [None, 1, 4])
+@pytest.mark.parametrize("workers", [None, 1, pytest.param(4, marks=pytest.mark.slow)])
 def test_what_two_workers_began_any_number_finishes(
     evaluated: Evaluate, tmp_path: Path, small_coco: Path, whole: bytes, workers: int | None
 ) -> None:
