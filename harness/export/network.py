@@ -20,7 +20,6 @@ from torchvision.ops import nms, roi_align
 from harness.core.architecture import Architecture
 from harness.core.engine import ExportFormat
 from harness.core.errors import UsageError
-from harness.engines.exported import results_of
 from harness.nn.boxes import apply_deltas, clip, nonempty, pyramid_levels
 from harness.nn.dense import DELTA_WEIGHTS as DENSE_DELTA_WEIGHTS
 from harness.nn.fpn import STRIDES_PX
@@ -60,11 +59,6 @@ def require_exportable(architecture: Architecture, kind: ExportFormat = "onnx") 
             "for them on a CPU",
             hint="choose --format pt2, or evaluate it with --engine native",
         )
-
-
-def result_names(network: RCNN) -> tuple[str, ...]:
-    """Names of the results that this network has."""
-    return results_of(network.architecture)
 
 
 def traceable(network: RCNN) -> nn.Module:

@@ -10,8 +10,9 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
+from harness.engines.exported import results_of
 from harness.engines.native import load_network
-from harness.export.network import result_names, stage_names, traceable
+from harness.export.network import stage_names, traceable
 from harness.measure.agreement import compare
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import RawDetections
@@ -48,7 +49,7 @@ def test_it_equals_the_network(
 ) -> None:
     network = network_of(architecture, seeded)
     image = picture(*size)
-    names = (*result_names(network), *stage_names(network.architecture))
+    names = (*results_of(network.architecture), *stage_names(network.architecture))
     found = dict(zip(names, traceable(network)(image), strict=True))
     answered = network(network.batch([image.permute(2, 0, 1)]))
     (expected,), soft = answered.detections, answered.masks
@@ -66,5 +67,6 @@ def test_it_equals_the_network(
 def test_numbers_that_are_not_finite_are_told(seeded: Seeded) -> None:
     network = network_of(tiny(), seeded)
     network.roi_heads.box_predictor.cls_score.weight.fill_(3e38)
-    found = dict(zip(result_names(network), traceable(network)(picture(64, 96)), strict=False))
+    names = results_of(network.architecture)
+    found = dict(zip(names, traceable(network)(picture(64, 96)), strict=False))
     assert not found["finite"]

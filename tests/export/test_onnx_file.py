@@ -66,8 +66,8 @@ def test_it_says_what_it_is_and_nothing_of_the_machine(
 def test_a_network_without_masks_has_none(tmp_path: Path, seeded: Seeded) -> None:
     from dataclasses import replace
 
+    from harness.engines.exported import results_of
     from harness.engines.onnx import SessionNetwork, open_session
-    from harness.export.network import result_names
     from harness.export.onnx_file import write_onnx
     from harness.export.program import trace
     from tests.export.test_network import network_of, picture
@@ -82,7 +82,7 @@ def test_a_network_without_masks_has_none(tmp_path: Path, seeded: Seeded) -> Non
     path = tmp_path / "boxes.onnx"
     write_onnx(
         trace(network),
-        result_names(network),
+        results_of(network.architecture),
         path,
         stages=stage_names(network.architecture),
         opset=20,
