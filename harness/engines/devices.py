@@ -16,6 +16,9 @@ from harness.core.errors import PrerequisiteError, UsageError, bounded
 from harness.core.printable import printable
 from harness.files.environment import cpu_name, usable_cpus
 
+#: Digits of a number of threads; a longer one is none that a machine has.
+LONGEST_COUNT = 9
+
 #: glibc's names for what ``mallopt`` sets (``malloc.h``), and its value for "never".
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = -1
@@ -176,7 +179,8 @@ def usable_threads(processes: int = 1) -> int:
     """
     share = max(1, usable_cpus() // processes)
     limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
+    known = limit.isdecimal() and len(limit) <= LONGEST_COUNT and int(limit) > 0
+    return min(share, int(limit)) if known else share
 
 
 def keep_freed_memory(device: torch.device) -> None:

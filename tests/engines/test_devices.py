@@ -101,6 +101,7 @@ def test_bf16_needs_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0", 1, 8),
         ("", 1, 8),
         ("many", 1, 8),
+        ("9" * 5000, 1, 8),
     ],
 )
 def test_threads_without_a_number_stay_below_the_limit_of_the_environment(

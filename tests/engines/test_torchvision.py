@@ -32,7 +32,7 @@ from tests.conftest import Seeded
 from tests.golden.cases import pictures
 
 #: Small, so that the tests are fast; by hand and by the engine alike.
-SHORT_EDGE_PX = 160
+SHORT_EDGE_PX = 224
 
 BUILDERS = (
     "maskrcnn_resnet50_fpn",
