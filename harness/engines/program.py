@@ -16,6 +16,7 @@ import torchvision  # noqa: F401  registers its operators
 from torch import Tensor
 
 from harness.core.errors import IntegrityError, RunFailedError
+from harness.engines.program_bounds import require_bounded, require_held, require_number
 from harness.zoo.program_archive import GRAPH, Archive, TensorPlace, as_dict
 
 #: Major version of torch's format (``torch._export.serde.schema.SCHEMA_VERSION``).
@@ -158,6 +159,7 @@ class Program:
             self.outputs = tuple(_output(one) for one in signature["output_specs"])
             self._tensors = self._loaded(archive, sources)
             self._steps = self._planned(graph["nodes"])
+            self._require_outputs()
         except UNREADABLE as error:
             raise self._refusal(f"its graph cannot be read ({error!r})") from None
 
@@ -170,14 +172,13 @@ class Program:
             count: Of outputs.
 
         Raises:
-            RunFailedError: An operator refused its arguments.
+            RunFailedError: An operator refused its arguments, or would make too much of them.
         """
         wanted = self.outputs[:count]
         values: dict[str, Any] = {**self._tensors, self._given: image.to(self.device)}
         for step in self._steps:
             try:
-                found = step.call(*_bound(step.positional, values), **_bound(step.keyword, values))
-                _assign(step.outputs, found, values)
+                _assign(step.outputs, _called(step, values), values)
             except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise RunFailedError(
@@ -207,7 +208,9 @@ class Program:
         flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         try:
             # Outside of what was read, torch refuses.
-            return flat.as_strided(place.sizes, place.strides, place.offset).to(self.device)
+            strided = flat.as_strided(place.sizes, place.strides, place.offset)
+            require_held(strided)
+            return strided.to(self.device)
         except RuntimeError as error:
             raise ValueError(str(error).splitlines()[0]) from None
 
@@ -237,6 +240,14 @@ class Program:
             dead[number].append(name)
         return [one._replace(dead=tuple(names)) for one, names in zip(steps, dead, strict=True)]
 
+    def _require_outputs(self) -> None:
+        """Raise LookupError unless every output is computed."""
+        computed = {name for step in self._steps for name in _flat(step.outputs)}
+        known = {*computed, *self._tensors, self._given}
+        for name in self.outputs:
+            if name not in known:
+                raise LookupError(f"no step computes the output {name}")
+
     def _operator(self, target: str) -> Callable[..., Any]:
         if target in ON_SIZES:
             return ON_SIZES[target]
@@ -249,15 +260,7 @@ class Program:
     def _value(self, argument: Mapping[str, Any]) -> Any:
         """Return an argument as a call takes it, with a ``Name`` for what is computed."""
         ((kind, value),) = argument.items()
-        if kind in (
-            "as_int",
-            "as_ints",
-            "as_float",
-            "as_floats",
-            "as_bool",
-            "as_bools",
-            "as_string",
-        ):
+        if kind in _PLAIN:
             return value
         if kind == "as_device":
             return self.device
@@ -270,6 +273,25 @@ class Program:
         return IntegrityError(
             f"{self.path} cannot be run: {fault}", hint="export it again, with this version"
         )
+
+
+def _called(step: Step, values: Mapping[str, Any]) -> Any:
+    """Return what a call gives.
+
+    Raises:
+        ValueError: It would be too large.
+    """
+    positional, keyword = _bound(step.positional, values), _bound(step.keyword, values)
+    if step.target not in ON_SIZES:
+        require_bounded(step.target, positional, keyword)
+        found = step.call(*positional, **keyword)
+        require_held(found)
+        return found
+    for given in (*positional, *keyword.values()):
+        require_number(given)
+    found = step.call(*positional, **keyword)
+    require_number(found)
+    return found
 
 
 def is_known(target: str) -> bool:

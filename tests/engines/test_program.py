@@ -227,3 +227,33 @@ def test_its_facts_come_back_and_a_change_is_seen(
     )
     with pytest.raises(IntegrityError, match="its metadata lacks everything"):
         read_facts(without)
+
+
+def test_a_size_that_grows_without_end_is_refused(
+    written: tuple[Path, Small], tmp_path: Path
+) -> None:
+    """Sixty squarings of a number would fill the memory with its digits."""
+
+    def change(graph: Any) -> None:
+        nodes = graph["graph_module"]["graph"]["nodes"]
+        given: dict[str, Any] = {"as_int": 1000}
+        for number in range(60):
+            arguments = [{"name": "", "kind": 1, "arg": {"as_sym_int": given}} for _ in range(2)]
+            output = {"as_sym_int": {"as_name": f"grown{number}"}}
+            nodes.append({"target": "_operator.mul", "inputs": arguments, "outputs": [output]})
+            given = {"as_name": f"grown{number}"}
+
+    program = opened(with_graph(written[0], tmp_path / "a.pt2", change))
+    with pytest.raises(RunFailedError, match="no 64-bit number"):
+        program(torch.zeros(7, 9, 3, dtype=torch.uint8))
+
+
+def test_an_output_that_nothing_computes_is_refused(
+    written: tuple[Path, Small], tmp_path: Path
+) -> None:
+    def change(graph: Any) -> None:
+        specs = graph["graph_module"]["signature"]["output_specs"]
+        specs[0]["user_output"]["arg"] = {"as_tensor": {"name": "nowhere"}}
+
+    with pytest.raises(IntegrityError, match="no step computes the output nowhere"):
+        opened(with_graph(written[0], tmp_path / "a.pt2", change))
