@@ -13,10 +13,11 @@ from _pytest.mark.structures import ParameterSet
 from harness.core.architecture import Architecture
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
+from harness.engines.exported import results_of
 from harness.engines.native import open_native
 from harness.engines.opening import require_network
 from harness.engines.parity import compare_engines
-from harness.export.network import require_exportable, result_names, stage_names, traceable
+from harness.export.network import require_exportable, stage_names, traceable
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.nn.heads import located
 from harness.nn.roi_heads import RawDetections
@@ -67,7 +68,7 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(
 ) -> None:
     network = network_of(family, seeded)
     image = picture(160, 227)
-    names = (*result_names(network), *stage_names(family))
+    names = (*results_of(network.architecture), *stage_names(family))
     values = traceable(network)(image)
     assert len(values) == len(names)
     found = dict(zip(names, values, strict=True))
@@ -119,7 +120,7 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, seeded: Seeded, tmp_pat
     network = network_of(family, seeded)
     write_onnx(
         trace(network),
-        result_names(network),
+        results_of(network.architecture),
         file,
         stages=stage_names(family),
         opset=18,

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from harness.core.errors import IntegrityError
+from harness.files.locks import held
 
 
 def write_pid(path: Path) -> None:
@@ -52,6 +53,13 @@ def refuse_or_wait(path: Path) -> None:
         signal.pause()
     finally:
         path.with_name(f"stopped-{path.name}").touch()
+
+
+def hold(path: Path) -> None:
+    """Nobody else gets the lock ``path`` while this process lives."""
+    with held(path, notice=print):
+        path.with_name("waits").touch()
+        signal.pause()
 
 
 def ignore_all(path: Path) -> None:
