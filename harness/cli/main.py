@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import os
 import platform
 import re
@@ -81,6 +82,9 @@ MOVED = {
 #: What the namespaces call the second word of a command.
 NESTED = ("kind", "action", "claim")
 
+#: What the system says of a path that nothing can be done with: too long, or not for this user.
+NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
+
 BUG_EXIT_CODE = 70
 INTERRUPTED_EXIT_CODE = 130
 
@@ -150,10 +154,28 @@ def run(argv: Sequence[str]) -> int:
         # is still buffered would fail once more when Python leaves.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        sys.stderr.write(printable(traceback.format_exc()))
+    except Exception as error:
+        refused = _refused_path(error)
+        if refused is None or "--verbose" in argv:
+            sys.stderr.write(printable(traceback.format_exc()))
+        if refused is not None:
+            sys.stderr.write(printable(f"error: {refused}\n"))
+            return refused.exit_code
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
+
+
+def _refused_path(error: Exception) -> UsageError | None:
+    """The error, in words, of a path that the system takes from nothing; None for any other.
+
+    Every command looks at paths that its user typed, and already looking fails for these.
+    """
+    if not isinstance(error, OSError) or error.errno not in NO_SUCH_PATH or not error.filename:
+        return None
+    return UsageError(
+        f"cannot use {error.filename}: {error.strerror}",
+        hint="check that it is spelled right, and that you may open each folder on the way to it",
+    )
 
 
 def _require_working_folder() -> None:

@@ -69,7 +69,7 @@ def read_proposals(path: Path, image_ids: Collection[int], *, published: bool) -
     if not path.is_file():
         raise UsageError(
             f"no such file of region proposals: {path}",
-            hint="give a file or a run of an RPN with --proposals",
+            hint="give a file, or a run of an RPN: harness eval --model rpn_R_50_FPN_1x",
         )
     wanted = set(image_ids)
     if path.suffix.lower() == ".json":
@@ -174,10 +174,10 @@ def _sorted(boxes: Any, logits: Any, *, sides: bool, where: str) -> Boxes:
         )
     if not np.isfinite(places).all() or not np.isfinite(order).all():
         raise IntegrityError(f"{where}: a box or its objectness is not a finite number")
+    if places.dtype not in (np.float32, np.float64):
+        places = places.astype(np.float32)  # the least whole number has no absolute value
     if np.abs(places).max() > FARTHEST_BOX_PX:
         raise IntegrityError(f"{where}: no side or corner may exceed {FARTHEST_BOX_PX:,.0f} px")
-    if places.dtype not in (np.float32, np.float64):
-        places = places.astype(np.float32)
     # Among equal ones this sort decides who is first, and so who is among the best thousand.
     places = places[order.argsort()[::-1]]
     if sides:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from harness import __version__
 from harness.__main__ import SPIN_COUNT, share_cores
 from harness.cli.main import COMMANDS, run
+from harness.files.layout import LOCK_NAME, find_lock
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,50 @@ def test_a_working_folder_that_was_removed_is_named(
     assert run(["models", "tiny"]) == 2
     assert "the working folder does not exist any more" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
+
+
+LONG = "x" * 5000
+DATA = ("--train-annotations", "a.json", "--train-images", "a", "--val-annotations", "a.json")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("train", *DATA, "--val-images", LONG),
+        ("eval", "--annotations", LONG, "--images", "a"),
+        ("eval", "--annotations", "a.json", "--images", LONG),
+        ("eval", "--weights", LONG),
+        ("eval", "--output", LONG),
+        ("score", LONG),
+        ("score", "--predictions", LONG, "--annotations", "a.json"),
+        ("diagnose", "--predictions", "a.json", "--annotations", LONG),
+        ("analyze", LONG),
+        ("report", LONG),
+        ("compare", LONG, LONG),
+        ("show", LONG),
+        ("predict", LONG),
+        ("weights", "check", LONG),
+        ("data", "check", LONG, "--images", LONG),
+        ("status", LONG),
+        ("logs", LONG),
+    ],
+    ids=lambda argv: " ".join(word[:20] for word in argv if word not in DATA),
+)
+def test_a_path_that_the_system_takes_from_nothing_is_an_error_of_its_user(
+    argv: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(find_lock(), tmp_path / LOCK_NAME)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    assert run(argv) in (2, 4)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "xxxxx" in said
+    assert "Traceback" not in said
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -97,6 +97,14 @@ def test_what_is_missing_says_which_file_and_where_from(
         answer = harness("train", *data, *words, "--output", "none")
         assert answer.code == code, answer.err
         assert says in answer.err
+    (project / "half.json").write_text('{"categories": [')
+    for option in ("--train-annotations", "--train-panoptic"):
+        words = (*PANOPTIC, "--init", "zoo", option, "half.json")
+        if option == "--train-panoptic":
+            words = (*words, "--train-panoptic-masks", "panoptic")
+        answer = harness("train", *data, *words, "--dry-run")  # of which the weights are missing
+        assert answer.code == 4, answer.err
+        assert "half.json is not JSON" in answer.err
     (project / "panoptic" / "000002.png").unlink()
     answer = harness("train", *data, *PANOPTIC, "--output", "none")
     assert answer.code == 4

@@ -129,6 +129,7 @@ def test_nothing_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 NAN = np.full((50, 4), np.nan, dtype=np.float32)
 FAR = np.full((50, 4), -1e300)
+LEAST = np.full((50, 4), -(2**63))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,7 @@ FAR = np.full((50, 4), -1e300)
             )
         ),
         (table() | {"boxes": [FAR, FAR]}, "no side or corner may exceed 10,000,000 px"),
+        (table() | {"boxes": [LEAST, LEAST]}, "no side or corner may exceed 10,000,000 px"),
         (table() | {"boxes": [NAN, NAN]}, "image 1: a box or its objectness is not a finite"),
         (table() | {"boxes": [NAN[:, :3], NAN]}, r"found \(50, 3\) and \(50,\)"),
         (table() | {"boxes": [[1, 2], [3, 4]]}, "must be arrays of NumPy"),

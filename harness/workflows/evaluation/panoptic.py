@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.dataset import ImageRecord
+from harness.core.dataset import Category, ImageRecord
 from harness.core.detections import Detections
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.panoptic import PanopticTruth
@@ -32,7 +32,6 @@ from harness.workflows.runs.panoptic_files import (
     COUNTS_KEY,
     PANOPTIC_FILE,
     PANOPTIC_FOLDER,
-    SEMANTIC_FILE,
     read_semantic,
 )
 
@@ -140,7 +139,7 @@ def with_maps(
     files = files_of_run(folder)
     sizes = {one.image_id: (one.height_px, one.width_px) for one in images}
     found, odd = score_panoptic(truth, files, sizes, resamples=resamples)
-    semantic = semantic_of_run(folder, list(sizes), files.repair, resamples=resamples)
+    semantic = semantic_of_run(folder, sizes, truth.stuff, files.repair, resamples=resamples)
     whole = replace(
         scores,
         metrics={**scores.metrics, **found.metrics, **semantic.metrics},
@@ -357,28 +356,26 @@ class Counting:
 
 
 def semantic_of_run(
-    folder: Path, image_ids: Sequence[int], repair: str, *, resamples: int
+    folder: Path,
+    sizes: Mapping[int, tuple[int, int]],
+    stuff: Sequence[Category],
+    repair: str,
+    *,
+    resamples: int,
 ) -> SemanticScores:
     """Return the numbers of a run; none of one whose version did not count.
 
     Args:
         folder: The run folder.
-        image_ids: Of the images that are scored.
+        sizes: (height, width) of the images that are scored, by id.
+        stuff: Kinds of stuff of the panoptic annotations.
         repair: What the user can do about a damaged file.
         resamples: Draws of the bootstrap over images; 0 for no intervals.
 
     Raises:
         IntegrityError: The file of the counts is missing, damaged, or lacks an image.
     """
-    found = read_semantic(folder, repair)
-    if found is None:
+    counts = read_semantic(folder, sizes, stuff, repair)
+    if counts is None:
         return SemanticScores({}, {})
-    counts, classes = found
-    lacking = [one for one in image_ids if one not in counts]
-    if lacking:
-        raise IntegrityError(
-            f"{folder / SEMANTIC_FILE} lacks {len(lacking)} of {len(image_ids)} images, the first "
-            f"is image {lacking[0]}",
-            hint=repair,
-        )
-    return semantic_scores([counts[one] for one in image_ids], classes, resamples=resamples)
+    return semantic_scores(counts, 1 + len(stuff), resamples=resamples)

@@ -13,7 +13,7 @@ from harness.core.model import Lock, ModelEntry
 from harness.core.requests.inference import InferenceRequest
 from harness.core.tasks import are_proposals
 from harness.data.images import load_image
-from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.zoo.checkpoints import pinned_file
 from harness.zoo.lock import find_artefact
@@ -76,11 +76,16 @@ def file_of(given: Path) -> Path:
     """The file itself, or the predictions of a run of an RPN.
 
     Raises:
-        UsageError: The run is of another kind.
+        UsageError: The folder is no run, or one of another kind.
         IntegrityError: Its predictions were damaged since.
     """
     if not given.is_dir():
         return given
+    if not (given / RECORD).is_file():
+        raise UsageError(
+            f"{given} is a folder, and no finished run: it has no {RECORD}",
+            hint="give a file, or a run of: harness eval --model rpn_R_50_FPN_1x",
+        )
     if not are_proposals(read_record(given).metrics):
         raise UsageError(
             f"{given} is no run of a network that only proposes regions",

@@ -11,13 +11,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.panoptic import PanopticMap, category_of_segment
+from harness.core.printable import shown
 from harness.files.atomic import replacing
 from harness.files.json import dumps, read
 from harness.measure.semantic import Confusion
@@ -177,39 +178,72 @@ def write_semantic(folder: Path, lines: Sequence[Line], stuff: Sequence[Category
     return digest
 
 
-def read_semantic(folder: Path, repair: str) -> tuple[dict[int, Confusion], int] | None:
-    """Read the counts of a run, by image id, and the number of classes.
+def read_semantic(
+    folder: Path, sizes: Mapping[int, tuple[int, int]], stuff: Sequence[Category], repair: str
+) -> list[Confusion] | None:
+    """Read the counts of images of a run.
 
     Args:
         folder: The run folder.
+        sizes: (height, width) of the images, by id.
+        stuff: Kinds of stuff, by class from 1.
         repair: What the user can do about a damaged file.
 
     Returns:
-        None for a run of a version that did not count.
+        In the order of ``sizes``; None for a run of a version that did not count.
 
     Raises:
-        IntegrityError: The file is missing or damaged.
+        IntegrityError: The file is missing, damaged, of other classes, or lacks an image.
     """
     path, expected = folder / SEMANTIC_FILE, read_sums(folder).get(SEMANTIC_FILE)
     if expected is None and not path.is_file():
         return None
     require_undamaged(path, expected, repair=repair)
-    content = read(path)
     try:
-        count = len(content["classes"])
-        found = {
-            row["image_id"]: _rows(row["truth_found_pixels"], count) for row in content["images"]
-        }
+        found = _counts(read(path), sizes, ["things", *(one.name for one in stuff)])
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
-            f"{path} does not have the counts of semantic classes of a run", hint=repair
+            f"{path} does not have the counts of semantic classes of a run: {error}", hint=repair
         ) from error
-    return found, count
+    lacking = [one for one in sizes if one not in found]
+    if lacking:
+        raise IntegrityError(
+            f"{path} lacks {len(lacking)} of {len(sizes)} images, the first is image {lacking[0]}",
+            hint=repair,
+        )
+    return [found[one] for one in sizes]
 
 
-def _rows(flat: Sequence[int], count: int) -> Confusion:
+def _counts(
+    content: Any, sizes: Mapping[int, tuple[int, int]], names: Sequence[str]
+) -> dict[int, Confusion]:
+    """Return the counts of the images in ``sizes``.
+
+    Raises:
+        KeyError, TypeError, ValueError: The content is not what ``write_semantic`` writes.
+    """
+    if content["classes"] != names:
+        raise ValueError("its classes are not those of the panoptic annotations")
+    found: dict[int, Confusion] = {}
+    for row in content["images"]:
+        number = row["image_id"]
+        if type(number) is not int or number in found:
+            raise ValueError(f"image_id {shown(number)} is no whole number, or there twice")
+        rows = _rows(row["truth_found_pixels"], len(names))
+        height, width = sizes.get(number, (0, 0))
+        if number in sizes and sum(one[2] for one in rows) > height * width:
+            raise ValueError(f"image {number} has fewer pixels than are counted")
+        found[number] = rows
+    return found
+
+
+def _rows(flat: Any, count: int) -> Confusion:
     """Return rows of three numbers; ValueError for what cannot be such rows."""
-    if len(flat) % 3 or not all(type(one) is int and one >= 0 for one in flat):
+    if (
+        not isinstance(flat, list)
+        or len(flat) % 3
+        or not all(type(one) is int and one >= 0 for one in flat)
+    ):
         raise ValueError("not rows of class, found class and pixels")
     rows = [list(flat[place : place + 3]) for place in range(0, len(flat), 3)]
     if any(max(row[:2]) >= count for row in rows):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.core.architecture import Architecture
-from harness.core.errors import HarnessError, PrerequisiteError
+from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
@@ -39,7 +39,7 @@ from harness.workflows.training.summary import plan_lines, rhythm, schedule_line
 from harness.workflows.training.train import setup_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.needed import Missing, fetching
+from harness.zoo.needed import Missing, fetching, missing_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +159,24 @@ def _plan_without(
 def _training(
     request: TrainRequest, recipe: TrainRecipe, published: Architecture
 ) -> TrainingSet | None:
-    """Return the training data where they are there and can be read."""
+    """Return the training data where they are there.
+
+    Raises:
+        IntegrityError: They are there, and not what they claim to be.
+    """
+    asked = request.data
+    if missing_files(asked.train_annotations, asked.train_images, asked.train_panoptic):
+        return None
     try:
         learned = training_data(request, recipe, compact=True)
-    except HarnessError:
+    except (UsageError, PrerequisiteError):
         return None
     if published.is_panoptic and learned.panoptic is None:
         return None
     found = learned_by(published, learned)
     try:
-        found, _ = with_proposals(found, request.data.train_proposals)
-    except HarnessError:
+        found, _ = with_proposals(found, asked.train_proposals)
+    except UsageError:
         return None
     first = learned.images_dir / found.images[0].record.file_name if found.images else None
     return found if first is not None and first.is_file() else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
+from harness.data.predictions import read_predictions
 from harness.files.atomic import write_text
-from harness.files.json import dumps, read
+from harness.files.json import dumps
 
 #: Folder of the sample below that of the run.
 FOLDER = "predictions"
@@ -17,6 +19,8 @@ FOLDER = "predictions"
 SAMPLE = 6
 
 Row = dict[str, Any]
+
+_OF_AN_ITERATION = re.compile(r"iteration-[0-9]{7,18}\.json")
 
 
 def sample_of(dataset: Dataset) -> tuple[ImageRecord, ...]:
@@ -50,9 +54,17 @@ def keep_rows(
 
 
 def kept_rows(folder: Path) -> Mapping[int, list[Row]]:
-    """Return the predictions of the sample by iteration, in the order of the training."""
+    """Return the predictions of the sample by iteration, in the order of the training.
+
+    Raises:
+        IntegrityError: A file of an iteration holds anything else.
+    """
     files = sorted((folder / FOLDER).glob("iteration-*.json"))
-    return {int(path.stem.removeprefix("iteration-")): read(path) for path in files}
+    return {
+        int(path.stem.removeprefix("iteration-")): read_predictions(path, None)
+        for path in files
+        if _OF_AN_ITERATION.fullmatch(path.name)  # not the copies that file managers make
+    }
 
 
 def is_kept(folder: Path, iteration: int) -> bool:

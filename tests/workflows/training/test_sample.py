@@ -1,8 +1,15 @@
-"""The sample of a training: which iterations stand on its sheet."""
+"""The sample of a training: what is kept of it, and which iterations stand on its sheet."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from harness.core.dataset import ImageRecord
+from harness.core.errors import IntegrityError
 from harness.workflows.training.pictures import MOST_COLUMNS, columns_of
+from harness.workflows.training.sample import FOLDER, keep_rows, kept_rows
 
 
 def test_few_iterations_are_all_on_the_sheet() -> None:
@@ -18,3 +25,17 @@ def test_of_many_first_best_and_last_are_on_the_sheet() -> None:
         assert chosen == sorted(chosen)
         assert {0, best, 1000} <= set(chosen)
     assert len(columns_of(many, None)) == MOST_COLUMNS
+
+
+def test_copies_beside_the_kept_predictions_are_none_of_them(tmp_path: Path) -> None:
+    row = {"image_id": 1, "category_id": 1, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5}
+    sample = [ImageRecord(1, "a.jpg", 9, 9)]
+    for iteration in (0, 12_345_678):
+        keep_rows(tmp_path, iteration, sample, [row, row | {"image_id": 2}])
+    for name in ("iteration-0000000 (copy).json", "iteration-.json", "iteration-²²²²²²².json"):
+        (tmp_path / FOLDER / name).write_text("[]", "utf-8")
+    assert kept_rows(tmp_path) == {0: [row], 12_345_678: [row]}
+    for damaged in ("{}", "[7]", '[{"image_id": 1}]', "[", '[{"score": "x"}]'):
+        (tmp_path / FOLDER / "iteration-0000001.json").write_text(damaged, "utf-8")
+        with pytest.raises(IntegrityError, match=r"iteration-0000001\.json"):
+            kept_rows(tmp_path)
