@@ -16,7 +16,12 @@ import torchvision  # noqa: F401  registers its operators
 from torch import Tensor
 
 from harness.core.errors import IntegrityError, RunFailedError
-from harness.engines.program_bounds import require_bounded, require_held, require_number
+from harness.engines.program_bounds import (
+    require_bounded,
+    require_bounded_result,
+    require_held,
+    require_number,
+)
 from harness.zoo.program_archive import GRAPH, Archive, TensorPlace, as_dict
 
 #: Major version of torch's format (``torch._export.serde.schema.SCHEMA_VERSION``).
@@ -284,6 +289,7 @@ def _called(step: Step, values: Mapping[str, Any]) -> Any:
     positional, keyword = _bound(step.positional, values), _bound(step.keyword, values)
     if step.target not in ON_SIZES:
         require_bounded(step.target, positional, keyword)
+        require_bounded_result(step.call, step.target, positional, keyword)
         found = step.call(*positional, **keyword)
         require_held(found)
         return found

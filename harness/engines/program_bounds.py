@@ -7,8 +7,9 @@ still. What an operator is about to make is estimated from its arguments before 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +36,9 @@ OF_WINDOWS = {
     **dict.fromkeys(("conv2d", "conv_transpose2d"), 6),
     **dict.fromkeys(("max_pool2d", "adaptive_avg_pool2d", "roi_align", "deform_conv2d"), -1),
 }
+
+#: Operators of whose result torch knows the shape before it computes it.
+FORESEEN = frozenset((*OF_WINDOWS, "index", "index_select"))
 
 #: Endings of operators whose tensors are made one shape; the names are some without such an ending.
 BROADCAST_ENDS = (".Tensor", ".other", ".self")
@@ -63,6 +67,58 @@ def require_bounded(target: str, arguments: Sequence[Any], named: Mapping[str, A
             raise ValueError(f"a window of {widest:g} cells, at most {LARGEST_WINDOW} are computed")
         return
     _require_held(_elements(target, name, [*arguments, *named.values()]))
+
+
+class _Form(NamedTuple):
+    """What of a tensor decides how large a result is."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def require_bounded_result(
+    call: Callable[..., Any], target: str, arguments: Sequence[Any], named: Mapping[str, Any]
+) -> None:
+    """Check that the result of an operator with a window or with indices can be held.
+
+    A kernel of a few bytes has thousands of channels, each of them as large as the image.
+
+    Args:
+        call: The operator.
+        target: Its name in the graph; of another operator nothing is checked.
+        arguments: As it will get them.
+        named: The same, by name.
+
+    Raises:
+        ValueError: It would be too large.
+    """
+    if target.split(".")[-2] in FORESEEN:
+        pairs = tuple((key, _form(one)) for key, one in named.items())
+        _require_held(_made(call, tuple(map(_form, arguments)), pairs))
+
+
+@lru_cache(maxsize=1024)
+def _made(
+    call: Callable[..., Any], arguments: tuple[Any, ...], named: tuple[tuple[str, Any], ...]
+) -> float:
+    """Return the elements of a result, 0 where torch refuses: nothing is computed."""
+    try:
+        found = call(*map(_empty, arguments), **{key: _empty(one) for key, one in named})
+    except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError):
+        return 0.0  # the operator says so itself
+    return float(found.numel()) if isinstance(found, Tensor) else 0.0
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _Form(tuple(value.shape), value.dtype)
+    return tuple(map(_form, value)) if isinstance(value, list) else value
+
+
+def _empty(value: Any) -> Any:
+    if isinstance(value, _Form):
+        return torch.empty(value.shape, dtype=value.dtype, device="meta")
+    return tuple(map(_empty, value)) if isinstance(value, tuple) else value
 
 
 def require_held(found: Any) -> None:

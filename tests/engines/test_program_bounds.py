@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Any
 
 import pytest
 import torch
+import torchvision  # noqa: F401  registers its operators
 
 from harness.engines.program_bounds import (
     MOST_ELEMENTS,
     require_bounded,
+    require_bounded_result,
     require_held,
     require_number,
 )
@@ -76,6 +79,57 @@ def test_what_networks_do_is_not(
     operator: str, arguments: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
     require_bounded(f"torch.ops.aten.{operator}", arguments, named)
+
+
+IMAGE, MANY = torch.zeros(1, 1, 200, 300), torch.zeros(1 << 15, 1, 1, 1)
+OFFSET = torch.zeros(1, 2, 200, 300)
+PICKS = torch.zeros(1 << 15, dtype=torch.int64)
+STEPS = (1, 1, 0, 0, 1, 1, 1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [
+        ("aten.conv2d.default", (IMAGE, MANY)),
+        ("aten.conv_transpose2d.input", (IMAGE, torch.zeros(1, 1 << 15, 1, 1))),
+        ("aten.adaptive_avg_pool2d.default", (torch.zeros(1, 1 << 14, 1, 1), [200, 200])),
+        ("torchvision.roi_align.default", (IMAGE, torch.zeros(1 << 13, 5), 1.0, 200, 200, 1, True)),
+        ("aten.index_select.default", (WIDE, 0, PICKS)),
+        ("aten.index.Tensor", (WIDE, [PICKS])),
+        ("torchvision.deform_conv2d.default", (IMAGE, MANY, OFFSET, IMAGE, MANY.ravel(), *STEPS)),
+    ],
+)
+def test_a_result_that_cannot_be_held_is_refused_before_it_is_computed(
+    operator: str, arguments: tuple[Any, ...]
+) -> None:
+    call = attrgetter(operator)(torch.ops)
+    require_bounded(f"torch.ops.{operator}", arguments, {})
+    with pytest.raises(ValueError, match="at most"):
+        require_bounded_result(call, f"torch.ops.{operator}", arguments, {})
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "named"),
+    [
+        (
+            "aten.conv2d.default",
+            (torch.zeros(1, 3, 800, 1344), torch.zeros(64, 3, 7, 7), None, [2, 2], [3, 3]),
+            {},
+        ),
+        ("aten.conv2d.default", (IMAGE, MANY[:4]), {"padding": [0, 0]}),
+        ("aten.conv2d.default", (IMAGE, SMALL), {}),  # torch itself refuses it
+        ("aten.relu.default", (IMAGE,), {}),
+        ("aten.index.Tensor", (TALL, [PICKS]), {}),
+        ("aten.index.Tensor", (TALL, [TALL[:, 0] > 0]), {}),
+        ("aten.index.Tensor", (MAP, [None, PICKS[:3]]), {}),
+        ("torchvision.roi_align.default", (MAP, torch.zeros(1000, 5), 0.25, 14, 14, 0, True), {}),
+    ],
+)
+def test_results_of_networks_are_not(
+    operator: str, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    call = attrgetter(operator)(torch.ops)
+    require_bounded_result(call, f"torch.ops.{operator}", arguments, named)
 
 
 def test_a_tensor_that_repeats_itself_counts_whole() -> None:
