@@ -177,14 +177,15 @@ class Program:
             count: Of outputs.
 
         Raises:
-            RunFailedError: An operator refused its arguments, or would make too much of them.
+            RunFailedError: An operator refused its arguments, or would make too much of them; an
+                output is no tensor.
         """
         wanted = self.outputs[:count]
         values: dict[str, Any] = {**self._tensors, self._given: image.to(self.device)}
         for step in self._steps:
             try:
                 _assign(step.outputs, _called(step, values), values)
-            except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
+            except (RuntimeError, AssertionError, *UNREADABLE) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise RunFailedError(
                     f"{self.path}: {step.target} failed: {reason}",
@@ -193,6 +194,12 @@ class Program:
             for name in step.dead:
                 if name not in wanted:
                     values.pop(name, None)
+        for name in wanted:
+            if not isinstance(values[name], Tensor):
+                raise RunFailedError(
+                    f"{self.path}: its output {name} is {type(values[name]).__name__}, no tensor",
+                    hint="the file may be damaged: export it again",
+                )
         return [values[name] for name in wanted]
 
     def _require_version(self, content: Any) -> None:

@@ -139,6 +139,48 @@ def test_an_operator_that_fails_is_named(written: tuple[Path, Small], tmp_path: 
         program(torch.zeros(7, 9, 3, dtype=torch.uint8))
 
 
+def _division(nodes: list[Any]) -> None:
+    for node in nodes:
+        if node["target"] == "torch.sym_min":
+            node["target"] = "_operator.floordiv"
+            node["inputs"][1]["arg"] = {"as_int": 0}
+
+
+def _list_for_a_tensor(nodes: list[Any]) -> None:
+    nodes[-1]["target"] = "torch.ops.aten.unbind.int"
+    nodes[-1]["inputs"] = nodes[-1]["inputs"][:1]
+    nodes[-1]["inputs"][0] |= {"name": "self", "arg": {"as_tensor": {"name": "image"}}}
+
+
+def _size_for_a_tensor(nodes: list[Any]) -> None:
+    nodes[-1] |= {"target": "_operator.add"}
+    nodes[-1]["inputs"] = [
+        {"name": name, "kind": 1, "arg": {"as_int": 1}} for name in ("first", "second")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_division, r"_operator\.floordiv failed: .*zero"),
+        (_list_for_a_tensor, "its output .* is (list|tuple), no tensor"),
+        (_size_for_a_tensor, "its output .* is int, no tensor"),
+    ],
+)
+def test_what_a_forged_graph_comes_to_is_an_error_of_its_file(
+    written: tuple[Path, Small],
+    tmp_path: Path,
+    change: Callable[[list[Any]], None],
+    says: str,
+) -> None:
+    def forged(graph: Any) -> None:
+        change(graph["graph_module"]["graph"]["nodes"])
+
+    program = opened(with_graph(written[0], tmp_path / "a.pt2", forged))
+    with pytest.raises(RunFailedError, match=says):
+        program(torch.zeros(7, 9, 3, dtype=torch.uint8))
+
+
 class Bomb:
     """Leaves a file behind when it is unpickled."""
 

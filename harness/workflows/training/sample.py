@@ -48,9 +48,7 @@ def keep_rows(
     """
     ids = {one.image_id for one in sample}
     kept = [row for row in rows if row["image_id"] in ids]
-    path = _file(folder, iteration)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, dumps(kept))
+    write_text(_file(folder, iteration), dumps(kept))
 
 
 def kept_rows(folder: Path) -> Mapping[int, list[Row]]:

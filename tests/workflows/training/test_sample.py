@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.dataset import ImageRecord
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.workflows.training.pictures import MOST_COLUMNS, columns_of
 from harness.workflows.training.sample import FOLDER, keep_rows, kept_rows
 
@@ -39,3 +39,9 @@ def test_copies_beside_the_kept_predictions_are_none_of_them(tmp_path: Path) -> 
         (tmp_path / FOLDER / "iteration-0000001.json").write_text(damaged, "utf-8")
         with pytest.raises(IntegrityError, match=r"iteration-0000001\.json"):
             kept_rows(tmp_path)
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_text("", "utf-8")
+    with pytest.raises(UsageError, match=f"cannot write .*{FOLDER}"):
+        keep_rows(tmp_path, 0, [ImageRecord(1, "a.jpg", 9, 9)], [])
