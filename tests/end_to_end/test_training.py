@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -247,6 +248,23 @@ def test_a_diverging_loss_names_iteration_and_images(
     assert answer.code == 5
     assert "is not finite, on the images" in answer.err
     assert "iteration" in answer.err
+
+
+def test_an_image_that_cannot_be_read_any_more_says_how_to_continue(
+    harness: Callable[..., Answer], project: Path, small_coco: Path, on_small_twice: list[str]
+) -> None:
+    shutil.copytree(small_coco / "images", project / "images")
+    for image in (project / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:100])
+    words = [*on_small_twice, "--train-images", "images", "--output", "run"]
+    answer = harness("train", *words)
+    assert answer.code == 4, answer.err
+    assert "cannot be decoded" in answer.err
+    assert "start it again with: " in answer.err
+    words = [*on_small_twice, "--val-images", "images", "--eval-every", "1", "--output", "other"]
+    answer = harness("train", *words)
+    assert answer.code == 4, answer.err
+    assert "when every file is as it was, continue with: " in answer.err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.dataset import Dataset
-from harness.core.errors import Interrupted, RunFailedError, UsageError
+from harness.core.errors import (
+    AnotherRunError,
+    IntegrityError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.training import TrainRequest
@@ -65,6 +71,7 @@ def train(
 
     Raises:
         AnotherRunError: The folder has another training.
+        IntegrityError: A file of the data was removed or changed, or is damaged.
         RunFailedError: The training diverged, ran out of memory, or the disk is full.
         Interrupted: The user or the system stopped it; a checkpoint is kept.
     """
@@ -164,8 +171,12 @@ def _continuable(run: Run) -> Iterator[None]:
     """Add to errors in the block how to continue, once there is a checkpoint to continue from."""
     try:
         yield
-    except (Interrupted, RunFailedError) as error:
+    except AnotherRunError:
+        raise  # asking again would not help
+    except (Interrupted, RunFailedError, IntegrityError) as error:
         again = f"continue with: {run.again}"
+        if isinstance(error, IntegrityError):  # an image that was moved away since, for instance
+            again = f"when every file is as it was, {again}"
         if not checkpoints(run.folder / CHECKPOINTS):
             again = f"nothing was saved yet; start it again with: {shlex.join(run.command)}"
         hint = again if error.hint is None else f"{error.hint}\n  {again}"
