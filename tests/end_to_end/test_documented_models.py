@@ -199,8 +199,11 @@ def test_commands_about_export_run(
     exported_tiny: Path,
     exported_pt2: Path,
     embedded_root: Path,
+    embedded_folder: Path,
 ) -> None:
     pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
+    # Scenes, as an export without --images takes them: plain pictures have equal scores.
+    scenes = str(embedded_folder / "images")
     for file in (exported_tiny, exported_pt2):  # by the same command
         shutil.copy(file, stocked / f"model{file.suffix}")
     default = stocked / "datasets" / "exported" / "tiny.onnx"
@@ -220,7 +223,7 @@ def test_commands_about_export_run(
                 words += ["--weights", "published.safetensors"]
             elif f"torchvision_{LIGHT}" in words:
                 words[words.index("--weights") + 1] = "mine.pth"
-            words += ["--images", "photos", "--limit", "1", "--threads", "1"]
+            words += ["--images", scenes, "--limit", "1", "--threads", "1"]
         elif words[0] == "eval" and "--annotations" not in words:
             words += ["--root", str(embedded_root), "--limit", "4", "--threads", "1"]
         answer = harness(*words)
