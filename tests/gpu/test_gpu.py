@@ -76,6 +76,8 @@ def test_nothing_waits_before_the_end_of_an_image(weights: Path, graphs: bool) -
     assert engine.notes == []
 
 
+# Torch says so of every profile, also of one whose only cycle is read.
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events at the end of each cycle:UserWarning")
 def test_an_image_is_a_handful_of_launches(engine: NativeEngine) -> None:
     one = prepared(engine)[0]
     for _ in range(3):
@@ -114,6 +116,8 @@ def test_what_differs_from_the_reference_is_rounding(engine: NativeEngine, weigh
     assert proof.ok, (proof.stages, proof.differences)
 
 
+# Detectron2 compiles functions when it is imported; torch 2.11 warns of it.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
 def test_exact_has_the_bits_of_detectron2(weights: Path) -> None:
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     from harness.engines.bits import prove_exact
