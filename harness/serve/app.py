@@ -212,7 +212,7 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
 
     Raises:
         Refusal: 499 when the client disconnected; the part of the work that has not begun is
-            cancelled.
+            cancelled by then, so that its place is free in truth.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(request.receive())
@@ -224,6 +224,7 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
     finally:
         working.cancel()
         leaving.cancel()
+        await asyncio.wait({working, leaving})
 
 
 def _json(content: Any, status: int = 200) -> Response:
