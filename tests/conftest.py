@@ -30,6 +30,10 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 # workers do not fight over the cores. Read by torch when it is imported, inherited by children.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Children find compiled modules, as a user's do, also where the environment asks for no byte code:
+# without it every child compiles the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Without an NVIDIA device, Triton's interpreter runs the kernels. Read when Triton is imported, by
 # whatever imports it first.
 if not Path("/dev/nvidiactl").exists():

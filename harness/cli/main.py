@@ -296,8 +296,9 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--verbose", action="store_true", default=argparse.SUPPRESS, help="more about everything"
     )
+    # With the name said, argparse need not format a usage line to find it.
     commands = parser.add_subparsers(
-        dest="command", metavar="command", required=True, parser_class=Parser
+        prog="harness", dest="command", metavar="command", required=True, parser_class=Parser
     )
     for name, help_line in COMMANDS.items():
         command = commands.add_parser(

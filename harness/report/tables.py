@@ -6,13 +6,15 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from shutil import get_terminal_size
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.checks import Check, Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
-from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS
+
+if TYPE_CHECKING:
+    from harness.core.record import CategoryScore, MetricInterval, RunRecord
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
