@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
+from harness.core.architecture import Architecture
+
 if TYPE_CHECKING:
-    from harness.core.architecture import Architecture
     from harness.core.detections import Detections, Image
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
