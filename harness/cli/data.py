@@ -21,6 +21,7 @@ from harness.core.requests.data import (
 )
 
 if TYPE_CHECKING:
+    from harness.report.data import Table
     from harness.workflows.datasets.check import DataReport
     from harness.workflows.datasets.convert import ConvertReport
     from harness.workflows.datasets.edit import EditReport
@@ -78,15 +79,9 @@ def _openimages(arguments: argparse.Namespace) -> None:
 
 def _print_conversion(report: ConvertReport, arguments: argparse.Namespace) -> None:
     """Print a row a category, then what was left out and why, then the next command."""
-    from harness.report.data import category_rows, left_out_rows
-    from harness.report.tables import render
+    from harness.report.data import category_rows
 
-    style = arguments.format or console.default_format()
-    columns, rows = category_rows(report.categories)
-    console.answer(render(columns, rows, style), "")
-    columns, rows = left_out_rows(report.dropped_images, report.dropped_objects, report.notes)
-    if rows:
-        console.answer(render(columns, rows, style), "")
+    _print_tables(category_rows(report.categories), report, arguments)
     console.answer(
         f"{report.source_format}: {report.image_count:,} images, {report.object_count:,} objects "
         f"→ {report.output}"
@@ -159,17 +154,25 @@ def _edit(arguments: argparse.Namespace) -> None:
         _print_edit(report, arguments)
 
 
-def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
-    """A column a written file, then what was left out, then the sums."""
-    from harness.report.data import left_out_rows, written_rows
+def _print_tables(
+    counts: Table, report: ConvertReport | EditReport, arguments: argparse.Namespace
+) -> None:
+    """Print what was written, then what was left out and why."""
+    from harness.report.data import left_out_rows
     from harness.report.tables import render
 
     style = arguments.format or console.default_format()
-    columns, rows = written_rows(report.written)
-    console.answer(render(columns, rows, style), "")
+    console.answer(render(*counts, style), "")
     columns, rows = left_out_rows(report.dropped_images, report.dropped_objects, report.notes)
     if rows:
         console.answer(render(columns, rows, style), "")
+
+
+def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
+    """A column a written file, then what was left out, then the sums."""
+    from harness.report.data import written_rows
+
+    _print_tables(written_rows(report.written), report, arguments)
     before = f"{report.image_count:,} images, {report.object_count:,} objects"
     for one in report.written:
         console.answer(

@@ -219,12 +219,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         )
     _require_not_moved(asked, argv)
     arguments, unknown = parser_for(argv).parse_known_args(argv or ["--help"])
+    name = _full_name(arguments)
     if unknown:
         raise UsageError(
-            f"harness {asked} does not know {unknown[0]!r}" + _meant(unknown[0], _options(asked)),
-            hint=f"see: harness {asked} --help",
+            f"harness {name} does not know {unknown[0]!r}" + _meant(unknown[0], _options(asked)),
+            hint=f"see: harness {name} --help",
         )
-    complete(arguments, _full_name(arguments))
+    complete(arguments, name)
     return arguments
 
 

@@ -48,6 +48,13 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
     names = [entry.name for entry in lock.models]
     if name in names:
         return lock.models[names.index(name)]
+    if name and Path(name).exists():
+        kind = "folder" if Path(name).is_dir() else "file"
+        raise UsageError(
+            f"{name!r} is a {kind} here, and no model entry",
+            hint="name the weights of a training by --weights RUN/model_best.safetensors, and by "
+            "--model the entry it began with; see: harness models",
+        )
     same = [entry.name for entry in lock.models if entry.checkpoint == name]
     near = same or difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     raise UsageError(

@@ -26,6 +26,11 @@ from harness.files.layout import LOCK_NAME, find_lock
         (["bench", "--limt", "3"], "does not know '--limt'; did you mean --limit?"),
         (["eval", "--qqqqqqq"], "does not know '--qqqqqqq'\n"),
         (["eval", "leftover"], "does not know 'leftover'"),
+        (
+            ["data", "split", "a.json", "--fraction", "0.5,0.5"],
+            "harness data split does not know '--fraction'; did you mean --fractions?\n"
+            "  see: harness data split --help",
+        ),
     ],
 )
 def test_unknown_words_are_refused_with_a_guess(

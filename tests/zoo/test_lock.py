@@ -251,13 +251,15 @@ def test_a_network_this_version_does_not_have_is_no_fault_of_the_user() -> None:
         architecture_of("mask_rcnn_R_50_of_tomorrow")
 
 
-def test_unknown_names_are_refused_with_the_nearest(lock: Lock) -> None:
+def test_unknown_names_are_refused_with_the_nearest(lock: Lock, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'mask_rcnn_R_50_FPN_3x'; did you mean R_50_FPN_3x\?"):
         find_model(lock, "mask_rcnn_R_50_FPN_3x")  # the name of its checkpoint
     with pytest.raises(UsageError, match=r"unknown model 'R_50_FPN_2x'; did you mean R_50_FPN_"):
         find_model(lock, "R_50_FPN_2x")
     with pytest.raises(UsageError, match="harness models"):
         find_model(lock, "")
+    with pytest.raises(UsageError, match=r"is a folder here.*\n.*--weights RUN/model_best"):
+        find_model(lock, str(tmp_path))
     with pytest.raises(IntegrityError, match="no artefact 'nothing'"):
         find_artefact(lock, "nothing")
 
