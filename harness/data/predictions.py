@@ -146,7 +146,9 @@ def checked_predictions(
     masks = Masks()
     keypoints = KeypointRows(labelled=False, count=keypoint_count(content) or None)
     for position, row in enumerate(rows, start=first):
-        fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
+        fault = None
+        if not _is_ordinary(row, sizes, categories):
+            fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
         if fault is None and "segmentation" in row:
             fault = _mask_fault(row) or masks.fault(position, row, *sizes[row["image_id"]])
         if fault is not None:
@@ -157,6 +159,24 @@ def checked_predictions(
         raise IntegrityError(f"{where}: prediction {text_fault[0]} {text_fault[1]}")
     _require_alike(rows, where)
     return list(rows)
+
+
+def _is_ordinary(row: Any, sizes: Mapping[int, tuple[int, int]], categories: set[int]) -> bool:
+    """Whether a row is as nearly all are: a box, perhaps a mask that was not looked at, and nothing
+    to correct.
+    """
+    if not isinstance(row, dict) or row.keys() - {"segmentation"} != PLAIN_KEYS:
+        return False
+    image, category, score = row["image_id"], row["category_id"], row["score"]
+    return (
+        type(image) is type(category) is int
+        and image in sizes
+        and category in categories
+        and type(score) is float
+        and math.isfinite(score)
+        and row.get("segmentation", ()) is not None
+        and box_fault(row["bbox"]) is None
+    )
 
 
 def _lacking(row: Any) -> str | None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from harness.core.dataset import Category
 from harness.core.printable import shown
 from harness.core.rle_text import canonical, parse, sums_of, without_empty
 from harness.core.run_lengths import run_lengths
+from harness.files.environment import usable_cpus
 from harness.measure.keypoints import SIGMAS_KEY, visible_count
 from harness.measure.masks import drawing_fault
 
 NUMBERS = frozenset((int, float))
+
+#: Characters of masks that are parsed at once: their arrays stay in a processor's cache, and those
+#: of hundreds of thousands of masks would take gigabytes.
+BLOCK_CHARACTERS = 100_000
 
 
 def finite(numbers: Any) -> bool:
@@ -142,19 +148,32 @@ class Masks:
 
         Where all are right, every text is canonical then.
         """
-        if not self._texts:
-            return None
-        runs = parse(self._texts)
+        with ThreadPoolExecutor(usable_cpus()) as pool:  # NumPy lets other threads run
+            faults = pool.map(self._fault_in, self._blocks())
+            return next((one for one in faults if one is not None), None)
+
+    def _blocks(self) -> Iterator[slice]:
+        """Some of the texts after the other; one at least is in each."""
+        begin = characters = 0
+        for position, text in enumerate(self._texts):
+            characters += len(text)
+            if characters > BLOCK_CHARACTERS and position > begin:
+                yield slice(begin, position)
+                begin, characters = position, len(text)
+        yield slice(begin, len(self._texts))
+
+    def _fault_in(self, block: slice) -> tuple[int, str] | None:
+        """As ``text_fault``, of some of the texts."""
+        rows, texts = self._rows[block], self._texts[block]
+        runs = parse(texts)
         sums = sums_of(runs)
         sums[~runs.readable] = -1
         for (position, _, height_px, width_px), text, total in zip(
-            self._rows, self._texts, sums.tolist(), strict=True
+            rows, texts, sums.tolist(), strict=True
         ):
             if total != height_px * width_px:
                 return position, _runs_fault(text, total, height_px, width_px)
-        for (_, row, _, _), was, text in zip(
-            self._rows, self._texts, canonical(self._texts, runs), strict=True
-        ):
+        for (_, row, _, _), was, text in zip(rows, texts, canonical(texts, runs), strict=True):
             if text is not was:
                 row["segmentation"] = {"size": row["segmentation"]["size"], "counts": text}
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
+from harness.core.collector import collector_paused
 from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress
@@ -151,7 +152,7 @@ def conclude_run(
         IntegrityError: A shard is damaged, or lacks images.
         RunFailedError: Scoring failed.
     """
-    with stopwatch.phase("merge"), keeping(run):
+    with stopwatch.phase("merge"), keeping(run), collector_paused():
         lines = read_lines(shard_paths(run.folder), notice=lambda text: log(run, text))
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
         predictions = write_predictions(run.folder / PREDICTIONS, lines)
@@ -235,7 +236,8 @@ def _score(
         content = job.dataset.ground_truth
         # Their lines come from files, which another run, or a disk, may have changed.
         where = str(run.folder / PREDICTIONS)
-        checked = checked_predictions(predictions, content, where=where)
+        with collector_paused():
+            checked = checked_predictions(predictions, content, where=where)
         if job.architecture.tasks == (PROPOSALS,):
             metrics = score_proposals(content, checked, job.dataset.image_ids)
             return Scores(metrics=metrics, per_category=()), ()

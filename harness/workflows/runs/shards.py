@@ -206,27 +206,53 @@ def write_predictions(path: Path, lines: Sequence[Line]) -> list[dict[str, Any]]
     Returns:
         The predictions as written, sorted by image, then score.
     """
-    rows = [
-        {"image_id": line["image_id"], **prediction}
+    by_image = [
+        [
+            {"image_id": line["image_id"], **prediction}
+            for prediction in sorted(line["predictions"], key=lambda row: -float(row["score"]))
+        ]
         for line in sorted(lines, key=lambda line: int(line["image_id"]))
-        for prediction in sorted(line["predictions"], key=lambda row: -float(row["score"]))
     ]
     digest = hashlib.sha256()
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
-            for piece in _pieces(rows):
+            for piece in _pieces(by_image):
                 digest.update(piece)
                 file.write(piece)
         add_sums(path.parent, {path.name: digest.hexdigest()})
-    return rows
+    return [row for rows in by_image for row in rows]
 
 
-def _pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Yield the text of ``predictions.json``, one prediction a line."""
+#: Where a row of predictions begins, after another one.
+_NEXT_ROW = '},{"image_id":'
+
+
+def _pieces(by_image: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
+    """Yield the text of ``predictions.json``, one prediction a line.
+
+    Args:
+        by_image: Predictions of each image, ``image_id`` first in each.
+    """
     yield b"["
-    for number, row in enumerate(rows):
-        yield (("\n" if number == 0 else ",\n") + dumps(row)).encode("utf-8")
+    before = "\n"
+    for rows in by_image:
+        if rows:
+            yield f"{before}{_lines_of(rows)}".encode()
+            before = ",\n"
     yield b"\n]\n"
+
+
+def _lines_of(rows: list[dict[str, Any]]) -> str:
+    """Return the text of some predictions, each on a line of its own.
+
+    To write all of them at once takes a third of the time. Text in a string cannot look like the
+    beginning of a row, its quotes are escaped; an object inside of a row can. Text that UTF-8
+    cannot hold is escaped, and then all other text beside it.
+    """
+    whole = dumps(rows)[1:-1]
+    if whole.count(_NEXT_ROW) == len(rows) - 1 and "\\u" not in whole:
+        return whole.replace(_NEXT_ROW, _NEXT_ROW.replace(",", ",\n"))
+    return ",\n".join(map(dumps, rows))
 
 
 def line_of(

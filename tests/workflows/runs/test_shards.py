@@ -16,6 +16,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
 from harness.core.run_lengths import Rle
+from harness.files.json import dumps
 from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.shards import (
     finished_images,
@@ -318,3 +319,29 @@ def test_images_are_counted_once_however_the_shard_grows(tmp_path: Path, cuts: l
         counted += images
         assert counted == max(0, content[:cut].count(b"\n") - 1)
     assert counted == len(finished_images([growing])) == 5
+
+
+#: Text that looks like the end of a row and the beginning of the next.
+TEXTS = st.sampled_from(["0", '},{"image_id":', "\\u0041", "\ud800", "ä", '"', "\\"])
+ROWS = st.fixed_dictionaries(
+    {"category_id": st.integers(0, 3), "score": st.sampled_from([0.5, 1, 1e-7])},
+    optional={
+        "segmentation": st.fixed_dictionaries({"size": st.just([2, 3]), "counts": TEXTS}),
+        "parts": st.lists(st.fixed_dictionaries({"image_id": st.integers(1, 9)}), max_size=3),
+    },
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(ROWS, max_size=4), max_size=4))
+def test_every_prediction_is_on_a_line_as_if_it_was_written_alone(
+    tmp_path: Path, rows: list[list[dict[str, Any]]]
+) -> None:
+    path = tmp_path / "predictions.json"
+    known = [{"image_id": number, "predictions": one} for number, one in enumerate(rows)]
+    written_rows = write_predictions(path, known)
+    alone = "[" + ",".join("\n" + dumps(row) for row in written_rows) + "\n]\n"
+    assert path.read_bytes() == alone.encode()
+    assert [row["image_id"] for row in written_rows] == [
+        number for number, one in enumerate(rows) for _ in one
+    ]
