@@ -35,6 +35,7 @@ from harness.engines.devices import (
 )
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
 from harness.measure.timing import NULL_STOPWATCH
+from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
 from harness.nn.unfilled import Unfilled
 from harness.zoo.weights import account_for, missing_statistics, open_checkpoint
@@ -174,6 +175,7 @@ def compile_static_parts(network: RCNN) -> None:
 
     One compilation serves all sizes of images and all numbers of regions.
     """
+    register_everything()
     if network.architecture.detector == "dense":
         network.backbone.compile(dynamic=True)
         network.head.compile(dynamic=True)

@@ -18,7 +18,6 @@ from harness.core.engine import Engine, Stopwatch
 from harness.core.errors import UsageError
 from harness.engines.detectron2 import Detectron2Engine
 from harness.engines.native import NativeEngine
-from harness.engines.torchvision import TorchvisionEngine
 from harness.measure.profile import REST
 
 
@@ -108,7 +107,10 @@ def network_of(engine: Engine) -> tuple[nn.Module, Sequence[Part]]:
         return engine.network, NATIVE_PARTS
     if isinstance(engine, Detectron2Engine):
         return engine.model, DETECTRON2_PARTS
-    if isinstance(engine, TorchvisionEngine):
+    if engine.info.name == "torchvision":
+        from harness.engines.torchvision import TorchvisionEngine
+
+        assert isinstance(engine, TorchvisionEngine)
         return engine.network, TORCHVISION_PARTS
     raise UsageError(
         f"the {engine.info.name} engine has no network to profile",

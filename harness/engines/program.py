@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torchvision  # noqa: F401  registers its operators
+import torchvision  # noqa: F401  its operators, and their shapes (``program_bounds``)
 from torch import Tensor
 
 from harness.core.errors import IntegrityError, RunFailedError

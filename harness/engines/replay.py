@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.engines.answers import Resized
 from harness.engines.stages import stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
+from harness.nn.operators import batched_nms
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from harness.engines.replay import Choice, Replay
 from harness.nn.heads import located
+from harness.nn.targets import pairwise_iou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class Tracer:
         before = there.choice.kept[:row] & (there.choice.groups[:row] == there.choice.groups[row])
         rows = before.nonzero()[:, 0]
         boxes = there.choice.shifted
-        overlaps = box_iou(boxes[row : row + 1], boxes[rows])[0]
+        overlaps = pairwise_iou(boxes[row : row + 1], boxes[rows])[0]
         found: Decision | None = None
         for place in (overlaps > self.threshold).nonzero()[:, 0].tolist():
             other = int(there.choice.ids[rows[place]])

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, sigmoid_focal_loss
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import (
@@ -23,6 +22,7 @@ from harness.nn.boxes import (
     grid_anchors,
 )
 from harness.nn.convolution import Conv
+from harness.nn.operators import batched_nms
 from harness.nn.roi_heads import RawDetections
 from harness.nn.targets import (
     IGNORED,
@@ -209,6 +209,8 @@ def dense_losses(
         targets: Ground truth, one an image.
         mean_count: Mean of a count over all processes.
     """
+    from torchvision.ops import sigmoid_focal_loss  # a loss: inference does without the package
+
     logits, deltas = head(pyramid)
     every_logit = torch.cat(logits, dim=1).float()  # (B, N, K)
     every_delta = torch.cat(deltas, dim=1).float()  # (B, N, 4)

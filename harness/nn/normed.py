@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from harness.core.architecture import Norm
 from harness.nn.boxes import at_least_float32
 from harness.nn.convolution import Conv
+from harness.nn.operators import deform_conv2d
 
 #: Groups of GroupNorm (Detectron2 ``layers/batch_norm.py`` get_norm).
 GROUPS = 32
@@ -208,13 +208,15 @@ class DeformableConv(NormedConv):
         Returns:
             (B, C, H', W').
         """
+        assert not isinstance(self.padding, str)
         sizes = (self.stride, self.padding, self.dilation)
         weight, bias, norm = self.weight, self.bias, self.norm
         if isinstance(norm, FrozenBatchNorm) and self.training:
             scale, bias = norm.affine()
             weight, norm = weight * scale[:, None, None, None], None
-        given = (at_least_float32(one) for one in (x, offset, weight))  # nothing less is offered
+        # Nothing less is offered.
+        pixels, moves, weight = (at_least_float32(one) for one in (x, offset, weight))
         bias = None if bias is None else at_least_float32(bias)
-        out = deform_conv2d(*given, bias, *sizes).to(x.dtype)
+        out = deform_conv2d(pixels, moves, weight, bias, *sizes).to(x.dtype)
         out = out if norm is None else norm(out)
         return F.relu_(out) if relu else out

@@ -24,7 +24,6 @@ from harness.nn.panoptic import SemanticHead
 from harness.nn.resnet import Staged
 from harness.nn.roi_heads import RawDetections, RoIHeads
 from harness.nn.rpn import RPN
-from harness.nn.torchvision_networks import torchvision_shapes
 from harness.nn.unfilled import Unfilled
 
 
@@ -272,6 +271,8 @@ def tensor_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 def _shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
     """Return what ``tensor_shapes`` copies: many models of the zoo share an architecture."""
     if architecture.torchvision is not None:
+        from harness.nn.torchvision_networks import torchvision_shapes
+
         return torchvision_shapes(architecture)
     with torch.device("meta"), Unfilled():
         network = RCNN(architecture)

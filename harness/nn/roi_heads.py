@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, roi_align
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, own_deltas, pyramid_levels
 from harness.nn.heads import BoxHead, BoxPredictor, KeypointHead, MaskHead, located
+from harness.nn.operators import batched_nms, roi_align
 from harness.nn.resnet import make_stage
 
 
@@ -293,7 +293,7 @@ def pooled_regions(
         (R, C, side, side) of the dtype of ``features``.
     """
     if exact or features.device.type != "cpu" or features.requires_grad:
-        return roi_align(features, rois, side, spatial_scale=1 / stride_px, aligned=True)
+        return roi_align(features, rois, side, 1 / stride_px)
     _, channels, height, width = features.shape
     # No copy when channels are last. Else, cells whose numbers lie apart are gathered far slower.
     cells = features.permute(0, 2, 3, 1).reshape(-1, channels).contiguous()

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import (
@@ -22,6 +21,7 @@ from harness.nn.boxes import (
     nonempty,
 )
 from harness.nn.convolution import Conv
+from harness.nn.operators import batched_nms
 
 #: Scales of dx, dy, dw, dh (RPN.BBOX_REG_WEIGHTS).
 DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from harness.core.run_lengths import decode
 from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
 from harness.measure.masks import rasterised
+from harness.nn.operators import roi_align
 
 #: A polygon is drawn to at most this many sides of its region beyond the region: pycocotools keeps
 #: five points for every pixel of an outline, wherever that is.
@@ -125,7 +126,7 @@ def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:
     if isinstance(mask, list):
         return _drawn(mask, box.numpy(), side)
     bitmap = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
-    pooled = roi_align(bitmap, [box[None]], side, aligned=True)
+    pooled = roi_align(bitmap, F.pad(box[None], (1, 0)), side)  # of image 0
     cut: Bitmap = (pooled[0, 0] >= 0.5).numpy()
     return cut
 

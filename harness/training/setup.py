@@ -13,6 +13,7 @@ from torch import nn
 from harness.core.architecture import Architecture
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
+from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
 from harness.nn.torchvision_training import (
@@ -105,6 +106,7 @@ def build_trainer(
         IntegrityError: The weights to begin with do not fit.
     """
     config, ema = setup.config, setup.config.optimizer.ema
+    register_everything()
     torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
     network.to(device)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from harness.engines.exported import ExportedNetwork, exported_torchvision, results_of
+from harness.engines.exported import ExportedNetwork, results_of
+from harness.engines.exported_torchvision import exported_torchvision
 from harness.engines.torchvision import TorchvisionEngine, load_torchvision, open_torchvision
 from harness.export.torchvision_network import TraceableTorchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare

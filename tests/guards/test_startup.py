@@ -40,3 +40,25 @@ def test_starts_without_heavy_packages(argv: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert done.stderr.splitlines()[-1].split() == ["loaded:"]
+
+
+#: What inference must not wait for: torchvision's models, and torch's compiler.
+SLOW_FOR_INFERENCE = ("torchvision", "torch._dynamo", "sympy", "triton")
+
+INFER = f"""
+import sys
+import numpy as np
+import harness
+with harness.load_model(device="cpu") as model:
+    assert model.info.engine.name == "native"
+    model.predict(np.zeros((64, 64, 3), np.uint8), channel_order="BGR")
+print([name for name in {SLOW_FOR_INFERENCE!r} if name in sys.modules])
+"""
+
+
+def test_inference_starts_without_models_and_compiler() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INFER], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
