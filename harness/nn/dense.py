@@ -14,13 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.boxes import (
-    apply_deltas,
-    at_least_float32,
-    cell_anchors,
-    delta_targets,
-    grid_anchors,
-)
+from harness.nn.anchors import Anchored
+from harness.nn.boxes import apply_deltas, at_least_float32, cell_anchors, delta_targets
 from harness.nn.convolution import Conv
 from harness.nn.operators import batched_nms
 from harness.nn.roi_heads import RawDetections
@@ -45,7 +40,7 @@ MEAN_POSITIVES = 100.0
 SLACK = 1e-3
 
 
-class DenseHead(nn.Module):
+class DenseHead(Anchored):
     """Two towers of 3×3 convolutions, shared by all levels: one for classes, one for boxes.
 
     Attributes:
@@ -55,22 +50,20 @@ class DenseHead(nn.Module):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
+        scales, ratios = architecture.anchor_scales, architecture.anchor_ratios
+        cells = (
+            torch.cat([cell_anchors(size_px * scale, ratios) for scale in scales])
+            for size_px in architecture.anchor_sizes_px
+        )
+        super().__init__(cells, architecture.strides_px)
         self.exact = False
         self.mean_positives = MEAN_POSITIVES
         self.architecture = architecture
-        self.strides_px = architecture.strides_px
         channels, anchors = architecture.fpn_channels, architecture.anchors_per_cell
         self.cls_subnet = _tower(architecture)
         self.bbox_subnet = _tower(architecture)
         self.cls_score = Conv(channels, anchors * architecture.class_count, 3, padding=1)
         self.bbox_pred = Conv(channels, anchors * 4, 3, padding=1)
-        for level, size_px in enumerate(architecture.anchor_sizes_px):
-            cells = [
-                cell_anchors(size_px * scale, architecture.anchor_ratios)
-                for scale in architecture.anchor_scales
-            ]
-            self.register_buffer(f"cell_anchors{level}", torch.cat(cells), persistent=False)
 
     def forward(self, pyramid: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return per level logits (B, H·W·A, K) and deltas (B, H·W·A, 4), cells row by row."""
@@ -81,14 +74,6 @@ class DenseHead(nn.Module):
             moves = self.bbox_pred(_through(self.bbox_subnet, level))  # (B, A·4, H, W)
             deltas.append(_by_anchor(moves, 4))
         return logits, deltas
-
-    def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
-        cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
-        return [
-            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
-            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
-        ]
 
     def detect(
         self, logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequence[Tensor]

@@ -12,14 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.boxes import (
-    apply_deltas,
-    at_least_float32,
-    cell_anchors,
-    clip,
-    grid_anchors,
-    nonempty,
-)
+from harness.nn.anchors import Anchored
+from harness.nn.boxes import apply_deltas, at_least_float32, cell_anchors, clip, nonempty
 from harness.nn.convolution import Conv
 from harness.nn.operators import batched_nms
 
@@ -62,22 +56,21 @@ class RPNHead(nn.Module):
         return self.conv.children() if isinstance(self.conv, nn.Sequential) else (self.conv,)
 
 
-class RPN(nn.Module):
+class RPN(Anchored):
     """Head, anchors and the selection of proposals."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
+        sizes, ratios = architecture.anchor_sizes_px, architecture.anchor_ratios
+        by_level = [(size,) for size in sizes] if architecture.neck == "fpn" else [sizes]
+        cells = (
+            torch.cat([cell_anchors(size_px, ratios) for size_px in sizes_px])
+            for sizes_px in by_level
+        )
+        super().__init__(cells, architecture.strides_px)
         self.rpn_head = RPNHead(architecture)
         self.pre_nms_per_level = architecture.rpn_pre_nms_per_level
         self.nms_iou = architecture.rpn_nms_iou
         self.post_nms = architecture.rpn_post_nms
-        self.strides_px = architecture.strides_px
-        sizes = architecture.anchor_sizes_px
-        by_level = [(size,) for size in sizes] if architecture.neck == "fpn" else [sizes]
-        for level, sizes_px in enumerate(by_level):
-            ratios = architecture.anchor_ratios
-            cell = torch.cat([cell_anchors(size_px, ratios) for size_px in sizes_px])
-            self.register_buffer(f"cell_anchors{level}", cell, persistent=False)
 
     def forward(
         self, pyramid: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]
@@ -94,14 +87,6 @@ class RPN(nn.Module):
         """
         logits, deltas = self.rpn_head(pyramid)
         return self.select(logits, deltas, self.anchors(pyramid), image_sizes), logits
-
-    def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
-        cells = [buffer for name, buffer in self.named_buffers() if name.startswith("cell_anchors")]
-        return [
-            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
-            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
-        ]
 
     def select(
         self,
