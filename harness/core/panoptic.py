@@ -99,6 +99,9 @@ class PanopticTruth:
     rows: tuple[dict[str, Any], ...]
     """The annotations, one an image; nothing may be written into them."""
 
+    repair: str = field(default="", compare=False)
+    """What the user can do about a file that is missing or damaged."""
+
 
 def category_of_segment(
     segment: Segment, things: Sequence[Category], stuff: Sequence[Category]

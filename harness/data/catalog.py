@@ -142,7 +142,8 @@ def find_dataset(
         return found
     from harness.data.panoptic import read_panoptic  # Pillow: only where PNGs are read
 
-    return read_panoptic(panoptic, panoptic_masks, found)
+    option = None if dataset in PANOPTIC_LAYOUT else options[0].replace("annotations", "panoptic")
+    return read_panoptic(panoptic, panoptic_masks, found, option=option)
 
 
 def panoptic_places(dataset: str, root: Path) -> tuple[Path, Path]:

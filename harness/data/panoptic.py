@@ -32,6 +32,12 @@ WHERE_FROM = (
     "panoptic_annotations_trainval2017.zip: harness download --only panoptic"
 )
 
+#: What the user's own are, for hints, by the option that names them.
+WHAT_THEY_ARE = (
+    "{option} is a file in COCO's panoptic format, and its PNGs are in the folder of its name, or "
+    "in {option}-masks"
+)
+
 #: Numbers of segments have three bytes.
 LARGEST_ID = (1 << 24) - 1
 
@@ -42,13 +48,16 @@ LONGEST_NAME_BYTES = 255
 _is_file = os.path.isfile
 
 
-def read_panoptic(path: Path, folder: Path | None, dataset: Dataset) -> Dataset:
+def read_panoptic(
+    path: Path, folder: Path | None, dataset: Dataset, *, option: str | None = None
+) -> Dataset:
     """A data set with the panoptic annotations of its images.
 
     Args:
         path: Panoptic annotation file.
         folder: Its PNGs; None for the folder beside the file that has its name.
         dataset: Of the same images, with boxes and masks.
+        option: That names the file, of the user's own; None for those of a known data set.
 
     Raises:
         UsageError: The file or the folder is not there.
@@ -56,14 +65,14 @@ def read_panoptic(path: Path, folder: Path | None, dataset: Dataset) -> Dataset:
     """
     from dataclasses import replace
 
+    repair = repair_of(option)
     folder = path.with_suffix("") if folder is None else folder
+    if not path.is_file():
+        raise UsageError(f"no such file of panoptic annotations: {path}", hint=repair)
     if not folder.is_dir():
-        raise UsageError(
-            f"no such folder of panoptic PNGs: {folder}",
-            hint=f"give it with --panoptic-masks. {WHERE_FROM}",
-        )
+        raise UsageError(f"no such folder of panoptic PNGs: {folder}", hint=repair)
     content, digest = read_with_digest(path)
-    truth = panoptic_truth(content, path, folder, digest)
+    truth = panoptic_truth(content, path, folder, digest, option=option)
     _require_same_things(truth, dataset)
     listed = {row["image_id"] for row in truth.rows}
     lacking = [one for one in dataset.images if one.image_id not in listed]
@@ -76,7 +85,9 @@ def read_panoptic(path: Path, folder: Path | None, dataset: Dataset) -> Dataset:
     return replace(dataset, panoptic=truth)
 
 
-def panoptic_truth(content: Any, path: Path, folder: Path, digest: str) -> PanopticTruth:
+def panoptic_truth(
+    content: Any, path: Path, folder: Path, digest: str, *, option: str | None = None
+) -> PanopticTruth:
     """The panoptic annotations of a parsed file.
 
     Args:
@@ -84,11 +95,12 @@ def panoptic_truth(content: Any, path: Path, folder: Path, digest: str) -> Panop
         path: Where it was read from.
         folder: Of its PNGs.
         digest: sha256 of the file.
+        option: That names the file, of the user's own; None for those of a known data set.
 
     Raises:
         IntegrityError: It is not valid; names the row and what is wrong with it.
     """
-    rows = _tables(content, path)
+    rows = _tables(content, path, option)
     categories = {}
     for position, one in enumerate(rows["categories"]):
         number = whole(one.get("id")) if isinstance(one, Mapping) else None
@@ -111,24 +123,35 @@ def panoptic_truth(content: Any, path: Path, folder: Path, digest: str) -> Panop
         things=tuple(category for category, is_thing in ordered if is_thing),
         stuff=tuple(category for category, is_thing in ordered if not is_thing),
         rows=tuple(sorted(rows["annotations"], key=lambda row: int(row["image_id"]))),
+        repair=repair_of(option),
     )
 
 
-def _tables(content: Any, path: Path) -> dict[str, list[Any]]:
+def repair_of(option: str | None) -> str:
+    """What the user can do about a file that is missing or damaged.
+
+    Args:
+        option: That names the file, of the user's own; None for those of a known data set.
+    """
+    return WHERE_FROM if option is None else WHAT_THEY_ARE.format(option=option)
+
+
+def _tables(content: Any, path: Path, option: str | None) -> dict[str, list[Any]]:
     """The lists of a panoptic file."""
+    repair = repair_of(option)
     names = ("categories", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in names):
         raise IntegrityError(
             f"{path} is not a panoptic annotation file: expected lists under categories and "
             f"annotations, found {shown(content)}",
-            hint=WHERE_FROM,
+            hint=repair,
         )
     rows = content["annotations"]
     if rows and not any(isinstance(row, Mapping) and "segments_info" in row for row in rows):
         raise IntegrityError(
             f"{path} is no panoptic file: its annotations have no segments_info; boxes and masks "
-            "go to --annotations",
-            hint=WHERE_FROM,
+            f"go to {(option or '--panoptic').replace('panoptic', 'annotations')}",
+            hint=repair,
         )
     return content
 
@@ -275,5 +298,5 @@ def require_pngs(truth: PanopticTruth, image_ids: Iterable[int]) -> None:
         raise IntegrityError(
             f"{len(missing)} of {len(rows)} panoptic PNGs are missing in {truth.folder}, the first "
             f"is {missing[0]['file_name']}",
-            hint=WHERE_FROM,
+            hint=truth.repair or WHERE_FROM,
         )

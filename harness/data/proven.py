@@ -154,8 +154,12 @@ def state_of_images(dataset: Dataset) -> dict[str, str]:
     return {SIZES: sizes.hexdigest(), TIMES: times.hexdigest()}
 
 
-def require_images(dataset: Dataset) -> None:
+def require_images(dataset: Dataset, option: str = "--images") -> None:
     """Check that no image is missing, before the first one is inferred.
+
+    Args:
+        dataset: Its images.
+        option: That names their folder, where they are the user's own.
 
     Raises:
         IntegrityError: One or more are; the first is named.
@@ -169,7 +173,7 @@ def require_images(dataset: Dataset) -> None:
         raise IntegrityError(
             f"{len(missing)} of {len(dataset.images)} images are missing in {dataset.images_dir}, "
             f"the first is {missing[0]}",
-            hint="check --images; COCO's images come with: harness download",
+            hint=f"check {option}; COCO's images come with: harness download",
         )
 
 

@@ -1,7 +1,8 @@
 """The class of each pixel for a semantic head, from panoptic annotations: nothing is prepared.
 
 As Detectron2's ``datasets/prepare_panoptic_fpn.py``: 0 is a thing of any kind, kinds of stuff count
-from 1 in the order of their ids, and 255 is a pixel of no segment.
+from 1 in the order of their ids, and 255 is a pixel of no segment, or of one that the file does not
+list.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class SemanticTruth:
     classes: Classes
     """(s,) uint8, the class of each."""
 
+    repair: str
+    """What the user can do about a PNG that is missing or damaged."""
+
     def read(self, size: tuple[int, int]) -> Classes:
         """Return the class of each pixel.
 
@@ -46,7 +50,9 @@ class SemanticTruth:
         Raises:
             IntegrityError: The PNG is missing, damaged, or of another size.
         """
-        return classes_of(read_ids(self.path, size), self.segments, self.classes)
+        return classes_of(
+            read_ids(self.path, size, repair=self.repair), self.segments, self.classes
+        )
 
 
 def classes_of(ids: Ids, segments: npt.NDArray[np.int32], classes: Classes) -> Classes:
@@ -98,16 +104,19 @@ def semantic_truths(
     classes = semantic_classes(truth)
     wanted = None if image_ids is None else frozenset(image_ids)
     return {
-        row["image_id"]: _truth_of(row, truth.folder, classes)
+        row["image_id"]: _truth_of(row, truth, classes)
         for row in truth.rows
         if wanted is None or row["image_id"] in wanted
     }
 
 
-def _truth_of(row: Mapping[str, Any], folder: Path, classes: Mapping[int, int]) -> SemanticTruth:
+def _truth_of(
+    row: Mapping[str, Any], truth: PanopticTruth, classes: Mapping[int, int]
+) -> SemanticTruth:
     segments = sorted((one["id"], classes[one["category_id"]]) for one in row["segments_info"])
     return SemanticTruth(
-        path=folder / row["file_name"],
+        path=truth.folder / row["file_name"],
         segments=np.array([number for number, _ in segments], dtype=np.int32),
         classes=np.array([found for _, found in segments], dtype=np.uint8),
+        repair=truth.repair,
     )

@@ -27,23 +27,39 @@ from harness.nn.rcnn import RCNN, Batch, Found
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.exported import read_facts, require_match
 
-#: Names of what comes out of a file, in order; the last two only of a network that has them.
+#: Names of what goes into a file, in order; proposals only of a network that makes none.
+IMAGE, PROPOSALS = "image", "proposals"
+
+#: Names of what comes out of a file, in order; the last three only of a network that has them.
 RESULTS = ("boxes", "scores", "classes", "finite")
-MASKS, KEYPOINTS = "masks", "keypoint_heat"
+MASKS, KEYPOINTS, SEMANTICS = "masks", "keypoint_heat", "semantic_logits"
 
 
 def results_of(architecture: Architecture) -> tuple[str, ...]:
     """Return the names of the results of a network's file."""
-    parts = {MASKS: architecture.has_masks, KEYPOINTS: architecture.keypoint_count > 0}
+    parts = {
+        MASKS: architecture.has_masks,
+        KEYPOINTS: architecture.keypoint_count > 0,
+        SEMANTICS: architecture.is_panoptic,
+    }
     return (*RESULTS, *(name for name, there in parts.items() if there))
+
+
+def inputs_of(architecture: Architecture) -> tuple[str, ...]:
+    """Return the names of the inputs of a network's file."""
+    return (IMAGE, PROPOSALS) if architecture.given_proposals else (IMAGE,)
 
 
 class ExportedNetwork(ABC):
     """What runs a file, in the place of the network."""
 
     @abstractmethod
-    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """Return every output of the file by name, for an image (H, W, 3)."""
+    def values(self, *given: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output of the file by name.
+
+        Args:
+            given: An image (H, W, 3), and proposals (n, 4) of a network that makes none.
+        """
 
     def batch(self, images: Sequence[Tensor], canvas: tuple[int, int] = (0, 0)) -> Batch:
         """Return the images as they are: the file normalises and pads. Only one at a time.
@@ -60,12 +76,14 @@ class ExportedNetwork(ABC):
 
         Args:
             batch: Of `batch`.
-            given: Proposals, of a network that is not exported.
+            given: Proposals of the one image, of a network that makes none.
 
         Raises:
             FloatingPointError: The output is not finite.
         """
-        found = self.values(batch.pixels.permute(1, 2, 0).numpy())
+        found = self.values(
+            batch.pixels.permute(1, 2, 0).numpy(), *(one.cpu().numpy() for one in given)
+        )
         if not found["finite"]:
             raise FloatingPointError("the network's output is not finite")
         tensors = {name: torch.tensor(value) for name, value in found.items() if value.ndim}
@@ -73,7 +91,8 @@ class ExportedNetwork(ABC):
         masks = [tensors[MASKS]] if MASKS in tensors else None
         heat = tensors.get(KEYPOINTS)
         points = None if heat is None else [located(heat, raw.boxes)]
-        return Found(detections=[raw], masks=masks, keypoints=points)
+        semantics = tensors[SEMANTICS][None] if SEMANTICS in tensors else None
+        return Found(detections=[raw], masks=masks, keypoints=points, semantics=semantics)
 
 
 class ExportedEngine:

@@ -120,9 +120,10 @@ class SessionNetwork(ExportedNetwork):
 
     def __init__(self, session: InferenceSession) -> None:
         self.session = session
+        self.inputs = [one.name for one in session.get_inputs()]
         self.names = [output.name for output in session.get_outputs()]
 
-    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """Return every output of the file by name, for an image (H, W, 3)."""
-        answer = self.session.run(None, {"image": image})
+    def values(self, *given: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return every output of the file by name, for what goes into it in order."""
+        answer = self.session.run(None, dict(zip(self.inputs, given, strict=True)))
         return dict(zip(self.names, answer, strict=True))

@@ -86,12 +86,6 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     """
     if name == "fake":
         return
-    if name in EXPORT_FORMATS and architecture.is_panoptic:
-        raise UsageError(
-            "networks with a semantic head are not exported: their maps of segments are put "
-            "together outside the network",
-            hint="use --engine native, or serve the network: harness serve",
-        )
     engines, kind = _engines_of(architecture)
     if name not in engines:
         raise UsageError(
@@ -106,10 +100,6 @@ def _engines_of(architecture: Architecture) -> tuple[tuple[EngineName, ...], str
         return ("torchvision", *EXPORT_FORMATS), f"torchvision's {architecture.torchvision}"
     if architecture.backbone == "mobilenet_v2":  # Detectron2 has none
         return ("native", *EXPORT_FORMATS), f"one with the backbone {architecture.backbone}"
-    if architecture.detector == "rpn":
-        return ("native", "detectron2"), "one that only proposes regions"
-    if architecture.given_proposals:
-        return ("native", "detectron2"), "one that takes its proposals from a file"
     return ("native", "detectron2", *EXPORT_FORMATS), "Detectron2's"
 
 

@@ -218,4 +218,22 @@ def _final_rows(agreement: Agreement, mask_slack_px: int) -> tuple[StageDifferen
             tolerance=f"IoU 0.9999{slack} on ≥ 99.9 % of detections, with the row above",
             ok=ok,
         ),
+        *_map_row(agreement),
+    )
+
+
+def _map_row(agreement: Agreement) -> tuple[StageDifference, ...]:
+    """The row of the maps of segments; none without maps."""
+    if not agreement.map_px:
+        return ()
+    off = agreement.map_off_px / agreement.map_px
+    return (
+        StageDifference(
+            stage="maps of segments",
+            max_absolute=float(agreement.map_off_px),
+            max_relative=off,
+            share=1 - off,
+            tolerance="the same segment in ≥ 99.9 % of pixels",
+            ok=1 - off >= SHARE_BAR,
+        ),
     )

@@ -169,19 +169,25 @@ class Program:
             raise self._refusal(f"its graph cannot be read ({error!r})") from None
 
     @torch.inference_mode()
-    def __call__(self, image: Tensor, count: int | None = None) -> list[Tensor]:
+    def __call__(self, *given: Tensor, count: int | None = None) -> list[Tensor]:
         """Return the first ``count`` outputs of the graph, None for all.
 
         Args:
-            image: Its input.
+            given: Its inputs: an image, and proposals of a network that makes none.
             count: Of outputs.
 
         Raises:
             RunFailedError: An operator refused its arguments, or would make too much of them; an
-                output is no tensor.
+                output is no tensor; the graph takes another number of inputs.
         """
         wanted = self.outputs[:count]
-        values: dict[str, Any] = {**self._tensors, self._given: image.to(self.device)}
+        if len(given) != len(self._given):
+            raise RunFailedError(
+                f"{self.path} takes {len(self._given)} inputs, and {len(given)} are there",
+                hint="the file may be of another network: export it again",
+            )
+        values: dict[str, Any] = dict(self._tensors)
+        values.update(zip(self._given, (one.to(self.device) for one in given), strict=True))
         for step in self._steps:
             try:
                 _assign(step.outputs, _called(step, values), values)
@@ -255,7 +261,7 @@ class Program:
     def _require_outputs(self) -> None:
         """Raise LookupError unless every output is computed."""
         computed = {name for step in self._steps for name in _flat(step.outputs)}
-        known = {*computed, *self._tensors, self._given}
+        known = {*computed, *self._tensors, *self._given}
         for name in self.outputs:
             if name not in known:
                 raise LookupError(f"no step computes the output {name}")
@@ -354,8 +360,8 @@ _LISTS = {
 }
 
 
-def _inputs(specs: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
-    """Return the name of the image in the graph, and the tensor of each other input."""
+def _inputs(specs: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the names in the graph of what is given to it, and the tensor of each other input."""
     given: list[str] = []
     sources: dict[str, str] = {}
     for spec in specs:
@@ -364,8 +370,9 @@ def _inputs(specs: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
             given.append(value["arg"]["as_tensor"]["name"])
         else:  # parameter, buffer, tensor_constant
             sources[value["arg"]["name"]] = value[f"{kind}_name"]
-    (image,) = given
-    return image, sources
+    if not given:
+        raise ValueError("it takes no image")
+    return tuple(given), sources
 
 
 def _output(output: Mapping[str, Any]) -> Any:

@@ -73,8 +73,8 @@ class ProgramNetwork(ExportedNetwork):
     def __init__(self, program: Program, names: tuple[str, ...]) -> None:
         self.program, self.names = program, names
 
-    def values(self, image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """Return the named outputs of the program, for an image (H, W, 3)."""
-        given = torch.from_numpy(np.ascontiguousarray(image))
-        found = self.program(given, len(self.names))
+    def values(self, *given: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Return the named outputs of the program, for what goes into it in order."""
+        tensors = [torch.from_numpy(np.ascontiguousarray(one)) for one in given]
+        found = self.program(*tensors, count=len(self.names))
         return {name: one.cpu().numpy() for name, one in zip(self.names, found, strict=True)}

@@ -45,13 +45,13 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
     maps = dict(zip(network.architecture.map_names, pyramid, strict=True))
     found = named_stages(resized, maps, logits, deltas, own, answers)
     if network.architecture.is_panoptic:
-        found |= _semantic(network.sem_seg_head(pyramid))
+        found |= semantic_stage(network.sem_seg_head(pyramid)[0])
     return found
 
 
-def _semantic(logits: Tensor) -> Stages:
+def semantic_stage(logits: Tensor) -> Stages:
     """Return the stage of a semantic head, (C, H / 4, W / 4)."""
-    return as_arrays({"semantic logits": logits[0]})
+    return as_arrays({"semantic logits": logits})
 
 
 def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
@@ -82,7 +82,7 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     maps = dict(zip(numbers.map_names, pyramid, strict=True))
     named = named_stages(image["image"], maps, logits, deltas, boxes, answers)
     if numbers.is_panoptic:
-        named |= _semantic(model.sem_seg_head.layers(features))
+        named |= semantic_stage(model.sem_seg_head.layers(features)[0])
     return named, boxes
 
 

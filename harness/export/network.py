@@ -37,14 +37,17 @@ def stage_names(architecture: Architecture) -> tuple[str, ...]:
             *(f"class_logits_{name}" for name in maps),
             *(f"box_deltas_{name}" for name in maps),
         )
+    rpn = [f"rpn_{what}_{name}" for what in ("logits", "deltas") for name in maps]
+    if architecture.detector == "rpn":
+        return (*maps, *rpn)
     later = range(2, len(architecture.delta_weights) + 1)
-    return (
-        *maps,
-        *(f"rpn_logits_{name}" for name in maps),
-        *(f"rpn_deltas_{name}" for name in maps),
-        *("proposals", "box_logits", "box_deltas"),
+    answers = (
+        *("box_logits", "box_deltas"),
         *(f"box_{what}_{number}" for number in later for what in ("logits", "deltas")),
     )
+    if architecture.given_proposals:
+        return (*maps, *answers)
+    return (*maps, *rpn, "proposals", *answers)
 
 
 def require_exportable(architecture: Architecture, kind: ExportFormat = "onnx") -> None:
@@ -63,7 +66,10 @@ def require_exportable(architecture: Architecture, kind: ExportFormat = "onnx") 
 
 def traceable(network: RCNN) -> nn.Module:
     """One image → its results and stages, for tracing."""
-    return (TraceableDense if network.architecture.detector == "dense" else TraceableRCNN)(network)
+    if network.architecture.given_proposals:
+        return TraceableGiven(network)
+    kinds = {"dense": TraceableDense, "rpn": TraceableRPN, "rcnn": TraceableRCNN}
+    return kinds[network.architecture.detector](network)
 
 
 class Traceable(nn.Module):
@@ -140,38 +146,8 @@ class TraceableDense(Traceable):
         return self._best(every, torch.cat(scores), torch.cat(classes), lowest=lowest)
 
 
-class TraceableRCNN(Traceable):
-    """A network with heads on proposed regions."""
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Results, then stages.
-
-        Args:
-            image: (H, W, 3) uint8 in the network's channel order, resized.
-
-        Returns:
-            boxes (n, 4) float32 in px of ``image``, best score first · scores (n,) float32 ·
-            classes (n,) int64 · finite () bool, false if any output of the network was NaN or
-            infinite: then the rest is invalid · masks (n, M, M) float32 probabilities in the frame
-            of each box · keypoint_heat (n, P, M, M) float32 logits in that frame.
-        """
-        network = self.network
-        height, width, _ = image.shape
-        pyramid = network.backbone(self._padded(image))
-        logits, deltas = network.proposal_generator.rpn_head(pyramid)
-        proposals = self._proposals(pyramid, logits, deltas, height, width)
-        answers = self._answers(pyramid, proposals, height, width)
-        found = self._detections(answers, height, width)
-        numbers = [one for answer in answers for one in answer[1:]]
-        finite = torch.stack([all_finite(one) for one in (*logits, *numbers)]).all()
-        recipe = network.architecture
-        masks = (self._masks(pyramid, found),) if recipe.has_masks else ()
-        heat = (self._heat(pyramid, found),) if recipe.keypoint_count else ()
-        return (
-            *(*found, finite, *masks, *heat),
-            *(*pyramid, *logits, *deltas),
-            *(proposals, *numbers),
-        )
+class TraceableProposing(Traceable):
+    """What every network that proposes regions has."""
 
     def _proposals(
         self,
@@ -180,8 +156,8 @@ class TraceableRCNN(Traceable):
         deltas: Sequence[Tensor],
         height: int,
         width: int,
-    ) -> Tensor:
-        """(R, 4), best first: ``RPN.select`` with one suppression a level.
+    ) -> tuple[Tensor, Tensor]:
+        """(R, 4) and their logits (R,), best first: ``RPN.scored`` with one suppression a level.
 
         Boxes without area are dropped last: their overlap with anything is zero, so they suppress
         nothing meanwhile.
@@ -204,7 +180,82 @@ class TraceableRCNN(Traceable):
         full = at_most(pre_nms * len(boxes), full)
         candidates, objectness = candidates[full], objectness[full]
         best = objectness.argsort(descending=True)[: numbers.rpn_post_nms]
-        return candidates[at_most(numbers.rpn_post_nms, best)]
+        best = at_most(numbers.rpn_post_nms, best)
+        return candidates[best], objectness[best]
+
+
+class TraceableRPN(TraceableProposing):
+    """A network that proposes regions, and does not say what is in them."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Results, then stages, as of ``TraceableRCNN``; scores are those of an object, of class 0.
+
+        Args:
+            image: (H, W, 3) uint8 in the network's channel order, resized.
+        """
+        network = self.network
+        height, width, _ = image.shape
+        pyramid = network.backbone(self._padded(image))
+        logits, deltas = network.proposal_generator.rpn_head(pyramid)
+        boxes, objectness = self._proposals(pyramid, logits, deltas, height, width)
+        finite = torch.stack([all_finite(one) for one in (*logits, *deltas)]).all()
+        classes = torch.zeros_like(objectness, dtype=torch.int64)
+        return (boxes, objectness.sigmoid(), classes, finite, *pyramid, *logits, *deltas)
+
+
+class TraceableRCNN(TraceableProposing):
+    """A network with heads on proposed regions."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Results, then stages.
+
+        Args:
+            image: (H, W, 3) uint8 in the network's channel order, resized.
+
+        Returns:
+            boxes (n, 4) float32 in px of ``image``, best score first · scores (n,) float32 ·
+            classes (n,) int64 · finite () bool, false if any output of the network was NaN or
+            infinite: then the rest is invalid · masks (n, M, M) float32 probabilities in the frame
+            of each box · keypoint_heat (n, P, M, M) float32 logits in that frame · semantic_logits
+            (C, H' / 4, W' / 4) float32 of the padded ``image``.
+        """
+        network = self.network
+        height, width, _ = image.shape
+        pyramid = network.backbone(self._padded(image))
+        logits, deltas = network.proposal_generator.rpn_head(pyramid)
+        proposals, _ = self._proposals(pyramid, logits, deltas, height, width)
+        semantic = (network.sem_seg_head(pyramid)[0],) if network.architecture.is_panoptic else ()
+        results, numbers = self._found(pyramid, proposals, height, width, (*logits, *semantic))
+        return (*results, *semantic, *pyramid, *logits, *deltas, proposals, *numbers)
+
+    def _found(
+        self,
+        pyramid: Sequence[Tensor],
+        proposals: Tensor,
+        height: int,
+        width: int,
+        others: Sequence[Tensor],
+    ) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Results of the heads on regions, and what they are made of.
+
+        Args:
+            pyramid: What regions are pooled from.
+            proposals: (R, 4), px of ``image``.
+            height: Of ``image``.
+            width: Of ``image``.
+            others: What has to be finite, too.
+
+        Returns:
+            Boxes, scores, classes, finite, masks and heat; logits and deltas of each stage.
+        """
+        answers = self._answers(pyramid, proposals, height, width)
+        found = self._detections(answers, height, width)
+        numbers = [one for answer in answers for one in answer[1:]]
+        finite = torch.stack([all_finite(one) for one in (*others, *numbers)]).all()
+        recipe = self.network.architecture
+        masks = (self._masks(pyramid, found),) if recipe.has_masks else ()
+        heat = (self._heat(pyramid, found),) if recipe.keypoint_count else ()
+        return (*found, finite, *masks, *heat), numbers
 
     def _answers(
         self, pyramid: Sequence[Tensor], proposals: Tensor, height: int, width: int
@@ -279,6 +330,22 @@ class TraceableRCNN(Traceable):
         if numbers.neck == "c4":
             pooled = self.network.roi_heads.res5(pooled)
         return pooled, torch.arange(boxes.shape[0])
+
+
+class TraceableGiven(TraceableRCNN):
+    """A network whose regions come with the image."""
+
+    def forward(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Results, then stages, as of ``TraceableRCNN``.
+
+        Args:
+            image: (H, W, 3) uint8 in the network's channel order, resized.
+            proposals: (R, 4) float32, px of ``image``, inside of it and none empty.
+        """
+        height, width, _ = image.shape
+        pyramid = self.network.backbone(self._padded(image))
+        results, numbers = self._found(pyramid, proposals, height, width, ())
+        return (*results, *pyramid, *numbers)
 
 
 def _pooled_by_level(

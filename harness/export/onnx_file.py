@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from harness.core.errors import PrerequisiteError, RunFailedError
+from harness.engines.exported import IMAGE, PROPOSALS, SEMANTICS
 from harness.export.program import quiet
 from harness.files.atomic import disk_errors, replacing
 from harness.files.extras import install_command
@@ -19,10 +20,14 @@ from harness.zoo.exported import ExportFacts, metadata_of
 if TYPE_CHECKING:
     import onnx
 
-INPUT = "image"
-
-#: Names of the first dimensions of the input, and of every result.
-INPUT_DIMENSIONS, RESULT_DIMENSIONS = ("height", "width"), ("detections",)
+#: Names of the first dimensions of what goes into a file and comes out of it, None where one is
+#: fixed; of all other results the first is the number of detections.
+DIMENSIONS: dict[str, tuple[str | None, ...]] = {
+    IMAGE: ("height", "width"),
+    PROPOSALS: ("regions",),
+    SEMANTICS: (None, "rows", "columns"),
+}
+RESULT_DIMENSIONS = ("detections",)
 
 
 def require_exporter() -> None:
@@ -42,6 +47,7 @@ def write_onnx(
     results: Sequence[str],
     output: Path,
     *,
+    inputs: Sequence[str] = (IMAGE,),
     stages: Sequence[str],
     opset: int,
     facts: Callable[[int, str], ExportFacts],
@@ -50,6 +56,7 @@ def write_onnx(
 
     Args:
         results: Names of the program's results, which the stages follow.
+        inputs: Names of its inputs.
         stages: Names of the program's intermediate values.
         facts: Returns the metadata of a graph, from its number of bytes and its sha256.
 
@@ -59,7 +66,7 @@ def write_onnx(
     """
     import onnx
 
-    model = _converted(program, results, stages, opset)
+    model = _converted(program, inputs, results, stages, opset)
     _require_standard(model)
     graph = model.SerializeToString(deterministic=True)
     told = facts(len(graph), hashlib.sha256(graph).hexdigest())
@@ -76,14 +83,18 @@ def write_onnx(
 
 
 def _converted(
-    program: ExportedProgram, results: Sequence[str], stages: Sequence[str], opset: int
+    program: ExportedProgram,
+    inputs: Sequence[str],
+    results: Sequence[str],
+    stages: Sequence[str],
+    opset: int,
 ) -> onnx.ModelProto:
     with quiet():
         converted = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=opset,
-            input_names=[INPUT],
+            input_names=list(inputs),
             output_names=[*results, *stages],
             verbose=False,
         )
@@ -92,9 +103,10 @@ def _converted(
     del model.graph.output[len(results) :]
     _clean(model)
     for value in (*model.graph.input, *model.graph.output):
-        names = INPUT_DIMENSIONS if value.name == INPUT else RESULT_DIMENSIONS
+        names = DIMENSIONS.get(value.name, RESULT_DIMENSIONS)
         for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=False):
-            dimension.dim_param = name
+            if name is not None:
+                dimension.dim_param = name
     model.producer_name = "harness"
     return model
 

@@ -24,6 +24,9 @@ from harness.nn.rcnn import RCNN
 #: that nothing can be mistaken for a constant.
 TRACED_SIZE = (241, 333)
 
+#: Regions of that image, where the network has to be given them.
+TRACED_REGIONS = 37
+
 
 def trace_checkpoint(
     architecture: Architecture, weights: Path
@@ -45,7 +48,15 @@ def trace(network: RCNN) -> ExportedProgram:
             module.fold()
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(256, (*TRACED_SIZE, 3), generator=generator, dtype=torch.uint8)
-    return _traced(traceable(network), image)
+    given = (_regions(generator),) if network.architecture.given_proposals else ()
+    return _traced(traceable(network), image, *given)
+
+
+def _regions(generator: torch.Generator) -> Tensor:
+    """Return (r, 4) boxes inside of the image that is traced, of any size."""
+    height, width = TRACED_SIZE
+    corners = torch.rand((TRACED_REGIONS, 2, 2), generator=generator).sort(dim=1).values
+    return (corners * torch.tensor([width, height])).reshape(-1, 4)
 
 
 def trace_torchvision(network: nn.Module, labels: Sequence[int]) -> ExportedProgram:
@@ -60,12 +71,15 @@ def trace_torchvision(network: nn.Module, labels: Sequence[int]) -> ExportedProg
     return _traced(TraceableTorchvision(network, labels), image)
 
 
-def _traced(module: nn.Module, image: Tensor) -> ExportedProgram:
+def _traced(module: nn.Module, image: Tensor, *regions: Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet():
         return torch.export.export(
             module.eval(),
-            (image,),
-            dynamic_shapes=({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},),
+            (image, *regions),
+            dynamic_shapes=(
+                {0: Dim.DYNAMIC, 1: Dim.DYNAMIC},
+                *({0: Dim.DYNAMIC} for _ in regions),
+            ),
             strict=False,
             # Sizes that must agree (the levels of the pyramid) are asserted when the program runs
             # instead of being proven now, which the symbolic arithmetic of rounding up cannot do.

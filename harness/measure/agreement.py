@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.detections import Detections
+from harness.core.panoptic import PanopticMap
 from harness.core.run_lengths import Rle, decode
 
 BOX_BAR_PX = 1e-3
@@ -62,6 +63,12 @@ class Agreement:
     max_keypoint_px: float = 0.0
     """Largest difference of a keypoint's coordinate over the pairs, in px; 0 without keypoints."""
 
+    map_px: int = 0
+    """Pixels of the maps of segments; 0 without maps."""
+
+    map_off_px: int = 0
+    """Those of them that are of another segment."""
+
     @property
     def share_within_bars(self) -> float:
         """Share of detections with a partner, a mask and keypoints within the bars, 0…1."""
@@ -92,6 +99,7 @@ def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) 
     ious = [mask_iou(*pair) for pair in masks]
     off_px = [_differing_px(*pair) for pair in masks]
     points_below, points_px = _keypoints(found, expected, rows, columns)
+    map_px, map_off_px = _maps(found.panoptic, expected.panoptic)
     return Agreement(
         detections=len(expected),
         unmatched=max(len(found), len(expected)) - len(pairs),
@@ -106,7 +114,35 @@ def compare(found: Detections, expected: Detections, *, mask_slack_px: int = 0) 
         mask_off_px=sum(off_px),
         keypoints_below=points_below,
         max_keypoint_px=points_px,
+        map_px=map_px,
+        map_off_px=map_off_px,
     )
+
+
+def _maps(found: PanopticMap | None, expected: PanopticMap | None) -> tuple[int, int]:
+    """Pixels of the map of the reference, and those that are of another segment.
+
+    Segments have partners of the same class by most common pixels: their numbers may differ, for
+    they follow the order of scores, which may tie.
+    """
+    if expected is None or found is None:
+        return 0, 0
+    classes = [
+        {one.segment_id: (one.is_thing, one.class_index) for one in two.segments}
+        for two in (expected, found)
+    ]
+    together = np.stack((expected.ids.ravel(), found.ids.ravel()))
+    pairs, counts = np.unique(together, axis=1, return_counts=True)
+    taken: tuple[set[int], set[int]] = set(), set()
+    same = 0
+    for place in np.argsort(-counts, kind="stable"):
+        theirs, ours = (int(one) for one in pairs[:, place])
+        alike = classes[0].get(theirs) == classes[1].get(ours)
+        if alike and theirs not in taken[0] and ours not in taken[1]:
+            taken[0].add(theirs)
+            taken[1].add(ours)
+            same += int(counts[place])
+    return expected.ids.size, expected.ids.size - same
 
 
 def _keypoints(
@@ -142,6 +178,8 @@ def combine(parts: list[Agreement]) -> Agreement:
         mask_off_px=sum(part.mask_off_px for part in parts),
         keypoints_below=sum(part.keypoints_below for part in parts),
         max_keypoint_px=max((part.max_keypoint_px for part in parts), default=0.0),
+        map_px=sum(part.map_px for part in parts),
+        map_off_px=sum(part.map_off_px for part in parts),
     )
 
 

@@ -139,7 +139,7 @@ def _semantics(folder: Path, number: int, random: np.random.Generator, count: in
     path = folder / f"{number}.png"
     path.write_bytes(png_of(squares))
     classes = random.integers(0, count, len(ids)).astype(np.uint8)
-    return SemanticTruth(path=path, segments=ids, classes=classes)
+    return SemanticTruth(path=path, segments=ids, classes=classes, repair="")
 
 
 def _with_keypoints(

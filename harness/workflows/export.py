@@ -82,6 +82,7 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     architecture = architecture_of(entry.architecture)
     _require_known(entry, architecture, kind)
     require_exportable(architecture, kind)
+    _require_scores(entry, architecture, request)
     output = request.output or default_file(entry.name, request.network.root, kind)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
@@ -124,6 +125,25 @@ def _require_known(entry: ModelEntry, architecture: Architecture, kind: ExportFo
         ) from error
 
 
+def _require_scores(entry: ModelEntry, architecture: Architecture, request: ExportRequest) -> None:
+    """Check that what detections are chosen by has a meaning for the network.
+
+    Raises:
+        UsageError: It only proposes regions, and is asked for fewer detections.
+    """
+    asked = {
+        "--score-threshold": request.score_threshold,
+        "--max-detections": request.max_detections,
+    }
+    given = [name for name, value in asked.items() if value is not None]
+    if architecture.detector == "rpn" and given:
+        raise UsageError(
+            f"{entry.name} only proposes regions, {architecture.rpn_post_nms} an image at most, "
+            f"which {given[0]} does not change",
+            hint=f"leave out {' and '.join(given)}",
+        )
+
+
 def _written(
     entry: ModelEntry,
     checkpoint: CheckpointFacts,
@@ -132,7 +152,7 @@ def _written(
     progress: Progress,
     kind: ExportFormat,
 ) -> ExportFacts:
-    from harness.engines.exported import results_of
+    from harness.engines.exported import inputs_of, results_of
     from harness.export.program import trace_checkpoint
 
     categories = categories_for(
@@ -157,6 +177,7 @@ def _written(
         program,
         results_of(architecture),
         output,
+        inputs=inputs_of(architecture),
         stages=stages,
         opset=request.opset,
         facts=facts,

@@ -167,7 +167,7 @@ def check_exported(
             hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
         )
     with progress.task("compare", total=len(paths), unit="img") as tick:
-        images = _decoded(paths, tick)
+        images = _decoded(paths, tick, given=facts.architecture.given_proposals)
         return _compared(facts.architecture, file, Path(checkpoint.path), images, threads)
 
 

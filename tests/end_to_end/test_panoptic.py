@@ -195,7 +195,9 @@ def test_what_is_missing_says_which_file_and_where_from(
     answer = harness(*eval_, "--model", MODEL, "--panoptic", "panoptic.json")
     assert answer.code == 4
     assert "1 of 6 panoptic PNGs are missing" in answer.err
-    assert "panoptic_annotations_trainval2017.zip" in answer.err
+    assert "--panoptic is a file in COCO's panoptic format" in answer.err
+    assert "--panoptic-masks" in answer.err
+    assert "2017" not in answer.err  # COCO's download has nothing to do with files of one's own
     answer = harness("eval", "--model", MODEL)
     assert answer.code == 3
     assert "harness download --only val,annotations,panoptic,zoo" in answer.err
@@ -209,12 +211,44 @@ def change_thing(content: dict[str, Any]) -> None:
     content["categories"][0]["isthing"] = 0
 
 
-def change_number(content: dict[str, Any]) -> None:
-    content["annotations"][1]["segments_info"][0]["id"] += 1
-
-
 def leave_image_out(content: dict[str, Any]) -> None:
     del content["annotations"][2]
+
+
+def test_a_true_segment_that_is_not_listed_counts_as_in_panopticapi(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    content = json.loads((project / "panoptic.json").read_text("utf-8"))
+    content["annotations"][1]["segments_info"][0]["id"] += 1
+    (project / "panoptic.json").write_text(json.dumps(content), "utf-8")
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    answer = harness("eval", *asked, "--output", "run", "--resamples", "0")
+    assert answer.code == 0, answer.err
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
+    (first, second) = (one for one in record["notes"] if "panoptic.json" in one)
+    assert "1 segment(s) of the PNGs are not listed in panoptic.json" in first
+    assert "1 segment(s) of panoptic.json have no pixel in their PNG" in second
+    assert record["metrics"]["panoptic_seg/PQ"] < 100  # the listed one is missed
+    assert record["metrics"]["sem_seg/mIoU"] == 100  # it is not measured where nothing is listed
+    assert harness("show", "run", "--task", "panoptic_seg", "--most", "1").code == 0
+
+
+def test_counts_of_pixels_that_were_removed_are_missed(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    assert harness("eval", *asked, "--output", "run", "--resamples", "0").code == 0
+    (project / "run" / "semantic.json").unlink()
+    sums = project / "run" / "SHA256SUMS"
+    kept = [line for line in sums.read_text("utf-8").splitlines() if "semantic.json" not in line]
+    sums.write_text("\n".join(kept) + "\n", "utf-8")
+    answer = harness("score", "run", "--resamples", "0")
+    assert answer.code == 4, answer.out
+    assert "semantic.json is missing" in answer.err
+    assert "--output run --resume" in answer.err
+    answer = harness("eval", *asked, "--output", "run", "--resamples", "0", "--resume")
+    assert answer.code == 0, answer.err
+    assert harness("score", "run", "--resamples", "0").code == 0
 
 
 @pytest.mark.parametrize(
@@ -222,7 +256,6 @@ def leave_image_out(content: dict[str, Any]) -> None:
     [
         (change_category, "has category 12, which is not listed"),
         (change_thing, "have different categories of single objects"),
-        (change_number, "the PNG and the file do not belong together"),
         (leave_image_out, "lists no segments of 1 of 6 images"),
     ],
 )

@@ -109,6 +109,12 @@ def test_what_is_missing_says_which_file_and_where_from(
     answer = harness("train", *data, *PANOPTIC, "--output", "none")
     assert answer.code == 4
     assert "1 of 2 panoptic PNGs are missing" in answer.err
+    assert "--train-panoptic-masks" in answer.err
+    assert "2017" not in answer.err
+    words = ("--train-images", str(project), "--train-panoptic", "panoptic.json")
+    answer = harness("train", *data, *PANOPTIC, *words, "--output", "none")
+    assert answer.code == 4
+    assert "check --train-images" in answer.err
     answer = harness("train", "--model", MODEL, "--output", "none")
     assert answer.code == 3
     assert "coco_2017_train_panoptic_separated" in answer.err

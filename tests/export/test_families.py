@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import torch
 from _pytest.mark.structures import ParameterSet
 
 from harness.core.architecture import Architecture
+from harness.core.detections import Image
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
-from harness.engines.exported import results_of
+from harness.data.proposals import generated_proposals, moved_proposals
+from harness.engines.exported import inputs_of, results_of
 from harness.engines.native import open_native
-from harness.engines.opening import require_network
 from harness.engines.parity import compare_engines
 from harness.export.network import require_exportable, stage_names, traceable
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
@@ -29,12 +30,7 @@ from tests.golden.cases import pictures
 from tests.golden.families import FAMILIES, narrow
 
 EXPORTED = {
-    **{
-        name: narrow(name)
-        for name in FAMILIES
-        if not name.startswith(("fast_rcnn", "rpn", "panoptic"))
-        and not any(narrow(name).deformable_stages)
-    },
+    **{name: narrow(name) for name in FAMILIES if not any(narrow(name).deformable_stages)},
     "retinanet": replace(dense_losses.architecture(), dense_candidates_per_level=60),
     "keypoint_rcnn": keypoint_losses.architecture(),
 }
@@ -42,8 +38,12 @@ EXPORTED = {
 
 #: Families whose files ``make test-slow`` proves; those of the others take minutes each, and are
 #: proven by ``make test-long``. Between them these have every part that is traced in a way of its
-#: own: regions of one map, heads on every level, keypoints, groups, deformable convolutions.
-OFTEN = {"mask_rcnn_R_50_C4", "retinanet", "keypoint_rcnn", "mask_rcnn_R_50_FPN_dconv_c3-c5"}
+#: own: regions of one map, heads on every level, keypoints, groups, deformable convolutions, a
+#: semantic head, regions alone, regions that are given.
+OFTEN = {
+    *("mask_rcnn_R_50_C4", "retinanet", "keypoint_rcnn", "mask_rcnn_R_50_FPN_dconv_c3-c5"),
+    *("panoptic_fpn_R_50", "rpn_R_50_FPN", "fast_rcnn_R_50_FPN"),
+}
 
 
 def files(names: Iterable[str]) -> list[ParameterSet]:
@@ -55,6 +55,18 @@ def files(names: Iterable[str]) -> list[ParameterSet]:
 @pytest.fixture(params=EXPORTED)
 def family(request: pytest.FixtureRequest) -> Architecture:
     return EXPORTED[request.param]
+
+
+def regions(image: torch.Tensor, family: Architecture) -> list[torch.Tensor]:
+    """Boxes all over an image that is as it was resized, for a network that is given some."""
+    height, width, _ = image.shape
+    whole = Image(image_id=7, pixels_bgr=image.numpy())
+    if not family.given_proposals:
+        return []
+    boxes = generated_proposals(whole)
+    most = family.rpn_post_nms
+    moved = moved_proposals(boxes, (height, width), (height, width), most=most)
+    return [torch.from_numpy(moved)]
 
 
 def by_class(found: RawDetections) -> torch.Tensor:
@@ -69,10 +81,12 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(
     network = network_of(family, seeded)
     image = picture(160, 227)
     names = (*results_of(network.architecture), *stage_names(family))
-    values = traceable(network)(image)
+    given = regions(image, family)
+    values = traceable(network)(image, *given)
     assert len(values) == len(names)
+    assert len(inputs_of(network.architecture)) == 1 + len(given)
     found = dict(zip(names, values, strict=True))
-    answered = network(network.batch([image.permute(2, 0, 1)]))
+    answered = network(network.batch([image.permute(2, 0, 1)]), given)
     (expected,), soft, points = answered.detections, answered.masks, answered.keypoints
     assert len(expected.scores) > 5, "too few detections to prove anything"
     assert found["finite"]
@@ -83,9 +97,19 @@ def test_as_it_is_traced_it_gives_what_the_network_gives(
     if soft is not None:
         torch.testing.assert_close(found["masks"][same], soft[0], rtol=0, atol=1e-4)
     assert ("keypoint_heat" in found) == (points is not None)
+    assert ("semantic_logits" in found) == (answered.semantics is not None)
+    if answered.semantics is not None:
+        torch.testing.assert_close(found["semantic_logits"], answered.semantics[0])
     if points is not None:
         own = located(found["keypoint_heat"], found["boxes"])
         torch.testing.assert_close(own[same], points[0], rtol=1e-3, atol=1e-3)
+
+
+def given(images: Sequence[Image], architecture: Architecture) -> list[Image]:
+    """The images, with generated regions for a network that makes none."""
+    if not architecture.given_proposals:
+        return list(images)
+    return [replace(one, proposals_xyxy_px=generated_proposals(one)) for one in images]
 
 
 def agrees_in_every_stage(
@@ -98,7 +122,7 @@ def agrees_in_every_stage(
     report = compare_engines(
         native,
         open_file(architecture=architecture, weights=file, device="cpu", threads=1),
-        pictures()[:1],
+        given(pictures()[:1], architecture),
         reference_stages=lambda image: exported_stages(tapped, image),
         mask_slack_px=EXPORTED_MASK_SLACK_PX,
     )
@@ -122,6 +146,7 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, seeded: Seeded, tmp_pat
         trace(network),
         results_of(network.architecture),
         file,
+        inputs=inputs_of(network.architecture),
         stages=stage_names(family),
         opset=18,
         facts=lambda *_: replace(facts(), architecture=family),
@@ -132,22 +157,12 @@ def test_the_file_of_it_agrees_in_every_stage(name: str, seeded: Seeded, tmp_pat
 def test_what_cannot_be_exported_says_why() -> None:
     with pytest.raises(UsageError, match="ONNX Runtime has no operator"):
         require_exportable(architecture_of("mask_rcnn_R_50_FPN_dconv_c3-c5"))
-    for name, words in (
-        ("fast_rcnn_R_50_FPN", "takes its proposals from a file"),
-        ("rpn_R_50_FPN", "only proposes regions"),
-    ):
-        with pytest.raises(UsageError, match=words):
-            require_network("onnx", architecture_of(name))
 
 
 #: Families of ``.pt2`` files: also those whose convolutions ONNX Runtime does not have.
 AS_PT2 = {
     **EXPORTED,
-    **{
-        name: narrow(name)
-        for name in FAMILIES
-        if any(narrow(name).deformable_stages) and not name.startswith("panoptic")
-    },
+    **{name: narrow(name) for name in FAMILIES if any(narrow(name).deformable_stages)},
 }
 
 

@@ -20,6 +20,9 @@ from tests.golden.cases import FOLDER
 
 NAME = "panoptic_quality"
 
+#: The same, with a true segment in every other image that is not listed, and one without a pixel.
+ODD_NAME = "panoptic_quality_odd"
+
 #: Things 1, 2, 5 and 7; stuff 92, 93 and 200. No map has a segment of 7 or 200.
 THINGS, STUFF = (1, 2, 5), (92, 93)
 CATEGORIES = [
@@ -69,13 +72,20 @@ def predicted(random: np.random.Generator, ids: Any, segments: list[Any]) -> tup
     return found, [{k: v for k, v in one.items() if k != "area"} for one in listed(found, kept)]
 
 
-def write_case(folder: Path) -> None:
-    """Write ``truth.json``, ``found.json`` and the folders of their PNGs."""
+def write_case(folder: Path, *, odd: bool = False) -> None:
+    """Write ``truth.json``, ``found.json`` and the folders of their PNGs.
+
+    Args:
+        folder: Where they go.
+        odd: Whether in every other image a true segment is not listed, and another has no pixel.
+    """
     random = np.random.Generator(np.random.PCG64(20))
     files: dict[str, list[Any]] = {"truth": [], "found": []}
     for image in range(1, IMAGES + 1):
         truth, segments = rectangles(random, int(random.integers(3, 9)), first=image * 65_600)
         found, answers = predicted(random, truth, segments)
+        if odd and image % 2:
+            segments = [*segments[1:], {"id": 5, "category_id": 2, "iscrowd": 0, "area": 30}]
         for name, ids, rows in (("truth", truth, segments), ("found", found, answers)):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / f"{image}.png").write_bytes(png_of(ids))
@@ -108,7 +118,8 @@ def by_panopticapi(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        write_case(Path(place))
-        text = json.dumps(by_panopticapi(Path(place)), indent=1)
-    (FOLDER / f"{NAME}.json").write_text(text + "\n", "utf-8")
+    for name, odd in ((NAME, False), (ODD_NAME, True)):
+        with tempfile.TemporaryDirectory() as place:
+            write_case(Path(place), odd=odd)
+            text = json.dumps(by_panopticapi(Path(place)), indent=1)
+        (FOLDER / f"{name}.json").write_text(text + "\n", "utf-8")

@@ -13,8 +13,9 @@ import pytest
 from harness.core.errors import IntegrityError
 from harness.data.panoptic import panoptic_truth, read_ids
 from harness.measure.panoptic import Counts, PanopticScores, map_differences, qualities, tally
+from harness.workflows.evaluation.panoptic import PanopticFiles, score_panoptic
 from tests.golden.cases import read_golden
-from tests.golden.panoptic_quality import NAME, SIZE, by_panopticapi, write_case
+from tests.golden.panoptic_quality import NAME, ODD_NAME, SIZE, by_panopticapi, write_case
 
 THING, STUFF = {1: "cat"}, {92: "sky"}
 
@@ -48,6 +49,27 @@ def test_qualities_are_those_panopticapi_computes_now(tmp_path: Path) -> None:
         pytest.skip("panopticapi is not on the package index; what it gave is in tests/golden")
     write_case(tmp_path)
     require_equal(measured(tmp_path), by_panopticapi(tmp_path))
+
+
+def of_files(folder: Path) -> tuple[PanopticScores, tuple[str, ...]]:
+    """The qualities of a written case as an evaluation has them, and what it says of the files."""
+    content = json.loads((folder / "truth.json").read_text("utf-8"))
+    truth = panoptic_truth(content, folder / "truth.json", folder / "truth", "")
+    files = PanopticFiles(path=folder / "found.json", folder=folder / "found", sums={}, repair="")
+    sizes = {row["image_id"]: SIZE for row in truth.rows}
+    return score_panoptic(truth, files, sizes, resamples=0)
+
+
+def test_segments_that_are_not_listed_and_those_without_a_pixel_count_as_in_panopticapi(
+    tmp_path: Path,
+) -> None:
+    write_case(tmp_path, odd=True)
+    found, odd = of_files(tmp_path)
+    require_equal(found, read_golden(ODD_NAME))
+    assert [one.split(" segment(s) ")[0] for one in odd] == ["6", "6"]
+    assert "not listed in truth.json" in odd[0]
+    assert "no pixel in their PNG" in odd[1]
+    assert read_golden(ODD_NAME) != read_golden(NAME)
 
 
 def require_equal(found: PanopticScores, expected: Any) -> None:

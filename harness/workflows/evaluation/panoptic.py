@@ -6,11 +6,11 @@ Classes of pixels by a semantic head alone are counted while images are inferred
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,10 +32,24 @@ from harness.workflows.runs.panoptic_files import (
     COUNTS_KEY,
     PANOPTIC_FILE,
     PANOPTIC_FOLDER,
+    SEMANTIC_FILE,
     read_semantic,
 )
 
 Row = Mapping[str, Any]
+
+
+class Odd(NamedTuple):
+    """Segments of the ground truth whose PNG and listing differ, counted."""
+
+    areas: int = 0
+    """Of another area than is listed."""
+
+    unlisted: int = 0
+    """In a PNG, and not listed."""
+
+    without_pixel: int = 0
+    """Listed, and without a pixel in the PNG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +94,33 @@ def score_panoptic(
         {one.category_id: one.name for one in truth.stuff},
         resamples=resamples,
     )
-    if not odd:
-        return scores, ()
-    return scores, (
-        f"{odd} segment(s) of {truth.annotations_path.name} list another area than their PNG has; "
-        "the listed one counts, as in panopticapi",
-    )
+    return scores, tuple(_sentences(odd, truth.annotations_path.name))
+
+
+def _sentences(odd: Odd, name: str) -> Iterator[str]:
+    """What is odd about a panoptic file of this name, and what was made of it."""
+    if odd.areas:
+        yield (
+            f"{odd.areas} segment(s) of {name} list another area than their PNG has; the listed "
+            "one counts, as in panopticapi"
+        )
+    if odd.unlisted:
+        yield (
+            f"{odd.unlisted} segment(s) of the PNGs are not listed in {name}: nothing is found in "
+            "their pixels, as in panopticapi, and a semantic head is not measured there, as in "
+            "Detectron2"
+        )
+    if odd.without_pixel:
+        yield (
+            f"{odd.without_pixel} segment(s) of {name} have no pixel in their PNG; they count as "
+            "missed, as in panopticapi"
+        )
 
 
 def tallies_of(
     truth: PanopticTruth, files: PanopticFiles, sizes: Mapping[int, tuple[int, int]]
-) -> tuple[list[Tally], int]:
-    """The matches of each image's map, and how many true segments list another area than they have.
+) -> tuple[list[Tally], Odd]:
+    """The matches of each image's map, and what is odd about the true segments.
 
     Args:
         truth: The ground truth.
@@ -104,13 +133,14 @@ def tallies_of(
     found = predicted_rows(files, truth, sizes)
     rows = [row for row in truth.rows if row["image_id"] in sizes]
 
-    def match(row: Row) -> tuple[Tally, int]:
+    def match(row: Row) -> tuple[Tally, Odd]:
         number = row["image_id"]
         return matched_maps(truth, row, files, found[number], sizes[number])
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         answers = list(pool.map(match, rows))
-    return [one for one, _ in answers], sum(count for _, count in answers)
+    every = [odd for _, odd in answers]
+    return [one for one, _ in answers], Odd(*map(sum, zip(*every, strict=True)))
 
 
 def with_maps(
@@ -119,6 +149,8 @@ def with_maps(
     folder: Path,
     images: Sequence[ImageRecord],
     resamples: int,
+    *,
+    counted: bool = True,
 ) -> tuple[Scores, tuple[str, ...]]:
     """The scores of boxes and masks with those of a run's maps, and what was odd about these.
 
@@ -130,16 +162,19 @@ def with_maps(
         folder: Of the run.
         images: That are scored.
         resamples: Draws of the bootstrap over images; 0 for no intervals.
+        counted: Whether the run is known to have counted these classes.
 
     Raises:
-        IntegrityError: The maps are missing or damaged.
+        IntegrityError: The maps, or counts that were made, are missing or damaged.
     """
     if truth is None:
         return scores, ()
     files = files_of_run(folder)
     sizes = {one.image_id: (one.height_px, one.width_px) for one in images}
     found, odd = score_panoptic(truth, files, sizes, resamples=resamples)
-    semantic = semantic_of_run(folder, sizes, truth.stuff, files.repair, resamples=resamples)
+    semantic = semantic_of_run(
+        folder, sizes, truth.stuff, files.repair, resamples=resamples, counted=counted
+    )
     whole = replace(
         scores,
         metrics={**scores.metrics, **found.metrics, **semantic.metrics},
@@ -208,28 +243,38 @@ def predicted_rows(
 
 def matched_maps(
     truth: PanopticTruth, row: Row, files: PanopticFiles, found: Row, size: tuple[int, int]
-) -> tuple[Tally, int]:
-    """The tally of one image, and how many segments of its truth list another area.
+) -> tuple[Tally, Odd]:
+    """The tally of one image, and what is odd about the segments of its truth.
 
     Args:
-        truth: The ground truth.
+        truth: The ground truth. As in panopticapi, pixels of a segment that it does not list are of
+            nothing that can be found, and a listed one without a pixel is missed.
         row: Its segments of the image.
         files: The predictions.
         found: Their segments of the image.
         size: (height, width) of the image.
 
     Raises:
-        IntegrityError: A PNG is missing, damaged, or has other segments than are listed.
+        IntegrityError: A PNG is missing or damaged, or a prediction's has other segments than are
+            listed.
     """
     from harness.data.panoptic import read_ids
 
     known, place = truth.folder / row["file_name"], undamaged_map(files, found)
-    ids = read_ids(known, size)
-    areas = _areas_of(ids, row["segments_info"], known, truth.annotations_path)
-    segments = [{**one, "area": one.get("area", areas[one["id"]])} for one in row["segments_info"]]
-    odd = sum(one["area"] != areas[one["id"]] for one in segments)
+    ids = read_ids(known, size, repair=truth.repair)
+    areas = pixels_of(ids)
+    areas.pop(VOID, None)
+    segments = [
+        {**one, "area": one.get("area", areas.get(one["id"], 0))} for one in row["segments_info"]
+    ]
+    listed = {one["id"] for one in segments}
+    odd = Odd(
+        areas=sum(areas.get(one["id"], one["area"]) != one["area"] for one in segments),
+        unlisted=len(areas.keys() - listed),
+        without_pixel=len(listed - areas.keys()),
+    )
     answers = read_ids(place, size, repair=files.repair)
-    _areas_of(answers, found["segments_info"], place, files.path)
+    _require_listed(answers, found["segments_info"], place, files.path)
     try:
         return tally(ids, segments, answers, found["segments_info"]), odd
     except IntegrityError as error:
@@ -256,8 +301,8 @@ def undamaged_map(files: PanopticFiles, row: Row) -> Path:
     return place
 
 
-def _areas_of(ids: Ids, segments: Sequence[Row], png: Path, listing: Path) -> dict[int, int]:
-    """Pixels of each segment of a map.
+def _require_listed(ids: Ids, segments: Sequence[Row], png: Path, listing: Path) -> None:
+    """Check that a predicted map has the segments that are listed, as panopticapi does.
 
     Raises:
         IntegrityError: The map has other segments than are listed.
@@ -273,7 +318,6 @@ def _areas_of(ids: Ids, segments: Sequence[Row], png: Path, listing: Path) -> di
             else f"has no pixel of segment {absent[0]}, which {listing.name} lists"
         )
         raise IntegrityError(f"{png} {what}: the PNG and the file do not belong together")
-    return areas
 
 
 def changed_maps(first: Path, second: Path) -> list[int]:
@@ -362,6 +406,7 @@ def semantic_of_run(
     repair: str,
     *,
     resamples: int,
+    counted: bool,
 ) -> SemanticScores:
     """Return the numbers of a run; none of one whose version did not count.
 
@@ -371,11 +416,17 @@ def semantic_of_run(
         stuff: Kinds of stuff of the panoptic annotations.
         repair: What the user can do about a damaged file.
         resamples: Draws of the bootstrap over images; 0 for no intervals.
+        counted: Whether the run is known to have counted.
 
     Raises:
         IntegrityError: The file of the counts is missing, damaged, or lacks an image.
     """
     counts = read_semantic(folder, sizes, stuff, repair)
+    if counts is None and counted:
+        raise IntegrityError(
+            f"{folder / SEMANTIC_FILE} is missing: the run counted the classes of pixels",
+            hint=repair,
+        )
     if counts is None:
         return SemanticScores({}, {})
     return semantic_scores(counts, 1 + len(stuff), resamples=resamples)

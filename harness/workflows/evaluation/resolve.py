@@ -17,7 +17,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.categories import stuff_of
-from harness.data.panoptic import WHERE_FROM, require_pngs
+from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
     proven_dataset,
@@ -394,7 +394,7 @@ def _check_panoptic(entry: ModelEntry, architecture: Architecture, dataset: Data
         raise IntegrityError(
             f"{dataset.annotations_path} has boxes and masks only, and {entry.name} is measured by "
             "panoptic annotations, too",
-            hint=f"give them with --panoptic FILE. {WHERE_FROM}",
+            hint=f"give them: {WHAT_THEY_ARE.format(option='--panoptic')}",
         )
     if len(truth.stuff) + 1 != architecture.semantic_classes:
         raise IntegrityError(

@@ -25,6 +25,7 @@ from harness.core.settings import recorded
 from harness.core.tasks import (
     PANOPTIC,
     PROPOSALS,
+    SEMANTIC,
     Task,
     are_proposals,
     listed_metrics,
@@ -147,7 +148,16 @@ def _with_maps(
         for one in content["images"]
         if one["id"] in wanted
     ]
-    return with_maps(scores, truth, run, images, request.certainty.resamples)
+    return with_maps(
+        scores, truth, run, images, request.certainty.resamples, counted=_counted_pixels(run)
+    )
+
+
+def _counted_pixels(run: Path) -> bool:
+    """Whether the record of a run has numbers of the classes of pixels."""
+    if not (run / RECORD).exists():
+        return False
+    return any(name.startswith(f"{SEMANTIC}/") for name in read_record(run).metrics)
 
 
 def _scored_images(content: Mapping[str, Any], facts: DatasetFacts) -> list[int]:

@@ -12,7 +12,7 @@ from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
-from harness.data.panoptic import WHERE_FROM, require_pngs
+from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import require_images
 from harness.workflows.evaluation.proposals import file_of
 from harness.zoo.checkpoints import pinned_file
@@ -153,15 +153,15 @@ def require_usable(dataset: Dataset, model: str, published: Architecture, option
         UsageError: It has panoptic annotations, and the network makes no maps.
         IntegrityError: It has none, and the network does; or images or PNGs are missing.
     """
-    require_images(dataset)
+    require_images(dataset, option.replace("panoptic", "images"))
     truth = dataset.panoptic
     if truth is None:
         if published.is_panoptic:
             raise IntegrityError(
                 f"{dataset.annotations_path} has boxes and masks only, and {model} learns panoptic "
                 "annotations, too",
-                hint=f"give them with {option} FILE. {WHERE_FROM}; a model that learns boxes and "
-                "masks alone: --model R_50_FPN_1x",
+                hint=f"give them: {WHAT_THEY_ARE.format(option=option)}; a model that learns boxes "
+                "and masks alone: --model R_50_FPN_1x",
             )
         return
     if not published.is_panoptic:
