@@ -34,7 +34,7 @@ WHERE_FROM = (
 
 #: What the user's own are, for hints, by the option that names them.
 WHAT_THEY_ARE = (
-    "{option} is a file in COCO's panoptic format, and its PNGs are in the folder of its name, or "
+    "{option} FILE is in COCO's panoptic format, and its PNGs are in the folder of its name or "
     "in {option}-masks"
 )
 

@@ -201,7 +201,7 @@ def segment_objects(
 
     Args:
         ids: (H, W), the number of each pixel's segment.
-        segments: Those that are drawn; each has a pixel.
+        segments: Those that are drawn; one without a pixel is left out.
         style: How to draw. Of stuff the colour is always that of its category.
     """
     ordered = sorted(segments, key=lambda one: one.is_thing)
@@ -209,6 +209,8 @@ def segment_objects(
     for position, one in enumerate(ordered):
         where = ids == one.number
         rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            continue
         top, bottom = int(rows[0]), int(rows[-1]) + 1
         left, right = int(columns[0]), int(columns[-1]) + 1
         mask = encode_region(

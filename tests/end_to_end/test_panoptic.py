@@ -195,7 +195,7 @@ def test_what_is_missing_says_which_file_and_where_from(
     answer = harness(*eval_, "--model", MODEL, "--panoptic", "panoptic.json")
     assert answer.code == 4
     assert "1 of 6 panoptic PNGs are missing" in answer.err
-    assert "--panoptic is a file in COCO's panoptic format" in answer.err
+    assert "--panoptic FILE is in COCO's panoptic format" in answer.err
     assert "--panoptic-masks" in answer.err
     assert "2017" not in answer.err  # COCO's download has nothing to do with files of one's own
     answer = harness("eval", "--model", MODEL)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from _pytest.mark.structures import ParameterSet
@@ -15,6 +18,7 @@ from harness.core.detections import Image
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.data.proposals import generated_proposals, moved_proposals
+from harness.engines.answers import labels_of
 from harness.engines.exported import inputs_of, results_of
 from harness.engines.native import open_native
 from harness.engines.parity import compare_engines
@@ -181,3 +185,17 @@ def test_the_file_of_torch_agrees_in_every_stage(name: str, seeded: Seeded, tmp_
         facts=lambda *_: replace(facts(), architecture=architecture),
     )
     agrees_in_every_stage(open_pt2, file, architecture, weights)
+
+
+def test_the_documented_classes_of_pixels_are_the_engines(repository: Path) -> None:
+    text = (repository / "docs" / "export.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (code,) = [block for block in blocks if "def classes_of_pixels" in block]
+    found: dict[str, Any] = {}
+    exec(compile(code, "docs/export.md", "exec"), found)
+    logits = torch.randn((5, 24, 40), generator=torch.Generator().manual_seed(1))
+    size, original = (90, 151), (61, 103)  # of the resized image, and of the original
+    expected = labels_of(logits, size, original).numpy()
+    answer = found["classes_of_pixels"](logits.numpy(), *size, original)
+    assert answer.shape == original
+    np.testing.assert_array_equal(answer, expected)

@@ -46,14 +46,17 @@ def scene_files(root: Path) -> list[Path]:
     return [dataset.images_dir / image.file_name for image in dataset.images[:2]]
 
 
-@pytest.mark.parametrize("model", ["rpn_R_50_FPN_1x", "fast_rcnn_R_50_FPN_1x"])
-def test_a_network_that_cannot_be_exported_is_refused_by_its_name(
-    model: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [({"score_threshold": 0.5}, "--score-threshold"), ({"max_detections": 9}, "--max-detections")],
+)
+def test_what_has_no_meaning_for_proposals_is_refused(
+    asked: dict[str, Any], option: str, tmp_path: Path
 ) -> None:
-    request = composed(ExportRequest, model=model, root=tmp_path)
-    with pytest.raises(UsageError, match=f"{model} is not exported") as refused:
+    request = composed(ExportRequest, model="rpn_R_50_FPN_1x", root=tmp_path, **asked)
+    with pytest.raises(UsageError, match=f"only proposes regions.*{option}") as refused:
         export(request, progress=Silent())
-    assert refused.value.hint == "evaluate it with --engine native"
+    assert refused.value.hint == f"leave out {option}"
 
 
 def checked(file: Path, root: Path) -> ParityReport:

@@ -246,9 +246,22 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
 def _damage_of_finished(folder: Path) -> list[str]:
     """Return a sentence for each file of a finished run that was damaged since."""
     try:
-        return damage_of(folder, read_sums(folder))
+        return damage_of(folder, {**_hashes_in_record(folder), **read_sums(folder)})
     except IntegrityError as error:
         return [error.message]
+
+
+def _hashes_in_record(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file that a record has; none of a run without a sound record.
+
+    They outlive the list of checksums, from which a line may have been removed with its file.
+    """
+    try:
+        content = read(folder / RECORD)
+    except HarnessError:
+        return {}
+    hashes = content.get("sha256") if isinstance(content, dict) else None
+    return hashes if isinstance(hashes, dict) else {}
 
 
 def require_no_run(folder: Path) -> None:
