@@ -45,7 +45,7 @@ from harness.workflows.benchmark.sweep_cell import (
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.resolve import check_values as check_inference
 from harness.workflows.runs.checksums import write_checked
-from harness.workflows.runs.files import CELLS, PAGE, SWEEP, read_run
+from harness.workflows.runs.files import CELLS, PAGE, SWEEP, comparable, read_run
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.shards import new_images, read_header, shard_path
 
@@ -169,7 +169,7 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
         assert isinstance(inference, dict)
         return {**inference, **{name: plain[name] for name in ("warmup", "repeats")}}
 
-    differing = differences(facts(read_run(run.folder).request), facts(to_plain(recorded(request))))
+    differing = differences(facts(read_run(run.folder).request), facts(comparable(request)))
     expected = {
         "harness": __version__,
         "device_class": device_class_of(job.engine, request.inference.options.device),

@@ -125,6 +125,19 @@ def test_another_sweep_is_not_continued(swept: Swept) -> None:
         swept(resume=True, repeats=2)
 
 
+def test_paths_may_be_relative(
+    swept: Swept, request_: SweepRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations = request_.inference.data.annotations
+    assert annotations is not None
+    monkeypatch.chdir(annotations.parent)
+    only = SweepAxes(
+        precisions=("fp32",), compiled=(False,), memory_formats=("contiguous",), batch_sizes=(1,)
+    )
+    found, _ = swept(axes=only, annotations=Path(annotations.name), output=Path("sweep"))
+    assert len(found.measured) == 1
+
+
 def test_without_a_reference_there_is_no_sweep(swept: Swept) -> None:
     with pytest.raises(RunFailedError, match="is beyond us") as raised:
         swept(measure=refuse)
