@@ -109,6 +109,12 @@ def _is_loopback(host: Any) -> bool:
         return False
 
 
+@pytest.fixture
+def no_byte_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children under a limit on file sizes write no compiled modules, which it would cut off."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
 import os
 import platform
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +23,7 @@ from harness import __version__
 from harness.cli.options import complete
 from harness.core.errors import HarnessError, PrerequisiteError, UsageError
 from harness.core.printable import printable
+from harness.files.failures import failure_of
 
 #: Heading → command name → one line of help. The module of a command is ``harness.cli.<name>``.
 GROUPS: dict[str, dict[str, str]] = {
@@ -81,9 +82,6 @@ MOVED = {
 
 #: What the namespaces call the second word of a command.
 NESTED = ("kind", "action", "claim")
-
-#: What the system says of a path that nothing can be done with: too long, or not for this user.
-NO_SUCH_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 BUG_EXIT_CODE = 70
 INTERRUPTED_EXIT_CODE = 130
@@ -155,27 +153,30 @@ def run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        refused = _refused_path(error)
-        if refused is None or "--verbose" in argv:
+        failure = failure_of(error) or _damaged_module(error)
+        if failure is None or "--verbose" in argv:
             sys.stderr.write(printable(traceback.format_exc()))
-        if refused is not None:
-            sys.stderr.write(printable(f"error: {refused}\n"))
-            return refused.exit_code
+        if failure is not None:
+            sys.stderr.write(printable(f"error: {failure}\n"))
+            return failure.exit_code
         sys.stderr.write("this is a bug in harness; please report it with the lines above\n")
         return BUG_EXIT_CODE
 
 
-def _refused_path(error: Exception) -> UsageError | None:
-    """The error, in words, of a path that the system takes from nothing; None for any other.
+def _damaged_module(error: Exception) -> PrerequisiteError | None:
+    """The error for a compiled module that a full disk has cut off; None for any other.
 
-    Every command looks at paths that its user typed, and already looking fails for these.
+    Python before 3.12.8 writes what fits, and fails with it ever after.
     """
-    if not isinstance(error, OSError) or error.errno not in NO_SUCH_PATH or not error.filename:
-        return None
-    return UsageError(
-        f"cannot use {error.filename}: {error.strerror}",
-        hint="check that it is spelled right, and that you may open each folder on the way to it",
-    )
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        path = frame.f_locals.get("bytecode_path")
+        if frame.f_code.co_name == "get_code" and isinstance(path, str):
+            return PrerequisiteError(
+                f"{path} is damaged: {error}",
+                hint="the disk was full when Python compiled it; make room, then remove it and "
+                f"the others: find {shlex.quote(str(Path(path).parents[1]))} -name '*.pyc' -delete",
+            )
+    return None
 
 
 def _require_working_folder() -> None:

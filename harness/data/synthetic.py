@@ -18,7 +18,8 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from harness.core.run_lengths import decode
-from harness.files.atomic import disk_errors, remove_leftovers, temporary_path
+from harness.files.atomic import remove_leftovers, temporary_path
+from harness.files.failures import disk_errors
 from harness.files.json import dumps
 from harness.measure.masks import encode_region, rle_of
 

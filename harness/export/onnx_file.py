@@ -13,8 +13,9 @@ from torch.export import ExportedProgram
 from harness.core.errors import PrerequisiteError, RunFailedError
 from harness.engines.exported import IMAGE, PROPOSALS, SEMANTICS
 from harness.export.program import quiet
-from harness.files.atomic import disk_errors, replacing
+from harness.files.atomic import replacing
 from harness.files.extras import install_command
+from harness.files.failures import disk_errors
 from harness.zoo.exported import ExportFacts, metadata_of
 
 if TYPE_CHECKING:

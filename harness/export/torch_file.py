@@ -13,7 +13,8 @@ from torch.export import ExportedProgram
 from harness.core.errors import RunFailedError
 from harness.engines.program import is_known
 from harness.export.program import quiet
-from harness.files.atomic import disk_errors, replacing
+from harness.files.atomic import replacing
+from harness.files.failures import disk_errors
 from harness.files.json import dumps
 from harness.zoo.exported import ExportFacts, metadata_of
 from harness.zoo.program_archive import FACTS, GRAPH, open_archive

@@ -7,7 +7,6 @@ that of a killed process is removed by the next one.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -17,13 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.core.errors import RunFailedError, UsageError
-
-#: Nothing may be written, or a file is where a folder should be, or the other way round.
-REFUSALS = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
-)
+from harness.files.failures import is_refusal, unwritable
 
 
 @contextmanager
@@ -35,6 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: Nothing may be written there.
+        OSError: The disk is full, or fails; it names ``path``.
     """
     temporary = temporary_path(path)
     try:
@@ -47,7 +41,10 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if is_refusal(error):
             raise unwritable(path, error) from error
-        raise
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        # A write that failed names no file, and the others the temporary one.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -60,41 +57,6 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")
-
-
-def is_refusal(error: OSError) -> bool:
-    """Whether the system refuses to write there at all, as opposed to a disk that is full."""
-    return error.errno in REFUSALS
-
-
-def unwritable(path: Path, error: OSError) -> UsageError:
-    """Return the error for a place that cannot be written, with what to do."""
-    return UsageError(
-        f"cannot write {path}: {error.strerror or error}",
-        hint="choose a place that can be written",
-    )
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn failures of the disk in the block into errors that name the file they happened to.
-
-    Args:
-        path: Named where the failure names no file.
-
-    Raises:
-        UsageError: Nothing may be written there.
-        RunFailedError: The disk is full, and the rest.
-    """
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot write {error.filename or path}: {error.strerror or error}"
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UsageError(message, hint="choose a writable folder with --root") from error
-        raise RunFailedError(
-            message, hint="what has arrived is kept: make room, then give the same command again"
-        ) from error
 
 
 #: ``.NAME.HOST-PID.tmp`` with the ending of the file where a library goes by it.

@@ -20,8 +20,8 @@ from typing import Literal
 
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError
 from harness.core.progress import Advance, Progress
-from harness.files.atomic import disk_errors
 from harness.files.digest import file_digest
+from harness.files.failures import disk_errors
 from harness.files.parts import Part, Span, gaps, open_part
 from harness.files.transport import (
     ANOTHER_MIRROR,

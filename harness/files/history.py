@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
-from harness.files.atomic import is_refusal, unwritable
+from harness.files.failures import is_refusal, unwritable
 from harness.files.json import dumps
 
 #: PRAGMA user_version of files this version writes.

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.files.atomic import is_refusal, unwritable
+from harness.files.failures import is_refusal, unwritable
 
 #: What file systems that cannot lock answer (NFS without its lock service, Lustre without flock).
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

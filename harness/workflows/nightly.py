@@ -25,8 +25,9 @@ from harness.core.requests.inference import (
     ModelSpec,
 )
 from harness.engines.opening import require_network
-from harness.files.atomic import is_refusal, remove_leftovers, unwritable, write_text
+from harness.files.atomic import remove_leftovers, write_text
 from harness.files.environment import read_environment
+from harness.files.failures import is_refusal, unwritable
 from harness.files.history import NightRow, add_night, check_history
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.locks import held

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError, IntegrityError, Interrupted, Usage
 from harness.core.model import GROUPS, Artefact, Lock, UnpackedFacts
 from harness.core.progress import Progress
 from harness.core.requests.zoo import DownloadRequest
-from harness.files.atomic import disk_errors
+from harness.files.failures import disk_errors
 from harness.files.fetch import FetchOptions, fetch
 from harness.files.locks import held
 from harness.files.parts import arrived_bytes

@@ -15,7 +15,8 @@ import numpy as np
 from harness.core.engine import EXPORT_FORMATS
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown, shown_text
-from harness.files.atomic import replacing, unwritable
+from harness.files.atomic import replacing
+from harness.files.failures import unwritable
 from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
 from harness.zoo.safetensors_files import looks_like_safetensors, read_safetensors

@@ -180,6 +180,7 @@ def test_only_a_damaged_history_is_to_be_moved_away(
     assert advice in str(error)
 
 
+@pytest.mark.usefixtures("no_byte_code")
 def test_a_history_that_may_not_grow(results: Path) -> None:
     """A limit on the size of files fails as a full disk does, at some write of the night."""
     results.mkdir()

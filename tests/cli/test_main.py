@@ -173,3 +173,22 @@ def test_compute_threads_sleep_unless_the_user_says_otherwise() -> None:
         kept = dict(own)
         share_cores(kept)
         assert kept == own
+
+
+def test_a_compiled_module_that_a_full_disk_cut_off(tmp_path: Path) -> None:
+    """Python before 3.12.8 leaves it in place; newer ones write it whole or not at all."""
+    package = tmp_path / "harness"
+    shutil.copytree(Path(__file__).parents[2] / "harness", package)
+    shutil.copy(find_lock(), tmp_path / LOCK_NAME)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "harness", "models"]
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=tmp_path)
+    (compiled,) = (package / "cli" / "__pycache__").glob("models.*.pyc")
+    compiled.write_bytes(compiled.read_bytes()[:500])
+    again = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert again.returncode == 3
+    assert f"{compiled} is damaged" in again.stderr
+    assert "-delete" in again.stderr
+    assert "Traceback" not in again.stderr

@@ -191,6 +191,7 @@ def test_images_that_were_replaced_are_refused(
     assert "with the same images" in answer.err
 
 
+@pytest.mark.usefixtures("no_byte_code")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_full_disk_names_the_command_that_continues(
     processes: int, whole: tuple[Path, Path], tmp_path: Path, process: Callable[..., Answer]

@@ -73,6 +73,7 @@ def test_interrupted_says_how_to_continue(
     assert len(list(run.parent.iterdir())) == 1
 
 
+@pytest.mark.usefixtures("no_byte_code")
 def test_a_full_disk_keeps_what_fitted(
     process: Callable[..., Any],
     harness: Callable[..., Any],

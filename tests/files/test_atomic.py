@@ -10,13 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import HarnessError, RunFailedError, UsageError
-from harness.files.atomic import (
-    disk_errors,
-    remove_leftovers,
-    remove_leftovers_in_turn,
-    replacing,
-    write_text,
-)
+from harness.files.atomic import remove_leftovers, remove_leftovers_in_turn, replacing, write_text
+from harness.files.failures import disk_errors
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(odd_tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_a_node_that_vanishes(submit: Submit, cluster: Cluster, image: Image, wh
     assert accuracy(record.metrics) == accuracy(whole[1])
 
 
+@pytest.mark.usefixtures("no_byte_code")
 def test_a_full_disk(submit: Submit, cluster: Cluster, whole: Whole, tmp_path: Path) -> None:
     """SLURM hands limits on: a limit on file sizes stands for the disk of the nodes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

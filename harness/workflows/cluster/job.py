@@ -23,7 +23,7 @@ from harness.core.requests.inference import BenchRequest
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import replaced
 from harness.engines.devices import gpu_count
-from harness.files.atomic import unwritable
+from harness.files.failures import unwritable
 from harness.files.layout import runs_folder
 from harness.launch.clients import node_hosts, require_slurm
 from harness.launch.local import Work

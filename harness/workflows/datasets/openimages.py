@@ -36,7 +36,8 @@ from harness.data.convert.formats.openimages import (
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
-from harness.files.atomic import disk_errors, temporary_path, write_text
+from harness.files.atomic import temporary_path, write_text
+from harness.files.failures import disk_errors
 from harness.files.fetch import Expected, FetchOptions, fetch
 from harness.files.json import dumps
 from harness.files.locks import held

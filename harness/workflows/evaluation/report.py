@@ -25,8 +25,9 @@ from harness.core.tasks import are_proposals
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
-from harness.files.atomic import disk_errors, write_text
+from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
+from harness.files.failures import disk_errors
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
 from harness.measure.coco import PrecisionCurves, Scores, score
 from harness.measure.evaluators import boundary_metrics

@@ -14,7 +14,8 @@ from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
-from harness.files.atomic import disk_errors, write_text
+from harness.files.atomic import write_text
+from harness.files.failures import disk_errors
 from harness.report.page import comparison_page
 from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture

@@ -21,8 +21,9 @@ from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.core.tasks import PANOPTIC
 from harness.data.panoptic import read_ids
 from harness.data.proven import read_panoptic_of
-from harness.files.atomic import disk_errors, write_text
+from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
+from harness.files.failures import disk_errors
 from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
 from harness.measure.panoptic import Counts, Tally
 from harness.report.gallery import Gallery, counted, data_gallery, gallery_page, judged_gallery

@@ -27,7 +27,8 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
-from harness.files.atomic import remove_leftovers, unwritable, write_text
+from harness.files.atomic import remove_leftovers, write_text
+from harness.files.failures import failure_of, unwritable
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.files.locks import held_at_once
@@ -214,16 +215,27 @@ def _interruptible(run: Run) -> Iterator[None]:
         Interrupted: The user or a scheduler stopped the process.
         RunFailedError: The disk is full, or fails otherwise.
     """
-    hint = "start it again" if run.again is None else f"continue with: {run.again}"
+    again = "start it again" if run.again is None else f"continue with: {run.again}"
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("interrupted", hint=hint) from None
+        raise Interrupted("interrupted", hint=again) from None
     except BrokenPipeError:
         raise
-    except OSError as error:
+    except UsageError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        # What was asked for is right, and a file of the run cannot be used any more.
+        hint = again if error.hint is None else f"{error.hint}\n  {again}"
+        raise UsageError(error.message, hint=hint) from error.__cause__
+    except Exception as error:
+        failure = failure_of(error, place=run.folder, then=again)
+        if isinstance(failure, RunFailedError):
+            raise failure from error
+        if not isinstance(error, OSError):
+            raise
         place = error.filename or run.folder
-        raise RunFailedError(f"{place}: {error.strerror or error}", hint=hint) from error
+        raise RunFailedError(f"{place}: {error.strerror or error}", hint=again) from error
 
 
 def continuing(command: tuple[str, ...], folder: Path) -> str:

@@ -1,0 +1,72 @@
+"""Failures of the system are sentences with what to do, wherever they happen."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.files.atomic import write_text
+from harness.files.failures import failure_of, unwritable
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "advice"),
+    [
+        (errno.EACCES, UsageError, "each folder on the way"),
+        (errno.ENAMETOOLONG, UsageError, "spelled right"),
+        (errno.ENOSPC, RunFailedError, "make room"),
+        (errno.EFBIG, RunFailedError, "make room"),
+        (errno.EIO, RunFailedError, "disk failed"),
+        (errno.EMFILE, RunFailedError, "ulimit -n"),
+        (errno.ENOMEM, RunFailedError, "ulimit -v"),
+    ],
+)
+def test_a_file_is_named_with_what_to_do(
+    number: int, kind: type[HarnessError], advice: str
+) -> None:
+    error = failure_of(OSError(number, os.strerror(number), "some file"))
+    assert type(error) is kind
+    assert error.message == f"cannot use some file: {os.strerror(number)}"
+    assert advice in str(error)
+
+
+@pytest.mark.parametrize(
+    ("raised", "advice"),
+    [
+        (MemoryError(), "ulimit -v"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"), "--batch-size"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+    ],
+)
+def test_failures_without_a_file(raised: Exception, advice: str) -> None:
+    error = failure_of(raised, then="then go on")
+    assert isinstance(error, RunFailedError)
+    assert advice in str(error)
+    assert str(error).endswith("; then go on")
+    assert "Errno" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [FileNotFoundError(errno.ENOENT, "No such file"), ValueError("x"), RuntimeError("a bug")],
+)
+def test_what_is_no_failure_of_the_system_stays_what_it_is(raised: Exception) -> None:
+    assert failure_of(raised) is None
+
+
+def test_a_full_disk_is_not_a_wrong_argument() -> None:
+    error = unwritable(Path("folder"), OSError(errno.ENOSPC, "No space left on device"))
+    assert isinstance(error, RunFailedError)
+    assert "make room" in str(error)
+
+
+def test_a_failed_write_names_the_file_and_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"a\.json") as caught:
+        write_text(tmp_path / "a.json" / ("x" * 250), "text")
+    assert ".tmp" not in str(caught.value)
