@@ -97,6 +97,13 @@ class Dataset:
         return tuple(image.image_id for image in self.images)
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """The files and folders that it is read from."""
+        truth = self.panoptic
+        maps = () if truth is None else (truth.annotations_path, truth.folder)
+        return (self.annotations_path, self.images_dir, *maps)
+
+    @property
     def ground_truth(self) -> Content:
         """The parsed annotation file; nothing may be written into it.
 

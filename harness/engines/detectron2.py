@@ -52,7 +52,7 @@ def open_detectron2(
         weights: A checkpoint of it.
         device: As of ``find_device``.
         precision: fp32 or tf32.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
 
     Raises:
         PrerequisiteError: detectron2 cannot be imported, or the device is not there.

@@ -101,7 +101,7 @@ class ExportedEngine:
     def __init__(self, network: ExportedNetwork, info: EngineInfo) -> None:
         self.info = info
         # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
-        # of a file lies on the CPU, whatever computed it.
+        # of a file is on the CPU, whatever computed it.
         self.network = network
         self._native = NativeEngine(cast(RCNN, network), info, torch.device("cpu"))
 
@@ -117,7 +117,7 @@ class ExportedEngine:
         """Nothing to wait for: a file returns its output when it has finished."""
 
     def peak_memory_bytes(self) -> int | None:
-        """Return None: ONNX Runtime does not report it."""
+        """Return None: what runs a file does not report it."""
         return None
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ def info_of_file(
         name: Of the engine.
         version: Of what runs the file.
         place: Where it is run.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
 
     Raises:
         IntegrityError: The file is damaged, or of another network.

@@ -83,7 +83,7 @@ def open_native(
         compiled: By torch.compile, at the first image.
         exact: In the reference's own arithmetic, bit for bit (``compute_exactly``).
         graphs: On a GPU, launch a shape of images that comes again as one CUDA graph.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
     """
     place = find_device(device)
     apply_precision(precision, place)

@@ -39,7 +39,7 @@ def open_onnx(
         weights: The exported file.
         device: As of `find_onnx_device`.
         precision: fp32; nothing else is exported.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
 
     Raises:
         PrerequisiteError: onnxruntime is missing, or cannot use the device.

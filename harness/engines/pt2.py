@@ -38,7 +38,7 @@ def open_pt2(
         weights: The exported file.
         device: As of `find_device`.
         precision: fp32; nothing else is exported.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
 
     Raises:
         UsageError: Another precision.

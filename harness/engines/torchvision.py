@@ -75,7 +75,7 @@ def open_torchvision(
         weights: A checkpoint of it.
         device: As of ``find_device``.
         precision: fp32 or tf32.
-        threads: CPU threads; None for one a core.
+        threads: CPU threads; None for ``devices.usable_threads``.
 
     Raises:
         UsageError: A reduced precision.

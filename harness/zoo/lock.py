@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
     names = [entry.name for entry in lock.models]
     if name in names:
         return lock.models[names.index(name)]
-    if name and Path(name).exists():
-        kind = "folder" if Path(name).is_dir() else "file"
+    kind = _kind_of_path(name)
+    if kind is not None:
         raise UsageError(
             f"{name!r} is a {kind} here, and no model entry",
             hint="name the weights of a training by --weights RUN/model_best.safetensors, and by "
@@ -61,6 +62,15 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
         f"unknown model {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else ""),
         hint=f"there are {len(names)}; see: harness models",
     )
+
+
+def _kind_of_path(name: str) -> str | None:
+    """What is there under a name; None where nothing is, or where no path can have it."""
+    path = Path(name)
+    with suppress(OSError, ValueError):
+        if name and path.exists():
+            return "folder" if path.is_dir() else "file"
+    return None
 
 
 def find_artefact(lock: Lock, name: str) -> Artefact:

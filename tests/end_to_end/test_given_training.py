@@ -74,14 +74,22 @@ def test_what_is_missing_or_odd_is_said(
     harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
 ) -> None:
     (project / "one.json").write_text("[]", "utf-8")
+    test = ("--test-annotations", "own.json", "--test-images", data[-1])
     for code, words, says in (
         (2, (), "give them with --train-proposals"),
         (2, (*GIVEN, "--engine", "detectron2"), "which the detectron2 engine does not read"),
         (2, (*GIVEN, "--model", "R_50_FPN_1x"), "proposes regions itself"),
-        (2, ("--train-proposals", "nowhere.json"), "nowhere.json"),
-        (4, ("--train-proposals", "one.json"), "one.json"),
+        (2, (*GIVEN, "--train-proposals", "nowhere.json"), "nowhere.json"),
+        (4, (*GIVEN, "--train-proposals", "one.json"), "one.json"),
+        (2, GIVEN[:2], "give them with --val-proposals"),
+        (2, (*GIVEN[:2], "--val-proposals", "nowhere.json"), "nowhere.json"),
+        (4, (*GIVEN[:2], "--val-proposals", "one.json"), "one.json"),
+        (2, (*GIVEN, *test), "give them with --test-proposals"),
+        (2, (*GIVEN, *test, "--test-proposals", "nowhere.json"), "nowhere.json"),
+        (2, (*GIVEN, "--test-proposals", "regions.json"), "goes with --test-annotations"),
     ):
         answer = harness("train", *data, *words, "--output", "none")
         assert answer.code == code, answer.err
         assert says in answer.err
         assert "Traceback" not in answer.err
+        assert not (project / "none").exists()  # nothing is begun that cannot be done

@@ -256,8 +256,9 @@ def test_unknown_names_are_refused_with_the_nearest(lock: Lock, tmp_path: Path) 
         find_model(lock, "mask_rcnn_R_50_FPN_3x")  # the name of its checkpoint
     with pytest.raises(UsageError, match=r"unknown model 'R_50_FPN_2x'; did you mean R_50_FPN_"):
         find_model(lock, "R_50_FPN_2x")
-    with pytest.raises(UsageError, match="harness models"):
-        find_model(lock, "")
+    for odd in ("", "x" * 300, "a\0b"):  # of which no path can be asked
+        with pytest.raises(UsageError, match="harness models"):
+            find_model(lock, odd)
     with pytest.raises(UsageError, match=r"is a folder here.*\n.*--weights RUN/model_best"):
         find_model(lock, str(tmp_path))
     with pytest.raises(IntegrityError, match="no artefact 'nothing'"):

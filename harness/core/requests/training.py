@@ -68,7 +68,7 @@ class TrainingData:
     val_proposals: Path | None = setting(
         None,
         help="those of the validation images",
-        none="those the model was published with",
+        none="of COCO's images those the model was published with",
         numbers=False,
     )
     test_annotations: Path | None = setting(

@@ -87,9 +87,7 @@ def submit_evaluation(
         folder = run.folder.absolute()
         require_sbatch_name(folder)
         require_no_jobs(folder)
-        needed = [job.dataset.annotations_path, job.dataset.images_dir]
-        needed += [] if job.weights is None else [job.weights]
-        require_shared(folder, needed, profile, nodes=node_hosts(), notice=progress.notice)
+        require_shared(folder, job.places, profile, nodes=node_hosts(), notice=progress.notice)
         job = with_threads_of_run(job, folder)
         tasks = shard_tasks(job, folder, request.shards, gpus=profile.gpus_per_node)
         submission = _submitted(request, asked, profile, tasks, run)

@@ -278,8 +278,7 @@ def plan_bench(request: SubmitBench, *, command: tuple[str, ...], now: datetime)
 
     def prove() -> Proven:
         check_values(asked)
-        job = resolve(asked.inference)
-        return Proven((job.dataset.annotations_path, job.dataset.images_dir, job.weights))
+        return Proven(resolve(asked.inference).places)
 
     part = Work(name="bench", item=work, log=final_log(folder))
     task = PartTask(bench_on_node, part, failure_path(folder, None))
@@ -297,8 +296,7 @@ def plan_night(request: SubmitNight, *, now: datetime) -> Planned:
     def prove() -> Proven:
         paths: list[Path | None] = [asked.matrix]
         for cell in cells_of(read_matrix(asked.matrix)):
-            job = resolve(inference_of(cell, asked.root))
-            paths += [job.dataset.annotations_path, job.dataset.images_dir, job.weights]
+            paths += resolve(inference_of(cell, asked.root)).places
         return Proven(tuple(paths))
 
     part = Work(name="night", item=work, log=final_log(folder))
@@ -326,9 +324,7 @@ def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: dateti
     def prove() -> Proven:
         # As one machine's training by as many processes: batch and engine must bear them.
         job = resolve_training(replaced(asked, processes=size.nodes * size.tasks))
-        sets = (job.training.dataset, job.validation)
-        paths = [path for one in sets for path in (one.annotations_path, one.images_dir)]
-        return Proven((*paths, job.init, asked.reference_curve), job.plan.schedule.iterations)
+        return Proven((*job.places, asked.reference_curve), job.plan.schedule.iterations)
 
     work = TrainWork(
         request=asked,

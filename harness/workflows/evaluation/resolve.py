@@ -99,6 +99,12 @@ class Job:
         return self.request.options.engine or own_engine(self.published)
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """The files and folders that the job reads."""
+        given = None if self.proposals is None else self.proposals.path
+        return (*self.dataset.places, *(one for one in (self.weights, given) if one is not None))
+
+    @property
     def stuff(self) -> tuple[Category, ...]:
         """Kinds of stuff, by class of a semantic head from 1: the data set's, or the model's."""
         if self.dataset.panoptic is not None:

@@ -188,7 +188,7 @@ def require_same_categories(training: Dataset, other: Dataset) -> None:
         odd = sorted(set(first) ^ set(second), key=lambda one: one.category_id)
         shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
         raise IntegrityError(
-            f"training and validation data list other categories: {shown}\n  {ours}\n  {theirs}",
+            f"two files of a training list different categories: {shown}\n  {ours}\n  {theirs}",
             hint="both files must list the same ids and names, used or not",
         )
 
@@ -221,6 +221,26 @@ def require_proposals(request: TrainRequest, published: Architecture) -> None:
             "on the training images, or the file that Detectron2's configuration names, "
             "coco_2017_train_box_proposals_21bc3a.pkl; a model that proposes its own regions: "
             "--model faster_rcnn_R_50_FPN_1x",
+        )
+    _require_proposals_of_own("val", asked.val_annotations, asked.val_proposals, model)
+    _require_proposals_of_own("test", asked.test_annotations, asked.test_proposals, model)
+    if asked.test_proposals is not None and asked.test_annotations is None:
+        raise UsageError(
+            "--test-proposals goes with --test-annotations and --test-images, which are missing",
+            hint="give them as well, or leave it out",
+        )
+
+
+def _require_proposals_of_own(
+    part: str, annotations: Path | None, proposals: Path | None, model: str
+) -> None:
+    """Raise UsageError for images of the user without regions: the published ones are of COCO's."""
+    if annotations is not None and proposals is None:
+        raise UsageError(
+            f"{model} takes region proposals from a file, and there are none of the images of "
+            f"{annotations}",
+            hint=f"give them with --{part}-proposals: a run of harness eval --model "
+            f"rpn_R_50_FPN_1x --annotations {annotations} on these images",
         )
 
 

@@ -115,6 +115,17 @@ class TrainingJob:
         return asked.test_proposals if dataset is self.test else asked.val_proposals
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """The files and folders that are read: data, region proposals and initial weights."""
+        sets = [self.training.dataset, self.validation, *([] if self.test is None else [self.test])]
+        asked = self.request.data
+        given = (asked.train_proposals, asked.val_proposals, asked.test_proposals, self.init)
+        return (
+            *dict.fromkeys(place for one in sets for place in one.places),
+            *(one for one in given if one is not None),
+        )
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """What makes the trained AP not comparable with the published one, one sentence each."""
         return tuple(self._deviations())

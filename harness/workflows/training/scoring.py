@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,13 +71,16 @@ class Scoring:
         request = _evaluation(self.job, weights, self.folder / EVALUATIONS, validation)
         sample = replace(_named(self.job, validation), images=sample_of(validation))
         job = resolve_on(request.inference, sample)
-        engine = open_job_engine(job)
-        return [
-            {"image_id": found.image_id, **row}
-            for answer in inferred(job, engine, prepared_batches(job, engine, sample.images))
-            for found in answer
-            for row in line_of(found, sample.categories, job.stuff)["predictions"]
-        ]
+        with (
+            closing(open_job_engine(job)) as engine,  # the training needs its memory
+            closing(prepared_batches(job, engine, sample.images)) as batches,
+        ):
+            return [
+                {"image_id": found.image_id, **row}
+                for answer in inferred(job, engine, batches)
+                for found in answer
+                for row in line_of(found, sample.categories, job.stuff)["predictions"]
+            ]
 
     def on_test_data(self, weights: Path) -> RunRecord | None:
         """Return the record of weights on the test data; None without such data."""

@@ -79,6 +79,7 @@ def train(
     shown = progress()
     for line in plan_lines(job):
         shown.notice(line)
+    setup = setup_of(job, Path())  # data that cannot be used are found before there is a folder
     with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
         for sentence in job.plan.warnings:
             log(run, f"warning: {sentence}")  # the user has seen them with the plan
@@ -87,7 +88,7 @@ def train(
                 announce(run, f"not comparable: {sentence}")
         for sentence in job.training.left_out:
             announce(run, f"left out: {sentence}")
-        setup = setup_of(job, run.folder)
+        setup = replace(setup, folder=run.folder)
         scoring = Scoring(job=job, folder=run.folder)
         with stopwatch.phase("train"), _continuable(run):
             _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)

@@ -45,7 +45,8 @@ class TrainingDataKeys(TypedDict, total=False):
     """Folder of its PNGs (default: beside that file, with its name)."""
 
     val_proposals: str | Path | None
-    """Those of the validation images (default: those the model was published with)."""
+    """Those of the validation images (default: of COCO's images those the model was published
+    with)."""
 
     test_annotations: str | Path | None
     """COCO annotation file that chooses nothing: its losses are a third curve, and the best weights
