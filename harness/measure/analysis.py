@@ -9,7 +9,7 @@ from typing import Any
 from harness.core.collector import collector_paused
 from harness.core.tasks import Task
 from harness.measure.coco import PrecisionCurves
-from harness.measure.matching import match_images
+from harness.measure.matching import Matching, match_images
 from harness.measure.operating import (
     BestThreshold,
     Calibration,
@@ -75,17 +75,29 @@ def analyze_tasks(
             if one.task not in ANALYZED_TASKS:
                 continue
             found = match_images(annotations, predictions, one.task, image_ids)
-            analyses.append(
-                TaskAnalysis(
-                    task=one.task,
-                    precision=one,
-                    errors=analyze_errors(found),
-                    scores=score_curves(found),
-                    thresholds=best_thresholds(found),
-                    calibration=calibration(found),
-                    confusions=confusions(found, threshold),
-                    images=image_errors(found, image_ids, threshold),
-                )
-            )
+            analyses.append(analysis_of(found, one, image_ids, threshold))
             advance(1)
     return tuple(analyses)
+
+
+def analysis_of(
+    found: Matching, precision: PrecisionCurves, image_ids: Sequence[int], threshold: float
+) -> TaskAnalysis:
+    """Analyze one task.
+
+    Args:
+        found: Its detections and objects.
+        precision: Its curves.
+        image_ids: The images that were scored.
+        threshold: Score that counts for confusions, and for the errors of an image, 0 to 1.
+    """
+    return TaskAnalysis(
+        task=precision.task,
+        precision=precision,
+        errors=analyze_errors(found),
+        scores=score_curves(found),
+        thresholds=best_thresholds(found),
+        calibration=calibration(found),
+        confusions=confusions(found, threshold),
+        images=image_errors(found, image_ids, threshold),
+    )

@@ -89,9 +89,7 @@ def score(
         IntegrityError: Predictions of images or categories that the annotations do not have.
         RunFailedError: Both evaluators run and differ, or a process ends without a result.
     """
-    _require_known(annotations, predictions)
-    wanted = frozenset(image_ids)
-    kept = [row for row in predictions if row["image_id"] in wanted]
+    kept = kept_predictions(annotations, predictions, image_ids)
 
     def results(one: OneEvaluator) -> dict[Task, _Result]:
         count = min(processes, len(kept) // LEAST_PREDICTIONS) if one == "fast" else 1
@@ -103,17 +101,54 @@ def score(
         found = results("pycocotools" if evaluator == "pycocotools" else "fast")
         if evaluator == "both":
             _require_equal(found, results("pycocotools"))
+    return _scores(annotations, found)
+
+
+def kept_predictions(
+    annotations: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    image_ids: Sequence[int],
+) -> list[Mapping[str, Any]]:
+    """The predictions for some images.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: In COCO's results format.
+        image_ids: The images that are scored.
+
+    Raises:
+        IntegrityError: Predictions of images or categories that the annotations do not have.
+    """
+    _require_known(annotations, predictions)
+    wanted = frozenset(image_ids)
+    return [row for row in predictions if row["image_id"] in wanted]
+
+
+def scores_of(annotations: Mapping[str, Any], curves: Mapping[Task, Curves]) -> Scores:
+    """The COCO metrics of what faster-coco-eval found.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        curves: Of all categories, by task.
+    """
+    return _scores(
+        annotations,
+        {task: _Result(summary("fast", task, one), one) for task, one in curves.items()},
+    )
+
+
+def _scores(annotations: Mapping[str, Any], found: Mapping[Task, _Result]) -> Scores:
     metrics = {
         f"{task}/{name}": _percent(value)
-        for task in tasks
-        for name, value in zip(TASKS[task].metrics, found[task].stats, strict=True)
+        for task, one in found.items()
+        for name, value in zip(TASKS[task].metrics, one.stats, strict=True)
     }
     per_category = [
         row
-        for task in tasks
-        for row in _category_scores(annotations, found[task].curves.precision, task)
+        for task, one in found.items()
+        for row in _category_scores(annotations, one.curves.precision, task)
     ]
-    curves = tuple(_precision_curves(found[task].curves.precision, task) for task in tasks)
+    curves = tuple(_precision_curves(one.curves.precision, task) for task, one in found.items())
     return Scores(metrics=metrics, per_category=tuple(per_category), curves=curves)
 
 
@@ -262,6 +297,19 @@ def with_intervals(
     if resamples == 0 or not image_ids or not annotations["categories"]:
         return scores
     drawn = _drawn(annotations, predictions, tasks, image_ids, resamples, threads)
+    return with_drawn(scores, annotations, drawn)
+
+
+def with_drawn(
+    scores: Scores, annotations: Mapping[str, Any], drawn: Mapping[Task, Intervals]
+) -> Scores:
+    """The same scores with intervals that were drawn.
+
+    Args:
+        scores: Of the same predictions.
+        annotations: Of ``data.coco.read_annotations``.
+        drawn: By task.
+    """
     metrics: dict[str, MetricInterval] = {}
     categories: dict[tuple[str, int], MetricInterval] = {}
     positions = category_positions(annotations)

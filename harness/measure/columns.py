@@ -105,7 +105,7 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
     rows = [row for row in annotations["annotations"] if row["image_id"] in images]
     masks = None
     if task == "segm":
-        rows = [row for row in rows if _has_mask(row.get("segmentation"))]
+        rows = [row for row in rows if has_shape(row, task)]
         masks = tuple(compared_mask(row["segmentation"], *sizes[row["image_id"]]) for row in rows)
     boxes = np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
     areas = [
@@ -186,7 +186,16 @@ def mask_areas(masks: Sequence[Mask]) -> Floats:
     return np.asarray(coco_mask.area(list(masks)), dtype=np.float64).reshape(len(masks))
 
 
-def _has_mask(segmentation: Any) -> bool:
+def has_shape(row: Mapping[str, Any], task: Task) -> bool:
+    """Whether an annotation has what is compared in a task; without a mask it has nothing.
+
+    Args:
+        row: Of an annotation file.
+        task: Boxes, masks or keypoints.
+    """
+    segmentation = row.get("segmentation")
+    if task != "segm":
+        return True
     if isinstance(segmentation, list):
         return bool(usable_polygons(segmentation))
     return bool(segmentation)

@@ -45,6 +45,18 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overlaps:
+    """The IoU of every detection with every object of its image, whatever their categories."""
+
+    iou: Floats
+    """(all pairs,) image by image, detection by detection; of a crowd over the detection alone."""
+    row: Integers
+    """(N,) where the pairs of each detection begin in ``iou``."""
+    column: Integers
+    """(M,) the position of each object among those of its image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Matching:
     """What the kept detections match, at T thresholds in A size classes."""
 
@@ -75,6 +87,28 @@ def match(
     """
     kept = kept_detections(results)
     pairs = overlapping(objects, results, kept, least=float(ious.min(initial=1.0)))
+    return match_pairs(objects, results, kept, pairs, ious=ious, sizes=sizes)
+
+
+def match_pairs(
+    objects: Objects,
+    results: Results,
+    kept: Integers,
+    pairs: Pairs,
+    *,
+    ious: Floats = IOUS,
+    sizes: Sequence[tuple[float, float]] = tuple(SIZES.values()),
+) -> Matching:
+    """The same where the pairs are known; nothing of masks or keypoints is looked at.
+
+    Args:
+        objects: The ground truth.
+        results: The detections.
+        kept: Of ``kept_detections``.
+        pairs: Of ``overlapping``, with the least of ``ious``.
+        ious: (T,) overlaps that make a match, ascending, above 0.
+        sizes: Least and greatest area of A size classes, in px.
+    """
     ignored = np.stack(
         [
             objects.ignored | (objects.area_px < least) | (objects.area_px > greatest)
@@ -108,7 +142,14 @@ def kept_detections(results: Results) -> Integers:
     return order[by_score]
 
 
-def overlapping(objects: Objects, results: Results, kept: Integers, *, least: float) -> Pairs:
+def overlapping(
+    objects: Objects,
+    results: Results,
+    kept: Integers,
+    *,
+    least: float,
+    known: Overlaps | None = None,
+) -> Pairs:
     """The pairs of one image and category whose IoU is not below ``least``.
 
     Detections are in the order in which they choose: by image and category, best score first; the
@@ -119,6 +160,7 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
         results: The detections.
         kept: Positions of those that are evaluated.
         least: The least IoU of a pair, above 0.
+        known: IoUs of masks that were computed before, of all pairs.
     """
     cells = _cells(results.image[kept], results.category[kept])
     order = np.argsort(cells, kind="stable")
@@ -131,7 +173,9 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
     owner = np.repeat(np.arange(len(detections)), count)
     place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     chosen = object_order[first[owner] + place]
-    if objects.keypoints is not None and results.keypoints is not None:
+    if known is not None:
+        iou = known.iou[known.row[detections[owner]] + known.column[chosen]]
+    elif objects.keypoints is not None and results.keypoints is not None:
         iou = _similarities(objects, results, detections[owner], chosen)
     elif objects.masks is None or results.masks is None:
         iou = box_ious(
@@ -140,20 +184,8 @@ def overlapping(objects: Objects, results: Results, kept: Integers, *, least: fl
             objects.crowd[chosen],
         )
     else:
-        begins = np.flatnonzero(np.diff(cells, prepend=-1))
-        ends = np.append(begins[1:], len(cells))[: len(begins)]  # none without detections
-        iou = np.concatenate(
-            [np.zeros(0)]
-            + [
-                _mask_ious(
-                    [results.masks[one] for one in detections[begin:end]],
-                    object_order[first[begin] : first[begin] + count[begin]],
-                    objects,
-                )
-                for begin, end in zip(begins, ends, strict=True)
-                if count[begin]
-            ]
-        )
+        places = first, count, object_order
+        iou = _ious_of_masks(results.masks, detections, cells, places, objects)
     near = iou >= least
     owner, chosen, iou = owner[near], chosen[near], iou[near]
     ordered = np.lexsort((chosen, iou, owner))
@@ -222,6 +254,40 @@ def _similarities(objects: Objects, results: Results, found: Integers, there: In
         objects.boxes_xywh_px[there],
         objects.area_px[there],
         objects.keypoints.sigmas,
+    )
+
+
+def _ious_of_masks(
+    masks: Sequence[Mask],
+    detections: Integers,
+    cells: Integers,
+    places: tuple[Integers, Integers, Integers],
+    objects: Objects,
+) -> Floats:
+    """(P,) IoU of all pairs, one image and category after the other.
+
+    Args:
+        masks: Of all detections.
+        detections: (D,) positions of those that are evaluated, sorted by their cells.
+        cells: (D,) images and categories.
+        places: (D,) of the first object of each one's cell in the last, (D,) how many it has, and
+            the objects' order by cells.
+        objects: The ground truth.
+    """
+    first, count, object_order = places
+    begins = np.flatnonzero(np.diff(cells, prepend=-1))
+    ends = np.append(begins[1:], len(cells))[: len(begins)]  # none without detections
+    return np.concatenate(
+        [np.zeros(0)]
+        + [
+            _mask_ious(
+                [masks[one] for one in detections[begin:end]],
+                object_order[first[begin] : first[begin] + count[begin]],
+                objects,
+            )
+            for begin, end in zip(begins, ends, strict=True)
+            if count[begin]
+        ]
     )
 
 

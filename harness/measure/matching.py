@@ -10,7 +10,7 @@ localization or classification error is about it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -226,7 +226,22 @@ def _match_best(asked: Asked) -> Matching:
     return _match(asked, MAX_DETECTIONS)
 
 
-def _match(asked: Asked, most: int | None) -> Matching:
+#: (D, G) IoU of the best detections of an image with all its objects, by the image's position.
+KnownOverlaps = Callable[[int], Floats]
+
+
+def match_known(asked: Asked, known: KnownOverlaps | None) -> Matching:
+    """Match the best detections of some images with their objects, in this process.
+
+    Args:
+        asked: Annotations, predictions, task and image ids, as of ``match_images``.
+        known: IoUs that were computed before: detections by score, objects as they are annotated,
+            and of a crowd the share of a detection that is in it; None to compute them.
+    """
+    return _match(asked, MAX_DETECTIONS, known)
+
+
+def _match(asked: Asked, most: int | None, known: KnownOverlaps | None = None) -> Matching:
     annotations, predictions, task, image_ids = asked
     numbering = numbering_of(annotations)
     numbers = numbering.image_numbers(image_ids)
@@ -241,6 +256,8 @@ def _match(asked: Asked, most: int | None) -> Matching:
     for position, number in enumerate(numbers):
         size = sizes[number]["height"], sizes[number]["width"]
         image = _Image(found[number][:most], objects[number], task, size, truth[SIGMAS_KEY])
+        if known is not None:
+            image.known = known(position)
         parts.append(image.matched(position, count))
         count += image.object_count
     return _joined(parts, tuple(sorted(numbering.categories)))
@@ -280,7 +297,10 @@ class _Image:
         aside = [bool(one["iscrowd"]) or one.get("num_keypoints") == 0 for one in objects]
         self._objects = [one for one, out in zip(objects, aside, strict=True) if not out]
         self._crowds = [one for one, out in zip(objects, aside, strict=True) if out]
+        self._aside = np.array(aside, dtype=bool)
         self._categories = np.array([row["category_id"] for row in rows], dtype=np.int64)
+        #: (detections, objects and crowds in their order) IoU, where it was computed before.
+        self.known: Floats | None = None
 
     @property
     def object_count(self) -> int:
@@ -295,9 +315,9 @@ class _Image:
             before: Objects of the images before it.
         """
         count = len(self._rows)
-        shapes = self._shapes(self._rows)
+        shapes = self._shapes(self._rows) if self.known is None else None
         category = np.array([one["category_id"] for one in self._objects], dtype=np.int64)
-        overlaps = self._overlaps(shapes, self._objects, crowd=False)
+        overlaps = self._overlaps(shapes, crowd=False)
         same = self._categories[:, None] == category[None, :]
         target = _greedy(overlaps * same)
         hit = target >= 0
@@ -343,14 +363,23 @@ class _Image:
             elif self._task == "keypoints":
                 box = spanned_box(row["keypoints"])
             else:
-                box = coco_mask.toBbox(shapes[position])
+                (mask,) = self._shapes([row]) if shapes is None else shapes[position : position + 1]
+                box = coco_mask.toBbox(mask)
             areas[position] = box[2] * box[3]
         return areas
 
-    def _overlaps(self, shapes: Any, others: Sequence[Row], *, crowd: bool) -> Floats:
-        """(detections, others) IoU or OKS; with crowds, the share of a detection that is in one."""
+    def _overlaps(self, shapes: Any, *, crowd: bool) -> Floats:
+        """(detections, objects) IoU or OKS; with crowds, the share of a detection that is in one.
+
+        Args:
+            shapes: Of the detections; None where the overlaps are known.
+            crowd: Whether with the crowds or with the other objects.
+        """
         from pycocotools import mask as coco_mask
 
+        if self.known is not None:
+            return self.known[:, self._aside == crowd]
+        others = self._crowds if crowd else self._objects
         if not len(shapes) or not others:
             return np.zeros((len(shapes), len(others)))
         if self._task == "keypoints":
@@ -360,9 +389,9 @@ class _Image:
 
     def _in_crowd(self, shapes: Any) -> Bools:
         if not self._crowds:
-            return np.zeros(len(shapes), dtype=bool)
+            return np.zeros(len(self._rows), dtype=bool)
         category = np.array([one["category_id"] for one in self._crowds], dtype=np.int64)
-        inside = self._overlaps(shapes, self._crowds, crowd=True) > MATCH_IOU
+        inside = self._overlaps(shapes, crowd=True) > MATCH_IOU
         found: Bools = (inside & (self._categories[:, None] == category[None, :])).any(axis=1)
         return found
 

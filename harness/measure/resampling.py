@@ -100,11 +100,24 @@ def _matches(asked: Asked) -> dict[str, list[Matches]]:
     annotations, predictions, task, image_ids = asked
     objects = objects_of(annotations, task, image_ids)
     results = results_of(annotations, predictions, task, image_ids)
-    matching = match(objects, results)
+    return matches_from(objects, results, match(objects, results), len(annotations["categories"]))
+
+
+def matches_from(
+    objects: Objects, results: Results, matching: Matching, categories: int
+) -> dict[str, list[Matches]]:
+    """The matches of every category in every size class.
+
+    Args:
+        objects: What was matched.
+        results: What was matched.
+        matching: Of both.
+        categories: How many there are.
+    """
     return {
         size: [
             matches_of_category(objects, results, matching, size=number, category=one)
-            for one in range(len(annotations["categories"]))
+            for one in range(categories)
         ]
         for number, size in enumerate(SIZES)
     }

@@ -1,9 +1,4 @@
-"""What is to be scored, split among children of this process, which a signal to it can end.
-
-C code that keeps Python's lock reacts neither to Ctrl-C nor to SIGTERM until it returns. A child is
-a Python of its own that reads a call from a pipe. A fork would copy the locks of whatever threads
-run here, torch's among them, and ``multiprocessing`` would run the main module of the caller once
-more, which scripts without a guard do not survive.
+"""What is to be scored, split among children of this process (``measure.children``).
 
 How long C code will run on masks is estimated before it does, by the runs it compares. The IoU of
 two masks takes a step for every run of both. Evaluators compare every detection of a category on an
@@ -12,23 +7,14 @@ image, the best 100 of them, with every object of it.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-import pickle
-import signal
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.core.errors import RunFailedError
 from harness.core.tasks import TASKS, Task
+from harness.measure.children import in_children
 from harness.measure.evaluators import (
     Curves,
     OneEvaluator,
@@ -59,7 +45,7 @@ def partitioned(
         portions: How many lists of shares to make at most.
     """
     numbering = numbering_of(annotations)
-    owners = _owners(annotations, predictions, tasks, portions)
+    owners = owners_of(annotations, predictions, tasks, portions)
     shares: list[list[Share]] = [[] for _ in range(portions)]
     for task in tasks:
         owner = {numbering.categories[one]: number for one, number in owners[task].items()}
@@ -86,13 +72,20 @@ def partitioned(
     return [portion for portion in shares if portion]
 
 
-def _owners(
+def owners_of(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     tasks: Sequence[Task],
     portions: int,
 ) -> dict[Task, dict[int, int]]:
-    """The portion of each category: the costliest first, each to the portion that has least."""
+    """The portion of each category: the costliest first, each to the portion that has least.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results.
+        tasks: What is scored.
+        portions: How many there are.
+    """
     rows = Counter(row["category_id"] for row in (*annotations["annotations"], *predictions))
     ids = [category["id"] for category in annotations["categories"]]
     costs = {(task, one): TASKS[task].cost * rows[one] for task in tasks for one in ids}
@@ -130,11 +123,20 @@ def joined(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
     Args:
         scored: Shares with their curves, in any order; each category of a task in one of them.
     """
+    return joined_parts([(share.task, share.category_ids, curves) for share, curves in scored])
+
+
+def joined_parts(scored: Sequence[tuple[Task, Sequence[int], Curves]]) -> dict[Task, Curves]:
+    """The curves of all categories together, by task.
+
+    Args:
+        scored: Task, categories in the order of the curves, and curves; each category of a task
+            once.
+    """
     whole: dict[Task, Curves] = {}
-    for task in dict.fromkeys(share.task for share, _ in scored):
-        parts = [(share, curves) for share, curves in scored if share.task == task]
-        ids = [one for share, _ in parts for one in share.category_ids]
-        order = np.argsort(np.array(ids, dtype=np.int64))
+    for task in dict.fromkeys(task for task, _, _ in scored):
+        parts = [(own, curves) for name, own, curves in scored if name == task]
+        order = np.argsort(np.array([one for own, _ in parts for one in own], dtype=np.int64))
         precision = np.concatenate([curves.precision for _, curves in parts], axis=2)
         recall = np.concatenate([curves.recall for _, curves in parts], axis=1)
         whole[task] = Curves(precision[:, :, order], recall[:, order])
@@ -173,36 +175,6 @@ T = TypeVar("T")
 #: Annotations, predictions, task, image ids.
 Asked = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], Any, tuple[int, ...]]
 
-#: PR_SET_PDEATHSIG of Linux's prctl.
-SET_PARENT_DEATH_SIGNAL = 1
-
-
-def in_children(function: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
-    """``function`` of each argument, each in a child of its own; the results in order.
-
-    No child outlives this call, however it ends.
-
-    Args:
-        function: Importable by name.
-        arguments: What can be pickled.
-
-    Raises:
-        RunFailedError: A child exited without a result. An error that the function raised is raised
-            again unchanged.
-    """
-    # Pickled at once, one after the other: a parent that computes beside its children starts late.
-    with _started(len(arguments)) as children, ThreadPoolExecutor(max(1, len(children))) as pool:
-        answers = [
-            pool.submit(_ask, child, function, argument)
-            for child, argument in zip(children, arguments, strict=True)
-        ]
-        try:
-            return [answer.result() for answer in answers]
-        except BaseException:
-            for child in children:
-                child.kill()
-            raise
-
 
 def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
     """Call a function, in a child where comparing the masks of one image may take long.
@@ -215,75 +187,6 @@ def in_child_if_long(function: Callable[[Asked], T], asked: Asked) -> T:
     if task == "segm" and most_steps(annotations["annotations"], predictions) > MOST_STEPS_HERE:
         return in_children(function, [asked])[0]
     return function(asked)
-
-
-def answer_parent(parent: int) -> None:
-    """Call the function that stdin describes; write its result or its error to stdout.
-
-    Args:
-        parent: Process id of the caller.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
-    _end_with_parent(parent)
-    gc.disable()  # millions of rows to search for cycles, and none there
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing printed gets into the result
-    function, argument = pickle.load(sys.stdin.buffer)
-    try:
-        outcome: tuple[bool, Any] = (True, function(argument))
-    except Exception as error:
-        outcome = (False, error)
-    with answer:
-        pickle.dump(outcome, answer, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Have the kernel end this process with its parent, however that ends.
-
-    A thread could not: code in C keeps Python's lock.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-@contextmanager
-def _started(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes that wait for a call; ended in the end, whatever happened."""
-    # The same path as here: nothing in the working directory is imported by mistake.
-    code = (
-        f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from {__name__} import answer_parent; answer_parent({os.getpid()})"
-    )
-    children: list[subprocess.Popen[bytes]] = []
-    pipe = subprocess.PIPE
-    try:
-        for _ in range(count):
-            command = [sys.executable, "-c", code]
-            children.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe))
-        yield children
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
-
-
-def _ask(child: subprocess.Popen[bytes], function: Callable[[Any], T], argument: Any) -> T:
-    """What the function makes of the argument, in the child."""
-    call = pickle.dumps((function, argument), protocol=pickle.HIGHEST_PROTOCOL)
-    answer, errors = child.communicate(call)
-    if child.returncode != 0:
-        last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise RunFailedError(
-            f"a process exited with code {child.returncode}: {last[-500:] or 'no message'}",
-            hint="exit code −9 is what too little memory looks like; predictions are kept",
-        )
-    done, outcome = pickle.loads(answer)
-    if not done:
-        raise outcome
-    result: T = outcome
-    return result
 
 
 #: A second or two. What may take longer runs in a child of this process.

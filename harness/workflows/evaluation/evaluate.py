@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_obje
 from harness.data.predictions import checked_predictions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
-from harness.measure.coco import Scores, check_coverage, score, with_intervals
+from harness.measure.coco import Scores, check_coverage
 from harness.measure.proposals import score_proposals
+from harness.measure.side_by_side import Measuring, Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
-from harness.workflows.evaluation.report import write_report
+from harness.workflows.evaluation.report import THRESHOLD, write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.evaluation.workers import (
     ShardFacts,
@@ -157,8 +159,35 @@ def conclude_run(
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
         predictions = write_predictions(run.folder / PREDICTIONS, lines)
         maps = _write_maps(job, run.folder, lines)
-    with stopwatch.phase("score"):
-        scores, odd = _score(request, job, predictions, run)
+    with ExitStack() as measuring_ends:
+        with stopwatch.phase("score"):
+            begun = _measuring(request, job, predictions, run)
+            measured = measuring_ends.enter_context(begun)
+            scores, odd = _score(request, job, measured, run)
+        record = _recorded(request, job, run, facts, stopwatch, scores, odd, maps)
+        if request.report and not are_proposals(record.metrics):  # without an AP to be explained
+            write_report(
+                run.folder,
+                record,
+                job.dataset.ground_truth,
+                predictions,
+                lambda: measured.analyses(scores.curves),
+                run.progress,
+            )
+    return record
+
+
+def _recorded(
+    request: EvalRequest,
+    job: Job,
+    run: Run,
+    facts: Sequence[ShardFacts],
+    stopwatch: PhaseTimer,
+    scores: Scores,
+    odd: Sequence[str],
+    maps: Mapping[str, str],
+) -> RunRecord:
+    """Put the record of an evaluation together, and write it."""
     shards = shard_sums(run.folder)
     add_sums(run.folder, shards, below=SHARDS)
     record = record_of(
@@ -180,9 +209,6 @@ def conclude_run(
         announce(run, f"note: {sentence}")
     log(run, record.verdict.line)
     write_record(run.folder, record)
-    if request.report and not are_proposals(record.metrics):  # which have no AP to be explained
-        content = job.dataset.ground_truth
-        write_report(run.folder, record, content, predictions, scores.curves, run.progress)
     return record
 
 
@@ -228,39 +254,56 @@ def _announce(job: Job, run: Run) -> None:
             announce(run, f"not comparable: {sentence}")
 
 
-def _score(
+@contextmanager
+def _measuring(
     request: EvalRequest, job: Job, predictions: list[dict[str, Any]], run: Run
+) -> Iterator[Measuring]:
+    """Check the predictions, and begin to measure them."""
+    with ExitStack() as stack:
+        with _scoring(run):
+            content, proposals = job.dataset.ground_truth, job.architecture.tasks == (PROPOSALS,)
+            # Their lines come from files, which another run, or a disk, may have changed.
+            where = str(run.folder / PREDICTIONS)
+            with collector_paused():
+                checked = checked_predictions(predictions, content, where=where)
+            wanted = Wanted(
+                annotations=content,
+                predictions=checked,
+                tasks=of_objects(job.architecture.tasks),
+                image_ids=job.dataset.image_ids,
+                evaluator=request.evaluator,
+                resamples=request.certainty.resamples,
+                threshold=THRESHOLD if request.report else None,
+            )
+            processes = 1 if proposals else usable_cpus()
+            found = stack.enter_context(measuring(wanted, processes=processes))
+        yield found
+
+
+def _score(
+    request: EvalRequest, job: Job, measured: Measuring, run: Run
 ) -> tuple[Scores, tuple[str, ...]]:
     """Return all numbers, and sentences about what was odd in the data."""
-    try:
-        content = job.dataset.ground_truth
-        # Their lines come from files, which another run, or a disk, may have changed.
-        where = str(run.folder / PREDICTIONS)
-        with collector_paused():
-            checked = checked_predictions(predictions, content, where=where)
+    with _scoring(run):
         if job.architecture.tasks == (PROPOSALS,):
-            metrics = score_proposals(content, checked, job.dataset.image_ids)
+            predictions = measured.wanted.predictions
+            content = job.dataset.ground_truth
+            metrics = score_proposals(content, predictions, job.dataset.image_ids)
             return Scores(metrics=metrics, per_category=()), ()
-        tasks = of_objects(job.architecture.tasks)
-        scores = score(
-            content,
-            checked,
-            tasks=tasks,
-            image_ids=job.dataset.image_ids,
-            evaluator=request.evaluator,
-            processes=usable_cpus(),
-        )
-        scores = with_intervals(
-            scores,
-            content,
-            checked,
-            tasks=tasks,
-            image_ids=job.dataset.image_ids,
-            resamples=request.certainty.resamples,
-            threads=usable_cpus(),
-        )
+        scores = measured.with_intervals(measured.scores())
         truth, images = job.dataset.panoptic, job.dataset.images
         return with_maps(scores, truth, run.folder, images, request.certainty.resamples)
+
+
+@contextmanager
+def _scoring(run: Run) -> Iterator[None]:
+    """Say what a failure of scoring means for a run.
+
+    Raises:
+        RunFailedError: Anything but a HarnessError was raised in the block.
+    """
+    try:
+        yield
     except HarnessError:
         raise
     except Exception as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,11 +28,12 @@ from harness.data.proven import read_annotations_of
 from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors
-from harness.measure.analysis import TaskAnalysis, analyze_tasks
-from harness.measure.coco import PrecisionCurves, Scores, score
+from harness.measure.analysis import TaskAnalysis
+from harness.measure.coco import Scores
 from harness.measure.evaluators import boundary_metrics
 from harness.measure.matching import judge_images
 from harness.measure.operating import ImageErrors
+from harness.measure.side_by_side import Wanted, measuring
 from harness.report.run_page import ReportContent, WorstImage, run_page
 from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
 from harness.visualization.panels import draw_judged
@@ -90,16 +91,21 @@ def report(request: ReportRequest, *, progress: Progress) -> ReportResult:
         return _written(page, _bare(folder, record, f"{error.message}."))
     predictions = read_predictions(folder / PREDICTIONS, content)
     image_ids = _image_ids(content, record)
-    with progress.task("report", total=3, unit="steps") as advance:
-        curves = score(
-            content,
-            predictions,
-            tasks=tasks_of(predictions),
-            image_ids=image_ids,
-            processes=usable_cpus(),
-        ).curves
+    wanted = Wanted(
+        annotations=content,
+        predictions=predictions,
+        tasks=tasks_of(predictions),
+        image_ids=image_ids,
+        threshold=THRESHOLD,
+    )
+    with (
+        progress.task("report", total=3, unit="steps") as advance,
+        measuring(wanted, processes=usable_cpus()) as measured,
+    ):
+        curves = measured.scores().curves
         advance(1)
-        found = _content(folder, page, record, content, predictions, curves)
+        tasks = measured.analyses(curves)
+        found = _content(folder, page, record, content, predictions, tasks)
         advance(1)
         if unknown is not None:
             found = replace(found, image_notes=(*found.image_notes, f"{unknown}."))
@@ -113,7 +119,7 @@ def write_report(
     record: RunRecord,
     content: Mapping[str, Any],
     predictions: Sequence[Row],
-    curves: Sequence[PrecisionCurves],
+    analyses: Callable[[], tuple[TaskAnalysis, ...]],
     progress: Progress,
 ) -> None:
     """Write the page of a run that has just finished; what goes wrong is reported, no more.
@@ -123,12 +129,12 @@ def write_report(
         record: Of the run.
         content: The annotations.
         predictions: Valid COCO results.
-        curves: Of their scores.
+        analyses: Returns what was analyzed of them.
         progress: Where notices go.
     """
     page = folder / RUN_PAGE
     with _faults_noticed(progress):
-        _written(page, _content(folder, page, record, content, predictions, curves))
+        _written(page, _content(folder, page, record, content, predictions, analyses()))
 
 
 def write_report_again(folder: Path, progress: Progress) -> None:
@@ -182,11 +188,8 @@ def _content(
     record: RunRecord,
     content: Mapping[str, Any],
     predictions: Sequence[Row],
-    curves: Sequence[PrecisionCurves],
+    tasks: tuple[TaskAnalysis, ...],
 ) -> ReportContent:
-    tasks = analyze_tasks(
-        content, predictions, curves, _image_ids(content, record), threshold=THRESHOLD
-    )
     names = {one["id"]: one["name"] for one in content["categories"]}
     images, notes = _worst_images(folder, page, record, content, predictions, tasks)
     return ReportContent(
@@ -342,19 +345,21 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
     content, _, predictions, facts = read_sources(request.saved, "analyze")
     image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     tasks = tasks_of(predictions)
-    with progress.task("analyze", total=2 * len(tasks), unit="steps") as advance:
-        scores = score(
-            content, predictions, tasks=tasks, image_ids=image_ids, processes=usable_cpus()
-        )
-        advance(len(tasks))
-        analyzed = analyze_tasks(
-            content,
-            predictions,
-            scores.curves,
-            image_ids,
-            threshold=request.threshold,
-            advance=advance,
-        )
+    wanted = Wanted(
+        annotations=content,
+        predictions=predictions,
+        tasks=tasks,
+        image_ids=image_ids,
+        threshold=request.threshold,
+    )
+    with (
+        progress.task("analyze", total=2, unit="steps") as advance,
+        measuring(wanted, processes=usable_cpus()) as measured,
+    ):
+        scores = measured.scores()
+        advance(1)
+        analyzed = measured.analyses(scores.curves)
+        advance(1)
     found = analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
     if not request.boundary:
         return found

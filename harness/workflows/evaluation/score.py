@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -39,8 +40,9 @@ from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
-from harness.measure.coco import Scores, score, with_intervals
+from harness.measure.coco import Scores
 from harness.measure.proposals import score_proposals
+from harness.measure.side_by_side import Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
@@ -113,25 +115,21 @@ def _scored(
         with stopwatch.phase("score"):
             found = score_proposals(content, predictions, image_ids)
         return Scores(metrics=found, per_category=())
-    with stopwatch.phase("score"):
-        scores = score(
-            content,
-            predictions,
-            tasks=tasks,
-            image_ids=image_ids,
-            evaluator=request.evaluator,
-            processes=usable_cpus(),
-        )
-    with stopwatch.phase("intervals"):
-        return with_intervals(
-            scores,
-            content,
-            predictions,
-            tasks=tasks,
-            image_ids=image_ids,
-            resamples=request.certainty.resamples,
-            threads=usable_cpus(),
-        )
+    wanted = Wanted(
+        annotations=content,
+        predictions=predictions,
+        tasks=tasks,
+        image_ids=image_ids,
+        evaluator=request.evaluator,
+        resamples=request.certainty.resamples,
+    )
+    with ExitStack() as measuring_ends:
+        with stopwatch.phase("score"):
+            begun = measuring(wanted, processes=usable_cpus())
+            measured = measuring_ends.enter_context(begun)
+            scores = measured.scores()
+        with stopwatch.phase("intervals"):
+            return measured.with_intervals(scores)
 
 
 def _with_maps(

@@ -1,0 +1,122 @@
+"""Predictions as columns: what another process gets of them in a fraction of the time of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.core.tasks import Task
+from harness.measure.columns import Floats, Integers, category_positions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """N predictions that all have a box, or all a mask, or both."""
+
+    place: Integers
+    """(N,) their positions among all predictions."""
+    image: Integers
+    """(N,) positions of their images in the list of image ids."""
+    category: Integers
+    """(N,) positions of their categories among the sorted ids."""
+    score: Floats
+    """(N,) their scores."""
+    boxes_xywh_px: Floats | None
+    """(N, 4), in their image; None without boxes."""
+    sizes_px: Integers | None
+    """(N, 2) height and width of their masks; None without masks."""
+    counts: tuple[str, ...] | None
+    """N compressed run lengths; None without masks."""
+    keypoints: tuple[Sequence[float], ...] | None
+    """N lists x, y, score, …; None without keypoints."""
+
+    def __len__(self) -> int:
+        """The number of predictions."""
+        return len(self.place)
+
+    def chosen(self, rows: Integers) -> Table:
+        """Some of the predictions.
+
+        Args:
+            rows: Their positions in this table.
+        """
+        numbers = rows.tolist()
+        return Table(
+            place=self.place[rows],
+            image=self.image[rows],
+            category=self.category[rows],
+            score=self.score[rows],
+            boxes_xywh_px=None if self.boxes_xywh_px is None else self.boxes_xywh_px[rows],
+            sizes_px=None if self.sizes_px is None else self.sizes_px[rows],
+            counts=None if self.counts is None else tuple(self.counts[one] for one in numbers),
+            keypoints=None
+            if self.keypoints is None
+            else tuple(self.keypoints[one] for one in numbers),
+        )
+
+    def rows(
+        self, image_ids: Sequence[int], category_ids: Sequence[int], task: Task
+    ) -> list[dict[str, Any]]:
+        """The predictions in COCO's results format, with what a task and the size of a box need.
+
+        Args:
+            image_ids: By position.
+            category_ids: By position.
+            task: Boxes, masks or keypoints.
+        """
+        rows: list[dict[str, Any]] = [
+            {"image_id": image_ids[image], "category_id": category_ids[category], "score": score}
+            for image, category, score in zip(
+                self.image.tolist(), self.category.tolist(), self.score.tolist(), strict=True
+            )
+        ]
+        if self.boxes_xywh_px is not None:
+            for row, box in zip(rows, self.boxes_xywh_px.tolist(), strict=True):
+                row["bbox"] = box
+        if task == "segm" and self.counts is not None and self.sizes_px is not None:
+            for row, size, counts in zip(rows, self.sizes_px.tolist(), self.counts, strict=True):
+                row["segmentation"] = {"size": size, "counts": counts}
+        if task == "keypoints" and self.keypoints is not None:
+            for row, points in zip(rows, self.keypoints, strict=True):
+                row["keypoints"] = points
+        return rows
+
+
+def table_of(
+    annotations: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    image_ids: Sequence[int],
+) -> Table:
+    """The predictions for some images, in their order.
+
+    Args:
+        annotations: Of ``data.coco.read_annotations``.
+        predictions: Valid COCO results, all with the same keys.
+        image_ids: The images that count.
+    """
+    images = {one: number for number, one in enumerate(image_ids)}
+    categories = category_positions(annotations)
+    places = [place for place, row in enumerate(predictions) if row["image_id"] in images]
+    rows = [predictions[place] for place in places]
+    first: Mapping[str, Any] = rows[0] if rows else {}
+    boxes = sizes = counts = keypoints = None
+    if "bbox" in first:
+        boxes = np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
+    if "segmentation" in first:
+        sizes = np.array([row["segmentation"]["size"] for row in rows], dtype=np.int64)
+        counts = tuple(row["segmentation"]["counts"] for row in rows)
+    if "keypoints" in first:
+        keypoints = tuple(row["keypoints"] for row in rows)
+    return Table(
+        place=np.array(places, dtype=np.int64),
+        image=np.array([images[row["image_id"]] for row in rows], dtype=np.int64),
+        category=np.array([categories[row["category_id"]] for row in rows], dtype=np.int64),
+        score=np.array([row["score"] for row in rows], dtype=np.float64),
+        boxes_xywh_px=boxes,
+        sizes_px=sizes,
+        counts=counts,
+        keypoints=keypoints,
+    )
