@@ -73,6 +73,23 @@ def open_engine(
             return open_fake(_truth(dataset), architecture)
 
 
+def modules_of(name: EngineName) -> tuple[str, ...]:
+    """Return the modules whose import takes most of the time until an engine is open.
+
+    They compute nothing and open no device when they are imported. Packages that may be missing, or
+    start threads, are not among them.
+    """
+    match name:
+        case "fake":
+            return ()
+        case "onnx" | "pt2":
+            return ("harness.engines.exported",)
+        case "detectron2":
+            return ("harness.engines.detectron2", "torchvision")
+        case "native" | "torchvision":
+            return (f"harness.engines.{name}",)
+
+
 def own_engine(architecture: Architecture) -> EngineName:
     """Return the engine that computes a network by default."""
     return "native" if architecture.torchvision is None else "torchvision"

@@ -1,8 +1,9 @@
 """Work in processes on this machine: each watched, restarted when it dies, stopped with the others.
 
-A process is started by spawn, so it shares nothing with its parent but the item it was given, and
-writes its output to a log of its own. What it computes goes to files; only "done" or an error come
-back. A process ends when the one that started it has ended, however.
+A process shares nothing with its parent but the item it was given, and writes its output to a log
+of its own. It is spawned, or a copy of one that has imported what it needs (``launch.server``).
+What it computes goes to files; only "done" or an error come back. A process ends when the one that
+started it has ended, however.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.printable import printable
+from harness.launch.server import (
+    SERVER_ERRORS,
+    contexts_for,
+    import_ahead,
+    signals_blocked,
+    take_environment,
+)
 
 #: How often a process is started before the run is given up.
 ATTEMPTS = 3
@@ -75,12 +84,22 @@ class _Worker(Generic[Item]):
     """Counts from 1."""
 
 
+def prepare_workers(modules: Sequence[str]) -> None:
+    """Have modules imported for `run_workers` in the background, while the caller gets ready.
+
+    Args:
+        modules: The same as there; none is a process more.
+    """
+    import_ahead(modules, HELD_BACK)
+
+
 def run_workers(
     function: Callable[[Item], None],
     parts: Sequence[Work[Item]],
     *,
     notice: Callable[[str], None],
     poll: Callable[[], None],
+    modules: Sequence[str] = (),
 ) -> None:
     """Call a function for every part, all at once, each in a process of its own.
 
@@ -92,6 +111,7 @@ def run_workers(
         parts: One a process.
         notice: Called for restarts, with a sentence.
         poll: Called every POLL_S, and once in the end.
+        modules: What the processes import, where that takes long: it is done once for all.
 
     Raises:
         RunFailedError: A process ended ATTEMPTS times without a result; names the part and its log.
@@ -100,38 +120,58 @@ def run_workers(
     running: list[_Worker[Item]] = []
     try:
         for part in parts:
-            running.append(_started(function, part, attempt=1))
+            running.append(_started(function, part, 1, modules))
         while running:
             wait([worker.process.sentinel for worker in running], timeout=POLL_S)
             poll()
             for worker in [one for one in running if not one.process.is_alive()]:
                 running.remove(worker)
                 if not _answered(worker):
-                    running.append(_restarted(function, worker, notice))
+                    running.append(_restarted(function, worker, notice, modules))
     finally:
         _stop([worker.process for worker in running])
     poll()
 
 
-def _started(function: Callable[[Item], None], work: Work[Item], attempt: int) -> _Worker[Item]:
-    context = multiprocessing.get_context("spawn")
+def _started(
+    function: Callable[[Item], None], work: Work[Item], attempt: int, modules: Sequence[str]
+) -> _Worker[Item]:
     work.log.parent.mkdir(parents=True, exist_ok=True)
+    *first, last = contexts_for(modules)
+    for context in first:
+        with suppress(*SERVER_ERRORS):
+            return _begun(context, function, work, attempt)
+    return _begun(last, function, work, attempt)
+
+
+def _begun(
+    context: ForkServerContext | SpawnContext,
+    function: Callable[[Item], None],
+    work: Work[Item],
+    attempt: int,
+) -> _Worker[Item]:
     answer, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_work, args=(function, work.item, work.log, sender), name=work.name, daemon=True
+        target=_work,
+        args=(function, work.item, work.log, sender, dict(os.environ)),
+        name=work.name,
+        daemon=True,
     )
     # Held back until the child has decided what to do with them; its parent sees them afterwards.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    try:
+    with closing(sender), signals_blocked(HELD_BACK):
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    sender.close()
     return _Worker(work, process, answer, attempt)
 
 
-def _work(function: Callable[[Item], None], item: Item, log: Path, sender: Connection) -> None:
+def _work(
+    function: Callable[[Item], None],
+    item: Item,
+    log: Path,
+    sender: Connection,
+    environment: dict[str, str],
+) -> None:
     """What a process does, from its start to its end."""
+    take_environment(environment)
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -181,7 +221,10 @@ def _answered(worker: _Worker[Item]) -> bool:
 
 
 def _restarted(
-    function: Callable[[Item], None], worker: _Worker[Item], notice: Callable[[str], None]
+    function: Callable[[Item], None],
+    worker: _Worker[Item],
+    notice: Callable[[str], None],
+    modules: Sequence[str],
 ) -> _Worker[Item]:
     work, end = worker.work, _end_of(worker.process.exitcode)
     if worker.attempt >= ATTEMPTS:
@@ -191,7 +234,7 @@ def _restarted(
         )
     following = worker.attempt + 1
     notice(f"{work.name}: its process ended {end}; attempt {following} of {ATTEMPTS} begins")
-    return _started(function, work, following)
+    return _started(function, work, following, modules)
 
 
 def _end_of(exit_code: int | None) -> str:
@@ -204,7 +247,8 @@ def _end_of(exit_code: int | None) -> str:
 def _stop(processes: Sequence[Any]) -> None:
     for process in processes:
         if process.is_alive():
-            os.kill(process.pid, STOP)
+            with suppress(ProcessLookupError):  # it ended between, and the server has collected it
+                os.kill(process.pid, STOP)
     for process in processes:
         process.join(GRACE_S)
         if process.is_alive():

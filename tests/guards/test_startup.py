@@ -56,6 +56,29 @@ print([name for name in {SLOW_FOR_INFERENCE!r} if name in sys.modules])
 """
 
 
+SERVED = """
+import os, sys, threading
+import harness.workflows.benchmark.sweep_cell
+import harness.workflows.evaluation.workers
+from harness.core.engine import ENGINE_NAMES
+from harness.engines.opening import modules_of
+for name in ENGINE_NAMES:
+    for module in modules_of(name):
+        __import__(module)
+import torch
+own = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else threading.active_count()
+print(own, torch.cuda.is_initialized())
+"""
+
+
+def test_what_a_server_of_processes_imports_can_be_copied() -> None:
+    """A copy has only the thread that made it, and none of the contexts of a GPU."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVED], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["1", "False"], done.stderr
+
+
 def test_inference_starts_without_models_and_compiler() -> None:
     done = subprocess.run(
         [sys.executable, "-c", INFER], capture_output=True, text=True, timeout=120

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,22 @@ from harness.files.locks import held
 
 def write_pid(path: Path) -> None:
     path.write_text(str(os.getpid()), encoding="utf-8")
+
+
+def report(path: Path) -> None:
+    """What this process is: its parent, and a variable that a test sets."""
+    found = {"parent": os.getppid(), "later": os.environ.get("HARNESS_TEST_LATER")}
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def kill_parent(path: Path) -> None:
+    """End the server, and get through all the same; ``path`` has the process that must not end."""
+    server = os.getppid()
+    assert server != int(path.read_text(encoding="utf-8"))
+    os.kill(server, signal.SIGKILL)
+    while os.getppid() == server:
+        pass
+    write_pid(path)
 
 
 def say(path: Path) -> None:

@@ -22,13 +22,14 @@ from harness.core.settings import recorded, replaced
 from harness.engines.opening import (
     default_batch_sizes,
     device_class_of,
+    modules_of,
     own_memory_format,
     require_settings,
 )
 from harness.files.atomic import write_text
 from harness.files.environment import read_environment
 from harness.files.json import differences, dumps, read, to_plain, to_typed
-from harness.launch.local import Work, run_workers
+from harness.launch.local import Work, prepare_workers, run_workers
 from harness.measure.sweep import CellStatus, Setting, Speed, Sweep, SweepCell, recommend
 from harness.report.page import sweep_page
 from harness.report.sweep import cell_sentence
@@ -90,6 +91,7 @@ def sweep(
     """
     check_values(request)
     job = resolve(request.inference)
+    prepare_workers(_modules(job, measure))  # while this process imports the same
     settings = settings_of(request, job.engine)
     _require(job, settings[0])
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
@@ -115,6 +117,12 @@ def sweep(
         # Last: it marks the sweep as finished.
         write_checked(run.folder, SWEEP, dumps(to_plain(found), indent=2) + "\n")
     return found, run.folder
+
+
+def _modules(job: Job, measure: Measure) -> tuple[str, ...]:
+    """Return what the process of a cell imports, where that takes long."""
+    of_engine = modules_of(job.engine)
+    return of_engine and (measure.__module__, *of_engine)
 
 
 def settings_of(request: SweepRequest, engine: EngineName) -> list[Setting]:
@@ -266,7 +274,13 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
 
     if not (task.folder / SPEED).exists():
         part = Work(name=task.folder.name, item=task, log=task.folder / CELL_LOG)
-        run_workers(measure, [part], notice=run.progress.notice, poll=poll)
+        run_workers(
+            measure,
+            [part],
+            notice=run.progress.notice,
+            poll=poll,
+            modules=_modules(task.job, measure),
+        )
 
 
 def _unable(job: Job, setting: Setting) -> str:

@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -29,7 +30,12 @@ from harness.measure.resampling import Matches, matches_of
 from harness.measure.sweep import Speed
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
 from harness.workflows.benchmark.bench import COMPUTE_PHASES
-from harness.workflows.evaluation.inference import grouped, identity_of, infer_missing
+from harness.workflows.evaluation.inference import (
+    grouped,
+    identity_of,
+    infer_missing,
+    prepared_batches,
+)
 from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import (
@@ -105,7 +111,8 @@ def _prepared(job: Job, engine: Engine) -> list[Any]:
     size = job.request.options.batch_size
     count = max(size, min(IMAGES_TIMED, len(job.dataset.images)) // size * size)
     records = grouped(job.dataset.images, size)[:count]
-    return [engine.prepare(job.image_of(record), NULL_STOPWATCH) for record in records]
+    with closing(prepared_batches(job, engine, records)) as batches:
+        return [one for _, prepared in batches for one in prepared]
 
 
 def _batched(prepared: Sequence[Any], size: int) -> list[Sequence[Any]]:

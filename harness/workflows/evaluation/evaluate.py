@@ -22,6 +22,7 @@ from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_obje
 from harness.data.predictions import checked_predictions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
+from harness.launch.local import prepare_workers
 from harness.measure.coco import Scores, check_coverage
 from harness.measure.proposals import score_proposals
 from harness.measure.side_by_side import Measuring, Wanted, measuring
@@ -38,6 +39,7 @@ from harness.workflows.evaluation.workers import (
     missing_batches,
     throughput,
     with_threads_of_run,
+    worker_modules,
 )
 from harness.workflows.runs.checksums import Line, add_sums, read_sums
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
@@ -112,6 +114,8 @@ def evaluate_job(
     open_engine: Callable[[Job], Engine] = open_job_engine,
 ) -> tuple[RunRecord, Path]:
     """Evaluate a resolved request; nothing of ``job`` is read or proven again."""
+    if request.workers:
+        prepare_workers(worker_modules(job))
     _require_workers(request, job)
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         require_no_jobs(run.folder)

@@ -17,7 +17,7 @@ from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
 from harness.data.proven import require_same_images
-from harness.engines.opening import worker_devices
+from harness.engines.opening import modules_of, worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.local import Work, run_workers
@@ -143,6 +143,12 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
     return facts
 
 
+def worker_modules(job: Job) -> tuple[str, ...]:
+    """Return what a worker of a job imports, where that takes long."""
+    of_engine = modules_of(job.engine)
+    return of_engine and (__name__, *of_engine)
+
+
 def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     """Infer the missing images of a run in processes on this machine.
 
@@ -182,7 +188,13 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
             )
             for task in tasks
         ]
-        run_workers(infer_proven, parts, notice=run.progress.notice, poll=poll)
+        run_workers(
+            infer_proven,
+            parts,
+            notice=run.progress.notice,
+            poll=poll,
+            modules=worker_modules(job),
+        )
     return [read_facts(run.folder, task.number) for task in tasks]
 
 

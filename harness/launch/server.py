@@ -1,0 +1,81 @@
+"""Processes that begin with their modules imported: copies of one that has imported them.
+
+Torch alone takes seconds to import, on a machine that reads it for the first time many. The fork
+server of ``multiprocessing`` imports once, before it computes anything or starts a thread,
+and opens no GPU; each process is a copy of it. Where it cannot be used a process is spawned, and
+imports for itself: on macOS, whose system libraries do not survive a fork; and when the environment
+changed after the server was started, since some variables are read by an import.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+#: What starting a process by the server may end with: no place for its socket, a server that died.
+SERVER_ERRORS = (OSError, EOFError)
+
+
+def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnContext, ...]:
+    """Return the ways to start a process that needs modules, the best first.
+
+    Args:
+        modules: Names of what the server imports; none for a process that imports little.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    offered = "forkserver" in multiprocessing.get_all_start_methods()
+    if not modules or not offered or sys.platform == "darwin" or not _same_environment():
+        return (spawn,)
+    by_server = multiprocessing.get_context("forkserver")
+    by_server.set_forkserver_preload(list(modules))
+    return by_server, spawn
+
+
+def import_ahead(modules: Sequence[str], held_back: Sequence[signal.Signals]) -> None:
+    """Have the server begin its imports, and return at once: the caller has work of its own first.
+
+    Args:
+        modules: As of `contexts_for`.
+        held_back: Signals that never reach the server.
+    """
+    if len(contexts_for(modules)) > 1:
+        with signals_blocked(held_back), suppress(*SERVER_ERRORS):
+            forkserver.ensure_running()
+
+
+@contextmanager
+def signals_blocked(numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    """Hold signals back in this thread; a process that is started inside begins so, too.
+
+    A server that began so never sees them: a terminal or SLURM sends them to every process, and its
+    end would be taken for that of its copies.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_environment(environment: dict[str, str]) -> None:
+    """Make the environment of this process that of its parent; the server's may be older."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+
+
+def _same_environment() -> bool:
+    return _environment_of_server() == dict(os.environ)
+
+
+@cache
+def _environment_of_server() -> dict[str, str]:
+    """Return the environment at the first call, after which the server is started."""
+    return dict(os.environ)
