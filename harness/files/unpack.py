@@ -14,7 +14,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
@@ -37,14 +37,22 @@ LONGEST_NAME_BYTES = 150
 LONGEST_PATH_BYTES = 900
 
 
-def unpack(archive: Path, folder: Path, *, kind: Literal["zip", "tgz"], progress: Progress) -> int:
-    """Unpack all files of an archive below a folder.
+def unpack(
+    archive: Path,
+    folder: Path,
+    *,
+    kind: Literal["zip", "tgz"],
+    progress: Progress,
+    only: Collection[str] | None = None,
+) -> int:
+    """Unpack files of an archive below a folder.
 
     Args:
         archive: The archive.
         folder: Where its files go.
         kind: What the archive is.
         progress: Receives the bytes written.
+        only: Names in the archive; None for all files. What is left out is checked as well.
 
     Returns:
         How many files of the archive are below the folder.
@@ -58,7 +66,16 @@ def unpack(archive: Path, folder: Path, *, kind: Literal["zip", "tgz"], progress
     for inner, _, _ in os.walk(folder):
         remove_leftovers(Path(inner))
     unpack_kind = _unpack_zip if kind == "zip" else _unpack_tgz
-    return unpack_kind(archive, folder, progress)
+    names = None if only is None else frozenset(map(PurePosixPath, only))
+    return unpack_kind(archive, folder, progress, names)
+
+
+#: Names in an archive; None for all.
+_Names = frozenset[PurePosixPath] | None
+
+
+def _is_wanted(name: str, only: _Names) -> bool:
+    return only is None or PurePosixPath(name) in only
 
 
 @contextmanager
@@ -90,7 +107,7 @@ def _damaged(archive: Path, error: Exception) -> IntegrityError:
     return IntegrityError(f"{archive} is no whole archive: {reason}")
 
 
-def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> int:
+def _unpack_zip(archive: Path, folder: Path, progress: Progress, only: _Names) -> int:
     with reading(archive), closing(zipfile.ZipFile(archive)) as source:
         for member in source.infolist():
             _require_usable(archive, member.filename, is_folder=member.filename.endswith("/"))
@@ -99,8 +116,9 @@ def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> int:
             _require_safe(archive, member.filename, plain=plain)
         files = [member for member in source.infolist() if not member.is_dir()]
         _require_distinct(archive, [member.filename for member in files])
+        _require_growth(archive, sum(member.file_size for member in files))
+        files = [member for member in files if _is_wanted(member.filename, only)]
         total = sum(member.file_size for member in files)
-        _require_growth(archive, total)
         with progress.task(f"unpacking {archive.name}", total=total, unit="bytes") as advance:
             for member in files:
                 target = folder / member.filename
@@ -112,7 +130,7 @@ def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> int:
     return len(files)
 
 
-def _unpack_tgz(archive: Path, folder: Path, progress: Progress) -> int:
+def _unpack_tgz(archive: Path, folder: Path, progress: Progress, only: _Names) -> int:
     """Read the archive to its end first, as only there is its checksum; then unpack it."""
     with (
         reading(archive),
@@ -130,6 +148,8 @@ def _unpack_tgz(archive: Path, folder: Path, progress: Progress) -> int:
             pass
         files = [member for member in source.getmembers() if member.isreg()]
         _require_distinct(archive, [member.name for member in files])
+        files = [member for member in files if _is_wanted(member.name, only)]
+        total = sum(member.size for member in files)
         with progress.task(f"unpacking {archive.name}", total=total, unit="bytes") as advance:
             for member in files:
                 target = folder / member.name

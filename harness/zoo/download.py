@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -190,20 +190,23 @@ def download(
             with held(request.root / LOCK, notice=options.progress.notice):
                 _require_space(artefacts, request, options.free_bytes)
                 return [
-                    _bring(artefact, replace(request, keep_archives=keeps), options, now)
-                    for artefact, keeps in zip(artefacts, _kept(artefacts, request), strict=True)
+                    _bring(artefact, request, options, now, keep=keep)
+                    for artefact, keep in zip(
+                        artefacts, _kept(artefacts, known, request), strict=True
+                    )
                 ]
     except KeyboardInterrupt:
         hint = "what has arrived is kept: the same command continues"
         raise Interrupted("interrupted", hint=hint) from None
 
 
-def _kept(artefacts: Sequence[Artefact], request: DownloadRequest) -> list[bool]:
-    """Whether the archive of each artefact stays: as asked, or because a later one is in it."""
-    paths = [one.path for one in artefacts]
-    return [
-        request.keep_archives or path in paths[place:] for place, path in enumerate(paths, start=1)
-    ]
+def _kept(
+    artefacts: Sequence[Artefact], known: Collection[str], request: DownloadRequest
+) -> Iterator[bool]:
+    """Yield whether the archive of each artefact stays: as asked, or for a later one."""
+    for place, artefact in enumerate(artefacts, start=1):
+        later = [one.path for one in artefacts[place:] if one.name not in known]
+        yield request.keep_archives or artefact.path in later
 
 
 def _known(artefacts: Sequence[Artefact], root: Path) -> dict[str, Outcome]:
@@ -223,7 +226,12 @@ def _planned(artefact: Artefact, request: DownloadRequest) -> Outcome:
 
 
 def _bring(
-    artefact: Artefact, request: DownloadRequest, options: FetchOptions, now: Callable[[], datetime]
+    artefact: Artefact,
+    request: DownloadRequest,
+    options: FetchOptions,
+    now: Callable[[], datetime],
+    *,
+    keep: bool,
 ) -> Outcome:
     """One artefact proven on disk and in the manifest, with as little work as that takes."""
     root = request.root
@@ -233,7 +241,7 @@ def _bring(
     proof = _prove_if_there(artefact, root, options.progress)
     outcome = _outcome(artefact, root, "proven", proof=proof or ())
     if proof is None:
-        outcome = _fetch_and_prove(artefact, request, options)
+        outcome = _fetch_and_prove(artefact, request, options, keep=keep)
     proven = Proven(
         pinned=pinned_digest(artefact),
         evidence=evidence_digest(artefact, root),
@@ -260,7 +268,7 @@ def _prove_if_there(artefact: Artefact, root: Path, progress: Progress) -> tuple
 
 
 def _fetch_and_prove(
-    artefact: Artefact, request: DownloadRequest, options: FetchOptions
+    artefact: Artefact, request: DownloadRequest, options: FetchOptions, *, keep: bool
 ) -> Outcome:
     file, expected = request.root / artefact.path, expected_of(artefact)
     urls = urls_of(artefact, request.mirror)
@@ -271,7 +279,8 @@ def _fetch_and_prove(
         spoken = _spoken(artefact) or "complete as served; no source gives a hash"
         return _outcome(artefact, request.root, "fetched", url=url, proof=(spoken,))
     try:
-        unpack(file, file.parent, kind=artefact.kind, progress=options.progress)
+        only = _wanted_files(artefact, artefact.unpacked)
+        unpack(file, file.parent, kind=artefact.kind, progress=options.progress, only=only)
         _unpack_inner(artefact.unpacked, request, options.progress)
         proof = prove_unpacked(artefact.unpacked, request.root, progress=options.progress)
     except IntegrityError as error:
@@ -279,9 +288,18 @@ def _fetch_and_prove(
         raise IntegrityError(
             error.message, hint=f"{file.name} was removed; another place may serve it: --mirror URL"
         ) from error
-    if not request.keep_archives:
+    if not keep:
         file.unlink()
     return _outcome(artefact, request.root, "fetched", url=url, proof=proof)
+
+
+def _wanted_files(artefact: Artefact, facts: UnpackedFacts) -> list[str] | None:
+    """Return what is unpacked of an archive that also has other data; None for all of it."""
+    if not facts.inner:
+        return None
+    above = PurePosixPath(artefact.path).parent
+    paths = (*facts.files, *(one.path for one in facts.inner))
+    return [str(PurePosixPath(one).relative_to(above)) for one in paths]
 
 
 def _unpack_inner(facts: UnpackedFacts, request: DownloadRequest, progress: Progress) -> None:

@@ -66,6 +66,17 @@ def test_everything_comes_out(kind: Kind, odd_tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tgz"])
+def test_only_named_files_come_out_and_the_others_are_checked(kind: Kind, tmp_path: Path) -> None:
+    archive = make(kind, tmp_path / "in", FILES)
+    first, *others = FILES
+    assert unpack(archive, tmp_path / "out", kind=kind, progress=Silent(), only=[first]) == 1
+    assert below(tmp_path / "out") == {first: FILES[first]}
+    bad = make(kind, tmp_path / "bad", {**FILES, "../outside": b"bad"})
+    with pytest.raises(IntegrityError, match="would be outside its folder"):
+        unpack(bad, tmp_path / "none", kind=kind, progress=Silent(), only=others)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tgz"])
 @pytest.mark.parametrize(
     "name", ["../outside", "val/../../outside", "/outside", "val/..", "..\\outside"]
 )

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,7 +158,21 @@ def test_an_archive_that_a_later_artefact_is_in_as_well_is_fetched_once(world: W
     bodies = [one for one in world.site.requests if one[2] > 1]
     assert len(bodies) == 1
     coco = world.root / "coco"
-    assert sorted(path.name for path in coco.iterdir()) == ["annotations", "maps", "more"]
+    left = sorted(path.name for path in (*coco.iterdir(), *(coco / "annotations").iterdir()))
+    assert left == ["annotations", "maps", "maps.json", "more"]
+    # Where the later one is there already, the archive is not needed any more.
+    shutil.rmtree(coco / "maps")
+    again = bring(world, DownloadRequest(only=("panoptic", "panoptic_train")))
+    assert actions(again) == {"maps.zip": "fetched", "more": "known"}
+    both = sorted(path.name for path in (*coco.iterdir(), *(coco / "annotations").iterdir()))
+    assert both == left
+
+
+def test_archives_of_other_data_are_not_left_beside_what_was_asked_for(world: World) -> None:
+    more = {"annotations/more.json": b"{}", "annotations/more.zip": zipped({"more/1.png": b"png"})}
+    with_an_archive_in_an_archive(world, ["1.png", "2.png", "3.png"], more)
+    assert bring(world, MAPS)["maps.zip"].action == "fetched"
+    assert [path.name for path in (world.root / "coco" / "annotations").iterdir()] == ["maps.json"]
 
 
 def test_an_archive_in_an_archive_with_too_few_files_is_refused(world: World) -> None:
