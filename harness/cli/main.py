@@ -223,7 +223,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     name = _full_name(arguments)
     if unknown:
         raise UsageError(
-            f"harness {name} does not know {unknown[0]!r}" + _meant(unknown[0], _options(asked)),
+            f"harness {name} does not know {unknown[0]!r}" + _meant(unknown[0], _options(name)),
             hint=f"see: harness {name} --help",
         )
     complete(arguments, name)
@@ -258,11 +258,14 @@ def _command(argv: Sequence[str]) -> str | None:
     return next((word for word in argv if not word.startswith("-")), None)
 
 
-def _options(command: str | None) -> list[str]:
-    alone = Parser()
+def _options(name: str) -> list[str]:
+    """The options of a command such as ``eval``, or of a part of one such as ``data convert``."""
+    command, *parts = name.split()
+    alone: argparse.ArgumentParser = Parser()
     import_module(f"harness.cli.{command}").add_arguments(alone)
-    parsers = [alone, *_nested(alone).values()]
-    return [word for one in parsers for word in re.findall(r"--[a-z-]+", one.format_usage())]
+    for part in parts:
+        alone = _nested(alone)[part]
+    return re.findall(r"--[a-z-]+", alone.format_usage())
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

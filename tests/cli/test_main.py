@@ -31,6 +31,8 @@ from harness.files.layout import LOCK_NAME, find_lock
             "harness data split does not know '--fraction'; did you mean --fractions?\n"
             "  see: harness data split --help",
         ),
+        # Another action has --same-names.
+        (["data", "split", "a.json", "--same-name"], "'--same-name'; did you mean --names?"),
     ],
 )
 def test_unknown_words_are_refused_with_a_guess(

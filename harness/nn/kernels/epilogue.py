@@ -31,7 +31,7 @@ def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> 
     """
     last = out.is_contiguous(memory_format=torch.channels_last)
     if not (last or out.is_contiguous()):
-        raise ValueError("a convolution's result lies contiguous or channels last")
+        raise ValueError("a convolution's result is contiguous or channels last")
     if add is not None:
         layout = torch.channels_last if last else torch.contiguous_format
         add = add.contiguous(memory_format=layout)
