@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,14 @@ from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
 from harness.diagnosis.scoring import average_precision
-from harness.diagnosis.search import SAMPLE, SAMPLE_ROWS, Search, masks_as_boxes, sample_of
+from harness.diagnosis.search import (
+    SAMPLE,
+    SAMPLE_ROWS,
+    OutOfTimeError,
+    Search,
+    masks_as_boxes,
+    sample_of,
+)
 from harness.measure.columns import Booleans
 
 #: Faults that cannot be undone, what costs most first; and where those belong whose AP is known.
@@ -108,15 +116,19 @@ def diagnose(
         search.run()
     else:  # nothing that any hypothesis could be tried on
         search.tried.update(BY_NAME)
-    images = search.images
+    images, deadline = search.images, begun + limit_s
+    found = _costs(search, images, clock, deadline)
     if measured:
-        images = _measured_images(search, begun + limit_s, clock)
-    findings, whole = _findings(search, images, begun + limit_s, clock)
+        wanted = _measured_images(search, deadline, clock)
+        with suppress(OutOfTimeError):
+            if wanted.sum() > images.sum():
+                found = _costs(search, wanted, clock, deadline, strict=True)
+                images = wanted
     return Diagnosed(
         task=task,
-        ap=_known(_value(_limited(case, images), task, images)),
-        ap_undone=whole,
-        findings=findings,
+        ap=found.ap,
+        ap_undone=found.ap_undone,
+        findings=found.findings,
         notes=tuple(search.notes),
         not_reached=search.not_reached,
         tried_images=int(search.images.sum()),
@@ -148,37 +160,79 @@ def _affordable(case: Case, most: int) -> int:
 def _measured_images(search: Search, deadline: float, clock: Callable[[], float]) -> Booleans:
     """All images where there is time for them; else as many as there is time for."""
     begun = clock()
-    small = _limited(search.undone(_limited(search.case, search.images)), search.images)
+    whole = search.undone()
+    undoing = clock() - begun
+    small = _limited(whole, search.images)
     for task in _tasks(search):
         _value(small, task, search.images)
-    took = max(clock() - begun, 1e-3)
+    took = max(clock() - begun - undoing, 1e-3)
     count = len(search.images)
     scorings = 2 + len(search.steps)
-    affordable = 0.7 * (deadline - clock()) / (took * scorings) * search.images.sum()
+    each = 0.7 * (deadline - clock()) / scorings - undoing
+    affordable = each / took * search.images.sum()
     if affordable >= count:
         return np.ones(count, dtype=bool)
     wanted = max(int(affordable), int(search.images.sum()))
     return sample_of(search.case, most=wanted) | search.images
 
 
-def _findings(
-    search: Search, images: Booleans, deadline: float, clock: Callable[[], float]
-) -> tuple[tuple[Finding, ...], float | None]:
-    """The findings, strongest first, and AP with all of them undone."""
-    whole = {task: _value(search.undone(), task, images) for task in _tasks(search)}
+@dataclass(frozen=True, slots=True)
+class _Costs:
+    """APs on some images."""
+
+    ap: float | None
+    """As the rows are."""
+    ap_undone: float | None
+    """With everything undone."""
+    findings: tuple[Finding, ...]
+    """The strongest first."""
+
+
+def _costs(
+    search: Search,
+    images: Booleans,
+    clock: Callable[[], float],
+    deadline: float,
+    *,
+    strict: bool = False,
+) -> _Costs:
+    """The findings and what they cost.
+
+    Args:
+        search: What was found.
+        images: What APs are measured on.
+        clock: Seconds that rise.
+        deadline: On the clock.
+        strict: Whether to end where there is no time; otherwise what there is no time for is None.
+
+    Raises:
+        OutOfTimeError: The time is over, and that matters.
+    """
+
+    def watch() -> None:
+        if strict and clock() > deadline:
+            raise OutOfTimeError("the time for measuring is over")
+
+    def value(case: Case, task: Task) -> float | None:
+        watch()
+        return _known(average_precision(case, task, images, watch=watch))
+
+    ap = value(_limited(search.case, images), search.task)
+    undone = search.undone()
+    whole = {task: value(undone, task) for task in _tasks(search)}
     found = []
     for step in search.steps:
         task: Task = "segm" if step.name in OF_MASKS else search.task
         before: float | None = None
         if clock() < deadline:
-            before = _known(_value(search.undone(without=step), task, images))
-        found.append(_finding(step.name, step.details, task, before, _known(whole[task])))
+            before = value(search.undone(without=step), task)
+        found.append(_finding(step.name, step.details, task, before, whole[task]))
     signs = [_finding(one.name, one.details, search.task, None, None) for one in search.signs]
     strong = [one for one in found if one.gain >= SEEN_GAIN or one.before is None]
     weak = [one for one in found if one not in strong]
     strong.sort(key=lambda one: -one.gain)
     signs.sort(key=lambda one: SEVERITY.index(one.name))
-    return (*strong, *signs, *weak), _known(whole[search.task])
+    return _Costs(ap, whole[search.task], (*strong, *signs, *weak))
 
 
 def _finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,15 @@ import numpy.typing as npt
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case, areas_of
 from harness.measure.columns import Booleans, Integers, Objects, Results
-from harness.measure.greedy import IOUS, SIZES, Matching, match
+from harness.measure.greedy import (
+    IOUS,
+    SIZES,
+    Matching,
+    kept_detections,
+    match,
+    match_pairs,
+    overlapping,
+)
 from harness.measure.resampling import category_precisions, matches_of_category, mean_of_known
 
 #: Without categories fewer thresholds do: it is asked where boxes are, not how exactly.
@@ -75,7 +84,12 @@ def columns_of(
 
 
 def average_precision(
-    case: Case, task: Task, images: Booleans | None = None, *, agnostic: bool = False
+    case: Case,
+    task: Task,
+    images: Booleans | None = None,
+    *,
+    agnostic: bool = False,
+    watch: Callable[[], None] = lambda: None,
 ) -> float:
     """AP in 0…100 over some images; NaN where there is no object.
 
@@ -84,12 +98,18 @@ def average_precision(
         task: Boxes or masks.
         images: (M,) those to look at; None for all.
         agnostic: Take everything for one category, at two thresholds.
+        watch: Called between the steps; what it raises ends them.
     """
     wanted = np.ones(len(case.truth.image_ids), dtype=bool) if images is None else images
+    ious = COARSE_IOUS if agnostic else IOUS
     objects, results = columns_of(case, task, wanted, agnostic=agnostic)
-    matching = match(
-        objects, results, ious=COARSE_IOUS if agnostic else IOUS, sizes=(SIZES["all"],)
-    )
+    watch()
+    kept = kept_detections(results)
+    watch()
+    pairs = overlapping(objects, results, kept, least=float(ious.min()))
+    watch()
+    matching = match_pairs(objects, results, kept, pairs, ious=ious, sizes=(SIZES["all"],))
+    watch()
     categories = 1 if agnostic else len(case.truth.category_ids)
     by_category = precisions_of(objects, results, matching, categories, len(wanted))
     known = mean_of_known(by_category)
