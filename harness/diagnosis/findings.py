@@ -117,8 +117,9 @@ def diagnose(
     else:  # nothing that any hypothesis could be tried on
         search.tried.update(BY_NAME)
     images, deadline = search.images, begun + limit_s
+    searched = clock()
     found = _costs(search, images, clock, deadline)
-    if measured:
+    if measured and deadline - clock() > clock() - searched:  # more images take longer
         wanted = _measured_images(search, deadline, clock)
         with suppress(OutOfTimeError):
             if wanted.sum() > images.sum():
