@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(found: Analysis, arguments: argparse.Namespace) -> None:
     from harness.report import analysis
-    from harness.report.tables import render
+    from harness.report.tables import decimal, render
 
     style = arguments.format or console.default_format()
     for sentence in found.dataset.warnings:
@@ -51,7 +51,7 @@ def _print(found: Analysis, arguments: argparse.Namespace) -> None:
             console.answer(render(*table, style), "")
     console.answer(render(*analysis.iou_rows(found.tasks), style), "")
     boundary = [
-        (name, analysis.decimal(value))
+        (name, decimal(value))
         for name, value in found.metrics.items()
         if name.startswith("boundary/")
     ]

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from harness.workflows.datasets.convert import ConvertReport
     from harness.workflows.datasets.edit import EditReport
 
-#: Categories shown in the table of a check; --json has all of them.
-SHOWN_CATEGORIES = 100
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions, each with the settings of its request."""
@@ -107,6 +104,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
+    from harness.report.data import SHOWN_CATEGORIES
     from harness.report.tables import render
 
     rows = [

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
-    from harness.report.tables import render
+    from harness.report.tables import decimal, render
 
     style = arguments.format or console.default_format()
     for sentence in _head(found):
@@ -46,8 +46,8 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
         rows = [
             (
                 one.fault,
-                _number(one.before),
-                _number(one.after),
+                decimal(one.before),
+                decimal(one.after),
                 f"{one.gain:+.2f}" if one.after is not None else "cannot be undone",
                 one.details,
                 one.fix,
@@ -62,6 +62,8 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
 
 
 def _head(found: Diagnosis) -> Iterator[str]:
+    from harness.report.tables import decimal
+
     known = found.diagnosed
     name = "mask AP" if known.task == "segm" else "box AP"
     yield f"{found.row_count} predictions, {found.image_count} images"
@@ -72,10 +74,10 @@ def _head(found: Diagnosis) -> Iterator[str]:
     elif known.ap is None:
         yield "no AP: there is no object to find"
     elif known.findings:
-        after = _number(known.ap_undone)
-        yield f"{name} {_number(known.ap)}; {after} with everything undone that was found"
+        after = decimal(known.ap_undone)
+        yield f"{name} {decimal(known.ap)}; {after} with everything undone that was found"
     else:
-        yield f"{name} {_number(known.ap)}; none of the known faults was found"
+        yield f"{name} {decimal(known.ap)}; none of the known faults was found"
 
 
 def _tail(found: Diagnosis) -> Iterator[str]:
@@ -109,7 +111,3 @@ def _print_reference(reference: Against, style: str) -> None:
         console.answer(f"on it the first stage that differs is {reference.stage.stage}, {by}")
     for note in reference.notes:
         console.answer(f"note: {note}")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

@@ -66,6 +66,8 @@ def _heading(task: str, style: str) -> tuple[str, ...]:
 
 
 def _row(model: ListedModel, numbers: tuple[str, ...]) -> tuple[str, ...]:
+    from harness.report.tables import decimal
+
     published = {
         "box AP": model.box_ap,
         "mask AP": model.mask_ap,
@@ -76,15 +78,11 @@ def _row(model: ListedModel, numbers: tuple[str, ...]) -> tuple[str, ...]:
     return (
         model.name + ("" if model.computable else NOT_YET),
         model.schedule or "–",
-        *(_number(published[column], 1) for column in numbers),
-        _number(model.s_per_image, 3),
+        *(decimal(published[column], 1) for column in numbers),
+        decimal(model.s_per_image, 3),
         _size(model),
         model.on_disk,
     )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _size(model: ListedModel) -> str:

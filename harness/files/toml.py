@@ -9,7 +9,7 @@ default.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,20 +114,19 @@ def placed(one: Setting, value: Any, folder: Path) -> Any:
     return value
 
 
-def config_text(request: Any, *, command: str, changed: Mapping[str, Any] | None = None) -> str:
+def config_text(request: Any, *, command: str) -> str:
     """A request as the TOML file that repeats it.
 
     Args:
         request: Composed of settings. Those that are not ``kept`` and those that are None are left
             out; paths are absolute.
         command: The command that the file is for.
-        changed: Values to write in the place of the request's, by name.
     """
     import tomli_w
 
     table: dict[str, Any] = {COMMAND: command}
     for one in flat_settings(type(request)):
-        value = (changed or {}).get(one.name, value_of(request, one))
+        value = value_of(request, one)
         if one.kept and value is not None:
             table[one.name] = _plain(placed(one, value, Path.cwd()))
     return tomli_w.dumps(table)

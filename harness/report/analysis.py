@@ -13,6 +13,7 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import RECALL_LEVELS
 from harness.measure.operating import BestThreshold, Calibration, Confusion
 from harness.measure.tide import MAIN_ERRORS, SPECIAL_ERRORS, ErrorAnalysis
+from harness.report.tables import decimal
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
@@ -33,17 +34,10 @@ ERROR_WORDS: Mapping[str, str] = {
 #: Rows of a table of confusions in the terminal.
 SHOWN_CONFUSIONS = 10
 
-UNDEFINED = "–"
-
 
 def task_word(task: str) -> str:
     """What a task finds; its own name where there is no word for it."""
     return TASK_WORDS.get(task, task)
-
-
-def decimal(value: float | None, digits: int = 2, *, sign: str = "") -> str:
-    """A number, or a dash for one that is undefined."""
-    return UNDEFINED if value is None else f"{value:{sign}.{digits}f}"
 
 
 def error_rows(errors: ErrorAnalysis) -> Table:

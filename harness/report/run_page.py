@@ -20,7 +20,6 @@ from harness.report.analysis import (
     MatrixPlot,
     Table,
     confusion_rows,
-    decimal,
     error_rows,
     iou_rows,
     matrix_of,
@@ -32,6 +31,7 @@ from harness.report.page import link_to, template
 from harness.report.tables import (
     INTERVAL_COLUMN,
     certainty_line,
+    decimal,
     number,
     record_rows,
     with_interval_column,

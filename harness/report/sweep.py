@@ -8,7 +8,7 @@ from typing import Any
 from harness.core.tasks import MAIN_METRICS
 from harness.measure.bootstrap import Interval
 from harness.measure.sweep import Choice, Mode, Setting, Sweep, SweepCell
-from harness.report.tables import TableFormat, number, render
+from harness.report.tables import TableFormat, decimal, number, render
 
 MODES: dict[Mode, str] = {
     "verdict": "one image at a time (verdict mode)",
@@ -115,7 +115,7 @@ def _row(sweep: Sweep, cell: SweepCell) -> tuple[str, ...]:
             for seconds in (speed.latency_p50_s, speed.latency_p90_s, speed.latency_p99_s)
         ),
         number("peak_memory_bytes", float(speed.peak_memory_bytes)),
-        *(_ap(cell.ap[name]) if first else interval_text(cell.delta[name]) for name in cell.ap),
+        *(decimal(cell.ap[name]) if first else interval_text(cell.delta[name]) for name in cell.ap),
         ", ".join(notes),
     )
 
@@ -165,10 +165,6 @@ def _device(sweep: Sweep) -> str:
     engine = speed.engine
     threads = f", {engine.threads} thread(s)" if engine.device == "cpu" else ""
     return f"{engine.name} on {engine.device_class}{threads}"
-
-
-def _ap(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
 
 
 def _points(value: float) -> str:

@@ -341,7 +341,7 @@ def score_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     if summary["test"] is not None:
         columns["best, on the test data"] = summary["test"]
     rows = [
-        [NAMES[metric], *(_number(column.get(metric), 2) for column in columns.values())]
+        [NAMES[metric], *(decimal(column.get(metric)) for column in columns.values())]
         for metric in NAMES
         if any(metric in column for column in columns.values())
     ]
@@ -360,7 +360,7 @@ def _loss_rows(summary: Mapping[str, Any], width: int) -> list[list[str]]:
     ):
         if summary[key] is None:
             continue
-        first, last = (_number(value, 3) for value in summary[key])
+        first, last = (decimal(value, 3) for value in summary[key])
         if key == "train_loss":
             # The first lines of the log belong to the weights before; the best has none of its own.
             cells = [first, "", last] if before else [f"{first} at first", last]
@@ -377,7 +377,7 @@ def learned_rows(
     tasks = list(dict.fromkeys(row["task"] for row in scores))
     cells: dict[tuple[int, str], dict[str, str]] = {}
     for row in scores:
-        cells.setdefault((row["category_id"], row["name"]), {})[row["task"]] = _number(row["ap"], 2)
+        cells.setdefault((row["category_id"], row["name"]), {})[row["task"]] = decimal(row["ap"])
     return [
         [
             str(number),
@@ -389,5 +389,6 @@ def learned_rows(
     ]
 
 
-def _number(value: float | None, digits: int) -> str:
+def decimal(value: float | None, digits: int = 2) -> str:
+    """A number with so many digits after the point; a dash for one that is undefined."""
     return "–" if value is None else f"{value:.{digits}f}"

@@ -126,7 +126,7 @@ def _class_gain(architecture: Architecture) -> float:
 
 
 def amplifying_checkpoint(
-    architecture: Architecture, seed: int = DEFAULT_SEED, gain: float = AMPLIFICATION
+    architecture: Architecture, *, gain: float = AMPLIFICATION
 ) -> dict[str, Array]:
     """Seeded weights of a network of bottlenecks in which rounding counts many times as much.
 
@@ -137,10 +137,9 @@ def amplifying_checkpoint(
 
     Args:
         architecture: A network of bottlenecks.
-        seed: The same seed gives the same bytes.
         gain: How many times as much.
     """
-    tensors = seeded_checkpoint(architecture, seed)
+    tensors = seeded_checkpoint(architecture)
     for key, values in tensors.items():
         if key.endswith(".conv2.norm.bias"):
             values += gain
