@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,6 @@ def analyze_tasks(
     image_ids: Sequence[int],
     *,
     threshold: float,
-    advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[TaskAnalysis, ...]:
     """Analyze boxes and masks, where they were scored.
 
@@ -67,7 +66,6 @@ def analyze_tasks(
         curves: Of ``measure.coco.score``, for the same predictions and images.
         image_ids: The images that were scored.
         threshold: Score that counts for confusions, and for the errors of an image, 0 to 1.
-        advance: Called with the number of finished tasks.
     """
     analyses = []
     with collector_paused():
@@ -76,7 +74,6 @@ def analyze_tasks(
                 continue
             found = match_images(annotations, predictions, one.task, image_ids)
             analyses.append(analysis_of(found, one, image_ids, threshold))
-            advance(1)
     return tuple(analyses)
 
 

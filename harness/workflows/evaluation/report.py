@@ -345,6 +345,8 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
     content, _, predictions, facts = read_sources(request.saved, "analyze")
     image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
     tasks = tasks_of(predictions)
+    if request.boundary and "segm" not in tasks:
+        raise UsageError("the predictions have no masks", hint="leave out --boundary")
     wanted = Wanted(
         annotations=content,
         predictions=predictions,
@@ -363,8 +365,6 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
     found = analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
     if not request.boundary:
         return found
-    if "segm" not in tasks:
-        raise UsageError("the predictions have no masks", hint="leave out --boundary")
     boundary = boundary_metrics(content, predictions, image_ids)
     return replace(found, metrics={**found.metrics, **boundary})
 
