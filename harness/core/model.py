@@ -16,6 +16,7 @@ Group = Literal[
     "val100",
     "rem",
     "train",
+    "train_proposals",
     "checkpoints",
     "zoo",
     "torchvision",
@@ -188,6 +189,9 @@ class ModelEntry:
     """Name of the artefact with the region proposals of its data set; None for a network that
     proposes its own regions.
     """
+
+    training_proposals: str | None = None
+    """The same of the data it was trained on."""
 
     embedded: FileFacts | None = None
     """Weights in the package (``harness/zoo/embedded/<name>.safetensors``), of a model without a

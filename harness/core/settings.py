@@ -328,7 +328,8 @@ def command_line(command: str, request: Any) -> tuple[str, ...]:
     for one in flat_settings(type(request)):
         value = value_of(request, one)
         if one.positional and value is not None:
-            positional += one.shown(value).split(" ") if one.many and one.spaced else [str(value)]
+            several = one.many and one.spaced
+            positional += [one.shown([item]) for item in value] if several else [str(value)]
         elif not one.positional and (one.required or value != one.default):
             options += _option(one, value)
     return ("harness", *command.split(), *positional, *options)

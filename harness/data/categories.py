@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.core.dataset import Category
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 from harness.data.shapes import category_of
@@ -15,6 +15,9 @@ from harness.measure.keypoints import keypoint_count
 
 #: What a training leaves beside its weights.
 TRAINING = "run.json"
+
+#: Annotations that a training names there: of boxes and masks, and of every pixel.
+DETECTION, PANOPTIC = "detection", "panoptic"
 
 #: COCO's 80 categories in the order of their ids, which is that of the networks' classes
 #: (Detectron2, ``data/datasets/builtin_meta.py``; the same as in ``instances_val2017.json``).
@@ -242,6 +245,45 @@ def stuff_of(semantic_classes: int) -> tuple[Category, ...]:
     return tuple(Category(number, f"stuff {number}") for number in range(1, count + 1))
 
 
+def stuff_for(
+    semantic_classes: int, *, panoptic: Path | None, weights: Path | None
+) -> tuple[Category, ...]:
+    """Kinds of stuff of a model, by class of its semantic head from 1; none without one.
+
+    By the panoptic file that was given; else by the training that left these weights, where its
+    file is still there; else those of ``stuff_of``.
+
+    Args:
+        semantic_classes: Of the model's published network.
+        panoptic: A file of the user; None for none.
+        weights: The file of weights; None for the pinned ones.
+
+    Raises:
+        UsageError: The network makes no maps of segments, and a panoptic file was given.
+        IntegrityError: The file is not valid, or the pinned weights know other kinds of stuff.
+    """
+    if not semantic_classes:
+        if panoptic is not None:
+            raise UsageError(
+                f"this network makes no maps of segments, which {panoptic} has",
+                hint="leave out --panoptic, or choose a model of: harness models panoptic",
+            )
+        return ()
+    listed = panoptic or _learned_from(weights, PANOPTIC)
+    if listed is None:
+        return stuff_of(semantic_classes)
+    from harness.data.panoptic import read_stuff  # Pillow: only where it is needed
+
+    stuff = read_stuff(listed)
+    if weights is None and len(stuff) + 1 != semantic_classes:
+        raise IntegrityError(
+            f"the model's own weights know {semantic_classes - 1} kinds of stuff, {listed} lists "
+            f"{len(stuff)}",
+            hint="leave out --panoptic, or give the weights that learned them: --weights",
+        )
+    return stuff
+
+
 def read_categories(annotations: Path) -> tuple[Category, ...]:
     """The categories that a COCO annotation file lists, sorted by id."""
     content = read_annotations(annotations)
@@ -263,16 +305,22 @@ def categories_for(
         annotations: A file of the user; None for none.
         weights: The file of weights; None for the pinned ones.
     """
-    listed = annotations or _learned_from(weights)
+    listed = annotations or _learned_from(weights, DETECTION)
     return categories_of(dataset) if listed is None else read_categories(listed)
 
 
-def _learned_from(weights: Path | None) -> Path | None:
-    """The annotation file of the training in whose folder ``weights`` lie."""
+def _learned_from(weights: Path | None, part: str = DETECTION) -> Path | None:
+    """The annotation file of the training in whose folder ``weights`` lie.
+
+    Args:
+        weights: A file of weights; None for the pinned ones.
+        part: ``DETECTION`` or ``PANOPTIC`` annotations.
+    """
     if weights is None or not (weights.parent / TRAINING).is_file():
         return None
     run = read(weights.parent / TRAINING)
     if not isinstance(run, dict) or run.get("kind") != "train":
         return None
-    annotations = Path(run["dataset"]["annotations_path"])
-    return annotations if annotations.is_file() else None
+    facts = run["dataset"] if part == DETECTION else run["dataset"].get("panoptic")
+    annotations = None if facts is None else Path(facts["annotations_path"])
+    return annotations if annotations is not None and annotations.is_file() else None

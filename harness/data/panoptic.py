@@ -101,19 +101,7 @@ def panoptic_truth(
         IntegrityError: It is not valid; names the row and what is wrong with it.
     """
     rows = _tables(content, path, option)
-    categories = {}
-    for position, one in enumerate(rows["categories"]):
-        number = whole(one.get("id")) if isinstance(one, Mapping) else None
-        if number is None or not isinstance(one.get("name"), str) or number in categories:
-            raise IntegrityError(
-                f"{path}: categories[{position}] needs an id of its own and a name: {shown(one)}"
-            )
-        if one.get("isthing") not in (0, 1):
-            raise IntegrityError(
-                f"{path}: category {number} has isthing {shown(one.get('isthing'))}; expected 1 "
-                "for single objects or 0 for stuff"
-            )
-        categories[number] = (Category(number, one["name"]), bool(one["isthing"]))
+    categories = _categories(rows["categories"], path)
     require_rows(rows["annotations"], categories.keys(), path)
     ordered = [categories[number] for number in sorted(categories)]
     return PanopticTruth(
@@ -125,6 +113,43 @@ def panoptic_truth(
         rows=tuple(sorted(rows["annotations"], key=lambda row: int(row["image_id"]))),
         repair=repair_of(option),
     )
+
+
+def _categories(rows: Sequence[Any], path: Path) -> dict[int, tuple[Category, bool]]:
+    """Categories by id, and whether they are of single objects."""
+    categories: dict[int, tuple[Category, bool]] = {}
+    for position, one in enumerate(rows):
+        number = whole(one.get("id")) if isinstance(one, Mapping) else None
+        if number is None or not isinstance(one.get("name"), str) or number in categories:
+            raise IntegrityError(
+                f"{path}: categories[{position}] needs an id of its own and a name: {shown(one)}"
+            )
+        if one.get("isthing") not in (0, 1):
+            raise IntegrityError(
+                f"{path}: category {number} has isthing {shown(one.get('isthing'))}; expected 1 "
+                "for single objects or 0 for stuff"
+            )
+        categories[number] = (Category(number, one["name"]), bool(one["isthing"]))
+    return categories
+
+
+def read_stuff(path: Path, option: str = "--panoptic") -> tuple[Category, ...]:
+    """The kinds of stuff that a panoptic file lists, sorted by id; its PNGs need not be there.
+
+    Args:
+        path: In COCO's panoptic format.
+        option: That names it, for messages.
+
+    Raises:
+        UsageError: It is not there.
+        IntegrityError: It is no such file, or lists no stuff.
+    """
+    content, _ = read_with_digest(path)
+    categories = _categories(_tables(content, path, option)["categories"], path)
+    stuff = tuple(categories[one][0] for one in sorted(categories) if not categories[one][1])
+    if not stuff:
+        raise IntegrityError(f"{path} lists no stuff", hint=repair_of(option))
+    return stuff
 
 
 def repair_of(option: str | None) -> str:

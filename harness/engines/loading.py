@@ -12,7 +12,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions, ModelSpec
-from harness.data.categories import categories_for, stuff_of
+from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
@@ -41,10 +41,8 @@ class ProvenModel:
     checkpoint: CheckpointFacts
     """Its size and hash, and whether it is the pinned one."""
 
-    @property
-    def stuff(self) -> tuple[Category, ...]:
-        """Kinds of stuff, by class of a semantic head from 1; none without one."""
-        return stuff_of(self.architecture.semantic_classes)
+    stuff: tuple[Category, ...] = ()
+    """Kinds of stuff, by class of a semantic head from 1; none without one."""
 
 
 def prove_model(
@@ -52,6 +50,7 @@ def prove_model(
     options: EngineOptions,
     *,
     annotations: Path | None,
+    panoptic: Path | None = None,
     lowest_score: float | None = None,
 ) -> ProvenModel:
     """Make every proof of a model that needs no inference.
@@ -61,6 +60,7 @@ def prove_model(
         options: How it will be computed.
         annotations: COCO file whose categories the weights know; None for the model's own, or those
             of the training that left the weights.
+        panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
         lowest_score: The network must let through objects of this score; None leaves that to its
             recipe.
 
@@ -76,8 +76,9 @@ def prove_model(
     weights = network.weights
     _require_computable(architecture, engine, options, weights)
     categories = categories_for(entry.dataset, annotations=annotations, weights=weights)
+    stuff = stuff_for(architecture.semantic_classes, panoptic=panoptic, weights=weights)
     if weights is not None:
-        architecture = architecture.fitted_to(categories)
+        architecture = architecture.fitted_to(categories, stuff)
     _require_class_count(entry, architecture, categories, annotations)
     if lowest_score is not None and lowest_score < architecture.score_threshold:
         architecture = replace(architecture, score_threshold=lowest_score)
@@ -91,6 +92,7 @@ def prove_model(
         categories=categories,
         weights=file.path,
         checkpoint=file.checkpoint,
+        stuff=stuff,
     )
 
 

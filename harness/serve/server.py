@@ -149,7 +149,12 @@ def find_served(request: ServeRequest) -> ProvenModel:
             network.
     """
     check_settings(request)
-    return prove_model(request.network, request.options, annotations=request.annotations)
+    return prove_model(
+        request.network,
+        request.options,
+        annotations=request.annotations,
+        panoptic=request.panoptic,
+    )
 
 
 def open_served(request: ServeRequest, model: ProvenModel) -> Engine:

@@ -18,7 +18,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.zoo import ExportRequest
 from harness.core.settings import check_settings
 from harness.data.catalog import find_dataset
-from harness.data.categories import categories_for
+from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import own_engine, require_network
 from harness.engines.parity import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
@@ -83,11 +83,14 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     _require_known(entry, architecture, kind)
     require_exportable(architecture, kind)
     _require_scores(entry, architecture, request)
+    stuff = stuff_for(
+        architecture.semantic_classes, panoptic=request.panoptic, weights=request.network.weights
+    )
     output = request.output or default_file(entry.name, request.network.root, kind)
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     begun = time.perf_counter()
-    facts = _written(entry, checkpoint, output, request, progress, kind)
+    facts = _written(entry, checkpoint, output, stuff, request, progress, kind)
     seconds = time.perf_counter() - begun
     parity = check_exported(
         output, checkpoint=checkpoint, paths=paths, threads=request.threads, progress=progress
@@ -148,6 +151,7 @@ def _written(
     entry: ModelEntry,
     checkpoint: CheckpointFacts,
     output: Path,
+    stuff: Sequence[Category],
     request: ExportRequest,
     progress: Progress,
     kind: ExportFormat,
@@ -159,7 +163,7 @@ def _written(
         entry.dataset, annotations=request.annotations, weights=request.network.weights
     )
     names = tuple(category.name for category in categories)
-    architecture = _architecture(entry, categories, request)
+    architecture = _architecture(entry, categories, stuff, request)
     progress.notice(f"tracing {entry.name}")
     program, stages = trace_checkpoint(architecture, Path(checkpoint.path))
 
@@ -205,12 +209,15 @@ def _facts(
 
 
 def _architecture(
-    entry: ModelEntry, categories: Sequence[Category], request: ExportRequest
+    entry: ModelEntry,
+    categories: Sequence[Category],
+    stuff: Sequence[Category],
+    request: ExportRequest,
 ) -> Architecture:
     """Return the model's architecture with the classes there are and the recipe of the request."""
     published = architecture_of(entry.architecture)
     return replace(
-        published.fitted_to(categories),
+        published.fitted_to(categories, stuff),
         score_threshold=(
             published.score_threshold
             if request.score_threshold is None

@@ -250,6 +250,9 @@ class Source:
     annotations: Path | None = None
     """COCO file whose categories the weights know, where the source names one."""
 
+    panoptic: Path | None = None
+    """Panoptic file whose kinds of stuff the weights know, where the source names one."""
+
 
 def find_source(source: str | Path, *, model: str | None) -> Source:
     """What a zoo name, a run folder or a checkpoint stands for.
@@ -283,11 +286,15 @@ def _of_run(folder: Path, model: str | None) -> Source:
     run = read_run(folder)
     if run.kind != "train":
         asked = run.request["inference"]
-        weights, annotations = asked["weights"], asked["annotations"]
+        weights = asked["weights"]
+        files = {name: asked.get(name) for name in ("annotations", "panoptic")}
         return Source(
             model=model or asked["model"],
             weights=None if weights is None else Path(weights),
-            annotations=None if weights is None or annotations is None else Path(annotations),
+            **{
+                name: None if weights is None or file is None else Path(file)
+                for name, file in files.items()
+            },
         )
     for name in TRAINED:
         if (folder / name).is_file():
@@ -306,6 +313,7 @@ def load(request: LoadRequest) -> Model:
         ModelSpec(model=source.model, weights=source.weights, root=request.root),
         options,
         annotations=request.annotations or source.annotations,
+        panoptic=request.panoptic or source.panoptic,
         lowest_score=request.threshold,
     )
     return Model(

@@ -32,11 +32,17 @@ def _validated(content: bytes, path: Path) -> Lock:
     lock = to_typed(Lock, parse(path, content), where=str(path))
     known = {artefact.name for artefact in lock.artefacts}
     for entry in lock.models:
-        if entry.checkpoint is not None and entry.checkpoint not in known:
-            raise IntegrityError(
-                f"{path}: model {entry.name} names the checkpoint {entry.checkpoint}, "
-                "which is not among the artefacts"
-            )
+        named = {
+            "checkpoint": entry.checkpoint,
+            "region proposals": entry.proposals,
+            "region proposals of its training": entry.training_proposals,
+        }
+        for what, name in named.items():
+            if name is not None and name not in known:
+                raise IntegrityError(
+                    f"{path}: model {entry.name} names the {what} {name}, which is not among the "
+                    "artefacts"
+                )
     return lock
 
 

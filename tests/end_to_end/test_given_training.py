@@ -12,6 +12,7 @@ import pytest
 
 from harness.data.synthetic import generate
 from tests.end_to_end.conftest import Answer
+from tests.end_to_end.killing import require_same_bytes_after_a_kill
 
 MODEL = "fast_rcnn_R_50_FPN_1x"
 IMAGES = 2
@@ -70,6 +71,13 @@ def test_regions_of_a_file_are_learned_from(
     assert json.loads(again.out)["metrics"]["bbox/AP"] == record["metrics"]["bbox/AP"]
 
 
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_with_the_same_bytes(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    require_same_bytes_after_a_kill(harness, project, (*data, *GIVEN))
+
+
 def test_what_is_missing_or_odd_is_said(
     harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
 ) -> None:
@@ -93,3 +101,21 @@ def test_what_is_missing_or_odd_is_said(
         assert says in answer.err
         assert "Traceback" not in answer.err
         assert not (project / "none").exists()  # nothing is begun that cannot be done
+
+
+def test_a_training_on_coco_needs_the_published_regions_and_says_how_to_get_them(
+    harness: Callable[..., Answer], project: Path
+) -> None:
+    answer = harness("train", "--model", MODEL, "--output", "none")
+    assert answer.code == 3, answer.err
+    assert "coco_2017_train_box_proposals_21bc3a.pkl" in answer.err
+    assert "coco_2017_val_box_proposals_ee0dad.pkl" in answer.err
+    groups = "train,annotations,val,zoo,train_proposals,backbones"
+    assert f"harness download --only {groups} --model {MODEL}" in answer.err
+    answer = harness("train", "--model", MODEL, "--dataset", "synthetic_train", "--output", "none")
+    assert answer.code == 2
+    assert "give them with --train-proposals" in answer.err
+    # Nothing proves the file: it is taken as it is, and what it holds is checked.
+    answer = harness("download", "--only", "train_proposals", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert "coco_2017_train_box_proposals" in answer.out + answer.err

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import load_model
+from harness.core.requests.loading import ServeRequest
+from harness.data.categories import COCO_STUFF
+from harness.serve.server import find_served
 from harness.zoo.weights import read_checkpoint
+from tests.composing import composed
 from tests.end_to_end.conftest import Answer
+from tests.end_to_end.killing import require_same_bytes_after_a_kill
 from tests.panoptic_data import write_panoptic_data
 
 MODEL = "panoptic_fpn_R_50_1x"
@@ -68,6 +76,71 @@ def test_things_and_stuff_of_ones_own_are_learned_and_measured(
     for name, value in json.loads(again.out)["metrics"].items():
         if "/" in name and "throughput" not in name:
             assert value == record["metrics"][name], name
+
+    # Of images alone, too, with the names of its own stuff: by the training beside the weights, or
+    # by the panoptic file where they were moved.
+    commands = [shlex.split(one)[1:] for one in record["resolved"]["summary"]["next_commands"]]
+    (drawn,) = (one for one in commands if one[0] == "predict")
+    (served,) = (one for one in commands if one[0] == "serve")
+    assert "--panoptic" in drawn
+    assert "--panoptic" in served
+    answer = harness(*drawn, "--device", "cpu", "--output", "drawn")
+    assert answer.code == 0, answer.err
+    assert stuff_in(project / "drawn") == OWN_STUFF
+    (project / "apart").mkdir()
+    moved = shutil.copy(project / "run" / "model_last.safetensors", project / "apart")
+    words = ("predict", drawn[1], "--model", MODEL, "--device", "cpu")
+    answer = harness(*words, "--weights", moved, "--output", "unknown")
+    assert answer.code == 4
+    assert "sem_seg_head.predictor.weight: expected (54, " in answer.err
+    assert "--panoptic FILE says what kinds of stuff" in answer.err
+    answer = harness(*words, "--weights", moved, "--panoptic", "panoptic.json", "--output", "named")
+    assert answer.code == 0, answer.err
+    assert stuff_in(project / "named") == OWN_STUFF
+    (image, *_) = sorted(Path(drawn[1]).iterdir())
+    with load_model("run", device="cpu") as model:
+        (found,) = model.predict(str(image))
+    assert found.panoptic is not None
+    assert [one.name for one in found.panoptic.stuff] == OWN_STUFF
+    request = composed(
+        ServeRequest, model=MODEL, weights=project / "run" / "model_last.safetensors"
+    )
+    for asked in (request, replace(request, panoptic=project / "panoptic.json")):
+        assert [one.name for one in find_served(asked).stuff] == OWN_STUFF
+    answer = harness("show", "run/evaluations/iteration-0000001", "--task", "panoptic_seg")
+    assert answer.code == 0, answer.err
+
+
+#: Names of the two kinds of stuff of the data set; COCO's, in a list that is not COCO's.
+OWN_STUFF = [one.name for one in COCO_STUFF[:2]]
+
+
+def stuff_in(run: Path) -> list[str]:
+    """Names of the kinds of stuff that a run's maps list."""
+    content = json.loads((run / "panoptic.json").read_text("utf-8"))
+    return [one["name"] for one in content["categories"] if not one["isthing"]]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_with_the_same_bytes(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    require_same_bytes_after_a_kill(harness, project, (*data, *PANOPTIC))
+
+
+def test_kinds_of_stuff_that_the_weights_do_not_know_are_refused(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    images = data[data.index("--train-images") + 1]
+    for model, says in (
+        (MODEL, "know 53 kinds of stuff, panoptic.json lists 2"),
+        ("R_50_FPN_1x", "makes no maps of segments, which panoptic.json has"),
+    ):
+        words = ("--model", model, "--panoptic", "panoptic.json")
+        for command in (("predict", images), ("serve",), ("export",)):
+            answer = harness(*command, *words)
+            assert answer.code in (2, 4), answer.err
+            assert says in answer.err, command
 
 
 @pytest.mark.slow

@@ -273,6 +273,11 @@ def test_unknown_names_are_refused_with_the_nearest(lock: Lock, tmp_path: Path) 
         (lambda lock: lock["artefacts"][0].pop("url"), r"artefacts\.0\.url: Field required"),
         (lambda lock: lock["artefacts"][0].update(group="vals"), r"artefacts\.0\.group"),
         (lambda lock: lock["models"][0].update(checkpoint="none"), "which is not among the artef"),
+        (lambda lock: lock["models"][0].update(proposals="none"), "region proposals none, which"),
+        (
+            lambda lock: lock["models"][0].update(training_proposals="none"),
+            "region proposals of its training none, which",
+        ),
         (
             lambda lock: lock["models"][0]["references"][0]["tolerance"].update(abve=1),
             r"models\.0\.references\.0\.tolerance\.abve: unknown key",
@@ -287,3 +292,14 @@ def test_a_lock_that_cannot_be_meant_is_refused(
     path.write_text(json.dumps(plain), encoding="utf-8")
     with pytest.raises(IntegrityError, match=complaint):
         read_lock(path)
+
+
+def test_published_region_proposals_are_named_and_nothing_is_made_up_about_them(lock: Lock) -> None:
+    entry = find_model(lock, "fast_rcnn_R_50_FPN_1x")
+    assert entry.proposals is not None
+    assert entry.training_proposals is not None
+    for name, end in ((entry.proposals, "_ee0dad.pkl"), (entry.training_proposals, "_21bc3a.pkl")):
+        artefact = find_artefact(lock, name)
+        assert artefact.url.endswith(f"rpn_R_50_FPN_1x/137258492/{name}{end}")
+        assert (artefact.bytes, artefact.sha256, artefact.md5, artefact.md5_prefix) == (None,) * 4
+        assert "no source gives its size or hash" in artefact.source

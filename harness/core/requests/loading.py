@@ -31,6 +31,11 @@ class LoadRequest:
         help="COCO annotation file whose categories a checkpoint knows",
         none="the model's own",
     )
+    panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file whose kinds of stuff a checkpoint knows",
+        none="the model's own",
+    )
     root: Path = setting(ROOT, help="folder of checkpoints", place="datasets")
     options: EngineOptions = part(EngineOptions)
     threshold: float = setting(
@@ -67,6 +72,12 @@ class ServeRequest:
     annotations: Path | None = setting(
         None,
         help="COCO annotation file whose categories the weights know",
+        none="the model's own",
+        group="what to serve",
+    )
+    panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file whose kinds of stuff the weights know",
         none="the model's own",
         group="what to serve",
     )

@@ -44,12 +44,16 @@ class PredictRequest:
         InferenceRequest,
         nested=True,
         without=(
-            *("proposals", "panoptic", "panoptic_masks"),
+            *("proposals", "panoptic_masks"),
             *("dataset", "images", "limit", "verify_images"),
         ),
         changed={
             "annotations": {
                 "help": "COCO annotation file whose categories --weights know",
+                "none": "the model's own",
+            },
+            "panoptic": {
+                "help": "panoptic annotation file whose kinds of stuff --weights know",
                 "none": "the model's own",
             },
         },

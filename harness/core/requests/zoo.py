@@ -61,6 +61,12 @@ class ExportRequest:
         none="the model's own",
         group="what to export",
     )
+    panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file that lists the kinds of stuff of your own weights",
+        none="the model's own",
+        group="what to export",
+    )
     output: Path | None = setting(
         None,
         help="file to write, ending .onnx or .pt2",

@@ -16,7 +16,7 @@ from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
-from harness.data.categories import stuff_of
+from harness.data.categories import stuff_for
 from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
@@ -93,6 +93,9 @@ class Job:
     image_count: int
     """Number of images of the whole data set."""
 
+    stuff: tuple[Category, ...] = ()
+    """Kinds of stuff, by class of a semantic head from 1: the data set's, or the model's."""
+
     @property
     def engine(self) -> EngineName:
         """The requested engine, or the model's own."""
@@ -103,13 +106,6 @@ class Job:
         """The files and folders that the job reads."""
         given = None if self.proposals is None else self.proposals.path
         return (*self.dataset.places, *(one for one in (self.weights, given) if one is not None))
-
-    @property
-    def stuff(self) -> tuple[Category, ...]:
-        """Kinds of stuff, by class of a semantic head from 1: the data set's, or the model's."""
-        if self.dataset.panoptic is not None:
-            return self.dataset.panoptic.stuff
-        return stuff_of(self.architecture.semantic_classes)
 
     @property
     def deviations(self) -> tuple[str, ...]:
@@ -262,7 +258,8 @@ def job_of(
         PrerequisiteError: The weights are missing.
         IntegrityError: The data set has another number of categories than the model has classes.
     """
-    published = _published(entry, request, dataset)
+    stuff = _stuff(entry, request, dataset)
+    published = _published(entry, request, dataset, stuff)
     _check_categories(entry, published, dataset)
     if request.options.engine is not None:
         require_network(request.options.engine, published)
@@ -270,8 +267,7 @@ def job_of(
     engine = request.options.engine or own_engine(published)
     require_proposals_fit(entry, published, request)
     file = proposals = None
-    needed = engine != "fake" or request.data.proposals is not None
-    if needed and published.given_proposals:
+    if published.given_proposals and (engine != "fake" or request.data.proposals is not None):
         proposals = find_proposals(lock, entry, request, dataset)
     if engine != "fake":
         file = find_model_file(
@@ -294,6 +290,7 @@ def job_of(
         proposals=proposals,
         dataset=dataset,
         image_count=image_count,
+        stuff=stuff,
     )
 
 
@@ -324,12 +321,23 @@ def open_job_engine(job: Job) -> Engine:
     )
 
 
-def _published(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> Architecture:
+def _stuff(entry: ModelEntry, request: InferenceRequest, dataset: Dataset) -> tuple[Category, ...]:
+    """Return the kinds of stuff that the weights know, in their order; none of other networks."""
+    published = architecture_of(entry.architecture)
+    if dataset.panoptic is not None:
+        return dataset.panoptic.stuff
+    return stuff_for(
+        published.semantic_classes, panoptic=request.data.panoptic, weights=request.network.weights
+    )
+
+
+def _published(
+    entry: ModelEntry, request: InferenceRequest, dataset: Dataset, stuff: tuple[Category, ...]
+) -> Architecture:
     """Return the model's architecture; the user's own weights have the classes of the data set."""
     published = architecture_of(entry.architecture)
     if request.network.weights is None or not dataset.categories:
         return published
-    stuff = () if dataset.panoptic is None else dataset.panoptic.stuff
     return published.fitted_to(dataset.categories, stuff)
 
 

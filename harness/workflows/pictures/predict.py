@@ -74,9 +74,15 @@ def _opened(job: Job, open_engine: Callable[[Job], Engine]) -> Engine:
     try:
         return open_engine(job)
     except IntegrityError as error:
-        if job.request.network.weights is None or job.request.data.annotations is not None:
+        named = {
+            "--annotations FILE says what classes": job.request.data.annotations is not None,
+            "--panoptic FILE says what kinds of stuff": job.request.data.panoptic is not None
+            or not job.architecture.is_panoptic,
+        }
+        missing = [words for words, given in named.items() if not given]
+        if job.request.network.weights is None or not missing:
             raise
-        more = "--annotations FILE says what classes weights of your own know"
+        more = f"{', '.join(missing)} weights of your own know"
         hint = more if error.hint is None else f"{error.hint}; {more}"
         raise IntegrityError(error.message, hint=hint) from error
 

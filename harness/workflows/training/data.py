@@ -16,7 +16,7 @@ from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import require_images
 from harness.workflows.evaluation.proposals import file_of
 from harness.zoo.checkpoints import pinned_file
-from harness.zoo.lock import find_artefact, read_lock
+from harness.zoo.lock import find_artefact, find_model, read_lock
 from harness.zoo.proposals import read_proposals
 
 
@@ -214,12 +214,12 @@ def require_proposals(request: TrainRequest, published: Architecture) -> None:
             "read here",
             hint="leave out --engine: the native engine has Detectron2's losses",
         )
-    if asked.train_proposals is None:
+    entry = find_model(read_lock(), model)
+    if asked.train_proposals is None and published_for_training(entry, request) is None:
         raise UsageError(
             f"{model} learns from region proposals in a file, and none are given",
             hint="give them with --train-proposals: a run of harness eval --model rpn_R_50_FPN_1x "
-            "on the training images, or the file that Detectron2's configuration names, "
-            "coco_2017_train_box_proposals_21bc3a.pkl; a model that proposes its own regions: "
+            "on the training images; a model that proposes its own regions: "
             "--model faster_rcnn_R_50_FPN_1x",
         )
     _require_proposals_of_own("val", asked.val_annotations, asked.val_proposals, model)
@@ -242,6 +242,35 @@ def _require_proposals_of_own(
             hint=f"give them with --{part}-proposals: a run of harness eval --model "
             f"rpn_R_50_FPN_1x --annotations {annotations} on these images",
         )
+
+
+def published_for_training(entry: ModelEntry, request: TrainRequest) -> str | None:
+    """Return the artefact with the region proposals that a model was trained on.
+
+    Args:
+        entry: The model.
+        request: What was asked for.
+
+    Returns:
+        None where none are published, others are given, or other data are learned.
+    """
+    asked, recipe = request.data, entry.recipe
+    if asked.train_proposals is not None or has_own_data(request) or recipe is None:
+        return None
+    return entry.training_proposals if asked.dataset in (None, recipe.dataset) else None
+
+
+def training_regions(entry: ModelEntry, request: TrainRequest) -> Path | None:
+    """Return the file of the region proposals that are learned from; None where none are needed.
+
+    Raises:
+        PrerequisiteError: The published file is not there.
+    """
+    name = published_for_training(entry, request)
+    if name is None:
+        return request.data.train_proposals
+    artefact = find_artefact(read_lock(), name)
+    return Path(pinned_file(artefact, request.network.root, model=None).path)
 
 
 def published_proposals(entry: ModelEntry, root: Path) -> Path:

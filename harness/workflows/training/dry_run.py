@@ -23,6 +23,7 @@ from harness.workflows.training.data import (
     has_own_data,
     learned_by,
     training_data,
+    training_regions,
     with_proposals,
 )
 from harness.workflows.training.job import (
@@ -114,7 +115,7 @@ def _plan_without(
         require_trainable(request, published)
     except PrerequisiteError as error:
         missing = (*missing, Missing(what=error.message))
-    training = _training(request, recipe, published)
+    training = _training(request, entry, recipe, published)
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
     own = has_own_data(request)
@@ -157,7 +158,7 @@ def _plan_without(
 
 
 def _training(
-    request: TrainRequest, recipe: TrainRecipe, published: Architecture
+    request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe, published: Architecture
 ) -> TrainingSet | None:
     """Return the training data where they are there.
 
@@ -175,8 +176,8 @@ def _training(
         return None
     found = learned_by(published, learned)
     try:
-        found, _ = with_proposals(found, asked.train_proposals)
-    except UsageError:
+        found, _ = with_proposals(found, training_regions(entry, request))
+    except (UsageError, PrerequisiteError):
         return None
     first = learned.images_dir / found.images[0].record.file_name if found.images else None
     return found if first is not None and first.is_file() else None

@@ -30,14 +30,17 @@ from harness.training.plan import (
     weight_decay_of,
 )
 from harness.training.setup import InitKind
+from harness.workflows.evaluation.proposals import UNPROVEN
 from harness.workflows.training.data import (
     both_data,
     has_own_data,
     held_out_data,
     learnable,
+    published_for_training,
     require_proposals,
     require_same_categories,
     require_usable,
+    training_regions,
     with_proposals,
 )
 from harness.zoo.architectures import architecture_of
@@ -45,6 +48,7 @@ from harness.zoo.checkpoints import facts_of_file, find_checkpoint, pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
 from harness.zoo.needed import (
     Missing,
+    missing_artefact,
     missing_backbone,
     missing_checkpoint,
     missing_dataset,
@@ -52,6 +56,9 @@ from harness.zoo.needed import (
     missing_proposals,
     require_all,
 )
+
+#: Why the AP of a training on region proposals of the user is not comparable.
+UNPUBLISHED_REGIONS = "trained on other region proposals than the published ones"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +126,11 @@ class TrainingJob:
         """The files and folders that are read: data, region proposals and initial weights."""
         sets = [self.training.dataset, self.validation, *([] if self.test is None else [self.test])]
         asked = self.request.data
-        given = (asked.train_proposals, asked.val_proposals, asked.test_proposals, self.init)
+        name = published_for_training(self.entry, self.request)
+        learned = asked.train_proposals
+        if name is not None:
+            learned = self.request.network.root / find_artefact(read_lock(), name).path
+        given = (learned, asked.val_proposals, asked.test_proposals, self.init)
         return (
             *dict.fromkeys(place for one in sets for place in one.places),
             *(one for one in given if one is not None),
@@ -128,11 +139,16 @@ class TrainingJob:
     @property
     def deviations(self) -> tuple[str, ...]:
         """What makes the trained AP not comparable with the published one, one sentence each."""
-        return tuple(self._deviations())
+        return (*self._deviations_of_data(), *self._deviations())
 
-    def _deviations(self) -> Iterator[str]:
+    def _deviations_of_data(self) -> Iterator[str]:
         if self.training.dataset.name != self.recipe.dataset:
             yield f"trained on {self.training.dataset.name}, published for {self.recipe.dataset}"
+        if self.proposals is not None:
+            unknown = published_for_training(self.entry, self.request) is None
+            yield UNPUBLISHED_REGIONS if unknown else UNPROVEN
+
+    def _deviations(self) -> Iterator[str]:
         share = self.plan.share_of_published
         if abs(share - 1) > 0.01:
             yield f"sees {share:.3g} of the images of the published schedule"
@@ -188,7 +204,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     learned, validation = both_data(request, entry, recipe)
     require_usable(learned, entry.name, published, "--train-panoptic")
     training = learnable(learned, published)
-    training, proposals = with_proposals(training, request.data.train_proposals)
+    training, proposals = with_proposals(training, training_regions(entry, request))
     del learned  # with its parsed file, which is the largest thing here
     require_same_categories(training.dataset, validation)
     require_usable(validation, entry.name, published, "--val-panoptic")
@@ -397,6 +413,8 @@ def missing_parts(
     ]
     if judged is not None and asked.val_proposals is None:
         found += missing_proposals(lock, entry, root)
+    if (regions := published_for_training(entry, request)) is not None:
+        found += missing_artefact(lock, regions, root)
     if request.initial.init == "zoo":
         found += missing_checkpoint(lock, entry, root)
     elif request.initial.init == "imagenet" and recipe.backbone is not None:

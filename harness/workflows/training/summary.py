@@ -39,7 +39,6 @@ from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.pictures import SHEET
 from harness.workflows.training.sample import FOLDER
 from harness.workflows.training.scoring import data_of, evaluation_folder
-from harness.zoo.architectures import architecture_of
 
 CURVES = "curves.png"
 
@@ -287,28 +286,19 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
     )
     yield _typed("eval", EvalRequest(inference=own))
     yield _typed("show", ShowRequest(run=evaluation_folder(folder, best_iteration)))
-    if not _knows_images_alone(job):
+    if job.architecture.given_proposals:  # which are of the images of a data set
         return
-    named = replace(own, data=DataSpec(annotations=validation.annotations_path))
+    listed = None if validation.panoptic is None else validation.panoptic.annotations_path
+    named = replace(own, data=DataSpec(annotations=validation.annotations_path, panoptic=listed))
     images = str(validation.images_dir)
     yield _typed("predict", PredictRequest(paths=(images,), inference=named, style=DrawingStyle()))
     serving = ServeRequest(
         network=network,
         annotations=validation.annotations_path,
+        panoptic=listed,
         images=validation.images_dir,
     )
     yield _typed("serve", serving)
-
-
-def _knows_images_alone(job: TrainingJob) -> bool:
-    """Return whether weights can be used on images without annotations.
-
-    Region proposals are of the images of a data set, and other kinds of stuff than the published
-    model's are listed by panoptic annotations only.
-    """
-    published = architecture_of(job.entry.architecture)
-    same = job.architecture.semantic_classes == published.semantic_classes
-    return same and not job.architecture.given_proposals
 
 
 def _typed(name: str, request: Any) -> str:

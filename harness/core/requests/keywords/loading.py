@@ -21,6 +21,10 @@ class LoadModelSettings(EngineOptionsKeys, total=False):
     annotations: str | Path | None
     """COCO annotation file whose categories a checkpoint knows (default: the model's own)."""
 
+    panoptic: str | Path | None
+    """Panoptic annotation file whose kinds of stuff a checkpoint knows (default: the model's
+    own)."""
+
     root: str | Path
     """Folder of checkpoints (default: datasets)."""
 

@@ -23,16 +23,17 @@ class DownloadSettings(TypedDict, total=False):
             "val100",
             "rem",
             "train",
+            "train_proposals",
             "checkpoints",
             "zoo",
             "torchvision",
             "backbones",
         ]
     ]
-    """Some of
-    annotations,panoptic,panoptic_train,val,val100,rem,train,checkpoints,zoo,torchvision,backbones;
-    the default is what evaluation needs (of annotations, panoptic, panoptic_train, val, val100,
-    rem, train, checkpoints, zoo, torchvision, backbones; default: annotations,val,checkpoints)."""
+    """Some of annotations,panoptic,panoptic_train,val,val100,rem,train,train_proposals,checkpoints,
+    zoo,torchvision,backbones; the default is what evaluation needs (of annotations, panoptic,
+    panoptic_train, val, val100, rem, train, train_proposals, checkpoints, zoo, torchvision,
+    backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
