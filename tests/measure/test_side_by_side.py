@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.core.errors import RunFailedError
 from harness.core.tasks import Task
@@ -16,6 +18,7 @@ from harness.measure import coco
 from harness.measure.chunks import chunks_of, compare, joined_chunks
 from harness.measure.columns import objects_of, results_of
 from harness.measure.greedy import IOUS, kept_detections, overlapping
+from harness.measure.masks import compared_mask
 from harness.measure.matching import Matching, match_images
 from harness.measure.side_by_side import Wanted, measuring
 from harness.measure.table import table_of
@@ -120,3 +123,48 @@ def test_a_fault_of_the_analysis_leaves_the_numbers(
     monkeypatch.setattr("sys.executable", "/bin/false")
     with measuring(wanted, processes=2) as measured, pytest.raises(RunFailedError, match="code 1"):
         measured.scores()
+
+
+def test_keypoints_are_measured_beside_boxes(crowded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotations, predictions, ids = crowded
+    random = np.random.default_rng(0)
+
+    def pointed(row: dict[str, Any], third: float) -> dict[str, Any]:
+        x, y, width, height = row["bbox"]
+        points = [x + width / 3, y + height / 2, third, x + width / 2 + random.random(), y, third]
+        return {**row, "keypoints": points}
+
+    content = {
+        **annotations,
+        "categories": [{**one, "sigmas": [0.05, 0.1]} for one in annotations["categories"]],
+        "annotations": [pointed(row, 2) for row in annotations["annotations"]],
+    }
+    wanted = Wanted(
+        annotations=content,
+        predictions=[pointed(row, 0.9) for row in predictions],
+        tasks=("bbox", "keypoints"),
+        image_ids=ids,
+        resamples=20,
+        threshold=0.5,
+    )
+    found = []
+    for least in (10_000, 1):
+        monkeypatch.setattr(coco, "LEAST_PREDICTIONS", least)
+        with measuring(wanted, processes=2) as measured:
+            scores = measured.with_intervals(measured.scores())
+            found.append((scores, measured.analyses(scores.curves)))
+    assert found[0] == found[1]
+    assert "keypoints/AP" in found[0][0].intervals
+    assert [one.task for one in found[0][1]] == ["bbox"]
+
+
+POINTS = st.lists(st.floats(-5, 45).map(lambda one: round(one, 2)), min_size=6, max_size=16)
+
+
+@given(st.lists(POINTS.filter(lambda one: len(one) % 2 == 0), min_size=1, max_size=3))
+def test_the_evaluator_makes_the_same_masks_of_outlines(outlines: list[list[float]]) -> None:
+    from faster_coco_eval.core import mask
+
+    theirs = mask.merge(mask.frPyObjects(outlines, 40, 30))["counts"]
+    ours = compared_mask(outlines, 40, 30)["counts"]
+    assert (theirs.decode() if isinstance(theirs, bytes) else theirs) == ours
