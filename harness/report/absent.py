@@ -18,6 +18,13 @@ WHY: dict[ObjectTask, str] = {
     "keypoints": "no object that counts has a labelled keypoint",
 }
 
+#: What the categories have that are in no mean.
+LACKING: dict[ObjectTask, str] = {
+    "bbox": "no object",
+    "segm": "no object with a mask",
+    "keypoints": "no object with a labelled keypoint",
+}
+
 
 def absent_lines(
     metrics: Mapping[str, float | None], per_category: Sequence[CategoryScore] = ()
@@ -29,6 +36,7 @@ def absent_lines(
         per_category: AP of each category.
     """
     lines: dict[str, None] = {}
+    means: dict[ObjectTask, tuple[int, int]] = {}
     for task in WHY:
         if f"{task}/AP" not in metrics:
             continue
@@ -36,8 +44,23 @@ def absent_lines(
             lines[f"no {TASKS[task].noun} AP can be computed: {WHY[task]}"] = None
         else:
             lines.update(dict.fromkeys(_parts(metrics, task)))
-            lines.update(dict.fromkeys(_categories(per_category, task)))
+            means[task] = _mean_of(per_category, task)
+    lines.update(dict.fromkeys(_means(means)))
     return list(lines)
+
+
+def _means(means: Mapping[ObjectTask, tuple[int, int]]) -> Iterator[str]:
+    """Yield of how many categories AP is the mean, where these are not all; once where tasks agree.
+
+    Args:
+        means: Categories in the mean, and all of them, by task.
+    """
+    alike = len(means) > 1 and len(set(means.values())) == 1
+    for task, (known, every) in means.items():
+        if known < every:
+            name = "AP" if alike or len(means) == 1 else f"{TASKS[task].noun} AP"
+            others = LACKING["bbox" if alike else task]
+            yield f"{name} is the mean of {known} of {every} categories: the others have {others}"
 
 
 def compared_metrics(changes: Sequence[Any]) -> dict[str, float | None]:
@@ -57,9 +80,7 @@ def _parts(metrics: Mapping[str, float | None], task: str) -> Iterator[str]:
             yield f"AP{end} has no number: no object is {size}"
 
 
-def _categories(per_category: Sequence[CategoryScore], task: str) -> Iterator[str]:
-    """Yield how many categories AP is the mean of, where these are not all."""
+def _mean_of(per_category: Sequence[CategoryScore], task: str) -> tuple[int, int]:
+    """Return how many categories AP is the mean of, and how many there are."""
     scores = [row.ap for row in per_category if row.task == task]
-    known = sum(one is not None for one in scores)
-    if known < len(scores):
-        yield f"AP is the mean of {known} of {len(scores)} categories: the others have no object"
+    return sum(one is not None for one in scores), len(scores)
