@@ -66,7 +66,7 @@ def draw_sample(
         return
     try:
         keep_rows(folder, iteration, sample, rows())
-        kept = kept_rows(folder)
+        kept = kept_rows(folder, job.validation)
         found = {_caption(iteration): _by_image(kept[iteration])}
         name = f"iteration-{iteration:07d}.jpg"
         write_picture(folder / FOLDER / name, _sheet(job, sample, found), small=None)
@@ -89,7 +89,7 @@ def draw_progress(job: TrainingJob, folder: Path, best: int, notice: Callable[[s
     if not job.request.pictures or not sample:
         return
     try:
-        kept = kept_rows(folder)
+        kept = kept_rows(folder, job.validation)
         _draw_sheet(job, folder, sample, kept, best=best)
         both = {"before": 0, f"best, iteration {best:,}": best}
         found = {name: _by_image(kept[number]) for name, number in both.items() if number in kept}

@@ -51,15 +51,19 @@ def keep_rows(
     write_text(_file(folder, iteration), dumps(kept))
 
 
-def kept_rows(folder: Path) -> Mapping[int, list[Row]]:
+def kept_rows(folder: Path, dataset: Dataset) -> Mapping[int, list[Row]]:
     """Return the predictions of the sample by iteration, in the order of the training.
+
+    Args:
+        folder: Of the training.
+        dataset: With its annotations; what does not fit them is damaged.
 
     Raises:
         IntegrityError: A file of an iteration holds anything else.
     """
     files = sorted((folder / FOLDER).glob("iteration-*.json"))
     return {
-        int(path.stem.removeprefix("iteration-")): read_predictions(path, None)
+        int(path.stem.removeprefix("iteration-")): read_predictions(path, dataset.ground_truth)
         for path in files
         if _OF_AN_ITERATION.fullmatch(path.name)  # not the copies that file managers make
     }
