@@ -8,6 +8,7 @@ import sys
 from collections.abc import MutableMapping
 
 from harness.cli.main import run
+from harness.cli.streams import prepare_streams
 
 #: Rounds that a compute thread spins at the end of a step before it sleeps. libgomp itself spins
 #: 300,000 times, also when other programs have the cores, and 1000 times where threads that wait
@@ -21,6 +22,7 @@ def main() -> None:
     SIGTERM, which clusters send before they kill, ends a run the way Ctrl-C does: exit code 130,
     and a line that says how to continue.
     """
+    prepare_streams()
     share_cores(os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from harness.core.printable import printable, printable_json
+from harness.core.printable import ascii_json, printable, printable_json
 from harness.report.progress_views import (
     TerminalProgress as TerminalProgress,  # also used from here
 )
@@ -69,7 +69,12 @@ def answer_json(value: Any) -> None:
     """
     from harness.files.json import dumps, to_plain
 
-    sys.stdout.write(printable_json(dumps(to_plain(value), indent=2)) + "\n")
+    text = printable_json(dumps(to_plain(value), indent=2))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # of a locale without these characters
+        text = ascii_json(text)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

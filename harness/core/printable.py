@@ -63,6 +63,15 @@ def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
 
+def ascii_json(text: str) -> str:
+    """JSON text in ASCII alone, with the same content.
+
+    Args:
+        text: JSON.
+    """
+    return re.sub(r"[^\x00-\x7f]", _json_escaped, text)
+
+
 def _json_escaped(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 1 << 16:

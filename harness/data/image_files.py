@@ -180,6 +180,8 @@ def unreadable(path: Path, bad: Exception) -> UnreadableImage:
             return UnreadableImage(f"is not an image: {_looks_like(path)}")
         case PillowImage.DecompressionBombError():
             return UnreadableImage(f"is too large to be decoded: {bad}")
+        case PermissionError(strerror=str() as reason):
+            return UnreadableImage(f"cannot be read: {reason}")
         case OSError(strerror=str() as reason):
             return UnreadableImage(f"cannot be decoded: {reason}")
         case ValueError() if "\0" in str(path):
@@ -328,10 +330,24 @@ def _named(word: str) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in SUFFIXES and path.is_file():
-            yield path
+    """Return the images below a folder, without hidden ones and those in folders behind links.
+
+    Raises:
+        UsageError: A folder may not be read: its images would silently be left out.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(
+            f"cannot read {error.filename}: {error.strerror}",
+            hint="let this user read the folder, or name the images that are to be used",
+        ) from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
 
 
 def folder_of_all(paths: Sequence[Path]) -> Path:

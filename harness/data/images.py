@@ -18,7 +18,15 @@ from PIL import Image as PillowImage
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError
-from harness.data.image_files import TURNS, UPRIGHT, is_wide, open_image, orientation_of, unreadable
+from harness.data.image_files import (
+    TURNS,
+    UPRIGHT,
+    UnreadableImage,
+    is_wide,
+    open_image,
+    orientation_of,
+    unreadable,
+)
 
 #: Pixels, or pixels and notes.
 Decoded = TypeVar("Decoded")
@@ -95,12 +103,16 @@ def _decoded(path: Path, where: str, decode: Callable[[PillowImage.Image], Decod
             return decode(image)
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
         bad = unreadable(path, error)
-        hint = (
-            "complete the folder of images; COCO's come with: harness download"
-            if bad.is_missing
-            else "the file is probably damaged; fetch or save it again"
-        )
-        raise IntegrityError(f"{where} {bad}", hint=hint) from error
+        raise IntegrityError(f"{where} {bad}", hint=_advice(bad, error)) from error
+
+
+def _advice(bad: UnreadableImage, error: Exception) -> str:
+    """Return what to do about an image that cannot be opened."""
+    if bad.is_missing:
+        return "complete the folder of images; COCO's come with: harness download"
+    if isinstance(error, PermissionError):
+        return "let this user read it, and open each folder on the way to it"
+    return "the file is probably damaged; fetch or save it again"
 
 
 def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:

@@ -110,6 +110,14 @@ def _text(name: object) -> str:
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return what the system says and of which file; else the kind of error and its text."""
+    if isinstance(error, OSError) and error.strerror:
+        named = "" if error.filename is None else f"{_text(error.filename)}: "
+        return named + error.strerror
+    return f"{type(error).__name__}: {error}"
+
+
 def is_refusal(error: OSError) -> bool:
     """Whether the system refuses to write there at all, as opposed to a disk that is full."""
     return error.errno in REFUSALS
@@ -147,7 +155,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         message = f"cannot write {error.filename or path}: {error.strerror or error}"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UsageError(message, hint="choose a writable folder with --root") from error
+            hint = "choose a place that can be written, with --output or --root"
+            raise UsageError(message, hint=hint) from error
         what = HINTS.get(error.errno or 0, "make room")
         hint = f"what has arrived is kept: {what}, {AGAIN}"
         raise RunFailedError(message, hint=hint) from error

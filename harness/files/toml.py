@@ -52,7 +52,8 @@ def read_table(path: Path, *, what: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"no such {what}: {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {what} {path}: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(f"cannot read {what} {path}: {reason}") from error
     except RecursionError as error:
         raise UsageError(f"{path} is not TOML that can be read: it is nested too deeply") from error
     except ValueError as error:  # also numbers of more digits than Python reads

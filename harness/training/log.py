@@ -194,7 +194,8 @@ def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the curve {path}: {error}") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(f"cannot read the curve {path}: {reason}") from error
     try:
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         losses = sum("total_loss" in line and line["iteration"] > 0 for line in lines)

@@ -20,6 +20,7 @@ from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
+from harness.files.failures import reason_of
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.files import read_run
@@ -232,9 +233,7 @@ def _inferred(
         raise
     except Exception as error:
         names = ", ".join(one.source or f"image {one.number}" for one in batch)
-        raise RunFailedError(
-            f"inference failed at {names}: {type(error).__name__}: {error}"
-        ) from error
+        raise RunFailedError(f"inference failed at {names}: {reason_of(error)}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

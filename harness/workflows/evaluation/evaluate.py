@@ -21,6 +21,7 @@ from harness.core.settings import recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.environment import read_environment, usable_cpus
+from harness.files.failures import reason_of
 from harness.files.json import to_plain
 from harness.launch.local import prepare_workers
 from harness.measure.coco import Scores, check_coverage
@@ -312,7 +313,7 @@ def _scoring(run: Run) -> Iterator[None]:
         raise
     except Exception as error:
         raise RunFailedError(
-            f"scoring failed: {type(error).__name__}: {error}",
+            f"scoring failed: {reason_of(error)}",
             hint="no prediction is lost; score them again with: harness score "
             + shlex.quote(str(run.folder)),
         ) from error

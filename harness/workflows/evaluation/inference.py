@@ -23,6 +23,7 @@ from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.proven import require_same_images, stamp_of
 from harness.engines.opening import loader_count
+from harness.files.failures import reason_of
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.panoptic import Counting
@@ -335,4 +336,4 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
 
 def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:
     names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
-    return RunFailedError(f"{stage} failed at image {names}: {type(error).__name__}: {error}")
+    return RunFailedError(f"{stage} failed at image {names}: {reason_of(error)}")

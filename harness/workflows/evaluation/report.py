@@ -27,7 +27,7 @@ from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
-from harness.files.failures import disk_errors
+from harness.files.failures import disk_errors, reason_of
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import Scores
 from harness.measure.evaluators import boundary_metrics
@@ -156,7 +156,7 @@ def _faults_noticed(progress: Progress) -> Iterator[None]:
     except HarnessError as error:
         progress.notice(f"no report: {error.message}")
     except Exception as error:
-        progress.notice(f"no report: {type(error).__name__}: {error}")
+        progress.notice(f"no report: {reason_of(error)}")
 
 
 def _unanalyzable(folder: Path, record: RunRecord) -> str:

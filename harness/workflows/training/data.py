@@ -315,8 +315,9 @@ def learnable(learned: Dataset, published: Architecture) -> TrainingSet:
     """
     found = learned_by(published, learned)
     if not found.images:
+        reasons = ", ".join(found.left_out) or "it lists none"
         raise IntegrityError(
-            f"{learned.annotations_path} has no object to learn from: " + ", ".join(found.left_out),
+            f"{learned.annotations_path} has no object to learn from: {reasons}",
             hint="look at it with: harness data check",
         )
     return found
