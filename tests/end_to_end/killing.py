@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from tests.end_to_end.conftest import Answer
 
 #: Iterations of the trainings: a checkpoint after each, and time to be killed in the others.
-ITERATIONS = 4
+ITERATIONS = 3
 
 
 def require_same_bytes_after_a_kill(
@@ -27,7 +27,9 @@ def require_same_bytes_after_a_kill(
         words: Of the training, without its iterations and its folder.
     """
     often = ("--iterations", str(ITERATIONS), "--checkpoint-every", "1", "--eval-every", "0")
-    command = ["train", *words, *often, "--deterministic", "--threads", "1", "--no-pictures"]
+    slow = ("--lr", "0.00001", "--clip-gradients", "1")  # random weights diverge at more
+    command = ["train", *words, *often, *slow, "--deterministic", "--threads", "1"]
+    command.append("--no-pictures")
     unbroken = harness(*command, "--output", "unbroken")
     assert unbroken.code == 0, unbroken.err
     killed = subprocess.Popen(
