@@ -372,6 +372,8 @@ def _inputs(specs: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], dict[s
             sources[value["arg"]["name"]] = value[f"{kind}_name"]
     if not given:
         raise ValueError("it takes no image")
+    if len({*given, *sources}) < len(specs):
+        raise ValueError("two of its inputs have the same name")
     return tuple(given), sources
 
 

@@ -44,7 +44,9 @@ def test_it_computes_what_the_module_computes(written: tuple[Path, Small], rows:
     found = opened(path)(image)
     for ours, theirs in zip(found, module(image), strict=True):
         assert torch.equal(ours, theirs)
-    assert len(opened(path)(image, 1)) == 1
+    assert len(opened(path)(image, count=1)) == 1
+    with pytest.raises(RunFailedError, match="takes 1 inputs, and 2 are there"):
+        opened(path)(image, image)
 
 
 def test_every_operator_that_is_known_exists() -> None:
@@ -86,7 +88,7 @@ def _no_graph(graph: Any) -> None:
     del graph["graph_module"]["graph"]
 
 
-def _two_inputs(graph: Any) -> None:
+def _an_input_twice(graph: Any) -> None:
     specs = graph["graph_module"]["signature"]["input_specs"]
     specs.append(specs[-1])
 
@@ -96,7 +98,7 @@ def _subgraph(graph: Any) -> None:
     node["inputs"][0]["arg"] = {"as_graph": {"name": "a", "graph": {}}}
 
 
-@pytest.mark.parametrize("change", [_version, _no_graph, _two_inputs, _subgraph])
+@pytest.mark.parametrize("change", [_version, _no_graph, _an_input_twice, _subgraph])
 def test_another_graph_is_refused(
     written: tuple[Path, Small], tmp_path: Path, change: Callable[[Any], None]
 ) -> None:
