@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, progress_maker, stopwatch, typed
+from harness.api.calls import Shown, composed, now, progress_maker, shown_by, stopwatch, typed
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests.signatures import signed
@@ -63,13 +63,14 @@ def train(
 
 
 @signed
-def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
+def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainSettings]) -> DryRun:
     """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
 
     It needs neither data nor a checkpoint: what is not there is listed, with the command that
     fetches it, and generated images stand in for it.
 
     Args:
+        progress: As of `evaluate`.
         **settings: Those of `train`.
 
     Returns:
@@ -81,7 +82,7 @@ def plan_training(**settings: Unpack[keywords.TrainSettings]) -> DryRun:
     from harness.workflows.training.dry_run import plan_of
 
     request = composed("plan_training", TrainRequest, settings)
-    return plan_of(replaced(request, dry_run=True))
+    return plan_of(replaced(request, dry_run=True), shown_by(progress))
 
 
 def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:

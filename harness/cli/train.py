@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = settings_from(TrainRequest, arguments)
     if settings.pop("dry_run"):
-        _print_plan(api.plan_training(**settings), arguments)
+        plan = api.plan_training(**settings, progress=console.progress_of(arguments))
+        _print_plan(plan, arguments)
         return 0
     world = launched()
     if world is not None and not world.is_first:

@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.detections import Image
+from harness.core.progress import Progress
 from harness.data.objects import AnnotatedImage, Segmentation, TrainingSet
 from harness.data.panoptic import png_of
 from harness.data.proposals import generated_proposals
@@ -40,7 +41,9 @@ class Measured(NamedTuple):
     """The device's product name."""
 
 
-def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float]) -> Measured:
+def measure_iteration(
+    setup: Setup, processes: int, *, clock: Callable[[], float], progress: Progress
+) -> Measured:
     """Measure the second iteration of one process's share of the batch; the first one warms up.
 
     Communication between processes is not included.
@@ -49,6 +52,7 @@ def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float
         setup: Of the training; nothing is written to its folder.
         processes: Number of processes the batch is split over.
         clock: Returns seconds.
+        progress: Where progress goes: on a CPU an iteration takes minutes.
 
     Raises:
         RunFailedError: A loss is not finite.
@@ -56,12 +60,17 @@ def measure_iteration(setup: Setup, processes: int, *, clock: Callable[[], float
     share = World(0, processes)
     device = prepared_device(setup, share)
     trainer, _ = build_trainer(setup, device, World())
-    with closing(training_batches(setup, trainer, share)) as samples:
+    with (
+        progress.task("measure an iteration", total=2, unit="it") as advance,
+        closing(training_batches(setup, trainer, share)) as samples,
+    ):
         run_iteration(trainer, next(samples))
+        advance(1)
         begun = clock()
         logged = run_iteration(trainer, next(samples))
         float(logged["total_loss"])  # waits for the device
         seconds = clock() - begun
+        advance(1)
     return Measured(seconds, peak_memory_bytes(device), device_class(device))
 
 

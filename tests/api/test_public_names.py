@@ -59,7 +59,7 @@ BESIDE = {
     "diagnose": "run * progress",
     "write_report": "run * progress",
     "train": "* progress command",
-    "plan_training": "*",
+    "plan_training": "* progress",
     "compare": "first second * progress",
     "convert": "source * progress",
     "download": "* progress",

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from harness.core.architecture import Architecture
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
+from harness.core.progress import Progress
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
@@ -81,10 +82,14 @@ class DryRun:
     """The one command that fetches it; None for nothing."""
 
 
-def plan_of(request: TrainRequest) -> DryRun:
+def plan_of(request: TrainRequest, progress: Progress) -> DryRun:
     """Return the plan with the time and memory of one measured iteration; nothing is written.
 
     What is not on disk is listed; generated images and random weights stand in for it.
+
+    Args:
+        request: What would be trained.
+        progress: Where progress goes.
 
     Raises:
         UsageError: An invalid argument.
@@ -97,17 +102,23 @@ def plan_of(request: TrainRequest) -> DryRun:
     recipe = recipe_of(entry)
     missing = missing_parts(lock, entry, recipe, request)
     if missing:
-        return _plan_without(request, entry, recipe, missing)
+        return _plan_without(request, entry, recipe, missing, progress)
     job = resolve_training(request)
     setup = setup_of(job, Path())
-    measured = measure_iteration(setup, request.runtime.processes, clock=time.perf_counter)
+    measured = measure_iteration(
+        setup, request.runtime.processes, clock=time.perf_counter, progress=progress
+    )
     return _dry_run(
         job.plan, tuple(plan_lines(job)), measured, image_count=len(job.training.images)
     )
 
 
 def _plan_without(
-    request: TrainRequest, entry: ModelEntry, recipe: TrainRecipe, missing: tuple[Missing, ...]
+    request: TrainRequest,
+    entry: ModelEntry,
+    recipe: TrainRecipe,
+    missing: tuple[Missing, ...],
+    progress: Progress,
 ) -> DryRun:
     """Return the plan of a training of which something is missing."""
     published = architecture_of(entry.architecture)
@@ -138,7 +149,9 @@ def _plan_without(
             init_kind="random",
             init=None,
         )
-        measured = measure_iteration(setup, request.runtime.processes, clock=time.perf_counter)
+        measured = measure_iteration(
+            setup, request.runtime.processes, clock=time.perf_counter, progress=progress
+        )
     lines = (
         schedule_line(entry.name, plan, retraining=not own),
         ", ".join(rhythm(config.eval_every or 0, config.checkpoint_every)),
