@@ -2,11 +2,14 @@
 
     python benchmarks/coco_size.py eval  --folder /tmp/coco_size
     python benchmarks/coco_size.py train --folder /tmp/coco_size --checkout OLDER --checkout .
+    python benchmarks/coco_size.py score --folder /tmp/coco_size --checkout OLDER --checkout .
 
 ``eval`` is ``harness eval --engine fake`` on as many images and objects as val2017 has: no network
 is computed, what is measured is everything around it. ``train`` is ``harness train --dry-run`` on
-as many as train2017 has, with the embedded network. The data are generated once below ``--folder``;
-all images are links to a few grey ones. Every ``--checkout`` is measured in turn.
+as many as train2017 has, with the embedded network. ``score`` is ``harness score`` of DETECTIONS
+boxes and masks in each image of val2017's number, a third of them near an object. The data are
+generated once below ``--folder``; all images are links to a few grey ones. Every ``--checkout`` is
+measured in turn.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import keep
@@ -33,7 +38,10 @@ from benchmarks.pairs import keep
 HEIGHT, WIDTH, CATEGORIES = 480, 640, 80
 
 #: Images and objects of val2017 and train2017.
-SIZES = {"eval": (5_000, 36_781), "train": (118_287, 860_001)}
+SIZES = {"eval": (5_000, 36_781), "train": (118_287, 860_001), "score": (5_000, 36_781)}
+
+#: Detections an image, and the share of them that are an object, moved by a twentieth of its size.
+DETECTIONS, NEAR = 60, 0.35
 
 #: Different shapes of objects.
 SHAPES = 2_000
@@ -46,9 +54,10 @@ LINKS = 10_000
 
 
 class Spent(NamedTuple):
-    """Wall seconds of a command, and the peak resident memory of its largest process."""
+    """Time of a command, and the peak resident memory of its largest process."""
 
     seconds: float
+    processor_s: float
     peak_bytes: int
 
 
@@ -111,12 +120,64 @@ def _shape(random: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def predict(folder: Path) -> None:
+    """Write ``predictions.json`` into a generated ``folder``, unless it is there."""
+    target = folder / "predictions.json"
+    if target.exists():
+        return
+    content = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    random = np.random.Generator(np.random.PCG64(2))
+    objects, own = content["annotations"], defaultdict(list)
+    for one in objects:
+        own[one["image_id"]].append(one)
+    texts: dict[str, str] = {}
+    draft = folder / "predictions.tmp"
+    with draft.open("w", encoding="utf-8") as file:
+        for number, image in enumerate(content["images"]):
+            near = own[image["id"]] or objects[:1]
+            chosen = random.choice(len(near), int(DETECTIONS * NEAR))
+            others = random.choice(len(objects), DETECTIONS - len(chosen))
+            rows = [near[i] for i in chosen] + [objects[i] for i in others]
+            found = [_found(image["id"], one, random, texts) for one in rows]
+            file.write(("," if number else "[") + json.dumps(found)[1:-1])
+        file.write("]")
+    draft.rename(target)
+
+
+def _found(
+    image_id: int, row: dict[str, Any], random: np.random.Generator, texts: dict[str, str]
+) -> dict[str, Any]:
+    """A prediction with the outline of an object; ``texts`` has the masks of known outlines."""
+    outline = json.dumps(row["segmentation"])
+    if outline not in texts:
+        whole = mask.merge(mask.frPyObjects(row["segmentation"], HEIGHT, WIDTH))
+        texts[outline] = whole["counts"].decode("ascii")
+    x, y, width, height = row["bbox"]
+    moved = random.normal(0, 0.05, 2) * (width, height)
+    kind = row["category_id"] if random.random() < 0.8 else int(random.integers(1, CATEGORIES + 1))
+    return {
+        "image_id": image_id,
+        "category_id": kind,
+        "bbox": [round(x + moved[0], 2), round(y + moved[1], 2), width, height],
+        "score": round(float(random.random()), 6),
+        "segmentation": {"size": [HEIGHT, WIDTH], "counts": texts[outline]},
+    }
+
+
 def words_of(kind: str, data: Path, output: Path) -> list[str]:
     """The command line that is measured."""
     annotations, images = str(data / "annotations.json"), str(data / "images")
     if kind == "eval":
         words = ["eval", "--engine", "fake", "--model", "R_50_FPN_3x", "--output", str(output)]
         return [*words, "--annotations", annotations, "--images", images]
+    if kind == "score":
+        return [
+            "score",
+            "--predictions",
+            str(data / "predictions.json"),
+            "--annotations",
+            annotations,
+        ]
     words = ["train", "--dry-run", "--model", "tiny", "--init", "none", "--batch-size", "2"]
     words += ["--train-annotations", annotations, "--train-images", images]
     return [*words, "--val-annotations", annotations, "--val-images", images]
@@ -139,7 +200,8 @@ def measured(words: list[str], checkout: Path, folder: Path) -> Spent:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         sys.exit(f"{' '.join(words)}\n{complaints.decode('utf-8', 'replace')}")
-    return Spent(time.perf_counter() - begun, usage.ru_maxrss * 1024)
+    processor_s = usage.ru_utime + usage.ru_stime
+    return Spent(time.perf_counter() - begun, processor_s, usage.ru_maxrss * 1024)
 
 
 def main() -> None:
@@ -155,8 +217,11 @@ def main() -> None:
     asked = parser.parse_args()
     images, objects = asked.images or SIZES[asked.kind][0], asked.objects or SIZES[asked.kind][1]
     checkouts = asked.checkout or [Path(__file__).resolve().parents[1]]
-    data = (asked.folder / f"{asked.kind}-{images}-{objects}").absolute()
+    same = "train" if asked.kind == "train" else "eval"
+    data = (asked.folder / f"{same}-{images}-{objects}").absolute()
     generate(data, images, objects)
+    if asked.kind == "score":
+        predict(data)
     spent: dict[str, list[Spent]] = {str(one): [] for one in checkouts}
     for _ in range(asked.repeats):
         for one in checkouts:
@@ -173,6 +238,7 @@ def main() -> None:
         "checkouts": {
             name: {
                 "median_s": statistics.median(one.seconds for one in found),
+                "processor_s": statistics.median(one.processor_s for one in found),
                 "peak_bytes": statistics.median(one.peak_bytes for one in found),
             }
             for name, found in spent.items()
