@@ -138,20 +138,7 @@ def _plan_without(
     architecture = trained_architecture(published, request, classes, stuff)
     config = config_of(request, plan, "random", recipe, architecture)
     with _data(training, published) as data:
-        setup = Setup(
-            folder=Path(),
-            config=config,
-            identity={},
-            architecture=architecture,
-            training=data,
-            validation=data,
-            schedule=plan.schedule,
-            init_kind="random",
-            init=None,
-        )
-        measured = measure_iteration(
-            setup, request.runtime.processes, clock=time.perf_counter, progress=progress
-        )
+        measured = _measured(request, plan, config, architecture, data, progress)
     lines = (
         schedule_line(entry.name, plan, retraining=not own),
         ", ".join(rhythm(config.eval_every or 0, config.checkpoint_every)),
@@ -168,6 +155,30 @@ def _plan_without(
         missing=tuple(one.what for one in missing),
         fetch=fetching(missing, request.network.root),
     )
+
+
+def _measured(
+    request: TrainRequest,
+    plan: Plan,
+    config: TrainRequest,
+    architecture: Architecture,
+    data: TrainingSet,
+    progress: Progress,
+) -> Measured:
+    """Return what an iteration from random weights takes; the data need not be those of a user."""
+    setup = Setup(
+        folder=Path(),
+        config=config,
+        identity={},
+        architecture=architecture,
+        training=data,
+        validation=data,
+        schedule=plan.schedule,
+        init_kind="random",
+        init=None,
+    )
+    processes = request.runtime.processes
+    return measure_iteration(setup, processes, clock=time.perf_counter, progress=progress)
 
 
 def _training(
