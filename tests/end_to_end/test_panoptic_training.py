@@ -77,19 +77,27 @@ def test_things_and_stuff_of_ones_own_are_learned_and_measured(
         if "/" in name and "throughput" not in name:
             assert value == record["metrics"][name], name
 
-    # Of images alone, too, with the names of its own stuff: by the training beside the weights, or
-    # by the panoptic file where they were moved.
+
+@pytest.mark.slow
+def test_stuff_of_ones_own_is_found_in_images_alone(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    """Its names are known by the training beside the weights, or by the panoptic file."""
+    answer = harness("train", *data, *PANOPTIC, "--output", "run", "--json")
+    assert answer.code == 0, answer.err
+    record = json.loads((project / "run" / "record.json").read_text("utf-8"))
     commands = [shlex.split(one)[1:] for one in record["resolved"]["summary"]["next_commands"]]
     (drawn,) = (one for one in commands if one[0] == "predict")
     (served,) = (one for one in commands if one[0] == "serve")
     assert "--panoptic" in drawn
     assert "--panoptic" in served
-    answer = harness(*drawn, "--device", "cpu", "--output", "drawn")
+    small = ("--device", "cpu", "--short-edge", "64")
+    answer = harness(*drawn, *small, "--output", "drawn")
     assert answer.code == 0, answer.err
     assert stuff_in(project / "drawn") == OWN_STUFF
     (project / "apart").mkdir()
     moved = shutil.copy(project / "run" / "model_last.safetensors", project / "apart")
-    words = ("predict", drawn[1], "--model", MODEL, "--device", "cpu")
+    words = ("predict", drawn[1], "--model", MODEL, *small)
     answer = harness(*words, "--weights", moved, "--output", "unknown")
     assert answer.code == 4
     assert "sem_seg_head.predictor.weight: expected (54, " in answer.err

@@ -147,6 +147,7 @@ print(json.dumps([plain, after, checked, same]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     [
