@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,7 +237,8 @@ def _known(dataset: str, root: Path) -> tuple[Path, Path]:
         if not path.exists():
             raise PrerequisiteError(
                 f"data set {dataset} is not there: no {path}",
-                hint=f"run: harness download --only {DOWNLOAD_GROUPS[dataset]} --root {root}",
+                hint=f"run: harness download --only {DOWNLOAD_GROUPS[dataset]} "
+                f"--root {shlex.quote(str(root))}",
             )
     return annotations, images
 

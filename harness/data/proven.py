@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
             raise IntegrityError(
                 f"{dataset.annotations_path} is not the annotation file of {name}:\n"
                 f"  expected sha256 {expected}\n  found    sha256 {dataset.digest}",
-                hint=f"run: harness download --only annotations --root {root}; "
+                hint=f"run: harness download --only annotations --root {shlex.quote(str(root))}; "
                 "for data of your own: --annotations and --images",
             )
     return dataset

@@ -8,6 +8,7 @@ default.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,7 +87,7 @@ def read_config(path: Path, known: Iterable[Setting], *, command: str) -> dict[s
     if meant not in (command, command.removeprefix("submit ")):
         raise UsageError(
             f"{path} is a configuration of harness {meant}, not of harness {command}",
-            hint=f"run: harness {meant} --config {path}",
+            hint=f"run: harness {meant} --config {shlex.quote(str(path))}",
         )
     by_name = {one.name: one for one in known}
     require_known(table, by_name, where=str(path))

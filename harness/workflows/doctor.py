@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -180,11 +181,12 @@ def _data(root: Path) -> Iterator[Finding]:
         "evaluation needs about 3 GB; choose another --root",
         worst="warn",
     )
+    below = f"--root {shlex.quote(str(root))}"
     for name, parts in COCO_LAYOUT.items():
         there = all((root / part).exists() for part in parts)
         if name in SECOND_OPINIONS and not there:
             continue
-        fix = f"harness download --only {DOWNLOAD_GROUPS[name]} --root {root}"
+        fix = f"harness download --only {DOWNLOAD_GROUPS[name]} {below}"
         yield _finding(name, "there" if there else "not there", there, fix, worst="warn")
     try:
         lock = read_lock()
@@ -196,7 +198,7 @@ def _data(root: Path) -> Iterator[Finding]:
 
 def _checkpoints(lock: Lock, root: Path) -> Iterator[Finding]:
     """A finding for each checkpoint, and one for all of the wide zoo that are not there."""
-    missing = 0
+    missing, below = 0, f"--root {shlex.quote(str(root))}"
     for entry in lock.models:
         if entry.checkpoint is None:
             continue
@@ -206,7 +208,7 @@ def _checkpoints(lock: Lock, root: Path) -> Iterator[Finding]:
             missing += 1
             continue
         found = "there" if there else "not there"
-        fix = f"harness download --only {artefact.group} --model {entry.name} --root {root}"
+        fix = f"harness download --only {artefact.group} --model {entry.name} {below}"
         yield _finding(f"checkpoint {entry.name}", found, there, fix, worst="warn")
     yield Finding(
         subject="other checkpoints",

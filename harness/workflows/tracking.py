@@ -53,7 +53,7 @@ def track_run(folder: Path, name: TrackerName) -> str:
     except Exception as error:  # a tracker's packages raise whatever they like
         raise RunFailedError(
             f"{name} did not take the run: {type(error).__name__}: {error}",
-            hint=f'the run itself is finished; again: harness.track_run("{folder}", "{name}")',
+            hint=f"the run itself is finished; again: harness.track_run({str(folder)!r}, {name!r})",
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> 
         chosen = "" if model is None else f" --model {model}"
         raise PrerequisiteError(
             f"{artefact.name} is not there: no {path}",
-            hint=f"run: harness download --only {artefact.group}{chosen} --root {root}, "
-            "or give a file of your own",
+            hint=f"run: harness download --only {artefact.group}{chosen} "
+            f"--root {shlex.quote(str(root))}, or give a file of your own",
         )
     expected = expected_of(artefact)
     sha256 = file_digest(path) if expected.size in (None, path.stat().st_size) else None

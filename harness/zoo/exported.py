@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -205,8 +206,8 @@ def find_exported(
         wanted = "" if kind == "onnx" else f" --format {kind}"
         raise PrerequisiteError(
             f"{entry.name} is not exported: no {path}",
-            hint=f"run: harness export --model {entry.name}{wanted} --root {root}, "
-            "or give an exported file with --weights",
+            hint=f"run: harness export --model {entry.name}{wanted} "
+            f"--root {shlex.quote(str(root))}, or give an exported file with --weights",
         )
     if (kind == "pt2") != (kind_of(path) == "pt2"):
         raise UsageError(

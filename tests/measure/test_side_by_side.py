@@ -15,7 +15,9 @@ from harness.core.errors import RunFailedError
 from harness.core.tasks import Task
 from harness.data.coco import read_annotations
 from harness.measure import coco
+from harness.measure.analysis import TaskAnalysis
 from harness.measure.chunks import chunks_of, compare, joined_chunks
+from harness.measure.coco import Scores
 from harness.measure.columns import objects_of, results_of
 from harness.measure.greedy import IOUS, kept_detections, overlapping
 from harness.measure.masks import compared_mask
@@ -83,6 +85,20 @@ def test_chunks_find_what_one_pass_finds(crowded: Any, count: int, times: int) -
         assert equal(found.errors, match_images(annotations, predictions, task, ids))
 
 
+def measured_both_ways(
+    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Scores, tuple[TaskAnalysis, ...]]:
+    """What is found of predictions, the same by one process and side by side."""
+    found = []
+    for least in (10_000, 1):
+        monkeypatch.setattr(coco, "LEAST_PREDICTIONS", least)
+        with measuring(wanted, processes=2) as measured:
+            scores = measured.with_intervals(measured.scores())
+            found.append((scores, measured.analyses(scores.curves)))
+    assert found[0] == found[1]
+    return found[1]
+
+
 @pytest.mark.parametrize("evaluator", ["fast", "both"])
 def test_all_numbers_are_the_same(
     crowded: Any, monkeypatch: pytest.MonkeyPatch, evaluator: Any
@@ -97,15 +113,9 @@ def test_all_numbers_are_the_same(
         resamples=20,
         threshold=0.5,
     )
-    found = []
-    for least in (10_000, 1):
-        monkeypatch.setattr(coco, "LEAST_PREDICTIONS", least)
-        with measuring(wanted, processes=2) as measured:
-            scores = measured.with_intervals(measured.scores())
-            found.append((scores, measured.analyses(scores.curves)))
-    assert found[0] == found[1]
-    assert len(found[0][0].intervals) > 4
-    assert [one.task for one in found[0][1]] == list(TASKS)
+    scores, analyses = measured_both_ways(wanted, monkeypatch)
+    assert len(scores.intervals) > 4
+    assert [one.task for one in analyses] == list(TASKS)
 
 
 def test_a_fault_of_the_analysis_leaves_the_numbers(
@@ -147,15 +157,9 @@ def test_keypoints_are_measured_beside_boxes(crowded: Any, monkeypatch: pytest.M
         resamples=20,
         threshold=0.5,
     )
-    found = []
-    for least in (10_000, 1):
-        monkeypatch.setattr(coco, "LEAST_PREDICTIONS", least)
-        with measuring(wanted, processes=2) as measured:
-            scores = measured.with_intervals(measured.scores())
-            found.append((scores, measured.analyses(scores.curves)))
-    assert found[0] == found[1]
-    assert "keypoints/AP" in found[0][0].intervals
-    assert [one.task for one in found[0][1]] == ["bbox"]
+    scores, analyses = measured_both_ways(wanted, monkeypatch)
+    assert "keypoints/AP" in scores.intervals
+    assert [one.task for one in analyses] == ["bbox"]
 
 
 POINTS = st.lists(st.floats(-5, 45).map(lambda one: round(one, 2)), min_size=6, max_size=16)

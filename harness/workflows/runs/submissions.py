@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -182,9 +183,10 @@ def require_no_jobs(folder: Path) -> None:
         return  # no SLURM on this machine; a shard still has one writer at a time
     live = [job_id for job_id, state in found.items() if state.live]
     if live:
+        named = shlex.quote(str(folder))
         raise UsageError(
             f"SLURM jobs are still at work in {folder}: {', '.join(live)}",
-            hint=f"wait: harness wait {folder}; or stop them: harness cancel {folder}",
+            hint=f"wait: harness wait {named}; or stop them: harness cancel {named}",
         )
 
 
