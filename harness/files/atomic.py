@@ -1,8 +1,8 @@
 """Files that are either whole or absent, and line files that survive being cut off.
 
-Trade-off: every write costs an fsync, which is right for records and shards and too slow for
-thousands of tiny files; nothing here writes thousands. What is not whole yet has a temporary name;
-that of a killed process is removed by the next one.
+Trade-off: every write costs an fsync, which is right for records and shards and slow for thousands
+of small files; only the maps of a panoptic run are as many. What is not whole yet has a temporary
+name; that of a killed process is removed by the next one.
 """
 
 from __future__ import annotations

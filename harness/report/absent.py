@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.core.record import CategoryScore
-from harness.core.tasks import TASKS, ObjectTask
+from harness.core.tasks import PANOPTIC, SEMANTIC, TASKS, ObjectTask
 
 #: Ends of the names of metrics of one size, and what they are of.
 SIZES = {"s": "small", "m": "medium-sized", "l": "large"}
@@ -23,6 +23,14 @@ LACKING: dict[ObjectTask, str] = {
     "bbox": "no object",
     "segm": "no object with a mask",
     "keypoints": "no object with a labelled keypoint",
+}
+
+#: Numbers of maps, and why there may be none.
+MAPS = {
+    f"{PANOPTIC}/PQ": "no PQ can be computed: there is no segment that counts, true or found",
+    f"{PANOPTIC}/PQ_th": "PQ of things has no number: there is none, true or found",
+    f"{PANOPTIC}/PQ_st": "PQ of stuff has no number: there is none, true or found",
+    f"{SEMANTIC}/mIoU": "no IoU of classes of pixels can be computed: no pixel has a class",
 }
 
 
@@ -46,7 +54,10 @@ def absent_lines(
             lines.update(dict.fromkeys(_parts(metrics, task)))
             means[task] = _mean_of(per_category, task)
     lines.update(dict.fromkeys(_means(means)))
-    return list(lines)
+    empty = [name for name in MAPS if name in metrics and metrics[name] is None]
+    if f"{PANOPTIC}/PQ" in empty:
+        empty = [name for name in empty if not name.startswith(f"{PANOPTIC}/PQ_")]
+    return [*lines, *(MAPS[name] for name in empty)]
 
 
 def _means(means: Mapping[ObjectTask, tuple[int, int]]) -> Iterator[str]:

@@ -37,3 +37,15 @@ def test_objects_without_a_mask_are_objects() -> None:
     assert absent_lines({"segm/AP": 50.0}, categories(segm=[1.0, None])) == [
         "AP is the mean of 1 of 2 categories: the others have no object with a mask"
     ]
+
+
+def test_maps_say_what_there_was_none_of() -> None:
+    none = dict.fromkeys(("panoptic_seg/PQ", "panoptic_seg/PQ_th", "panoptic_seg/PQ_st"))
+    assert absent_lines({**none, "sem_seg/mIoU": None}) == [
+        "no PQ can be computed: there is no segment that counts, true or found",
+        "no IoU of classes of pixels can be computed: no pixel has a class",
+    ]
+    some = {"panoptic_seg/PQ": 40.0, "panoptic_seg/PQ_th": 40.0, "panoptic_seg/PQ_st": None}
+    assert absent_lines({**some, "sem_seg/mIoU": 0.0}) == [
+        "PQ of stuff has no number: there is none, true or found"
+    ]
