@@ -31,6 +31,7 @@ from harness.engines.devices import (
     give_memory_back,
     require_single_precision,
 )
+from harness.measure.masks import mask_library
 from harness.zoo.weights import CONSTANT_KEYS, account_for, read_checkpoint
 
 #: The commit this engine is tested with.
@@ -228,7 +229,6 @@ def _detections(image_id: int, instances: Any, panoptic: PanopticMap | None) -> 
 
 def _encode(mask: np.ndarray[Any, Any]) -> Rle:
     """Return a full-size (H, W) bool mask, encoded as Detectron2's COCOEvaluator does."""
-    from pycocotools import mask as coco_mask
-
-    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    library = mask_library(*mask.shape)
+    encoded = library.encode(np.asfortranarray(mask.astype(np.uint8)))
     return Rle(mask.shape[0], mask.shape[1], encoded["counts"].decode("ascii"))

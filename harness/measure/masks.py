@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ from harness.core.run_lengths import Rle, decode, no_runs
 #: size takes 256 MiB when it is decoded. Pillow itself opens no image above 179 million px.
 LARGEST_SIDE_PX = 100_000
 LARGEST_IMAGE_PX = 2**28
+
+#: Pixels of the least mask with a number of six characters: each has five bits, one is the sign.
+SIX_CHARACTERS_PX = 2**24
 
 
 def encode_region(
@@ -52,13 +56,11 @@ def encode_edges(edges: npt.NDArray[np.int64], *, height_px: int, width_px: int)
         height_px: Of the image.
         width_px: Of the image.
     """
-    from pycocotools import mask as coco_mask
-
     end = height_px * width_px
     inside = edges[:-1] if len(edges) and edges[-1] == end else edges
     runs = np.diff(inside, prepend=0, append=end).tolist()
     uncompressed = {"size": [height_px, width_px], "counts": runs}
-    compressed = coco_mask.frPyObjects(uncompressed, height_px, width_px)
+    compressed = mask_library(height_px, width_px).frPyObjects(uncompressed, height_px, width_px)
     return Rle(height_px, width_px, compressed["counts"].decode("ascii"))
 
 
@@ -114,12 +116,11 @@ def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> np
 
 def _union(polygons: Sequence[Polygon], height_px: int, width_px: int) -> Rle:
     """What at least one of the polygons, all of three points or more, covers."""
-    from pycocotools import mask as coco_mask
-
     if not polygons:
         return Rle(height_px, width_px, spell([height_px * width_px]))
-    pieces = coco_mask.frPyObjects(polygons, height_px, width_px)
-    union = pieces[0] if len(pieces) == 1 else coco_mask.merge(pieces)
+    library = mask_library(height_px, width_px)
+    pieces = library.frPyObjects(polygons, height_px, width_px)
+    union = pieces[0] if len(pieces) == 1 else library.merge(pieces)
     return Rle(height_px, width_px, union["counts"].decode("ascii"))
 
 
@@ -159,17 +160,33 @@ def areas_px(masks: Sequence[Rle]) -> list[int]:
 
 def union_px(masks: Sequence[Rle]) -> int:
     """Pixels that at least one of the masks, all of one size, covers; 0 for none."""
-    from pycocotools import mask as coco_mask
-
-    return int(coco_mask.area(coco_mask.merge([_compressed(one) for one in masks]))) if masks else 0
+    return area_px(union_of(masks)) if masks else 0
 
 
 def union_of(masks: Sequence[Rle]) -> Rle:
     """The pixels that at least one of the masks covers; all of one size, one at least."""
-    from pycocotools import mask as coco_mask
+    height_px, width_px = masks[0].height_px, masks[0].width_px
+    union = mask_library(height_px, width_px).merge([_compressed(one) for one in masks])
+    return Rle(height_px, width_px, union["counts"].decode("ascii"))
 
-    counts = coco_mask.merge([_compressed(one) for one in masks])["counts"].decode("ascii")
-    return Rle(masks[0].height_px, masks[0].width_px, counts)
+
+def mask_library(height_px: int, width_px: int) -> ModuleType:
+    """The library that draws and joins masks of a size; both give the same text.
+
+    pycocotools reserves six characters for each run and writes a zero behind the text
+    (``maskApi.c``, rleToString): where each number takes six, the zero is beyond its memory.
+    faster-coco-eval's strings grow.
+
+    Args:
+        height_px: Of the image.
+        width_px: Of the image.
+    """
+    if height_px * width_px < SIX_CHARACTERS_PX:
+        from pycocotools import mask as library
+    else:
+        from faster_coco_eval.core import mask as library
+    chosen: ModuleType = library
+    return chosen
 
 
 def box_xywh_px(rle: Rle) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import signal
 import subprocess
@@ -199,3 +200,34 @@ def test_scoring_that_takes_long_can_be_ended(number: signal.Signals) -> None:
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < end, "a process is left"
         time.sleep(0.1)
+
+
+#: Of the C library: ends a process where it frees memory that was written past its end.
+CHECKING = ("libc_malloc_debug.so.0", {"MALLOC_CHECK_": "3"})
+
+LONG_RUNS = """
+import numpy as np
+from harness.core.rle_text import spell
+from harness.measure.masks import encode_edges, rle_of, union_of
+height, width, run = 8192, 10240, 2**24
+runs = [run, run, run, 2 * run]
+striped = encode_edges(np.cumsum(runs[:-1]), height_px=height, width_px=width)
+column = run // height
+sides = [(column, 2 * column), (3 * column, width)]
+stripe = [[a, 0, b, 0, b, height, a, height] for a, b in sides]
+for found in (striped, union_of([striped, striped]), rle_of(stripe, height, width)):
+    assert found.counts == spell(runs), found.counts
+    assert len(found.counts) == 6 * len(runs)
+"""
+
+
+def test_runs_whose_numbers_all_take_six_characters_stay_in_their_memory(trials: Trials) -> None:
+    library, settings = CHECKING
+    environment = {**os.environ, **settings, "LD_PRELOAD": library}
+    loaded = subprocess.run(["true"], env=environment, capture_output=True, check=True)
+    if loaded.stderr:
+        pytest.skip(f"the C library has no {library}")
+    with trials.one("four runs of 2^24 px and more"):
+        command = [sys.executable, "-c", LONG_RUNS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

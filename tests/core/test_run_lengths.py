@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from faster_coco_eval.core import mask as faster_mask
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -48,8 +49,12 @@ def test_what_is_spelled_is_what_pycocotools_spells(masks):
     for text, runs in zip(texts, masks, strict=True):
         plain = {"size": [1, sum(runs)], "counts": runs}
         if sum(runs) < 2**32:
-            official = coco_mask.frPyObjects(plain, 1, sum(runs))["counts"].decode("ascii")
-            assert text == official
+            same = [faster_mask]
+            # pycocotools writes a byte past its memory where every number takes six characters.
+            same += [coco_mask] if len(text) < 6 * len(runs) else []
+            for library in same:
+                official = library.frPyObjects(plain, 1, sum(runs))["counts"].decode("ascii")
+                assert text == official
     parsed = parse(texts)
     assert parsed.readable.all()
     assert parsed.minimal.all()

@@ -65,7 +65,6 @@ HOMES = {
 
 #: Functions elsewhere that import it when they are called, and why.
 VISITORS = {
-    ("engines/detectron2.py", "pycocotools"): "encodes full-size masks",
     ("workflows/doctor.py", "torch"): "asks it for devices",
     ("workflows/doctor.py", "torchvision"): "proves that the pair can be imported",
 }
