@@ -5,18 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress, Silent
-from harness.core.requests.signatures import NOT_TAKEN
+from harness.core.requests.signatures import NOT_TAKEN, REQUESTS, signed
 from harness.core.settings import command_line, compose
+from harness.files.failures import system_failures
 
 Request = TypeVar("Request")
+Taken = ParamSpec("Taken")
+Returned = TypeVar("Returned")
 
 #: Whether and where progress and notices are shown.
 Shown = Progress | bool
+
+
+def public(function: Callable[Taken, Returned]) -> Callable[Taken, Returned]:
+    """Make a function one of the API: failures of the system become errors of harness.
+
+    Where a request says what it takes, it has the signature of that request's settings.
+    """
+
+    @wraps(function)
+    def call(*arguments: Taken.args, **settings: Taken.kwargs) -> Returned:
+        with system_failures():
+            return function(*arguments, **settings)
+
+    return signed(call) if function.__name__ in REQUESTS else call
 
 
 def composed(function: str, kind: type[Request], settings: Mapping[str, Any]) -> Request:

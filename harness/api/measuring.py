@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, shown_by, stopwatch, typed
+from harness.api.calls import Shown, composed, now, public, shown_by, stopwatch, typed
 from harness.core.errors import UsageError
 from harness.core.requests.inference import (
     BenchRequest,
@@ -17,7 +17,6 @@ from harness.core.requests.inference import (
     SweepRequest,
 )
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, TrackerName
-from harness.core.requests.signatures import signed
 from harness.core.results import RunResult
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from harness.workflows.evaluation.report import Analysis, ReportResult
 
 
-@signed
+@public
 def evaluate(
     *,
     progress: Shown = False,
@@ -64,7 +63,7 @@ def evaluate(
     return RunResult(record=record, folder=folder)
 
 
-@signed
+@public
 def benchmark(
     *,
     progress: Shown = False,
@@ -96,7 +95,7 @@ def benchmark(
     return RunResult(record=record, folder=folder)
 
 
-@signed
+@public
 def sweep(
     *,
     progress: Shown = False,
@@ -128,7 +127,7 @@ def sweep(
     return SweepResult(sweep=found, folder=folder)
 
 
-@signed
+@public
 def score(
     run: str | Path | None = None,
     *,
@@ -159,7 +158,7 @@ def score(
     )
 
 
-@signed
+@public
 def analyze(
     run: str | Path | None = None,
     *,
@@ -186,7 +185,7 @@ def analyze(
     return analyze(request, progress=shown_by(progress))
 
 
-@signed
+@public
 def write_report(
     run: str | Path,
     *,
@@ -212,6 +211,7 @@ def write_report(
     return report(request, progress=shown_by(progress))
 
 
+@public
 def track_run(folder: str | Path, tracker: TrackerName) -> str:
     """Give a finished run or night to a tracker, as ``--track`` of the commands.
 
@@ -232,7 +232,7 @@ def track_run(folder: str | Path, tracker: TrackerName) -> str:
     return track_run(Path(folder), tracker)
 
 
-@signed
+@public
 def diagnose(
     run: str | Path | None = None,
     *,

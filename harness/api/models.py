@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, shown_by
+from harness.api.calls import Shown, composed, now, public, shown_by
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.loading import DatasetRequest, LoadRequest
-from harness.core.requests.signatures import signed
 from harness.core.requests.zoo import DownloadRequest
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from harness.zoo.listing import ListedModel
 
 
+@public
 def list_models(*words: str, root: str | Path | None = None) -> tuple[ListedModel, ...]:
     """List the zoo, as ``harness models``.
 
@@ -41,7 +41,7 @@ def list_models(*words: str, root: str | Path | None = None) -> tuple[ListedMode
     return list_models(default_places()["datasets"] if root is None else Path(root), words)
 
 
-@signed
+@public
 def download(
     *,
     progress: Shown = False,
@@ -74,7 +74,7 @@ def download(
     )
 
 
-@signed
+@public
 def load_model(
     source: str | Path | None = None,
     **settings: Unpack[keywords.LoadModelSettings],
@@ -98,7 +98,7 @@ def load_model(
     return load(composed("load_model", LoadRequest, {**given, **settings}))
 
 
-@signed
+@public
 def load_dataset(
     dataset: str | None = None,
     **settings: Unpack[keywords.LoadDatasetSettings],
@@ -123,7 +123,7 @@ def load_dataset(
     )
 
 
-@signed
+@public
 def convert(
     source: str | Path,
     *,

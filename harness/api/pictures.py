@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, shown_by
+from harness.api.calls import Shown, composed, public, shown_by
 from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
 from harness.core.requests.pictures import CompareRequest
-from harness.core.requests.signatures import signed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from harness.workflows.pictures.compare_several import SeveralRuns
 
 
-@signed
+@public
 def compare(
     first: str | Path,
     second: str | Path,
@@ -72,6 +71,7 @@ def compare(
     return found
 
 
+@public
 def compare_several(
     *runs: str | Path, plot: str | Path | None = None, progress: Shown = False
 ) -> SeveralRuns:
@@ -99,7 +99,7 @@ def compare_several(
     )
 
 
-@signed
+@public
 def draw(
     image: ImageLike | None,
     detections: Detections,

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, progress_maker, shown_by, stopwatch, typed
+from harness.api.calls import (
+    Shown,
+    composed,
+    now,
+    progress_maker,
+    public,
+    shown_by,
+    stopwatch,
+    typed,
+)
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
-from harness.core.requests.signatures import signed
 from harness.core.requests.training import TrainRequest
 from harness.core.results import RunResult
 from harness.core.settings import replaced
@@ -20,7 +28,7 @@ if TYPE_CHECKING:
     from harness.workflows.training.dry_run import DryRun
 
 
-@signed
+@public
 def train(
     *,
     progress: Shown | Callable[[], Progress] = False,
@@ -62,7 +70,7 @@ def train(
     return RunResult(record=record, folder=folder)
 
 
-@signed
+@public
 def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainSettings]) -> DryRun:
     """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
 
@@ -85,6 +93,7 @@ def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainS
     return plan_of(replaced(request, dry_run=True), shown_by(progress))
 
 
+@public
 def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:
     """Do the share of a process that a launcher started beside the one that calls `train`.
 

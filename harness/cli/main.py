@@ -222,12 +222,24 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     arguments, unknown = parser_for(argv).parse_known_args(argv or ["--help"])
     name = _full_name(arguments)
     if unknown:
-        raise UsageError(
-            f"harness {name} does not know {unknown[0]!r}" + _meant(unknown[0], _options(name)),
-            hint=f"see: harness {name} --help",
-        )
+        raise _not_known(name, unknown[0])
     complete(arguments, name)
     return arguments
+
+
+def _not_known(name: str, word: str) -> UsageError:
+    """The error for a word that a command does not take, or not in front of its name."""
+    options = _options(name)
+    option = word.partition("=")[0]
+    if option in options:
+        return UsageError(
+            f"{option} is in front of the command that it belongs to",
+            hint=f"give it after the name: harness {name} {option}",
+        )
+    return UsageError(
+        f"harness {name} does not know {word!r}" + _meant(word, options),
+        hint=f"see: harness {name} --help",
+    )
 
 
 def _without_help_command(argv: Sequence[str]) -> Sequence[str]:

@@ -48,6 +48,9 @@ LONGEST_REASON = 200
 #: What to do after that where no command is known.
 AGAIN = "then give the same command again"
 
+#: What Python's tempfile says, in an error of a file that is not there.
+NO_TEMPORARY = "No usable temporary directory found in "
+
 #: What libraries say, in errors of no kind of their own, when the system gives no more.
 SAID = {
     "can't start new thread": errno.EAGAIN,
@@ -72,6 +75,12 @@ def failure_of(
     Returns:
         A UsageError for a file that the system refuses, a RunFailedError for the rest.
     """
+    if NO_TEMPORARY in str(error):
+        return RunFailedError(
+            "no folder for temporary files can be written: "
+            + str(error).partition(NO_TEMPORARY)[2],
+            hint=f"make room there, or set TMPDIR to a folder that can be written; {then}",
+        )
     number = _number_of(error)
     named = error.filename if isinstance(error, OSError) else None
     subject = place if named is None else named
@@ -83,6 +92,23 @@ def failure_of(
         hint = "check that it is spelled right, and that you may open each folder on the way to it"
         return UsageError(message, hint=hint)
     return RunFailedError(message, hint=f"{HINTS[number]}; {then}")
+
+
+@contextmanager
+def system_failures() -> Iterator[None]:
+    """Turn failures of the system in the block into errors that say what to do.
+
+    Raises:
+        UsageError: The system refuses a file.
+        RunFailedError: A disk is full or fails, or memory, files or processes are used up.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _reason(error: BaseException, number: int) -> str:

@@ -20,7 +20,7 @@ from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
-from harness.files.failures import reason_of
+from harness.files.failures import reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.files import read_run
@@ -213,7 +213,8 @@ class Model:
             image = Image(image_id=one.number, pixels_bgr=decoded(one, channel_order))
             return engine.prepare(image, NULL_STOPWATCH), (image.height_px, image.width_px)
 
-        with closing(ahead(given, prepare, size=size, loaders=self._loaders)) as batches:
+        batched = ahead(given, prepare, size=size, loaders=self._loaders)
+        with system_failures(), closing(batched) as batches:
             for batch in batches:
                 prepared = [future.result() for _, future in batch]
                 answers = _inferred(engine, [one for one, _ in prepared], [one for one, _ in batch])

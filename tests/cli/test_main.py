@@ -46,6 +46,28 @@ def test_unknown_words_are_refused_with_a_guess(
 
 
 @pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        (["--model=tiny", "eval"], "eval --model"),
+        (["--json", "models"], "models --json"),
+        (["weights", "--model=tiny", "check", "x"], "weights check --model"),
+        (["weights", "--model", "check", "x"], "weights check --model"),
+        (["submit", "--limit=2", "eval"], "submit eval --limit"),
+    ],
+)
+def test_an_option_is_never_the_guess_for_itself(
+    argv: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(argv) == 2
+    err = capsys.readouterr().err
+    assert "did you mean" not in err
+    assert (
+        f"in front of the command that it belongs to\n  give it after the name: harness {name}"
+        in err
+    )
+
+
+@pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["eval", "--limit", "many"], "--limit: invalid int value: 'many'"),
