@@ -73,11 +73,11 @@ def analyze_tasks(
             if one.task not in ANALYZED_TASKS:
                 continue
             found = match_images(annotations, predictions, one.task, image_ids)
-            analyses.append(analysis_of(found, one, image_ids, threshold))
+            analyses.append(analyze_task(found, one, image_ids, threshold))
     return tuple(analyses)
 
 
-def analysis_of(
+def analyze_task(
     found: Matching, precision: PrecisionCurves, image_ids: Sequence[int], threshold: float
 ) -> TaskAnalysis:
     """Analyze one task.

@@ -21,7 +21,7 @@ from harness.measure import coco
 from harness.measure.analysis import (
     ANALYZED_TASKS,
     TaskAnalysis,
-    analysis_of,
+    analyze_task,
     analyze_tasks,
 )
 from harness.measure.bootstrap import SEED, Intervals, intervals_of
@@ -312,4 +312,4 @@ def analyze(asked: tuple[Task, Matching, tuple[int, ...], float]) -> TaskAnalysi
     """
     task, found, image_ids, threshold = asked
     lacking = PrecisionCurves(task=task, ap_by_iou={}, precision={})
-    return analysis_of(found, lacking, image_ids, threshold)
+    return analyze_task(found, lacking, image_ids, threshold)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import cycle, islice
@@ -81,22 +82,21 @@ def bench(
     with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
         for sentence in deviations:
             announce(run, f"not comparable: {sentence}")
-        engine = open_engine(job)
-        batches, preparation_s = _prepare(job, engine, clock, progress)
-        timings = _measure(request.timing, engine, batches, clock, progress)
-        metrics = _metrics(timings, preparation_s, engine)
-        metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
-        artefacts = {"log": LOG}
-        if request.profiling:
-            artefacts |= write_profile(
-                run.folder,
-                engine,
-                batches,
-                repeats=request.timing.repeats,
-                clock=clock,
-                progress=progress,
-            )
-        engine.close()
+        with closing(open_engine(job)) as engine:
+            batches, preparation_s = _prepare(job, engine, clock, progress)
+            timings = _measure(request.timing, engine, batches, clock, progress)
+            metrics = _metrics(timings, preparation_s, engine)
+            metrics["end_to_end_fps"] = _end_to_end_fps(job, engine, clock, progress)
+            artefacts = {"log": LOG}
+            if request.profiling:
+                artefacts |= write_profile(
+                    run.folder,
+                    engine,
+                    batches,
+                    repeats=request.timing.repeats,
+                    clock=clock,
+                    progress=progress,
+                )
         record = record_of(
             run,
             request,

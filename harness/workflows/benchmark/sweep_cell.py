@@ -87,21 +87,20 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
     """
     job = task.job
     begun = clock()
-    engine = open_engine(job)
-    opened_s = clock() - begun
-    prepared = _prepared(job, engine)
-    batches = _batched(prepared, job.request.options.batch_size)
-    begun = clock()
-    engine.infer(batches[0], NULL_STOPWATCH)
-    engine.settle()
-    first_answer_s = opened_s + clock() - begun
-    with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
-        infer_missing(job, engine, shard, Silent())
-    _warm_up(engine, batches, task.timing.warmup)
-    # Read before the reference joins this process. The largest images are behind us.
-    peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
-    own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
-    engine.close()
+    with closing(open_engine(job)) as engine:
+        opened_s = clock() - begun
+        prepared = _prepared(job, engine)
+        batches = _batched(prepared, job.request.options.batch_size)
+        begun = clock()
+        engine.infer(batches[0], NULL_STOPWATCH)
+        engine.settle()
+        first_answer_s = opened_s + clock() - begun
+        with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
+            infer_missing(job, engine, shard, Silent())
+        _warm_up(engine, batches, task.timing.warmup)
+        # Read before the reference joins this process. The largest images are behind us.
+        peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
+        own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
     speed = _speed(engine, batches, own, theirs, peak_bytes, first_answer_s)
     write_text(task.folder / SPEED, dumps(to_plain(speed), indent=2) + "\n")
 

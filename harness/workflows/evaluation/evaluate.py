@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ def evaluate(
         command: What the user typed, for the record and for the line that says how to continue.
         now: When the run began.
         stopwatch: Records wall time by stage.
-        open_engine: Opens the engine of an evaluation in this process; workers open their own.
+        open_engine: Opens the engine of an evaluation in this process, which is closed after the
+            last image; workers open their own.
 
     Raises:
         UsageError: An invalid argument.
@@ -231,7 +232,7 @@ def _infer_here(
 ) -> list[ShardFacts]:
     with stopwatch.phase("open engine"):
         engine = open_engine(job)
-    with stopwatch.phase("infer"), keeping(run):
+    with closing(engine), stopwatch.phase("infer"), keeping(run):
         batches = missing_batches(job, run.folder, notice=run.progress.notice)
         missing = tuple(image for batch in batches for image in batch)
         task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)

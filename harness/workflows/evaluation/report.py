@@ -29,7 +29,6 @@ from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors, reason_of
 from harness.measure.analysis import TaskAnalysis
-from harness.measure.coco import Scores
 from harness.measure.evaluators import boundary_metrics
 from harness.measure.matching import judge_images
 from harness.measure.operating import ImageErrors
@@ -362,36 +361,15 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
         advance(1)
         analyzed = measured.analyses(scores.curves)
         advance(1)
-    found = analysis_of(content, predictions, scores, analyzed, facts, request.threshold)
-    if not request.boundary:
-        return found
-    boundary = boundary_metrics(content, predictions, image_ids)
-    return replace(found, metrics={**found.metrics, **boundary})
-
-
-def analysis_of(
-    content: Mapping[str, Any],
-    predictions: Sequence[Mapping[str, Any]],
-    scores: Scores,
-    analyzed: tuple[TaskAnalysis, ...],
-    facts: DatasetFacts,
-    threshold: float,
-) -> Analysis:
-    """Put an analysis together.
-
-    Args:
-        content: The annotations.
-        predictions: Of the analyzed images.
-        scores: Of the same predictions.
-        analyzed: Each task.
-        facts: The data set.
-        threshold: That the tasks were analyzed with.
-    """
-    return Analysis(
+    found = Analysis(
         dataset=facts,
         predictions=len(predictions),
-        threshold=threshold,
+        threshold=request.threshold,
         metrics=scores.metrics,
         categories={one["id"]: one["name"] for one in content["categories"]},
         tasks=analyzed,
     )
+    if not request.boundary:
+        return found
+    boundary = boundary_metrics(content, predictions, image_ids)
+    return replace(found, metrics={**found.metrics, **boundary})

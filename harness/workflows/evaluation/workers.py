@@ -98,7 +98,8 @@ def infer_shard(task: ShardTask) -> None:
         HarnessError: The job cannot be proven there, or inference failed.
     """
     job = resolve(task.request)
-    infer_share(job, open_job_engine(job), task, Silent())
+    with closing(open_job_engine(job)) as engine:
+        infer_share(job, engine, task, Silent())
 
 
 def infer_proven(item: ProvenTask) -> None:
@@ -107,11 +108,12 @@ def infer_proven(item: ProvenTask) -> None:
     Raises:
         HarnessError: Inference failed.
     """
-    infer_share(item.job, open_job_engine(item.job), item.task, Silent())
+    with closing(open_job_engine(item.job)) as engine:
+        infer_share(item.job, engine, item.task, Silent())
 
 
 def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -> ShardFacts:
-    """Infer a part with an open engine, which is closed afterwards.
+    """Infer a part with an open engine, which stays open.
 
     Args:
         job: The evaluation.
@@ -123,10 +125,7 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
         RunFailedError: The engine failed; it names the images.
     """
     path = shard_path(task.folder, task.number)
-    with (
-        closing(engine),
-        open_shard(path, identity_of(job, engine), notice=progress.notice) as shard,
-    ):
+    with open_shard(path, identity_of(job, engine), notice=progress.notice) as shard:
         before = len(shard.finished)
         facts = ShardFacts(
             engine=engine.info, begun_s=time.time(), ended_s=None, images_before=before, images=0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -52,11 +53,13 @@ def predict(
     job = find_predict_job(request)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
-        engine = _opened(job.job, open_engine)
         path = shard_path(run.folder, 0)
-        with keeping(run), open_shard(path, job.identity(engine), notice=progress.notice) as shard:
+        with (
+            closing(_opened(job.job, open_engine)) as engine,
+            keeping(run),
+            open_shard(path, job.identity(engine), notice=progress.notice) as shard,
+        ):
             predict_missing(job, engine, shard, run)
-        engine.close()
         lines = sorted(read_lines(shard_paths(run.folder)), key=lambda line: int(line["image_id"]))
         report = _report(job, run, engine.info, lines)
         _write_predictions(run.folder / PREDICTIONS, job, lines)

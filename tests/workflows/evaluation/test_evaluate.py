@@ -120,6 +120,26 @@ def test_a_resumed_run_never_mixes_engines(tmp_path: Path, evaluated: Evaluate) 
     assert shard_path(run, 0).read_bytes() == before
 
 
+def test_every_engine_that_was_opened_is_closed_once(tmp_path: Path, evaluated: Evaluate) -> None:
+    closed: list[str] = []
+
+    def open_counting(behaviour: Any, **options: Any) -> Callable[[Job], Engine]:
+        def opened(job: Job) -> Engine:
+            engine = open_fake(job.dataset, job.architecture, behaviour=behaviour, **options)
+            engine.close = lambda: closed.append(behaviour)  # type: ignore[method-assign]
+            return engine
+
+        return opened
+
+    run = tmp_path / "run"
+    with pytest.raises(RunFailedError):
+        evaluated(run, open_engine=open_counting("failing", fail_at_image=42))
+    with pytest.raises(IntegrityError):
+        evaluated(run, open_engine=open_counting("noisy"), resume=True)
+    evaluated(tmp_path / "whole", open_engine=open_counting("perfect"))
+    assert closed == ["failing", "noisy", "perfect"]
+
+
 def test_a_failure_in_scoring_loses_no_prediction(tmp_path: Path, evaluated: Evaluate) -> None:
     run = tmp_path / "run"
 
