@@ -59,7 +59,7 @@ def _sentence(status: RunStatus) -> str:
     if not status.live:
         return f"{done}; no job is at work".removeprefix("; ")
     if not status.unit:
-        return "at work; the job's log tells how far it is"
+        return "at work; the job's log has how far it is"
     if status.done == status.total:
         return f"{done}; " + FINISHING[status.unit]
     if status.eta_s is None:

@@ -70,17 +70,17 @@ def write_onnx(
     model = _converted(program, inputs, results, stages, opset)
     _require_standard(model)
     graph = model.SerializeToString(deterministic=True)
-    told = facts(len(graph), hashlib.sha256(graph).hexdigest())
+    stated = facts(len(graph), hashlib.sha256(graph).hexdigest())
     entries = [
         onnx.StringStringEntryProto(key=key, value=value)
-        for key, value in metadata_of(told).items()
+        for key, value in metadata_of(stated).items()
     ]
     # Two messages after one another are one message with the fields of both.
     metadata = onnx.ModelProto(metadata_props=entries).SerializeToString(deterministic=True)
     with disk_errors(output), replacing(output) as path:
         path.write_bytes(graph + metadata)
         onnx.checker.check_model(path, full_check=True)
-    return told
+    return stated
 
 
 def _converted(

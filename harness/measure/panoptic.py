@@ -51,11 +51,11 @@ class Counts(NamedTuple):
 
     iou: float = 0.0
     """Sum of the IoUs of what is found."""
-    found: int = 0
+    true_positives: int = 0
     """Segments that are found."""
-    false: int = 0
+    false_positives: int = 0
     """Segments that are none of the ground truth's."""
-    missed: int = 0
+    false_negatives: int = 0
     """Segments of the ground truth that are not found."""
 
 

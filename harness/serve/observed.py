@@ -12,8 +12,7 @@ from harness.serve.failures import Fault, answer_of
 from harness.serve.service import Service
 
 #: Requested by machines every few seconds: not logged.
-UNTOLD = ("/health", "/metrics")
-
+UNLOGGED = ("/health", "/metrics")
 
 #: Characters of a path in the log.
 PATH_LENGTH = 200
@@ -37,14 +36,14 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status, told, started = 500, False, False
+        status, recorded, started = 500, False, False
         begun = time.perf_counter()
 
-        def tell() -> None:
-            nonlocal told
-            if not told:
-                told = True
-                self._tell(scope, status, time.perf_counter() - begun)
+        def record() -> None:
+            nonlocal recorded
+            if not recorded:
+                recorded = True
+                self._record(scope, status, time.perf_counter() - begun)
 
         async def watching(message: Message) -> None:
             nonlocal status, started
@@ -54,7 +53,7 @@ class Observed:
                     headers = [*message.get("headers", ()), (b"connection", b"close")]
                     message = {**message, "headers": headers}
             elif not message.get("more_body", False):
-                tell()  # before the last bytes leave: a client that has an answer finds it counted
+                record()  # before the last bytes leave: who has an answer finds it counted
             await send(message)
 
         try:
@@ -65,13 +64,13 @@ class Observed:
                 fault = Fault(status=503, what="the service ended before the answer was ready")
                 await answer_of(fault)(scope, receive, watching)
         finally:
-            tell()
+            record()
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request, and log a line for it where it is wanted."""
         path = getattr(scope.get("route"), "path", "other")
         self._service.metrics.answered(path, status, seconds)
-        if path not in UNTOLD and not self._service.request.quiet:
+        if path not in UNLOGGED and not self._service.request.quiet:
             # As it was sent: a decoded path may contain line breaks or control sequences.
             asked = one_line(scope["raw_path"].decode("latin-1")[:PATH_LENGTH])
             self._service.notice(f"{scope['method']} {asked} {status} {1e3 * seconds:.0f} ms")

@@ -97,11 +97,11 @@ def _logged(notice: Callable[[str], None]) -> Iterator[None]:
     """Send what uvicorn logs to ``notice``, without control characters."""
     from harness.serve.failures import escaped
 
-    class Told(logging.Handler):
+    class Noticing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             notice(escaped(self.format(record)))
 
-    logger, handler = logging.getLogger("uvicorn.error"), Told(logging.WARNING)
+    logger, handler = logging.getLogger("uvicorn.error"), Noticing(logging.WARNING)
     logger.addHandler(handler)
     propagated, logger.propagate = logger.propagate, False
     try:

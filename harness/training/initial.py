@@ -69,7 +69,7 @@ class InitialWeights:
         if not self.kept:
             return f"all {len(self.fresh)} tensors begin at random"
         parts = sorted({".".join(key.split(".")[:-1]) for key in self.fresh})
-        tail = f"; begun anew: {', '.join(parts)}" if parts else ""
+        tail = f"; these begin at random: {', '.join(parts)}" if parts else ""
         return f"{len(self.kept)} of {len(self.kept) + len(self.fresh)} tensors are kept{tail}"
 
 

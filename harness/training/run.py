@@ -403,7 +403,7 @@ class Stop:
         self.name = "another process"
         self._warnings = warnings
         self._warned = False
-        self._told = False
+        self._requested = False
         self._at_once = False
 
     def flags(self) -> torch.Tensor:
@@ -413,14 +413,14 @@ class Stop:
             (2,) float64, each 0 or 1. A request for a checkpoint is returned once.
         """
         warned, self._warned = self._warned, False
-        return torch.tensor([float(warned), float(self._told)], dtype=torch.float64)
+        return torch.tensor([float(warned), float(self._requested)], dtype=torch.float64)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Remember STOP_SIGNALS and Ctrl-C during the block instead of interrupting it."""
         before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
         for one in before:
-            signal.signal(one, self._tell)
+            signal.signal(one, self._take)
         try:
             yield
         finally:
@@ -439,7 +439,7 @@ class Stop:
         """
         self._at_once = True
         try:
-            if self._told:
+            if self._requested:
                 raise KeyboardInterrupt
             yield
         except (KeyboardInterrupt, Interrupted):
@@ -447,11 +447,11 @@ class Stop:
         finally:
             self._at_once = False
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:
+    def _take(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal, or interrupt the block; a second Ctrl-C always interrupts."""
         if number in self._warnings:
             self._warned = True
             return
-        again, self._told, self.name = self._told, True, signal.Signals(number).name
+        again, self._requested, self.name = self._requested, True, signal.Signals(number).name
         if self._at_once or (again and number == signal.SIGINT):
             raise KeyboardInterrupt  # a second time: the user does not wait for the iteration

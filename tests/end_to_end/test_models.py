@@ -139,7 +139,7 @@ def test_a_network_of_torchvision_is_fine_tuned_stopped_and_continued(
     words += ["--iterations", "4", "--batch-size", "2", "--eval-every", "2", "--deterministic"]
     answer = harness(*words, "--output", "run")
     assert answer.code == 0, answer.err
-    assert "begun anew: roi_heads.box_predictor.bbox_pred" in answer.err
+    assert "these begin at random: roi_heads.box_predictor.bbox_pred" in answer.err
     lines = read_log(project / "run")
     assert [line["iteration"] for line in lines] == [0, 2, 4, 4]
     assert {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"} <= lines[-2].keys()

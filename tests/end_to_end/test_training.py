@@ -237,7 +237,7 @@ def test_other_classes_keep_everything_but_the_class_layers(
     words.insert(words.index("--init") + 1, "eight/model_last.safetensors")
     answer = harness("train", *words, *short, "--output", "three")
     assert answer.code == 0, answer.err
-    assert "begun anew: roi_heads.box_predictor.bbox_pred" in answer.err
+    assert "these begin at random: roi_heads.box_predictor.bbox_pred" in answer.err
     assert trained(project / "three")["roi_heads.box_predictor.cls_score.weight"].shape[0] == 4
 
 

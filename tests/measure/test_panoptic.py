@@ -145,8 +145,8 @@ def test_exactly_half_is_not_enough() -> None:
 def test_a_segment_in_a_crowd_of_its_category_is_not_false(category: int, false: int) -> None:
     truth, found = scene((slice(0, 10), 1)), scene((slice(0, 4), 8))
     counts = tally(truth, rows((1, 1, 40), crowd=1), found, rows((8, category, 16)))
-    assert sum(one.false for one in counts.values()) == false
-    assert not any(one.missed for one in counts.values())
+    assert sum(one.false_positives for one in counts.values()) == false
+    assert not any(one.false_negatives for one in counts.values())
 
 
 @pytest.mark.parametrize("area", [0, 3, 39])

@@ -150,8 +150,8 @@ def _names_by_id(rows: list[Any]) -> dict[Any, str]:
     """The file name of every id; of rows without either nothing."""
     names: dict[Any, str] = {}
     for row in rows:
-        told = row if isinstance(row, dict) else {}
-        name, identifier = told.get("file_name"), _key(told.get("id"))
+        given = row if isinstance(row, dict) else {}
+        name, identifier = given.get("file_name"), _key(given.get("id"))
         if identifier is None or not isinstance(name, str) or name_fault(name, "file name"):
             continue
         if names.setdefault(identifier, name) != name:
@@ -251,11 +251,11 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
     """The row of a category with a name of text and no spaces around it; None if it has none."""
     if not isinstance(row, dict) or _key(row.get("id")) is None:
         return None
-    told = row.get("name")
-    if isinstance(told, bool) or not isinstance(told, (str, int, float)):
+    given = row.get("name")
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
         return None
-    name = category_name(str(told))
-    if name != told:
+    name = category_name(str(given))
+    if name != given:
         tally.note(
             "category name(s) corrected: spaces around them, or no Unicode text", shown(name)
         )
@@ -320,6 +320,6 @@ def _give_ids(rows: list[dict[str, Any]], tally: Tally) -> None:
         used.add(row["id"])
 
 
-def _is_id(told: Any) -> bool:
+def _is_id(given: Any) -> bool:
     """Whether it is an integer of 64 bits, which is what a file of annotations may hold."""
-    return type(told) is int and -(2**63) <= told < 2**63
+    return type(given) is int and -(2**63) <= given < 2**63

@@ -78,14 +78,14 @@ def _crowd(row: Mapping[str, Any], where: str) -> bool:
         raise IntegrityError(f"{where}: iscrowd {error}", hint="expected 0 or 1") from None
 
 
-def _numbers(told: Any, where: str, tally: Tally) -> Any:
+def _numbers(given: Any, where: str, tally: Tally) -> Any:
     """A box with numbers where it has them as text; anything else as it is."""
-    if not isinstance(told, list) or not any(isinstance(one, str) for one in told):
-        return told
+    if not isinstance(given, list) or not any(isinstance(one, str) for one in given):
+        return given
     try:
-        numbers = [number_of(one) for one in told]
+        numbers = [number_of(one) for one in given]
     except ValueError:
-        return told
+        return given
     tally.note("box(es) of text made numbers", where)
     return [int(one) if one.is_integer() else one for one in numbers]
 
@@ -176,17 +176,17 @@ def _boxed(
     return row
 
 
-def _is_near(told: Any, right: Sequence[float]) -> bool:
-    if not isinstance(told, list) or len(told) != 4 or not finite(told):
+def _is_near(given: Any, right: Sequence[float]) -> bool:
+    if not isinstance(given, list) or len(given) != 4 or not finite(given):
         return False
-    if told[2] <= 0 or told[3] <= 0:
+    if given[2] <= 0 or given[3] <= 0:
         return False
-    ends = (told[0], told[1], told[0] + told[2], told[1] + told[3])
+    ends = (given[0], given[1], given[0] + given[2], given[1] + given[3])
     wanted = (right[0], right[1], right[0] + right[2], right[1] + right[3])
     return all(abs(one - other) <= BOX_PX for one, other in zip(ends, wanted, strict=True))
 
 
-def _is_area(told: Any, right: float) -> bool:
-    if not isinstance(told, (int, float)) or not finite([told]) or told <= 0:
+def _is_area(given: Any, right: float) -> bool:
+    if not isinstance(given, (int, float)) or not finite([given]) or given <= 0:
         return False
-    return abs(told - right) <= max(AREA_SHARE * right, AREA_PX)
+    return abs(given - right) <= max(AREA_SHARE * right, AREA_PX)

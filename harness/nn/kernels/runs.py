@@ -60,7 +60,7 @@ def _edge(base, index, number, end, room):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _told(base, index, number, end, room):  # type: ignore[no-untyped-def]
+def _value(base, index, number, end, room):  # type: ignore[no-untyped-def]
     """Return the number that the text has for run ``index``."""
     own = _edge(base, index, number, end, room) - _edge(base, index - 1, number, end, room)
     third = _edge(base, index - 2, number, end, room) - _edge(base, index - 3, number, end, room)
@@ -87,7 +87,7 @@ def _write(  # type: ignore[no-untyped-def]
     base = places + image * room + start
     room = room - start
     last = _edge(base, number - 1, number, end, room)
-    # A mask may tell of its end at the end of the image: that run has no length.
+    # The last place of a mask may be the end of the image: that run has no length.
     runs = tl.where(tl.load(alive + mask) != 0, tl.where(last == end, number, number + 1), 0)
     found = 0
     if WRITES:
@@ -95,7 +95,7 @@ def _write(  # type: ignore[no-untyped-def]
     for begin in range(0, runs, BLOCK):
         index = begin + tl.arange(0, BLOCK)
         inside = index < runs
-        rest = _told(base, index, number, end, room)
+        rest = _value(base, index, number, end, room)
         length = tl.zeros((BLOCK,), dtype=tl.int32)
         going = inside
         for _ in tl.static_range(LONGEST):
@@ -105,7 +105,7 @@ def _write(  # type: ignore[no-untyped-def]
             going = going & _goes_on(rest, bits)
         if WRITES:
             place = found + tl.cumsum(length, axis=0) - length
-            rest = _told(base, index, number, end, room)
+            rest = _value(base, index, number, end, room)
             for number_of in tl.static_range(LONGEST):
                 bits = rest & 31
                 rest = rest >> 5

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-#: Candidates a word of the overlap table tells of.
+#: Candidates that one word of the overlap table has bits of.
 WORD = 32
 
 #: Candidates of one segment at most: its flags are one word in each lane of a warp.

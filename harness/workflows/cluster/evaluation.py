@@ -153,7 +153,7 @@ def _submitted(
         (final_job,) = submit(
             [last], profile, folder=jobs, name=f"{name}-scoring", size=size, after=array
         )
-    except HarnessError as error:  # no array without a job that tells how it ended
+    except HarnessError as error:  # no array without a job that reports how it ended
         cancel([array])
         stopped = f"the array of jobs {array} was reported to stop; see that it did: squeue --me"
         hint = stopped if error.hint is None else f"{stopped}\n  {error.hint}"

@@ -195,7 +195,7 @@ def _half_of(request: TrainRequest) -> int:
 
 
 class InLog(Silent):
-    """Notices go to the job's log; how far a task is, the run's files tell."""
+    """Notices go to the job's log; how far a task is, is read from the run's files."""
 
     def notice(self, text: str) -> None:
         """One line, at once."""

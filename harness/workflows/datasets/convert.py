@@ -146,13 +146,13 @@ def _images(request: ConvertRequest, kind: Format) -> ImageFolder | None:
     """The folder of the images; None where neither the request nor the format says."""
     folder = request.images
     source = request.source if request.source.is_dir() else request.source.parent
-    told = source if kind in SIDECARS else None
+    sidecar_source = source if kind in SIDECARS else None
     if folder is not None:
         if not folder.is_dir() and kind != "labelme":
             raise UsageError(f"no such folder of images: {folder}", hint="give it with --images")
-        return ImageFolder(folder, extract=kind == "labelme", source=told)
+        return ImageFolder(folder, extract=kind == "labelme", source=sidecar_source)
     if request.source.is_dir() or kind not in ANYWHERE:
-        return ImageFolder(source, source=told)
+        return ImageFolder(source, source=sidecar_source)
     # Label Studio's exports with images have them in a folder of this name.
     return ImageFolder(source / "images") if (source / "images").is_dir() else None
 

@@ -308,8 +308,8 @@ def _missing(
     """Return a sentence where images have no prediction: nothing was found, or they were not run
     on.
     """
-    told = {row["image_id"] for row in predictions}
-    silent = sum(image["id"] not in told for image in content["images"])
+    predicted = {row["image_id"] for row in predictions}
+    silent = sum(image["id"] not in predicted for image in content["images"])
     if not silent:
         return ()
     return (

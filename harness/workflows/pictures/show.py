@@ -198,10 +198,10 @@ def show_maps(request: ShowRequest, subject: Subject, progress: Progress) -> Sho
         page=str(subject.output / PAGE),
         images=len(records),
         drawn=len(drawn),
-        objects=sum(one.found + one.missed for one in counts.values()),
-        true_positives=sum(one.found for one in counts.values()),
-        false_negatives=sum(one.missed for one in counts.values()),
-        false_positives={"segment": sum(one.false for one in counts.values())},
+        objects=sum(one.true_positives + one.false_negatives for one in counts.values()),
+        true_positives=sum(one.true_positives for one in counts.values()),
+        false_negatives=sum(one.false_negatives for one in counts.values()),
+        false_positives={"segment": sum(one.false_positives for one in counts.values())},
         worst=tuple(_image_counts(record, counts[record.image_id]) for record in drawn),
         unreadable=tuple(unreadable),
     )
@@ -228,7 +228,7 @@ def _summed(tally: Tally) -> Counts:
 
 
 def _errors(one: Counts) -> int:
-    return one.false + one.missed
+    return one.false_positives + one.false_negatives
 
 
 def _drawer(
@@ -280,23 +280,30 @@ def _gallery(
     for record, card in cards_of(drawn):
         one = counts[record.image_id]
         facts = (
-            f"{one.found} found",
-            f"{one.missed} missed",
-            f"{one.false} false",
+            counted(one.false_negatives, "false negative"),
+            counted(one.false_positives, "false positive"),
+            counted(one.true_positives, "true positive"),
             f"image {record.image_id}",
         )
-        keys = {"errors": _errors(one), "found": one.found, "order": -record.image_id}
+        keys = {
+            "errors": _errors(one),
+            "false_negatives": one.false_negatives,
+            "false_positives": one.false_positives,
+            "order": -record.image_id,
+        }
         cards.append(replace(card, facts=facts, keys=keys))
     return Gallery(
         title=f"{subject.dataset.name}: maps of segments beside the true ones",
         lead=(
-            "A segment is found where one of its category overlaps it by an IoU of more than 0.5.",
+            "A predicted segment is a true positive where one of its category overlaps it by an "
+            "IoU of more than 0.5.",
             f"{counted(len(drawn), 'image')} drawn, the worst first.",
         ),
         cards=tuple(cards),
         orders=(
             ("errors", "most errors first"),
-            ("found", "most found first"),
+            ("false_negatives", "most false negatives first"),
+            ("false_positives", "most false positives first"),
             ("order", "by id"),
         ),
         wide=True,
@@ -308,7 +315,7 @@ def _image_counts(record: ImageRecord, one: Counts) -> ImageCounts:
     return ImageCounts(
         image_id=record.image_id,
         file_name=record.file_name,
-        true_positives=one.found,
-        false_positives=one.false,
-        false_negatives=one.missed,
+        true_positives=one.true_positives,
+        false_positives=one.false_positives,
+        false_negatives=one.false_negatives,
     )
