@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import analyze as analyze
     from harness.api import benchmark as benchmark
+    from harness.api import check_weights as check_weights
     from harness.api import compare as compare
     from harness.api import compare_several as compare_several
     from harness.api import convert as convert
@@ -61,6 +62,7 @@ _HOMES = {
     "UsageError": "harness.core.errors",
     "analyze": "harness.api",
     "benchmark": "harness.api",
+    "check_weights": "harness.api",
     "compare": "harness.api",
     "compare_several": "harness.api",
     "convert": "harness.api",
@@ -95,6 +97,7 @@ __all__ = [
     "UsageError",
     "analyze",
     "benchmark",
+    "check_weights",
     "compare",
     "compare_several",
     "convert",

@@ -13,6 +13,7 @@ from harness.api.measuring import score as score
 from harness.api.measuring import sweep as sweep
 from harness.api.measuring import track_run as track_run
 from harness.api.measuring import write_report as write_report
+from harness.api.models import check_weights as check_weights
 from harness.api.models import convert as convert
 from harness.api.models import download as download
 from harness.api.models import list_models as list_models

@@ -1,4 +1,4 @@
-"""The zoo and data sets: list, fetch and load models; load a data set, convert annotations."""
+"""The zoo and data sets: list, fetch, check and load models; load and convert data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.api.calls import Shown, composed, now, public, shown_by
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.loading import DatasetRequest, LoadRequest
-from harness.core.requests.zoo import DownloadRequest
+from harness.core.requests.zoo import CheckWeightsRequest, DownloadRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.core.requests import keywords
     from harness.workflows.datasets.convert import ConvertReport
     from harness.workflows.model import Model
+    from harness.workflows.weights import CheckedWeights
     from harness.zoo.download import Outcome
     from harness.zoo.listing import ListedModel
 
@@ -72,6 +73,28 @@ def download(
             now=now,
         )
     )
+
+
+@public
+def check_weights(
+    file: str | Path,
+    **settings: Unpack[keywords.CheckWeightsSettings],
+) -> CheckedWeights:
+    """Account for every tensor of a checkpoint, as ``harness weights check``.
+
+    Args:
+        file: The checkpoint.
+        **settings: Those of `CheckWeightsRequest`.
+
+    Returns:
+        Which model entries it fits, and whether it is a pinned one.
+
+    Raises:
+        HarnessError: As `evaluate`; an `IntegrityError` where it fits none.
+    """
+    from harness.workflows.weights import check_weights
+
+    return check_weights(composed("check_weights", CheckWeightsRequest, {"file": file, **settings}))
 
 
 @public

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_settings, request_from
-from harness.core.requests.asking import SubmitAnswer
+from harness.core.requests.asking import JsonAnswer
 from harness.core.requests.cluster import SubmitBench, SubmitEval, SubmitNight, SubmitTrain
 
 #: Kind of work → its request, and one line of help.
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command for each kind of work."""
     kinds = parser.add_subparsers(dest="kind", metavar="work", required=True)
     for name, (request, help_line) in WORK.items():
-        add_settings(kinds.add_parser(name, help=help_line), request, SubmitAnswer)
+        add_settings(kinds.add_parser(name, help=help_line), request, JsonAnswer)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from harness.cli import console
-from harness.cli.options import add_settings
-from harness.core.model import ModelEntry
+from harness.cli.options import add_settings, settings_from
+from harness.core.requests.asking import JsonAnswer
 from harness.core.requests.zoo import (
     CheckWeightsRequest,
     ConvertWeightsRequest,
@@ -22,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command each for proving, converting and generating a checkpoint."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     check = actions.add_parser("check", help="read a checkpoint and account for every tensor")
-    add_settings(check, CheckWeightsRequest)
+    add_settings(check, CheckWeightsRequest, JsonAnswer)
     convert = actions.add_parser(
         "convert", help="rewrite a checkpoint, for instance to safetensors"
     )
@@ -35,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the action; return the exit code."""
     match arguments.action:
         case "check":
-            _check(arguments.file, arguments.model, arguments.annotations)
+            _check(arguments)
         case "convert":
             _convert(arguments.file, arguments.output)
         case "seeded":
@@ -43,91 +40,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(file: Path, model: str | None, annotations: Path | None) -> None:
-    from harness.zoo.architectures import is_known
-    from harness.zoo.checkpoints import facts_of
-    from harness.zoo.lock import find_model, read_lock
-    from harness.zoo.weights import open_checkpoint
+def _check(arguments: argparse.Namespace) -> None:
+    from harness.api import check_weights
 
-    lock = read_lock()
-    entry = None if model is None else find_model(lock, model)
-    checkpoint = open_checkpoint(file)
-    tensors = checkpoint.tensors
-    classes = None if annotations is None else _class_count(annotations)
-    if entry is None:
-        known = [one for one in lock.models if is_known(one.architecture)]
-        entries = _fitting(known, tensors, file, classes)
-    else:
-        _require_fit(entry, tensors, file, classes)
-        entries = [entry]
-    facts = {entry.name: facts_of(lock, entry, file) for entry in entries}
-    pinned = [name for name, fact in facts.items() if fact.pinned]
-    count = sum(tensor.size for tensor in tensors.values())
+    found = check_weights(**settings_from(CheckWeightsRequest, arguments))
+    if arguments.json:
+        console.answer_json(found)
+        return
+    pinned = ", ".join(found.pinned)
     console.answer(
-        f"{file} fits {', '.join(facts)}: {len(tensors)} tensors, {count:,} numbers",
-        f"sha256 {facts[entries[0].name].sha256}",
-        f"the pinned checkpoint of {', '.join(pinned)}" if pinned else "not a pinned checkpoint",
-        *checkpoint.notes,
+        f"{found.file} fits {', '.join(found.models)}: {found.tensors} tensors, "
+        f"{found.numbers:,} numbers",
+        f"sha256 {found.sha256}",
+        f"the pinned checkpoint of {pinned}" if pinned else "not a pinned checkpoint",
+        *found.notes,
     )
-
-
-def _class_count(annotations: Path) -> int:
-    """How many categories an annotation file lists."""
-    from harness.data.coco import read_annotations
-
-    return len(read_annotations(annotations)["categories"])
-
-
-def _fitting(
-    entries: Sequence[ModelEntry], tensors: Mapping[str, Any], file: Path, classes: int | None
-) -> list[ModelEntry]:
-    """The model entries whose tensors these are.
-
-    Args:
-        entries: Those that are tried.
-        tensors: Of the file.
-        file: Names it in messages.
-        classes: How many the weights know; None for as many as each entry's own.
-
-    Raises:
-        IntegrityError: There is none.
-    """
-    from harness.core.errors import IntegrityError
-
-    fitting = []
-    for entry in entries:
-        with suppress(IntegrityError):
-            _require_fit(entry, tensors, file, classes)
-            fitting.append(entry)
-    if not fitting:
-        raise IntegrityError(
-            f"{file} fits no model entry",
-            hint="to see what differs from one: harness weights check FILE --model NAME",
-        )
-    return fitting
-
-
-def _require_fit(
-    entry: ModelEntry, tensors: Mapping[str, Any], file: Path, classes: int | None
-) -> None:
-    from dataclasses import replace
-
-    from harness.nn.rcnn import tensor_shapes
-    from harness.nn.torchvision_networks import torchvision_shapes
-    from harness.zoo.architectures import architecture_of
-    from harness.zoo.weights import account_for
-
-    architecture = architecture_of(entry.architecture)
-    if classes is None:
-        shapes = tensor_shapes(architecture)
-    else:
-        architecture = replace(architecture, class_count=classes)
-        shapes = (
-            tensor_shapes(architecture)
-            if architecture.torchvision is None
-            else torchvision_shapes(architecture, classes + 1)
-        )
-    account_for(tensors, shapes, where=str(file))
 
 
 def _convert(file: Path, output: Path) -> None:

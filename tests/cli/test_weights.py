@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import harness
 from harness.cli.main import run
+from harness.files.json import to_plain
+from harness.zoo.checkpoints import EMBEDDED
 from harness.zoo.weights import read_checkpoint
 
 
@@ -71,6 +75,25 @@ def test_check_names_what_a_file_fits_and_is(weights: Weights, tiny_checkpoint: 
         "not a pinned checkpoint",
     ]
     assert weights("check", tiny_checkpoint, "--model", "tiny").out == answer.out
+
+
+def test_check_answers_a_program_with_json(weights: Weights, tiny_checkpoint: Path) -> None:
+    answer = weights("check", tiny_checkpoint, "--json")
+    tensors = read_checkpoint(tiny_checkpoint)
+    found = {
+        "file": str(tiny_checkpoint),
+        "sha256": hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest(),
+        "bytes": tiny_checkpoint.stat().st_size,
+        "tensors": len(tensors),
+        "numbers": sum(tensor.size for tensor in tensors.values()),
+        "models": ["tiny"],
+        "pinned": [],
+        "notes": [],
+    }
+    assert json.loads(answer.out) == found
+    assert to_plain(harness.check_weights(tiny_checkpoint)) == found
+    pinned = harness.check_weights(EMBEDDED / "tiny.safetensors", model="tiny")
+    assert pinned.pinned == pinned.models == ("tiny",)
 
 
 def test_check_refuses_the_checkpoint_of_another_model(

@@ -22,7 +22,7 @@ LAYERS = (
 
 #: The same inside ``workflows``: sub-packages and single modules, lowest first.
 WORKFLOWS = (
-    ("runs", "parity", "datasets", "doctor", "baselines"),
+    ("runs", "parity", "datasets", "doctor", "baselines", "weights"),
     ("evaluation", "export"),
     ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages", "tracking"),
     ("nightly",),

@@ -25,12 +25,12 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitAnswer:
-    """How a submission is printed."""
+class JsonAnswer:
+    """How a result is printed that is sentences, or JSON."""
 
     group: ClassVar[str] = "the answer"
 
-    json: bool = setting(False, help="print run folder and jobs as JSON", kept=False)
+    json: bool = setting(False, help="print JSON and nothing else", kept=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

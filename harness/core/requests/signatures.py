@@ -18,7 +18,7 @@ from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadReque
 from harness.core.requests.pictures import CompareRequest
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.requests.zoo import DownloadRequest
+from harness.core.requests.zoo import CheckWeightsRequest, DownloadRequest
 from harness.core.settings import flat_settings, signature_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,6 +37,7 @@ REQUESTS: Mapping[str, type[Any]] = {
     "compare": CompareRequest,
     "convert": ConvertRequest,
     "download": DownloadRequest,
+    "check_weights": CheckWeightsRequest,
     "load_model": LoadRequest,
     "load_dataset": DatasetRequest,
     "draw": DrawRequest,

@@ -17,4 +17,5 @@ from harness.core.requests.keywords.pictures import CompareSettings as CompareSe
 from harness.core.requests.keywords.reports import AnalyzeSettings as AnalyzeSettings
 from harness.core.requests.keywords.reports import WriteReportSettings as WriteReportSettings
 from harness.core.requests.keywords.training import TrainSettings as TrainSettings
+from harness.core.requests.keywords.zoo import CheckWeightsSettings as CheckWeightsSettings
 from harness.core.requests.keywords.zoo import DownloadSettings as DownloadSettings

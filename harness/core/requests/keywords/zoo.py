@@ -53,3 +53,14 @@ class DownloadSettings(TypedDict, total=False):
 
     dry_run: bool
     """Say what would be done, do nothing."""
+
+
+class CheckWeightsSettings(TypedDict, total=False):
+    """Keywords of `check_weights`, those of `CheckWeightsRequest`."""
+
+    model: str | None
+    """Model entry it must fit (default: any)."""
+
+    annotations: str | Path | None
+    """COCO file that lists the classes of weights of your own (default: the model's own
+    classes)."""
