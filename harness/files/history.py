@@ -1,13 +1,16 @@
 """The nights so far, in one SQLite file that several processes may write.
 
 It is opened for each use with SQLite's own journal, which also works on network file systems with
-locks (a write-ahead log would not). Whatever happens to it, every night is also stored as JSON.
+locks (a write-ahead log would not). SQLite keeps no checksums of its pages, so each night has one.
+Whatever happens to the file, every night is also stored as JSON.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -35,6 +38,14 @@ CREATE TABLE measurements (
 );
 CREATE INDEX measurements_by_cell ON measurements (cell, metric);
 """
+
+#: Made with the first night that is added; files of older versions are without.
+CHECKSUMS = "CREATE TABLE IF NOT EXISTS checksums (night_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"
+
+OF_NIGHTS = "SELECT night_id, created_utc, status, environment FROM nights"
+OF_POINTS = (
+    "SELECT night_id, cell, device_class, dataset_digest, status, metric, value FROM measurements"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,30 +111,58 @@ def add_night(
             "INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(night.night_id, *point) for point in points],
         )
+        database.execute(CHECKSUMS)
+        one = (night.night_id,)
+        row = database.execute(f"{OF_NIGHTS} WHERE night_id = ?", one).fetchone()
+        stored = database.execute(f"{OF_POINTS} WHERE night_id = ?", one).fetchall()
+        database.execute(
+            "INSERT OR REPLACE INTO checksums VALUES (?, ?)", (*one, _digest(row, stored))
+        )
 
 
 def read_nights(path: Path) -> list[NightRow]:
     """Return all nights, oldest first.
 
     Raises:
+        IntegrityError: A night is not as it was written.
         UsageError: There is no history.
     """
     _require(path)
     with _opened(path) as database:
-        rows = database.execute(
-            "SELECT night_id, created_utc, status, environment FROM nights ORDER BY created_utc"
-        )
+        _require_undamaged(database)
+        rows = database.execute(f"{OF_NIGHTS} ORDER BY created_utc")
         return [
-            NightRow(night_id=a, created_utc=b, status=c, environment=json.loads(d))
+            NightRow(night_id=a, created_utc=b, status=c, environment=_environment(d))
             for a, b, c, d in rows
         ]
 
 
+def _environment(text: str) -> dict[str, Any]:
+    """Return facts of a machine.
+
+    Raises:
+        DatabaseError: They are not what is written; only a night without a checksum comes so far.
+    """
+    try:
+        facts = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError(f"the facts of a machine are damaged: {error}") from error
+    if not isinstance(facts, dict):
+        raise sqlite3.DatabaseError("the facts of a machine are damaged")
+    return facts
+
+
 def read_points(path: Path, *, metrics: tuple[str, ...] = ()) -> list[Point]:
-    """Return all numbers, oldest first; of some metrics only, where they are named."""
+    """Return all numbers, oldest first; of some metrics only, where they are named.
+
+    Raises:
+        IntegrityError: A night is not as it was written.
+        UsageError: There is no history.
+    """
     _require(path)
     chosen = f"WHERE metric IN ({', '.join('?' * len(metrics))})" if metrics else ""
     with _opened(path) as database:
+        _require_undamaged(database)
         rows = database.execute(
             "SELECT night_id, created_utc, cell, device_class, m.status, metric, value "
             f"FROM measurements m JOIN nights USING (night_id) {chosen} ORDER BY created_utc",
@@ -143,8 +182,31 @@ def read_points(path: Path, *, metrics: tuple[str, ...] = ()) -> list[Point]:
         ]
 
 
+def _require_undamaged(database: sqlite3.Connection) -> None:
+    """Compare every night with its checksum, where it has one.
+
+    Raises:
+        DatabaseError: One is not as it was written, or missing.
+    """
+    known = "SELECT 1 FROM sqlite_master WHERE name = 'checksums'"
+    if database.execute(known).fetchone() is None:
+        return
+    points: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in database.execute(OF_POINTS):
+        points[row[0]].append(row)
+    nights = {row[0]: row for row in database.execute(OF_NIGHTS)}
+    for night_id, expected in database.execute("SELECT night_id, sha256 FROM checksums"):
+        if _digest(nights.get(night_id), points[night_id]) != expected:
+            raise sqlite3.DatabaseError(f"night {night_id} is not as it was written")
+
+
+def _digest(night: tuple[Any, ...] | None, points: Sequence[tuple[Any, ...]]) -> str:
+    """Return the sha256 of a night and its numbers as SQLite returns them, in any order."""
+    return hashlib.sha256(ascii((night, sorted(map(ascii, points)))).encode()).hexdigest()
+
+
 def _require(path: Path) -> None:
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         raise UsageError(f"no history yet: no {path}", hint="run: harness nightly")
 
 
@@ -164,6 +226,7 @@ def check_history(path: Path) -> None:
             raise sqlite3.DatabaseError(found)
         for table in ("nights", "measurements"):
             database.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
+        _require_undamaged(database)
         database.execute("BEGIN IMMEDIATE")  # whether it may be written
         database.rollback()
 

@@ -2,15 +2,17 @@
 
 Format: eight bytes with the length of the header, the header (JSON: type, shape and position of
 each tensor), the numbers. Tensors are views of the file as it is on the disk until they are copied.
+The metadata of a file that is written here have a checksum, which is compared when it is read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ Values = np.ndarray[Any, np.dtype[Any]]
 
 #: As safetensors itself limits it.
 LARGEST_HEADER_BYTES = 100_000_000
+
+#: Name of the checksum in the metadata: of the header without them, and of the numbers.
+CHECKSUM = "harness_sha256"
 
 #: NumPy's code for the numbers of each type; "bf16" is the first half of an f4.
 CODES = {
@@ -59,12 +64,19 @@ def read_safetensors(path: Path) -> dict[str, Values]:
         Views of the file, read-only; bf16 as float32.
 
     Raises:
-        IntegrityError: The file is cut off or not valid; with the reason.
+        IntegrityError: The file is cut off, not valid or not as it was written; with the reason.
     """
     with path.open("rb") as file:
         # The arrays are views of the map, which lives as long as they do.
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    header, numbers = _parts(data)
+    header, numbers, expected = _parts(data)
+    if expected is not None and (found := _checksum(header, numbers)) != expected:
+        raise IntegrityError(
+            f"it was damaged since it was written: expected sha256 {shown(expected)} of its "
+            f"content, found {found}",
+            hint="take a copy of it, or make it again; if another program changed it on purpose, "
+            f"have it leave {CHECKSUM} out of the metadata",
+        )
     tensors: dict[str, Values] = {}
     end = 0
     for key, row in sorted(header.items(), key=_begin):
@@ -78,8 +90,27 @@ def read_safetensors(path: Path) -> dict[str, Values]:
     return tensors
 
 
-def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview]:
-    """The rows of the header by key, and the numbers behind it."""
+def safetensors_bytes(tensors: Mapping[str, Values]) -> bytes:
+    """The content of a file with its checksum.
+
+    Args:
+        tensors: By name; in native byte order, row by row.
+    """
+    from safetensors.numpy import save
+
+    header, numbers, _ = _parts(memoryview(save(dict(tensors))))
+    return save(dict(tensors), metadata={CHECKSUM: _checksum(header, numbers)})
+
+
+def _checksum(header: Mapping[str, Any], numbers: memoryview) -> str:
+    """The sha256 of a header without its metadata, in any order, and of the numbers."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    digest.update(numbers)
+    return digest.hexdigest()
+
+
+def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, Any]:
+    """The rows of the header by key, the numbers behind it, and the checksum; None for none."""
     if len(data) < 8:
         raise IntegrityError("it is cut off")
     (length,) = struct.unpack("<Q", data[:8])
@@ -88,7 +119,8 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview]:
     header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_table)
     if not isinstance(header, dict):
         raise IntegrityError("it is damaged: its header is no table")
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
+    checksum = metadata.get(CHECKSUM) if isinstance(metadata, dict) else None
     for key, row in header.items():
         match row:
             case {"dtype": str(), "shape": list(), "data_offsets": [int(), int()]}:
@@ -97,7 +129,7 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview]:
                 raise IntegrityError(
                     f"it is damaged: its header says of {shown_text(key)} {shown(row)}"
                 )
-    return header, data[8 + length :]
+    return header, data[8 + length :], checksum
 
 
 def _table(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,11 @@ from harness.files.atomic import replacing
 from harness.files.failures import unwritable
 from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
-from harness.zoo.safetensors_files import looks_like_safetensors, read_safetensors
+from harness.zoo.safetensors_files import (
+    looks_like_safetensors,
+    read_safetensors,
+    safetensors_bytes,
+)
 from harness.zoo.torch_files import read_torch
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -312,9 +316,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
     if path.suffix == ".pkl":
         data = pickle.dumps({"model": plain, "__author__": "harness"}, protocol=4)
     else:
-        from safetensors.numpy import save
-
-        data = save(plain)
+        data = safetensors_bytes(plain)
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)

@@ -40,6 +40,7 @@ from harness.workflows.benchmark.sweep_cell import (
     CellTask,
     Standard,
     accuracy_of,
+    is_measured,
     measure_cell,
     standard_of,
 )
@@ -239,7 +240,7 @@ def _cell(
             raise
         log(run, f"error: {error}")
         return _without_numbers(setting, "failed", _line(error, setting))
-    accuracy = accuracy_of(job, standard(), task.folder)
+    accuracy = accuracy_of(job, standard(), task.folder, run.progress.notice)
     return SweepCell(
         setting=setting,
         status="measured",
@@ -272,7 +273,7 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
         images, position = new_images(path, position)
         advance(images)
 
-    if not (task.folder / SPEED).exists():
+    if not is_measured(task, run.progress.notice):
         part = Work(name=task.folder.name, item=task, log=task.folder / CELL_LOG)
         run_workers(
             measure,

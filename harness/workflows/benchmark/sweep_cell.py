@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.core.engine import Engine
+from harness.core.errors import IntegrityError
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
 from harness.core.tasks import Task, main_metric, of_objects
 from harness.data.predictions import checked_predictions
-from harness.files.atomic import write_text
 from harness.files.environment import peak_process_bytes, usable_cpus
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.bootstrap import SEED, Interval, compare_paired
@@ -37,8 +37,10 @@ from harness.workflows.evaluation.inference import (
     prepared_batches,
 )
 from harness.workflows.evaluation.resolve import Job, open_job_engine
+from harness.workflows.runs.checksums import read_sums, require_undamaged, write_checked
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import (
+    finished_images,
     open_shard,
     read_lines,
     shard_path,
@@ -51,7 +53,10 @@ SPEED = "speed.json"
 #: Images timed, at least a batch of them. They are held prepared: 32 of 800 × 1333 px are 100 MB.
 IMAGES_TIMED = 32
 
+T = TypeVar("T")
+
 Clock = Callable[[], float]
+Notice = Callable[[str], None]
 OpenEngine = Callable[[Job], Engine]
 
 
@@ -102,7 +107,40 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
         peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
         own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
     speed = _speed(engine, batches, own, theirs, peak_bytes, first_answer_s)
-    write_text(task.folder / SPEED, dumps(to_plain(speed), indent=2) + "\n")
+    write_checked(task.folder, SPEED, dumps(to_plain(speed), indent=2) + "\n")
+
+
+def is_measured(task: CellTask, notice: Notice) -> bool:
+    """Return whether a cell's speed and predictions are there, and as they were written.
+
+    Args:
+        task: What was to be measured.
+        notice: Called with a sentence for each damage.
+    """
+    if kept(task.folder / SPEED, Speed, notice) is None:
+        return False
+    found = finished_images(shard_paths(task.folder), notice=notice)
+    if missing := len(set(task.job.dataset.image_ids) - found):
+        notice(f"{task.folder}: {missing} image(s) are missing or damaged and inferred again")
+    return not missing
+
+
+def kept(path: Path, kind: type[T], notice: Notice) -> T | None:
+    """Return what a file of a cell holds; None where it is missing, or damaged since.
+
+    Args:
+        path: The file; its checksum is beside it, if no older version wrote it.
+        kind: A dataclass.
+        notice: Called with a sentence for a damaged file.
+    """
+    if not path.exists():
+        return None
+    try:
+        require_undamaged(path, read_sums(path.parent).get(path.name), repair="")
+        return to_typed(kind, read(path), where=str(path))
+    except IntegrityError as error:
+        notice(f"damaged: {error.message}\n  what it holds is measured again")
+        return None
 
 
 def _prepared(job: Job, engine: Engine) -> list[Any]:
@@ -247,20 +285,21 @@ def standard_of(job: Job, reference: Path) -> Standard:
     )
 
 
-def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
+def accuracy_of(job: Job, standard: Standard, folder: Path, notice: Notice) -> Accuracy:
     """Return the accuracy of a finished cell; computed once and kept in its folder.
 
     Args:
         job: The job of the cell.
         standard: What it is compared with.
         folder: Folder of the cell.
+        notice: Called with a sentence where what was kept is damaged.
 
     Raises:
         IntegrityError: The shard lacks images, or is damaged.
     """
-    path = folder / ACCURACY
-    if path.exists():
-        return to_typed(Accuracy, read(path), where=str(path))
+    found = kept(folder / ACCURACY, Accuracy, notice)
+    if found is not None:
+        return found
     predictions = _merged(job, standard.annotations, folder)
     tasks = of_objects(job.architecture.tasks)
     metrics = score(
@@ -274,7 +313,7 @@ def accuracy_of(job: Job, standard: Standard, folder: Path) -> Accuracy:
         ap={main_metric(task): metrics[main_metric(task)] for task in tasks},
         delta={main_metric(task): _delta(standard, predictions, task) for task in tasks},
     )
-    write_text(path, dumps(to_plain(found), indent=2) + "\n")
+    write_checked(folder, ACCURACY, dumps(to_plain(found), indent=2) + "\n")
     return found
 
 
