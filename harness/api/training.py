@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from harness.core.requests import keywords
-    from harness.workflows.training.dry_run import DryRun
+    from harness.workflows.training.dry_run import DryRun, Planned
 
 
 @public
@@ -71,7 +71,12 @@ def train(
 
 
 @public
-def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainSettings]) -> DryRun:
+def plan_training(
+    *,
+    progress: Shown = False,
+    on_plan: Callable[[Planned], None] | None = None,
+    **settings: Unpack[keywords.TrainSettings],
+) -> DryRun:
     """Plan a training and measure one iteration of it, as ``harness train --dry-run``.
 
     It needs neither data nor a checkpoint: what is not there is listed, with the command that
@@ -79,6 +84,7 @@ def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainS
 
     Args:
         progress: As of `evaluate`.
+        on_plan: Called with the plan before the iteration is measured, which may take minutes.
         **settings: Those of `train`.
 
     Returns:
@@ -90,7 +96,7 @@ def plan_training(*, progress: Shown = False, **settings: Unpack[keywords.TrainS
     from harness.workflows.training.dry_run import plan_of
 
     request = composed("plan_training", TrainRequest, settings)
-    return plan_of(replaced(request, dry_run=True), shown_by(progress))
+    return plan_of(replaced(request, dry_run=True), shown_by(progress), on_plan)
 
 
 @public

@@ -12,10 +12,11 @@ from harness.cli.options import add_answered_settings, settings_from
 from harness.cli.records import answer_result, require_trackers, track
 from harness.core.requests.reports import TrackOptions
 from harness.core.requests.training import TrainRequest
+from harness.core.tasks import TASKS
 
 if TYPE_CHECKING:
     from harness.core.results import RunResult
-    from harness.workflows.training.dry_run import DryRun
+    from harness.workflows.training.dry_run import DryRun, Planned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = settings_from(TrainRequest, arguments)
     if settings.pop("dry_run"):
-        plan = api.plan_training(**settings, progress=console.progress_of(arguments))
-        _print_plan(plan, arguments)
+        planned = api.plan_training(
+            **settings,
+            progress=console.progress_of(arguments),
+            on_plan=None if arguments.json else _print_plan,
+        )
+        _print_measured(planned, arguments)
         return 0
     world = launched()
     if world is not None and not world.is_first:
@@ -61,12 +66,12 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
 
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
-    tasks = dict.fromkeys(f"{row['task']} AP" for row in found["per_category"])
+    tasks = dict.fromkeys(f"{TASKS[row['task']].noun} AP" for row in found["per_category"])
     columns, rows = tables.score_rows(found)
     console.answer(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
     rows = tables.learned_rows(found["per_category"], counts)
-    console.answer(tables.render(("id", "category", "objects", *tasks), rows, style), "")
+    console.answer(tables.render(("id", "category", "learned from", *tasks), rows, style), "")
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [
         (name, str(result.folder / result.record.artefacts[name]))
@@ -78,20 +83,24 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
     console.answer("", "next:", *(f"  {command}" for command in found["next_commands"]), "")
 
 
-def _print_plan(found: DryRun, arguments: argparse.Namespace) -> None:
+def _print_plan(planned: Planned) -> None:
+    """Print the plan and what is missing, before an iteration is measured: that may take long."""
+    console.answer(*planned.plan)
+    for what in planned.missing:
+        console.answer(f"missing: {what}")
+    if planned.fetch is not None:
+        console.answer(f"fetch it with: {planned.fetch}")
+
+
+def _print_measured(found: DryRun, arguments: argparse.Namespace) -> None:
     if arguments.json:
         console.answer_json(found)
         return
-    console.answer(*found.plan)
     console.answer(
         f"measured: {found.s_per_iteration:.3f} s an iteration on {found.device}, "
         f"{found.memory_bytes / 2**30:.2f} GiB, on {found.measured_on}; the whole schedule takes "
         f"about {_duration(found.expected_s)}"
     )
-    for what in found.missing:
-        console.answer(f"missing: {what}")
-    if found.fetch is not None:
-        console.answer(f"fetch it with: {found.fetch}")
 
 
 def _duration(seconds: float) -> str:

@@ -353,6 +353,9 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
     empty_boxes = sum(row["bbox"][2] <= 0 or row["bbox"][3] <= 0 for row in rows)
     if empty_boxes:
         yield f"{empty_boxes} annotation(s) have a box of zero or negative size: nothing matches it"
+    negative = sum(row.get("area", 0) < 0 for row in rows)
+    if negative:
+        yield f"{negative} annotation(s) have a negative area: scoring counts them nowhere"
     masked = any(row.get("segmentation") for row in rows)
     degenerate = sum(_is_degenerate(row.get("segmentation")) for row in rows) if masked else 0
     if degenerate:

@@ -101,7 +101,7 @@ def _draw_scores(axes: Any, lines: Lines, earlier: Lines) -> None:
             where, value = max(points, key=lambda point: point[1])
             best = max(best, value)
             axes.annotate(
-                f"{value:.1f}",
+                f"{value:.2f}",
                 (where, value),
                 textcoords="offset points",
                 xytext=(0, 8 if number == 0 else -14),

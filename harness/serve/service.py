@@ -221,7 +221,7 @@ class Service:
         name = weights.name if run is None else run.resolve().name
         classes = ", ".join(self.names[:MOST_NAMED])
         more = "" if len(self.names) <= MOST_NAMED else f" and {len(self.names) - MOST_NAMED} more"
-        return f"{name}: {classes}{more} ({self.model.entry.title})"
+        return f"{name}: {classes}{more} ({self.model.entry.name})"
 
     def info(self) -> dict[str, Any]:
         """Return the content of ``GET /info``."""

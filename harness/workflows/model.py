@@ -23,14 +23,13 @@ from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
-from harness.workflows.runs.files import read_run
+from harness.workflows.runs.files import RECORD, read_run
+from harness.workflows.runs.folder import read_record
+from harness.workflows.runs.weights import TRAINED, weights_of
 from harness.zoo.lock import read_lock
 
 if TYPE_CHECKING:
     from harness.data.given_images import ImageLike
-
-#: Weights that a training leaves, the first that is there.
-TRAINED = ("model_best.safetensors", "model_last.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,11 +285,11 @@ def _of_run(folder: Path, model: str | None) -> Source:
     run = read_run(folder)
     if run.kind != "train":
         asked = run.request["inference"]
-        weights = asked["weights"]
+        weights = None if asked["weights"] is None else _evaluated_weights(folder, asked["weights"])
         files = {name: asked.get(name) for name in ("annotations", "panoptic")}
         return Source(
             model=model or asked["model"],
-            weights=None if weights is None else Path(weights),
+            weights=weights,
             **{
                 name: None if weights is None or file is None else Path(file)
                 for name, file in files.items()
@@ -303,6 +302,18 @@ def _of_run(folder: Path, model: str | None) -> Source:
         f"the training in {folder} has left no weights yet",
         hint="it leaves them at its first evaluation",
     )
+
+
+def _evaluated_weights(folder: Path, named: str) -> Path:
+    """Return the file of the weights of a run; of an unfinished one as it was named.
+
+    Raises:
+        IntegrityError: The file has other weights by now.
+    """
+    if not (folder / RECORD).is_file():
+        return Path(named)
+    checkpoint = read_record(folder).checkpoint
+    return Path(named) if checkpoint is None else weights_of(checkpoint)
 
 
 def load(request: LoadRequest) -> Model:

@@ -116,3 +116,20 @@ def test_models_are_listed(tmp_path: Path) -> None:
     assert models["tiny"].on_disk == "embedded"
     assert models["R_50_FPN_3x"].box_ap == 41.0
     assert models["R_50_FPN_3x"].on_disk == "no"
+
+
+def test_a_plan_is_there_before_an_iteration_is_measured(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    plans = []
+
+    def seen(planned: object) -> None:
+        plans.append(planned)
+        raise Enough
+
+    with pytest.raises(Enough):
+        harness.plan_training(model="R_50_FPN_3x", root=tmp_path, device="cpu", on_plan=seen)
+    assert "270,000 iterations" in plans[0].plan[0]
+    assert len(plans[0].missing) == 3
+    assert plans[0].fetch.startswith("harness download --only")

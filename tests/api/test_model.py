@@ -145,6 +145,29 @@ def test_a_checkpoint_needs_the_name_of_its_network(tmp_path: Path) -> None:
         assert model.info.checkpoint.path == str(weights)
 
 
+def test_the_model_of_a_run_has_the_weights_that_were_evaluated(
+    small_coco: Path, tmp_path: Path
+) -> None:
+    last, best = tmp_path / "model_last.safetensors", tmp_path / "model_best.safetensors"
+    last.write_bytes((EMBEDDED / "tiny.safetensors").read_bytes())
+    run = harness.evaluate(
+        weights=last,
+        annotations=small_coco / "annotations.json",
+        images=small_coco / "images",
+        limit=1,
+        threads=1,
+        report=False,
+        output=tmp_path / "run",
+    )
+    last.rename(best)
+    last.write_bytes(b"of a later iteration")
+    with harness.load_model(run.folder, threads=1) as model:
+        assert model.info.checkpoint.path == str(best)
+    best.unlink()
+    with pytest.raises(harness.IntegrityError, match="no longer there"):
+        harness.load_model(run.folder, threads=1)
+
+
 def test_names_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(harness.UsageError, match="R_50_FPN_3x"):
         harness.load_model("R_50_FPN_3")

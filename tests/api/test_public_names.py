@@ -60,7 +60,7 @@ BESIDE = {
     "diagnose": "run * progress",
     "write_report": "run * progress",
     "train": "* progress command",
-    "plan_training": "* progress",
+    "plan_training": "* progress on_plan",
     "compare": "first second * progress",
     "convert": "source * progress",
     "download": "* progress",

@@ -268,6 +268,10 @@ ODDITIES: dict[str, tuple[Edit, str]] = {
         boxes([1, 1, 0, 5], [1, 1, 5, -2]),
         "2 annotation(s) have a box of zero or negative size: nothing matches it",
     ),
+    "negative area": (
+        setting("annotations", "area", -3),
+        "1 annotation(s) have a negative area: scoring counts them nowhere",
+    ),
     "no polygon": (setting("annotations", "segmentation", []), "1 annotation(s) have an empty"),
     "no segmentation": (dropping("annotations", "segmentation"), "1 annotation(s) have an empty"),
     "empty polygon": (

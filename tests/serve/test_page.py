@@ -212,8 +212,10 @@ def test_several_files_have_a_button_each(page: Any, told: Told) -> None:
     page.set_input_files("#file", files)
     page.wait_for_selector("#status:has-text('one.png, 40')")
     assert page.locator("#files button").all_inner_texts() == ["one.png", "two.png"]
+    assert page.locator("#files [aria-pressed=true]").all_inner_texts() == ["one.png"]
     page.click("#files button:has-text('two.png')")
     page.wait_for_selector("#status:has-text('two.png, 40')")
+    assert page.locator("#files [aria-pressed=true]").all_inner_texts() == ["two.png"]
     assert engine.calls == 2
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
 
@@ -224,7 +226,7 @@ def test_what_is_below_the_threshold_is_hinted_at(page: Any, told: Told) -> None
     assert page.is_hidden("#hint")
     page.fill("#threshold", "95")
     assert page.inner_text("#hint") == (
-        "Nothing scores 95 % or more; the best of 2 is circle with 90 %: "
+        "Nothing scores 95 % or more; the best of 2 is circle with 90.0 %: "
         "move the slider to the left."
     )
     # The hint is about the picture that is shown, not about one that could not be read.

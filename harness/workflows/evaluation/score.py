@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -48,7 +48,7 @@ from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
-from harness.workflows.runs.results_files import read_results
+from harness.workflows.runs.results_files import read_loosely, read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
 
@@ -182,14 +182,22 @@ def read_sources(
     try:
         found = read_results(path, content)
     except IntegrityError as error:
-        raise IntegrityError(
-            error.message,
-            hint=error.hint
-            or "find out what is wrong: harness diagnose --predictions "
-            f"{shlex.quote(str(path))} --annotations {shlex.quote(str(saved.annotations))}",
-        ) from error
-    warnings = (*facts.warnings, *found.assumed, *_missing(found.rows, content))
+        hint = error.hint or _diagnosable(path, content, saved.annotations)
+        raise IntegrityError(error.message, hint=hint) from error
+    warnings = (*facts.warnings, *found.assumed, *_oddities(found.rows, content))
     return content, path, found.rows, replace(facts, warnings=warnings)
+
+
+def _diagnosable(path: Path, content: Mapping[str, Any], annotations: Path | None) -> str | None:
+    """Return the command that finds out what is wrong; None where it would fail alike."""
+    try:
+        read_loosely(path, content)
+    except IntegrityError:
+        return None
+    return (
+        "find out what is wrong: harness diagnose --predictions "
+        f"{shlex.quote(str(path))} --annotations {shlex.quote(str(annotations))}"
+    )
 
 
 def of_proposals(run: Path | None) -> bool:
@@ -302,20 +310,23 @@ def _suspicions(
     return suspicions(case, clock=time.process_time)
 
 
-def _missing(
+def _oddities(
     predictions: Sequence[Mapping[str, Any]], content: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """Return a sentence where images have no prediction: nothing was found, or they were not run
-    on.
+) -> Iterator[str]:
+    """Yield a sentence where images have no prediction: nothing was found, or they were not run
+    on; and where boxes are of no size.
     """
     predicted = {row["image_id"] for row in predictions}
     silent = sum(image["id"] not in predicted for image in content["images"])
-    if not silent:
-        return ()
-    return (
-        f"{silent} of {len(content['images'])} image(s) have no prediction; if they were not "
-        "evaluated, the AP is too low",
-    )
+    if silent:
+        yield (
+            f"{silent} of {len(content['images'])} image(s) have no prediction; if they were not "
+            "evaluated, the AP is too low"
+        )
+    boxes = [row["bbox"] for row in predictions if "bbox" in row]
+    flat = sum(width <= 0 or height <= 0 for _, _, width, height in boxes)
+    if flat:
+        yield f"{flat} prediction(s) have a box of zero or negative size: it matches nothing"
 
 
 def tasks_of(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:

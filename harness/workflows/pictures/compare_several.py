@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.engine import EngineName
-from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import EngineOptions
@@ -17,10 +17,10 @@ from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.proven import read_annotations_of
 from harness.engines.opening import open_engine
-from harness.files.digest import file_digest
 from harness.files.extras import install_command
 from harness.report.curves import draw_runs
 from harness.workflows.runs.folder import evaluation_of, read_record
+from harness.workflows.runs.weights import weights_of
 
 #: Images of the first run that every network is timed on.
 IMAGES = 3
@@ -153,9 +153,7 @@ def _cost(record: RunRecord) -> tuple[int, float, float]:
     checkpoint, engine = record.checkpoint, record.engine
     if checkpoint is None or engine is None:
         raise UsageError("no network was measured")
-    weights = Path(checkpoint.path)
-    if not weights.is_file() or file_digest(weights) != checkpoint.sha256:
-        raise IntegrityError(f"the weights of the run are no longer there: {weights}")
+    weights = weights_of(checkpoint)
     content = read_annotations_of(record.dataset, "put it back")
     folder = Path(record.dataset.images_dir)
     dataset = dataset_of(content, Path(record.dataset.annotations_path), folder)

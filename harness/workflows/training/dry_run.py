@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,20 @@ from harness.zoo.needed import Missing, fetching, missing_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What is known of a training before anything is measured."""
+
+    plan: tuple[str, ...]
+    """The plan and its data in sentences, with the warnings."""
+
+    missing: tuple[str, ...] = ()
+    """What the training needs and is not there yet."""
+
+    fetch: str | None = None
+    """The one command that fetches it; None for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
     """A planned training and one measured iteration of it."""
 
@@ -82,7 +96,10 @@ class DryRun:
     """The one command that fetches it; None for nothing."""
 
 
-def plan_of(request: TrainRequest, progress: Progress) -> DryRun:
+OnPlan = Callable[[Planned], None] | None
+
+
+def plan_of(request: TrainRequest, progress: Progress, on_plan: OnPlan = None) -> DryRun:
     """Return the plan with the time and memory of one measured iteration; nothing is written.
 
     What is not on disk is listed; generated images and random weights stand in for it.
@@ -90,6 +107,7 @@ def plan_of(request: TrainRequest, progress: Progress) -> DryRun:
     Args:
         request: What would be trained.
         progress: Where progress goes.
+        on_plan: Called with the plan before the iteration is measured.
 
     Raises:
         UsageError: An invalid argument.
@@ -102,15 +120,16 @@ def plan_of(request: TrainRequest, progress: Progress) -> DryRun:
     recipe = recipe_of(entry)
     missing = missing_parts(lock, entry, recipe, request)
     if missing:
-        return _plan_without(request, entry, recipe, missing, progress)
+        return _plan_without(request, entry, recipe, missing, progress, on_plan)
     job = resolve_training(request)
+    known = Planned(plan=tuple(plan_lines(job)))
+    if on_plan is not None:
+        on_plan(known)
     setup = setup_of(job, Path())
     measured = measure_iteration(
         setup, request.runtime.processes, clock=time.perf_counter, progress=progress
     )
-    return _dry_run(
-        job.plan, tuple(plan_lines(job)), measured, image_count=len(job.training.images)
-    )
+    return _dry_run(job.plan, known, measured, image_count=len(job.training.images))
 
 
 def _plan_without(
@@ -119,6 +138,7 @@ def _plan_without(
     recipe: TrainRecipe,
     missing: tuple[Missing, ...],
     progress: Progress,
+    on_plan: OnPlan,
 ) -> DryRun:
     """Return the plan of a training of which something is missing."""
     published = architecture_of(entry.architecture)
@@ -137,23 +157,28 @@ def _plan_without(
     stuff = () if truth is None else truth.stuff
     architecture = trained_architecture(published, request, classes, stuff)
     config = config_of(request, plan, "random", recipe, architecture)
-    with _data(training, published) as data:
-        measured = _measured(request, plan, config, architecture, data, progress)
     lines = (
         schedule_line(entry.name, plan, retraining=not own),
         ", ".join(rhythm(config.eval_every or 0, config.checkpoint_every)),
         *(f"warning: {sentence}" for sentence in plan.warnings),
     )
+    known = Planned(
+        plan=lines,
+        missing=tuple(one.what for one in missing),
+        fetch=fetching(missing, request.network.root),
+    )
+    if on_plan is not None:
+        on_plan(known)
+    with _data(training, published) as data:
+        measured = _measured(request, plan, config, architecture, data, progress)
     return _dry_run(
         plan,
-        lines,
+        known,
         measured,
         image_count=None if training is None else len(training.images),
         measured_on="generated images of 640 × 480 px"
         if training is None
         else "the training images",
-        missing=tuple(one.what for one in missing),
-        fetch=fetching(missing, request.network.root),
     )
 
 
@@ -219,24 +244,22 @@ def _data(training: TrainingSet | None, published: Architecture) -> Iterator[Tra
 
 def _dry_run(
     plan: Plan,
-    lines: tuple[str, ...],
+    known: Planned,
     measured: Measured,
     *,
     image_count: int | None,
     measured_on: str = "the training images",
-    missing: tuple[str, ...] = (),
-    fetch: str | None = None,
 ) -> DryRun:
     return DryRun(
         schedule=plan.schedule,
         warnings=plan.warnings,
-        plan=lines,
+        plan=known.plan,
         device=measured.device_class,
         s_per_iteration=measured.seconds,
         expected_s=measured.seconds * plan.schedule.iterations,
         memory_bytes=measured.memory_bytes,
         epochs=None if image_count is None else plan.schedule.images_seen / image_count,
         measured_on=measured_on,
-        missing=missing,
-        fetch=fetch,
+        missing=known.missing,
+        fetch=known.fetch,
     )

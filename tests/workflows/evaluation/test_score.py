@@ -57,6 +57,39 @@ def test_images_without_a_prediction_are_counted(scored: Callable[..., RunRecord
     assert any("5 of 6 image(s) have no prediction" in one for one in scored(GOOD).dataset.warnings)
 
 
+@pytest.mark.parametrize("box", [[10, 10, 0, 20], [40, 30, -30, -20]])
+def test_boxes_of_no_size_are_counted(scored: Callable[..., RunRecord], box: list[float]) -> None:
+    warnings = scored(GOOD, GOOD | {"bbox": box}).dataset.warnings
+    assert "1 prediction(s) have a box of zero or negative size: it matches nothing" in warnings
+    assert not any("negative size" in one for one in scored(GOOD).dataset.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "diagnosable"),
+    [
+        ({"category_id": 99}, True),
+        ({"image_id": 99}, True),
+        ({"score": "0.9"}, False),
+        ({"score": float("nan")}, False),
+        ({"category_id": "cat"}, False),
+        ({"bbox": [1, 2, 3]}, False),
+    ],
+)
+def test_diagnose_is_advised_where_it_reads_the_file(
+    scored: Callable[..., RunRecord],
+    change: dict[str, Any],
+    diagnosable: bool,
+    small_coco: Path,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(IntegrityError) as caught:
+        scored(GOOD | change)
+    assert ("harness diagnose" in (caught.value.hint or "")) == diagnosable
+    words = ["diagnose", "--predictions", str(tmp_path / "predictions.json")]
+    words += ["--annotations", str(small_coco / "annotations.json")]
+    assert run(words) == (0 if diagnosable else 4)
+
+
 def test_a_run_is_judged_as_it_was(evaluated: Callable[..., Any], tmp_path: Path) -> None:
     record, folder = evaluated(tmp_path / "run")
     reference = Reference(
