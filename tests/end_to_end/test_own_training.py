@@ -43,7 +43,8 @@ def test_a_fine_tuning_speaks_to_its_user(
     assert summary["before"]["bbox/AP"] is not None
     assert summary["test"] == summary["best"]  # the same images
     assert summary["test_loss"] == pytest.approx(summary["validation_loss"])
-    for told in ("box AP", "mask AP50", "validation loss", "test loss", "best weights:", "learned from"):
+    words = ("box AP", "mask AP50", "validation loss", "test loss", "best weights:", "learned from")
+    for told in words:
         assert told in answer.out
     # The sample is drawn at every evaluation; in the end before beside best, and all of them.
     folder = project / "run" / "predictions"
