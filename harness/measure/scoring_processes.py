@@ -90,10 +90,25 @@ def owners_of(
     ids = [category["id"] for category in annotations["categories"]]
     costs = {(task, one): TASKS[task].cost * rows[one] for task in tasks for one in ids}
     owners: dict[Task, dict[int, int]] = {task: {} for task in tasks}
+    for (task, one), number in zip(
+        costs, loads_shared(list(costs.values()), portions), strict=True
+    ):
+        owners[task][one] = number
+    return owners
+
+
+def loads_shared(costs: Sequence[float], portions: int) -> list[int]:
+    """The portion of each load: the costliest first, each to the portion that has least.
+
+    Args:
+        costs: Of each load.
+        portions: How many portions there are.
+    """
+    owners = [0] * len(costs)
     loads = [0.0] * portions
-    for task, one in sorted(costs, key=lambda unit: -costs[unit]):
-        owners[task][one] = loads.index(min(loads))
-        loads[owners[task][one]] += costs[task, one]
+    for number in sorted(range(len(costs)), key=lambda one: -costs[one]):
+        owners[number] = loads.index(min(loads))
+        loads[owners[number]] += costs[number]
     return owners
 
 
