@@ -129,7 +129,9 @@ def compare(chunk: Chunk) -> dict[Task, Compared]:
 def _compared(chunk: Chunk, task: Task) -> Compared:
     objects = objects_of(chunk.annotations, task, chunk.image_ids)
     results = results_of_table(chunk.table, task, first=chunk.first)
-    known = mask_overlaps(objects, results, len(chunk.image_ids)) if task == "segm" else None
+    known = None
+    if task == "segm" and chunk.analyzed:  # else only masks of one category are compared
+        known = mask_overlaps(objects, results, len(chunk.image_ids))
     least = float(IOUS.min())
     kept = kept_detections(results)
     pairs = overlapping(

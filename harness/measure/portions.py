@@ -221,8 +221,7 @@ class _Overlaps:
         """The overlaps of an image: of each detection, the best score first, with each object."""
         begin, end = self._begins[image], self._begins[image + 1]
         shape = int(self._found[image]), int(self._there[image])
-        overlaps: list[list[float]] = self._flat[begin:end].reshape(shape).tolist()
-        return overlaps
+        return [row.tolist() for row in self._flat[begin:end].reshape(shape)]
 
 
 def _places_in(image: Integers, order: Integers, count: Integers) -> Integers:

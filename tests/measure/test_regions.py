@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from harness.core.run_lengths import Rle
-from harness.measure.masks import decode_region, encode_region
+from harness.measure.masks import areas_px, decode_region, encode_region
 from tests.measure.parts import placed_regions
 
 
@@ -42,3 +42,9 @@ def test_runs_of_another_mask_have_no_region():
     whole = encode_region(np.ones((2, 3), bool), top_px=0, left_px=0, height_px=4, width_px=5)
     with pytest.raises(ValueError, match="no runs of a mask of 4 × 6 px"):
         decode_region(Rle(4, 6, whole.counts))
+
+
+def test_areas_of_hundreds_of_masks():
+    region = np.ones((2, 3), dtype=bool)
+    mask = encode_region(region, top_px=0, left_px=0, height_px=4, width_px=4)
+    assert areas_px([mask] * 300) == [6] * 300
