@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,30 +136,49 @@ def score_portion(portion: Portion) -> list[Scored]:
 
 def _curves(portion: Portion, category: int) -> Curves:
     """Precision and recall of one category."""
-    coco_class, eval_class = evaluator_classes("fast")
+    _, eval_class = evaluator_classes("fast")
     rows = np.flatnonzero(portion.category == category)
     there = np.flatnonzero(portion.object_category == category)
-    overlaps = _Overlaps(portion, category, rows, there)
     images = np.unique(np.concatenate((portion.image[rows], portion.object_image[there], [1])))
-    truth, found = coco_class(), coco_class()
-    for data, own in (
-        (truth, _objects(portion, there)),
-        (found, _detections(portion, rows)),
-    ):
-        data.dataset = {
-            "images": [{"id": one} for one in images.tolist()],
-            "annotations": own,
-            "categories": [{"id": 1}],
-        }
-        data.createIndex()
+    truth = _Rows(images.tolist(), _objects(portion, there))
+    found = _Rows(images.tolist(), _detections(portion, rows))
     with contextlib.redirect_stdout(io.StringIO()), collector_paused():
         # With overlaps and areas at hand, masks are as boxes.
         evaluation = eval_class(truth, found, "bbox")
-        evaluation.computeIoU = overlaps.of_image
-        evaluation.params.imgIds = images.tolist()
+        evaluation.computeIoU = _Overlaps(portion, category, rows, there).of_image
+        # A copy that is as deep takes longer than all else, for every image is copied by itself.
+        evaluation.params.__deepcopy__ = lambda _: copy(evaluation.params)
         evaluation.evaluate()
         evaluation.accumulate()
     return Curves(np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"]))
+
+
+class _Rows:
+    """Rows of one category, as the evaluator asks a data set for them.
+
+    Args:
+        images: Numbers of the images that count.
+        rows: Objects or detections, all of them on these images.
+    """
+
+    def __init__(self, images: list[int], rows: list[dict[str, Any]]) -> None:
+        self._images, self._rows = images, rows
+
+    def getImgIds(self) -> list[int]:
+        """Numbers of the images."""
+        return self._images
+
+    def getCatIds(self) -> list[int]:
+        """The number of the category."""
+        return [1]
+
+    def getAnnIds(self, **_: Any) -> range:
+        """Positions of all rows: none is of another image or category."""
+        return range(len(self._rows))
+
+    def loadAnns(self, _: range) -> list[dict[str, Any]]:
+        """All rows."""
+        return self._rows
 
 
 def _objects(portion: Portion, there: Integers) -> list[dict[str, Any]]:
@@ -218,7 +238,7 @@ class _Overlaps:
         self._flat[places] = portion.pair_iou[pairs]
 
     def of_image(self, image: int, _category: int) -> list[list[float]]:
-        """The overlaps of an image: of each detection, the best score first, with each object."""
+        """Of each detection of an image, the best score first, the overlaps with all objects."""
         begin, end = self._begins[image], self._begins[image + 1]
         shape = int(self._found[image]), int(self._there[image])
         return [row.tolist() for row in self._flat[begin:end].reshape(shape)]
