@@ -25,7 +25,7 @@ from harness.engines.answers import Resized
 from harness.engines.native import NativeEngine, load_network
 from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
 from harness.engines.tracing import (
-    MOST_RATIO,
+    APART,
     Decision,
     Heated,
     Measured,
@@ -39,16 +39,13 @@ from harness.engines.tracing import (
     no_jump,
     pair_side,
     side_of,
+    softmax_bars,
 )
 from harness.measure.agreement import BOX_BAR_PX, SCORE_BAR
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.boxes import clip, nonempty
 from harness.nn.masks import sampled
 from harness.nn.rcnn import RCNN, compute_exactly
-
-#: Two networks, one up to MOST_RATIO times as far from float64 as the other, are so many times the
-#: reference's own distance apart.
-APART = 1.0 + MOST_RATIO
 
 #: Stages with a row a proposal (0) or a detection (1), of which only the smooth ones are measured,
 #: by the first word of their names.
@@ -238,7 +235,7 @@ class Case:
         for one in sorted(pairs.first.chosen & pairs.second.chosen):
             score_off = abs(pairs.first.score(one) - pairs.second.score(one))
             moved = largest(pairs.first.box(one) - pairs.second.box(one))
-            if score_off > pairs.tracer.score_rounding or moved > pairs.tracer.box_rounding:
+            if score_off > pairs.tracer.score_rounding(one) or moved > pairs.tracer.box_rounding:
                 found.append(self.difference(one, "numbers", pairs.tracer.jumps(one)))
         return found + self._mask_differences(pairs) + self._keypoint_differences(pairs)
 
@@ -260,14 +257,18 @@ class Case:
             for one in (ours, theirs)
         )
         tracer = Tracer(
-            numbers.rpn_nms_iou, logit_off, box_off, no_jump, _below_the_cut(box_off, logit_off)
+            numbers.rpn_nms_iou,
+            lambda _: logit_off,
+            box_off,
+            no_jump,
+            _below_the_cut(box_off, logit_off),
         )
         return Traced(tracer, first, second)
 
     def _pair_tracer(self, anchors: Traced) -> Traced:
         numbers, theirs, true = self.architecture, self.reference, self.their_truth
         smooth = self._smooth(theirs, true)[0]
-        score_off = APART * largest((theirs.scores - true.scores)[smooth])
+        score_off = self._score_bars(smooth)
         moved_off = APART * largest((theirs.moved - true.moved)[smooth])
         classes = theirs.scores.shape[1]
         first, second = (pair_side(one) for one in (self.ours, theirs))
@@ -289,13 +290,28 @@ class Case:
             )
             if pair // classes not in far.chosen:
                 return anchors.tracer.why(pair // classes, near, far, first=is_ours)
-            margin = numbers.score_threshold - there.score(pair)
-            if abs(here.score(pair) - there.score(pair)) > score_off:
+            margin, rounding = numbers.score_threshold - there.score(pair), score_off(pair)
+            if abs(here.score(pair) - there.score(pair)) > rounding:
                 return None
-            return Decision(kind="score at its cut", margin=margin, rounding=score_off)
+            return Decision(kind="score at its cut", margin=margin, rounding=rounding)
 
         tracer = Tracer(numbers.box_nms_iou, score_off, moved_off, jumps, missing)
         return Traced(tracer, first, second)
+
+    def _score_bars(self, smooth: Tensor) -> Callable[[int], float]:
+        """Return how far the score of a pair may be apart; NaN where its anchor is no proposal."""
+        theirs, true = self.reference, self.their_truth
+        names = [name for name in theirs.named if name.startswith("box logits")]
+        stages = [(theirs.named[name], true.named[name]) for name in names]
+        cut, classes = self.architecture.score_threshold, theirs.scores.shape[1]
+        bars = softmax_bars(theirs.scores, stages, smooth, cut)
+        rows = {anchor: row for row, anchor in enumerate(theirs.regions.tolist())}
+
+        def bar(pair: int) -> float:
+            row = rows.get(pair // classes)
+            return float("nan") if row is None else float(bars[row, pair % classes])
+
+        return bar
 
     def _mask_differences(self, pairs: Traced) -> list[Difference]:
         if self.ours.soft is None:

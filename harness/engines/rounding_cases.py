@@ -16,8 +16,18 @@ from harness.core.run_lengths import decode
 from harness.engines.answers import Resized
 from harness.engines.bits import other_map
 from harness.engines.replay import Choice, Follow, Proposed, Replay, Replayer, Rows, choose
-from harness.engines.rounding import APART, Case, Difference
-from harness.engines.tracing import Decision, Side, Traced, Tracer, largest, no_jump, pair_side
+from harness.engines.rounding import Case, Difference
+from harness.engines.tracing import (
+    APART,
+    Decision,
+    Side,
+    Traced,
+    Tracer,
+    largest,
+    no_jump,
+    pair_side,
+    sigmoid_bars,
+)
 from harness.nn.boxes import apply_deltas, at_least_float32
 from harness.nn.dense import DELTA_WEIGHTS
 from harness.nn.masks import PastedMask
@@ -160,13 +170,14 @@ class DenseCase(Case):
         classes = theirs.scores.shape[1]
         # Of what could be a candidate: the boxes of the others may be anywhere.
         rows = theirs.detections.ids // classes
-        score_off = APART * largest(theirs.scores - true.scores)
+        logits = (theirs.named["class logits"], true.named["class logits"])
+        bars = sigmoid_bars(theirs.scores, *logits, numbers.score_threshold).flatten()
         moved_off = APART * largest(theirs.boxes[rows] - true.boxes[rows])
         first, second = (pair_side(one) for one in (self.ours, theirs))
         replays = {id(first): self.ours, id(second): theirs}
 
         def missing(pair: int, here: Side, there: Side) -> Decision | None:
-            apart = abs(here.score(pair) - there.score(pair))
+            apart, score_off = abs(here.score(pair) - there.score(pair)), float(bars[pair])
             if apart > score_off:
                 return None
             cut = max(numbers.score_threshold, self._lowest(replays[id(there)], pair // classes))
@@ -175,7 +186,9 @@ class DenseCase(Case):
                 return None
             return Decision(kind="score at its cut", margin=margin, rounding=score_off)
 
-        tracer = Tracer(numbers.box_nms_iou, score_off, moved_off, no_jump, missing)
+        tracer = Tracer(
+            numbers.box_nms_iou, lambda pair: float(bars[pair]), moved_off, no_jump, missing
+        )
         return Traced(tracer, first, second)
 
     def _lowest(self, replay: Replay, anchor: int) -> float:

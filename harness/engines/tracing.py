@@ -9,6 +9,7 @@ other and on its two sides. What is left over is a fault.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,13 @@ from torch import Tensor
 from harness.engines.replay import Choice, Replay
 from harness.nn.heads import located
 from harness.nn.targets import pairwise_iou
+
+#: How many times as far from float64 as the reference a stage may be.
+MOST_RATIO = 2.0
+
+#: Two networks, one up to MOST_RATIO times as far from float64 as the other, are so many times the
+#: reference's own distance apart.
+APART = 1.0 + MOST_RATIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +94,8 @@ class Tracer:
     threshold: float
     """IoU of NMS."""
 
-    score_rounding: float
-    """How far scores of the two networks may be apart."""
+    score_rounding: Callable[[int], float]
+    """How far scores of an id may be apart in the two networks."""
 
     box_rounding: float
     """How far their boxes may be apart, px."""
@@ -162,7 +170,7 @@ class Tracer:
             apart = abs(there.score(other) - there.score(one))
             near = self._near(one, here, there) and self._near(other, here, there)
             return (
-                Decision(kind="equal ranks", margin=apart, rounding=self.score_rounding)
+                Decision(kind="equal ranks", margin=apart, rounding=self.score_rounding(one))
                 if (near)
                 else None
             )
@@ -173,10 +181,10 @@ class Tracer:
 
     def _outranked(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
         """Return why it survives there, but is not among the best."""
-        last = min(there.score(each) for each in there.chosen)
-        margin = last - there.score(one)
-        if margin <= 2 * self.score_rounding and self._near(one, here, there):
-            return Decision(kind="rank at its cut", margin=margin, rounding=self.score_rounding)
+        margin = min(there.score(each) for each in there.chosen) - there.score(one)
+        rounding = self.score_rounding(one)
+        if margin <= 2 * rounding and self._near(one, here, there):
+            return Decision(kind="rank at its cut", margin=margin, rounding=rounding)
         ahead = [
             each
             for each in there.kept
@@ -186,7 +194,7 @@ class Tracer:
         return reasons[0] if reasons and None not in reasons else None
 
     def _near(self, one: int, here: Side, there: Side) -> bool:
-        return abs(here.score(one) - there.score(one)) <= self.score_rounding or (
+        return abs(here.score(one) - there.score(one)) <= self.score_rounding(one) or (
             self.jumps(one) is not None
         )
 
@@ -230,6 +238,52 @@ def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
 def largest(values: Tensor) -> float:
     """Return the largest magnitude; 0 of nothing."""
     return float(values.abs().max()) if values.numel() else 0.0
+
+
+def softmax_bars(
+    scores: Tensor, stages: Sequence[tuple[Tensor, Tensor]], smooth: Tensor, cut: float
+) -> Tensor:
+    """Return (P, K): how far each probability of a softmax may be from another network's.
+
+    Rounding is measured on the logits, where it is alike in all rows and classes, and carried to
+    each probability p by its slope p (1 − p). Among the probabilities themselves only the few that
+    are neither 0 nor 1 show it: their largest error is that of one or two rows, and small by luck.
+
+    Args:
+        scores: (P, K) of the reference, the mean over the stages, without the last class.
+        stages: (P, K + 1) logits of each stage of the reference, and the same in float64.
+        smooth: (P,) bool: rows in which rounding can be measured.
+        cut: Score below which a pair is none.
+    """
+    bars, exact = torch.zeros_like(scores, dtype=torch.float64), torch.zeros_like(scores.double())
+    for logits, true in stages:
+        off = (logits.double() - true)[smooth]
+        # What all logits of a row gain alike moves no probability.
+        gain = APART * largest(off.amax(dim=1) - off.amin(dim=1))
+        likely = logits.double().softmax(dim=1)[:, :-1]
+        bars += likely * (1 - likely) * math.expm1(gain) / len(stages)
+        exact += likely / len(stages)
+    return bars + _computed(scores, exact, cut)
+
+
+def sigmoid_bars(scores: Tensor, logits: Tensor, true: Tensor, cut: float) -> Tensor:
+    """Return (N, K): how far each probability of a sigmoid may be from another network's.
+
+    Args:
+        scores: (N, K) of the reference.
+        logits: (N, K) of the reference.
+        true: The same in float64.
+        cut: Score below which a pair is none.
+    """
+    likely = logits.double().sigmoid()
+    gain = math.expm1(APART * largest(logits - true))
+    return likely * (1 - likely) * gain + _computed(scores, likely, cut)
+
+
+def _computed(scores: Tensor, exact: Tensor, cut: float) -> Tensor:
+    """Return what computing a probability from given logits adds: a share of it, as measured."""
+    share = largest(((scores - exact) / exact)[exact > cut])
+    return APART * share * exact
 
 
 def no_jump(_: int) -> Decision | None:
@@ -300,10 +354,6 @@ def keypoints_apart(
     margin, rounding = float(lead[apart].max()), 2 * BICUBIC_GAIN * heat_off
     decision = Decision(kind="heat of two places", margin=margin, rounding=rounding)
     return True, decision if margin <= rounding else None
-
-
-#: How many times as far from float64 as the reference a stage may be.
-MOST_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

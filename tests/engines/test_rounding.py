@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.tracing import APART, sigmoid_bars, softmax_bars
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint
 from harness.zoo.weights import write_checkpoint
@@ -68,3 +70,53 @@ def test_a_wrong_threshold_is_a_difference_without_a_decision(weights: Path) -> 
     found = proof(engine, weights)
     assert found.unexplained > 0
     assert all(stage.ok for stage in found.stages if stage.stage.startswith(("p", "rpn")))
+
+
+def test_a_class_that_gains_on_the_others_is_no_rounding(weights: Path) -> None:
+    engine = opened(weights, exact=False)
+    engine.network.roi_heads.box_predictor.cls_score.bias[0] += 1e-4
+    found = proof(engine, weights)
+    apart = [one for one in found.differences if one.what == "numbers" and one.decision is None]
+    assert {one.class_index for one in apart} >= {0}
+
+
+def logits(seed: int, *, off: float) -> tuple[Tensor, Tensor]:
+    """(60, 9) logits in float32, of which one row in thirty is unsure, and in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    true = 2 * torch.randn(60, 9, generator=generator, dtype=torch.float64)
+    true[:, -1] += 12
+    true[::30, -1] -= 12
+    return (true + off * torch.randn(true.shape, generator=generator)).float(), true
+
+
+def test_a_lucky_row_of_the_reference_makes_no_other_row_a_fault() -> None:
+    """Its error in the one score that is unsure says less than the logits of all rows do."""
+    beyond = 0
+    for seed in range(20):
+        theirs, true = logits(seed, off=1e-5)
+        theirs[::30] = true[::30].float()  # the luck
+        ours = true + (logits(seed + 100, off=1e-5)[0].double() - logits(seed + 100, off=0)[1])
+        scores, exact, mine = (one.softmax(1)[:, :-1] for one in (theirs, true, ours))
+        bars = softmax_bars(scores, [(theirs, true)], torch.ones(60, dtype=torch.bool), 0.05)
+        assert bool(((mine - scores).abs() <= bars).all())
+        beyond += float((mine - scores).abs().max()) > APART * float((scores - exact).abs().max())
+        # What a class gains beyond rounding is seen in a row that is unsure.
+        ours[30, 3] += 1e-3
+        assert bool(((ours.softmax(1)[:, :-1] - scores).abs() > bars)[30, 3])
+    assert beyond > 10  # of the scores' own errors
+
+
+def test_all_logits_of_a_row_may_move_alike() -> None:
+    theirs, true = logits(1, off=0.0)
+    shifted = theirs.double() + 5e-4
+    scores = shifted.softmax(1)[:, :-1]
+    bars = softmax_bars(scores, [(shifted, true)], torch.ones(60, dtype=torch.bool), 0.05)
+    assert float(bars.max()) < 1e-6
+
+
+def test_a_sigmoid_moves_by_its_slope() -> None:
+    true = torch.tensor([[-8.0, 0.0, 8.0]], dtype=torch.float64)
+    logits = (true + torch.tensor([[1e-5, 0.0, 0.0]])).float()
+    bars = sigmoid_bars(logits.sigmoid(), logits, true, 0.05)
+    assert float(bars[0, 1]) == pytest.approx(APART * 1e-5 / 4, rel=0.2)
+    assert float(bars[0].min()) < 2e-7
