@@ -8,10 +8,10 @@ otherwise. The formulas and their constants are those of Detectron2 (``modeling/
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Largest log-scale a delta may ask for: keeps exp() finite (box_regression.py).
 SCALE_CLAMP = math.log(1000.0 / 16)
@@ -61,6 +61,30 @@ def grid_anchors(cell: Tensor, height: int, width: int, stride_px: int) -> Tenso
     y, x = torch.meshgrid(ys, xs, indexing="ij")  # (height, width) each
     shifts = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)  # (height·width, 1, 4)
     return (shifts + cell[None]).reshape(-1, 4)  # (height·width·A, 4)
+
+
+class Anchored(nn.Module):
+    """A part of a network that has anchors, beside layers of its own.
+
+    Args:
+        cells: Per map (A, 4) anchors of one cell around the origin, px of the input. They are
+            computed from sizes and ratios, so no checkpoint has them.
+        strides_px: Per map, pixels of the input in a cell.
+    """
+
+    def __init__(self, cells: Iterable[Tensor], strides_px: Sequence[int]) -> None:
+        super().__init__()
+        self.strides_px = tuple(strides_px)
+        for level, cell in enumerate(cells):
+            self.register_buffer(f"cell_anchors{level}", cell, persistent=False)
+
+    def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
+        cells = [self.get_buffer(f"cell_anchors{level}") for level in range(len(self.strides_px))]
+        return [
+            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
+            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
+        ]
 
 
 def apply_deltas(

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.anchors import Anchored
-from harness.nn.boxes import apply_deltas, at_least_float32, cell_anchors, delta_targets
+from harness.nn.boxes import Anchored, apply_deltas, at_least_float32, cell_anchors, delta_targets
 from harness.nn.convolution import Conv
 from harness.nn.operators import batched_nms
 from harness.nn.roi_heads import RawDetections

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.architecture import Architecture
-from harness.nn.anchors import Anchored
-from harness.nn.boxes import apply_deltas, at_least_float32, cell_anchors, clip, nonempty
+from harness.nn.boxes import Anchored, apply_deltas, at_least_float32, cell_anchors, clip, nonempty
 from harness.nn.convolution import Conv
 from harness.nn.operators import batched_nms
 
