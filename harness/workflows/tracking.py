@@ -10,7 +10,7 @@ from harness.core.nightly import Night
 from harness.core.record import RunRecord
 from harness.core.requests.reports import TrackerName
 from harness.files.json import read, to_plain, to_typed
-from harness.tracking import to_mlflow, to_tensorboard, to_wandb
+from harness.tracking.adapters import to_mlflow, to_tensorboard, to_wandb
 from harness.tracking.tracked import Tracked, flat, require_package
 from harness.training.log import read_log
 from harness.workflows.runs.files import NIGHT, PAGE, PER_CATEGORY, RECORD, RUN_PAGE
@@ -18,9 +18,9 @@ from harness.workflows.runs.folder import read_record
 
 #: Function of each tracker.
 TRACKERS = {
-    "mlflow": to_mlflow.track,
-    "wandb": to_wandb.track,
-    "tensorboard": to_tensorboard.track,
+    "mlflow": to_mlflow,
+    "wandb": to_wandb,
+    "tensorboard": to_tensorboard,
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli.main import run as main
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.tracking.to_mlflow import allowed
+from harness.tracking.adapters import allowed
 from harness.workflows.tracking import require_trackers, track_run
 from tests.workflows.conftest import Evaluate
 

@@ -1,4 +1,4 @@
-"""MLflow: a run of the experiment, in the store that MLflow itself is configured for."""
+"""Adapters to MLflow, W&B and TensorBoard; each imports its package when it is used."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LONGEST = 500
 REFUSED = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 
-def track(one: Tracked) -> str:
-    """Log a run; where it is.
+def to_mlflow(one: Tracked) -> str:
+    """Log a run in the store that MLflow itself is configured for; where it is.
 
     ``MLFLOW_TRACKING_URI`` names the store and ``MLFLOW_EXPERIMENT_NAME`` the experiment, as for
     every program that uses MLflow.
@@ -65,3 +65,55 @@ def _parts(items: Sequence[T], most: int) -> Iterator[Any]:
     """Items in lists of at most so many."""
     for start in range(0, len(items), most):
         yield list(items[start : start + most])
+
+
+def to_tensorboard(one: Tracked) -> str:
+    """Write the numbers as scalars at the iteration of the run; the folder of the event file.
+
+    A training's own curves are there already, where TensorBoard was installed when it ran.
+
+    Args:
+        one: What is logged.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    folder = one.folder / "tensorboard"
+    step = max((step for step, _ in one.series), default=0)
+    values = [Summary.Value(tag=key, simple_value=value) for key, value in one.metrics.items()]
+    writer = EventFileWriter(str(folder), filename_suffix=".harness")
+    writer.add_event(Event(wall_time=one.began_ms / 1000, step=step, summary=Summary(value=values)))
+    writer.close()
+    return str(folder)
+
+
+def to_wandb(one: Tracked) -> str:
+    """Log a run, offline unless W&B's own variables say otherwise; the folder of its files.
+
+    ``wandb sync`` uploads them, ``WANDB_MODE=online`` at once; ``WANDB_PROJECT`` names another
+    project.
+
+    Args:
+        one: What is logged.
+    """
+    import wandb
+
+    mode: Any = os.environ.get("WANDB_MODE", "offline")
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        name=one.name,
+        job_type=one.kind,
+        config=dict(one.settings),
+        tags=[f"{key}: {value}"[:64] for key, value in one.tags.items()],
+        dir=str(one.folder),
+        mode=mode,
+        settings=wandb.Settings(console="off", silent=True),
+    )
+    for step, values in one.series:
+        run.log({f"training/{key}": value for key, value in values.items()}, step=step)
+    run.summary.update(dict(one.metrics))
+    for path in one.files:
+        run.save(str(path), base_path=str(one.folder), policy="now")
+    run.finish()
+    return str(run.dir)
