@@ -19,7 +19,7 @@ from harness.serve.examples import drawing_of
 from harness.serve.failures import ErrorAnswer, Refusal, answer_failures, refused
 from harness.serve.forms import FIELD
 from harness.serve.guard import Guarded
-from harness.serve.observed import Observed
+from harness.serve.metrics import Observed
 from harness.serve.responses import Answer, PictureAnswer
 from harness.serve.service import Service
 from harness.serve.settings import MEDIA_TYPES, Settings, chosen_format, require_known
