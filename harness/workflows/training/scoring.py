@@ -32,8 +32,7 @@ from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
 from harness.workflows.runs.folder import read_record, utc_now
 from harness.workflows.runs.shards import line_of
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.pictures import draw_sample, predictions_of
-from harness.workflows.training.sample import Row, is_kept, sample_of
+from harness.workflows.training.sample import Row, draw_sample, is_kept, predictions_of, sample_of
 from harness.zoo.lock import read_lock
 
 #: Evaluation of the best weights on the test data.

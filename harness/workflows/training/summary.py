@@ -36,8 +36,7 @@ from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE
 from harness.workflows.runs.folder import Run, read_record
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.pictures import SHEET
-from harness.workflows.training.sample import FOLDER
+from harness.workflows.training.sample import FOLDER, SHEET
 from harness.workflows.training.scoring import data_of, evaluation_folder
 
 CURVES = "curves.png"

@@ -38,7 +38,7 @@ from harness.workflows.runs.files import CHECKPOINTS
 from harness.workflows.runs.folder import Run, announce, log, open_run, read_record, write_record
 from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
-from harness.workflows.training.pictures import draw_progress
+from harness.workflows.training.sample import draw_progress
 from harness.workflows.training.scoring import Scoring, evaluation_folder
 from harness.workflows.training.summary import (
     CURVES,

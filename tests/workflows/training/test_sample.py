@@ -10,8 +10,7 @@ import pytest
 from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.coco import read_dataset
-from harness.workflows.training.pictures import MOST_COLUMNS, columns_of
-from harness.workflows.training.sample import FOLDER, keep_rows, kept_rows
+from harness.workflows.training.sample import FOLDER, MOST_COLUMNS, columns_of, keep_rows, kept_rows
 
 
 def test_few_iterations_are_all_on_the_sheet() -> None:
