@@ -77,7 +77,7 @@ def match(
     ious: Floats = IOUS,
     sizes: Sequence[tuple[float, float]] = tuple(SIZES.values()),
 ) -> Matching:
-    """Match detections with objects as COCOeval does.
+    """Match detections with objects as COCOeval does, from boxes, masks or keypoints.
 
     Args:
         objects: The ground truth.
@@ -99,15 +99,11 @@ def match_pairs(
     ious: Floats = IOUS,
     sizes: Sequence[tuple[float, float]] = tuple(SIZES.values()),
 ) -> Matching:
-    """The same where the pairs are known; nothing of masks or keypoints is looked at.
+    """What ``match`` returns, of pairs that are known; no mask or keypoint is looked at.
 
     Args:
-        objects: The ground truth.
-        results: The detections.
         kept: Of ``kept_detections``.
         pairs: Of ``overlapping``, with the least of ``ious``.
-        ious: (T,) overlaps that make a match, ascending, above 0.
-        sizes: Least and greatest area of A size classes, in px.
     """
     ignored = np.stack(
         [

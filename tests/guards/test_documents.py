@@ -139,6 +139,13 @@ def test_every_decision_is_in_the_index(repository: Path) -> None:
     assert [path.name for path in sorted(folder.glob("0*.md")) if path.name not in index] == []
 
 
+def test_every_benchmark_says_what_it_measures(repository: Path) -> None:
+    listed = (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert not [
+        one.name for one in (repository / "benchmarks").glob("*.py") if one.name not in listed
+    ]
+
+
 def test_the_citation_has_the_version(repository: Path) -> None:
     text = (repository / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {harness.__version__}\n" in text
