@@ -8,12 +8,13 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import harness
-from harness.cli.main import COMMANDS, parser_for
+from harness.cli.main import COMMANDS, build_parser
 
 SHELL_BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE_COMMAND = re.compile(r"(?<!`)`((?:harness|make|bash) [^`\n]+)`(?!`)")
@@ -104,16 +105,22 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     stops = [index for index, word in enumerate(argv) if word in ("|", "&&", ">", ";")]
     argv = argv[: stops[0]] if stops else argv
     try:
-        parser_for(argv).parse_args(argv)
+        whole_parser().parse_args(argv)
     except SystemExit as leaving:
         said = capsys.readouterr().err.strip().splitlines()
         return said[-1] if leaving.code else ""
     return ""
 
 
+@cache
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with the options of every command."""
+    return build_parser(COMMANDS.__contains__)
+
+
 def options(words: Sequence[str]) -> set[str]:
     """Every option string that ``harness`` knows after these words, commands of commands too."""
-    parser = parser_for(words[:1])
+    parser = whole_parser()
     found: set[str] = set()
     for word in words:
         nested = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
+
+from tests.guards.conftest import nodes_of
 
 #: Lowest first. A package imports packages of lower lines only, never one of its own line.
 LAYERS = (
@@ -156,13 +158,22 @@ def module_name(path: str) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def is_for_types(node: ast.AST) -> bool:
+    """Whether a node is a block that only type checkers read."""
+    if not isinstance(node, ast.If):
+        return False
+    return any(
+        isinstance(one, ast.Name) and one.id == "TYPE_CHECKING" for one in ast.walk(node.test)
+    )
+
+
 def when_run(tree: ast.Module) -> Iterator[ast.AST]:
     """All nodes but those under TYPE_CHECKING."""
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
         yield node
-        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+        if not is_for_types(node):
             waiting.extend(ast.iter_child_nodes(node))
 
 
@@ -170,7 +181,7 @@ def test_heavy_packages_stay_at_home(package: dict[str, ast.Module]) -> None:
     wrong = [
         f"harness/{path} imports {name}, which belongs to {', '.join(HOMES[name])}"
         for path, tree in package.items()
-        for name in imported_roots(ast.walk(tree))
+        for name in imported_roots(nodes_of(tree))
         if name in HOMES and home(path) not in HOMES[name] and (path, name) not in VISITORS
     ]
     assert not wrong, "\n".join(wrong)
@@ -178,7 +189,7 @@ def test_heavy_packages_stay_at_home(package: dict[str, ast.Module]) -> None:
 
 def test_visitors_import_inside_a_function(package: dict[str, ast.Module]) -> None:
     for path, name in VISITORS:
-        assert name in imported_roots(ast.walk(package[path])), f"{path} no longer needs {name}"
+        assert name in imported_roots(nodes_of(package[path])), f"{path} no longer needs {name}"
         assert name not in imported_roots(run_at_import(package[path])), f"{path}: {name} at top"
 
 
@@ -199,7 +210,7 @@ def home(path: str) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def imported_modules(nodes: Iterator[ast.AST]) -> Iterator[str]:
+def imported_modules(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Dotted names of all imports; of ``from harness import x`` also ``harness.x``."""
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -213,11 +224,11 @@ def imported_modules(nodes: Iterator[ast.AST]) -> Iterator[str]:
 def our_packages(tree: ast.Module) -> set[str]:
     """Packages of ours that a module imports, in functions and under TYPE_CHECKING too."""
     layered = {name for line in LAYERS for name in line}
-    names = [name.split(".") for name in imported_modules(ast.walk(tree))]
+    names = [name.split(".") for name in imported_modules(nodes_of(tree))]
     return {parts[1] for parts in names if parts[0] == "harness" and len(parts) > 1} & layered
 
 
-def imported_roots(nodes: Iterator[ast.AST]) -> Iterator[str]:
+def imported_roots(nodes: Iterable[ast.AST]) -> Iterator[str]:
     return (name.split(".")[0] for name in imported_modules(nodes))
 
 
@@ -227,7 +238,7 @@ def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if is_for_types(node):
             continue
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             waiting.extend(ast.iter_child_nodes(node))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.guards.conftest import nodes_of
+
 FILE_LINES = 500
 FUNCTION_LINES = 50
 
@@ -75,26 +77,31 @@ def definitions(
     package: dict[str, ast.Module],
 ) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
     for path, tree in package.items():
-        for node in ast.walk(tree):
+        for node in nodes_of(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 yield path, node
 
 
 def calls(package: dict[str, ast.Module]) -> Iterator[tuple[str, ast.Call, str]]:
     for path, tree in package.items():
-        for node in ast.walk(tree):
+        for node in nodes_of(tree):
             if isinstance(node, ast.Call):
-                yield path, node, ast.unparse(node.func)
+                yield path, node, dotted(node.func)
+
+
+def dotted(called: ast.expr) -> str:
+    """A name, with those before its dots; what is no name is empty."""
+    if isinstance(called, ast.Name):
+        return called.id
+    return f"{dotted(called.value)}.{called.attr}" if isinstance(called, ast.Attribute) else ""
 
 
 def test_images_are_opened_as_what_they_may_be(package: dict[str, ast.Module]) -> None:
     """Pillow alone would start a program for some files: `data.image_files` has the formats."""
     careless = [
-        f"{name}:{node.lineno}"
-        for name, tree in package.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("Image.open", "PillowImage.open", "PIL.Image.open")
-        and "formats" not in {one.arg for one in node.keywords}
+        f"{path}:{call.lineno}"
+        for path, call, name in calls(package)
+        if name in ("Image.open", "PillowImage.open", "PIL.Image.open")
+        and "formats" not in {one.arg for one in call.keywords}
     ]
     assert not careless

@@ -55,7 +55,10 @@ def test_documents_are_plain(repository: Path) -> None:
 def test_code_is_plain(repository: Path, package: dict[str, ast.Module]) -> None:
     wrong = []
     for path in package:
-        with (repository / "harness" / path).open("rb") as file:
+        source = repository / "harness" / path
+        if not any(faults(source.read_text(encoding="utf-8"))):
+            continue  # as almost always: what the whole text does not have no part of it has
+        with source.open("rb") as file:
             for token in tokenize.tokenize(file.readline):
                 if token.type in TEXTS:
                     where = f"harness/{path}:{token.start[0]}"
