@@ -64,16 +64,16 @@ def test_a_training_leaves_weights_logs_and_a_record(
 def test_the_first_weights_are_drawn_and_pictures_change_no_weight(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--iterations", "3", "--eval-every", "0"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--eval-every", "0"]
     drawn = harness(*words, "--output", "drawn")
     assert drawn.code == 0, drawn.err
     folder = project / "drawn" / "predictions"
     # Random weights are not evaluated, and are drawn all the same.
     assert not (project / "drawn" / "evaluations" / "iteration-0000000").exists()
-    names = [f"iteration-{number:07d}.jpg" for number in (0, 3)]
+    names = [f"iteration-{number:07d}.jpg" for number in (0, 2)]
     assert {path.name for path in folder.glob("iter*.jpg")} == set(names)
-    last = json.loads((folder / "iteration-0000003.json").read_text("utf-8"))
-    evaluation = project / "drawn" / "evaluations" / "iteration-0000003"
+    last = json.loads((folder / "iteration-0000002.json").read_text("utf-8"))
+    evaluation = project / "drawn" / "evaluations" / "iteration-0000002"
     everything = json.loads((evaluation / "predictions.json").read_text("utf-8"))
     assert last == [
         row for row in everything if row["image_id"] in {one["image_id"] for one in last}
@@ -105,7 +105,8 @@ def on_small_twice_eval(words: list[str]) -> list[str]:
 def test_killed_and_resumed_ends_with_the_same_weights(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5", "--iterations", "8"]
+    words = ["train", *on_small_twice, "--ema", "0.9", "--eval-every", "5", "--iterations", "7"]
+    words.append("--no-pictures")
     assert harness(*words, "--output", "unbroken").code == 0
     killed = subprocess.Popen(
         [sys.executable, "-m", "harness", *words, "--output", "killed"],
@@ -134,7 +135,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
 def test_a_stop_signal_leaves_a_checkpoint_and_a_way_on(
     on_small_twice: list[str], project: Path, harness: Callable[..., Answer]
 ) -> None:
-    words = ["train", *on_small_twice, "--eval-every", "5", "--output", "run"]
+    words = ["train", *on_small_twice, "--eval-every", "5", "--no-pictures", "--output", "run"]
     stopped = subprocess.Popen(
         [sys.executable, "-m", "harness", *words], stderr=subprocess.PIPE, text=True
     )
@@ -198,7 +199,7 @@ def test_two_processes_train_as_one(
     on_small_twice: list[str],
     project: Path,
 ) -> None:
-    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4", "--no-pictures"]
     assert harness(*words, "--output", "one").code == 0
     answer = process(*words, "--nproc", "2", "--output", "two")
     assert answer.code == 0, answer.err
@@ -244,7 +245,7 @@ def test_other_classes_keep_everything_but_the_class_layers(
 def test_a_diverging_loss_names_iteration_and_images(
     harness: Callable[..., Answer], on_small_twice: list[str]
 ) -> None:
-    answer = harness("train", *on_small_twice, "--lr", "1e30", "--output", "run")
+    answer = harness("train", *on_small_twice, "--lr", "1e30", "--no-pictures", "--output", "run")
     assert answer.code == 5
     assert "is not finite, on the images" in answer.err
     assert "iteration" in answer.err
@@ -256,12 +257,13 @@ def test_an_image_that_cannot_be_read_any_more_says_how_to_continue(
     shutil.copytree(small_coco / "images", project / "images")
     for image in (project / "images").iterdir():
         image.write_bytes(image.read_bytes()[:100])
-    words = [*on_small_twice, "--train-images", "images", "--output", "run"]
+    quick = [*on_small_twice, "--no-pictures"]
+    words = [*quick, "--train-images", "images", "--output", "run"]
     answer = harness("train", *words)
     assert answer.code == 4, answer.err
     assert "cannot be decoded" in answer.err
     assert "start it again with: " in answer.err
-    words = [*on_small_twice, "--val-images", "images", "--eval-every", "1", "--output", "other"]
+    words = [*quick, "--val-images", "images", "--eval-every", "1", "--output", "other"]
     answer = harness("train", *words)
     assert answer.code == 4, answer.err
     assert "when every file is as it was, continue with: " in answer.err
@@ -345,7 +347,7 @@ def test_detectron2_trains_into_the_same_record(
 def test_processes_that_torchrun_starts_train_as_one(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4"]
+    words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4", "--no-pictures"]
     assert harness(*words, "--output", "one").code == 0
     launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     launched += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
