@@ -318,15 +318,33 @@ def _named(word: str) -> Iterator[Path]:
     elif path.exists() or path.is_symlink():
         yield path
     else:
-        # Not Path.glob: a pattern may be absolute.
-        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
-        files = [Path(match) for match in matches if Path(match).is_file()]
+        files = sorted(one for one in _matches(path) if one.is_file())
         if not files:
             raise UsageError(
                 f"no such file or folder, and nothing that matches: {word}",
                 hint="give images, folders of images, or a quoted glob such as 'images/*.jpg'",
             )
         yield from files
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Return what a pattern matches, without hidden names that it does not ask for.
+
+    Not ``glob.glob``: its ``**`` enters folders behind links, as of a link to a folder above it.
+    """
+    parts = pattern.parts
+    fixed = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    base, rest = Path(*parts[:fixed]), parts[fixed:]
+    if not rest:
+        return
+    hidden = any(part.startswith(".") for part in rest)
+    try:
+        for found in base.glob(str(Path(*rest))):
+            below = found.relative_to(base).parts
+            if hidden or not any(part.startswith(".") for part in below):
+                yield found
+    except (ValueError, NotImplementedError):  # no pattern, as of two stars beside a letter
+        return
 
 
 def _below(folder: Path) -> Iterator[Path]:

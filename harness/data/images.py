@@ -7,7 +7,7 @@ the pixels of an evaluation, after the EXIF orientation was applied. Images that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from harness.core.dataset import ImageRecord
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError
+from harness.core.printable import shown_text
 from harness.data.image_files import (
     TURNS,
     UPRIGHT,
@@ -230,6 +231,42 @@ def resize_shape(
     if 0 in rounded:
         raise ValueError(f"{width_px} × {height_px} px is too narrow to be resized")
     return rounded
+
+
+def require_resizable(dataset: Dataset, short_edge_px: int, long_edge_max_px: int) -> None:
+    """Check that every image has pixels when it is resized, before the first one is.
+
+    Args:
+        dataset: Its images.
+        short_edge_px: Of `resize_shape`.
+        long_edge_max_px: Of `resize_shape`.
+
+    Raises:
+        IntegrityError: One or more have none; the first is named.
+    """
+    narrow = too_narrow(dataset.images, short_edge_px, long_edge_max_px)
+    if narrow:
+        raise IntegrityError(
+            f"{len(narrow)} of {len(dataset.images)} images are too narrow: with a long edge of "
+            f"{long_edge_max_px} px nothing is left of the other; the first is "
+            f"{shown_text(narrow[0].file_name)}, {narrow[0].width_px} × {narrow[0].height_px} px",
+            hint="leave them out: harness data subset FILE --names NAMES --output CHOSEN",
+        )
+
+
+def too_narrow(
+    images: Sequence[ImageRecord], short_edge_px: int, long_edge_max_px: int
+) -> list[ImageRecord]:
+    """Return the images of which a resize leaves nothing."""
+
+    def is_lost(one: ImageRecord) -> bool:
+        try:
+            resize_shape(one.height_px, one.width_px, short_edge_px, long_edge_max_px)
+        except ValueError:
+            return True
+        return False
+
+    return [one for one in images if is_lost(one)]
 
 
 def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_a_file_is_taken_whatever_it_is_called(photos: Path) -> None:
 def test_globs_are_expanded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos)
     assert names(find_images(["*.jpg", "**/*.webp"]), photos) == ["a.jpg", "deep/c.webp"]
+
+
+def test_globs_do_not_go_in_circles(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("circle", "another"):
+        (photos / name).symlink_to(photos, target_is_directory=True)
+        (photos / "deep" / name).symlink_to(photos, target_is_directory=True)
+    monkeypatch.chdir(photos)
+    assert names(find_images(["**/*.jpg", "**/*.webp"]), photos) == ["a.jpg", "deep/c.webp"]
+    assert names(find_images([f"{glob.escape(str(photos))}/**/*.png"]), photos) == ["b.png"]
+    # A link, and what is hidden, where the pattern names them.
+    assert names(find_images(["circle/*.png", ".hidden/*.png", ".*.jpg"]), photos) == [
+        "circle/b.png",
+        ".hidden/d.png",
+        "._e.jpg",
+    ]
+    monkeypatch.chdir(photos / "deep")
+    assert names(find_images(["../*.jpg"]), photos) == ["a.jpg"]
 
 
 def test_earlier_results_are_left_out(photos: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError
-from harness.data.images import load_image, read_pixels, resize, resize_shape
+from harness.data.images import load_image, read_pixels, resize, resize_shape, too_narrow
 
 HEIGHT, WIDTH = 24, 40
 
@@ -307,6 +307,19 @@ def test_sizes_equal_the_reference(
             resize_shape(height, width, short_edge, short_edge + slack)
         return
     assert resize_shape(height, width, short_edge, short_edge + slack) == expected
+
+
+@given(height=st.integers(1, 9000), width=st.integers(1, 3), turned=st.booleans())
+def test_what_is_too_narrow_is_found_before_it_is_resized(
+    height: int, width: int, turned: bool
+) -> None:
+    if turned:
+        height, width = width, height
+    record = ImageRecord(image_id=1, file_name="a.png", height_px=height, width_px=width)
+    lost = bool(too_narrow([record], 800, 1333))
+    assert lost == (1333 * min(height, width) / max(height, width) < 0.5)
+    if not lost:
+        assert min(resize_shape(height, width, 800, 1333)) > 0
 
 
 @given(height=st.integers(1, 5000), width=st.integers(1, 5000))

@@ -175,3 +175,30 @@ def test_their_pages_open_in_a_browser(
             with window(browser, size, colours) as opened:
                 opened.goto(page.as_uri())
                 assert not FAULT.search(opened.inner_text("body"))
+
+
+def test_an_image_too_narrow_to_be_resized_is_refused_at_once(
+    harness: Callable[..., Answer], files: Path
+) -> None:
+    content = truth("nothing")
+    content["images"][0] |= {"file_name": "narrow.png", "width": 1, "height": 3000}
+    (files / "narrow.json").write_text(json.dumps(content), encoding="utf-8")
+    Image.new("RGB", (1, 3000)).save(files / "photos" / "narrow.png")
+    own = ("--annotations", "narrow.json", "--images", "photos")
+    checked = harness("data", "check", "narrow.json", *own[2:])
+    assert checked.code == 0
+    assert "1 image(s) are too narrow to be resized for a network, the first is narrow.png" in (
+        " ".join(checked.out.split())
+    )
+    data = [f"--{part}-{name[2:]}={file}" for part in ("train", "val") for name, file in pairs(own)]
+    for words in (("eval", *own), ("train", "--model", "tiny", "--iterations", "2", *data)):
+        refused = harness(*words)
+        assert refused.code == 4, refused.err
+        assert "1 of 3 images are too narrow" in refused.err
+        assert "narrow.png, 1 × 3000 px" in refused.err
+        assert "harness data subset" in refused.err
+    assert harness("eval", *own, "--engine", "fake").code == 0
+
+
+def pairs(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    return list(zip(words[::2], words[1::2], strict=True))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from harness.core.errors import IntegrityError
-from harness.core.printable import shown
+from harness.core.printable import shown, shown_text
 from harness.core.progress import Progress
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
+from harness.data.images import too_narrow
 from harness.data.objects import AnnotatedImage, training_set
 
 #: Faulty images named in the error.
@@ -92,6 +93,12 @@ def check_data(
     notes = dataset.warnings
     if images is not None:
         notes += _require_images(content["images"], annotations, images, progress)
+    narrow = too_narrow(dataset.images, *ZOO_EDGES_PX)
+    if narrow:
+        notes += (
+            f"{len(narrow)} image(s) are too narrow to be resized for a network, the first is "
+            f"{shown_text(narrow[0].file_name)}: training and evaluation refuse them",
+        )
     counts = Counter(row["category_id"] for row in content["annotations"])
     # Of a file of persons with keypoints, the objects of a keypoint network: it has no masks.
     keypoints = dataset.keypoint_count > 0
@@ -127,6 +134,9 @@ def _labelled(image: AnnotatedImage) -> int:
     points = image.keypoints
     return 0 if points is None else int((points[:, :, 2] > 0).any(axis=1).sum())
 
+
+#: Short edge and greatest long edge to which the zoo's networks resize an image.
+ZOO_EDGES_PX = (800, 1333)
 
 #: What corrects a kind of fault, the most particular first.
 REMEDIES = {

@@ -17,6 +17,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, flatten, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.categories import stuff_for
+from harness.data.images import require_resizable
 from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
@@ -210,6 +211,9 @@ def resolve(request: InferenceRequest) -> Job:
     asked = dataset if request.data.limit is None else limited(dataset, request.data.limit)
     job = job_of(lock, entry, request, asked, len(dataset.images))
     require_images(asked)
+    if job.engine != "fake":
+        numbers = job.architecture
+        require_resizable(asked, numbers.short_edge_px, numbers.long_edge_max_px)
     if asked.panoptic is not None:
         require_pngs(asked.panoptic, asked.image_ids)
     return job

@@ -16,6 +16,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings, identity_of, replaced
 from harness.data.catalog import VALIDATION_OF
+from harness.data.images import require_resizable
 from harness.data.objects import TrainingSet
 from harness.data.proven import state_of_images
 from harness.engines.opening import require_network
@@ -218,6 +219,8 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     truth = training.dataset.panoptic
     stuff = () if truth is None else truth.stuff
     architecture = trained_architecture(published, request, training.dataset.categories, stuff)
+    for dataset in (training.dataset, validation, *([] if test is None else [test])):
+        require_resizable(dataset, architecture.short_edge_px, architecture.long_edge_max_px)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
