@@ -219,8 +219,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     truth = training.dataset.panoptic
     stuff = () if truth is None else truth.stuff
     architecture = trained_architecture(published, request, training.dataset.categories, stuff)
-    for dataset in (training.dataset, validation, *([] if test is None else [test])):
-        require_resizable(dataset, architecture.short_edge_px, architecture.long_edge_max_px)
+    _require_resizable(architecture, training.dataset, validation, test)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
@@ -238,6 +237,13 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         checkpoint=checkpoint,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
+
+
+def _require_resizable(architecture: Architecture, *datasets: Dataset | None) -> None:
+    """Raise IntegrityError for an image that is too narrow for the network."""
+    for dataset in datasets:
+        if dataset is not None:
+            require_resizable(dataset, architecture.short_edge_px, architecture.long_edge_max_px)
 
 
 def planned(request: TrainRequest, recipe: TrainRecipe, training: TrainingSet | None) -> Plan:
