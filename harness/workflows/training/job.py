@@ -216,9 +216,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     kind, init, checkpoint = _initial(lock, entry, recipe, request)
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
-    truth = training.dataset.panoptic
-    stuff = () if truth is None else truth.stuff
-    architecture = trained_architecture(published, request, training.dataset.categories, stuff)
+    architecture = _architecture_for(training, request, published)
     _require_resizable(architecture, training.dataset, validation, test)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
@@ -237,6 +235,15 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         checkpoint=checkpoint,
         reference=() if request.reference_curve is None else read_curve(request.reference_curve),
     )
+
+
+def _architecture_for(
+    training: TrainingSet, request: TrainRequest, published: Architecture
+) -> Architecture:
+    """Return the network of a training, with the classes of its data."""
+    truth = training.dataset.panoptic
+    stuff = () if truth is None else truth.stuff
+    return trained_architecture(published, request, training.dataset.categories, stuff)
 
 
 def _require_resizable(architecture: Architecture, *datasets: Dataset | None) -> None:
