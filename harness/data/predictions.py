@@ -80,7 +80,7 @@ def parsed(path: Path, *, watch: Callable[[], None] | None = None) -> Any:
     try:
         return read(path, convert=None if watch is None else watched)
     except IntegrityError as error:
-        raise IntegrityError(error.message, hint=_hint(path)) from error
+        raise IntegrityError(error.message, hint=_hint(path) or error.hint) from error
 
 
 def predictions_in(rows: Any, path: Path, content: Mapping[str, Any] | None) -> list[Row]:

@@ -19,6 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.files.json_faults import fault_of
 
 #: The longer marks first: UTF-32's begins with UTF-16's.
 MARKS = (
@@ -216,7 +217,8 @@ def read_json(path: Path, *, encoding: str | None = None) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # also endless nesting, numbers without end
-        raise IntegrityError(f"{path} is not JSON: {error}") from error
+        fault = fault_of(text.encode("utf-8", "surrogatepass"), error)
+        raise IntegrityError(f"{path} is not JSON: {fault.reason}", hint=fault.hint) from error
 
 
 def read_xml(path: Path, *, encoding: str | None = None) -> ElementTree.Element:

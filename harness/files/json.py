@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, UsageError
+from harness.files.json_faults import fault_of
 
 T = TypeVar("T")
 
@@ -112,7 +113,8 @@ def parse(
         with collector_paused():
             return json.loads(content, object_hook=convert)
     except (ValueError, RecursionError) as error:  # also bytes that are no text, endless nesting
-        raise IntegrityError(f"{path} is not JSON: {error}") from error
+        fault = fault_of(content, error)
+        raise IntegrityError(f"{path} is not JSON: {fault.reason}", hint=fault.hint) from error
 
 
 def to_plain(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.data.text_files import read_json as read_user_json
 from harness.files.json import dumps, read, schema_of, to_plain, to_typed
 
 
@@ -129,6 +132,39 @@ def test_files_that_cannot_be_read(
         path.write_bytes(content)
     with pytest.raises(kind, match=complaint):
         read(path)
+
+
+FAULTS: dict[str, tuple[str | bytes, str, str]] = {
+    "empty": (" \n", "it is empty", "once more"),
+    "gzip": (gzip.compress(b"{}"), "compressed with gzip", "unpack it"),
+    "a page": ("<!doctype html>", "a web page", "of a server"),
+    "a comment first": ('// mine\n{"a": 1}', "begins with a comment", "no comments"),
+    "a comment inside": ('{"a": 1,\n# mine\n"b": 2}', "line 2", "no comments"),
+    "a comma too many": ('{"a": [1, 2,\n]}', "line ", "comma before ]"),
+    "a comma too many at the end": ('{"a": 1,}', "line 1", "comma before }"),
+    "single quotes": ("{'a': 1}", "line 1", "double quotes"),
+    "cut off": ('{"a": [1, 2', "line 1", "ends in the middle"),
+    "cut off in text": ('{"a": "bcd', "line 1", "ends in the middle"),
+    "lines": ('{"a": 1}\n{"a": 2}\n', "Extra data", "JSON Lines"),
+    "another encoding": ('{"a": "é"}'.encode("latin-1"), "can't decode byte 0xe9", "UTF-8"),
+    "endless nesting": ("[" * 100_000, "lists without end", ""),
+    "an endless number": ("9" * 10_000, "thousands of digits", ""),
+}
+
+
+@pytest.mark.parametrize("reading", [read, read_user_json])
+@pytest.mark.parametrize("name", FAULTS)
+def test_why_a_file_is_no_json_and_what_to_do(
+    tmp_path: Path, name: str, reading: Callable[[Path], Any]
+) -> None:
+    content, reason, hint = FAULTS[name]
+    path = tmp_path / "x.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(IntegrityError) as caught:
+        reading(path)
+    if reading is read or isinstance(content, str):  # the other one asks for the encoding first
+        assert reason in caught.value.message
+        assert hint in (caught.value.hint or "")
 
 
 def test_half_characters_are_written_and_come_back(tmp_path: Path) -> None:
