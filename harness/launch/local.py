@@ -44,7 +44,7 @@ GRACE_S = 10.0
 
 #: Signals that reach every process of a terminal or of a SLURM job (where they say that the job may
 #: be taken away, not that it must end); only the parent answers them.
-FOR_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+FOR_PARENT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 #: How a parent stops its processes.
 STOP = signal.SIGUSR1
@@ -245,6 +245,12 @@ def _end_of(exit_code: int | None) -> str:
 
 
 def _stop(processes: Sequence[Any]) -> None:
+    # A second Ctrl-C would leave those that are not stopped yet; this takes GRACE_S at most.
+    with signals_blocked(FOR_PARENT):
+        _stop_unhindered(processes)
+
+
+def _stop_unhindered(processes: Sequence[Any]) -> None:
     for process in processes:
         if process.is_alive():
             with suppress(ProcessLookupError):  # it ended between, and the server has collected it

@@ -124,7 +124,8 @@ def answer_parent(parent: int) -> None:
     Args:
         parent: Process id of the caller.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent handles it
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's reach all; the parent handles them
+        signal.signal(number, signal.SIG_IGN)
     _end_with_parent(parent)
     gc.disable()  # millions of rows to search for cycles, and none there
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

@@ -261,8 +261,8 @@ def _unparsed(name: str, size: int, error: Exception, limit_s: float) -> Refusal
 def _work(connection: Connection, max_megapixels: float) -> None:
     """Process requests until the service closes the connection; the main function of a process."""
     # A terminal or a service manager signals the whole group: requests at work are still answered.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent(signal.SIGKILL)  # also in the middle of an image
     _limit_memory(max_megapixels)
     with suppress(EOFError, OSError):

@@ -143,7 +143,8 @@ def _member(
     Args:
         answer: Receives None at the end, or the error.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which passes it on
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's reach the parent, which passes on
+        signal.signal(number, signal.SIG_IGN)
     # Nothing holds the run any more then, and another training may continue it.
     end_with_parent(signal.SIGKILL)
     try:
