@@ -54,6 +54,7 @@ NO_TEMPORARY = "No usable temporary directory found in "
 #: What libraries say, in errors of no kind of their own, when the system gives no more.
 SAID = {
     "can't start new thread": errno.EAGAIN,
+    "resource temporarily unavailable": errno.EAGAIN,  # threads of C++
     "can't allocate memory": errno.ENOMEM,  # PyTorch
     "not enough memory": errno.ENOMEM,  # PyTorch
     "std::bad_alloc": errno.ENOMEM,

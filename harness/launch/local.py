@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.printable import printable
+from harness.files.failures import failure_of
 from harness.launch.server import (
     SERVER_ERRORS,
     contexts_for,
@@ -197,7 +198,7 @@ def _outcome(function: Callable[[Item], None], item: Item) -> HarnessError | Non
         return error
     except Exception as error:
         _write_down(traceback.format_exc())
-        return RunFailedError(f"{type(error).__name__}: {error}")
+        return failure_of(error) or RunFailedError(f"{type(error).__name__}: {error}")
     return None
 
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 #: What starting a process by the server may end with: no place for its socket, a server that died.
@@ -29,6 +29,9 @@ def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnConte
     Args:
         modules: Names of what the server imports; none for a process that imports little.
     """
+    with suppress(*SERVER_ERRORS):
+        # Its start lets SIGINT and SIGTERM through again, so it must come before they are blocked.
+        resource_tracker.ensure_running()
     spawn = multiprocessing.get_context("spawn")
     offered = "forkserver" in multiprocessing.get_all_start_methods()
     if not modules or not offered or sys.platform == "darwin" or not _same_environment():

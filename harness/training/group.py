@@ -25,6 +25,7 @@ from harness.engines.devices import (
     keep_freed_memory,
     usable_threads,
 )
+from harness.files.failures import failure_of
 from harness.launch.local import end_with_parent
 from harness.training.log import Best
 from harness.training.processes import World, join, leave
@@ -164,6 +165,9 @@ def _member(
             )
         )
     except BaseException as error:
+        if failure := failure_of(error):
+            answer.send(failure)
+            return
         text = "".join(traceback.format_exception(error)[-3:])
         answer.send(
             RunFailedError(f"training process {world.rank} failed: {type(error).__name__}\n{text}")

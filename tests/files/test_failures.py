@@ -39,6 +39,8 @@ def test_a_file_is_named_with_what_to_do(
     [
         (MemoryError(), "ulimit -v"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
+        (RuntimeError("Resource temporarily unavailable"), "ulimit -u"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), "TMPDIR"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"), "--batch-size"),
         (OSError(errno.ENOSPC, "No space left on device"), "make room"),

@@ -37,6 +37,10 @@ def say(path: Path) -> None:
     write_pid(path)
 
 
+def run_out_of_threads(path: Path) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def die_twice(path: Path) -> None:
     """The third attempt, told from what is on disk, gets through."""
     with path.open("a", encoding="utf-8") as file:

@@ -83,6 +83,12 @@ def test_an_error_keeps_its_kind_and_says_where(tmp_path: Path, modules: Sequenc
     assert caught.value.hint == f"fetch it again\n  log: {tmp_path / 'a.log'}"
 
 
+def test_a_failure_of_the_system_says_what_to_do(tmp_path: Path, modules: Sequence[str]) -> None:
+    with pytest.raises(RunFailedError, match="part a: Resource temporarily") as caught:
+        run(parts.run_out_of_threads, works(tmp_path, "a"), modules)
+    assert "ulimit -u" in str(caught.value.hint)
+
+
 def test_a_bug_has_its_traceback_in_the_log(tmp_path: Path, modules: Sequence[str]) -> None:
     with pytest.raises(RunFailedError, match="part a: LookupError: a"):
         run(parts.stumble, works(tmp_path, "a"), modules)
@@ -165,7 +171,7 @@ def test_a_server_that_is_killed_takes_no_part_with_it(
 def test_signals_to_all_processes_leave_the_server(tmp_path: Path, modules: Sequence[str]) -> None:
     run(parts.report, works(tmp_path, "before"), modules)
     running = json.loads((tmp_path / "before").read_text())["parent"]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP):
         os.kill(running, number)
     run(parts.report, works(tmp_path, "after"), modules)
     assert json.loads((tmp_path / "after").read_text())["parent"] == running
