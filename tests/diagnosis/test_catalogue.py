@@ -76,7 +76,9 @@ def test_a_fault_of_masks_is_named_first(masks: Broken, name: str) -> None:
 
 
 def test_a_box_beside_each_mask_is_noted_with_what_it_changes(masks: Broken) -> None:
-    content, rows = masks
+    kept = sorted(image["id"] for image in masks[0]["images"])[:40]
+    content = of_images(masks[0], kept)
+    rows = [row for row in masks[1] if row["image_id"] in kept]
     boxes = enclosing([row["segmentation"] for row in rows]).tolist()
     both = [{**row, "bbox": box} for row, box in zip(rows, boxes, strict=True)]
     found = diagnosed(content, both)

@@ -9,14 +9,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from harness import Interrupted, train
+from harness.core.progress import Advance, Silent
 from harness.training.log import read_log
+from harness.zoo.checkpoints import EMBEDDED
 from tests.end_to_end.conftest import Answer
 
 ITERATIONS = 12
@@ -41,17 +46,18 @@ def trained(folder: Path) -> dict[str, np.ndarray]:
 def test_a_training_leaves_weights_logs_and_a_record(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
-    answer = harness("train", *on_small_twice, "--output", "run", "--eval-every", "6")
+    short = ("--iterations", "6", "--eval-every", "3")
+    answer = harness("train", *on_small_twice, *short, "--output", "run")
     assert answer.code == 0, answer.err
     run = project / "run"
     record = json.loads((run / "record.json").read_text("utf-8"))
     assert record["kind"] == "train"
-    assert record["resolved"]["iterations"] == ITERATIONS
+    assert record["resolved"]["iterations"] == 6
     assert "bbox/AP" in record["metrics"]
     assert record["verdict"]["outcome"] == "nothing-to-compare"
     assert "1 crowd region(s)" in record["resolved"]["left_out"]
     lines = read_log(run)
-    assert [line["iteration"] for line in lines] == [6, 12, 12]
+    assert [line["iteration"] for line in lines] == [3, 6, 6]
     assert lines[-1]["validation/total_loss"] > 0
     assert len(list((run / "evaluations").glob("iteration-*/record.json"))) == 2
     # What was trained can be used like any checkpoint.
@@ -102,6 +108,41 @@ def on_small_twice_eval(words: list[str]) -> list[str]:
     return ["--annotations", words[1], "--images", words[3], "--threads", "1"]
 
 
+class Stopping(Silent):
+    """Sends this process the signal of a scheduler in the third iteration."""
+
+    @contextmanager
+    def task(self, title: str, *, total: int | None, done: int = 0, unit: str) -> Iterator[Advance]:
+        """Count what is finished."""
+        count = done
+
+        def advance(units: int, note: str = "") -> None:
+            nonlocal count
+            count += units
+            if title == "train" and count == 3:
+                signal.raise_signal(signal.SIGUSR1)
+
+        yield advance
+
+
+def test_stopped_and_resumed_ends_with_the_same_weights(small_coco: Path, tmp_path: Path) -> None:
+    data = {"annotations": small_coco / "annotations.json", "images": small_coco / "images"}
+    settings: dict[str, Any] = {
+        **{f"{part}_{name}": path for part in ("train", "val") for name, path in data.items()},
+        **{"iterations": 5, "batch_size": 2, "init": "none", "device": "cpu", "threads": 1},
+        **{"deterministic": True, "short_edge_px": 64, "ema": 0.9, "pictures": False},
+    }
+    train(**settings, output=tmp_path / "unbroken")
+    with pytest.raises(Interrupted, match="stopped by SIGUSR1 after iteration"):
+        train(**settings, output=tmp_path / "stopped", progress=Stopping())
+    assert not (tmp_path / "stopped" / "record.json").exists()
+    train(**settings, output=tmp_path / "stopped", resume=True)
+    for name in ("model_last.safetensors", "model_best.safetensors"):
+        first, second = ((tmp_path / run / name).read_bytes() for run in ("unbroken", "stopped"))
+        assert first == second, name
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_ends_with_the_same_weights(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:
@@ -227,15 +268,15 @@ def first_losses(run: Path) -> dict[str, float]:
 def test_other_classes_keep_everything_but_the_class_layers(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path, small_coco: Path
 ) -> None:
-    short = ("--iterations", "2", "--no-pictures")
-    assert harness("train", *on_small_twice, *short, "--output", "eight").code == 0
+    eight = EMBEDDED / "tiny.safetensors"
     content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
     content["categories"] = [{"id": number, "name": f"kind {number}"} for number in range(3)]
     for row in content["annotations"]:
         row["category_id"] %= 3
     (small_coco / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     words = [word for word in on_small_twice if word != "none"]
-    words.insert(words.index("--init") + 1, "eight/model_last.safetensors")
+    words.insert(words.index("--init") + 1, str(eight))
+    short = ("--iterations", "2", "--no-pictures", "--lr", "0.0001")
     answer = harness("train", *words, *short, "--output", "three")
     assert answer.code == 0, answer.err
     assert "these begin at random: roi_heads.box_predictor.bbox_pred" in answer.err
