@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,6 @@ def read_panoptic(
         UsageError: The file or the folder is not there.
         IntegrityError: The file is not valid, or belongs to other images or categories.
     """
-    from dataclasses import replace
-
     repair = repair_of(option)
     folder = path.with_suffix("") if folder is None else folder
     if not path.is_file():

@@ -78,7 +78,8 @@ def train_in_processes(
     with _passing_on_signals(processes), _ended(processes):
         for rank in range(count):
             receiving, sending = context.Pipe(duplex=False)
-            scoring = evaluate if rank == 0 else _by_first  # it has data that only the first needs
+            # The evaluation has data that only the first process needs.
+            scoring: Evaluate = evaluate if rank == 0 else _ByFirst()
             process = context.Process(
                 target=_member,
                 args=(setup, World(rank, count), address, progress, scoring, sending),
@@ -126,9 +127,16 @@ def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: 
     leave()
 
 
-def _by_first(weights: Path, iteration: int) -> dict[str, float]:
-    """Take the place of the evaluation in all processes but the first."""
-    raise AssertionError(f"{weights} of iteration {iteration} is evaluated by the first process")
+class _ByFirst:
+    """Takes the place of the evaluation in all processes but the first."""
+
+    def __call__(
+        self, weights: Path, iteration: int, notice: Callable[[str], None]
+    ) -> dict[str, float]:
+        raise AssertionError(f"{weights} of iteration {iteration} is evaluated by the first")
+
+    def before(self, weights: Path, notice: Callable[[str], None]) -> None:
+        raise AssertionError(f"{weights} is looked at by the first process")
 
 
 def _member(

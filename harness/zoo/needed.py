@@ -76,13 +76,8 @@ def missing_proposals(lock: Lock, entry: ModelEntry, root: Path) -> tuple[Missin
 
 
 def missing_artefact(lock: Lock, name: str, root: Path) -> tuple[Missing, ...]:
-    """Return an artefact that a group of its own brings, if it is not there."""
+    """Return an artefact by its name, such as a backbone's weights, if it is not there."""
     return _absent(find_artefact(lock, name), root, None)
-
-
-def missing_backbone(lock: Lock, artefact: str, root: Path) -> tuple[Missing, ...]:
-    """Return the backbone's weights of a recipe, if they are not there."""
-    return missing_artefact(lock, artefact, root)
 
 
 def _absent(artefact: Artefact, root: Path, model: str | None) -> tuple[Missing, ...]:

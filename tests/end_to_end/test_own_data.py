@@ -25,10 +25,10 @@ def test_labelled_photographs_become_a_model_and_its_ap(
         "data check pets.json --images photos",
         "data split pets.json --fractions 0.5,0.5",
         "train --train-annotations train.json --train-images photos --val-annotations val.json "
-        "--val-images photos --iterations 4 --batch-size 2 --init none --device cpu --threads 1 "
-        "--output run",
+        "--val-images photos --iterations 2 --batch-size 2 --init none --device cpu --threads 1 "
+        "--short-edge 64 --no-pictures --output run",
         "eval --weights run/model_best.safetensors --annotations val.json --images photos "
-        "--threads 1 --output measured",
+        "--threads 1 --short-edge 64 --output measured",
     )
     for step in steps:
         answer = harness(*step.split())

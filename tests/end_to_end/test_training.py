@@ -29,11 +29,17 @@ ITERATIONS = 12
 
 @pytest.fixture
 def on_small_twice(small_coco: Path) -> list[str]:
-    """The small data set for training and validation, and a short schedule."""
+    """The small data set for training, three of its images for validation, a short schedule."""
     annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    content = json.loads(Path(annotations).read_text("utf-8"))
+    content["images"] = sorted(content["images"], key=lambda one: int(one["id"]))[:3]
+    kept = {one["id"] for one in content["images"]}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    few = small_coco / "validation.json"
+    few.write_text(json.dumps(content), encoding="utf-8")
     return [
         *("--train-annotations", annotations, "--train-images", images),
-        *("--val-annotations", annotations, "--val-images", images),
+        *("--val-annotations", str(few), "--val-images", images),
         *("--iterations", str(ITERATIONS), "--batch-size", "2", "--init", "none"),
         *("--device", "cpu", "--threads", "1", "--deterministic", "--short-edge", "64"),
     ]
@@ -276,6 +282,7 @@ def test_other_classes_keep_everything_but_the_class_layers(
     (small_coco / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
     words = [word for word in on_small_twice if word != "none"]
     words.insert(words.index("--init") + 1, str(eight))
+    words += ["--val-annotations", str(small_coco / "annotations.json")]
     short = ("--iterations", "2", "--no-pictures", "--lr", "0.0001")
     answer = harness("train", *words, *short, "--output", "three")
     assert answer.code == 0, answer.err

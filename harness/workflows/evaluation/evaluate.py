@@ -54,6 +54,7 @@ from harness.workflows.runs.panoptic_files import (
 from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 
+#: What the record of every evaluation calls a file, and its name.
 ARTEFACTS = {
     "predictions": PREDICTIONS,
     "per_category": PER_CATEGORY,

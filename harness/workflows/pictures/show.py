@@ -188,7 +188,7 @@ def show_maps(request: ShowRequest, subject: Subject, progress: Progress) -> Sho
     with ThreadPoolExecutor(usable_cpus()) as pool:
         counts = dict(zip(subject.dataset.image_ids, pool.map(count, records), strict=True))
     order = sorted(records, key=lambda one: (-_errors(counts[one.image_id]), one.image_id))
-    most = request.most if request.most is not None else MOST_SHOWN
+    most = _most(request)
     drawer = _drawer(truth, files, found, known, request.style)
     with disk_errors(subject.output):
         drawn, unreadable = write_pictures(subject, order[: most or None], drawer, progress)

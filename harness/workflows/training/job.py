@@ -50,7 +50,6 @@ from harness.zoo.lock import find_artefact, find_model, read_lock
 from harness.zoo.needed import (
     Missing,
     missing_artefact,
-    missing_backbone,
     missing_checkpoint,
     missing_dataset,
     missing_files,
@@ -434,7 +433,7 @@ def missing_parts(
     if request.initial.init == "zoo":
         found += missing_checkpoint(lock, entry, root)
     elif request.initial.init == "imagenet" and recipe.backbone is not None:
-        found += missing_backbone(lock, recipe.backbone, root)
+        found += missing_artefact(lock, recipe.backbone, root)
     return tuple(dict.fromkeys(found))
 
 
