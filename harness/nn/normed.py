@@ -17,6 +17,9 @@ from harness.nn.operators import deform_conv2d
 #: Groups of GroupNorm (Detectron2 ``layers/batch_norm.py`` get_norm).
 GROUPS = 32
 
+#: Channels whose squares GroupNorm holds at a time.
+SQUARED_CHANNELS = 64
+
 #: Share of a batch's statistics in the running ones (torch.nn.BatchNorm2d).
 MOMENTUM = 0.1
 
@@ -101,17 +104,26 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W), each group of channels of an image normalised by its own numbers."""
+        """Return (B, C, H, W), each group of channels of an image normalised by its own numbers.
+
+        Args:
+            x: (B, C, H, W). On a CPU, where no gradient is asked for and the channels are last, the
+                caller gives it up: the result is written there, since these are a network's
+                largest maps.
+        """
         plain = x.is_contiguous() or x.dtype != torch.float32 or torch.is_grad_enabled()
         if plain or x.device.type != "cpu":
             return super().forward(x)
         grouped, each = (len(x), self.num_groups, -1), (*x.shape[:2], 1, 1)
         channels = (1, self.num_groups, x.shape[1] // self.num_groups)
         mean = x.mean((2, 3)).view(grouped).mean(2, keepdim=True)  # (B, G, 1)
-        centred = x - mean.expand(len(x), *channels[1:]).reshape(each)
-        variance = centred.square().mean((2, 3)).view(grouped).mean(2, keepdim=True)
+        centred = x.sub_(mean.expand(len(x), *channels[1:]).reshape(each))
+        # A part at a time: the squares of all of it would be another map.
+        parts = [one.square().mean((2, 3)) for one in centred.split(SQUARED_CHANNELS, dim=1)]
+        variance = torch.cat(parts, dim=1).view(grouped).mean(2, keepdim=True)
         scale = self.weight.view(channels) * (variance + self.eps).rsqrt()  # (B, G, C / G)
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.reshape(each))
+        bias = self.bias.view(1, -1, 1, 1)
+        return torch.addcmul(bias, centred, scale.reshape(each), out=centred)
 
 
 def make_norm(norm: Norm, channels: int, eps: float) -> nn.Module | None:

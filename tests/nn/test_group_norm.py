@@ -31,3 +31,15 @@ def test_where_gradients_are_wanted_it_is_torchs() -> None:
     norm, plain = GroupNorm(GROUPS, 32), torch.nn.GroupNorm(GROUPS, 32)
     assert torch.equal(norm(x), plain(x))
     assert norm(x).requires_grad
+
+
+@torch.inference_mode()
+def test_maps_with_the_channels_last_are_normalised_where_they_lie() -> None:
+    """They are the largest of a network: another of their size would be its peak of memory."""
+    norm = GroupNorm(GROUPS, 96)
+    x = torch.randn((2, 96, 8, 6)).contiguous(memory_format=torch.channels_last)
+    kept = x.clone()
+    assert norm(x).data_ptr() == x.data_ptr()
+    torch.testing.assert_close(x, norm(kept.contiguous()), rtol=1e-5, atol=1e-5)
+    contiguous = kept.contiguous()
+    assert norm(contiguous).data_ptr() != contiguous.data_ptr()
