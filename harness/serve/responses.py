@@ -10,8 +10,9 @@ import numpy as np
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
+from harness.core.panoptic import PanopticMap, Segment
 from harness.core.run_lengths import Rle
-from harness.measure.masks import areas_px, decode_region, union_px
+from harness.measure.masks import areas_px, decode_region, encode_region, union_px
 from harness.serve.images import Header
 
 #: The docstrings of fields are their descriptions in the OpenAPI schema.
@@ -109,6 +110,34 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSegment:
+    """One segment of a map in which each pixel is of one segment, or of none."""
+
+    __pydantic_config__: ClassVar[Mapping[str, bool]] = FIELDS_DESCRIBED
+
+    segment_id: int
+    """Its number in the map, from 1."""
+
+    category_id: int
+    """As in the data set the model was trained on."""
+
+    category: str
+    """The name of the category."""
+
+    isthing: bool
+    """Whether it is one object; otherwise it is all there is of a kind of stuff."""
+
+    score: float | None
+    """0 to 1, of the object; None for stuff."""
+
+    area_px: int
+    """How many pixels it has."""
+
+    segmentation: Mask
+    """Its pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureAnswer:
     """Everything about one image."""
 
@@ -143,6 +172,11 @@ class PictureAnswer:
 
     timing_s: dict[str, float]
     """Seconds by phase; ``wait`` is the time before the engine was free."""
+
+    segments: tuple[FoundSegment, ...] | None = None
+    """Those of the map of segments, without objects of a lower score than ``threshold``; None from
+    a network that makes no such map.
+    """
 
     picture: str | None = None
     """The image as it was decoded, upright, as a data: URL; None unless requested."""
@@ -243,6 +277,7 @@ def picture_answer(
         found=len(detections),
         detections=_listed(shown, categories, polygons),
         masked=masked_of(shown, categories, size),
+        segments=segments_of(detections.panoptic, categories, threshold),
         timing_s={phase: round(seconds, 6) for phase, seconds in timing_s.items()},
     )
 
@@ -281,6 +316,44 @@ def masked_of(
             for index, masks in sorted(by_class.items())
             for covered in [union_px(masks)]
         ),
+    )
+
+
+def segments_of(
+    found: PanopticMap | None, categories: Sequence[Category], threshold: float
+) -> tuple[FoundSegment, ...] | None:
+    """List the segments of a map: all stuff, and the things that score enough, as they are drawn.
+
+    Args:
+        found: The map, with its kinds of stuff; None from a network that makes none.
+        categories: By class index.
+        threshold: Things with a lower score are not listed.
+
+    Returns:
+        In the order they were put into the map; None without one.
+    """
+    if found is None:
+        return None
+    return tuple(
+        _segment(found, one, kinds[one.class_index - (0 if one.is_thing else 1)])
+        for one in found.segments
+        if one.score is None or one.score >= threshold
+        for kinds in [categories if one.is_thing else found.stuff]
+    )
+
+
+def _segment(found: PanopticMap, one: Segment, category: Category) -> FoundSegment:
+    height, width = found.ids.shape
+    pixels = found.ids == one.segment_id
+    rle = encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)
+    return FoundSegment(
+        segment_id=one.segment_id,
+        category_id=category.category_id,
+        category=category.name,
+        isthing=one.is_thing,
+        score=None if one.score is None else _shortest(np.float32(one.score)),
+        area_px=int(pixels.sum()),
+        segmentation=_mask(rle),
     )
 
 

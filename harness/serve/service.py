@@ -278,7 +278,7 @@ class Service:
         picture = picture_answer(
             name,
             header,
-            found.detections,
+            found.detections.with_stuff(self.model.stuff),
             self.model.categories,
             threshold=settings.threshold,
             polygons=settings.polygons,
