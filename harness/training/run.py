@@ -290,7 +290,7 @@ def _evaluate(
         for kind in ("validation", "test"):
             if (loss := numbers.get(f"{kind}/total_loss")) is not None:
                 shown.append(f"{kind} loss {loss:.3f}")
-        progress.notice(f"iteration {trainer.iteration}: {', '.join(shown)}")
+        progress.notice(f"iteration {trainer.iteration}: {', '.join(shown) or 'no AP and no loss'}")
         value = goodness(setup.config.best_by, numbers, scores)
         if value >= best.value:
             write_weights(setup.folder / WEIGHTS_BEST, trainer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -106,3 +107,40 @@ def test_files_that_are_missing_are_named_together(
     assert answer.code == 3
     assert "absent.json" in answer.err
     assert "--only checkpoints --model R_50_FPN_3x" in answer.err
+
+
+def test_validation_images_that_cannot_judge_are_named(
+    harness: Callable[..., Answer], own: list[str], small_coco: Path, project: Path
+) -> None:
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    bare = json.dumps({**content, "annotations": []})
+    (project / "bare.json").write_text(bare, encoding="utf-8")
+    none = json.dumps({**content, "annotations": [], "images": []})
+    (project / "none.json").write_text(none, encoding="utf-8")
+    link = project / "link"
+    link.symlink_to(small_coco / "images", target_is_directory=True)
+    words = [*own, "--iterations", "1", "--batch-size", "1", "--dry-run"]
+    plan = harness("train", *words, "--val-annotations", "bare.json", "--val-images", str(link))
+    assert plan.code == 0, plan.err
+    count = len(content["images"])
+    assert f"of the {count} validation images are learned from as well" in plan.out
+    assert "warning: the validation images have no object that counts" in plan.out
+    assert f"of the {count} test images are learned from as well" in plan.out
+    assert "the test images have no object" not in plan.out
+    refused = harness("train", *words, "--val-annotations", "none.json")
+    assert refused.code == 4
+    assert "none.json lists no image" in refused.err
+
+
+def test_categories_that_differ_are_named_by_file(
+    harness: Callable[..., Answer], own: list[str], small_coco: Path, project: Path
+) -> None:
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    content["categories"][0]["name"] = "another"
+    (project / "other.json").write_text(json.dumps(content), encoding="utf-8")
+    words = [*own, "--iterations", "1", "--batch-size", "1"]
+    refused = harness("train", *words, "--val-annotations", "other.json")
+    assert refused.code == 4
+    number = content["categories"][0]["id"]
+    assert re.search(rf"only in other\.json: {number} another\n", refused.err)
+    assert re.search(rf"only in \S+annotations\.json: {number} \w+\n", refused.err)

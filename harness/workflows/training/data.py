@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import Dataset
+from harness.core.dataset import Category, Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
+from harness.core.printable import shown_text
 from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import TrainingSet, training_set
@@ -18,6 +20,9 @@ from harness.workflows.evaluation.proposals import file_of
 from harness.zoo.checkpoints import pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock
 from harness.zoo.proposals import read_proposals
+
+#: Categories that an error names of each file.
+NAMED = 5
 
 
 def training_data(request: TrainRequest, recipe: TrainRecipe, *, compact: bool) -> Dataset:
@@ -185,12 +190,21 @@ def require_same_categories(training: Dataset, other: Dataset) -> None:
     for (ours, first), (theirs, second) in zip(lists[::2], lists[1::2], strict=True):
         if first == second:
             continue
-        odd = sorted(set(first) ^ set(second), key=lambda one: one.category_id)
-        shown = ", ".join(f"{one.category_id} {one.name}" for one in odd[:5]) or "their order"
         raise IntegrityError(
-            f"two files of a training list different categories: {shown}\n  {ours}\n  {theirs}",
-            hint="both files must list the same ids and names, used or not",
+            "two files of a training list different categories:\n"
+            f"  only in {ours}: {_only(first, second)}\n"
+            f"  only in {theirs}: {_only(second, first)}",
+            hint="both files must list the same ids and names, used or not; where names are equal, "
+            "give both to: harness data merge, and split the result",
         )
+
+
+def _only(ours: Sequence[Category], theirs: Sequence[Category]) -> str:
+    """Return the categories that only one of two files lists."""
+    odd = [f"{one.category_id} {shown_text(one.name)}" for one in ours if one not in theirs]
+    if not odd:
+        return "none"
+    return ", ".join(odd[:NAMED]) + (f" and {len(odd) - NAMED} more" if len(odd) > NAMED else "")
 
 
 def require_proposals(request: TrainRequest, published: Architecture) -> None:

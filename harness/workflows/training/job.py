@@ -216,7 +216,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
     plan = planned(request, recipe, training)
     check_division(request, plan.schedule.batch_size)
     architecture = _architecture_for(training, request, published)
-    _require_resizable(architecture, training.dataset, validation, test)
+    _require_fitting_images(architecture, training.dataset, validation, test)
     config = config_of(request, plan, kind, recipe, architecture)
     return TrainingJob(
         request=request,
@@ -245,10 +245,12 @@ def _architecture_for(
     return trained_architecture(published, request, training.dataset.categories, stuff)
 
 
-def _require_resizable(architecture: Architecture, *datasets: Dataset | None) -> None:
-    """Raise IntegrityError for an image that is too narrow for the network."""
+def _require_fitting_images(architecture: Architecture, *datasets: Dataset | None) -> None:
+    """Raise IntegrityError for no image, and for one that is too narrow for the network."""
     for dataset in datasets:
         if dataset is not None:
+            if not dataset.images:
+                raise IntegrityError(f"{dataset.annotations_path} lists no image")
             require_resizable(dataset, architecture.short_edge_px, architecture.long_edge_max_px)
 
 

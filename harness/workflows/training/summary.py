@@ -6,13 +6,15 @@ and after, losses, and what to type next.
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.checks import Check, Reference, Tolerance, Verdict
+from harness.core.dataset import ImageRecord
 from harness.core.drawing import DrawingStyle
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.requests.inference import (
@@ -309,8 +311,31 @@ def plan_lines(job: TrainingJob) -> list[str]:
     return [
         schedule_line(job.entry.name, job.plan, retraining=job.is_retraining),
         data_line(job),
-        *(f"warning: {sentence}" for sentence in job.plan.warnings),
+        *(f"warning: {sentence}" for sentence in (*job.plan.warnings, *_odd_judges(job))),
     ]
+
+
+def _odd_judges(job: TrainingJob) -> Iterator[str]:
+    """Yield a sentence where the images that judge a training cannot judge it."""
+    folder = job.training.dataset.images_dir
+    learned = _files(folder, (one.record for one in job.training.images))
+    for kind, dataset in (("validation", job.validation), ("test", job.test)):
+        if dataset is None:
+            continue
+        again = len(learned & _files(dataset.images_dir, dataset.images))
+        if again:
+            yield (
+                f"{again:,} of the {len(dataset.images):,} {kind} images are learned from as well: "
+                "their AP says little about other images"
+            )
+        if dataset.annotation_count == dataset.crowd_count:
+            yield f"the {kind} images have no object that counts: there will be no AP of them"
+
+
+def _files(folder: Path, records: Iterable[ImageRecord]) -> set[str]:
+    """Return the files of images, one spelling each."""
+    real = os.path.realpath(folder)
+    return {os.path.normpath(os.path.join(real, one.file_name)) for one in records}  # noqa: PTH118
 
 
 def schedule_line(model: str, plan: Plan, *, retraining: bool) -> str:
