@@ -133,3 +133,11 @@ def test_a_plan_is_there_before_an_iteration_is_measured(tmp_path: Path) -> None
     assert "270,000 iterations" in plans[0].plan[0]
     assert len(plans[0].missing) == 3
     assert plans[0].fetch.startswith("harness download --only")
+
+
+def test_threads_beyond_what_a_machine_can_start_are_refused() -> None:
+    # Thousands of them end the process in torch, or it never ends.
+    with pytest.raises(harness.UsageError, match="from 1 to 512, got 100000"):
+        harness.load_model(threads=100_000)
+    with pytest.raises(harness.UsageError, match="from 1 to 512, got 513"):
+        harness.plan_training(model="R_50_FPN_3x", threads=513)

@@ -109,7 +109,11 @@ class EngineOptions:
         numbers=False,
     )
     threads: int | None = setting(
-        None, help="CPU threads of the network", none="all cores, or OMP_NUM_THREADS", minimum=1
+        None,
+        help="CPU threads of the network",
+        none="all cores, or OMP_NUM_THREADS",
+        minimum=1,
+        maximum=512,
     )
 
 

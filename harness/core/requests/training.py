@@ -238,6 +238,7 @@ class RuntimeConfig:
         help="CPU threads of a process",
         none="its share of the cores, or OMP_NUM_THREADS",
         minimum=1,
+        maximum=512,
         numbers=False,
     )
     deterministic: bool = setting(

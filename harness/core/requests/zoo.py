@@ -104,7 +104,12 @@ class ExportRequest:
         4, help="only the first N images by name", metavar="N", minimum=1, group="the proof"
     )
     threads: int | None = setting(
-        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1, group="the proof"
+        None,
+        help="CPU threads",
+        none="all cores, or OMP_NUM_THREADS",
+        minimum=1,
+        maximum=512,
+        group="the proof",
     )
 
 
@@ -167,5 +172,5 @@ class ParityRequest:
         None, help="only the first N images by name", none="all", metavar="N", minimum=1
     )
     threads: int | None = setting(
-        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1
+        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1, maximum=512
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category, Dataset
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry, TrainRecipe
 from harness.core.record import CheckpointFacts
 from harness.core.requests.training import TrainRequest
