@@ -148,12 +148,13 @@ def intervals_of(
     """
     whole = _values(matches, np.ones((1, images)))
     influences = influences_of(matches, images)
+    derived, left_out = influences.of_weight, influences.of_leaving_out
     with ThreadPoolExecutor(max(1, threads)) as pool:
         parts = list(
             pool.map(
                 lambda weights: (
                     _values(matches, weights),
-                    {name: one @ weights.T for name, one in influences.items()},
+                    {name: one @ weights.T for name, one in derived.items()},
                 ),
                 draws(images, resamples, seed=seed, size=SMALL_CHUNK, small=True),
             )
@@ -165,9 +166,10 @@ def intervals_of(
     metrics = {
         name: found
         for name in _metrics_in_enough(matches)
-        if (found := around(whole[name][0], drawn[name], sums[name], influences[name])) is not None
+        if (found := around(whole[name][0], drawn[name], sums[name], derived[name], left_out[name]))
+        is not None
     }
-    own = [one["categories"] for one in (whole, drawn, sums, influences)]
+    own = [one["categories"] for one in (whole, drawn, sums, derived, left_out)]
     categories = {
         number: found
         for number in _categories_in_enough(matches["all"])
@@ -207,7 +209,9 @@ def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[s
     return values
 
 
-def around(value: float, drawn: Floats, sums: Floats, influence: Floats) -> MetricInterval | None:
+def around(
+    value: float, drawn: Floats, sums: Floats, influence: Floats, left_out: Floats | None = None
+) -> MetricInterval | None:
     """The interval of a measured AP; None where it, or most of the drawn ones, are unknown.
 
     None, too, where all drawn ones are the same, as without detections.
@@ -217,10 +221,11 @@ def around(value: float, drawn: Floats, sums: Floats, influence: Floats) -> Metr
         drawn: (S,) the resampled ones.
         sums: (S,) of the influences of what was drawn.
         influence: (images,) of each image.
+        left_out: (images,) what leaving each out changes; None where that is not known.
     """
     if math.isnan(value) or 2 * np.isnan(drawn).sum() > len(drawn):
         return None
-    spread = spread_of(drawn, sums, influence)
+    spread = spread_of(drawn, sums, influence, left_out)
     if spread is None:
         return None
     return MetricInterval(
