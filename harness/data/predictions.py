@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown
 from harness.core.tasks import TASKS, scorable_tasks
-from harness.data.coco import box_fault
+from harness.data.coco import FARTHEST_BOX_PX, box_fault
 from harness.data.foreign import foreign_predictions
-from harness.data.shapes import KeypointRows, Masks, finite, whole
+from harness.data.shapes import NUMBERS, KeypointRows, Masks, finite, whole
 from harness.files.json import read
 from harness.measure.keypoints import keypoint_count
 from harness.measure.masks import size_fault
@@ -145,9 +146,10 @@ def checked_predictions(
     categories = {category["id"] for category in content["categories"]}
     masks = Masks()
     keypoints = KeypointRows(labelled=False, count=keypoint_count(content) or None)
+    ordinary = _are_ordinary(rows, sizes, categories)
     for position, row in enumerate(rows, start=first):
         fault = None
-        if not _is_ordinary(row, sizes, categories):
+        if not (ordinary or _is_ordinary(row, sizes, categories)):
             fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
         if fault is None and "segmentation" in row:
             fault = _mask_fault(row) or masks.fault(position, row, *sizes[row["image_id"]])
@@ -177,6 +179,32 @@ def _is_ordinary(row: Any, sizes: Mapping[int, tuple[int, int]], categories: set
         and row.get("segmentation", ()) is not None
         and box_fault(row["bbox"]) is None
     )
+
+
+def _are_ordinary(
+    rows: Sequence[Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
+) -> bool:
+    """Whether ``_is_ordinary`` is true of all rows: one look at each column, and none at a row."""
+    if set(map(type, rows)) != {dict} or any(
+        row.keys() - {"segmentation"} != PLAIN_KEYS for row in rows
+    ):
+        return False
+    for key, known in (("image_id", sizes.keys()), ("category_id", categories)):
+        ids = [row[key] for row in rows]
+        if set(map(type, ids)) != {int} or not known >= set(ids):
+            return False
+    scores = [row["score"] for row in rows]
+    boxes = [row["bbox"] for row in rows]
+    if set(map(type, scores)) != {float} or not all(map(math.isfinite, scores)):
+        return False
+    if set(map(type, boxes)) != {list} or set(map(len, boxes)) != {4}:
+        return False
+    numbers = list(chain.from_iterable(boxes))
+    if not NUMBERS.issuperset(map(type, numbers)):
+        return False
+    # What is not a number is not between the two.
+    within = (-FARTHEST_BOX_PX <= one <= FARTHEST_BOX_PX for one in numbers)
+    return all(within) and all(row.get("segmentation", ()) is not None for row in rows)
 
 
 def _lacking(row: Any) -> str | None:

@@ -84,6 +84,9 @@ class Measuring:
     def __init__(self, wanted: Wanted, processes: int) -> None:
         self.wanted, self._processes = wanted, processes
 
+    def begin(self) -> None:
+        """Begin what other processes compute; nothing is computed here."""
+
     def scores(self) -> Scores:
         """The numbers, without intervals.
 
@@ -180,7 +183,7 @@ class _SideBySide(Measuring):
 
     def scores(self) -> Scores:
         """See ``Measuring``."""
-        self._begin()
+        self.begin()
         wanted = self.wanted
         if wanted.evaluator != "fast":
             return super().scores()
@@ -190,13 +193,13 @@ class _SideBySide(Measuring):
 
     def with_intervals(self, scores: Scores) -> Scores:
         """See ``Measuring``."""
-        self._begin()
+        self.begin()
         drawn = {task: waiting.result() for task, waiting in self._drawn.items()}
         return with_drawn(scores, self.wanted.annotations, drawn) if drawn else scores
 
     def analyses(self, curves: Sequence[PrecisionCurves]) -> tuple[TaskAnalysis, ...]:
         """See ``Measuring``."""
-        self._begin()
+        self.begin()
         found = []
         for one in curves:
             waiting = self._errors.get(one.task)
@@ -206,8 +209,8 @@ class _SideBySide(Measuring):
                 found.append(replace(waiting.result(), precision=one))
         return tuple(found)
 
-    def _begin(self) -> None:
-        """Begin what needs the comparison of all images, once."""
+    def begin(self) -> None:
+        """See ``Measuring``: begin what needs the comparison of all images, once."""
         if not self._compared:
             return
         wanted = self.wanted

@@ -69,7 +69,7 @@ def score_saved(
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = read_sources(request.saved)
     tasks = (PROPOSALS,) if of_proposals(request.saved.run) else tasks_of(predictions)
-    scores = _scored(request, content, predictions, tasks, facts, stopwatch)
+    scores, suspected = _scored(request, content, predictions, tasks, facts, stopwatch)
     with stopwatch.phase("score maps"):
         scores, odd = _with_maps(request, scores, content, facts)
     deviations, checks = _judged(request.saved.run, scores.metrics, facts)
@@ -91,7 +91,7 @@ def score_saved(
         intervals=dict(scores.intervals),
         stage_times_s=dict(stopwatch.seconds),
         protocol_deviations=deviations,
-        notes=(*_suspicions(content, predictions, tasks, facts), *odd),
+        notes=(*suspected, *odd),
         checks=checks,
         verdict=conclude(checks),
         artefacts={},
@@ -108,13 +108,13 @@ def _scored(
     tasks: tuple[Task, ...],
     facts: DatasetFacts,
     stopwatch: PhaseTimer,
-) -> Scores:
-    """Return the numbers of the evaluated images, with their intervals."""
+) -> tuple[Scores, tuple[str, ...]]:
+    """Return the numbers of the evaluated images, with their intervals, and what is suspected."""
     image_ids = _scored_images(content, facts)
     if tasks == (PROPOSALS,):
         with stopwatch.phase("score"):
             found = score_proposals(content, predictions, image_ids)
-        return Scores(metrics=found, per_category=())
+        return Scores(metrics=found, per_category=()), ()
     wanted = Wanted(
         annotations=content,
         predictions=predictions,
@@ -127,9 +127,11 @@ def _scored(
         with stopwatch.phase("score"):
             begun = measuring(wanted, processes=usable_cpus())
             measured = measuring_ends.enter_context(begun)
+            measured.begin()
+            suspected = _suspicions(content, predictions, tasks, facts)  # while others compute
             scores = measured.scores()
         with stopwatch.phase("intervals"):
-            return measured.with_intervals(scores)
+            return measured.with_intervals(scores), suspected
 
 
 def _with_maps(
@@ -307,7 +309,7 @@ def _suspicions(
     needed: tuple[Task, ...] = ("bbox", "segm") if "segm" in tasks else ("bbox",)
     case = Case(rows=rows_of(predictions), truth=truth_of(content, needed))
     # Of the processor: on a busy machine no less is found.
-    return suspicions(case, clock=time.process_time)
+    return suspicions(case, clock=time.thread_time)
 
 
 def _oddities(
