@@ -184,7 +184,7 @@ def _is_ordinary(row: Any, sizes: Mapping[int, tuple[int, int]], categories: set
 def _are_ordinary(
     rows: Sequence[Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
 ) -> bool:
-    """Whether ``_is_ordinary`` is true of all rows: one look at each column, and none at a row."""
+    """Whether ``_is_ordinary`` is true of every row, by one look at each column."""
     if set(map(type, rows)) != {dict} or any(
         row.keys() - {"segmentation"} != PLAIN_KEYS for row in rows
     ):

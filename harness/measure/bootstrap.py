@@ -148,7 +148,7 @@ def intervals_of(
     """
     whole = _values(matches, np.ones((1, images)))
     influences = influences_of(matches, images)
-    derived, left_out = influences.of_weight, influences.of_leaving_out
+    derived, corrected = influences.of_weight, influences.corrected
     with ThreadPoolExecutor(max(1, threads)) as pool:
         parts = list(
             pool.map(
@@ -166,10 +166,12 @@ def intervals_of(
     metrics = {
         name: found
         for name in _metrics_in_enough(matches)
-        if (found := around(whole[name][0], drawn[name], sums[name], derived[name], left_out[name]))
+        if (
+            found := around(whole[name][0], drawn[name], sums[name], derived[name], corrected[name])
+        )
         is not None
     }
-    own = [one["categories"] for one in (whole, drawn, sums, derived, left_out)]
+    own = [one["categories"] for one in (whole, drawn, sums, derived, corrected)]
     categories = {
         number: found
         for number in _categories_in_enough(matches["all"])
@@ -210,7 +212,7 @@ def _values(matches: Mapping[str, Sequence[Matches]], weights: Floats) -> dict[s
 
 
 def around(
-    value: float, drawn: Floats, sums: Floats, influence: Floats, left_out: Floats | None = None
+    value: float, drawn: Floats, sums: Floats, influence: Floats, corrected: Floats | None = None
 ) -> MetricInterval | None:
     """The interval of a measured AP; None where it, or most of the drawn ones, are unknown.
 
@@ -221,11 +223,11 @@ def around(
         drawn: (S,) the resampled ones.
         sums: (S,) of the influences of what was drawn.
         influence: (images,) of each image.
-        left_out: (images,) what leaving each out changes; None where that is not known.
+        corrected: (images,) of ``Influences.corrected``; None where that is not known.
     """
     if math.isnan(value) or 2 * np.isnan(drawn).sum() > len(drawn):
         return None
-    spread = spread_of(drawn, sums, influence, left_out)
+    spread = spread_of(drawn, sums, influence, corrected)
     if spread is None:
         return None
     return MetricInterval(

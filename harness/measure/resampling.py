@@ -277,8 +277,8 @@ class Influences:
     """(images,) derivative by its weight, of each AP by name, and (categories, images) of each
     category as ``categories``."""
 
-    of_leaving_out: dict[str, Floats]
-    """The same enlarged to what leaving it out would change."""
+    corrected: dict[str, Floats]
+    """The same, enlarged so that their squares are the variance of data sets on average."""
 
 
 def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> Influences:
@@ -286,17 +286,16 @@ def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> Infl
 
     The influences of the images that a number was computed from spread less than those of others
     would, for each of them pulled the number its own way: the derivative of a mean of m shows a
-    variance of (m − 1) / m of the true one, and in a rare category m is small. Leaving an image out
-    shows it: that changes the AP of a category by the derivative / (1 − h), where h is the share of
-    the category's objects that are on the image, as for any ratio. The variance of a delete-one
-    jackknife is not too small on average (Efron & Stein 1981); with few observations it is the one
-    to be taken (MacKinnon & White 1985 and Long & Ervin 2000, as HC3).
+    variance of (m − 1) / m of the true one, and in a rare category m is small. As for any ratio of
+    sums, the square of an image's derivative is too small by 1 − h, where h is the share of the
+    category's objects that are on the image; dividing by that makes the variance right on average
+    (MacKinnon & White 1985 as HC2; Bell & McCaffrey 2002 for samples of several stages).
 
     Args:
         matches: Of ``matches_by_size``.
         images: How many images there are.
     """
-    result = Influences(of_weight={}, of_leaving_out={})
+    result = Influences(of_weight={}, corrected={})
     for size, by_category in matches.items():
         known = [number for number, one in enumerate(by_category) if len(one.objects)]
         thresholds = len(by_category[0].hit) if by_category else 0
@@ -308,7 +307,7 @@ def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> Infl
             for kind, one in enumerate((own, enlarged)):
                 means[kind, number] = one.mean(axis=0)
                 total[kind] += one / len(known)
-        for kind, found in enumerate((result.of_weight, result.of_leaving_out)):
+        for kind, found in enumerate((result.of_weight, result.corrected)):
             if size in SIZE_METRICS:
                 found[SIZE_METRICS[size]] = means[kind].sum(axis=0) / max(1, len(known))
             elif thresholds:
@@ -319,9 +318,9 @@ def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> Infl
 
 
 def enlarged_by(matches: Matches, images: int) -> Floats:
-    """(images,) how many times its derivative leaving an image out changes the AP of a category.
+    """(images,) how many times its derivative an image counts for: 1 / √(1 − h).
 
-    0 for an image that has all objects: without it there is no AP.
+    0 for an image that has all objects: what other images would give is not known from it.
 
     Args:
         matches: Of a category that has objects.
@@ -329,7 +328,9 @@ def enlarged_by(matches: Matches, images: int) -> Floats:
     """
     own = np.bincount(matches.objects, minlength=images)
     others = len(matches.objects) - own
-    return np.divide(len(matches.objects), others, out=np.zeros(images), where=others > 0)
+    ratio = np.divide(len(matches.objects), others, out=np.zeros(images), where=others > 0)
+    enlarged: Floats = np.sqrt(ratio)
+    return enlarged
 
 
 def category_influences(matches: Matches, images: int) -> Floats:
@@ -397,7 +398,7 @@ class Spread:
 
 
 def spread_of(
-    drawn: Floats, sums: Floats, influence: Floats, left_out: Floats | None = None
+    drawn: Floats, sums: Floats, influence: Floats, corrected: Floats | None = None
 ) -> Spread | None:
     """The spread of a number, of resampled values and the influence of each image.
 
@@ -407,15 +408,15 @@ def spread_of(
     eight hundred.
 
     Where a few images carry a number, m of them say, the draws spread too little, and their spread
-    is itself uncertain: it is enlarged as much as leaving images out shows (``influences_of``), or,
-    where that is not known, as for a mean of m; the quantile is Student's with m − 1 degrees of
-    freedom.
+    is itself uncertain: it is enlarged as much as the influences were corrected
+    (``influences_of``), or, where that is not known, as for a mean of m; the quantile is Student's
+    with m − 1 degrees of freedom.
 
     Args:
         drawn: (S,) resampled values, NaN where unknown.
         sums: (S,) the influences of what was drawn, each as often as it was.
         influence: (images,) of each image.
-        left_out: (images,) what leaving each out changes; None where that is not known.
+        corrected: (images,) the same as of ``Influences.corrected``; None where that is not known.
 
     Returns:
         None where no draw changed the number: that shows nothing of what other images would give.
@@ -424,10 +425,10 @@ def spread_of(
     if known.sum() < 2 or np.ptp(drawn[known]) == 0:
         return None
     variance = _variance(drawn[known], sums[known], influence - influence.mean())
-    images = effective_images(influence if left_out is None else left_out)
+    images = effective_images(influence if corrected is None else corrected)
     enlarged = images / (images - 1)
-    if left_out is not None and influence.any():
-        enlarged = float(left_out.var() / influence.var())
+    if corrected is not None and influence.any():
+        enlarged = float(corrected.var() / influence.var())
     return Spread(error=math.sqrt(variance * enlarged), width=student_95(images - 1))
 
 
