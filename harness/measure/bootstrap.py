@@ -148,7 +148,7 @@ def intervals_of(
     """
     whole = _values(matches, np.ones((1, images)))
     influences = influences_of(matches, images)
-    derived, corrected = influences.of_weight, influences.corrected
+    derived = influences.of_weight
     with ThreadPoolExecutor(max(1, threads)) as pool:
         parts = list(
             pool.map(
@@ -163,15 +163,13 @@ def intervals_of(
         {name: np.concatenate([part[side][name] for part in parts], axis=-1) for name in whole}
         for side in (0, 1)
     )
+    rest = drawn, sums, derived, influences.corrected
     metrics = {
         name: found
         for name in _metrics_in_enough(matches)
-        if (
-            found := around(whole[name][0], drawn[name], sums[name], derived[name], corrected[name])
-        )
-        is not None
+        if (found := around(whole[name][0], *(one[name] for one in rest))) is not None
     }
-    own = [one["categories"] for one in (whole, drawn, sums, derived, corrected)]
+    own = [one["categories"] for one in (whole, *rest)]
     categories = {
         number: found
         for number in _categories_in_enough(matches["all"])
