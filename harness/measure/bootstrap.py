@@ -149,16 +149,13 @@ def intervals_of(
     whole = _values(matches, np.ones((1, images)))
     influences = influences_of(matches, images)
     derived = influences.of_weight
+
+    def computed(weights: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        return _values(matches, weights), {key: one @ weights.T for key, one in derived.items()}
+
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        parts = list(
-            pool.map(
-                lambda weights: (
-                    _values(matches, weights),
-                    {name: one @ weights.T for name, one in derived.items()},
-                ),
-                draws(images, resamples, seed=seed, size=SMALL_CHUNK, small=True),
-            )
-        )
+        weightings = draws(images, resamples, seed=seed, size=SMALL_CHUNK, small=True)
+        parts = list(pool.map(computed, weightings))
     drawn, sums = (
         {name: np.concatenate([part[side][name] for part in parts], axis=-1) for name in whole}
         for side in (0, 1)
