@@ -10,7 +10,7 @@ import filecmp
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from harness.core.progress import Advance, Progress, Silent
 from harness.core.requests.cluster import NightRequest, SubmitBench, SubmitNight, SubmitTrain
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.settings import replaced
+from harness.core.settings import check_settings, replaced
 from harness.engines.devices import gpu_count
 from harness.files.failures import unwritable
 from harness.files.layout import runs_folder
@@ -64,8 +64,10 @@ from harness.workflows.runs.submissions import (
     write_rehearsed,
     write_submission,
 )
-from harness.workflows.training.job import resolve_training
+from harness.workflows.training.job import require_trainable, resolve_training
 from harness.workflows.training.train import follow, train
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
 
 #: Seconds in which a signal that was asked for usually arrives.
 DELIVERY_S = 3.0
@@ -305,7 +307,16 @@ def plan_night(request: SubmitNight, *, now: datetime) -> Planned:
 
 
 def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: datetime) -> Planned:
-    """A training by ``nodes`` × ``tasks_per_node`` processes, on a device each."""
+    """A training by ``nodes`` × ``tasks_per_node`` processes, on a device each.
+
+    Raises:
+        UsageError: An invalid argument, or a network that is not trained.
+    """
+    check_settings(request.work)
+    published = architecture_of(find_model(read_lock(), request.work.network.model).architecture)
+    # What is missing here need not be missing on a node, and is no matter of a dry run.
+    with suppress(PrerequisiteError):
+        require_trainable(request.work, published)
     gpus = read_profile(request.cluster).gpus_per_node
     tasks = request.tasks_per_node or max(1, gpus)
     for option, value in (("--nodes", request.nodes), ("--tasks-per-node", tasks)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.core.errors import UsageError
 from harness.core.requests.cluster import SubmitBench, SubmitTrain
 from harness.workflows.cluster.job import plan_bench, plan_training
 from harness.workflows.runs.folder import utc_now
@@ -60,3 +61,11 @@ def test_a_training_reads_test_data_and_region_proposals(
     )
     paths = plan_training(request, command=(), now=utc_now()).prove().paths
     assert {*paths} - {None} == {*data.values()}
+
+
+def test_a_network_that_is_not_trained_is_refused_before_a_script_is_shown(
+    given: dict[str, Any],
+) -> None:
+    request = composed(SubmitTrain, **given, model="rpn_R_50_FPN_1x", dry_run=True)
+    with pytest.raises(UsageError, match="only proposes regions, and is not trained by itself"):
+        plan_training(request, command=(), now=utc_now())
