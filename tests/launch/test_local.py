@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ MODULES = ("tests.launch.parts",)
 def modules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
     """What processes import at once; with any, they are copies of the server."""
     server._environment_of_server.cache_clear()
+    # Another test may have started it, with other modules and without signals blocked.
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # it changes from test to test
     found: Sequence[str] = request.param
     return found
