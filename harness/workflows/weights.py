@@ -11,8 +11,6 @@ from harness.core.errors import IntegrityError
 from harness.core.model import ModelEntry
 from harness.core.requests.zoo import CheckWeightsRequest
 from harness.data.coco import read_annotations
-from harness.nn.rcnn import tensor_shapes
-from harness.nn.torchvision_networks import torchvision_shapes
 from harness.zoo.architectures import architecture_of, is_known
 from harness.zoo.checkpoints import facts_of
 from harness.zoo.lock import find_model, read_lock
@@ -105,12 +103,17 @@ def _fitting(
 def _require_fit(
     entry: ModelEntry, tensors: Mapping[str, Any], where: str, classes: int | None
 ) -> None:
+    # Torch, which a file that is refused before does not need.
+    from harness.nn.rcnn import tensor_shapes
+
     architecture = architecture_of(entry.architecture)
     if classes is None:
         shapes = tensor_shapes(architecture)
     elif architecture.torchvision is None:
         shapes = tensor_shapes(replace(architecture, class_count=classes))
     else:
+        from harness.nn.torchvision_networks import torchvision_shapes
+
         fitted = replace(architecture, class_count=classes)
         shapes = torchvision_shapes(fitted, classes + 1)
     account_for(tensors, shapes, where=where)
