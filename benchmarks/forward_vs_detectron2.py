@@ -94,7 +94,7 @@ def our_ways(
     def network(prepared: Any) -> None:
         tensor = torch.from_numpy(prepared.pixels).to(engine.device).permute(2, 0, 1)
         engine.network(engine.network.batch([tensor]))
-        engine.settle()
+        engine.synchronize()
 
     return ways(engine, network, paths)
 
@@ -109,7 +109,7 @@ def their_ways(options: Options, paths: list[Path]) -> Ways:
     @torch.inference_mode()
     def network(prepared: Any) -> None:
         engine.model.inference([prepared], do_postprocess=False)
-        engine.settle()
+        engine.synchronize()
 
     return ways(engine, network, paths)
 

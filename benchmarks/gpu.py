@@ -229,7 +229,7 @@ def _scopes(engine: Any, path: Path) -> dict[str, Callable[[], object]]:
         else:
             with torch.inference_mode():
                 engine.model.inference([prepared], do_postprocess=False)
-            engine.settle()
+            engine.synchronize()
 
     def alone() -> None:
         assert isinstance(engine, NativeEngine)

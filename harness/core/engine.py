@@ -85,7 +85,7 @@ class Engine(Protocol):
 
     def infer(self, prepared: Sequence[Any], stopwatch: Stopwatch) -> list[Detections]: ...
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait until the device has finished all work given to it."""
         ...
 

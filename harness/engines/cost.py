@@ -60,10 +60,10 @@ def cost_of(engine: Engine, images: Sequence[Image], *, clock: Callable[[], floa
     engine.infer([prepared[0]], NULL_STOPWATCH)
     times = []
     for one in prepared:
-        engine.settle()
+        engine.synchronize()
         begun = clock()
         engine.infer([one], NULL_STOPWATCH)
-        engine.settle()
+        engine.synchronize()
         times.append(clock() - begun)
     return Cost(parameters, counter.get_total_flops() / len(prepared), median(times))
 
@@ -172,7 +172,7 @@ Clock = Callable[[], float]
 
 
 @torch.inference_mode()
-def measure_peak(info: EngineInfo, *, settle: Callable[[], None], clock: Clock) -> Peak:
+def measure_peak(info: EngineInfo, *, synchronize: Callable[[], None], clock: Clock) -> Peak:
     """Measure the peak of a device, at the precision of an engine.
 
     The product of two N × N matrices is 2·N³ operations; a k × k convolution of P pixels, C
@@ -181,18 +181,18 @@ def measure_peak(info: EngineInfo, *, settle: Callable[[], None], clock: Clock) 
 
     Args:
         info: Names the device and the precision.
-        settle: Waits for the device.
+        synchronize: Waits for the device.
         clock: Returns seconds.
     """
     device = torch.device(info.device)
     rates = {
-        name: flops / _best_s(work, settle, clock)
+        name: flops / _best_s(work, synchronize, clock)
         for name, (flops, work) in _products(device, DTYPES[info.precision]).items()
     }
     fastest = max(rates, key=lambda name: rates[name])
     source = torch.zeros(COPIED_BYTES, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
-    copy_s = _best_s(lambda: target.copy_(source), settle, clock)
+    copy_s = _best_s(lambda: target.copy_(source), synchronize, clock)
     return Peak(
         flops_per_s=rates[fastest],
         bytes_per_s=2 * COPIED_BYTES / copy_s,
@@ -230,14 +230,14 @@ def _products(
     return ways
 
 
-def _best_s(work: Callable[[], object], settle: Callable[[], None], clock: Clock) -> float:
+def _best_s(work: Callable[[], object], synchronize: Callable[[], None], clock: Clock) -> float:
     """Return seconds of the fastest of REPEATS, after one that is not counted."""
     work()
     best = float("inf")
     for _ in range(REPEATS):
-        settle()
+        synchronize()
         begun = clock()
         work()
-        settle()
+        synchronize()
         best = min(best, clock() - begun)
     return best

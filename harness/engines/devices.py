@@ -198,7 +198,7 @@ def keep_freed_memory(device: torch.device) -> None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
-def settle(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Wait for the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -224,9 +224,9 @@ class OnDevice:
 
     device: torch.device
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the device."""
-        settle(self.device)
+        synchronize(self.device)
 
     def peak_memory_bytes(self) -> int | None:
         """Return the peak bytes torch allocated on the GPU; None on a CPU."""

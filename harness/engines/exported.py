@@ -113,7 +113,7 @@ class ExportedEngine:
         """Return detections of each image, computed one after the other, in original pixels."""
         return [self._native.infer([one], stopwatch)[0] for one in prepared]
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Nothing to wait for: a file returns its output when it has finished."""
 
     def peak_memory_bytes(self) -> int | None:

@@ -111,7 +111,7 @@ class FakeEngine:
             panoptic=None if self._maps is None else self._maps.of(image),
         )
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Nothing to wait for."""
 
     def peak_memory_bytes(self) -> int | None:

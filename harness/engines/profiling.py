@@ -38,7 +38,7 @@ FORWARD = "forward"
 
 METHOD = (
     "seconds: the mean of all repeats; the clock is read at both ends of every stage, the device "
-    "settled before each reading; a stage is not charged with the stages inside it",
+    "synchronized before each reading; a stage is not charged with the stages inside it",
     "flops: torch.utils.flop_counter on the same images: convolutions and matrix products, a "
     "multiply-add is two; all other operators, and what NumPy computes, count as none",
     "moved bytes: the tensors each operator reads and writes, once each; views move nothing",
@@ -85,7 +85,7 @@ def profile_engine(
         tick(1)
         operators, tracing = _trace(engine, traced, trace, clock)
         tick(1)
-        peak = measure_peak(engine.info, settle=engine.settle, clock=clock)
+        peak = measure_peak(engine.info, synchronize=engine.synchronize, clock=clock)
         tick(1)
     return Profile(
         engine=engine.info,
@@ -109,7 +109,7 @@ def _time(
     The two are measured in turn: a busy machine then slows both.
     """
     plain_s = 0.0
-    meter = StageMeter(clock, engine.settle)
+    meter = StageMeter(clock, engine.synchronize)
     for _ in range(repeats):
         for batch in batches:
             plain_s += _plain_s(engine, [batch], clock)
@@ -121,7 +121,7 @@ def _time(
 
 def _amounts(engine: Engine, batches: Batches, read: Callable[[], float]) -> dict[str, float]:
     """Return what a counter counts by stage, per image."""
-    meter = StageMeter(read, engine.settle)
+    meter = StageMeter(read, engine.synchronize)
     _observe(engine, batches, meter)
     return {name: amount / _count(batches) for name, amount in meter.amounts.items()}
 
@@ -140,7 +140,7 @@ def _trace(
         profiler.start()
     begun = clock()
     _observe(engine, batches, _Ranges())
-    engine.settle()
+    engine.synchronize()
     traced_s = clock() - begun
     with _stderr_to(messages):
         profiler.stop()
@@ -181,11 +181,11 @@ def _observe(engine: Engine, batches: Batches, stopwatch: Stopwatch) -> None:
 
 
 def _plain_s(engine: Engine, batches: Batches, clock: Clock) -> float:
-    engine.settle()
+    engine.synchronize()
     begun = clock()
     for batch in batches:
         engine.infer(batch, NULL_STOPWATCH)
-    engine.settle()
+    engine.synchronize()
     return clock() - begun
 
 

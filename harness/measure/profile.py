@@ -23,13 +23,13 @@ class StageMeter:
 
     Args:
         read: The meter, which never falls: a clock in seconds, a counter of operations.
-        settle: Waits for the device; called before every reading, so that a stage is charged with
-            its own work.
+        synchronize: Waits for the device; called before every reading, so that a stage is charged
+            with its own work.
     """
 
-    def __init__(self, read: Callable[[], float], settle: Callable[[], None]) -> None:
+    def __init__(self, read: Callable[[], float], synchronize: Callable[[], None]) -> None:
         self._read = read
-        self._settle = settle
+        self._synchronize = synchronize
         self._open: list[str] = []
         self._last = 0.0
         self.amounts: dict[str, float] = {}
@@ -51,7 +51,7 @@ class StageMeter:
 
     def _charge(self) -> None:
         """Give the innermost open stage what passed since the last reading."""
-        self._settle()
+        self._synchronize()
         now = self._read()
         if self._open:
             inner = self._open[-1]

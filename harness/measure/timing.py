@@ -25,13 +25,13 @@ class PhaseTimer:
 
     Args:
         now: A monotonic clock in seconds.
-        settle: Waits for the device; called before both readings, so that a phase is charged with
-            its own work and with nothing queued before it.
+        synchronize: Waits for the device; called before both readings, so that a phase is charged
+            with its own work and with nothing queued before it.
     """
 
-    def __init__(self, now: Callable[[], float], settle: Callable[[], None]) -> None:
+    def __init__(self, now: Callable[[], float], synchronize: Callable[[], None]) -> None:
         self._now = now
-        self._settle = settle
+        self._synchronize = synchronize
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -41,12 +41,12 @@ class PhaseTimer:
         Args:
             name: Of the phase; a name used twice adds up.
         """
-        self._settle()
+        self._synchronize()
         start = self._now()
         try:
             yield
         finally:
-            self._settle()
+            self._synchronize()
             self.seconds[name] = self.seconds.get(name, 0.0) + self._now() - start
 
 

@@ -184,7 +184,7 @@ class EngineThread:
             queued: When the image began to wait for the engine, in seconds of ``perf_counter``.
         """
         begun = time.perf_counter()
-        computing = PhaseTimer(time.perf_counter, self.engine.settle)
+        computing = PhaseTimer(time.perf_counter, self.engine.synchronize)
         try:
             (detections,) = self.engine.infer([prepared], computing)
         except Exception as error:

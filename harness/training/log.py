@@ -282,7 +282,7 @@ class Best:
     """The best evaluation so far."""
 
     value: float = -math.inf
-    """Its metric, as ``goodness`` returns it; minus infinity before the first."""
+    """Its metric, as ``selection_metric`` returns it; minus infinity before the first."""
 
     iteration: int = 0
     """Its iteration."""
@@ -295,7 +295,9 @@ class Best:
 CHOSEN_BY = ("/AP", "/PQ")
 
 
-def goodness(best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]) -> float:
+def selection_metric(
+    best_by: BestBy, losses: Mapping[str, float], scores: Mapping[str, float]
+) -> float:
     """Return the metric by which evaluations are compared; higher is better.
 
     Args:

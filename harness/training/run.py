@@ -25,7 +25,7 @@ from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
 from harness.training.checkpoints import CHECKPOINTS, CheckpointClock, resume, save, write_weights
-from harness.training.log import CHOSEN_BY, Best, TrainingLog, goodness
+from harness.training.log import CHOSEN_BY, Best, TrainingLog, selection_metric
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
@@ -291,7 +291,7 @@ def _evaluate(
             if (loss := numbers.get(f"{kind}/total_loss")) is not None:
                 shown.append(f"{kind} loss {loss:.3f}")
         progress.notice(f"iteration {trainer.iteration}: {', '.join(shown) or 'no AP and no loss'}")
-        value = goodness(setup.config.best_by, numbers, scores)
+        value = selection_metric(setup.config.best_by, numbers, scores)
         if value >= best.value:
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
             best.value, best.iteration = value, trainer.iteration

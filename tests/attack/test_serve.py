@@ -31,7 +31,7 @@ from harness.serve.decoding import Decoders
 from harness.serve.failures import Refusal
 from harness.serve.images import Upload
 from tests.attack.trials import BUDGET, Trials, mutated, seeds
-from tests.serve.conftest import Told, picture_bytes, sent, told, until  # noqa: F401
+from tests.serve.conftest import Scripted, picture_bytes, scripted, sent, until  # noqa: F401
 
 #: Seconds in which any answer must be there on a busy machine: far below what the attacks cost.
 SOON_S = 20.0
@@ -71,11 +71,11 @@ def jpeg_of_scans(repeats: int, side_px: int) -> bytes:
     ids=["tiff of many images", "gif of many images", "jpeg of many scans"],
 )
 def test_expensive_files_hold_neither_health_nor_the_next_image(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     content: bytes,
     status: int | tuple[int, ...],
 ) -> None:
-    url, _ = told()
+    url, _ = scripted()
     assert sent(url, picture_bytes()).ok  # the processes have started
     slowest_s = 0.0
     with ThreadPoolExecutor(2) as pool:
@@ -91,8 +91,8 @@ def test_expensive_files_hold_neither_health_nor_the_next_image(
     assert attack.result().status_code in wanted, attack.result().text
 
 
-def test_the_images_of_a_tiff_are_counted_up_to_a_limit(told: Told) -> None:  # noqa: F811
-    url, _ = told()
+def test_the_images_of_a_tiff_are_counted_up_to_a_limit(scripted: Scripted) -> None:  # noqa: F811
+    url, _ = scripted()
     for images, note in ((3, "its 3 pictures"), (5000, "its more than 100 pictures")):
         answer = sent(url, tiff_of(images), params={"format": "json"}).json()
         assert note in answer["pictures"][0]["notes"][0]
@@ -132,9 +132,9 @@ def noise(side_px: int) -> bytes:
     return written.getvalue()
 
 
-def test_damaged_files_and_forms_are_refused(told: Told, trials: Trials) -> None:  # noqa: F811
+def test_damaged_files_and_forms_are_refused(scripted: Scripted, trials: Trials) -> None:  # noqa: F811
     """Cut anywhere, with any bit flipped: an answer, never an error of the service."""
-    url, _ = told(quiet=True)
+    url, _ = scripted(quiet=True)
     random = np.random.default_rng(11)
     kinds = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
     begun = time.monotonic()
@@ -231,7 +231,7 @@ ANSWERED = {
 
 
 def test_fuzzed_requests_are_answered_or_closed(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     trials: Trials,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -243,7 +243,7 @@ def test_fuzzed_requests_are_answered_or_closed(
     ):
         monkeypatch.setattr(module, name, 0.3)
     notices: list[str] = []
-    url, _ = told(notices)
+    url, _ = scripted(notices)
     for request in whole_requests():
         with raw(url, request) as connection:
             assert re.match(rb"HTTP/1\.1 (200|206|404) ", rest_of(connection))
@@ -270,22 +270,22 @@ def test_fuzzed_requests_are_answered_or_closed(
     "sends", [b"", b"G", HEAD, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET"]
 )
 def test_a_silent_connection_is_closed(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     sends: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_S", 0.3)
-    url, _ = told()
+    url, _ = scripted()
     with raw(url, sends) as connection:
         rest_of(connection)
 
 
 def test_a_slow_body_is_given_up_and_told_why(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(uploads, "PATIENCE_S", 0.3)
-    url, _ = told()
+    url, _ = scripted()
     with raw(url, HEAD + b"Content-Length: 1000\r\n\r\n", b"x" * 10) as connection:
         answer = rest_of(connection)
     assert answer.startswith(b"HTTP/1.1 408")
@@ -294,11 +294,11 @@ def test_a_slow_body_is_given_up_and_told_why(
 
 
 def test_a_client_that_does_not_read_is_cut_off(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "STALLED_S", 0.3)
-    url, engine = told()
+    url, engine = scripted()
     body = noise(1500)
     head = HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode()
     with raw(url, head, body) as connection:
@@ -308,11 +308,11 @@ def test_a_client_that_does_not_read_is_cut_off(
 
 
 def test_more_connections_than_there_is_room_for_are_closed(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
-    url, _ = told()
+    url, _ = scripted()
     with raw(url), raw(url), raw(url) as third:
         assert rest_of(third) == b""
     until(lambda: answers(url))
@@ -345,11 +345,11 @@ def answers(url: str) -> bool:
     ],
 )
 def test_only_requests_for_this_host_are_taken(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     host: str,
     status: int,
 ) -> None:
-    url, _ = told(allow_host=("named.example",))
+    url, _ = scripted(allow_host=("named.example",))
     for path in ("/info", "/health", "/"):
         response = requests.get(f"{url}{path}", headers={"Host": host}, timeout=60)
         assert response.status_code == status
@@ -372,11 +372,11 @@ def test_only_requests_for_this_host_are_taken(
     ],
 )
 def test_pages_of_other_sites_may_not_post(
-    told: Told,  # noqa: F811
+    scripted: Scripted,  # noqa: F811
     headers: dict[str, str],
     status: int,
 ) -> None:
-    url, engine = told(allow_origin=("https://friend.example",))
+    url, engine = scripted(allow_origin=("https://friend.example",))
     given = {name: value.format(url=url) for name, value in headers.items()}
     response = sent(url, picture_bytes(), headers=given)
     assert response.status_code == status, response.text
@@ -385,9 +385,9 @@ def test_pages_of_other_sites_may_not_post(
     assert allowed == ("https://friend.example" if "friend" in str(headers) else None)
 
 
-def test_lines_of_the_log_cannot_be_forged(told: Told) -> None:  # noqa: F811
+def test_lines_of_the_log_cannot_be_forged(scripted: Scripted) -> None:  # noqa: F811
     notices: list[str] = []
-    url, _ = told(notices)
+    url, _ = scripted(notices)
     for path in ("/%0aPOST%20/predict%20200", "/%1b[31m%07", "/%e2%80%ae%c2%9b", "/" + "a" * 5000):
         requests.get(url + path, timeout=60)
     sent(url, b"x", headers={})
@@ -395,9 +395,9 @@ def test_lines_of_the_log_cannot_be_forged(told: Told) -> None:  # noqa: F811
     assert all(len(line) < 300 and line.isprintable() for line in notices)
 
 
-def test_a_client_that_leaves_is_no_error(told: Told) -> None:  # noqa: F811
+def test_a_client_that_leaves_is_no_error(scripted: Scripted) -> None:  # noqa: F811
     notices: list[str] = []
-    url, _ = told(notices)
+    url, _ = scripted(notices)
     with raw(url, HEAD + b"Content-Length: 1000\r\n\r\n", b"x" * 10):
         until(lambda: requests.get(f"{url}/health", timeout=60).json()["places_taken"] == 1)
     until(lambda: bool(notices))
@@ -405,8 +405,8 @@ def test_a_client_that_leaves_is_no_error(told: Told) -> None:  # noqa: F811
     until(lambda: requests.get(f"{url}/health", timeout=60).json()["places_taken"] == 0)
 
 
-def test_the_last_answers_close_their_connections(told: Told) -> None:  # noqa: F811
-    url, engine = told()
+def test_the_last_answers_close_their_connections(scripted: Scripted) -> None:  # noqa: F811
+    url, engine = scripted()
     assert "close" not in requests.get(f"{url}/health", timeout=60).headers.get("Connection", "")
     engine.service.ending = True
     assert requests.get(f"{url}/health", timeout=60).headers["Connection"] == "close"

@@ -167,5 +167,5 @@ def test_it_says_who_answers(dataset: Dataset) -> None:
     assert (engine.info.name, engine.info.version) == ("fake", "noisy")
     assert engine.info.architecture == tiny()
     assert engine.peak_memory_bytes() is None
-    engine.settle()
+    engine.synchronize()
     engine.close()

@@ -78,7 +78,7 @@ def test_every_stage_has_its_row_in_network_order(profiled: tuple[Profile, Any])
 
 def test_stages_add_up_to_the_time_outside(engine: NativeEngine) -> None:
     batch = batches_of(engine)[0]
-    meter = StageMeter(time.perf_counter, engine.settle)
+    meter = StageMeter(time.perf_counter, engine.synchronize)
     with observed(engine, meter):
         begun = time.perf_counter()
         with meter.phase("rest"):

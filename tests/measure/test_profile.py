@@ -58,12 +58,12 @@ def test_a_stage_that_fails_is_charged_and_closed() -> None:
     assert meter.amounts == {"outer": 3, "inner": 1, "next": 1}
 
 
-def test_the_device_is_settled_before_every_reading() -> None:
+def test_the_device_is_synchronized_before_every_reading() -> None:
     said: list[str] = []
-    meter = StageMeter(lambda: said.append("read") or 0.0, lambda: said.append("settle"))
+    meter = StageMeter(lambda: said.append("read") or 0.0, lambda: said.append("synchronize"))
     with meter.phase("one"), meter.phase("two"):
         pass
-    assert said == ["settle", "read"] * 4
+    assert said == ["synchronize", "read"] * 4
 
 
 @given(st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=12))

@@ -49,10 +49,10 @@ def test_a_phase_waits_for_the_device_before_and_after() -> None:
         events.append("read")
         return float(next(ticks))
 
-    timer = PhaseTimer(now, lambda: events.append("settle"))
+    timer = PhaseTimer(now, lambda: events.append("synchronize"))
     with timer.phase("forward"):
         events.append("work")
-    assert events == ["settle", "read", "work", "settle", "read"]
+    assert events == ["synchronize", "read", "work", "synchronize", "read"]
     with timer.phase("forward"):
         pass
     assert timer.seconds == {"forward": 2.0}

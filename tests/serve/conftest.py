@@ -1,4 +1,4 @@
-"""A real server on loopback in this process, and an engine that waits to be told."""
+"""A real server on loopback in this process, and an engine that a test steers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def sent(url: str, *contents: bytes, **options: Any) -> requests.Response:
     return requests.post(f"{url}/predict", files=files, timeout=60, **options)
 
 
-class ToldEngine:
+class ScriptedEngine:
     """Finds the left half of every picture, once ``go`` is set; fails while ``fault`` is set."""
 
     def __init__(self, info: EngineInfo) -> None:
@@ -87,7 +87,7 @@ class ToldEngine:
             raise self.fault
         return [left_half(image) for image in prepared]
 
-    def settle(self) -> None: ...
+    def synchronize(self) -> None: ...
 
     def peak_memory_bytes(self) -> int | None:
         return None
@@ -125,30 +125,30 @@ def tiny_url(embedded_root: Path) -> Iterator[str]:
         yield url
 
 
-Told = Callable[..., tuple[str, ToldEngine]]
+Scripted = Callable[..., tuple[str, ScriptedEngine]]
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
-    """Starts servers with an engine that is told what to do; options are of a ServeRequest."""
+def scripted(tmp_path: Path) -> Iterator[Scripted]:
+    """Starts servers with an engine that does what a test says; options are of a ServeRequest."""
     from contextlib import ExitStack
 
     from harness.zoo.architectures import tiny
 
     with ExitStack() as stack:
 
-        def start(notices: list[str] | None = None, **fields: Any) -> tuple[str, ToldEngine]:
+        def start(notices: list[str] | None = None, **fields: Any) -> tuple[str, ScriptedEngine]:
             request = composed(ServeRequest, root=tmp_path, **fields)
             info = EngineInfo(
                 name="fake",
-                version="told",
+                version="scripted",
                 device="none",
                 device_class="none",
                 precision="fp32",
                 threads=1,
                 architecture=tiny(),
             )
-            engine = ToldEngine(info)
+            engine = ScriptedEngine(info)
             thread = EngineThread(lambda: engine, request.queue)
             notice = (lambda _: None) if notices is None else notices.append
             service = Service(request, find_served(request), thread, notice=notice)

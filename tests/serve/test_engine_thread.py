@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from harness.core.errors import RunFailedError
-from tests.serve.conftest import Told, picture_bytes, sent, until
+from tests.serve.conftest import Scripted, picture_bytes, sent, until
 
 
 def places_taken(url: str) -> int:
@@ -17,8 +17,8 @@ def places_taken(url: str) -> int:
     return taken
 
 
-def test_who_comes_when_all_places_are_taken_comes_again(told: Told) -> None:
-    url, engine = told(queue=2)
+def test_who_comes_when_all_places_are_taken_comes_again(scripted: Scripted) -> None:
+    url, engine = scripted(queue=2)
     engine.go.clear()
     with ThreadPoolExecutor(2) as pool:
         first = [pool.submit(sent, url, picture_bytes()) for _ in range(2)]
@@ -33,8 +33,8 @@ def test_who_comes_when_all_places_are_taken_comes_again(told: Told) -> None:
     assert sent(url, picture_bytes()).status_code == 200
 
 
-def test_a_request_needs_a_place_for_each_picture(told: Told) -> None:
-    url, engine = told(queue=3)
+def test_a_request_needs_a_place_for_each_picture(scripted: Scripted) -> None:
+    url, engine = scripted(queue=3)
     engine.go.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(sent, url, picture_bytes())
@@ -45,8 +45,8 @@ def test_a_request_needs_a_place_for_each_picture(told: Told) -> None:
         assert first.result().status_code == 200
 
 
-def test_what_waits_for_a_client_that_has_gone_is_never_computed(told: Told) -> None:
-    url, engine = told()
+def test_what_waits_for_a_client_that_has_gone_is_never_computed(scripted: Scripted) -> None:
+    url, engine = scripted()
     engine.go.clear()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(sent, url, picture_bytes())
@@ -63,9 +63,9 @@ def test_what_waits_for_a_client_that_has_gone_is_never_computed(told: Told) -> 
     assert engine.calls == 1
 
 
-def test_a_crash_is_an_error_and_told_by_health_until_it_works_again(told: Told) -> None:
+def test_a_crash_is_an_error_and_told_by_health_until_it_works_again(scripted: Scripted) -> None:
     notices: list[str] = []
-    url, engine = told(notices, quiet=True)
+    url, engine = scripted(notices, quiet=True)
     engine.fault = RunFailedError("the network's output is not finite", hint="try fp32")
     failed = sent(url, picture_bytes())
     assert failed.status_code == 500
@@ -79,8 +79,8 @@ def test_a_crash_is_an_error_and_told_by_health_until_it_works_again(told: Told)
     assert requests.get(f"{url}/health", timeout=60).json()["status"] == "ok"
 
 
-def test_a_bug_names_itself_and_keeps_its_details(told: Told) -> None:
-    url, engine = told()
+def test_a_bug_names_itself_and_keeps_its_details(scripted: Scripted) -> None:
+    url, engine = scripted()
     engine.fault = KeyError("secret path")
     failed = sent(url, picture_bytes())
     assert failed.status_code == 500
@@ -88,8 +88,8 @@ def test_a_bug_names_itself_and_keeps_its_details(told: Told) -> None:
     assert "secret" not in failed.text
 
 
-def test_metrics_count_what_happened(told: Told) -> None:
-    url, _ = told()
+def test_metrics_count_what_happened(scripted: Scripted) -> None:
+    url, _ = scripted()
     sent(url, picture_bytes())
     sent(url, b"nothing")
     sent(url, picture_bytes(), picture_bytes(), params={"format": "json"})
@@ -108,9 +108,9 @@ def test_metrics_count_what_happened(told: Told) -> None:
         assert line in text.splitlines()
 
 
-def test_each_request_is_told_but_not_the_machines(told: Told) -> None:
+def test_each_request_is_told_but_not_the_machines(scripted: Scripted) -> None:
     notices: list[str] = []
-    url, _ = told(notices)
+    url, _ = scripted(notices)
     sent(url, picture_bytes())
     requests.get(f"{url}/health", timeout=60)
     requests.get(f"{url}/metrics", timeout=60)

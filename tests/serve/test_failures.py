@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
-from tests.serve.conftest import Told, picture_bytes, sent
+from tests.serve.conftest import Scripted, picture_bytes, sent
 
 
 def fault_of(response: requests.Response, status: int) -> dict[str, Any]:
@@ -57,8 +57,10 @@ def saved(picture: PillowImage.Image, format: str) -> bytes:
     ],
     ids=["empty", "text", "cut off", "other format", "floats", "narrow", "bomb", "large"],
 )
-def test_bad_pictures(told: Told, content: bytes, status: int, what: str, found: str) -> None:
-    url, engine = told()
+def test_bad_pictures(
+    scripted: Scripted, content: bytes, status: int, what: str, found: str
+) -> None:
+    url, engine = scripted()
     if what.endswith("resized"):
         engine.prepare = _too_narrow  # type: ignore[method-assign]
     fault = fault_of(sent(url, content), status)
@@ -84,15 +86,17 @@ def _too_narrow(*_: Any) -> Any:
         ({"frobnicate": 1}, "see /docs"),
     ],
 )
-def test_settings_that_cannot_be_meant(told: Told, asked: dict[str, Any], said: str) -> None:
-    url, _ = told()
+def test_settings_that_cannot_be_meant(
+    scripted: Scripted, asked: dict[str, Any], said: str
+) -> None:
+    url, _ = scripted()
     response = sent(url, picture_bytes(), params=asked)
     fault_of(response, 422)
     assert said in response.text
 
 
-def test_a_drawing_may_not_grow_beyond_limits(told: Told) -> None:
-    url, _ = told(max_megapixels=0.1)
+def test_a_drawing_may_not_grow_beyond_limits(scripted: Scripted) -> None:
+    url, _ = scripted(max_megapixels=0.1)
     fault = fault_of(sent(url, picture_bytes(), params={"scale": 10}), 422)
     assert fault["next_step"] == "ask for a smaller scale"
     assert sent(url, picture_bytes(), params={"scale": 10, "format": "json"}).ok
@@ -107,29 +111,29 @@ def test_a_drawing_may_not_grow_beyond_limits(told: Told) -> None:
         ({"data": b"x", "headers": {"Content-Type": "multipart/form-data"}}, "boundary"),
     ],
 )
-def test_forms_that_cannot_be_meant(told: Told, form: dict[str, Any], said: str) -> None:
-    url, _ = told()
+def test_forms_that_cannot_be_meant(scripted: Scripted, form: dict[str, Any], said: str) -> None:
+    url, _ = scripted()
     response = requests.post(f"{url}/predict", timeout=60, **form)
     fault_of(response, 422)
     assert said in response.text
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_other_bodies_are_told_what_to_send(told: Told, kind: str) -> None:
-    url, _ = told()
+def test_other_bodies_are_told_what_to_send(scripted: Scripted, kind: str) -> None:
+    url, _ = scripted()
     headers = {"Content-Type": kind} if kind else {}
     response = requests.post(f"{url}/predict", data=b"x" * 9, headers=headers, timeout=60)
     assert "curl -F file=@photo.jpg" in fault_of(response, 415)["next_step"]
 
 
-def test_nothing_it_accepts(told: Told) -> None:
-    url, _ = told()
+def test_nothing_it_accepts(scripted: Scripted) -> None:
+    url, _ = scripted()
     fault_of(sent(url, picture_bytes(), headers={"Accept": "text/html"}), 406)
 
 
-def test_too_many_bytes_are_refused_and_the_reason_arrives(told: Told) -> None:
+def test_too_many_bytes_are_refused_and_the_reason_arrives(scripted: Scripted) -> None:
     """Although the client sends all it has before it listens."""
-    url, engine = told(max_upload_mb=0.1)
+    url, engine = scripted(max_upload_mb=0.1)
     fault = fault_of(sent(url, bytes(700_000)), 413)
     assert fault["expected"] == "at most 100000 bytes"
     announced_nothing = iter([bytes(90_000)] * 4)
@@ -139,20 +143,20 @@ def test_too_many_bytes_are_refused_and_the_reason_arrives(told: Told) -> None:
     assert engine.calls == 0
 
 
-def test_more_pictures_than_places(told: Told) -> None:
-    url, _ = told(queue=2)
+def test_more_pictures_than_places(scripted: Scripted) -> None:
+    url, _ = scripted(queue=2)
     fault = fault_of(sent(url, *[picture_bytes()] * 3, params={"format": "json"}), 413)
     assert (fault["expected"], fault["found"]) == ("at most 2", "3")
 
 
-def test_several_pictures_are_no_picture(told: Told) -> None:
-    url, engine = told()
+def test_several_pictures_are_no_picture(scripted: Scripted) -> None:
+    url, engine = scripted()
     assert "?format=json" in fault_of(sent(url, picture_bytes(), picture_bytes()), 422)["next_step"]
     assert engine.calls == 0
 
 
-def test_one_damaged_among_several_is_named(told: Told) -> None:
-    url, _ = told()
+def test_one_damaged_among_several_is_named(scripted: Scripted) -> None:
+    url, _ = scripted()
     response = sent(url, picture_bytes(), picture_bytes("JPEG")[:-40], params={"format": "json"})
     assert fault_of(response, 400)["what"] == "1.png cannot be decoded"
 
@@ -161,6 +165,6 @@ def test_one_damaged_among_several_is_named(told: Told) -> None:
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("GET", "/predict", 405), ("GET", "/examples/7", 404)],
 )
-def test_other_addresses(told: Told, method: str, path: str, status: int) -> None:
-    url, _ = told()
+def test_other_addresses(scripted: Scripted, method: str, path: str, status: int) -> None:
+    url, _ = scripted()
     fault_of(requests.request(method, url + path, timeout=60), status)

@@ -1,4 +1,4 @@
-"""Pictures as strangers send them: the pixels an evaluation would see, and what is told."""
+"""Pictures as strangers send them: the pixels an evaluation would see, and what is said."""
 
 from __future__ import annotations
 

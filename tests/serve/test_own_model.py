@@ -12,7 +12,7 @@ import requests
 from harness.core.errors import UsageError
 from harness.serve.examples import EXAMPLES, find_report, own_examples
 from harness.zoo.checkpoints import EMBEDDED
-from tests.serve.conftest import Told
+from tests.serve.conftest import Scripted
 
 
 def test_examples_are_the_images_with_most_objects(small_coco: Path) -> None:
@@ -32,7 +32,9 @@ def test_examples_are_the_images_with_most_objects(small_coco: Path) -> None:
         own_examples(images / "absent", None)
 
 
-def test_a_model_of_ones_own_has_its_name_and_its_report(tmp_path: Path, told: Told) -> None:
+def test_a_model_of_ones_own_has_its_name_and_its_report(
+    tmp_path: Path, scripted: Scripted
+) -> None:
     run = tmp_path / "pets"
     run.mkdir()
     weights = run / "model_best.safetensors"
@@ -40,7 +42,7 @@ def test_a_model_of_ones_own_has_its_name_and_its_report(tmp_path: Path, told: T
     assert find_report(weights) is None
     (run / "report.html").write_text("<p>how it went</p>", encoding="utf-8")
     assert find_report(weights) == run / "report.html"
-    url, engine = told(weights=weights)
+    url, engine = scripted(weights=weights)
     engine.service.report = find_report(weights)
     info = requests.get(f"{url}/info", timeout=60).json()
     assert info["title"].startswith("model_best.safetensors: circle, square, ")

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 
 from harness.zoo.checkpoints import EMBEDDED
 from tests.browsing import chromium
-from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, sent
+from tests.serve.conftest import LEFT, RIGHT, Scripted, picture_bytes, sent
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -68,8 +68,8 @@ def rows(page: Any) -> list[str]:
     return [" ".join(text.split()) for text in page.locator("#objects tr").all_inner_texts()]
 
 
-def test_it_shows_what_was_found(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_it_shows_what_was_found(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes())
     assert page.inner_text("#status") == (
         "two halves.png, 40 × 30 px: 1 object, 50.0 % of the picture masked."
@@ -82,8 +82,8 @@ def test_it_shows_what_was_found(page: Any, told: Told) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
 
 
-def test_the_slider_and_the_switches_ask_nobody(page: Any, told: Told) -> None:
-    url, engine = told()
+def test_the_slider_and_the_switches_ask_nobody(page: Any, scripted: Scripted) -> None:
+    url, engine = scripted()
     chosen(page, url, picture_bytes())
     assert engine.calls == 1
     page.focus("#threshold")
@@ -99,8 +99,8 @@ def test_the_slider_and_the_switches_ask_nobody(page: Any, told: Told) -> None:
     assert engine.calls == 1
 
 
-def test_an_object_under_the_pointer_tells_its_name(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_an_object_under_the_pointer_tells_its_name(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes())
     assert page.is_hidden("#tip")
     frame = page.locator("#view").bounding_box()
@@ -111,8 +111,8 @@ def test_an_object_under_the_pointer_tells_its_name(page: Any, told: Told) -> No
     assert page.is_hidden("#tip")
 
 
-def test_the_keyboard_reaches_every_object(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_the_keyboard_reaches_every_object(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes())
     page.focus("#json")
     for _ in range(3):  # past what scrolls
@@ -122,8 +122,8 @@ def test_the_keyboard_reaches_every_object(page: Any, told: Told) -> None:
     assert page.inner_text("#tip") == "circle 90 %"
 
 
-def test_picture_and_json_can_be_kept(page: Any, told: Told, tmp_path: Path) -> None:
-    url, _ = told()
+def test_picture_and_json_can_be_kept(page: Any, scripted: Scripted, tmp_path: Path) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes())
     with page.expect_download() as waiting:
         page.click("#json")
@@ -139,15 +139,15 @@ def test_picture_and_json_can_be_kept(page: Any, told: Told, tmp_path: Path) -> 
         assert picture.convert("RGB").getpixel((700, 300)) == RIGHT
 
 
-def test_what_the_browser_cannot_show_the_service_decodes(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_what_the_browser_cannot_show_the_service_decodes(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes("TIFF"), "scan.tif")
     assert "scan.tif, 40 × 30 px: 1 object" in page.inner_text("#status")
     assert max(abs(a - b) for a, b in zip(colour_at(page, 35, 15), RIGHT, strict=True)) < 12
 
 
-def test_an_error_says_what_to_do(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_an_error_says_what_to_do(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, b"no picture", "notes.txt")
     said = page.inner_text("#error")
     assert "notes.txt is not a picture" in said
@@ -156,10 +156,10 @@ def test_an_error_says_what_to_do(page: Any, told: Told) -> None:
     assert page.is_hidden("#error")
 
 
-def test_turned_pictures_are_upright(page: Any, told: Told) -> None:
+def test_turned_pictures_are_upright(page: Any, scripted: Scripted) -> None:
     exif = PillowImage.Exif()
     exif[274] = 6
-    url, _ = told()
+    url, _ = scripted()
     chosen(page, url, picture_bytes("JPEG", exif=exif))
     assert "30 × 40 px" in page.inner_text("#status")
     assert "turned upright" in page.inner_text("#notes")
@@ -192,15 +192,15 @@ def scene() -> bytes:
     return written.getvalue()
 
 
-def test_the_documentation_works_without_a_network(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_the_documentation_works_without_a_network(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     page.goto(f"{url}/docs")
     page.wait_for_selector("text=/predict")
     assert requests.get(f"{url}/openapi.json", timeout=60).ok
 
 
-def test_several_files_have_a_button_each(page: Any, told: Told) -> None:
-    url, engine = told()
+def test_several_files_have_a_button_each(page: Any, scripted: Scripted) -> None:
+    url, engine = scripted()
     page.goto(url)
     page.wait_for_selector("#model:not(:empty)")
     assert page.is_hidden("#files")
@@ -220,8 +220,8 @@ def test_several_files_have_a_button_each(page: Any, told: Told) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
 
 
-def test_what_is_below_the_threshold_is_hinted_at(page: Any, told: Told) -> None:
-    url, _ = told()
+def test_what_is_below_the_threshold_is_hinted_at(page: Any, scripted: Scripted) -> None:
+    url, _ = scripted()
     chosen(page, url, picture_bytes())
     assert page.is_hidden("#hint")
     page.fill("#threshold", "95")
@@ -236,7 +236,7 @@ def test_what_is_below_the_threshold_is_hinted_at(page: Any, told: Told) -> None
 
 
 def test_ones_own_model_has_its_title_and_links_to_its_report(
-    page: Any, told: Told, tmp_path: Path
+    page: Any, scripted: Scripted, tmp_path: Path
 ) -> None:
     run = tmp_path / "pets"
     run.mkdir()
@@ -246,7 +246,7 @@ def test_ones_own_model_has_its_title_and_links_to_its_report(
     (run / "show" / "pictures" / "7.jpg").write_bytes(picture_bytes("JPEG"))
     content = "<p>how it went</p><img src='show/pictures/7.jpg'>"
     (run / "report.html").write_text(content, encoding="utf-8")
-    url, engine = told(weights=weights)
+    url, engine = scripted(weights=weights)
     engine.service.report = run / "report.html"
     page.goto(url)
     page.wait_for_selector("#model:not(:empty)")

@@ -26,7 +26,7 @@ from harness.serve.service import Service
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.folder import utc_now
 from tests.composing import composed
-from tests.serve.conftest import LEFT, RIGHT, Told, picture_bytes, running, sent
+from tests.serve.conftest import LEFT, RIGHT, Scripted, picture_bytes, running, sent
 
 JSON = {"format": "json"}
 
@@ -43,8 +43,8 @@ def opened(response: requests.Response) -> PillowImage.Image:
     return PillowImage.open(BytesIO(response.content))
 
 
-def test_a_form_without_more_gets_a_png(told: Told) -> None:
-    url, _ = told()
+def test_a_form_without_more_gets_a_png(scripted: Scripted) -> None:
+    url, _ = scripted()
     response = sent(url, picture_bytes())
     picture = opened(response)
     assert response.headers["Content-Type"] == "image/png"
@@ -54,23 +54,23 @@ def test_a_form_without_more_gets_a_png(told: Told) -> None:
     assert "draw;dur=" in response.headers["Server-Timing"]
 
 
-def test_colours_are_those_of_the_picture(told: Told) -> None:
-    url, _ = told()
+def test_colours_are_those_of_the_picture(scripted: Scripted) -> None:
+    url, _ = scripted()
     picture = opened(sent(url, picture_bytes(), params={"threshold": 0.95}))
     assert picture.convert("RGB").getpixel((2, 15)) == LEFT
     assert picture.convert("RGB").getpixel((38, 15)) == RIGHT
 
 
-def test_grey_keeps_colour_under_objects_only(told: Told) -> None:
-    url, _ = told()
+def test_grey_keeps_colour_under_objects_only(scripted: Scripted) -> None:
+    url, _ = scripted()
     settings = {"background": "grey", "boxes": False, "labels": False, "opacity": 0}
     picture = np.asarray(opened(sent(url, picture_bytes(), params=settings)).convert("RGB"))
     assert len(set(picture[15, 30])) == 1
     assert tuple(picture[15, 10]) == LEFT
 
 
-def test_scale_is_of_the_answer(told: Told) -> None:
-    url, _ = told()
+def test_scale_is_of_the_answer(scripted: Scripted) -> None:
+    url, _ = scripted()
     assert opened(sent(url, picture_bytes(), params={"scale": 1.5})).size == (60, 45)
 
 
@@ -82,15 +82,15 @@ def test_scale_is_of_the_answer(told: Told) -> None:
         ("application/json;q=0.4, image/*", "image/png"),
     ],
 )
-def test_the_accept_header_chooses(told: Told, accept: str, kind: str) -> None:
-    url, _ = told()
+def test_the_accept_header_chooses(scripted: Scripted, accept: str, kind: str) -> None:
+    url, _ = scripted()
     response = sent(url, picture_bytes(), headers={"Accept": accept})
     assert response.headers["Content-Type"] == kind
     assert response.status_code == 200
 
 
-def test_a_bare_picture_is_a_body(told: Told) -> None:
-    url, _ = told()
+def test_a_bare_picture_is_a_body(scripted: Scripted) -> None:
+    url, _ = scripted()
     response = requests.post(
         f"{url}/predict",
         data=picture_bytes("JPEG"),
@@ -102,8 +102,8 @@ def test_a_bare_picture_is_a_body(told: Told) -> None:
     assert (picture["format"], picture["width_px"]) == ("JPEG", 40)
 
 
-def test_json_says_everything(told: Told) -> None:
-    url, _ = told()
+def test_json_says_everything(scripted: Scripted) -> None:
+    url, _ = scripted()
     response = sent(url, picture_bytes(), params={**JSON, "threshold": 0.2, "polygons": True})
     answer = response.json()
     (picture,) = answer["pictures"]
@@ -128,14 +128,14 @@ def test_json_says_everything(told: Told) -> None:
     assert answer["model"]["checkpoint_pinned"] is True
 
 
-def test_threshold_leaves_out_what_scores_less(told: Told) -> None:
-    url, _ = told()
+def test_threshold_leaves_out_what_scores_less(scripted: Scripted) -> None:
+    url, _ = scripted()
     assert [len(described(url, picture_bytes(), threshold=least)[0]["detections"]) for least in
             (0, 0.3, 0.31, 0.9, 0.91)] == [2, 2, 1, 1, 0]  # fmt: skip
 
 
-def test_several_pictures_come_back_in_order(told: Told) -> None:
-    url, _ = told()
+def test_several_pictures_come_back_in_order(scripted: Scripted) -> None:
+    url, _ = scripted()
     sizes = [(40, 30), (20, 30), (30, 60)]
     contents = []
     for size in sizes:
@@ -147,8 +147,8 @@ def test_several_pictures_come_back_in_order(told: Told) -> None:
     assert [one["name"] for one in pictures] == ["0.png", "1.png", "2.png"]
 
 
-def test_the_picture_itself_can_be_had(told: Told) -> None:
-    url, _ = told()
+def test_the_picture_itself_can_be_had(scripted: Scripted) -> None:
+    url, _ = scripted()
     (picture,) = described(url, picture_bytes("TIFF"), picture=True)
     assert picture["picture"].startswith("data:image/jpeg;base64,")
     assert described(url, picture_bytes())[0]["picture"] is None

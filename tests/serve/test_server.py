@@ -57,9 +57,9 @@ def test_sigterm_finishes_what_is_inside(started: Started) -> None:
         until(lambda: requests.get(f"{url}/health", timeout=60).json()["places_taken"] == 12)
         process.send_signal(signal.SIGTERM)
         assert len(answer.result().json()["pictures"]) == 12
-    _, told = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "POST /predict 200" in told
+    assert "POST /predict 200" in said
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/health", timeout=5)
 
@@ -82,9 +82,9 @@ def test_it_tells_about_itself(started: Started) -> None:
     docs = requests.get(f"{url}/docs", timeout=60).text
     assert not re.search(r"""(src|href)=["'](https?:)?//""", docs)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "200" not in told
+    assert "200" not in said
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

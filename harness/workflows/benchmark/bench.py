@@ -156,7 +156,7 @@ def _measure(
 
 
 def _time_batch(engine: Engine, batch: list[Any], timings: Timings, clock: Clock) -> None:
-    timer = PhaseTimer(clock, engine.settle)
+    timer = PhaseTimer(clock, engine.synchronize)
     detections = engine.infer(batch, timer)
     compute_s = sum(timer.seconds.get(name, 0.0) for name in COMPUTE_PHASES)
     timings.repeats[-1] += [compute_s / len(batch)] * len(batch)
@@ -200,7 +200,7 @@ def _end_to_end_fps(job: Job, engine: Engine, clock: Clock, progress: Progress) 
         for batch, prepared in prepared_batches(job, engine, records):
             engine.infer(prepared, NULL_STOPWATCH)
             tick(len(batch))
-    engine.settle()
+    engine.synchronize()
     return len(records) / (clock() - begun)
 
 

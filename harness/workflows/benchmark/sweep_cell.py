@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -98,7 +98,7 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
         batches = _batched(prepared, job.request.options.batch_size)
         begun = clock()
         engine.infer(batches[0], NULL_STOPWATCH)
-        engine.settle()
+        engine.synchronize()
         first_answer_s = opened_s + clock() - begun
         with open_shard(shard_path(task.folder, 0), identity_of(job, engine)) as shard:
             infer_missing(job, engine, shard, Silent())
@@ -174,19 +174,20 @@ def _in_turn(
     Returns:
         Seconds of each batch, a list a pass; and seconds of the reference's pass beside each.
     """
-    reference = None if task.reference is None else open_engine(task.reference)
-    singles = _batched(prepared, 1)
-    if reference is not None:
-        _warm_up(reference, singles, task.timing.warmup)
-    own: list[list[float]] = []
-    theirs: list[float] = []
-    begun = clock()
-    while len(own) < task.timing.repeats or clock() - begun < task.timing.min_duration_s:
-        own.append(_pass(engine, batches, clock))
+    with ExitStack() as opened:
+        reference = None
+        if task.reference is not None:
+            reference = opened.enter_context(closing(open_engine(task.reference)))
+        singles = _batched(prepared, 1)
         if reference is not None:
-            theirs.append(sum(_pass(reference, singles, clock)))
-    if reference is not None:
-        reference.close()
+            _warm_up(reference, singles, task.timing.warmup)
+        own: list[list[float]] = []
+        theirs: list[float] = []
+        begun = clock()
+        while len(own) < task.timing.repeats or clock() - begun < task.timing.min_duration_s:
+            own.append(_pass(engine, batches, clock))
+            if reference is not None:
+                theirs.append(sum(_pass(reference, singles, clock)))
     return own, theirs
 
 
@@ -194,7 +195,7 @@ def _pass(engine: Engine, batches: Sequence[Sequence[Any]], clock: Clock) -> lis
     """Return seconds of pure compute of each batch."""
     spent = []
     for batch in batches:
-        timer = PhaseTimer(clock, engine.settle)
+        timer = PhaseTimer(clock, engine.synchronize)
         engine.infer(batch, timer)
         spent.append(sum(timer.seconds.get(name, 0.0) for name in COMPUTE_PHASES))
     return spent

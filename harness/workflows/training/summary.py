@@ -32,7 +32,7 @@ from harness.data.proven import facts_of_dataset
 from harness.files.json import to_plain
 from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced
-from harness.training.log import CHOSEN_BY, METRICS, goodness
+from harness.training.log import CHOSEN_BY, METRICS, selection_metric
 from harness.training.plan import Plan, Schedule
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE
@@ -231,7 +231,7 @@ def summarise(
 def best_of(job: TrainingJob, lines: Sequence[Mapping[str, Any]]) -> int:
     """Return the iteration of the best evaluation; of equal ones the last, as the training does."""
     found = [
-        (goodness(job.config.best_by, line, line), line["iteration"])
+        (selection_metric(job.config.best_by, line, line), line["iteration"])
         for line in lines
         if any(name.endswith(CHOSEN_BY) for name in line)
         and (job.config.best_by == "ap" or "validation/total_loss" in line)

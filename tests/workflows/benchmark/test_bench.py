@@ -29,11 +29,11 @@ PHASES = ("transfer", "forward", "paste", "encode")
 
 
 class Phased(FakeEngine):
-    """The fake engine, with every phase of a real one; counts calls and settlings."""
+    """The fake engine, with every phase of a real one; counts calls and synchronizations."""
 
     calls = 0
     timed_calls = 0
-    settled = 0
+    synchronized = 0
 
     def infer(self, prepared: Sequence[Image], stopwatch: Stopwatch) -> list[Detections]:
         self.calls += 1
@@ -43,8 +43,8 @@ class Phased(FakeEngine):
                 pass
         return super().infer(prepared, NULL_STOPWATCH)
 
-    def settle(self) -> None:
-        self.settled += 1
+    def synchronize(self) -> None:
+        self.synchronized += 1
 
 
 @pytest.fixture
@@ -119,11 +119,11 @@ def test_warmup_is_not_timed(
     assert engines[0].calls == calls + batches + batches  # warm-up, timed, end to end
 
 
-def test_the_device_is_settled_before_every_reading(
+def test_the_device_is_synchronized_before_every_reading(
     measured: Callable[..., RunRecord], engines: list[Phased]
 ) -> None:
     measured(repeats=2)
-    assert engines[0].settled >= 2 * len(PHASES) * engines[0].timed_calls
+    assert engines[0].synchronized >= 2 * len(PHASES) * engines[0].timed_calls
 
 
 def test_passes_go_on_until_the_duration_is_there(measured: Callable[..., RunRecord]) -> None:
