@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from harness.data.coco import read_annotations
 from harness.measure.bootstrap import (
     LEAST_IMAGES,
+    Difference,
     Interval,
     benjamini_hochberg,
     compare_paired,
@@ -321,3 +323,10 @@ def test_intervals_of_rare_categories_are_as_wide_as_those_of_a_mean() -> None:
         errors.append(influences.corrected["AP"].var() * objects)
     exact = 100**2 * 0.6 * 0.4 / objects
     assert np.mean(errors) == pytest.approx(exact, rel=0.05)  # else too small by a twelfth
+
+
+def test_what_is_noise_among_many_only_says_so() -> None:
+    alone = Difference(difference=1.0, low=0.2, high=1.8, p=0.02)
+    among = replace(alone, adjusted_p=0.3)
+    assert (alone.meaning, among.meaning) == ("better", "noise among so many")
+    assert (among.word, replace(among, low=-0.1).meaning) == ("noise", "noise")

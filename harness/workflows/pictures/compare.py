@@ -377,7 +377,7 @@ def metric_rows(metrics: tuple[MetricChange, ...]) -> list[tuple[str, ...]]:
         interval = word = ""
         if one.interval is not None:
             interval = f"{one.interval.low:+.3f} … {one.interval.high:+.3f}"
-            word = one.interval.word
+            word = one.interval.meaning
         rows.append((one.metric, _number(one.first), _number(one.second), delta, interval, word))
     return rows
 
