@@ -66,7 +66,11 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
 
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
-    tasks = dict.fromkeys(f"{TASKS[row['task']].noun} AP" for row in found["per_category"])
+    # Panoptic quality has categories too, and is no task with an AP.
+    tasks = dict.fromkeys(
+        f"{TASKS[row['task']].noun} AP" if row["task"] in TASKS else row["task"]
+        for row in found["per_category"]
+    )
     columns, rows = tables.score_rows(found)
     console.answer(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
