@@ -12,7 +12,6 @@ from harness.cli.options import add_answered_settings, settings_from
 from harness.cli.records import answer_result, require_trackers, track
 from harness.core.requests.reports import TrackOptions
 from harness.core.requests.training import TrainRequest
-from harness.core.tasks import TASKS
 
 if TYPE_CHECKING:
     from harness.core.results import RunResult
@@ -66,16 +65,11 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
 
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
-    # Panoptic quality has categories too, and is no task with an AP.
-    tasks = dict.fromkeys(
-        f"{TASKS[row['task']].noun} AP" if row["task"] in TASKS else row["task"]
-        for row in found["per_category"]
-    )
     columns, rows = tables.score_rows(found)
     console.answer(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
-    rows = tables.learned_rows(found["per_category"], counts)
-    console.answer(tables.render(("id", "category", "learned from", *tasks), rows, style), "")
+    columns, rows = tables.learned_rows(found["per_category"], counts)
+    console.answer(tables.render(columns, rows, style), "")
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [
         (name, str(result.folder / result.record.artefacts[name]))

@@ -20,9 +20,9 @@ from harness.measure.columns import (
     Integers,
     Mask,
     Objects,
-    mask_areas,
     objects_of,
 )
+from harness.measure.masks import pixels_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ def areas_of(rows: Rows, task: Task) -> Floats:
         task: Boxes, or their masks.
     """
     if task == "segm" and rows.masks is not None:
-        return mask_areas(rows.masks)
+        return pixels_of(rows.masks)
     return rows.boxes[:, 2] * rows.boxes[:, 3]
 
 

@@ -104,8 +104,8 @@ class Difference:
     @property
     def meaning(self) -> str:
         """The word, and why it is noise where the interval by itself would say otherwise."""
-        alone = self.low <= 0 <= self.high or self.p is None or self.adjusted_p is None
-        return "noise among so many" if self.word == "noise" and not alone else self.word
+        sure_alone = replace(self, adjusted_p=None).word != "noise"
+        return "noise among so many" if self.word == "noise" and sure_alone else self.word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from harness.measure.columns import (
     Objects,
     Results,
     has_shape,
-    mask_areas,
     objects_of,
 )
 from harness.measure.greedy import IOUS, Overlaps, Pairs, kept_detections, overlapping
+from harness.measure.masks import pixels_of
 from harness.measure.matching import MAX_DETECTIONS, Matching, match_known
 from harness.measure.table import Table
 
@@ -191,7 +191,7 @@ def results_of_table(table: Table, task: Task, *, first: int = 0) -> Results:
     if task == "segm" and table.counts is not None and table.sizes_px is not None:
         pairs = zip(table.sizes_px.tolist(), table.counts, strict=True)
         masks = tuple({"size": size, "counts": counts} for size, counts in pairs)
-        area = mask_areas(masks)
+        area = pixels_of(masks)
     return Results(
         image=table.image - first,
         category=table.category,

@@ -8,7 +8,7 @@ counterpart: objects drawn on an image of many megapixels are often few and smal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -152,10 +152,17 @@ def area_px(rle: Rle) -> int:
 
 def areas_px(masks: Sequence[Rle]) -> list[int]:
     """Pixels of each mask."""
-    from faster_coco_eval.core import mask as coco_mask  # pycocotools counts to 255 here
+    return [int(area) for area in pixels_of([_compressed(one) for one in masks])]
 
-    areas = coco_mask.area([_compressed(one) for one in masks]) if masks else ()
-    return [int(area) for area in areas]
+
+def pixels_of(masks: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    """(n,) pixels of each mask, compressed as COCO results have them."""
+    from pycocotools import mask as coco_mask
+
+    # It counts a call's masks in 8 bits. faster-coco-eval does not, and takes twice as long.
+    calls = [masks[begin : begin + 255] for begin in range(0, len(masks), 255)]
+    areas = [np.asarray(coco_mask.area(list(one)), dtype=np.float64) for one in calls]
+    return np.concatenate([np.zeros(0), *areas])
 
 
 def union_px(masks: Sequence[Rle]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.core.checks import Check, Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
-from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS
+from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS, main_metric
 
 if TYPE_CHECKING:
     from harness.core.record import CategoryScore, MetricInterval, RunRecord
@@ -372,17 +372,25 @@ def _loss_rows(summary: Mapping[str, Any], width: int) -> list[list[str]]:
 
 def learned_rows(
     scores: Sequence[Mapping[str, Any]], object_counts: Mapping[str, int]
-) -> list[list[str]]:
-    """Return id, name, objects that were learned, and the AP of each task, a row a category."""
+) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows: id, name, objects that were learned, and each task's number.
+
+    Args:
+        scores: ``CategoryScore`` of each category and task, as a record keeps it.
+        object_counts: Objects that were learned from, by category id.
+    """
     tasks = list(dict.fromkeys(row["task"] for row in scores))
+    columns = ["id", "category", "learned from"]
+    columns += [MAIN_METRICS[main_metric(task)] for task in tasks]
     cells: dict[tuple[int, str], dict[str, str]] = {}
     for row in scores:
         cells.setdefault((row["category_id"], row["name"]), {})[row["task"]] = decimal(row["ap"])
-    return [
+    return columns, [
         [
             str(number),
             name,
-            str(object_counts.get(str(number), 0)),
+            # Stuff has no objects to count.
+            "" if found.keys() == {PANOPTIC} else str(object_counts.get(str(number), 0)),
             *(found.get(task, "") for task in tasks),
         ]
         for (number, name), found in cells.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
-from harness.core.panoptic import PanopticMap, Segment
+from harness.core.panoptic import PanopticMap, Segment, category_of_segment
 from harness.core.run_lengths import Rle
 from harness.measure.masks import areas_px, decode_region, encode_region, union_px
 from harness.serve.images import Header
@@ -335,10 +335,9 @@ def segments_of(
     if found is None:
         return None
     return tuple(
-        _segment(found, one, kinds[one.class_index - (0 if one.is_thing else 1)])
+        _segment(found, one, category_of_segment(one, categories, found.stuff))
         for one in found.segments
         if one.score is None or one.score >= threshold
-        for kinds in [categories if one.is_thing else found.stuff]
     )
 
 

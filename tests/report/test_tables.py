@@ -16,6 +16,7 @@ from harness.report.tables import (
     RECORD_COLUMNS,
     TableFormat,
     category_rows,
+    learned_rows,
     number,
     record_rows,
     render,
@@ -211,3 +212,18 @@ def test_a_name_of_a_megabyte_is_cut(style: TableFormat) -> None:
         shown = console.export_text()
     assert "999000 characters left out" in shown
     assert len(shown) < 10_000
+
+
+def test_what_was_learned_has_a_column_for_each_task_by_its_name() -> None:
+    scores = [
+        {"task": task, "category_id": number, "name": name, "ap": ap}
+        for task, number, name, ap in (
+            ("bbox", 1, "cat", 30.0),
+            ("segm", 1, "cat", None),
+            ("panoptic_seg", 1, "cat", 41.5),
+            ("panoptic_seg", 7, "sky", 60.25),
+        )
+    ]
+    columns, rows = learned_rows(scores, {"1": 12})
+    assert columns == ["id", "category", "learned from", "box AP", "mask AP", "PQ"]
+    assert rows == [["1", "cat", "12", "30.00", "–", "41.50"], ["7", "sky", "", "", "", "60.25"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.engine import Precision
-from harness.core.requests.inference import NEW_RUN, ModelSpec
+from harness.core.requests.inference import MOST_THREADS, NEW_RUN, ModelSpec
 from harness.core.settings import part, setting
 
 Optimiser = Literal["sgd", "adamw"]
@@ -238,7 +238,7 @@ class RuntimeConfig:
         help="CPU threads of a process",
         none="its share of the cores, or OMP_NUM_THREADS",
         minimum=1,
-        maximum=512,
+        maximum=MOST_THREADS,
         numbers=False,
     )
     deterministic: bool = setting(

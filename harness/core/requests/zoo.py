@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from harness.core.engine import ExportFormat, Precision
 from harness.core.model import GROUPS, Group
-from harness.core.requests.inference import ModelSpec
+from harness.core.requests.inference import MOST_THREADS, ModelSpec
 from harness.core.settings import part, setting
 
 #: What an evaluation needs; the training images (19 GB) only come when they are asked for.
@@ -108,7 +108,7 @@ class ExportRequest:
         help="CPU threads",
         none="all cores, or OMP_NUM_THREADS",
         minimum=1,
-        maximum=512,
+        maximum=MOST_THREADS,
         group="the proof",
     )
 
@@ -172,5 +172,9 @@ class ParityRequest:
         None, help="only the first N images by name", none="all", metavar="N", minimum=1
     )
     threads: int | None = setting(
-        None, help="CPU threads", none="all cores, or OMP_NUM_THREADS", minimum=1, maximum=512
+        None,
+        help="CPU threads",
+        none="all cores, or OMP_NUM_THREADS",
+        minimum=1,
+        maximum=MOST_THREADS,
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from harness.core.architecture import Architecture
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
 from harness.core.progress import Progress
@@ -93,7 +94,8 @@ def check_data(
     notes = dataset.warnings
     if images is not None:
         notes += _require_images(content["images"], annotations, images, progress)
-    narrow = too_narrow(dataset.images, *ZOO_EDGES_PX)
+    zoo = Architecture()  # its networks resize alike
+    narrow = too_narrow(dataset.images, zoo.short_edge_px, zoo.long_edge_max_px)
     if narrow:
         notes += (
             f"{len(narrow)} image(s) are too narrow to be resized for a network, the first is "
@@ -134,9 +136,6 @@ def _labelled(image: AnnotatedImage) -> int:
     points = image.keypoints
     return 0 if points is None else int((points[:, :, 2] > 0).any(axis=1).sum())
 
-
-#: Short edge and greatest long edge to which the zoo's networks resize an image.
-ZOO_EDGES_PX = (800, 1333)
 
 #: What corrects a kind of fault, the most particular first.
 REMEDIES = {
