@@ -44,6 +44,8 @@ class Kind:
 def damaged(content: bytes, foreign: bytes, chance: random.Random) -> bytes | None:
     """A file cut, changed, zeroed or exchanged; None for one that is missing."""
     kind = chance.randrange(10)
+    if not content:
+        return chance.choice((foreign, b"\0", None))
     digits = [place for place, one in enumerate(content) if 48 <= one < 58]
     if kind < 3 and digits:  # what nothing but a checksum would tell
         place = chance.choice(digits)

@@ -76,6 +76,9 @@ SIGNALS = [
     ((HUP,), (HUP, TERM)),
 ]
 
+#: Microseconds between signals: the later ones meet the answer to the first at different places.
+GAPS = (0, 100, 200, 300, 400, 500, 700, 1000)
+
 
 def test_signals_in_a_download(trials: Trials, tmp_path: Path) -> None:
     """A server that is silent holds the command where the signals reach it."""
@@ -83,11 +86,14 @@ def test_signals_in_a_download(trials: Trials, tmp_path: Path) -> None:
         silent.settimeout(SECONDS)
         mirror = f"http://127.0.0.1:{silent.getsockname()[1]}"
         words = ["download", "--only", "val", "--root", "root", "--mirror", mirror]
-        for ignored, sent in SIGNALS:
-            with trials.one(f"{sent}"), begun(words, tmp_path, ignored) as process:
+        gaps = [(*one, gap) for one in SIGNALS for gap in (GAPS if len(one[1]) > 1 else (0,))]
+        for ignored, sent, gap in gaps:
+            name = f"{sent}, {gap} µs between"
+            with trials.one(name), begun(words, tmp_path, ignored) as process:
                 with silent.accept()[0]:
                     for number in sent:
                         os.killpg(process.pid, number)
+                        time.sleep(gap / 1e6)
                     assert process.wait(SECONDS) == 130
                 err = process.communicate()[1]
                 assert "interrupted" in err

@@ -1,0 +1,41 @@
+"""A burst of signals is one interruption, and a later signal is another."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.cli.interruption import BURST_S, Interruption
+
+
+def test_of_a_burst_only_the_first_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 50.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    answer = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        answer(signal.SIGTERM, None)
+    now += 0.9 * BURST_S
+    answer(signal.SIGINT, None)
+    now += 0.2 * BURST_S
+    with pytest.raises(KeyboardInterrupt):
+        answer(signal.SIGINT, None)
+
+
+FINISHED = """
+import signal, sys
+from harness.cli.interruption import Interruption
+answer = Interruption()
+answer.install()
+answer.finish(4)
+signal.raise_signal(signal.Signals[sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_finished_command_keeps_its_exit_code(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FINISHED, name], check=False)
+    assert done.returncode == 4
