@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.cli.interruption import BURST_S, Interruption
+from harness.__main__ import BURST_S, Interruption
 
 
 def test_of_a_burst_only_the_first_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_of_a_burst_only_the_first_interrupts(monkeypatch: pytest.MonkeyPatch) -
 
 FINISHED = """
 import signal, sys
-from harness.cli.interruption import Interruption
+from harness.__main__ import Interruption
 answer = Interruption()
 answer.install()
 answer.finish(4)

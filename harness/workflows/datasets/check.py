@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from harness.core.architecture import Architecture
+from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
 from harness.core.progress import Progress
@@ -94,13 +96,7 @@ def check_data(
     notes = dataset.warnings
     if images is not None:
         notes += _require_images(content["images"], annotations, images, progress)
-    zoo = Architecture()  # its networks resize alike
-    narrow = too_narrow(dataset.images, zoo.short_edge_px, zoo.long_edge_max_px)
-    if narrow:
-        notes += (
-            f"{len(narrow)} image(s) are too narrow to be resized for a network, the first is "
-            f"{shown_text(narrow[0].file_name)}: training and evaluation refuse them",
-        )
+    notes += _narrow(dataset.images)
     counts = Counter(row["category_id"] for row in content["annotations"])
     # Of a file of persons with keypoints, the objects of a keypoint network: it has no masks.
     keypoints = dataset.keypoint_count > 0
@@ -128,6 +124,18 @@ def check_data(
         images_checked=images is not None,
         keypoint_count=dataset.keypoint_count,
         labelled_objects=sum(_labelled(one) for one in training.images),
+    )
+
+
+def _narrow(images: Sequence[ImageRecord]) -> tuple[str, ...]:
+    """A sentence where a resize, which is alike for all networks of the zoo, leaves nothing."""
+    zoo = Architecture()
+    narrow = too_narrow(images, zoo.short_edge_px, zoo.long_edge_max_px)
+    if not narrow:
+        return ()
+    return (
+        f"{len(narrow)} image(s) are too narrow to be resized for a network, the first is "
+        f"{shown_text(narrow[0].file_name)}: training and evaluation refuse them",
     )
 
 
