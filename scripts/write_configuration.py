@@ -43,6 +43,11 @@ run (`output`, `resume`). It repeats the run:
 harness eval --config results/runs/RUN_ID/config.toml
 ```
 
+A table `sha256` in it has the hash of the weights that it names. Where that file has other contents
+now, as the last weights of a training that went on, the run is refused (exit code 4), unless one of
+the two files of weights that a training keeps is what it was; `--weights FILE` takes it as it is.
+Data are not fixed like that: the record of a run has the hash of its annotation file.
+
 Every command also has `--config`, `--quiet` and `--verbose`; those that answer with a table have
 `--json` and `--format` (`rich`, `markdown`, `plain`). The tables below leave these out.
 """

@@ -56,14 +56,13 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
 
     Raises:
         UsageError: A value of the file is invalid, or a required setting is missing.
+        IntegrityError: A file that the file names by its hash has changed.
     """
     settings: Sequence[Setting] = getattr(arguments, "settings", ())
     given = {name: value for name, value in vars(arguments).items() if value not in (None, [])}
     from_file: Mapping[str, Any] = {}
     if "config" in given:
-        from harness.files.toml import read_config
-
-        from_file = read_config(given["config"], settings, command=command)
+        from_file = _settings_of_file(given, settings, command)
     missing = []
     for one in settings:
         if one.name in given:
@@ -79,6 +78,33 @@ def complete(arguments: argparse.Namespace, command: str) -> None:
             f"harness {command}: the following arguments are required: {', '.join(missing)}",
             hint=f"see: harness {command} --help",
         )
+
+
+def _settings_of_file(
+    given: Mapping[str, Any], settings: Sequence[Setting], command: str
+) -> Mapping[str, Any]:
+    """The settings of ``--config``; a file that has changed is refused unless it is given itself.
+
+    Raises:
+        UsageError: A value is invalid.
+        IntegrityError: A file has changed since its hash was written.
+    """
+    from harness.files.toml import read_config
+
+    config = read_config(given["config"], settings, command=command)
+    hashes = {name: value for name, value in config.sha256.items() if name not in given}
+    if not hashes:
+        return config.settings
+    from harness.workflows.runs.weights import unchanged_file
+
+    found = dict(config.settings)
+    for one in settings:
+        if one.name in hashes:
+            path = unchanged_file(
+                Path(found[one.name]), hashes[one.name], config=given["config"], option=one.flag
+            )
+            found[one.name] = one.item(path)
+    return found
 
 
 def request_from(kind: type[T], arguments: argparse.Namespace) -> T:

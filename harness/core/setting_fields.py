@@ -86,6 +86,8 @@ class Setting:
     """The place that is its default, where there is one."""
     files: bool = False
     """Whether its words may be the names of files."""
+    proven: bool = False
+    """Whether a run's ``config.toml`` keeps the sha256 of its file, which may change later."""
 
     @property
     def required(self) -> bool:
@@ -147,6 +149,7 @@ class Details(TypedDict, total=False):
     kept: bool
     place: Place
     files: bool
+    proven: bool
 
 
 def setting(default: Any = MISSING, *, help: str, **details: Unpack[Details]) -> Any:

@@ -3,7 +3,7 @@
 The keys of a file of settings are the names of the settings, as the Python API has them, all at the
 top level. ``command`` names the command a file is for. A relative path in a file is relative to the
 folder of the file, whatever the working folder is. TOML has no null: what is not in a file has its
-default.
+default. The table ``sha256`` has hashes of files that settings name.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown_text
 from harness.core.settings import Setting, checked_value, flat_settings, require_known, value_of
+from harness.files.digest import file_digest
 from harness.files.json import to_typed
 
 if sys.version_info >= (3, 11):
@@ -68,8 +69,21 @@ CONFIG = "config.toml"
 #: The key that says which command a file is for.
 COMMAND = "command"
 
+#: The table of hashes, by the name of the setting.
+SHA256 = "sha256"
 
-def read_config(path: Path, known: Iterable[Setting], *, command: str) -> dict[str, Any]:
+
+class Config(NamedTuple):
+    """What a file of settings says."""
+
+    settings: dict[str, Any]
+    """Settings by name, with their types."""
+
+    sha256: dict[str, str]
+    """Setting name → what the file must be that it names; only of some."""
+
+
+def read_config(path: Path, known: Iterable[Setting], *, command: str) -> Config:
     """The settings that a file gives, by name, with their types.
 
     Args:
@@ -90,12 +104,33 @@ def read_config(path: Path, known: Iterable[Setting], *, command: str) -> dict[s
             hint=f"run: harness {meant} --config {shlex.quote(str(path))}",
         )
     by_name = {one.name: one for one in known}
+    hashes = _hashes(table.pop(SHA256, {}), table, path)
     require_known(table, by_name, where=str(path))
     try:
         typed = {name: checked_value(by_name[name], value) for name, value in table.items()}
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
-    return {name: placed(by_name[name], value, path.parent) for name, value in typed.items()}
+    found = {name: placed(by_name[name], value, path.parent) for name, value in typed.items()}
+    return Config(found, hashes)
+
+
+def _hashes(given: Any, table: dict[str, Any], path: Path) -> dict[str, str]:
+    """The hashes that a file gives.
+
+    Raises:
+        UsageError: They are no table, or one is of no setting of the file.
+    """
+    if not isinstance(given, dict):
+        raise UsageError(f"{path}: {SHA256} must be a table: [{SHA256}]")
+    for name, value in given.items():
+        if not isinstance(table.get(name), str):
+            raise UsageError(
+                f"{path}: [{SHA256}] has {shown_text(name)}, and the file names no file in "
+                f"{shown_text(name)}"
+            )
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: [{SHA256}] {name} must be a text of hexadecimal digits")
+    return {name: value.lower() for name, value in given.items()}
 
 
 def placed(one: Setting, value: Any, folder: Path) -> Any:
@@ -121,16 +156,22 @@ def config_text(request: Any, *, command: str) -> str:
 
     Args:
         request: Composed of settings. Those that are not ``kept`` and those that are None are left
-            out; paths are absolute.
+            out; paths are absolute. Files that are ``proven`` have their hash.
         command: The command that the file is for.
     """
     import tomli_w
 
     table: dict[str, Any] = {COMMAND: command}
+    hashes: dict[str, str] = {}
     for one in flat_settings(type(request)):
         value = value_of(request, one)
-        if one.kept and value is not None:
-            table[one.name] = _plain(placed(one, value, Path.cwd()))
+        if not one.kept or value is None:
+            continue
+        table[one.name] = _plain(placed(one, value, Path.cwd()))
+        if one.proven and Path(value).is_file():
+            hashes[one.name] = file_digest(Path(value))
+    if hashes:  # last: what follows a table in TOML belongs to it
+        table[SHA256] = hashes
     return tomli_w.dumps(table)
 
 

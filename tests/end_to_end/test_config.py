@@ -55,6 +55,44 @@ def test_relative_paths_are_relative_to_the_file(
     assert answer.code == 0, answer.err
 
 
+def test_weights_that_have_changed_are_not_taken_for_those_of_the_run(
+    harness: Callable[..., Any], on_small: list[str], tmp_path: Path
+) -> None:
+    """As those of an evaluation inside a training, which goes on in the same file."""
+    last, best = (tmp_path / f"model_{name}.safetensors" for name in ("last", "best"))
+    last.write_bytes(b"of iteration 100")
+    asked = ["--engine", "fake", *on_small, "--weights", last, "--output", tmp_path / "run"]
+    assert harness("eval", *asked).code == 0
+    config = tmp_path / "run" / "config.toml"
+
+    def again(name: str, *more: str | Path) -> Any:
+        return harness("eval", "--config", config, *more, "--output", tmp_path / name)
+
+    def weights_of(name: str) -> str:
+        record = json.loads((tmp_path / name / "record.json").read_text("utf-8"))
+        return Path(record["request"]["inference"]["weights"]).name
+
+    assert again("same").code == 0
+    last.write_bytes(b"of iteration 200")
+    refused = again("other")
+    assert refused.code == 4
+    assert f"{last} is not the file any more that {config} was written for" in refused.err
+    assert "expected sha256" in refused.err
+    assert not (tmp_path / "other").exists()
+    # The command that the message ends with.
+    assert f"add: --weights {last}" in refused.err
+    assert again("given", "--weights", last).code == 0
+    # Of the best evaluation a training keeps the weights in its other file.
+    best.write_bytes(b"of iteration 100")
+    assert again("best").code == 0
+    assert (weights_of("same"), weights_of("best")) == (last.name, best.name)
+    last.unlink()
+    best.unlink()
+    absent = again("absent")
+    assert absent.code == 2
+    assert f"no such checkpoint file: {last}" in absent.err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -63,6 +101,15 @@ def test_relative_paths_are_relative_to_the_file(
         ('limit = "3"\n', "own.toml: --limit must be a whole number, got '3'"),
         ('engine = "natve"\n', "did you mean native?"),
         ("limit = \n", "own.toml is not TOML"),
+        ("sha256 = 3\n", "own.toml: sha256 must be a table: [sha256]"),
+        (
+            '[sha256]\nweights = "00"\n',
+            "own.toml: [sha256] has weights, and the file names no file in weights",
+        ),
+        (
+            'weights = "a"\n[sha256]\nweights = 3\n',
+            "own.toml: [sha256] weights must be a text of hexadecimal digits",
+        ),
         (
             'command = "train"\n',
             "own.toml is a configuration of harness train, not of harness eval",

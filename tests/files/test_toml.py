@@ -52,7 +52,7 @@ def test_a_relative_path_is_that_of_the_folder_it_was_typed_in(
     file = tmp_path / "elsewhere" / "config.toml"
     file.parent.mkdir()
     file.write_text(config_text(request, command="x"), encoding="utf-8")
-    again = read_config(file, flat_settings(kind), command="x")
+    again = read_config(file, flat_settings(kind), command="x").settings
     assert texts(again[name]) == expected
 
 
@@ -63,4 +63,4 @@ def test_a_word_stays_a_word_beside_a_folder_of_that_name(word: str, here: Path)
     assert f'init = "{word}"' in config_text(request, command="train")
     (here / "config.toml").write_text(f'init = "{word}"\n', encoding="utf-8")
     found = read_config(here / "config.toml", flat_settings(TrainRequest), command="train")
-    assert found == {"init": word}
+    assert found == ({"init": word}, {})

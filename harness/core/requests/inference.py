@@ -34,7 +34,10 @@ class ModelSpec:
     model: str = setting(EMBEDDED_MODEL, help="model entry; see: harness models")
     """A name of the lock."""
     weights: Path | None = setting(
-        None, help="checkpoint file instead of the pinned one", none="the model's own"
+        None,
+        help="checkpoint file instead of the pinned one",
+        none="the model's own",
+        proven=True,
     )
     """Its classes are the categories of ``annotations``, where those are given."""
     root: Path = setting(

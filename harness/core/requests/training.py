@@ -107,6 +107,7 @@ class InitialConfig:
         metavar="zoo|imagenet|none|FILE",
         numbers=False,
         files=True,
+        proven=True,
     )
     """Not part of the identity: the digest of the file is."""
     freeze: int | None = setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from harness.core.errors import IntegrityError
@@ -25,7 +26,41 @@ def weights_of(checkpoint: CheckpointFacts) -> Path:
         IntegrityError: No file has them.
     """
     recorded = Path(checkpoint.path)
-    for path in (recorded, *(recorded.with_name(name) for name in TRAINED)):
-        if path.is_file() and file_digest(path) == checkpoint.sha256:
-            return path
-    raise IntegrityError(f"the weights of the run are no longer there: {recorded}")
+    found = _file_with(recorded, checkpoint.sha256)
+    if found is None:
+        raise IntegrityError(f"the weights of the run are no longer there: {recorded}")
+    return found
+
+
+def unchanged_file(path: Path, sha256: str, *, config: Path, option: str) -> Path:
+    """Return the file that a ``config.toml`` names by path and hash, where it is now.
+
+    Args:
+        path: As the file names it.
+        sha256: Its hash then.
+        config: The file of settings, for the message.
+        option: That gives another file.
+
+    Raises:
+        IntegrityError: It has changed, and no file beside it is what it was.
+    """
+    found = _file_with(path, sha256)
+    if found is not None:
+        return found
+    if not path.is_file():
+        return path  # what reads it says that it is not there
+    raise IntegrityError(
+        f"{path} is not the file any more that {config} was written for\n"
+        f"  expected sha256 {sha256}\n"
+        f"  found    sha256 {file_digest(path)}",
+        hint="a training replaces its weights, and keeps the best and the last; to take the file "
+        f"as it is now, add: {option} {shlex.quote(str(path))}",
+    )
+
+
+def _file_with(path: Path, sha256: str) -> Path | None:
+    """Return the file with this hash: ``path``, or where a training keeps it; None without one."""
+    for one in (path, *(path.with_name(name) for name in TRAINED)):
+        if one.is_file() and file_digest(one) == sha256:
+            return one
+    return None
