@@ -57,7 +57,7 @@ def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
     if report.mean_masked_share is not None:
         masked = f", {report.mean_masked_share:.1%} of the pixels masked"
     console.answer(
-        f"{report.detections} object(s) in {report.images} picture(s) "
+        f"{report.detections} object(s) in {report.images} image(s) "
         f"at scores of {report.threshold:g} or more{masked}"
     )
     for note in report.notes:

@@ -19,6 +19,14 @@ MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
 EngineName = Literal["native", "detectron2", "torchvision", "onnx", "pt2", "fake"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
+#: Of one network: more than processors have cores. With 5,000 torch 2.12.1 did not end on two,
+#: with 100,000 it ended by a segmentation fault.
+MOST_THREADS = 512
+
+#: Of one command on one machine: more than machines have cores or devices. Each opens a network of
+#: its own.
+MOST_PROCESSES = 512
+
 #: Engines that run a file of ``harness export``; each is called as its format, which is the file's
 #: ending.
 ExportFormat = Literal["onnx", "pt2"]

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing, without knowing a terminal."""
+"""How long work reports what it is doing, without knowing a terminal."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
 from harness.core.printable import shown_text
+from harness.data.own_results import in_own_result, is_own_result
 
 #: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
 #: further images behind it (MPO).
@@ -257,8 +258,8 @@ def image_faults(
             f"{name} is {size.width_px} × {size.height_px} px, listed {listed[1]} × {listed[0]} px"
         )
         if listed == size.stored_px:
-            told = f"{text}: its EXIF turns it (orientation {size.orientation})"
-            yield ImageFault(kind="turned", text=told)
+            turned = f"{text}: its EXIF turns it (orientation {size.orientation})"
+            yield ImageFault(kind="turned", text=turned)
         else:
             yield ImageFault(kind="size", text=text)
 
@@ -281,25 +282,37 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def find_images(words: Sequence[str], *, outside: Path | None = None) -> list[Path]:
+def find_images(
+    words: Sequence[str],
+    *,
+    outside: Path | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
     """Every image that ``words`` name, once, in the order of the words, then by path.
+
+    Drawings of earlier runs are no images, unless their folder is named.
 
     Args:
         words: Each a file, a folder (with all below it) or a glob (``**`` for any depth).
         outside: A folder, of earlier results, whose images are left out.
+        notice: Called with a sentence for each other folder of results.
 
     Raises:
         UsageError: A word names nothing.
     """
     found: dict[Path, None] = {}
     barred = None if outside is None else outside.absolute()
+    results: dict[Path, None] = {}
     for word in words:
-        some = [Path(os.path.normpath(path.absolute())) for path in _named(word)]
+        some = [Path(os.path.normpath(path.absolute())) for path in _named(word, results)]
         found |= dict.fromkeys(
             path for path in some if barred is None or barred not in path.parents
         )
     if not found:
         raise UsageError("no image given", hint=known_endings())
+    for folder in results:
+        if folder.absolute() != barred:
+            notice(f"left out: {folder}, which has results of harness")
     return list(found)
 
 
@@ -308,26 +321,38 @@ def known_endings() -> str:
     return f"known endings: {', '.join(sorted(SUFFIXES))}"
 
 
-def _named(word: str) -> Iterator[Path]:
+def _named(word: str, results: dict[Path, None]) -> Iterator[Path]:
+    """Return the images of a word; folders of results that were met are added to ``results``."""
     path = Path(word).expanduser()
     if path.is_dir():
-        found = sorted(_below(path))
+        found = sorted(_below(path, results))
         if not found:
-            raise UsageError(f"no image in {path} or below it", hint=known_endings())
+            raise UsageError(
+                f"no image in {path} or below it", hint=_drawings_only(results) or known_endings()
+            )
         yield from found
     elif path.exists() or path.is_symlink():
         yield path
     else:
-        files = sorted(one for one in _matches(path) if one.is_file())
+        files = sorted(one for one in _matches(path, results) if one.is_file())
         if not files:
             raise UsageError(
                 f"no such file or folder, and nothing that matches: {word}",
-                hint="give images, folders of images, or a quoted glob such as 'images/*.jpg'",
+                hint=_drawings_only(results)
+                or "give images, folders of images, or a quoted glob such as 'images/*.jpg'",
             )
         yield from files
 
 
-def _matches(pattern: Path) -> Iterator[Path]:
+def _drawings_only(results: dict[Path, None]) -> str | None:
+    """Return a hint where only drawings were found; None where there are none either."""
+    if not results:
+        return None
+    folder = next(iter(results))
+    return f"drawings of earlier runs do not count; name their folder if they are meant: {folder}"
+
+
+def _matches(pattern: Path, results: dict[Path, None]) -> Iterator[Path]:
     """Return what a pattern matches, without hidden names that it does not ask for.
 
     Not ``glob.glob``: its ``**`` enters folders behind links, as of a link to a folder above it.
@@ -338,16 +363,20 @@ def _matches(pattern: Path) -> Iterator[Path]:
     if not rest:
         return
     hidden = any(part.startswith(".") for part in rest)
+    known: dict[Path, bool] = {}
     try:
         for found in base.glob(str(Path(*rest))):
             below = found.relative_to(base).parts
-            if hidden or not any(part.startswith(".") for part in below):
+            if not hidden and any(part.startswith(".") for part in below):
+                continue
+            if not in_own_result(found, base, known):
                 yield found
     except (ValueError, NotImplementedError):  # no pattern, as of two stars beside a letter
         return
+    results |= dict.fromkeys(folder for folder in known if is_own_result(folder))
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, results: dict[Path, None]) -> Iterator[Path]:
     """Return the images below a folder, without hidden ones and those in folders behind links.
 
     Raises:
@@ -362,6 +391,9 @@ def _below(folder: Path) -> Iterator[Path]:
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        own = {name for name in folders if is_own_result(Path(place, name))}
+        results |= dict.fromkeys(Path(place, name) for name in sorted(own))
+        folders[:] = [name for name in folders if name not in own]
         for name in files:
             path = Path(place, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():

@@ -70,7 +70,7 @@ class Watch:
             sentence
             for name, value, centre, band in compared
             if value is not None and centre is not None
-            for sentence in self._told(line["iteration"], name, value, centre, band)
+            for sentence in self._sentences(line["iteration"], name, value, centre, band)
         ]
 
     def _losses(self, share: float) -> tuple[float | None, float | None, float]:
@@ -96,7 +96,7 @@ class Watch:
         gap = after_share - before_share
         return before + (later - before) * (share - before_share) / gap if gap <= AP_GAP else None
 
-    def _told(
+    def _sentences(
         self, iteration: int, name: str, value: float, centre: float, band: float
     ) -> Iterable[str]:
         outside = abs(value - centre) > band

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from harness.report.tables import shortened
+
 #: Categories shown in a table; --json has all of them.
 SHOWN_CATEGORIES = 100
+
+#: Width of a file's name above its column.
+LONGEST_HEADING = 16
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
@@ -78,7 +83,8 @@ def written_rows(files: Sequence[HasCategories]) -> Table:
         rows.append(("…", f"{len(names) - len(shown)} more (--json)", *("…" for _ in files)))
     rows.append(("", "all objects", *(f"{file.object_count:,}" for file in files)))
     rows.append(("", "images", *(f"{file.image_count:,}" for file in files)))
-    return ("id", "category", *(file.path.stem for file in files)), rows
+    headings = (shortened(file.path.stem, LONGEST_HEADING) for file in files)
+    return ("id", "category", *headings), rows
 
 
 def left_out_rows(
@@ -90,4 +96,4 @@ def left_out_rows(
     ]
     rows += [("object(s) left out", str(one.count), one.what, one.first) for one in objects]
     rows += [("note", str(one.count), one.what, one.first) for one in notes]
-    return ("what", "count", "why", "first"), rows
+    return ("what", "count", "why", "example"), rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,15 +42,25 @@ ELASTIC = (
     "found",
     "fix",
     "category",
+    "object",
+    "detected as",
     "title",
     "proof",
     "why",
     "drift",
     "setting",
     "first",
+    "example",
 )
 #: Columns whose cells may be commands, to be copied.
 COPIED = ("fix",)
+
+#: Columns of names that users give, and how wide one may be: too long ones are shortened in the
+#: middle. What is printed as JSON, and the files of a run, have them whole.
+NAMED = {"category": 40, "object": 40, "detected as": 40, "example": 60}
+
+#: Width of a name's words where that alone keeps a table from fitting into a terminal.
+LONGEST_WORDS = (24, 16)
 
 #: Characters of a source that say something.
 LEAST_SOURCE = 6
@@ -135,6 +146,8 @@ def render(
 ) -> Any:
     """Render a table: a rich renderable for ``rich``, text otherwise. Each row is one line.
 
+    Numbers and commands are never cut; names of users are, except in Markdown.
+
     Args:
         columns: Headings.
         rows: Cells.
@@ -144,6 +157,9 @@ def render(
     """
     shown = markdown_cell if style == "markdown" else one_line
     rows = [[bounded(shown(cell), LONGEST_CELL) for cell in row] for row in rows]
+    if style != "markdown":
+        widths = {column: partial(shortened, width=width) for column, width in NAMED.items()}
+        rows = _with_names(columns, rows, widths)
     if style != "rich":
         from tabulate import tabulate
 
@@ -153,13 +169,67 @@ def render(
     return _for_terminal(columns, rows, get_terminal_size().columns, spare)
 
 
+def shortened(text: str, width: int) -> str:
+    """A text without its middle where it is wider; a Chinese or Japanese character is two wide.
+
+    Args:
+        text: One line.
+        width: In characters of a terminal.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 3
+    tail = set_cell_size(text[::-1], end)[::-1].lstrip()
+    return f"{set_cell_size(text, width - 1 - end).rstrip()}…{tail}"
+
+
+def _with_names(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    changes: Mapping[str, Callable[[str], str]],
+) -> list[list[str]]:
+    """Rows with cells changed.
+
+    Args:
+        columns: Headings.
+        rows: Cells.
+        changes: Heading → what changes a cell below it.
+    """
+    changed = [(at, changes[column]) for at, column in enumerate(columns) if column in changes]
+    found = [list(row) for row in rows]
+    for row in found:
+        for at, change in changed:
+            row[at] = change(row[at])
+    return found
+
+
+def _with_shorter_words(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> list[list[str]]:
+    """Rows with words of names only as short as it takes to fit into ``width`` characters."""
+    found = [list(row) for row in rows]
+    for longest in LONGEST_WORDS:
+        if _fits(columns, found, width):
+            break
+        shorter = dict.fromkeys(NAMED, partial(_with_short_words, longest=longest))
+        found = _with_names(columns, rows, shorter)
+    return found
+
+
+def _with_short_words(name: str, *, longest: int) -> str:
+    return " ".join(shortened(word, longest) for word in name.split())
+
+
 def _for_terminal(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str] = ()
 ) -> Any:
     """A rich table where it fits into ``width`` characters; else a block of lines for each row.
 
-    Nothing is cut but the source of a reference, which the record has whole.
+    Nothing is cut but long names, and the source of a reference: the record has them whole.
     """
+    rows = _with_shorter_words(columns, rows, width)
     # Where not even the numbers fit, the sources are left to the record.
     for column in (*spare, "source"):
         folded = [heading.replace(" ", "\n") for heading in columns] if column in spare else None
@@ -263,15 +333,18 @@ def _least_widths(
 
     A source may be cut short. A heading may have several lines.
     """
+    from rich.cells import cell_len
+
     widths = []
     for column, heading, *cells in zip(columns, headings, *rows, strict=True):
         texts = [*heading.split("\n"), *cells]
         if column == "source":
             widths.append(LEAST_SOURCE)
         elif column in ELASTIC:
-            widths.append(max((len(word) for text in texts for word in text.split()), default=0))
+            words = (word for text in texts for word in text.split())
+            widths.append(max(map(cell_len, words), default=0))
         else:
-            widths.append(max(map(len, texts)))
+            widths.append(max(map(cell_len, texts)))
     return widths
 
 

@@ -123,3 +123,51 @@ def test_fiftyones_layout_is_written_and_read(
     assert cleaned.code == 0, cleaned.err
     objects = json.loads((project / "clean.json").read_text("utf-8"))["annotations"]
     assert len(objects) == len(content["annotations"]) - 1
+
+
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [
+        ("#1.jpg", "#1.jpg"),
+        (" spaced.jpg", " spaced.jpg"),
+        ("/home/me/day2/frame1.jpg", "day2/frame1.jpg"),
+        ("C:\\photos\\day2\\frame1.jpg", "day2/frame1.jpg"),
+        ("frame1.jpg", "day2/frame1.jpg"),
+        ("day1/frame1.jpg", None),  # an image of another folder is another image
+        ("# a remark", None),
+    ],
+)
+def test_a_line_is_a_name_or_the_end_of_one(
+    harness: Callable[..., Answer],
+    annotations: Path,
+    project: Path,
+    line: str,
+    chosen: str | None,
+) -> None:
+    content = json.loads(annotations.read_text("utf-8"))
+    for row, name in zip(
+        content["images"], ("#1.jpg", " spaced.jpg", "day2/frame1.jpg"), strict=False
+    ):
+        row["file_name"] = name
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    (project / "names.txt").write_text(line + "\n", encoding="utf-8")
+    words = ["data", "subset", annotations, "--names", "names.txt", "--output", "some.json"]
+    answer = harness(*words)
+    if chosen is None:
+        assert answer.code == 2
+        return
+    assert answer.code == 0, answer.err
+    assert [row["file_name"] for row in images_of(project / "some.json")] == [chosen]
+
+
+def test_a_category_without_an_object_makes_no_empty_file(
+    harness: Callable[..., Answer], annotations: Path, project: Path
+) -> None:
+    content = json.loads(annotations.read_text("utf-8"))
+    content["categories"].append({"id": 1000, "name": "absent"})
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    words = ["--categories", "absent", "--output", "some.json"]
+    answer = harness("data", "subset", annotations, *words)
+    assert answer.code == 2
+    assert "no image has an object of absent" in answer.err
+    assert not (project / "some.json").exists()

@@ -151,7 +151,9 @@ def test_an_interrupted_network_run_repeats_to_the_byte(
     ("options", "code", "said"),
     [
         (["--batch-size", "0"], 2, "--batch-size must be at least 1"),
-        (["--loaders", "-1"], 2, "--loaders must be at least 1"),
+        (["--loaders", "-1"], 2, "--loaders must be from 1 to 512"),
+        (["--loaders", "100000"], 2, "--loaders must be from 1 to 512"),
+        (["--workers", "100000"], 2, "--workers must be from 1 to 512"),
         (["--limit", "0"], 2, "--limit must be at least 1"),
         (["--dataset", "synthetic_val"], 2, "not both"),
         (["--weights", "nowhere.pkl"], 2, "no such checkpoint file"),

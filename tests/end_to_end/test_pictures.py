@@ -37,7 +37,7 @@ def test_a_file_that_is_no_picture_fails_in_the_end(harness: Command, photos: Pa
     assert answer.code == 5
     assert answer.err.count("notes.jpg") == 1
     assert "1 of 7 file(s) could not be read" in answer.err
-    assert "in 6 picture(s)" in answer.out
+    assert "in 6 image(s)" in answer.out
 
 
 def test_nothing_but_broken_files_is_a_failure_and_not_a_bug(
@@ -46,7 +46,7 @@ def test_nothing_but_broken_files_is_a_failure_and_not_a_bug(
     (project / "notes.jpg").write_text("no picture", encoding="utf-8")
     answer = harness("predict", "notes.jpg", "--output", "found", "--threads", "1")
     assert answer.code == 5
-    assert "0 object(s) in 0 picture(s)" in answer.out
+    assert "0 object(s) in 0 image(s)" in answer.out
 
 
 @pytest.mark.slow

@@ -55,6 +55,21 @@ def test_every_number_of_a_size_or_time_has_its_unit() -> None:
                 assert one.unit, f"{command}: {one.name}"
 
 
+#: Settings that are a number of threads, processes or connections.
+STARTED = {"threads", "loaders", "workers", "processes", "jobs"}
+
+
+def test_what_a_command_may_start_is_limited() -> None:
+    found = set()
+    for command, parser in EVERY.items():
+        for one in parser.get_default("settings") or ():
+            if one.name in STARTED:
+                found.add(one.name)
+                assert one.minimum == 1, f"{command}: {one.name}"
+                assert one.maximum == 512, f"{command}: {one.name}"
+    assert found == STARTED
+
+
 def test_help_lists_the_commands_in_groups() -> None:
     assert {name.split()[0] for name in EVERY} == set(COMMANDS)
     text = parser_for([]).format_help()

@@ -66,6 +66,21 @@ def test_code_is_plain(repository: Path, package: dict[str, ast.Module]) -> None
     assert not wrong, "\n".join(wrong)
 
 
+#: Names of variables and functions that say nothing of what they hold.
+NAMES = re.compile(r"_?(told|telling|dealt|deal|goodness|patience|plates)")
+
+
+def test_names_are_plain(package: dict[str, ast.Module]) -> None:
+    wrong = []
+    for path, tree in package.items():
+        for node in ast.walk(tree):
+            name = getattr(node, "id", None) or getattr(node, "arg", None)
+            name = name or getattr(node, "attr", None) or getattr(node, "name", None)
+            if isinstance(name, str) and NAMES.fullmatch(name):
+                wrong.append(f"harness/{path}:{getattr(node, 'lineno', 0)}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize(
     ("text", "is_wrong"),
     [("The file lies in results.", True), ("an image on its side", False), ("Nobody did.", True)],

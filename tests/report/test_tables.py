@@ -7,6 +7,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from harness.core.checks import Check, Reference, Status, Tolerance
@@ -20,6 +21,7 @@ from harness.report.tables import (
     number,
     record_rows,
     render,
+    shortened,
 )
 
 COMMIT = "facebookresearch/detectron2@02b5c4e295e990042a714712c21dc79b731e8833"
@@ -204,14 +206,70 @@ def test_a_table_that_nearly_fits_has_headings_of_several_lines(
 
 
 @pytest.mark.parametrize("style", FORMATS)
-def test_a_name_of_a_megabyte_is_cut(style: TableFormat) -> None:
-    shown = render(("id", "category"), [("1", "x" * 1_000_000)], style)
+def test_a_text_of_a_megabyte_is_cut(style: TableFormat) -> None:
+    shown = render(("id", "where"), [("1", "x" * 1_000_000)], style)
     if style == "rich":
         console = Console(width=2000, record=True, file=io.StringIO())
         console.print(shown)
         shown = console.export_text()
     assert "999000 characters left out" in shown
     assert len(shown) < 10_000
+
+
+LONG_NAMES = (
+    "x" * 300,
+    "a name of many words " * 12,
+    "キャットフード" * 20,
+    "first" + "y" * 60 + "last",
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "numbers"),
+    [
+        (("id", "category", "objects", "of them boxes only"), 3),
+        (("id", "category", "learned from", "box AP", "mask AP"), 4),
+        (("task", "id", "category", "first", "second", "delta", "second is"), 6),
+        (("object", "detected as", "count"), 1),
+        (("what", "count", "why", "example"), 3),
+    ],
+)
+@pytest.mark.parametrize("style", ["rich", "plain"])
+def test_long_names_leave_a_table_within_80_columns(
+    columns: tuple[str, ...], numbers: int, style: TableFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ("category", "object", "detected as", "example")
+    rows = [
+        [name if column in names else f"12,345.{number}" for number, column in enumerate(columns)]
+        for name in (*LONG_NAMES, "short")
+    ]
+    table = render(columns, rows, style)
+    if style == "rich":
+        assert not isinstance(table, str)  # a table, and not a block of lines for each row
+        console = Console(width=80, file=io.StringIO(), color_system=None)
+        console.print(table)
+        table = console.file.getvalue()  # type: ignore[attr-defined]
+    assert table.count("12,345.") == numbers * len(rows)
+    widest = max(cell_len(line) for line in table.splitlines())
+    assert widest <= (80 if style == "rich" else 110)
+    assert "first" in table
+    assert "last" in table
+    assert "short" in table
+
+
+def test_names_in_markdown_are_whole() -> None:
+    assert LONG_NAMES[0] in render(("id", "category"), [("1", LONG_NAMES[0])], "markdown")
+
+
+@given(st.text(alphabet="abc キ猫\u0301 -", max_size=80), st.integers(8, 60))
+def test_a_shortened_name_is_as_wide_as_is_allowed(text: str, width: int) -> None:
+    found = shortened(text, width)
+    assert cell_len(found) <= width
+    if cell_len(text) <= width:
+        assert found == text
+    else:
+        assert "…" in found
 
 
 def test_what_was_learned_has_a_column_for_each_task_by_its_name() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.engine import EngineName
+from harness.core.engine import MOST_PROCESSES, EngineName
 from harness.core.settings import setting
 
 TableFormat = Literal["rich", "markdown", "plain"]
@@ -137,7 +137,12 @@ class SelftestRequest:
     group: ClassVar[str] = "what to prove"
 
     workers: tuple[int, ...] = setting(
-        (1, 2, 8), help="numbers of workers", metavar="N", spaced=True, minimum=1
+        (1, 2, 8),
+        help="numbers of workers",
+        metavar="N",
+        spaced=True,
+        minimum=1,
+        maximum=MOST_PROCESSES,
     )
     engine: EngineName = setting("native", help="implementation of the network")
     device: str = setting("cpu", help="cpu, or the GPU that all share: cuda:N")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from harness.core.engine import MOST_THREADS
 from harness.core.settings import setting
 
 Format = Literal["labelme", "labelstudio", "openimages", "voc", "yolo", "coco"]
@@ -159,7 +160,7 @@ class OpenImagesRequest:
         none="the published addresses",
         metavar="URL",
     )
-    jobs: int = setting(8, help="connections at once", minimum=1)
+    jobs: int = setting(8, help="connections at once", minimum=1, maximum=MOST_THREADS)
     keep_archives: bool = setting(False, help="keep the mask archives")
 
     @property

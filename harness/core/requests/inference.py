@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.architecture import ChannelOrder
-from harness.core.engine import MEMORY_FORMATS, PRECISIONS, EngineName, MemoryFormat, Precision
+from harness.core.engine import (
+    MEMORY_FORMATS,
+    MOST_PROCESSES,
+    MOST_THREADS,
+    PRECISIONS,
+    EngineName,
+    MemoryFormat,
+    Precision,
+)
 from harness.core.requests.reports import SavedPredictions
 from harness.core.settings import part, setting
 
@@ -20,9 +28,8 @@ EMBEDDED_DATASET = "synthetic_val"
 #: Where a run goes without --output.
 NEW_RUN = "results/runs/<run id>"
 
-#: Of one network: more than processors have cores. With 5,000 torch 2.12.1 did not end on two,
-#: with 100,000 it ended by a segmentation fault.
-MOST_THREADS = 512
+#: Of the bootstrap: an interval does not change any more.
+MOST_RESAMPLES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +86,7 @@ class DataSpec:
     )
     verify_images: bool = setting(
         False,
-        help="tell images that were replaced by their contents, not by size and time",
+        help="recognise images that were replaced by their contents, not by size and time",
         numbers=False,
     )
     """What a run that is continued compares; hashing them reads every image once more."""
@@ -113,6 +120,7 @@ class EngineOptions:
         help="threads that decode and resize ahead",
         none="2, and for a GPU as many as there are cores, up to 16",
         minimum=1,
+        maximum=MOST_THREADS,
         numbers=False,
     )
     threads: int | None = setting(
@@ -135,7 +143,7 @@ class Certainty:
         help="draws of the bootstrap over images behind the 95 % intervals; 0 for none",
         metavar="N",
         minimum=0,
-        maximum=100_000,
+        maximum=MOST_RESAMPLES,
         numbers=False,
     )
 
@@ -204,6 +212,8 @@ class EvalRequest:
         "unless --threads says otherwise, so N up to the number of cores pays",
         none="this process alone",
         metavar="N",
+        minimum=1,
+        maximum=MOST_PROCESSES,
         numbers=False,
     )
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False, numbers=False)

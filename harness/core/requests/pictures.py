@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from harness.core.drawing import DrawingStyle
 from harness.core.requests.inference import (
+    MOST_RESAMPLES,
     NEW_RUN,
     BenchRequest,
     EvalRequest,
@@ -149,7 +150,11 @@ class CompareRequest:
         kept=False,
     )
     resamples: int = setting(
-        200, help="draws of the paired bootstrap; 0 for none", metavar="N", minimum=0
+        200,
+        help="draws of the paired bootstrap; 0 for none",
+        metavar="N",
+        minimum=0,
+        maximum=MOST_RESAMPLES,
     )
     html: Path | None = setting(
         None, help="also write a page with pictures", none="no page", metavar="FILE", kept=False

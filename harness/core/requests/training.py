@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.engine import Precision
-from harness.core.requests.inference import MOST_THREADS, NEW_RUN, ModelSpec
+from harness.core.engine import MOST_PROCESSES, MOST_THREADS, Precision
+from harness.core.requests.inference import NEW_RUN, ModelSpec
 from harness.core.settings import part, setting
 
 Optimiser = Literal["sgd", "adamw"]
@@ -229,11 +229,18 @@ class RuntimeConfig:
         aliases=("--nproc",),
         metavar="N",
         minimum=1,
+        maximum=MOST_PROCESSES,
         numbers=False,
     )
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N", numbers=False)
     precision: Precision = setting("fp32", help="arithmetic of the network")
-    loaders: int = setting(2, help="threads that decode and resize ahead", minimum=1, numbers=False)
+    loaders: int = setting(
+        2,
+        help="threads that decode and resize ahead",
+        minimum=1,
+        maximum=MOST_THREADS,
+        numbers=False,
+    )
     threads: int | None = setting(
         None,
         help="CPU threads of a process",

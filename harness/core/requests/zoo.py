@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.engine import ExportFormat, Precision
+from harness.core.engine import MOST_THREADS, ExportFormat, Precision
 from harness.core.model import GROUPS, Group
-from harness.core.requests.inference import MOST_THREADS, ModelSpec
+from harness.core.requests.inference import ModelSpec
 from harness.core.settings import part, setting
 
 #: What an evaluation needs; the training images (19 GB) only come when they are asked for.
@@ -43,7 +43,7 @@ class DownloadRequest:
         none="the published addresses",
         metavar="URL",
     )
-    jobs: int = setting(4, help="connections at once", minimum=1)
+    jobs: int = setting(4, help="connections at once", minimum=1, maximum=MOST_THREADS)
     keep_archives: bool = setting(False, help="keep archives after they were unpacked")
     dry_run: bool = setting(False, help="say what would be done, do nothing", kept=False)
 

@@ -76,7 +76,7 @@ class AlignedAnnotations:
     claim: Claim = Claim.OWN
     """How sure it is that they are of this file."""
 
-    told: str = ""
+    stated_path: str = ""
     """What the annotations call the image, with the folder they are in."""
 
 
@@ -246,12 +246,12 @@ def _aligned(
         where=source.where,
         objects=objects,
         claim=found.claim,
-        told=_told(source),
+        stated_path=_stated_path(source),
     )
 
 
-def _told(source: SourceAnnotations) -> str:
-    """What tells one image from another where only the ending of a path is right."""
+def _stated_path(source: SourceAnnotations) -> str:
+    """What distinguishes images where only the ending of a path is right."""
     plain = next(iter(paths_in(source.names[0])), "")
     return f"{source.beside}/{plain}" if source.own_stem is not None else plain
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from harness.data.image_files import SUFFIXES
+from harness.data.own_results import files_below
 
 #: Label Studio puts eight hexadecimal digits of a UUID before the name of an uploaded file.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
@@ -61,7 +62,7 @@ class ImageFolder:
         self.source = source
         self.names = sorted(
             path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
+            for path in files_below(folder, "*")
             if path.suffix.lower() in SUFFIXES and path.is_file()
         )
         """Paths relative to the folder, with forward slashes, sorted."""
@@ -75,7 +76,7 @@ class ImageFolder:
 
         A path that is right as it stands counts first. Then the base name decides, in any case and
         Unicode form, also percent-encoded or as an address, and the folders before it: the file
-        that shares most of them is meant, and one whose folders contradict never is.
+        that shares most of them is the one, and one whose folders contradict never is.
 
         Args:
             names: What the annotation calls its image, the likeliest first.
@@ -118,17 +119,17 @@ class ImageFolder:
         parts = [part for part in PurePosixPath(plain).parts if part not in ("/", ".", "..")]
         if not parts:
             return [], []
-        told = parts[:-1] or self._folders_of(beside)
+        stated = parts[:-1] or self._folders_of(beside)
         ranks: dict[str, tuple[int, int]] = {}
         against = []
         for name in self._by_last.get(_folded(parts[-1]), ()):
             folders = PurePosixPath(name).parts[:-1]
-            mine, theirs = _telling(told), _telling(folders)
+            mine, theirs = _identifying(stated), _identifying(folders)
             shared = _shared_ending(mine, theirs)
             if shared < min(len(mine), len(theirs)):
                 against.append(name)
             else:
-                ranks[name] = shared, _shared_ending(told, folders)
+                ranks[name] = shared, _shared_ending(stated, folders)
         best = max(ranks.values(), default=None)
         return [name for name, rank in ranks.items() if rank == best], against
 
@@ -147,7 +148,7 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _telling(folders: Iterable[str]) -> list[str]:
+def _identifying(folders: Iterable[str]) -> list[str]:
     """The folders whose names identify the images in them."""
     return [one for one in map(_folded, folders) if one not in KINDS_OF_FILES]
 

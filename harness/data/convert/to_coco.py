@@ -79,7 +79,7 @@ def _one_image(found: Sequence[Converted], tally: Tally) -> Converted | None:
     """All annotations of one file joined; those that hardly mean it are left out, and counted."""
     surest = min(source.claim for source, _ in found)
     kept = [one for one in found if one[0].claim == surest]
-    rivals = {source.told for source, _ in kept} if surest == Claim.ENDING else ()
+    rivals = {source.stated_path for source, _ in kept} if surest == Claim.ENDING else ()
     if len(rivals) > 1:
         kept = []
     for source, rows in found:

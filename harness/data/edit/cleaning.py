@@ -269,7 +269,7 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
 def _named(
     rows: list[dict[str, Any]], same_names: SameNames, tally: Tally
 ) -> tuple[list[dict[str, Any]], dict[int, int]]:
-    """Categories whose names are dealt with as asked, and the id each id becomes."""
+    """Categories with names as requested, and the id each id becomes."""
     kept: list[dict[str, Any]] = []
     first: dict[str, int] = {}
     count: dict[str, int] = {}
@@ -289,7 +289,7 @@ def _named(
             while (new := f"{name} ({count[name]})") in taken:
                 count[name] += 1
             taken.add(new)
-            tally.note("categories renamed to tell them apart", f"{identifier} {new}")
+            tally.note("categories renamed to be distinct", f"{identifier} {new}")
             row = {**row, "name": new}
         else:
             tally.note("categories that share a name: --same-names apart|merge", name)

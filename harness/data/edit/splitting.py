@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.printable import shown
+from harness.core.printable import shown, shown_text
 from harness.data.coco import file_key
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import category_name
@@ -47,7 +47,7 @@ def split(content: Content, fractions: Sequence[float], seed: int) -> list[Conte
         objects[together[row["image_id"]]][row["category_id"]] += 1
     order = sorted(objects)
     random.Random(seed).shuffle(order)
-    parts = _dealt(order, objects, fractions)
+    parts = _assigned(order, objects, fractions)
     return [
         only_images(content, {one for first in members for one in rows_of[first]})
         for members in parts
@@ -62,7 +62,7 @@ def _rows_by_file(content: Content) -> dict[int, list[int]]:
     return {min(ids): ids for ids in by_file.values()}
 
 
-def _dealt(
+def _assigned(
     order: Sequence[int], objects: Mapping[int, Counter[int]], fractions: Sequence[float]
 ) -> list[set[int]]:
     room = _shares(len(order), fractions)
@@ -76,7 +76,7 @@ def _dealt(
     left = Counter({kind: len(images) for kind, images in holders.items()})
     parts: list[set[int]] = [set() for _ in fractions]
 
-    def deal(image: int) -> None:
+    def assign(image: int) -> None:
         free = (number for number in range(len(parts)) if room[number] > 0)
         part = min(
             free,
@@ -92,9 +92,9 @@ def _dealt(
     while rarest := min(((count, kind) for kind, count in left.items() if count > 0), default=None):
         for image in holders[rarest[1]]:
             if image in waiting:
-                deal(image)
+                assign(image)
     for image in list(waiting):
-        deal(image)
+        assign(image)
     return parts
 
 
@@ -156,7 +156,7 @@ def subset(
         images: Ids of the only images that may be kept; None for all.
 
     Raises:
-        UsageError: A name is not in the file, or there are fewer images.
+        UsageError: A name is not in the file, no image is left, or there are fewer images.
     """
     if images is not None:
         content = only_images(content, set(images))
@@ -181,6 +181,8 @@ def _only_categories(content: Content, names: Sequence[str]) -> Content:
     ids = {row["id"] for row in kept}
     rows = [row for row in content["annotations"] if row["category_id"] in ids]
     images = {row["image_id"] for row in rows}
+    if not images:
+        raise UsageError(f"no image has an object of {', '.join(map(shown_text, names))}")
     return {
         **content,
         "images": [row for row in content["images"] if row["id"] in images],
@@ -215,11 +217,11 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
         kinds = _joined(categories, stripped, lambda row: str(row["name"]))
         named = [{**row, "file_name": prefix + row["file_name"]} for row in content["images"]]
         _require_same_sizes(named, images, tally)
-        pictures = _joined(images, named, lambda row: file_key(row["file_name"]))
+        image_ids = _joined(images, named, lambda row: file_key(row["file_name"]))
         for row in content["annotations"]:
             moved = {
                 **row,
-                "image_id": pictures[row["image_id"]],
+                "image_id": image_ids[row["image_id"]],
                 "category_id": kinds[row["category_id"]],
             }
             shape = repr(row.get("segmentation") or row["bbox"])
@@ -309,8 +311,8 @@ def chosen_images(
 
     Args:
         content: Of a valid file.
-        names: Text file with a file name or an id a line; empty lines and lines that begin with
-            ``#`` do not count.
+        names: Text file with a file name or an id a line; empty lines do not count, nor do lines
+            that begin with ``#`` and are no name.
         ids: Of images; empty for all.
         tags: One of which an image has in its list ``tags``; empty for all.
 
@@ -342,24 +344,24 @@ def _named(content: Content, path: Path) -> set[int]:
     Raises:
         UsageError: The file names nothing, or something that is not there.
     """
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise UsageError(f"{path} names no image", hint="write a file name or an id on each line")
     by_name: dict[str, set[int]] = defaultdict(set)
     for row in content["images"]:
         by_name[row["file_name"]].add(row["id"])
-    by_end: dict[str, set[int]] = defaultdict(set)
-    for name, numbers in list(by_name.items()):
-        by_end[PurePosixPath(name).name] |= numbers
+    by_end: dict[str, list[str]] = defaultdict(list)
+    for name in by_name:
+        by_end[PurePosixPath(name).name].append(name)
+    lines = [line if line in by_name else line.strip() for line in read_text(path).splitlines()]
+    lines = [line for line in lines if line in by_name or (line and not line.startswith("#"))]
+    if not lines:
+        raise UsageError(f"{path} names no image", hint="write a file name or an id on each line")
     known = {str(row["id"]): row["id"] for row in content["images"]}
     found: set[int] = set()
     unknown = []
     for line in lines:
-        match = by_name.get(line) or _only(by_end, line)
+        match = by_name.get(line) or by_name.get(_only(by_end, line) or "")
         if not match and line in known:
             match = {known[line]}
-        found |= match
+        found |= match or set()
         unknown += [] if match else [line]
     if unknown:
         near = difflib.get_close_matches(unknown[0], by_name, n=1)
@@ -371,10 +373,24 @@ def _named(content: Content, path: Path) -> set[int]:
     return found
 
 
-def _only(by_end: Mapping[str, Collection[int]], line: str) -> set[int]:
-    """Return the one image whose base name is the line's; none where several have it."""
-    match = by_end.get(PurePosixPath(line.replace("\\", "/")).name, ())
-    return set(match) if len(match) == 1 else set()
+def _only(by_end: Mapping[str, Sequence[str]], line: str) -> str | None:
+    """Return the one name that a longer or a shorter path stands for; None where several do.
+
+    Of two paths with different folders neither stands for the other.
+    """
+    path = PurePosixPath(line.replace("\\", "/")).parts
+    same = [
+        name
+        for name in by_end.get(path[-1] if path else "", ())
+        if _agree(path, PurePosixPath(name).parts)
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+def _agree(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether the shorter of two paths is the end of the longer."""
+    length = min(len(first), len(second))
+    return first[-length:] == second[-length:]
 
 
 def _tagged(content: Content, tags: Sequence[str]) -> set[int]:

@@ -16,6 +16,7 @@ from harness.data.convert.formats.detection import detected
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Counted, SourceAnnotations, Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
+from harness.data.own_results import files_below, results_below
 from harness.data.text_files import known_encoding, read_json
 from harness.files.atomic import write_text
 from harness.files.json import dumps
@@ -83,6 +84,8 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     )
     images = _images(request, kind)
     tally = Tally()
+    for folder in _results(request):
+        tally.note("folder(s) with results of harness: passed over", str(folder))
     order, sources = _read(request, kind, images, tally)
     if images is None:
         tally.note(NOT_LOOKED_AT, "say where they are with --images DIR")
@@ -97,6 +100,12 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
         raise nothing_left(report)
     write_text(request.output, dumps(content) + "\n")
     return report
+
+
+def _results(request: ConvertRequest) -> Iterator[Path]:
+    """The folders that are searched for annotations or images and have results of this program."""
+    places = [one for one in (request.source, request.images) if one is not None and one.is_dir()]
+    yield from dict.fromkeys(found for place in places for found in results_below(place))
 
 
 def report_of(
@@ -194,7 +203,7 @@ def _only_json(request: ConvertRequest, is_meant: Callable[[Any], bool]) -> Path
     folder = request.source
     if not folder.is_dir():
         return folder
-    paths = sorted(folder.glob("*.json")) or sorted(folder.rglob("*.json"))
+    paths = sorted(folder.glob("*.json")) or sorted(files_below(folder, "*.json"))
     paths = [path for path in paths if path.resolve() != request.output.resolve()]
     found = paths
     if len(paths) > 1:

@@ -121,7 +121,7 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
 
     Raises:
         IntegrityError: The file has not the three lists of COCO's format, its contradictions cannot
-            be decided, or no image is left.
+            be decided, or no image or no object is left.
     """
     content = read_json(request.file)
     foreign = foreign_annotations(content)
@@ -144,15 +144,33 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
         progress=progress,
     )
     after = cleaned(content, wish, tally)
-    if not after["images"]:
-        reasons = [
-            f"{one.count} image(s) {one.what} ({one.first})" for one in tally.images.values()
-        ]
-        raise IntegrityError(
-            f"no image of {request.file} is left:\n  " + "\n  ".join(reasons or ["it lists none"])
-        )
+    _require_something_left(request.file, content, after, tally)
     written = (_write(request.output, after),)
     return _report((request.file,), [content], written, tally, images=request.images)
+
+
+def _require_something_left(
+    file: Path, before: dict[str, Any], after: dict[str, Any], tally: Tally
+) -> None:
+    """Check that something is left of a file; one without annotations may stay without.
+
+    Raises:
+        IntegrityError: No image is left, or no object of all that there were.
+    """
+    reasons = [f"{one.count} image(s) {one.what} ({one.first})" for one in tally.images.values()]
+    if not after["images"]:
+        left, reasons = "image", reasons or ["it lists none"]
+    elif before["annotations"] and not after["annotations"]:
+        left = "object"
+        objects = tally.objects.values()
+        reasons += [f"{one.count} object(s) {one.what} ({one.first})" for one in objects]
+    else:
+        return
+    raise IntegrityError(
+        f"no {left} of {file} is left, and nothing is written:\n  " + "\n  ".join(reasons),
+        hint="correct the file where this says; annotations of another program are read by: "
+        "harness data convert",
+    )
 
 
 def split_file(request: SplitRequest) -> EditReport:

@@ -13,11 +13,11 @@ from harness import __version__
 from harness.core.checks import Check
 from harness.core.collector import collector_paused
 from harness.core.engine import Engine, EngineInfo
-from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.requests.inference import BenchRequest, EvalRequest
-from harness.core.settings import recorded
+from harness.core.settings import check_settings, recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.environment import read_environment, usable_cpus
@@ -140,8 +140,7 @@ def _require_workers(request: EvalRequest, job: Job) -> None:
         UsageError: The number of workers, or a setting of the engine, is invalid.
         PrerequisiteError: The device, or a package of the engine, is missing.
     """
-    if request.workers is not None and request.workers < 1:
-        raise UsageError(f"--workers must be at least 1, got {request.workers}")
+    check_settings(request)
     require_job_settings(job)
 
 

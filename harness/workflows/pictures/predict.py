@@ -50,7 +50,7 @@ def predict(
     Raises:
         RunFailedError: The engine failed; the run can be resumed.
     """
-    job = find_predict_job(request)
+    job = find_predict_job(request, progress.notice)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
         path = shard_path(run.folder, 0)

@@ -8,7 +8,7 @@ continues.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -85,8 +85,15 @@ class PredictJob:
         return {**identity_of(self.job, engine), **style, "pictures": self.request.pictures}
 
 
-def find_predict_job(request: PredictRequest) -> PredictJob:
-    """The job a request stands for; every proof that needs no inference happens here."""
+def find_predict_job(
+    request: PredictRequest, notice: Callable[[str], None] = lambda _: None
+) -> PredictJob:
+    """The job a request stands for; every proof that needs no inference happens here.
+
+    Args:
+        request: What was asked for.
+        notice: Called with what the user should know of the images.
+    """
     asked = request.inference
     if asked.options.engine == "fake":
         raise UsageError("the fake engine answers from ground truth, and pictures have none")
@@ -95,7 +102,7 @@ def find_predict_job(request: PredictRequest) -> PredictJob:
     entry = find_model(lock, asked.network.model)
     published = architecture_of(entry.architecture)
     require_classes(published)
-    paths = find_images(request.paths, outside=request.output)
+    paths = find_images(request.paths, outside=request.output, notice=notice)
     # The recipe must let through what is to be drawn.
     floor = min(published.score_threshold, request.style.threshold)
     if asked.recipe.score_threshold is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_real_exports_of_label_studio_pass_the_check(
     ("argv", "code", "told"),
     [
         (["nowhere"], 2, "no such file or folder"),
-        (["."], 2, "cannot tell which annotations these are"),
+        (["."], 2, "the format of these annotations is not clear"),
         ([".", "--from", "labelme"], 4, "nothing of"),
         (["a.json", "--annotator", "1"], 2, "means something for labelstudio"),
         (["a.json", "--images", "nowhere", "--from", "coco"], 2, "no such folder of images"),
@@ -257,9 +258,52 @@ def test_wrong_requests_are_explained(
     assert (code, told in err) == (2, True), err
 
 
+def test_clean_leaves_a_file_or_an_error_and_not_an_empty_file(
+    small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    for row in content["annotations"]:
+        row["category_id"] = 999
+    other, out = written(tmp_path / "a.json", content), tmp_path / "b.json"
+    code, _, err = answer(capsys, "clean", other, "--output", out)
+    assert code == 4
+    assert f"no object of {other} is left, and nothing is written" in err
+    assert f"{len(content['annotations'])} object(s) of a category that is not listed" in err
+    assert not out.exists()
+    # One sound object is enough, and a file that had none may stay as it is.
+    content["annotations"][0]["category_id"] = content["categories"][0]["id"]
+    assert answer(capsys, "clean", written(other, content), "--output", out)[0] == 0
+    content["annotations"] = []
+    assert answer(capsys, "clean", written(other, content), "--output", out)[0] == 0
+    assert read_annotations(out)["images"]
+
+
 def test_clean_refuses_what_is_no_coco_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = written(tmp_path / "a.json", [1])
     code, _, err = answer(capsys, "clean", other, "--output", tmp_path / "b.json")
     assert (code, "harness data convert" in err) == (4, True)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "yolo"])
+def test_results_below_the_images_are_no_annotations(
+    kind: str, pandas: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of ``harness predict photos --output photos/found``."""
+    if kind == "yolo":
+        for file in pandas.glob("*.json"):
+            file.unlink()
+        for image in pandas.glob("*.jpg"):
+            image.with_suffix(".txt").write_text("0 0.5 0.5 0.2 0.2\n", encoding="utf-8")
+        (pandas / "classes.txt").write_text("panda\n", encoding="utf-8")
+    first, second = pandas.parent / "first.json", pandas.parent / "second.json"
+    assert answer(capsys, "convert", pandas, "--output", first)[0] == 0
+    found = pandas / "found"
+    shutil.copytree(pandas, found / "pictures", ignore=shutil.ignore_patterns("*.txt", "*.json"))
+    written(found / "run.json", {"run_id": "20260101-120000-predict-tiny-a1b2c3"})
+    written(found / "predictions.json", {"images": [], "annotations": [], "categories": []})
+    code, out, err = answer(capsys, "convert", pandas, "--output", second)
+    assert code == 0, err
+    assert "folder(s) with results of harness: passed over" in out
+    assert first.read_bytes() == second.read_bytes()

@@ -28,7 +28,7 @@ from tests.composing import composed
     ("change", "kind", "complaint"),
     [
         ({"batch_size": 0}, UsageError, "--batch-size must be at least 1, got 0"),
-        ({"loaders": -1}, UsageError, "--loaders must be at least 1, got -1"),
+        ({"loaders": -1}, UsageError, "--loaders must be from 1 to 512, got -1"),
         ({"threads": 0}, UsageError, "--threads must be from 1 to 512, got 0"),
         ({"limit": 0}, UsageError, "--limit must be at least 1, got 0"),
         ({"max_detections": 0}, UsageError, "--max-detections must be"),

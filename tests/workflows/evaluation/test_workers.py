@@ -205,7 +205,7 @@ def test_a_signal_stops_all_workers_and_says_how_to_continue(
 
 
 def test_no_worker_is_no_way_to_work(evaluated: Evaluate, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--workers must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="--workers must be from 1 to 512, got 0"):
         evaluated(tmp_path / "run", workers=0)
 
 

@@ -51,7 +51,7 @@ class LoadDatasetSettings(TypedDict, total=False):
     """Only the first N images (not comparable) (default: all)."""
 
     verify_images: bool
-    """Tell images that were replaced by their contents, not by size and time."""
+    """Recognise images that were replaced by their contents, not by size and time."""
 
     root: str | Path
     """Folder of data sets (default: datasets)."""

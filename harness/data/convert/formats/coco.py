@@ -93,8 +93,8 @@ def read(
 def _require_instances(content: Any, source: Path, tally: Tally) -> None:
     """Raise IntegrityError for what is no COCO file of boxes and masks, or one of another task."""
     # Of a file of keypoints, boxes and masks are worth having: its categories are not looked at.
-    told = {**content, "categories": []} if isinstance(content, dict) else content
-    foreign = foreign_annotations(told)
+    without_categories = {**content, "categories": []} if isinstance(content, dict) else content
+    foreign = foreign_annotations(without_categories)
     if foreign is not None:
         raise IntegrityError(f"{source} is {foreign.what}", hint=foreign.hint)
     if not is_coco(content):

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core.errors import HarnessError, UsageError
 from harness.core.requests.data import FORMATS, Format
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, yolo
+from harness.data.own_results import files_below
 from harness.data.text_files import read_json, read_lines
 
 #: Files of each ending that are looked into; the others are like them.
@@ -69,7 +70,7 @@ def _unknown(source: Path) -> UsageError:
     names = sorted(path.name for path in source.iterdir())[:4] if source.is_dir() else []
     there = f"; there are {', '.join(names)}, …" if names else ""
     return UsageError(
-        f"cannot tell which annotations these are: {source}{there}",
+        f"the format of these annotations is not clear: {source}{there}",
         hint=f"say so: --from {'|'.join(FORMATS)}",
     )
 
@@ -94,7 +95,9 @@ def evidence(folder: Path, encoding: str | None, besides: Path | None) -> Iterat
 def _files(folder: Path, besides: Path | None) -> Iterator[Path]:
     ours = None if besides is None else besides.resolve()
     for pattern in ("*.xml", "*.json", "*.csv", "*.txt"):
-        paths: Iterable[Path] = (one for one in sorted(folder.rglob(pattern)) if one.is_file())
+        paths: Iterable[Path] = (
+            one for one in sorted(files_below(folder, pattern)) if one.is_file()
+        )
         yield from islice((one for one in paths if one.resolve() != ours), LOOKED_INTO)
 
 

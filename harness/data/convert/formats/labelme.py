@@ -28,6 +28,7 @@ from harness.data.convert.source_annotations import (
     stated_size,
 )
 from harness.data.fields import number_of
+from harness.data.own_results import files_below
 from harness.data.text_files import read_json
 from harness.measure.masks import encode_region, rasterised, union_of, usable_polygons
 
@@ -68,7 +69,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
         tally: What is left out is counted here.
         encoding: Of the files, where that is not certain.
     """
-    for path in [source] if source.is_file() else sorted(source.rglob("*.json")):
+    for path in [source] if source.is_file() else sorted(files_below(source, "*.json")):
         content = read_json(path, encoding=encoding)
         if is_labelme(content):
             yield _annotations(content, path, tally)

@@ -174,18 +174,18 @@ def _least(row: Mapping[str, Any], where: str) -> Annotation:
     )
 
 
-def _person(told: Any) -> str:
-    if isinstance(told, dict):
-        return str(told.get("email") or told.get("id"))
-    return str(told)
+def _person(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("email") or value.get("id"))
+    return str(value)
 
 
 def _names(data: Mapping[str, Any], upload: Any) -> tuple[str, ...]:
     """What the image may be called: the field ``image`` or the first that looks like one."""
-    fields = {name: told for name, told in data.items() if isinstance(told, str)}
-    lists = [told[0] for told in data.values() if isinstance(told, list) and told]
-    lists = [told for told in lists if isinstance(told, str)]
-    looking = [told for told in (*fields.values(), *lists) if _is_image(told)]
+    fields = {name: value for name, value in data.items() if isinstance(value, str)}
+    lists = [value[0] for value in data.values() if isinstance(value, list) and value]
+    lists = [value for value in lists if isinstance(value, str)]
+    looking = [value for value in (*fields.values(), *lists) if _is_image(value)]
     addresses = [fields.get("image", ""), *looking[:1], upload if isinstance(upload, str) else ""]
     names = [name.lstrip("/") for address in addresses for name in reversed(paths_in(address)[:4])]
     # An address of another system may have less of the name than the upload.

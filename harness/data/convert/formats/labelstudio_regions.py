@@ -36,7 +36,7 @@ KINDS = ("polygon", "rectangle", "ellipse", "brush", "bitmask", "vector")
 WITHOUT_AREA = ("keypoint",)
 
 #: Results about a task or a region that draw nothing.
-ANSWERS = (
+WITHOUT_REGION = (
     "choices",
     "textarea",
     "rating",
@@ -85,16 +85,16 @@ def regions_of(results: Sequence[Any], where: str) -> list[Region]:
     """
     by_id: dict[Any, list[dict[str, Any]]] = {}
     for position, result in enumerate(results):
-        if isinstance(result, dict) and result.get("type") not in ANSWERS:
+        if isinstance(result, dict) and result.get("type") not in WITHOUT_REGION:
             by_id.setdefault(result.get("id") or ("nameless", position), []).append(result)
-    return [_region(told, f"{where}, region {key}") for key, told in by_id.items()]
+    return [_region(results, f"{where}, region {key}") for key, results in by_id.items()]
 
 
-def _region(told: list[dict[str, Any]], where: str) -> Region:
+def _region(results: list[dict[str, Any]], where: str) -> Region:
     value: dict[str, Any] = {}
-    for one in told:
+    for one in results:
         value |= one.get("value") or {}
-    types = [str(one.get("type", "")) for one in told]
+    types = [str(one.get("type", "")) for one in results]
     kinds = [kind for kind in KINDS for one in types if one.startswith(kind)]
     labels = [
         label
@@ -107,9 +107,9 @@ def _region(told: list[dict[str, Any]], where: str) -> Region:
         kind=kinds[0] if kinds else types[0],
         value=value,
         labels=labels,
-        size_px=stated_size(told[0].get("original_height"), told[0].get("original_width")),
-        angle=number_of(told[0].get("image_rotation") or 0),
-        item=told[0].get("item_index"),
+        size_px=stated_size(results[0].get("original_height"), results[0].get("original_width")),
+        angle=number_of(results[0].get("image_rotation") or 0),
+        item=results[0].get("item_index"),
     )
 
 

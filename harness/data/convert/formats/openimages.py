@@ -21,6 +21,7 @@ from harness.data.convert.geometry import box_outline
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.fields import flag_of, number_of
 from harness.data.image_files import open_image
+from harness.data.own_results import files_below
 from harness.data.text_files import csv_rows
 
 MASK_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
@@ -53,7 +54,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
         )
     rows = rows_by_image(table, encoding=encoding)
     if columns_of(table) == "masks":
-        masks = {path.name: path for path in sorted(table.parent.rglob("*.png"))}
+        masks = {path.name: path for path in sorted(files_below(table.parent, "*.png"))}
         named = {_base(row["MaskPath"]) for found in rows.values() for row in found}
         if not named & masks.keys():
             raise UsageError(
@@ -114,7 +115,7 @@ def rows_by_image(
 
 def descriptions(folder: Path, *, encoding: str | None = None) -> dict[str, str]:
     """Class name by label, such as Panda by /m/03bj1; empty where no such table is."""
-    for path in sorted(folder.rglob(DESCRIPTIONS)):
+    for path in sorted(files_below(folder, DESCRIPTIONS)):
         return read_descriptions(path, encoding=encoding)
     return {}
 
@@ -158,7 +159,7 @@ def labels_of(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
 
 
 def _table_in(folder: Path) -> Path:
-    tables = {path: columns_of(path) for path in sorted(folder.rglob("*.csv"))}
+    tables = {path: columns_of(path) for path in sorted(files_below(folder, "*.csv"))}
     for kind in ("masks", "boxes"):
         found = [path for path, columns in tables.items() if columns == kind]
         if len(found) > 1:
@@ -231,13 +232,13 @@ def _box_object(row: Row, category: str, where: str, tally: Tally) -> SourceObje
     )
 
 
-def _is_group(told: str | None, where: str, tally: Tally) -> bool:
+def _is_group(value: str | None, where: str, tally: Tally) -> bool:
     """The value of IsGroupOf; -1 is Open Images' own "unknown"."""
-    if told is not None and told.strip() in ("-1", "-1.0"):
+    if value is not None and value.strip() in ("-1", "-1.0"):
         tally.note("box(es) of which IsGroupOf is unknown: taken as single objects", where)
         return False
     try:
-        return flag_of(told)
+        return flag_of(value)
     except ValueError as error:
         raise IntegrityError(f"{where}: IsGroupOf {error}") from None
 

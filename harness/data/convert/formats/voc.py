@@ -28,6 +28,7 @@ from harness.data.convert.source_annotations import (
 )
 from harness.data.fields import flag_of, number_of
 from harness.data.image_files import UnreadableImage, open_image, size_of
+from harness.data.own_results import files_below
 from harness.data.text_files import read_lines, read_xml
 from harness.measure.masks import is_usable
 
@@ -56,7 +57,7 @@ def read(
         UsageError: There is no such part.
     """
     wanted = None if part is None else _part(source, part, encoding)
-    for path in [source] if source.is_file() else sorted(source.rglob("*.xml")):
+    for path in [source] if source.is_file() else sorted(files_below(source, "*.xml")):
         if wanted is not None and path.stem not in wanted:
             continue
         root = read_xml(path, encoding=encoding)
@@ -67,9 +68,9 @@ def read(
 
 
 def _part(source: Path, part: str, encoding: str | None) -> set[str]:
-    paths = [path for name in LISTS for path in source.rglob(f"ImageSets/{name}/{part}.txt")]
+    paths = [path for name in LISTS for path in files_below(source, f"ImageSets/{name}/{part}.txt")]
     if not paths:
-        known = sorted({path.stem for path in source.rglob("ImageSets/*/*.txt")})
+        known = sorted({path.stem for path in files_below(source, "ImageSets/*/*.txt")})
         raise UsageError(
             f"{source} has no list of images called {part}",
             hint=f"--part takes one of {', '.join(known) or 'none: there is no list'}",
@@ -91,10 +92,10 @@ def _annotations(root: ElementTree.Element, path: Path, tally: Tally) -> SourceA
             objects.append(one)
     if instances is not None:
         _count_nameless(instances, len(elements), path, tally)
-    told = (*((name,) if name else ()), f"{path.stem}.jpg", f"{path.stem}.png")
+    file_names = (*((name,) if name else ()), f"{path.stem}.jpg", f"{path.stem}.png")
     return SourceAnnotations(
         where=str(path),
-        names=(*(f"../JPEGImages/{one}" for one in told), *told),
+        names=(*(f"../JPEGImages/{one}" for one in file_names), *file_names),
         beside=path.parent,
         frame=size,
         size_px=size,

@@ -20,6 +20,7 @@ from harness.data.convert.geometry import box_outline
 from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import UNIT, SourceAnnotations, SourceObject, Tally
 from harness.data.fields import number_of, whole_number_of
+from harness.data.own_results import files_below
 from harness.data.text_files import read_lines
 
 NAME_FILES = ("classes.txt", "*.names")
@@ -110,7 +111,7 @@ def _names(
     lists = {
         path: tuple(line.strip() for line in read_lines(path, encoding=encoding) if line.strip())
         for pattern in NAME_FILES
-        for path in sorted(folder.rglob(pattern))
+        for path in sorted(files_below(folder, pattern))
     }
     found = {path: names for path, names in lists.items() if names}
     if listed:
@@ -150,8 +151,8 @@ def _part(source: Path, described: Mapping[str, Any], part: str) -> list[str]:
             f"{source} has no part called {part}",
             hint=f"--part takes one of {', '.join(parts) or 'none: there is no data.yaml'}",
         )
-    told = described[part]
-    return [str(one) for one in (told if isinstance(told, list) else [told])]
+    listed = described[part]
+    return [str(one) for one in (listed if isinstance(listed, list) else [listed])]
 
 
 def _below(path: Path, folder: Path, prefixes: Sequence[str]) -> bool:
@@ -191,7 +192,7 @@ def _annotations(
             size_px=None,
             objects=() if path is None else tuple(_objects(path, line_format, tally)),
         )
-    for path in sorted(folder.rglob("*.txt")) if whole else ():
+    for path in sorted(files_below(folder, "*.txt")) if whole else ():
         if path.resolve() not in used and path.stem.casefold() not in NO_LABELS:
             _count_orphan(path, line_format, tally)
 
