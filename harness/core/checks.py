@@ -16,7 +16,12 @@ class Status(str, Enum):
     MISSING = "missing"
     NO_REFERENCE = "no-reference"
     NOT_COMPARABLE = "not-comparable"
-    SHOWN = "shown"
+    INFORMATIONAL = "informational"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Status | None:
+        """Accept what records of older versions call an informational check."""
+        return cls.INFORMATIONAL if value == "shown" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,7 @@ class Tolerance:
     """Reason for these distances."""
 
     def accepts(self, delta: float) -> bool:
-        """True when measured − reference lies inside the gap.
+        """True when measured − reference is inside the gap.
 
         1e-9 absorbs the binary representation of decimals such as 38.7 − 38.6.
         """

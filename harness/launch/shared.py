@@ -47,11 +47,11 @@ def require_shared(
         return
     if kind in IN_MEMORY:
         raise UsageError(
-            f"the nodes cannot see {folder}: it lies on {kind}, which is this machine's alone",
+            f"the nodes cannot see {folder}: it is on {kind}, which is this machine's alone",
             hint="choose an --output on a shared file system; name those in the profile: shared",
         )
     notice(
-        f"{folder} lies on a disk of this machine ({kind}); do the nodes see it? "
+        f"{folder} is on a disk of this machine ({kind}); do the nodes see it? "
         "Name shared folders in the profile, and this is checked"
     )
 

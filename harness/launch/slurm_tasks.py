@@ -39,7 +39,7 @@ class PartTask(Generic[Item]):
     failure: Path
     """File to which an error is written for later commands."""
 
-    rehearsal: Work[Item] | None = None
+    preemption_test: Work[Item] | None = None
     """Of a preemption test: a first half of the part, after which the first attempt has itself
     preempted.
     """
@@ -47,8 +47,8 @@ class PartTask(Generic[Item]):
     def __call__(self) -> None:
         self.failure.unlink(missing_ok=True)
         try:
-            if self.rehearsal is not None and restarts() == 0:
-                self._run(self.rehearsal)
+            if self.preemption_test is not None and restarts() == 0:
+                self._run(self.preemption_test)
                 preempt_this_job()
                 _wait_for_the_end()
             self._run(self.part)
@@ -113,7 +113,7 @@ def restarts() -> int:
 
 def preempt_this_job() -> None:
     """Have SLURM send the signal it sends before it preempts a job; the job is then requeued."""
-    say("rehearsal: half is done, now this job has itself preempted")
+    say("preemption test: half is done, now this job has itself preempted")
     ask("scancel", "--signal=USR2", this_job())
 
 

@@ -167,7 +167,10 @@ def _judge(
     reference: Reference, value: float | None, deviations: Sequence[str], device_class: str | None
 ) -> tuple[Status, str]:
     if reference.tolerance is None:
-        return Status.SHOWN, f"{reference.role} measurement, shown and not judged"
+        return (
+            Status.INFORMATIONAL,
+            f"{reference.role} measurement, informational: it is not judged",
+        )
     if reference.device_class is not None and reference.device_class != device_class:
         return (
             Status.NOT_COMPARABLE,

@@ -165,7 +165,7 @@ def _checks(night: Night) -> list[tuple[str, ...]]:
         (result.cell.name, check)
         for result in night.cells
         for check in result.checks
-        if check.reference is not None and check.status is not Status.SHOWN
+        if check.reference is not None and check.status is not Status.INFORMATIONAL
     ]
     found.sort(key=lambda row: row[1].status not in (Status.FAIL, Status.MISSING))
     return [(cell, *_check_row(check)) for cell, check in found]

@@ -94,7 +94,7 @@ def flags_of(setting: Setting) -> str:
 
 
 def interval_text(interval: Interval | None) -> str:
-    """A difference in AP points and where it lies."""
+    """A difference in AP points and its interval."""
     if interval is None:
         return "–"
     return f"{_points(interval.difference)} ({_points(interval.low)} … {_points(interval.high)})"

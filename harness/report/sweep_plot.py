@@ -53,7 +53,7 @@ class Box:
         )
 
     def holds(self, other: Box) -> bool:
-        """Whether the other lies wholly inside."""
+        """Whether the other is wholly inside."""
         return (
             self.left <= other.left
             and other.right <= self.right

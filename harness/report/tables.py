@@ -30,7 +30,7 @@ COLOURS = {
     Status.NOT_COMPARABLE: "yellow",
     Status.WITHIN_NOISE: "yellow",
     Status.NO_REFERENCE: "cyan",
-    Status.SHOWN: "dim",
+    Status.INFORMATIONAL: "dim",
 }
 
 #: Metrics that count things.

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 #: How long the other processes wait for the first one while it evaluates.
-PATIENCE = timedelta(hours=12)
+LONGEST_WAIT = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def join(rank: int, size: int, device: torch.device, address: str) -> World:
             init_method=address,
             rank=rank,
             world_size=size,
-            timeout=PATIENCE,
+            timeout=LONGEST_WAIT,
         )
     return World(rank, size)
 

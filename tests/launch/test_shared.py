@@ -43,7 +43,7 @@ def test_memory_is_no_place_for_a_run_unless_all_nodes_are_here() -> None:
     memory = Path("/dev/shm/run")
     if file_system_of(memory) != "tmpfs":
         pytest.skip("/dev/shm is no tmpfs here")
-    with pytest.raises(UsageError, match="lies on tmpfs, which is this machine's alone"):
+    with pytest.raises(UsageError, match="is on tmpfs, which is this machine's alone"):
         required(memory)
     assert required(memory, nodes={socket.gethostname()}) == []
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.architecture import PROTOCOL_FIELDS, Architecture
-from harness.core.checks import Reference, Status, Tolerance
+from harness.core.checks import Check, Reference, Status, Tolerance
+from harness.core.errors import IntegrityError
+from harness.files.json import to_typed
 from harness.measure.verdict import (
     HARM,
     Conditions,
@@ -29,12 +31,14 @@ SPEED = Reference(
     device_class="Tesla V100",
     source="zoo",
 )
-SHOWN = Reference(metric="bbox/AP", value=38.66, tolerance=None, role="independent", source="other")
+INFORMATIONAL = Reference(
+    metric="bbox/AP", value=38.66, tolerance=None, role="independent", source="other"
+)
 
 
 def statuses(measured: dict[str, float | None], **options: object) -> list[Status]:
     given = {"dataset": "coco", "deviations": (), **options}
-    rows = check_references((BOX, MASK, SPEED, SHOWN), measured, **given)  # type: ignore[arg-type]
+    rows = check_references((BOX, MASK, SPEED, INFORMATIONAL), measured, **given)  # type: ignore[arg-type]
     return [row.status for row in rows]
 
 
@@ -50,7 +54,7 @@ def statuses(measured: dict[str, float | None], **options: object) -> list[Statu
     ],
 )
 def test_an_accuracy_is_judged_on_both_sides(value: float | None, status: Status) -> None:
-    assert statuses({"bbox/AP": value}) == [status, Status.SHOWN]
+    assert statuses({"bbox/AP": value}) == [status, Status.INFORMATIONAL]
 
 
 @given(st.floats(0, 100))
@@ -76,7 +80,7 @@ def test_a_speed_is_judged_on_its_own_device_only_and_may_be_faster() -> None:
 
 
 def test_other_data_sets_and_unmeasured_metrics_have_no_row() -> None:
-    assert statuses({"bbox/AP": 38.6}, dataset="mine") == [Status.SHOWN]
+    assert statuses({"bbox/AP": 38.6}, dataset="mine") == [Status.INFORMATIONAL]
     assert statuses({}) == []
 
 
@@ -157,3 +161,13 @@ def test_each_field_of_the_recipe_is_named_with_its_harm(field: str) -> None:
 def test_several_deviations_are_all_named() -> None:
     worse = replace(GOOD, precision="fp16", batch_size=8, evaluated_images=1)
     assert len(deviations(worse, PUBLISHED)) == 3
+
+
+def test_what_older_records_call_shown_is_informational() -> None:
+    """Records are kept for years: the former name of the status is still read."""
+    plain = {"metric": "bbox/AP", "measured": 38.7, "reference": None, "delta": None}
+    assert (
+        to_typed(Check, {**plain, "status": "shown"}, where="record").status is Status.INFORMATIONAL
+    )
+    with pytest.raises(IntegrityError, match="status"):
+        to_typed(Check, {**plain, "status": "show"}, where="record")

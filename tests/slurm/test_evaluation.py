@@ -196,11 +196,11 @@ def test_a_full_disk(submit: Submit, cluster: Cluster, whole: Whole, tmp_path: P
     assert run.predictions == whole[0]
 
 
-def test_rehearsed_preemption_proves_the_cluster(submit: Submit, whole: Whole) -> None:
-    run = submit("--rehearse-preemption", shards=2)
+def test_a_preemption_test_proves_the_cluster(submit: Submit, whole: Whole) -> None:
+    run = submit("--test-preemption", shards=2)
     run.wait()
     assert run.predictions == whole[0]
-    proof = run.folder / "jobs" / "rehearsal.txt"
+    proof = run.folder / "jobs" / "preemption_test.txt"
     assert proof.read_text(encoding="utf-8").startswith("every task was preempted")
     out = command("logs", str(run.folder), "--lines", "100").out
     assert out.count("Calling checkpoint method") == 2

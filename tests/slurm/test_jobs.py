@@ -107,11 +107,11 @@ def test_two_nodes_with_two_processes_each_train_as_one(
     assert "warning: iteration 1: bbox/AP" in status
 
 
-def test_a_training_survives_a_rehearsed_preemption(
+def test_a_training_survives_a_preemption_test(
     profile: Path, training: list[str], tmp_path: Path
 ) -> None:
     """The command itself fails unless the weights are those of an undisturbed training."""
-    words = [*training, "--iterations", "16", "--tasks-per-node", "2", "--rehearse-preemption"]
+    words = [*training, "--iterations", "16", "--tasks-per-node", "2", "--test-preemption"]
     folder = submitted("train", profile, *words, "--output", str(tmp_path / "run"))
     assert wait(folder).code == 0
     assert (folder / "undisturbed" / RECORD).exists()

@@ -32,7 +32,7 @@ class NightRequest:
 #: What all kinds of work say of the cluster.
 _CLUSTER = "TOML file that describes the cluster, made from slurm/example.toml"
 _DRY_RUN = "print the batch scripts, submit nothing"
-_REHEARSE = "have every job preempted when half is done, and compare with an undisturbed run"
+_TEST_PREEMPTION = "have every job preempted when half is done, and compare with an undisturbed run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class SubmitEval:
     cluster: Path = setting(help=_CLUSTER, metavar="FILE", kept=False)
     shards: int = setting(8, help="tasks of the job array", metavar="N", minimum=1)
     dry_run: bool = setting(False, help=_DRY_RUN, kept=False)
-    rehearse_preemption: bool = setting(False, help=_REHEARSE)
+    test_preemption: bool = setting(False, help=_TEST_PREEMPTION)
     work: EvalRequest = part(EvalRequest, without=("workers",), nested=True)
 
 
@@ -71,7 +71,7 @@ class SubmitTrain:
         None, help="processes on each node, one device each", none="the GPUs of a node", metavar="N"
     )
     dry_run: bool = setting(False, help=_DRY_RUN, kept=False)
-    rehearse_preemption: bool = setting(False, help=_REHEARSE)
+    test_preemption: bool = setting(False, help=_TEST_PREEMPTION)
     work: TrainRequest = part(TrainRequest, without=("processes", "dry_run"), nested=True)
 
 

@@ -51,7 +51,7 @@ from harness.workflows.runs.submissions import (
     read_submission,
     require_no_jobs,
     require_sbatch_name,
-    write_rehearsed,
+    write_preemption_test,
     write_submission,
 )
 
@@ -107,7 +107,7 @@ def scripts_of(request: SubmitEval, now: datetime) -> list[str]:
     gpus, name = min(profile.gpus_per_node, 1), f"harness-{output.name}"
     size = Size(gpus=gpus)
     shards = script(profile, folder=folder, name=name, size=size, count=request.shards)
-    size = size if request.rehearse_preemption else Size()
+    size = size if request.test_preemption else Size()
     last = script(
         profile, folder=folder, name=f"{name}-scoring", size=size, count=1, after="ARRAY_ID"
     )
@@ -142,14 +142,14 @@ def _submitted(
     jobs, name = folder / JOBS, f"harness-{run.run_id}"
     size = Size(gpus=min(profile.gpus_per_node, 1))
     before = [len(finished_images([shard_path(folder, task.number)])) for task in tasks]
-    parts = [_slurm_task(task, request.rehearse_preemption) for task in tasks]
+    parts = [_slurm_task(task, request.test_preemption) for task in tasks]
     forget_failures(folder)  # of an earlier submission
     job_ids = submit(parts, profile, folder=jobs, name=name, size=size)
     array = job_ids[0].partition("_")[0]
     work = Work(name="scoring", item=folder, log=final_log(folder))
     last = PartTask(finish, work, failure_path(folder, None))
     try:
-        size = size if request.rehearse_preemption else Size()
+        size = size if request.test_preemption else Size()
         (final_job,) = submit(
             [last], profile, folder=jobs, name=f"{name}-scoring", size=size, after=array
         )
@@ -172,11 +172,11 @@ def _submitted(
             for job_id, task, images in zip(job_ids, tasks, before, strict=True)
         ),
         final_job=final_job,
-        rehearsal=request.rehearse_preemption,
+        preemption_test=request.test_preemption,
     )
 
 
-def _slurm_task(task: ShardTask, rehearse: bool) -> PartTask[ShardTask]:
+def _slurm_task(task: ShardTask, preempted: bool) -> PartTask[ShardTask]:
     log_path = shard_path(task.folder, task.number).with_suffix(".log")
     work = Work(name=f"shard {task.number:04d}", item=task, log=log_path)
     half = replace(task, image_ids=task.image_ids[: (len(task.image_ids) + 1) // 2])
@@ -184,7 +184,7 @@ def _slurm_task(task: ShardTask, rehearse: bool) -> PartTask[ShardTask]:
         infer_shard,
         work,
         failure_path(task.folder, task.number),
-        replace(work, item=half) if rehearse else None,
+        replace(work, item=half) if preempted else None,
     )
 
 
@@ -197,7 +197,7 @@ def finish(folder: Path) -> None:
     submission = read_submission(folder)
     if not (folder / RECORD).exists():
         _score(folder, submission)
-    if submission.rehearsal and not is_finished(folder, submission):
+    if submission.preemption_test and not is_finished(folder, submission):
         _require_undisturbed(folder, submission)
 
 
@@ -244,10 +244,10 @@ def _require_undisturbed(folder: Path, submission: Submission) -> None:
     same = filecmp.cmp(folder / PREDICTIONS, unhit / PREDICTIONS, shallow=False)
     if not same or _accuracy(folder) != _accuracy(unhit):
         raise RunFailedError(
-            f"the rehearsal gave other predictions than an undisturbed run in {unhit}",
+            f"the preemption test gave other predictions than an undisturbed run in {unhit}",
             hint=f"logs of the interrupted jobs: {log_of(folder / JOBS, '*')}",
         )
-    write_rehearsed(
+    write_preemption_test(
         folder, "every task was preempted; predictions and metrics are the undisturbed ones"
     )
 

@@ -61,7 +61,7 @@ from harness.workflows.runs.submissions import (
     final_log,
     require_no_jobs,
     require_sbatch_name,
-    write_rehearsed,
+    write_preemption_test,
     write_submission,
 )
 from harness.workflows.training.job import require_trainable, resolve_training
@@ -120,7 +120,7 @@ class TrainWork:
     submitted: datetime
     """Time of submission."""
 
-    rehearsal: bool = False
+    preemption_test: bool = False
     """Whether the job preempts itself at half of the iterations and trains once more undisturbed.
     """
 
@@ -150,7 +150,7 @@ def night_on_node(work: NightWork) -> None:
 
 def train_on_node(work: TrainWork) -> None:
     """The share of this process in a training; continues at the last checkpoint, if any."""
-    if not work.rehearsal:
+    if not work.preemption_test:
         _train(work.request, work)
         return
     exact = replaced(work.request, deterministic=True)
@@ -171,7 +171,9 @@ def train_on_node(work: TrainWork) -> None:
             hint="both ran with --deterministic; compare their metrics.json",
         )
     if os.environ["RANK"] == "0":
-        write_rehearsed(work.output, "the job was preempted; the weights are the undisturbed ones")
+        write_preemption_test(
+            work.output, "the job was preempted; the weights are the undisturbed ones"
+        )
 
 
 def _train(request: TrainRequest, work: TrainWork, *, preempt_at: int | None = None) -> None:
@@ -261,7 +263,7 @@ class Planned:
     resume: bool = False
     """Whether an interrupted run continues."""
 
-    rehearsal: bool = False
+    preemption_test: bool = False
     """Whether preemption is tested."""
 
     @property
@@ -342,7 +344,7 @@ def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: dateti
         output=folder,
         command=command,
         submitted=now,
-        rehearsal=request.rehearse_preemption,
+        preemption_test=request.test_preemption,
     )
     return Planned(
         kind="train",
@@ -351,7 +353,7 @@ def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: dateti
         task=GroupTask(train_on_node, work, failure_path(folder, None)),
         prove=prove,
         resume=asked.resume,
-        rehearsal=request.rehearse_preemption,
+        preemption_test=request.test_preemption,
     )
 
 
@@ -387,7 +389,7 @@ def submit_planned(
         final_job=job_id,
         processes=planned.size.nodes * planned.size.tasks,
         iterations=proven.iterations,
-        rehearsal=planned.rehearsal,
+        preemption_test=planned.preemption_test,
     )
     write_submission(folder, submission)
     return submission

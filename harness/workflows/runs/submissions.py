@@ -34,7 +34,7 @@ SUBMITTED = "submitted.json"
 JOBS = "jobs"
 
 #: The last file of a preemption test; and the folder of its second run, which is not preempted.
-REHEARSED = "rehearsal.txt"
+PREEMPTION_TEST = "preemption_test.txt"
 UNDISTURBED = "undisturbed"
 
 WorkKind = Literal["eval", "bench", "train", "nightly"]
@@ -95,7 +95,7 @@ class Submission:
     iterations: int = 0
     """Of a training; 0 of other work."""
 
-    rehearsal: bool = False
+    preemption_test: bool = False
     """Whether this is a preemption test."""
 
     @property
@@ -154,14 +154,14 @@ def is_finished(folder: Path, submission: Submission) -> bool:
         folder: The run folder.
         submission: What was submitted for it.
     """
-    if submission.rehearsal:
-        return (folder / JOBS / REHEARSED).exists()
+    if submission.preemption_test:
+        return (folder / JOBS / PREEMPTION_TEST).exists()
     return (folder / (PAGE if submission.work == "nightly" else RECORD)).exists()
 
 
-def write_rehearsed(folder: Path, sentence: str) -> None:
+def write_preemption_test(folder: Path, sentence: str) -> None:
     """Record with ``sentence`` that a preemption test succeeded."""
-    write_text(folder / JOBS / REHEARSED, sentence + "\n")
+    write_text(folder / JOBS / PREEMPTION_TEST, sentence + "\n")
 
 
 def require_no_jobs(folder: Path) -> None:
