@@ -20,6 +20,42 @@ OUTSIDE = """[...document.querySelectorAll("body *")].filter((one) =>
   one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, .tall, pre, dialog"))
   .map((one) => one.tagName + " " + one.className)"""
 
+#: Text that is not told from its ground: a contrast below 4.5 to 1 (WCAG 2.1, AA), with what is
+#: transparent counted in. Only plain grounds are looked at, and nothing that is disabled.
+FAINT = """(() => {
+  const parts = (text) => {
+    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const over = (front, ground, share) =>
+    front.map((one, k) => one * share + ground[k] * (1 - share));
+  const light = (colour) => {
+    const [r, g, b] = colour.map((one) => one / 255)
+      .map((one) => (one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !one.getClientRects().length || one.closest("svg, dialog, script, style")) continue;
+    if (one.matches(":disabled, option")) continue;
+    const chain = [];
+    for (let up = one; up; up = up.parentElement) chain.unshift(getComputedStyle(up));
+    let ground = parts(getComputedStyle(document.body).backgroundColor).slice(0, 3), opacity = 1;
+    for (const style of chain) {
+      opacity *= Number(style.opacity);
+      const [r, g, b, a] = parts(style.backgroundColor);
+      ground = over([r, g, b], ground, a * opacity);
+    }
+    const [r, g, b, a] = parts(chain.at(-1).color);
+    const ink = over([r, g, b], ground, a * opacity);
+    const [dark, bright] = [light(ink), light(ground)].sort((p, q) => p - q);
+    const contrast = (bright + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) found.push(`${one.tagName} ${one.className}: ${contrast.toFixed(1)}`);
+  }
+  return found;
+})()"""
+
 
 @contextmanager
 def chromium() -> Iterator[Any]:

@@ -63,7 +63,11 @@ class Box:
 
 
 def place_labels(
-    labels: Sequence[str], dots: Sequence[tuple[float, float]], bars: Sequence[Box], frame: Box
+    labels: Sequence[str],
+    dots: Sequence[tuple[float, float]],
+    bars: Sequence[Box],
+    frame: Box,
+    texts: Sequence[Box] = (),
 ) -> list[Box]:
     """A place for each dot's label: the nearest that is free, beside its dot if it can be.
 
@@ -71,8 +75,10 @@ def place_labels(
         dots: (x, y).
         bars: What labels avoid as well, where there is room. A label without a free place is put to
             the right of its dot.
+        frame: Where labels have to be.
+        texts: Other text of the plot, which no label may cover.
     """
-    taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots]
+    taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots] + list(texts)
     places: dict[int, Box] = {}
     for number in sorted(range(len(dots)), key=lambda one: dots[one]):
         candidates = [box for box in _around(labels[number], *dots[number]) if frame.holds(box)]
@@ -232,12 +238,14 @@ def _plot(sweep: Sweep, name: str) -> Plot:
         share = (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])
         return TOP + (HEIGHT - TOP - BOTTOM) * share
 
+    text = f"tolerated cost: {tolerance:g}"
     dots = _labelled(
         [
             (setting, across(ratio), down(one.difference), down(one.low), down(one.high))
             for setting, ratio, one in found
         ],
         picked={choice.setting for choice in sweep.choices},
+        texts=[_beside_line(text, down(-tolerance))],
     )
     precisions = dict.fromkeys(setting.precision for setting, _, _ in found)
     return Plot(
@@ -247,25 +255,35 @@ def _plot(sweep: Sweep, name: str) -> Plot:
         y_ticks=tuple((down(value), f"{value:+g}" if value else "0") for value in y_ticks),
         zero_y=down(0.0),
         tolerance_y=down(-tolerance),
-        tolerance=f"tolerated cost: {tolerance:g}",
+        tolerance=text,
         precisions=tuple((one, COLOURS[one]) for one in precisions),
     )
+
+
+def _beside_line(text: str, y: float) -> Box:
+    """Where the text below the line of the tolerance is, at its right end."""
+    right = WIDTH - RIGHT
+    return Box(right - CHARACTER * len(text), y, right, y + LABEL_HEIGHT)
 
 
 def _labelled(
     places: Sequence[tuple[Setting, float, float, float, float]],
     picked: Container[Setting | None],
+    texts: Sequence[Box],
 ) -> tuple[Dot, ...]:
     """Return the dots with their labels placed.
 
     Args:
         places: Setting, x, y and both ends of the interval, the lower value first.
+        picked: What is recommended.
+        texts: What no label may cover.
     """
     boxes = place_labels(
         [label_of(setting) for setting, *_ in places],
         [(x, y) for _, x, y, _, _ in places],
         [Box(x - CAP, high, x + CAP, low) for _, x, _, low, high in places],
         Box(LEFT, TOP, WIDTH, HEIGHT - BOTTOM),
+        texts,
     )
     return tuple(
         Dot(

@@ -29,6 +29,13 @@ def test_a_label_keeps_out_of_a_bar_if_it_can() -> None:
     assert box.top == 200 - LABEL_HEIGHT / 2, "beside its dot, where there is no room"
 
 
+def test_a_label_never_covers_other_text() -> None:
+    text = Box(50, 190, 690, 212)
+    for x in (80.0, 300.0, 600.0):
+        (box,) = place_labels(["a name"], [(x, 200)], [], FRAME, [text])
+        assert not box.meets(text)
+
+
 def test_no_room_at_all_is_no_error() -> None:
     (box,) = place_labels(["a name"], [(5, 5)], [], Box(0, 0, 10, 10))
     assert box.left > 5

@@ -20,7 +20,7 @@ from harness.workflows.pictures.compare import compare_runs
 from harness.workflows.pictures.compare_images import write_page
 from harness.workflows.pictures.show import show
 from harness.workflows.runs.checksums import write_checked
-from tests.browsing import OUTSIDE, WINDOWS, chromium, window
+from tests.browsing import FAINT, OUTSIDE, WINDOWS, chromium, window
 from tests.measure.test_sweep import cell
 from tests.report.test_sweep import swept
 from tests.workflows.conftest import Evaluate
@@ -75,6 +75,7 @@ def test_every_page_fits_its_window(
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
             assert page.evaluate(OUTSIDE) == [], name
+            assert page.evaluate(FAINT) == [], name
             assert page.locator("h1").count() == 1, name
             if name == "sweep" and size[0] > 1000:
                 cut = "(one) => one.scrollWidth > one.clientWidth"
