@@ -163,7 +163,13 @@ TABLE: dict[str, tuple[str, int, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TABLE)
+#: Both evaluators score 100,000 pixels; one such file is enough at every step.
+SLOW = {"rle-overlong p-caption", "rle-overlong p-sizefloat"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] if one in SLOW else []) for one in TABLE]
+)
 def test_a_case_ends_as_it_must(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

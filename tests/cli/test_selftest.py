@@ -21,6 +21,7 @@ TRIAL = ShardTrial(
 )
 
 
+@pytest.mark.slow
 def test_workers_agree_on_the_embedded_set(
     embedded_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

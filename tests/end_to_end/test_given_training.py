@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from harness.data.synthetic import generate
 from tests.end_to_end.conftest import Answer
 from tests.end_to_end.killing import require_same_bytes_after_a_kill
 
@@ -19,10 +18,9 @@ IMAGES = 2
 
 
 @pytest.fixture
-def data(project: Path) -> tuple[str, ...]:
+def data(project: Path, embedded_folder: Path) -> tuple[str, ...]:
     """Options of a small data set; ``regions.json`` has its boxes, and others of the same size."""
-    folder = generate("synthetic_val", project / "datasets")
-    content: dict[str, Any] = json.loads((folder / "annotations.json").read_text("utf-8"))
+    content: dict[str, Any] = json.loads((embedded_folder / "annotations.json").read_text("utf-8"))
     content["images"] = content["images"][:IMAGES]
     kept = {image["id"] for image in content["images"]}
     content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
@@ -38,7 +36,7 @@ def data(project: Path) -> tuple[str, ...]:
         for shift in (1.0, 0.5)
     ]
     (project / "regions.json").write_text(json.dumps(regions), "utf-8")
-    images = str(folder / "images")
+    images = str(embedded_folder / "images")
     return (
         *("--model", MODEL, "--init", "none", "--short-edge", "64", "--rois-per-image", "16"),
         *("--batch-size", "2", "--iterations", "1", "--device", "cpu"),

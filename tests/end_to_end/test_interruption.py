@@ -36,7 +36,7 @@ def test_killed_at_one_image_after_another(
 ) -> None:
     run = tmp_path / "run"
     command = ["eval", "--engine", "fake", *on_small, "--output", run]
-    for images, resume in ((1, []), (2, ["--resume"]), (IMAGES - 3, ["--resume"])):
+    for images, resume in ((2, []), (IMAGES - 2, ["--resume"])):
         before = finished(run) if resume else 0
         answer = signalled(signal.SIGKILL, images, *command, *resume)
         assert answer.code == -signal.SIGKILL
@@ -51,7 +51,9 @@ def test_killed_at_one_image_after_another(
     assert record["metrics"]["bbox/AP"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interrupted_says_how_to_continue(
     signalled: Callable[..., Any],
     harness: Callable[..., Any],

@@ -27,9 +27,9 @@ IMAGES = 2
 
 
 @pytest.fixture
-def data(project: Path) -> tuple[str, ...]:
+def data(project: Path, embedded_root: Path) -> tuple[str, ...]:
     """Options of a data set with two kinds of stuff, which is learned and evaluated."""
-    images = write_panoptic_data(project, images=IMAGES, root=project / "datasets")
+    images = write_panoptic_data(project, images=IMAGES, root=embedded_root)
     path = project / "panoptic.json"
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     kinds = [one for one in content["categories"] if not one["isthing"]][:2]

@@ -43,6 +43,7 @@ def test_weights_of_ones_own_classes_fit_with_their_annotations(
     words = [*("--train-annotations", pair[1], "--train-images", pair[3])]
     words += ["--val-annotations", pair[1], "--val-images", pair[3], "--init", "zoo"]
     words += ["--iterations", "1", "--batch-size", "1", "--short-edge", "64", "--eval-every", "0"]
+    words.append("--no-pictures")
     assert harness("train", *words, "--threads", "1", "--output", "run").code == 0
     weights = "run/model_last.safetensors"
     assert harness("weights", "check", weights, "--model", "tiny").code == 4

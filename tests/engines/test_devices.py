@@ -19,12 +19,12 @@ import torch
 from harness.engines.devices import keep_freed_memory
 
 def faults():
-    # Of eight layers with two tensors of 60 MB each, after four that warmed up: with some
+    # Of four layers with two tensors of 40 MB each, after four that warmed up: with some
     # addresses two tensors fit beside each other only from the third layer on.
-    for layer in range(12):
+    for layer in range(8):
         if layer == 4:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.relu(torch.empty(15_000_000).fill_(1.0))
+        torch.relu(torch.empty(10_000_000).fill_(1.0))
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 freed = faults()

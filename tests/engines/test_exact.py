@@ -1,4 +1,7 @@
-"""``--exact``: Detectron2's own arithmetic, live where it is installed, else recorded numbers."""
+"""``--exact``: Detectron2's own arithmetic, live where it is installed, else recorded numbers.
+
+Narrow networks of the families are compared at every step (``test_families``).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from tests.golden.cases import NETWORKS, detections_of, network, pictures, read_
 RECORDED = "mask_rcnn_R_50_FPN"
 
 
+@pytest.mark.slow
 def test_exact_gives_what_was_recorded_from_detectron2(seeded: Seeded) -> None:
     architecture = network(RECORDED)
     weights = seeded(architecture)

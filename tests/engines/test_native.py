@@ -21,7 +21,8 @@ from harness.zoo.weights import write_checkpoint
 from tests.conftest import Seeded
 from tests.golden.cases import NETWORKS, detections_of, kept_values, network, pictures, read_golden
 
-#: One of three is enough at every step: it has all parts.
+#: One of them is enough at every step, stage by stage: it has all parts. What its detections are is
+#: compared for narrow networks (``test_families``).
 AT_EVERY_STEP = "mask_rcnn_R_50_FPN"
 
 
@@ -59,6 +60,7 @@ def test_every_stage_equals_detectron2(case: tuple[NativeEngine, list[dict[str, 
         assert float((own - proposals).abs().max()) < BOX_BAR_PX
 
 
+@pytest.mark.slow
 def test_detections_and_masks_equal_detectron2(
     case: tuple[NativeEngine, list[dict[str, Any]]],
 ) -> None:

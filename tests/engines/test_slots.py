@@ -72,7 +72,14 @@ def test_slots_hold_what_the_eager_path_finds(engine: NativeEngine, together: bo
             assert one.masks == other.masks
 
 
-@pytest.mark.parametrize("name", IN_SLOTS)
+#: At every step one with GroupNorm, one with a deeper head, and one of another backbone.
+QUICK = ("mask_rcnn_R_50_FPN_LSJ", "mask_rcnn_R_50_FPN_GN", "mask_rcnn_regnetx_4gf_LSJ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in IN_SLOTS],
+)
 def test_slots_hold_what_the_eager_path_finds_in_every_family(name: str, seeded: Seeded) -> None:
     network = narrow(name)
     engine = open_native(architecture=network, weights=seeded(network), device="cpu", threads=1)

@@ -56,7 +56,15 @@ def files(names: Iterable[str]) -> list[ParameterSet]:
     return [pytest.param(name, marks=marks[name in OFTEN]) for name in names]
 
 
-@pytest.fixture(params=EXPORTED)
+#: As traced these have nothing that another one has not, and take longest.
+AS_OTHERS = ("faster_rcnn_R_50_C4", "panoptic_fpn_R_101_dconv_cascade_gn")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in AS_OTHERS else ()) for name in EXPORTED
+    ]
+)
 def family(request: pytest.FixtureRequest) -> Architecture:
     return EXPORTED[request.param]
 

@@ -19,7 +19,13 @@ from harness.nn.roi_heads import RawDetections
 from harness.zoo.architectures import faster_rcnn_r50_fpn, mask_rcnn_r50_fpn, tiny
 from tests.conftest import Seeded
 
-NETWORKS = (mask_rcnn_r50_fpn(), faster_rcnn_r50_fpn(), tiny(), replace(tiny(), has_masks=False))
+#: The embedded one with masks and without is enough at every step.
+NETWORKS = (
+    pytest.param(mask_rcnn_r50_fpn(), id="mask", marks=pytest.mark.slow),
+    pytest.param(faster_rcnn_r50_fpn(), id="faster", marks=pytest.mark.slow),
+    pytest.param(tiny(), id="tiny"),
+    pytest.param(replace(tiny(), has_masks=False), id="tiny boxes"),
+)
 
 
 def network_of(architecture: Architecture, seeded: Seeded) -> RCNN:
@@ -41,7 +47,7 @@ def detections(raw: RawDetections) -> Detections:
     )
 
 
-@pytest.mark.parametrize("architecture", NETWORKS, ids=["mask", "faster", "tiny", "tiny boxes"])
+@pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("size", [(192, 275), (33, 160)])
 @torch.inference_mode()
 def test_it_equals_the_network(

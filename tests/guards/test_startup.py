@@ -71,6 +71,7 @@ print(own, torch.cuda.is_initialized())
 """
 
 
+@pytest.mark.slow
 def test_what_a_server_of_processes_imports_can_be_copied() -> None:
     """A copy has only the thread that made it, and none of the contexts of a GPU."""
     done = subprocess.run(

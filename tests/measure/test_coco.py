@@ -111,6 +111,7 @@ def test_generated_scenes_with_crowds_and_empty_images(embedded_folder: Path, se
     assert 5 < (metrics["bbox/AP"] or 0) < 90
 
 
+@pytest.mark.slow
 def test_real_annotations_with_shaken_predictions(shared_data: Path) -> None:
     annotations = read_annotations(shared_data / "coco/annotations/instances_val2017.json")
     metrics = require_equal(annotations, shaken(annotations, 7), ["bbox", "segm"])

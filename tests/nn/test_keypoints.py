@@ -121,6 +121,7 @@ def test_the_fast_path_differs_by_rounding_only(weights: Path) -> None:
     assert 0 < stage.reference < 1e-4
 
 
+@pytest.mark.slow
 def test_weights_that_amplify_rounding_are_held_to_their_own_rounding(tmp_path: Path) -> None:
     path = tmp_path / "amplifying.safetensors"
     write_checkpoint(path, amplifying_checkpoint(tiny_keypoints(), gain=100.0))

@@ -1,4 +1,8 @@
-"""Training losses and gradients against numbers recorded from Detectron2 (tests/golden)."""
+"""Training losses and gradients against numbers recorded from Detectron2 (tests/golden).
+
+The whole network is slow; at every step a narrow one is compared in the same losses and more
+(``test_semantic_losses``).
+"""
 
 from __future__ import annotations
 
@@ -23,18 +27,21 @@ def native() -> dict[str, Any]:
     return native_losses()
 
 
+@pytest.mark.slow
 def test_losses_equal_the_recorded_ones(native: dict[str, Any]) -> None:
     expected = read_golden(CASE)["losses"]
     assert native["losses"].keys() == expected.keys()
     assert native["losses"] == pytest.approx(expected, rel=RELATIVE, abs=0)
 
 
+@pytest.mark.slow
 def test_statistics_equal_the_recorded_ones(native: dict[str, Any]) -> None:
     expected = read_golden(CASE)["statistics"]
     assert native["statistics"].keys() == expected.keys()
     assert native["statistics"] == pytest.approx(expected, rel=RELATIVE, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_equal_the_recorded_ones(native: dict[str, Any]) -> None:
     expected = read_golden(CASE)["gradients"]
     for name, values in expected.items():
@@ -44,6 +51,7 @@ def test_gradients_equal_the_recorded_ones(native: dict[str, Any]) -> None:
         assert np.abs(np.subtract(found, elements)).max() <= ELEMENT * norm, name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_losses_equal_the_installed_detectron2(native: dict[str, Any]) -> None:
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")

@@ -55,7 +55,10 @@ def test_options_go_through(project: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("options", [(), ("--root", "else where"), ("--root=else where",)])
+@pytest.mark.parametrize(
+    "options",
+    [(), pytest.param(("--root", "else where"), marks=pytest.mark.slow), ("--root=else where",)],
+)
 def test_data_goes_into_the_project_unless_told_otherwise(
     project: Path, options: tuple[str, ...]
 ) -> None:

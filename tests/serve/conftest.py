@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -35,9 +36,10 @@ LEFT, RIGHT = (200, 30, 20), (20, 60, 220)
 
 
 @contextmanager
-def running(service: Service) -> Iterator[str]:
+def running(service: Service, begun: Callable[[Server], None] = lambda _: None) -> Iterator[str]:
     """The address of ``service`` on a server of its own; both are closed after the block."""
     server = Server(build_app(service), on_end=lambda: None)
+    begun(server)
     with listening("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -75,6 +77,7 @@ class ScriptedEngine:
         self.calls = 0
         self.closed = False
         self.service: Service
+        self.server: Server
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> Image:
         return image
@@ -153,7 +156,7 @@ def scripted(tmp_path: Path) -> Iterator[Scripted]:
             notice = (lambda _: None) if notices is None else notices.append
             service = Service(request, find_served(request), thread, notice=notice)
             engine.service = service
-            url = stack.enter_context(running(service))
+            url = stack.enter_context(running(service, partial(setattr, engine, "server")))
             stack.callback(engine.go.set)
             return url, engine
 

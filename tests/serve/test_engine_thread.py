@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -116,3 +117,24 @@ def test_each_request_is_told_but_not_the_machines(scripted: Scripted) -> None:
     requests.get(f"{url}/metrics", timeout=60)
     requests.get(f"{url}/info", timeout=60)
     assert [line.rsplit(" ", 2)[0] for line in notices] == ["POST /predict 200", "GET /info 200"]
+
+
+def test_after_a_signal_what_has_begun_is_answered_and_nothing_else(scripted: Scripted) -> None:
+    url, engine = scripted()
+    engine.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(sent, url, picture_bytes(), params={"format": "json"})
+        until(engine.begun.is_set)
+        engine.server.handle_exit(signal.SIGTERM, None)
+        until(lambda: is_closed(url))
+        assert not answer.done()
+        engine.go.set()
+        assert len(answer.result().json()["pictures"]) == 1
+
+
+def is_closed(url: str) -> bool:
+    try:
+        requests.get(f"{url}/health", timeout=5)
+    except requests.ConnectionError:
+        return True
+    return False

@@ -49,6 +49,7 @@ def started(embedded_root: Path) -> Iterator[Started]:
         yield start
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_what_is_inside(started: Started) -> None:
     process, url = started()
     contents = [picture_bytes()] * 12

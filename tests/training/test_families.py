@@ -103,7 +103,8 @@ def trained(setup: Setup) -> dict[str, np.ndarray]:
 SLOW = (
     *("mask_rcnn_R_50_C4", "faster_rcnn_R_50_C4", "mask_rcnn_R_50_DC5", "mask_rcnn_R_50_FPN_GN"),
     *("mask_rcnn_R_50_FPN_dconv_c3-c5", "scratch_mask_rcnn_R_50_FPN_SyncBN"),
-    "panoptic_fpn_R_101_dconv_cascade_gn",
+    *("panoptic_fpn_R_101_dconv_cascade_gn", "cascade_mask_rcnn_R_50_FPN", "fast_rcnn_R_50_FPN"),
+    *("mask_rcnn_regnety_4gf_LSJ", "mask_rcnn_X_101_32x8d_FPN"),
 )
 
 

@@ -207,9 +207,9 @@ TRICKS = {
     "a copyreg extension": (b"\x80\x02\x82\x01.", "EXT1"),
     "a set": (b"\x80\x04\x8f(K\x01\x90.", "EMPTY_SET"),
     "a call of a value": (b"\x80\x02U\x04evil)R.", "call str"),
-    "nested tuples for a key": (b"\x80\x02})" + b"\x85" * 300_000 + b"Ns.", "key that is tuple"),
+    "nested tuples for a key": (b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.", "key that is tuple"),
     "nested tuples in pairs": (
-        b"\x80\x02ccollections\nOrderedDict\n])" + b"\x85" * 300_000 + b"N\x86a\x85R.",
+        b"\x80\x02ccollections\nOrderedDict\n])" + b"\x85" * 100_000 + b"N\x86a\x85R.",
         "key that is tuple",
     ),
     "a dict in itself": (b"\x80\x02}q\x00U\x01ah\x00s.", "not a tensor"),

@@ -81,6 +81,7 @@ def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
     assert exact.speed.engine.precision == "fp32", "the fake engine computes in nothing else"
 
 
+@pytest.mark.slow
 def test_the_reference_is_measured_whatever_is_asked(swept: Swept, asked: InferenceRequest) -> None:
     axes = SweepAxes(
         precisions=("fp16",), memory_formats=("contiguous",), compiled=(False,), batch_sizes=(2,)

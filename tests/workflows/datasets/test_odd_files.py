@@ -37,7 +37,7 @@ from harness.workflows.runs.folder import utc_now
 from tests.data.odd_files import SIZES, odd_contents, plain_content
 
 #: Files that are tried; many more at once: ODD_FILES=1000.
-EXAMPLES = int(os.environ.get("ODD_FILES", "25"))
+EXAMPLES = int(os.environ.get("ODD_FILES", "15"))
 
 SMALL = replace(Architecture(class_count=2), short_edge_px=32, long_edge_max_px=64)
 

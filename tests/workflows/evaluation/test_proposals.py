@@ -77,7 +77,7 @@ def test_a_run_depends_on_the_file_of_its_proposals(
         resolve(given)
     ids = resolve(replaced(given, engine="fake")).dataset.image_ids
     file = written(tmp_path / "box_proposals.pkl", ids)
-    asked = replaced(given, proposals=file)
+    asked = replaced(given, proposals=file, limit=3)
     record, folder = evaluated(tmp_path / "run", inference=asked)
     digest = file_digest(file)
     assert record.resolved["proposals_sha256"] == digest

@@ -72,7 +72,9 @@ def whole(evaluated: Evaluate, tmp_path: Path) -> bytes:
     return (folder / PREDICTIONS).read_bytes()
 
 
-@pytest.mark.parametrize("workers", [1, 2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_any_number_of_workers_gives_the_same_bytes(
     evaluated: Evaluate, tmp_path: Path, whole: bytes, workers: int
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_killed_worker_goes_on_with_what_is_missing(
     assert [line["image_id"] for line in read_lines([shard_path(folder, 0)])] == [7, 42]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_always_killed_ends_the_run_which_can_go_on(
     evaluated: Evaluate, tmp_path: Path, whole: bytes
 ) -> None:
@@ -138,7 +141,14 @@ def test_a_worker_that_is_always_killed_ends_the_run_which_can_go_on(
     assert record.metrics["bbox/AP"] == pytest.approx(100)
 
 
-@pytest.mark.parametrize("workers", [None, 1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        None,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(4, marks=pytest.mark.slow),
+    ],
+)
 def test_what_two_workers_began_any_number_finishes(
     evaluated: Evaluate, tmp_path: Path, small_coco: Path, whole: bytes, workers: int | None
 ) -> None:

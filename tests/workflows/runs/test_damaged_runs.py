@@ -137,9 +137,9 @@ def test_a_run_without_checksums_is_scored_with_a_note(evaluated: Evaluate, tmp_
     "segmentation",
     [
         {"size": [80, 60], "counts": ""},
-        {"size": [80, 60], "counts": "zzzz"},
-        {"size": [80, 60], "counts": "nhR35"},
-        {"size": [0, 0], "counts": "d`S1l11O"},
+        pytest.param({"size": [80, 60], "counts": "zzzz"}, marks=pytest.mark.slow),
+        pytest.param({"size": [80, 60], "counts": "nhR35"}, marks=pytest.mark.slow),
+        pytest.param({"size": [0, 0], "counts": "d`S1l11O"}, marks=pytest.mark.slow),
         {"size": [60, 80], "counts": "PPPPPP4PXZXPPL"},
     ],
 )
