@@ -105,7 +105,13 @@ def single_map() -> Architecture:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("architecture", [pyramid(), single_map()], ids=["fpn", "c4"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(pyramid(), id="fpn"),
+        pytest.param(single_map(), id="c4", marks=pytest.mark.slow),
+    ],
+)
 def test_both_arithmetics(architecture: Architecture, seeded: Seeded) -> None:
     weights = seeded(architecture)
     opened = {"architecture": architecture, "weights": weights, "device": "cpu", "threads": 1}

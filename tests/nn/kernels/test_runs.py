@@ -20,7 +20,7 @@ def masks_of(seed: int) -> list[list[np.ndarray]]:
         end = height * width
         found.append(
             [
-                np.sort(drawn.choice(end, size=300, replace=False)),
+                np.sort(drawn.choice(end, size=70, replace=False)),
                 np.array([], dtype=np.int64),
                 np.array([0]),
                 np.array([0, end]),
