@@ -84,7 +84,9 @@ def _print_conversion(report: ConvertReport, arguments: argparse.Namespace) -> N
         f"→ {report.output}"
     )
     images = "" if report.images is None else f" --images {shlex.quote(str(report.images))}"
-    console.answer(f"next: harness data check {shlex.quote(str(report.output))}{images}")
+    # Of boxes alone a network with masks learns nothing, which the check would say of each.
+    only = " --boxes-only" if all(one.objects == one.boxes for one in report.categories) else ""
+    console.answer(f"next: harness data check {shlex.quote(str(report.output))}{images}{only}")
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ import math
 import posixpath
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -356,13 +356,7 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
     negative = sum(row.get("area", 0) < 0 for row in rows)
     if negative:
         yield f"{negative} annotation(s) have a negative area: scoring counts them nowhere"
-    masked = any(row.get("segmentation") for row in rows)
-    degenerate = sum(_is_degenerate(row.get("segmentation")) for row in rows) if masked else 0
-    if degenerate:
-        yield (
-            f"{degenerate} annotation(s) have an empty or degenerate segmentation: polygons of "
-            "fewer than three points, or of an odd number of coordinates, count nowhere"
-        )
+    yield from _mask_oddities([row.get("segmentation") for row in rows])
     names = Counter(category["name"] for category in categories)
     repeated = sorted(name for name, count in names.items() if count > 1)
     if repeated:
@@ -377,6 +371,22 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
         lacking = sum(key not in row for row in rows)
         if lacking:
             yield f"{lacking} annotation(s) have no {key}: {meaning}"
+
+
+def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
+    """Sentences about objects without a mask in a file that has masks."""
+    boxes = sum(not one for one in segmentations)
+    if boxes and boxes < len(segmentations):
+        yield (
+            f"{boxes} annotation(s) have a box and no mask: scoring of masks counts them as "
+            "objects that nothing finds"
+        )
+    degenerate = sum(bool(one) and _is_degenerate(one) for one in segmentations)
+    if degenerate:
+        yield (
+            f"{degenerate} annotation(s) have a degenerate segmentation: polygons of "
+            "fewer than three points, or of an odd number of coordinates, count nowhere"
+        )
 
 
 def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
@@ -398,7 +408,7 @@ def file_key(name: str) -> str:
 
 
 def _is_degenerate(segmentation: Any) -> bool:
-    """True for no polygon at all, and for one that does not count (``measure.masks``)."""
+    """True for a polygon that does not count (``measure.masks``)."""
     if isinstance(segmentation, Mapping):
         return False
-    return not segmentation or len(usable_polygons(segmentation)) < len(segmentation)
+    return len(usable_polygons(segmentation)) < len(segmentation)

@@ -19,6 +19,9 @@ from harness.data.semantic import SemanticTruth, semantic_truths
 from harness.data.shapes import flip_order
 from harness.measure.masks import rle_of, usable_polygons
 
+#: What to do about a file without masks where they are to be learned.
+BOXES_ONLY = "its objects are boxes: convert them again with --boxes-as-masks"
+
 #: Polygons x, y, x, y, … in px, or run lengths of the whole image.
 Segmentation = list[Sequence[float]] | Rle
 
@@ -182,8 +185,10 @@ def _usable_box(
         reasons["crowd region(s)"] += 1
     elif box[2] <= box[0] or box[3] <= box[1]:
         reasons["annotation(s) whose box has no area inside its image"] += 1
+    elif with_masks and not row.get("segmentation"):
+        reasons["annotation(s) that are boxes without a mask"] += 1
     elif with_masks and not _has_mask(row.get("segmentation")):
-        reasons["annotation(s) with an empty or degenerate segmentation"] += 1
+        reasons["annotation(s) with a degenerate segmentation"] += 1
     else:
         return box
     return None

@@ -11,7 +11,8 @@ from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
-from harness.core.requests.inference import EngineOptions, ModelSpec
+from harness.core.requests.inference import EngineOptions, ModelSpec, RecipeOverrides
+from harness.core.settings import flatten
 from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
@@ -52,6 +53,7 @@ def prove_model(
     annotations: Path | None,
     panoptic: Path | None = None,
     lowest_score: float | None = None,
+    recipe: RecipeOverrides | None = None,
 ) -> ProvenModel:
     """Make every proof of a model that needs no inference.
 
@@ -63,6 +65,7 @@ def prove_model(
         panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
         lowest_score: The network must let through objects of this score; None leaves that to its
             recipe.
+        recipe: Other sizes of images than the model's own.
 
     Raises:
         UsageError: The engine does not know the network or the settings.
@@ -80,8 +83,7 @@ def prove_model(
     if weights is not None:
         architecture = architecture.fitted_to(categories, stuff)
     _require_class_count(entry, architecture, categories, annotations)
-    if lowest_score is not None and lowest_score < architecture.score_threshold:
-        architecture = replace(architecture, score_threshold=lowest_score)
+    architecture = _changed(architecture, lowest_score, recipe)
     file = find_model_file(
         lock, entry, architecture, categories, engine=engine, weights=weights, root=network.root
     )
@@ -94,6 +96,17 @@ def prove_model(
         checkpoint=file.checkpoint,
         stuff=stuff,
     )
+
+
+def _changed(
+    architecture: Architecture, lowest_score: float | None, recipe: RecipeOverrides | None
+) -> Architecture:
+    """Return the network with what was asked for of its recipe."""
+    asked = {} if recipe is None else flatten(recipe)
+    given = {name: value for name, value in asked.items() if value is not None}
+    if lowest_score is not None and lowest_score < architecture.score_threshold:
+        given["score_threshold"] = lowest_score
+    return replace(architecture, **given)
 
 
 def require_classes(architecture: Architecture) -> None:

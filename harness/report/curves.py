@@ -11,16 +11,23 @@ from harness.core.tasks import MAIN_METRICS
 
 Lines = Sequence[Mapping[str, Any]]
 
-#: Losses of the log, drawn in this order.
-LOSSES = (
-    "total_loss",
-    "loss_cls",
-    "loss_box_reg",
-    "loss_mask",
-    "loss_keypoint",
-    "loss_rpn_cls",
-    "loss_rpn_loc",
-)
+#: Losses of the log in the order in which they are drawn, and their colours.
+LOSSES = {
+    "total_loss": "tab:blue",
+    "loss_cls": "tab:orange",
+    "loss_box_reg": "tab:green",
+    "loss_mask": "tab:red",
+    "loss_keypoint": "tab:purple",
+    "loss_rpn_cls": "tab:brown",
+    "loss_rpn_loc": "tab:pink",
+    "loss_sem_seg": "tab:olive",
+}
+
+#: Losses of images that are not learned.
+OTHERS = {"validation": "black", "test": "tab:cyan"}
+
+#: Of an earlier training.
+EARLIER = "0.7"
 
 #: Inches and dots an inch: 1600 × 640 px.
 SIZE_IN, DPI = (16.0, 6.4), 100
@@ -48,10 +55,27 @@ def draw_curves(lines: Lines, path: Path, *, title: str = "", reference: Lines =
         reference: Lines of an earlier training, drawn in grey at the same share of the schedule.
     """
     try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+        figure = curves_figure(lines, title=title, reference=reference)
     except ImportError:
         return False
+    figure.savefig(path)
+    return True
+
+
+def curves_figure(lines: Lines, *, title: str = "", reference: Lines = ()) -> Any:
+    """The figure of ``draw_curves``.
+
+    Args:
+        lines: Of losses, and of evaluations.
+        title: What was trained on what.
+        reference: Lines of an earlier training.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=SIZE_IN, dpi=DPI)
     figure.subplots_adjust(**MARGINS)
     panels = figure.subplots(1, 3, width_ratios=WIDTHS)
@@ -60,9 +84,9 @@ def draw_curves(lines: Lines, path: Path, *, title: str = "", reference: Lines =
     _draw_scores(panels[1], lines, earlier)
     _line(panels[2], lines, "lr", color="tab:purple")
     panels[2].set(ylabel="learning rate", ylim=(0, None))
-    end = max((line["iteration"] for line in lines), default=1)
+    end = max([1, *(line["iteration"] for line in lines)])
     for axes in panels:
-        axes.set(xlabel="iteration", xlim=(0, 1.02 * max(end, 1)))
+        axes.set(xlabel="iteration", xlim=(-0.02 * end, 1.02 * end))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.grid(alpha=0.3)
     for axes, columns in ((panels[0], 4), (panels[1], 2)):
@@ -72,43 +96,44 @@ def draw_curves(lines: Lines, path: Path, *, title: str = "", reference: Lines =
             )
     if title:
         figure.suptitle(title)
-    figure.savefig(path)
-    return True
+    return figure
 
 
 def _draw_losses(axes: Any, lines: Lines, earlier: Lines) -> None:
     """Draw the total loss raw and smoothed, its parts, and the losses of other images."""
-    _line(axes, earlier, "total_loss", label="earlier training", color="0.7")
+    _line(axes, earlier, "total_loss", label="earlier training", color=EARLIER)
     _line(axes, lines, "total_loss", label="_raw", color="tab:blue", alpha=0.3, linewidth=0.8)
-    for number, name in enumerate(LOSSES):
+    for name, colour in LOSSES.items():
         label = "training loss" if name == "total_loss" else name
         width = 2.0 if name == "total_loss" else 1.0
-        _line(axes, smoothed(lines, name), name, label=label, color=f"C{number}", linewidth=width)
-    for kind, colour in (("validation", "black"), ("test", "tab:pink")):
+        _line(axes, smoothed(lines, name), name, label=label, color=colour, linewidth=width)
+    for kind, colour in OTHERS.items():
         _line(axes, lines, f"{kind}/total_loss", label=f"{kind} loss", marker="o", color=colour)
     axes.set(ylabel="loss", yscale="log")
 
 
 def _draw_scores(axes: Any, lines: Lines, earlier: Lines) -> None:
-    """Draw APs with the best of each named; one evaluation is a point with room around it."""
+    """Draw APs with a ring around the best of each, which the legend has in numbers."""
     for name in MAIN_METRICS:
-        _line(axes, earlier, name, label=f"earlier {MAIN_METRICS[name]}", color="0.7", marker=".")
-    best = 0.0
+        label = f"earlier {MAIN_METRICS[name]}"
+        _line(axes, earlier, name, label=label, color=EARLIER, marker=".")
+    highest = 0.0
     for number, name in enumerate(MAIN_METRICS):
         points = [(line["iteration"], line[name]) for line in lines if line.get(name) is not None]
-        _line(axes, lines, name, label=MAIN_METRICS[name], marker="o", color=f"C{number}")
-        if points:
-            where, value = max(points, key=lambda point: point[1])
-            best = max(best, value)
-            axes.annotate(
-                f"{value:.2f}",
-                (where, value),
-                textcoords="offset points",
-                xytext=(0, 8 if number == 0 else -14),
-                ha="center",
-                color=f"C{number}",
-            )
-    axes.set(ylabel="AP", ylim=(0, max(1.0, min(100.0, 1.25 * best))))
+        if not points:
+            continue
+        where, value = max(points, key=lambda point: (point[1], point[0]))
+        highest = max(highest, value)
+        label = f"{MAIN_METRICS[name]}, best {value:.2f} at {where:,}"
+        _line(axes, lines, name, label=label, marker="o", markersize=4, color=f"C{number}")
+        ring = {"marker": "o", "markersize": 10, "markerfacecolor": "none"}
+        axes.plot([where], [value], label="_best", color=f"C{number}", **ring)
+    axes.set(ylabel="AP", ylim=(-0.02 * _top(highest), _top(highest)))
+
+
+def _top(highest: float) -> float:
+    """The upper end of an axis of AP; one evaluation has room around its point."""
+    return max(1.0, min(100.0, 1.25 * highest))
 
 
 def smoothed(lines: Lines, name: str) -> list[dict[str, Any]]:
@@ -150,6 +175,17 @@ MARKERS = {"bbox/AP": ("box AP", "o"), "segm/AP": ("mask AP", "s")}
 RUNS_SIZE_IN = (13.0, 5.6)
 
 
+def distinct_names(paths: Sequence[str]) -> list[str]:
+    """The ends of paths, with as many folders as make different ones distinct."""
+    parts = [Path(path).parts for path in paths]
+    length = 1
+    while length < max(map(len, parts), default=1) and len({one[-length:] for one in parts}) < len(
+        set(parts)
+    ):
+        length += 1
+    return ["/".join(one[-length:]) for one in parts]
+
+
 def draw_runs(rows: Sequence[Row], path: Path) -> bool:
     """Write a plot of runs; False where matplotlib is missing.
 
@@ -163,6 +199,8 @@ def draw_runs(rows: Sequence[Row], path: Path) -> bool:
         return False
     figure = Figure(figsize=RUNS_SIZE_IN, dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    names = distinct_names([row[0] for row in rows])
+    rows = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
     _draw(left, [(row, None if row[2] is None else 1000 * row[2]) for row in rows])
     _draw(right, [(row, None if row[3] is None else row[3] / 1e6) for row in rows])
     left.set(xlabel="ms an image, on this machine", ylabel="AP")
@@ -182,6 +220,6 @@ def _draw(axes: Any, points: Sequence[tuple[Row, float | None]]) -> None:
             y = metrics.get(metric)
             if x is None or y is None:
                 continue
-            axes.plot([x], [y], marker, color=f"C{number}", label=f"{Path(name).name}: {label}")
+            axes.plot([x], [y], marker, color=f"C{number}", label=f"{name}: {label}")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
 
+#: A number that is undefined.
+ABSENT = "–"
+
 #: Characters of a cell: no command or number is as long, a name from a file may be.
 LONGEST_CELL = 1000
 
@@ -49,7 +52,6 @@ ELASTIC = (
     "why",
     "drift",
     "setting",
-    "first",
     "example",
 )
 #: Columns whose cells may be commands, to be copied.
@@ -436,7 +438,8 @@ def _loss_rows(summary: Mapping[str, Any], width: int) -> list[list[str]]:
         first, last = (decimal(value, 3) for value in summary[key])
         if key == "train_loss":
             # The first lines of the log belong to the weights before; the best has none of its own.
-            cells = [first, "", last] if before else [f"{first} at first", last]
+            at_first = "" if first == ABSENT else f"{first} at first"
+            cells = [first, "", last] if before else [at_first, last]
         else:
             cells = ["", first, last] if before else [first, last]
         rows.append([name, *cells, *[""] * (width - len(cells))])
@@ -472,4 +475,4 @@ def learned_rows(
 
 def decimal(value: float | None, digits: int = 2) -> str:
     """A number with so many digits after the point; a dash for one that is undefined."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return ABSENT if value is None else f"{value:.{digits}f}"

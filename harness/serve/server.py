@@ -154,6 +154,7 @@ def find_served(request: ServeRequest) -> ProvenModel:
         request.options,
         annotations=request.annotations,
         panoptic=request.panoptic,
+        recipe=request.recipe,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
@@ -15,15 +15,16 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.record import CheckpointFacts
-from harness.core.requests.inference import ModelSpec
-from harness.core.requests.loading import LoadRequest
+from harness.core.requests.inference import ModelSpec, RecipeOverrides
+from harness.core.requests.loading import SIZES, LoadRequest
+from harness.core.settings import flatten
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
-from harness.workflows.runs.files import RECORD, read_run
+from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN, read_run
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.weights import TRAINED, weights_of
 from harness.zoo.lock import read_lock
@@ -252,6 +253,9 @@ class Source:
     panoptic: Path | None = None
     """Panoptic file whose kinds of stuff the weights know, where the source names one."""
 
+    recipe: RecipeOverrides = field(default_factory=RecipeOverrides)
+    """Sizes of images that the run of the source was evaluated with."""
+
 
 def find_source(source: str | Path, *, model: str | None) -> Source:
     """What a zoo name, a run folder or a checkpoint stands for.
@@ -278,7 +282,11 @@ def find_source(source: str | Path, *, model: str | None) -> Source:
             f"{path} does not say which network it is of",
             hint='name its model entry: model="R_50_FPN_3x"; see: harness models',
         )
-    return Source(model=model or _of_run(path.parent, None).model, weights=path)
+    return Source(
+        model=model or _of_run(path.parent, None).model,
+        weights=path,
+        recipe=_sizes_of_training(path.parent),
+    )
 
 
 def _of_run(folder: Path, model: str | None) -> Source:
@@ -290,6 +298,7 @@ def _of_run(folder: Path, model: str | None) -> Source:
         return Source(
             model=model or asked["model"],
             weights=weights,
+            recipe=RecipeOverrides(**{name: asked.get(name) for name in SIZES}),
             **{
                 name: None if weights is None or file is None else Path(file)
                 for name, file in files.items()
@@ -297,11 +306,24 @@ def _of_run(folder: Path, model: str | None) -> Source:
         )
     for name in TRAINED:
         if (folder / name).is_file():
-            return Source(model=model or run.request["model"], weights=folder / name)
+            return Source(
+                model=model or run.request["model"],
+                weights=folder / name,
+                recipe=_sizes_of_training(folder),
+            )
     raise UsageError(
         f"the training in {folder} has left no weights yet",
         hint="it leaves them at its first evaluation",
     )
+
+
+def _sizes_of_training(folder: Path) -> RecipeOverrides:
+    """Return the sizes that the evaluations of a training have; of none, the model's own."""
+    evaluated = sorted((folder / EVALUATIONS).glob(f"*/{RUN}"))
+    if not evaluated:
+        return RecipeOverrides()
+    asked = read_run(evaluated[-1].parent).request["inference"]
+    return RecipeOverrides(**{name: asked.get(name) for name in SIZES})
 
 
 def _evaluated_weights(folder: Path, named: str) -> Path:
@@ -316,6 +338,12 @@ def _evaluated_weights(folder: Path, named: str) -> Path:
     return Path(named) if checkpoint is None else weights_of(checkpoint)
 
 
+def _merged(asked: RecipeOverrides, known: RecipeOverrides) -> RecipeOverrides:
+    """Return the sizes that were asked for, else those of the run."""
+    given = {name: value for name, value in flatten(asked).items() if value is not None}
+    return replace(known, **given)
+
+
 def load(request: LoadRequest) -> Model:
     """Return the model of a request, ready for inference; raises as `prove_model` does."""
     source = find_source(request.source, model=request.model)
@@ -326,6 +354,7 @@ def load(request: LoadRequest) -> Model:
         annotations=request.annotations or source.annotations,
         panoptic=request.panoptic or source.panoptic,
         lowest_score=request.threshold,
+        recipe=_merged(request.recipe, source.recipe),
     )
     return Model(
         proven,

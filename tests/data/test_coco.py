@@ -272,19 +272,19 @@ ODDITIES: dict[str, tuple[Edit, str]] = {
         setting("annotations", "area", -3),
         "1 annotation(s) have a negative area: scoring counts them nowhere",
     ),
-    "no polygon": (setting("annotations", "segmentation", []), "1 annotation(s) have an empty"),
-    "no segmentation": (dropping("annotations", "segmentation"), "1 annotation(s) have an empty"),
+    "no polygon": (setting("annotations", "segmentation", []), "1 annotation(s) have a box and"),
+    "no segmentation": (dropping("annotations", "segmentation"), "1 annotation(s) have a box and"),
     "empty polygon": (
         setting("annotations", "segmentation", [[]]),
-        "1 annotation(s) have an empty",
+        "1 annotation(s) have a degenerate segmentation",
     ),
     "polygon of two points": (
         setting("annotations", "segmentation", [SQUARE, [1, 1, 2, 2]]),
-        "1 annotation(s) have an empty or degenerate segmentation",
+        "1 annotation(s) have a degenerate segmentation",
     ),
     "polygon of seven numbers": (
         setting("annotations", "segmentation", [SQUARE, [1, 1, 5, 1, 5, 5, 1]]),
-        "1 annotation(s) have an empty or degenerate segmentation",
+        "1 annotation(s) have a degenerate segmentation",
     ),
     "repeated names": (
         setting("categories", "name", "dog"),

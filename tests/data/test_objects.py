@@ -53,9 +53,9 @@ def test_ids_from_zero_with_gaps_become_positions(trained_on: Callable[..., Trai
         ({"iscrowd": 1}, "1 crowd region(s)"),
         ({"bbox": [10, 10, 0, 20]}, "1 annotation(s) whose box has no area inside its image"),
         ({"bbox": [90, 10, 20, 20]}, "1 annotation(s) whose box has no area inside its image"),
-        ({"segmentation": []}, "1 annotation(s) with an empty or degenerate segmentation"),
-        ({"segmentation": None}, "1 annotation(s) with an empty or degenerate segmentation"),
-        ({"segmentation": [[1, 1, 5, 5]]}, "1 annotation(s) with an empty or degenerate segment"),
+        ({"segmentation": []}, "1 annotation(s) that are boxes without a mask"),
+        ({"segmentation": None}, "1 annotation(s) that are boxes without a mask"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "1 annotation(s) with a degenerate segmentation"),
     ],
 )
 def test_what_cannot_be_learned_is_counted_out(

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from harness.cli.main import parser_for
+from harness.cli.options import complete, request_from
+from harness.core.requests.loading import ServeRequest
+from harness.serve.server import find_served
 from harness.training.log import read_log
+from harness.workflows.model import find_source
 from tests.end_to_end.conftest import Answer
 
 
@@ -60,6 +65,12 @@ def test_a_fine_tuning_speaks_to_its_user(
     assert [page.parent.name for page in pages] == [f"iteration-{summary['best_iteration']:07d}"]
     assert str(pages[0].relative_to(project)) in answer.out
     assert "--train-annotations" in pages[0].read_text("utf-8")  # the command that made it
+    # The settings of an evaluation inside repeat it, or say that its weights are gone.
+    for number in evaluated:
+        config = project / "run" / "evaluations" / f"iteration-{number:07d}" / "config.toml"
+        again = harness("eval", "--config", config, "--no-report")
+        kept = number in (summary["best_iteration"], summary["last_iteration"])
+        assert again.code == (0 if kept else 4), again.err
     # The commands that are printed can be pasted as they are.
     commands = [shlex.split(line) for line in answer.out.splitlines() if line.startswith("  harn")]
     assert [words[1] for words in commands] == ["eval", "show", "predict", "serve"]
@@ -143,3 +154,46 @@ def test_categories_that_differ_are_named_by_file(
     number = content["categories"][0]["id"]
     assert f"only in other.json: {number} another\n" in refused.err
     assert f"annotations.json: {number} {name}\n" in refused.err
+
+
+@pytest.mark.slow
+def test_a_training_on_smaller_images_is_used_on_smaller_images(
+    harness: Callable[..., Answer], own: list[str], project: Path
+) -> None:
+    words = ["--iterations", "1", "--batch-size", "1", "--eval-every", "0", "--no-pictures"]
+    answer = harness("train", *own, *words, "--output", "run")
+    assert answer.code == 0, answer.err
+    # One line of the log is of all iterations: there is no loss before.
+    (loss,) = [line for line in answer.out.splitlines() if line.startswith("training loss")]
+    assert len(loss.split()) == 3
+    printed = [line for line in answer.out.splitlines() if line.startswith("  harness ")]
+    for line in printed:
+        assert ("--short-edge 64" in line) == (line.split()[1] != "show"), line
+    (serving,) = [shlex.split(line) for line in printed if line.split()[1] == "serve"]
+    parser = parser_for(serving[1:])
+    arguments = parser.parse_args(serving[1:])
+    complete(arguments, "serve")
+    found = find_served(request_from(ServeRequest, arguments))
+    assert found.architecture.short_edge_px == 64
+    for source in ("run", "run/model_best.safetensors", "run/evaluations/iteration-0000001"):
+        assert find_source(source, model=None).recipe.short_edge_px == 64, source
+    assert find_source("tiny", model=None).recipe.short_edge_px is None
+
+
+def test_boxes_alone_are_called_so(
+    harness: Callable[..., Answer], own: list[str], small_coco: Path, project: Path
+) -> None:
+    content = json.loads((small_coco / "annotations.json").read_text("utf-8"))
+    for row in content["annotations"]:
+        row["segmentation"] = []
+    (project / "boxes.json").write_text(json.dumps(content), encoding="utf-8")
+    checked = harness("data", "check", "boxes.json", "--images", small_coco / "images")
+    assert checked.code == 0
+    assert "a network with masks learns nothing from this file" in checked.out
+    assert "--boxes-as-masks" in checked.out
+    words = [*own, "--iterations", "1", "--batch-size", "1", "--train-annotations", "boxes.json"]
+    refused = harness("train", *words)
+    assert refused.code == 4
+    assert "annotation(s) that are boxes without a mask" in refused.err
+    assert "--boxes-as-masks" in refused.err
+    assert "--model faster_rcnn_R_50_FPN_3x" in refused.err

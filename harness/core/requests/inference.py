@@ -185,6 +185,10 @@ class RecipeOverrides:
     )
 
 
+#: Of an override, what a model without a data set offers: how images are resized.
+NO_SIZES = ("score_threshold", "max_detections", "channel_order")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
     """The part that evaluation and timed inference share: which network on which images, how."""

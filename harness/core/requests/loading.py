@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.core.drawing import DrawingStyle
-from harness.core.requests.inference import EMBEDDED_MODEL, DataSpec, EngineOptions, ModelSpec
+from harness.core.requests.inference import (
+    EMBEDDED_MODEL,
+    NO_SIZES,
+    DataSpec,
+    EngineOptions,
+    ModelSpec,
+    RecipeOverrides,
+)
 from harness.core.settings import part, setting
+
+#: Settings of the size of images.
+SIZES = ("short_edge_px", "long_edge_max_px")
 
 #: Where data sets and checkpoints are: the setting of every command.
 ROOT = ModelSpec().root
@@ -38,6 +48,12 @@ class LoadRequest:
     )
     root: Path = setting(ROOT, help="folder of checkpoints", place="datasets")
     options: EngineOptions = part(EngineOptions)
+    recipe: RecipeOverrides = part(
+        RecipeOverrides,
+        without=NO_SIZES,
+        group="what to load",
+        changed={name: {"none": "that of the run, else the model's own"} for name in SIZES},
+    )
     threshold: float = setting(
         DrawingStyle().threshold, help="lowest score of a detection, 0 to 1", minimum=0, below=1
     )
@@ -88,6 +104,7 @@ class ServeRequest:
         group="what to serve",
     )
     options: EngineOptions = part(EngineOptions, without=("batch_size", "loaders"))
+    recipe: RecipeOverrides = part(RecipeOverrides, without=NO_SIZES, group="what to serve")
     host: str = setting("127.0.0.1", help="address to listen at")
     port: int = setting(
         8000, help="port to listen at; 0 takes a free one", minimum=0, maximum=65535

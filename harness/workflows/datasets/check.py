@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import ImageRecord
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
 from harness.core.progress import Progress
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.images import too_narrow
-from harness.data.objects import AnnotatedImage, training_set
+from harness.data.objects import BOXES_ONLY, AnnotatedImage, TrainingSet, training_set
 
 #: Faulty images named in the error.
 NAMED = 5
@@ -103,6 +103,7 @@ def check_data(
     training = training_set(
         dataset, with_masks=with_masks and not keypoints, with_keypoints=keypoints
     )
+    notes += _boxes_alone(dataset, training)
     return DataReport(
         digest=dataset.digest,
         image_count=len(dataset.images),
@@ -124,6 +125,19 @@ def check_data(
         images_checked=images is not None,
         keypoint_count=dataset.keypoint_count,
         labelled_objects=sum(_labelled(one) for one in training.images),
+    )
+
+
+def _boxes_alone(dataset: Dataset, training: TrainingSet) -> tuple[str, ...]:
+    """A sentence where a network of boxes alone could learn what one with masks cannot."""
+    if training.images:
+        return ()
+    boxes = sum(training_set(dataset, with_masks=False).object_counts.values())
+    if not boxes:
+        return ()
+    return (
+        f"a network with masks learns nothing from this file; {BOXES_ONLY}, or train a network of "
+        f"boxes alone, for which there are {boxes:,} (--boxes-only)",
     )
 
 

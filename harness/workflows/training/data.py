@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.printable import shown_text
 from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
-from harness.data.objects import TrainingSet, training_set
+from harness.data.objects import BOXES_ONLY, TrainingSet, training_set
 from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
 from harness.data.proven import require_images
 from harness.workflows.evaluation.proposals import file_of
@@ -332,9 +333,21 @@ def learnable(learned: Dataset, published: Architecture) -> TrainingSet:
         reasons = ", ".join(found.left_out) or "it lists none"
         raise IntegrityError(
             f"{learned.annotations_path} has no object to learn from: {reasons}",
-            hint="look at it with: harness data check",
+            hint=_how_to_learn(learned, published),
         )
     return found
+
+
+def _how_to_learn(learned: Dataset, published: Architecture) -> str:
+    """Return what to do about a file of which nothing can be learned."""
+    if published.has_masks and training_set(learned, with_masks=False).images:
+        return (
+            f"{BOXES_ONLY}; or train a model of boxes alone, such as "
+            "--model faster_rcnn_R_50_FPN_3x"
+        )
+    words = ("harness", "data", "check", str(learned.annotations_path))
+    images = ("--images", str(learned.images_dir))
+    return f"look at it with: {shlex.join((*words, *images))}"
 
 
 def learned_by(architecture: Architecture, dataset: Dataset) -> TrainingSet:

@@ -156,8 +156,9 @@ class TrainingSummary:
     per_category: tuple[CategoryScore, ...]
     """AP of each category with the best weights."""
 
-    train_loss: tuple[float, float] | None
-    """Total loss of training images: of the first lines of the log, and of the last."""
+    train_loss: tuple[float | None, float] | None
+    """Total loss of training images: of the first lines of the log, and of the last. The first is
+    None where the log has one line: it is of all iterations."""
 
     validation_loss: tuple[float, float] | None
     """Total loss of validation images: of the best weights, and of the last."""
@@ -247,10 +248,10 @@ def _aps(record: RunRecord) -> dict[str, float | None]:
     }
 
 
-def _train_loss(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+def _train_loss(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, float] | None:
     losses = [float(line["total_loss"]) for line in lines if line.get("total_loss") is not None]
-    if not losses:
-        return None
+    if len(losses) < 2:
+        return (None, losses[0]) if losses else None
     return _median(losses[:LOSS_LINES]), _median(losses[-LOSS_LINES:])
 
 
@@ -298,6 +299,7 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
         annotations=validation.annotations_path,
         panoptic=listed,
         images=validation.images_dir,
+        recipe=recipe,
     )
     yield _typed("serve", serving)
 
