@@ -139,8 +139,9 @@ def _as_exported(where: str) -> Iterator[None]:
 
 
 def _annotations(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The annotations of a task; one without a result says nothing, not that nothing is there."""
     found = row.get("annotations", row.get("completions")) or []
-    return [one for one in found if isinstance(one, dict)]
+    return [one for one in found if isinstance(one, dict) and one.get("result") is not None]
 
 
 def _full(row: Mapping[str, Any], where: str) -> Annotation:

@@ -154,6 +154,20 @@ def test_tasks_nobody_annotated_are_no_empty_images(tmp_path: Path) -> None:
     assert [one.count for one in tally.notes.values()] == [1]
 
 
+@pytest.mark.parametrize("result", [{}, {"result": None}])
+def test_an_annotation_without_a_result_is_no_empty_image(
+    tmp_path: Path, result: dict[str, Any]
+) -> None:
+    tally = Tally()
+    assert not drawings(tmp_path, [task({"id": 1, "completed_by": 1, **result})], tally)
+    assert [one.count for one in tally.notes.values()] == [1]
+    # Beside another one it does not count, whatever was changed last.
+    found = annotation(2, polygon("cat"), updated_at="2026-01-01")
+    later = {"id": 3, "completed_by": 1, "updated_at": "2026-02-01", **result}
+    (drawn,) = drawings(tmp_path, [task(found, later)], Tally())
+    assert len(drawn.objects) == 1
+
+
 def test_regions_that_are_no_objects_are_counted(tmp_path: Path) -> None:
     turned_view = {**polygon("cat"), "id": "t", "image_rotation": 90}
     further = {**polygon("cat"), "id": "f", "item_index": 1}
