@@ -137,6 +137,7 @@ def test_validation_images_that_cannot_judge_are_named(
     assert "warning: the validation images have no object that counts" in plan.out
     assert f"of the {count} test images are learned from as well" in plan.out
     assert "the test images have no object" not in plan.out
+    assert "an evaluation in the end" in plan.out  # and not every so many of one iteration
     refused = harness("train", *words, "--val-annotations", "none.json")
     assert refused.code == 4
     assert "none.json lists no image" in refused.err

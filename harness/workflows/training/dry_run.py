@@ -157,9 +157,10 @@ def _plan_without(
     stuff = () if truth is None else truth.stuff
     architecture = trained_architecture(published, request, classes, stuff)
     config = config_of(request, plan, "random", recipe, architecture)
+    every = config.eval_every or 0, config.checkpoint_every
     lines = (
         schedule_line(entry.name, plan, retraining=not own),
-        ", ".join(rhythm(config.eval_every or 0, config.checkpoint_every)),
+        ", ".join(rhythm(*every, iterations=plan.schedule.iterations)),
         *(f"warning: {sentence}" for sentence in plan.warnings),
     )
     known = Planned(

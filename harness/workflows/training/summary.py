@@ -362,13 +362,20 @@ def data_line(job: TrainingJob) -> str:
     return (
         f"{images:,} images with {objects:,} objects of {len(job.training.object_counts)} "
         f"categories, {job.plan.schedule.images_seen / images:.1f} epochs; "
-        + ", ".join(rhythm(job.config.eval_every or 0, job.config.checkpoint_every))
+        + ", ".join(
+            rhythm(
+                job.config.eval_every or 0,
+                job.config.checkpoint_every,
+                iterations=job.plan.schedule.iterations,
+            )
+        )
     )
 
 
-def rhythm(eval_every: int, checkpoint_every: int | None) -> Iterator[str]:
-    """Yield when a training evaluates and when it saves a checkpoint."""
-    yield f"an evaluation every {eval_every:,} iterations" if eval_every else "one evaluation"
+def rhythm(eval_every: int, checkpoint_every: int | None, *, iterations: int) -> Iterator[str]:
+    """Yield when a training of so many iterations evaluates and when it saves a checkpoint."""
+    often = 0 < eval_every < iterations
+    yield f"an evaluation every {eval_every:,} iterations" if often else "an evaluation in the end"
     yield (
         "a checkpoint every 10 minutes"
         if checkpoint_every is None
