@@ -28,6 +28,7 @@ from harness.data.shapes import (
     category_fault,
     category_of,
     finite,
+    named_keypoints,
     segmentation_fault,
     whole,
 )
@@ -162,7 +163,8 @@ def _require_valid(path: Path, content: Any) -> None:
     sizes = _sizes(path, content["images"])
     _require_names(path, content["categories"])
     categories = {category["id"] for category in content["categories"]}
-    masks, keypoints = Masks(), KeypointRows(labelled=True)
+    named = named_keypoints(content["categories"])
+    masks, keypoints = Masks(), KeypointRows(labelled=True, names=named)
     for position, row in enumerate(content["annotations"]):
         fault = (
             _fault(row, sizes, categories)

@@ -47,8 +47,10 @@ class AnnotatedImage:
     0, 1 or 2; None for a network without keypoints.
     """
 
-    mirrored: tuple[int, ...] = ()
-    """Keypoints in their order when left and right are swapped."""
+    mirrored: npt.NDArray[np.int64] | None = None
+    """(g, K) int64: where each keypoint of an object comes from when left and right are swapped, by
+    the names of its category; None for a network without keypoints.
+    """
 
     semantic: SemanticTruth | None = None
     """Class of each pixel; None for a network without a semantic head."""
@@ -224,8 +226,8 @@ def _with_keypoints(
     flat = [row.get("keypoints") or none for row, _ in objects]
     points = np.array(flat, dtype=np.float64).reshape(len(objects), dataset.keypoint_count, 3)
     points[:, :, :2] += 0.5  # files count from the middle of the first pixel
-    names = next((one.keypoints for one in dataset.categories if one.keypoints), ())
-    return replace(image, keypoints=points, mirrored=flip_order(names))
+    orders = np.array([flip_order(one.keypoints) for one in dataset.categories], dtype=np.int64)
+    return replace(image, keypoints=points, mirrored=orders[image.class_index])
 
 
 def _segmentation(segmentation: Any, record: ImageRecord) -> Segmentation:

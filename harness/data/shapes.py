@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -194,11 +194,15 @@ class KeypointRows:
         labelled: Whether the third number of a point is its visibility 0, 1 or 2, as in
             annotations, rather than a score.
         count: How many keypoints every row must have; None for those of the first.
+        names: How many keypoints a category names, by its id; rows of others have any number.
     """
 
-    def __init__(self, *, labelled: bool, count: int | None = None) -> None:
+    def __init__(
+        self, *, labelled: bool, count: int | None = None, names: Mapping[Any, int] | None = None
+    ) -> None:
         self._labelled = labelled
         self._count = count
+        self._names = names or {}
 
     def fault(self, row: dict[str, Any]) -> str | None:
         """What is wrong with the keypoints of a row, as the end of a sentence; None for nothing.
@@ -219,6 +223,9 @@ class KeypointRows:
             self._count = count
         if count != self._count:
             return f"has {count} keypoints, others have {self._count}; all must have as many"
+        named = self._names.get(row.get("category_id"), count)
+        if count != named:
+            return f"has {count} keypoints, and its category names {named}"
         if self._labelled:
             wrong = next((flag for flag in points[2::3] if flag not in (0, 1, 2)), None)
             if wrong is not None:
@@ -228,6 +235,11 @@ class KeypointRows:
                 )
             row["num_keypoints"] = visible_count(points)
         return None
+
+
+def named_keypoints(categories: Iterable[Mapping[str, Any]]) -> dict[Any, int]:
+    """How many keypoints each category names, by its id; those that name none are left out."""
+    return {row["id"]: len(row["keypoints"]) for row in categories if row.get("keypoints")}
 
 
 def category_fault(category: Mapping[str, Any]) -> str | None:
@@ -266,14 +278,17 @@ def category_of(row: Mapping[str, Any], keypoints: int = 0) -> Category:
 
     Args:
         row: As the file lists it.
-        keypoints: How many its objects have; without names they are called by their numbers.
+        keypoints: How many the objects of its file have. Without names they are called by their
+            numbers; so they are where it names as many as no object has, and none is of it.
     """
-    names = row.get("keypoints") or [str(number) for number in range(1, keypoints + 1)]
+    names, bones = row.get("keypoints") or (), row.get("skeleton") or ()
+    if keypoints and len(names) != keypoints:
+        names, bones = [str(number) for number in range(1, keypoints + 1)], ()
     return Category(
         row["id"],
         row["name"],
         tuple(names),
-        tuple((int(first), int(second)) for first, second in row.get("skeleton") or ()),
+        tuple((int(first), int(second)) for first, second in bones),
     )
 
 

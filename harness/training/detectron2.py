@@ -114,14 +114,36 @@ def _register(setup: Setup) -> None:
 
 def _keypoint_metadata(setup: Setup) -> dict[str, Any]:
     """Return names of the keypoints, and which change places when left and right do."""
-    categories = setup.training.dataset.categories
-    names = next(one.keypoints for one in categories if one.keypoints)
+    names = _keypoint_names(setup)
     pairs = [
         (names[place], names[other])
         for place, other in enumerate(flip_order(names))
         if place < other
     ]
     return {"keypoint_names": list(names), "keypoint_flip_map": pairs}
+
+
+def _keypoint_names(setup: Setup) -> tuple[str, ...]:
+    """Return the names of the categories that have labelled keypoints: Detectron2 takes one list.
+
+    Raises:
+        UsageError: They change places in different ways when left and right do.
+    """
+    categories = setup.training.dataset.categories
+    labelled = {
+        int(index)
+        for image in setup.training.images
+        if image.keypoints is not None
+        for index in image.class_index[(image.keypoints[..., 2] > 0).any(axis=1)]
+    }
+    named = [categories[index] for index in sorted(labelled)]
+    if len({flip_order(one.keypoints) for one in named}) > 1:
+        raise UsageError(
+            "the detectron2 engine flips the keypoints of all categories alike, and those of "
+            f"{', '.join(one.name for one in named)} change places differently",
+            hint="give them the same names, or use --engine native",
+        )
+    return named[0].keypoints
 
 
 def _trainer(setup: Setup, device: torch.device) -> Any:

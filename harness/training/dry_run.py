@@ -160,7 +160,8 @@ def _with_keypoints(
         boxes[..., 2:] - boxes[..., :2]
     )
     points = np.concatenate((places, np.full((*places.shape[:2], 1), 2.0)), axis=2)
-    return replace(image, keypoints=points, mirrored=tuple(range(count)))
+    mirrored = np.tile(np.arange(count), (len(boxes), 1))
+    return replace(image, keypoints=points, mirrored=mirrored)
 
 
 def _annotated(

@@ -156,8 +156,8 @@ def _moved_keypoints(
         moved[..., 1] = height_px - moved[..., 1]
     inside = (moved[..., :2] >= 0) & (moved[..., :2] <= [width_px, height_px])
     moved[..., 2][~inside.all(axis=-1)] = 0
-    if change.flip:
-        moved = moved[:, list(image.mirrored)]
+    if change.flip and image.mirrored is not None:
+        moved = np.take_along_axis(moved, image.mirrored[:, :, None], axis=1)
     moved[moved[..., 2] == 0] = 0
     return moved.astype(np.float32)
 

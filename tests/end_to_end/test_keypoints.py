@@ -7,43 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from harness.data.categories import COCO_PERSON
 from tests.end_to_end.conftest import Answer
+from tests.keypoint_data import write_keypoint_data
 
 MODEL = "keypoint_rcnn_R_50_FPN_3x"
 IMAGES = 8
 
 
 @pytest.fixture
-def persons(project: Path, embedded_folder: Path) -> Path:
-    """The first images of the embedded data set, their objects called persons with keypoints."""
-    content: dict[str, Any] = json.loads((embedded_folder / "annotations.json").read_text("utf-8"))
-    random = np.random.Generator(np.random.PCG64(1))
-    content["images"] = content["images"][:IMAGES]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
-    content["categories"] = [
-        {
-            "id": 1,
-            "name": "person",
-            "keypoints": list(COCO_PERSON.keypoints),
-            "skeleton": [list(bone) for bone in COCO_PERSON.skeleton],
-        }
-    ]
-    for number, row in enumerate(content["annotations"]):
-        x, y, width, height = row["bbox"]
-        places = np.floor([x, y] + random.random((17, 2)) * [width, height])
-        flags = random.integers(0, 3, 17) * (number % 5 != 0)
-        flat = np.concatenate((places, flags[:, None]), axis=1)
-        flat[flags == 0] = 0
-        del row["segmentation"]
-        row |= {"category_id": 1, "keypoints": flat.ravel().tolist()}
-    (project / "persons.json").write_text(json.dumps(content), "utf-8")
-    return embedded_folder / "images"
+def persons(project: Path, embedded_root: Path) -> Path:
+    """The images of ``persons.json`` in the working folder."""
+    return write_keypoint_data(project / "persons.json", images=IMAGES, root=embedded_root)
 
 
 def test_keypoints_are_measured_shown_and_compared(

@@ -6,7 +6,7 @@ is valid there. Ids and further keys stay as they are wherever they can.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,8 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
             if one is not None and not _repeats(one, seen, where, tally):
                 kept.append(_with_valid_keypoints(one, points, where, tally))
     _give_ids(kept, tally)
+    counts = {row["category_id"]: len(row["keypoints"]) // 3 for row in kept if "keypoints" in row}
+    categories = [_with_valid_names(row, counts, tally) for row in categories]
     return {**content, "images": images, "annotations": kept, "categories": categories}
 
 
@@ -99,6 +101,22 @@ def _with_valid_keypoints(
         return row
     tally.note("keypoints that are not valid: left out, the object stays", where)
     return {key: one for key, one in row.items() if key not in ("keypoints", "num_keypoints")}
+
+
+def _with_valid_names(
+    category: dict[str, Any], counts: Mapping[int, int], tally: Tally
+) -> dict[str, Any]:
+    """The category, without names of keypoints that are more or fewer than its objects have."""
+    named = len(category.get("keypoints") or ())
+    if named in (0, counts.get(category["id"], named)):
+        return category
+    return _without_keypoints(category, tally)
+
+
+def _without_keypoints(category: dict[str, Any], tally: Tally) -> dict[str, Any]:
+    name = shown(category["name"])
+    tally.note("categories with keypoints that are not valid: these are left out", name)
+    return {key: one for key, one in category.items() if key not in CATEGORY_KEYS}
 
 
 def _key(identifier: Any) -> Any:
@@ -262,8 +280,7 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
     named = {**row, "name": name}
     if category_fault(named) is None:
         return named
-    tally.note("categories with keypoints that are not valid: these are left out", shown(name))
-    return {key: one for key, one in named.items() if key not in CATEGORY_KEYS}
+    return _without_keypoints(named, tally)
 
 
 def _named(

@@ -18,7 +18,9 @@ from harness.core.printable import shown, shown_text
 from harness.data.coco import file_key
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import category_name
+from harness.data.shapes import CATEGORY_KEYS
 from harness.data.text_files import read_text
+from harness.measure.keypoints import keypoint_count
 
 Content = dict[str, Any]
 
@@ -195,7 +197,7 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
     """One file out of several: categories joined by name, images by file name.
 
     The first file keeps its ids; those of the others follow. An object that is there twice is kept
-    once.
+    once, with the keypoints of the file that has them.
 
     Args:
         contents: Of valid files.
@@ -203,18 +205,22 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
         tally: What is joined or left out is counted here.
 
     Raises:
-        IntegrityError: One file name stands for images of two sizes, in one file or in two.
+        IntegrityError: One file name stands for images of two sizes, in one file or in two; objects
+            have different keypoints.
     """
     images: dict[str, dict[str, Any]] = {}
     categories: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
-    seen: set[Any] = set()
+    seen: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    _require_same_keypoints(contents)
     for content, prefix in zip(contents, prefixes, strict=True):
         names = Counter(row["name"] for row in content["categories"])
         for name in (name for name, count in names.items() if count > 1):
             tally.note("categories of one file that share a name: joined", name, names[name])
         stripped = _stripped(content["categories"], tally)
         kinds = _joined(categories, stripped, lambda row: str(row["name"]))
+        for row in stripped:
+            _give_keypoints(categories[row["name"]], row, CATEGORY_KEYS)
         named = [{**row, "file_name": prefix + row["file_name"]} for row in content["images"]]
         _require_same_sizes(named, images, tally)
         image_ids = _joined(images, named, lambda row: file_key(row["file_name"]))
@@ -226,13 +232,47 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
             }
             shape = repr(row.get("segmentation") or row["bbox"])
             key = (moved["image_id"], moved["category_id"], shape)
-            if key in seen:
+            twin = next((one for one in seen[key] if _may_be_one(one, row)), None)
+            if twin is not None:
                 tally.drop("there twice", f"annotation {row['id']}")
+                _give_keypoints(twin, row, ("keypoints", "num_keypoints"))
                 continue
-            seen.add(key)
+            seen[key].append(moved)
             rows.append(moved)
     _number(rows)
     return {"images": [*images.values()], "annotations": rows, "categories": [*categories.values()]}
+
+
+def _may_be_one(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows of one shape are one object: their keypoints do not contradict."""
+    points, others = one.get("keypoints"), other.get("keypoints")
+    return not points or not others or points == others
+
+
+def _give_keypoints(row: dict[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Add what another row says of keypoints to one that says nothing of them."""
+    if not row.get("keypoints") and other.get("keypoints"):
+        row |= {key: other[key] for key in keys if key in other}
+
+
+def _require_same_keypoints(contents: Sequence[Content]) -> None:
+    """Raise IntegrityError where objects have more keypoints in one file, or others by name."""
+    counts = {count for content in contents if (count := keypoint_count(content))}
+    if len(counts) > 1:
+        raise IntegrityError(
+            "objects have different numbers of keypoints in these files: "
+            f"{', '.join(map(str, sorted(counts)))}",
+            hint="all objects of a file must have as many",
+        )
+    names: dict[str, Any] = {}
+    for row in (row for content in contents for row in content["categories"]):
+        name, own = category_name(row["name"]), row.get("keypoints")
+        if own and names.setdefault(name, own) != own:
+            raise IntegrityError(
+                f"category {name} has other keypoints in another of these files:\n"
+                f"  {shown(names[name])}\n  {shown(own)}",
+                hint="give them the same names in the same order, or the categories two names",
+            )
 
 
 def _joined(
