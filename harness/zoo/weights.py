@@ -285,8 +285,8 @@ def missing_statistics(
     kept = ("running_mean", "running_var")
     wanted = [key for key in expected if key.endswith(kept)]
     scales = [f"{key.rpartition('.')[0]}.weight" for key in wanted]
-    bottom = "backbone.bottom_up.stem.conv1.norm.weight"
-    if bottom not in found or any(key.endswith(kept) for key in found):
+    stems = (f"backbone.{below}stem.conv1.norm.weight" for below in ("bottom_up.", ""))
+    if not any(stem in found for stem in stems) or any(key.endswith(kept) for key in found):
         return {}
     if not all(key in found for key in scales) or any(".fpn_" in key for key in wanted):
         return {}  # BatchNorm of a pyramid was trained, and its statistics are its own

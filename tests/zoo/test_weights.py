@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
@@ -347,6 +348,24 @@ def test_every_two_networks_of_the_zoo_are_called_differently() -> None:
         assert family is not None, name
         assert called.setdefault(family, shapes) == shapes, (name, family)
     assert len(called) > 25
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_each_network_under_each_other_names_both() -> None:
+    """What the quick test of a few pairs shows, of all that are not called the same."""
+    kinds = {family_of(shapes): shapes for shapes in (tensor_shapes(f()) for f in BY_NAME.values())}
+    # Zeros that take no memory, whatever the shape.
+    files = {
+        kind: {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+        for kind, shapes in kinds.items()
+    }
+    pairs = list(itertools.permutations(kinds, 2))
+    assert len(pairs) > 1000
+    for theirs, ours in pairs:
+        with pytest.raises(IntegrityError, match="does not fit the model") as caught:
+            account_for(files[theirs], kinds[ours], where="model.pkl")
+        expected = f"this is a checkpoint of {theirs}, and the model is {ours}: "
+        assert str(caught.value.hint).startswith(expected)
 
 
 @pytest.mark.parametrize("shapes", [{}, {"conv1_w": (1,)}, {"backbone.body.conv1.weight": (1,)}])
