@@ -37,7 +37,8 @@ def open_fake(
 
     Args:
         dataset: With its ground truth.
-        architecture: Decides whether there are masks, and how many detections at most.
+        architecture: Decides whether there are masks, and how many detections at most; of a network
+            that only proposes regions all are of one class.
         behaviour: ``perfect``: every object that is no crowd, scores falling from 1; an object
             without an outline has an empty mask. ``noisy``: boxes moved by a few per cent, a tenth
             of the objects missed, a tenth found twice. ``failing``: RuntimeError at one image.
@@ -45,7 +46,8 @@ def open_fake(
         fail_at_image: Id of the image at which ``failing`` fails.
         seed: Of the random numbers of ``noisy``.
     """
-    order = {category.category_id: index for index, category in enumerate(dataset.categories)}
+    classed = architecture.detector != "rpn"
+    order = {one.category_id: index * classed for index, one in enumerate(dataset.categories)}
     rows: dict[int, list[dict[str, Any]]] = {image: [] for image in dataset.image_ids}
     for row in dataset.ground_truth["annotations"]:
         if row["image_id"] in rows and not row.get("iscrowd", 0):

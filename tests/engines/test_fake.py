@@ -18,12 +18,18 @@ from harness.data.images import load_image
 from harness.engines.fake import open_fake
 from harness.measure.coco import score
 from harness.measure.timing import NULL_STOPWATCH
-from harness.zoo.architectures import faster_rcnn_r50_fpn, tiny
+from harness.zoo.architectures import faster_rcnn_r50_fpn, rpn_r50_fpn, tiny
 
 
 @pytest.fixture
 def dataset(small_coco: Path) -> Dataset:
     return read_dataset(small_coco / "annotations.json", small_coco / "images")
+
+
+def test_proposals_have_one_class_whatever_the_objects_are(dataset: Dataset) -> None:
+    found = answers(open_fake(dataset, rpn_r50_fpn()), dataset)
+    assert sum(map(len, found)) > 5
+    assert {one for image in found for one in image.class_index.tolist()} == {0}
 
 
 def answers(engine: Any, dataset: Dataset) -> list[Detections]:
