@@ -6,6 +6,8 @@ One entry stands for each family. It gets seeded weights; ``harness parity`` pro
 distance from float64, and both engines infer the same images in turn, each in a process of its own
 with one thread. Times are processor seconds, so other programs on the machine hardly change them.
 What the output file already has is not measured again. Detectron2 has to be installed.
+
+``--times-only`` leaves the proofs out: float64 and both engines in one process take 10 GB of a C4.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", default=",".join(ENTRIES), help="entries, with commas between")
+    parser.add_argument("--times-only", action="store_true", help="no proofs of parity")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     found = stored(asked.output)
@@ -83,6 +86,17 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
     """Both proofs and the times of one entry, with what they depend on."""
     name = find_model(read_lock(), model).architecture
     write_checkpoint(weights, seeded_checkpoint(architecture_of(name)))
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        **({} if asked.times_only else proven(model, asked, weights)),
+        "time": in_pairs((name, weights, "cpu", 1), asked),
+        "repeats": asked.repeats,
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def proven(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
+    """Both proofs of parity: bits in exact arithmetic, and distance from float64."""
     request = ParityRequest(
         network=ModelSpec(model=model, weights=weights),
         images=asked.images,
@@ -94,7 +108,6 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
     assert proofs.exact is not None
     assert proofs.fast is not None
     return {
-        "date": time.strftime("%Y-%m-%d"),
         "images": proofs.exact.images,
         "detections": proofs.exact.detections,
         "equal": proofs.exact.equal,
@@ -103,8 +116,6 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
         "distance": {stage.stage: stage.ratio for stage in proofs.fast.stages},
         "differing": len(proofs.fast.differences),
         "unexplained": proofs.fast.unexplained,
-        "time": in_pairs((name, weights, "cpu", 1), asked),
-        "load_average": round(os.getloadavg()[0], 2),
     }
 
 
@@ -126,14 +137,19 @@ def in_pairs(options: Options, asked: argparse.Namespace) -> dict[str, float]:
 
 def row(model: str, found: dict[str, Any]) -> str:
     """One row of a Markdown table."""
-    spent, worst = found["time"], max(found["distance"].values())
+    spent = found["time"]
     ours, theirs = spent["ours_median_s"], spent["theirs_median_s"]
+    proofs = ("not measured",) * 4
+    if "distance" in found:
+        proofs = (
+            f"{found['images']}, {found['detections']}",
+            f"{found['equal']} of {found['detections']}",
+            f"{max(found['distance'].values()):.2f}",
+            f"{found['differing']}, unexplained {found['unexplained']}",
+        )
     cells = (
         model,
-        f"{found['images']}, {found['detections']}",
-        f"{found['equal']} of {found['detections']}",
-        f"{worst:.2f}",
-        f"{found['differing']}, unexplained {found['unexplained']}",
+        *proofs,
         f"{spent['times_faster']:.2f} ({ours:.1f}, {theirs:.1f} s)",
         f"{spent['ours_peak_bytes'] / 2**20:.0f}, {spent['theirs_peak_bytes'] / 2**20:.0f} MiB",
     )
