@@ -160,6 +160,14 @@ def submit(cluster: Cluster, options: list[str], tmp_path: Path) -> Callable[...
     return submitted
 
 
+@pytest.fixture
+def profile(cluster: Cluster, tmp_path: Path) -> Path:
+    """A file that describes the cluster."""
+    path = tmp_path / "profile.toml"
+    path.write_text('partition = "main"\ntime_min = 20\ncpus_per_task = 1\n', encoding="utf-8")
+    return path
+
+
 def command(*words: str, **options: Any) -> Answer:
     """The command line in a process of its own."""
     done = subprocess.run(

@@ -30,13 +30,6 @@ Submit = Callable[..., Path]
 
 
 @pytest.fixture
-def profile(cluster: Cluster, tmp_path: Path) -> Path:
-    path = tmp_path / "profile.toml"
-    path.write_text('partition = "main"\ntime_min = 20\ncpus_per_task = 1\n', encoding="utf-8")
-    return path
-
-
-@pytest.fixture
 def training(small_coco: Path) -> list[str]:
     """A short training that repeats exactly."""
     annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
