@@ -14,7 +14,7 @@ import torch
 from _pytest.mark.structures import ParameterSet
 
 from harness.core.architecture import Architecture
-from harness.core.detections import Image
+from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.core.errors import UsageError
 from harness.data.proposals import generated_proposals, moved_proposals
@@ -24,14 +24,19 @@ from harness.engines.native import open_native
 from harness.engines.parity import compare_engines
 from harness.export.network import require_exportable, stage_names, traceable
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
+from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.heads import located
 from harness.nn.roi_heads import RawDetections
 from harness.zoo.architectures import architecture_of
 from tests.conftest import Seeded
 from tests.export.test_network import detections, network_of, picture
+from tests.export.truth import accuracy
 from tests.golden import dense_losses, keypoint_losses
 from tests.golden.cases import pictures
 from tests.golden.families import FAMILIES, narrow
+
+#: Allowed between a file and the network it was made from, in AP, recall or PQ.
+EQUAL = 0.05
 
 EXPORTED = {
     **{name: narrow(name) for name in FAMILIES if not any(narrow(name).deformable_stages)},
@@ -127,19 +132,33 @@ def given(images: Sequence[Image], architecture: Architecture) -> list[Image]:
 def agrees_in_every_stage(
     open_file: Callable[..., Engine], file: Path, architecture: Architecture, weights: Path
 ) -> None:
+    """Every stage on one image; and AP, recall or PQ on two, if the network's answers are true."""
     from harness.export.stages import exported_stages, open_stages
 
     native = open_native(architecture=architecture, weights=weights, device="cpu", threads=1)
+    exported = open_file(architecture=architecture, weights=file, device="cpu", threads=1)
     tapped = open_stages(file, threads=1)
+    images = given(pictures(), architecture)
     report = compare_engines(
         native,
-        open_file(architecture=architecture, weights=file, device="cpu", threads=1),
-        given(pictures()[:1], architecture),
+        exported,
+        images[:1],
         reference_stages=lambda image: exported_stages(tapped, image),
         mask_slack_px=EXPORTED_MASK_SLACK_PX,
     )
     assert report.first_failing is None, report.stages
     assert report.agreement.detections >= 5
+    truth, found = (answers(engine, images) for engine in (native, exported))
+    numbers = accuracy(truth, found, images, architecture)
+    assert numbers
+    assert numbers == pytest.approx(dict.fromkeys(numbers, 100.0), abs=EQUAL)
+
+
+def answers(engine: Engine, images: Sequence[Image]) -> list[Detections]:
+    """What an engine finds, image by image."""
+    return [
+        engine.infer([engine.prepare(one, NULL_STOPWATCH)], NULL_STOPWATCH)[0] for one in images
+    ]
 
 
 @pytest.mark.parametrize("name", files(EXPORTED))
