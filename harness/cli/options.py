@@ -200,7 +200,7 @@ def _list_of(one: Setting) -> Callable[[str], tuple[Any, ...]]:
         for word in words:
             if known and word not in known:
                 raise argparse.ArgumentTypeError(
-                    f"{word!r} is not known; choose of {', '.join(known)}, with commas in between"
+                    f"{word!r} is not known; choose from {', '.join(known)}, with commas in between"
                 )
         try:
             values = [known[word] if known else one.item(word) for word in words]

@@ -25,7 +25,7 @@ class CategoryCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A file that is no picture, and why."""
+    """A file that is not a picture, and why."""
 
     file: str
     """Path of the file."""

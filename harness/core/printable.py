@@ -96,7 +96,7 @@ def shown(value: Any, most: int = SHOWN) -> str:
 
 
 def shown_text(text: str, most: int = SHOWN) -> str:
-    """Text without quotes, with escapes for what is no letter, digit, sign or space."""
+    """Text without quotes, with escapes for what is not a letter, digit, sign or space."""
     cut = "".join(
         one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
         for one in text[: most + 1]

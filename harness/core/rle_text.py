@@ -36,7 +36,7 @@ class Runs:
     """
 
     lengths: Integers
-    """(n,) run lengths; negative where a text says so, or is no text of runs."""
+    """(n,) run lengths; negative where a text says so, or is not text of runs."""
     starts: Integers
     """(t + 1,) where each text's runs begin in ``lengths``, and the end."""
     readable: npt.NDArray[np.bool_]

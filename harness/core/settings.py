@@ -61,7 +61,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Of a whole number; what is larger is no setting, and no float either.
+#: Of a whole number; what is larger is not a setting, and no float either.
 MOST_BITS = 63
 
 

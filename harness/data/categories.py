@@ -225,7 +225,7 @@ def categories_of(dataset: str) -> tuple[Category, ...]:
     if dataset in COCO_LAYOUT:
         return (COCO_PERSON,) if dataset.startswith(KEYPOINTS) else COCO_CATEGORIES
     raise UsageError(
-        f"the categories of {dataset} are not known built in",
+        f"no list of categories of {dataset} is built in",
         hint="give an annotation file that lists them: --annotations",
     )
 

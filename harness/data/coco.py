@@ -181,7 +181,7 @@ def _require_valid(path: Path, content: Any) -> None:
 
 
 def _require_tables(content: Any, path: Path) -> None:
-    """Raise IntegrityError for what is no annotation file, or one of another task."""
+    """Raise IntegrityError for what is not an annotation file, or one of another task."""
     foreign = foreign_annotations(content)
     if foreign is not None:
         raise IntegrityError(f"{path} is {foreign.what}", hint=foreign.hint)

@@ -49,7 +49,7 @@ def number_of(value: Any) -> float:
         # Python's float() also reads "1_000", which no annotation file means.
         if math.isfinite(number) and not (isinstance(value, str) and "_" in value):
             return number
-    raise ValueError(f"{shown(value)} is no finite number")
+    raise ValueError(f"{shown(value)} is not a finite number")
 
 
 def whole_number_of(value: Any) -> int:
@@ -68,7 +68,7 @@ def whole_number_of(value: Any) -> int:
         return int(value)
     number = number_of(value)
     if number != int(number):
-        raise ValueError(f"{shown(value)} is no whole number")
+        raise ValueError(f"{shown(value)} is not a whole number")
     return int(number)
 
 
@@ -84,4 +84,4 @@ def labels_of(value: Any) -> list[str]:
         return [value]
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return value
-    raise ValueError(f"{shown(value)} is no list of labels")
+    raise ValueError(f"{shown(value)} is not a list of labels")

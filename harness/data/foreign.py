@@ -124,7 +124,7 @@ def _foreign_table(content: Mapping[str, Any]) -> Foreign:
 
 
 def _rows(value: Any) -> Sequence[Mapping[str, Any]]:
-    """The first rows of a list that are tables; none where it is no list."""
+    """The first rows of a list that are tables; none where it is not a list."""
     if not isinstance(value, list):
         return ()
     return [row for row in islice(value, LOOKED_AT) if isinstance(row, Mapping)]

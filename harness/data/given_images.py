@@ -47,7 +47,7 @@ def given_images(images: ImageLike | Iterable[ImageLike]) -> Iterator[GivenImage
             below it) or a glob.
 
     Raises:
-        UsageError: A name that nothing has, or something that is no image.
+        UsageError: A name that nothing has, or something that is not an image.
     """
     one = isinstance(images, str | Path | np.ndarray | PillowImage.Image)
     given: Iterable[Any] = [images] if one else images  # type: ignore[assignment]

@@ -56,7 +56,7 @@ TURNS = {
 #: Those of them that exchange height and width.
 SIDEWAYS = (5, 6, 7, 8)
 
-#: What files that are no image begin with, and what they are.
+#: What files that are not images begin with, and what they are.
 BEGINNINGS = (
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),

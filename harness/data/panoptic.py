@@ -173,7 +173,7 @@ def _tables(content: Any, path: Path, option: str | None) -> dict[str, list[Any]
     rows = content["annotations"]
     if rows and not any(isinstance(row, Mapping) and "segments_info" in row for row in rows):
         raise IntegrityError(
-            f"{path} is no panoptic file: its annotations have no segments_info; boxes and masks "
+            f"{path} is not a panoptic file: its annotations lack segments_info; boxes and masks "
             f"go to {(option or '--panoptic').replace('panoptic', 'annotations')}",
             hint=repair,
         )

@@ -29,13 +29,13 @@ from harness.measure.masks import size_fault
 
 Row = dict[str, Any]
 
-#: Without these a row is no prediction.
+#: Without these a row is not a prediction.
 REQUIRED_KEYS = ("image_id", "category_id", "score")
 
 #: Characters of a number that may be an id; Python refuses to read a longer one at some length.
 LONGEST_NUMBER = 20
 
-#: What files that are no JSON begin with, and what they are.
+#: What files that are not JSON begin with, and what they are.
 BEGINNINGS = (
     (b"PK\x03\x04", "a file of torch, or another zip: Detectron2's coco_instances_results.json is"),
     (b"\x80", "a pickle; JSON is"),
@@ -71,7 +71,7 @@ def parsed(path: Path, *, watch: Callable[[], None] | None = None) -> Any:
 
     Raises:
         UsageError: It is absent.
-        IntegrityError: It is no JSON; says what it looks like.
+        IntegrityError: It is not JSON; says what it looks like.
     """
 
     def watched(value: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def predictions_in(rows: Any, path: Path, content: Mapping[str, Any] | None) -> 
 
 
 def _hint(path: Path) -> str | None:
-    """What a file that is no JSON looks like; None where that is not recognized."""
+    """What a file that is not JSON looks like; None where that is not recognized."""
     with path.open("rb") as file:
         head = file.read(4096)
     for beginning, what in BEGINNINGS:
@@ -310,7 +310,7 @@ def _require_alike(rows: Sequence[Row], where: str) -> None:
 #: Ids are below this.
 MOST_ID = 2**62
 
-#: An image whose name is no known one gets a number that no annotation file has.
+#: An image whose name is not a known one gets a number that no annotation file has.
 UNKNOWN_IMAGE = -MOST_ID
 
 #: Keys of a row that has a box and nothing else.
@@ -328,7 +328,7 @@ def loose_predictions(
         watch: Called at every row; what it raises ends the reading.
 
     Raises:
-        IntegrityError: It is no list of predictions, or the first row that is beyond all bounds.
+        IntegrityError: It is not a list of predictions, or the first row that is beyond all bounds.
     """
     if not isinstance(rows, list):
         raise IntegrityError(

@@ -76,7 +76,7 @@ def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str 
 
 def _polygons_fault(segmentation: list[Any]) -> str | None:
     if not all(isinstance(one, list | array) and finite(one) for one in segmentation):
-        return "has a segmentation that is no list of polygons of finite numbers"
+        return "has a segmentation that is not a list of polygons of finite numbers"
     return drawing_fault(segmentation)
 
 

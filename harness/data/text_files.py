@@ -80,7 +80,7 @@ def decoded(data: bytes, where: Path | str, *, encoding: str | None = None) -> s
         encoding: That the user named; a byte order mark counts before it.
 
     Raises:
-        IntegrityError: It is no text in that encoding, or in none that is certain.
+        IntegrityError: It is not text in that encoding, or in none that is certain.
     """
     mark, name = _marked(data)
     name = name or encoding or _declared(data) or _zeroed(data) or "utf-8"
@@ -89,7 +89,7 @@ def decoded(data: bytes, where: Path | str, *, encoding: str | None = None) -> s
     except (UnicodeDecodeError, LookupError) as error:
         raise undecodable(where, name, error) from None
     if "\0" in text:
-        raise IntegrityError(f"{where} is no text: it holds zero bytes")
+        raise IntegrityError(f"{where} is not text: it holds zero bytes")
     if not mark and encoding is None and _declared(data) is None and _mixes_scripts(text):
         raise _doubtful(where)
     return text
@@ -128,7 +128,7 @@ def undecodable(where: Path | str, name: str, error: Exception) -> IntegrityErro
         found = error.object[error.start : error.start + 1].hex()
         detail = f"byte 0x{found} at position {error.start} is not {name}"
     return IntegrityError(
-        f"{where} is no text in {name}: {detail}",
+        f"{where} is not text in {name}: {detail}",
         hint=ENCODING_HINT,
     )
 
@@ -210,7 +210,7 @@ def read_json(path: Path, *, encoding: str | None = None) -> Any:
     """The parsed content of a JSON file.
 
     Raises:
-        IntegrityError: It is no text in a certain encoding, or no JSON.
+        IntegrityError: It is not text in a certain encoding, or no JSON.
         UsageError: It cannot be read.
     """
     text = read_text(path, encoding=encoding)
@@ -227,7 +227,7 @@ def read_xml(path: Path, *, encoding: str | None = None) -> ElementTree.Element:
     Python's own parser knows no encoding of several bytes, and expands entities without end.
 
     Raises:
-        IntegrityError: It is no text in its encoding, no XML, or defines entities.
+        IntegrityError: It is not text in its encoding, no XML, or defines entities.
         UsageError: It cannot be read.
     """
     data = read_bytes(path)
@@ -254,7 +254,7 @@ def csv_rows(path: Path, *, encoding: str | None = None) -> Iterator[list[str]]:
     Commas, semicolons and tabs separate, whichever the first line has most of.
 
     Raises:
-        IntegrityError: It is no text in a certain encoding, or no CSV.
+        IntegrityError: It is not text in a certain encoding, or no CSV.
         UsageError: It cannot be read.
     """
     csv.field_size_limit(sys.maxsize)  # a mask may be longer than the default of 128 kB

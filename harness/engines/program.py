@@ -178,7 +178,7 @@ class Program:
 
         Raises:
             RunFailedError: An operator refused its arguments, or would make too much of them; an
-                output is no tensor; the graph takes another number of inputs.
+                output is not a tensor; the graph takes another number of inputs.
         """
         wanted = self.outputs[:count]
         if len(given) != len(self._given):

@@ -141,10 +141,10 @@ def require_number(value: Any) -> None:
     """Check a result of arithmetic on sizes.
 
     Raises:
-        ValueError: It is no number, or none that a size can be.
+        ValueError: It is not a number, or none that a size can be.
     """
     if not isinstance(value, int | float) or not abs(value) < LARGEST_NUMBER:
-        raise ValueError("a size that is no 64-bit number")
+        raise ValueError("a size that is not a 64-bit number")
 
 
 def _elements(target: str, name: str, values: Sequence[Any]) -> float:

@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """``path`` holds ``text`` (UTF-8), or what it held before.
 
-    Half characters of names that are no UTF-8 become question marks: no such file can hold them.
+    Half characters of names that are not UTF-8 become question marks: no such file can hold them.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")

@@ -112,7 +112,7 @@ def parse(
     try:
         with collector_paused():
             return json.loads(content, object_hook=convert)
-    except (ValueError, RecursionError) as error:  # also bytes that are no text, endless nesting
+    except (ValueError, RecursionError) as error:  # also bytes that are not text, endless nesting
         fault = fault_of(content, error)
         raise IntegrityError(f"{path} is not JSON: {fault.reason}", hint=fault.hint) from error
 

@@ -1,4 +1,4 @@
-"""Why a file is no JSON, in words that say what to do: the parser's own name a character."""
+"""Why a file is not JSON, in words that say what to do: the parser's own name a character."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ def _resumable(
 def _read_journal(path: Path) -> tuple[str | None, list[Line], bool]:
     """The header, the spans, and whether there is nothing else.
 
-    The last line may have been cut off. The header is None for what is no text or not there.
+    The last line may have been cut off. The header is None for what is not text or not there.
     """
     journal = _journal(path)
     try:

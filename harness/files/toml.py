@@ -118,7 +118,7 @@ def _hashes(given: Any, table: dict[str, Any], path: Path) -> dict[str, str]:
     """The hashes that a file gives.
 
     Raises:
-        UsageError: They are no table, or one is of no setting of the file.
+        UsageError: They are not tables, or one is of no setting of the file.
     """
     if not isinstance(given, dict):
         raise UsageError(f"{path}: {SHA256} must be a table: [{SHA256}]")

@@ -58,7 +58,7 @@ def unpack(
         How many files of the archive are below the folder.
 
     Raises:
-        IntegrityError: Before or instead of writing the member concerned: one that is no plain
+        IntegrityError: Before or instead of writing the member concerned: one that is not a plain
             file, would be outside the folder or has no usable name; an archive that is cut off,
             damaged or grows beyond LARGEST_GROWTH.
         OSError: The disk is full, or nothing may be written there.
@@ -104,7 +104,7 @@ def reading(archive: Path) -> Iterator[None]:
 
 def _damaged(archive: Path, error: Exception) -> IntegrityError:
     reason = str(error) or type(error).__name__
-    return IntegrityError(f"{archive} is no whole archive: {reason}")
+    return IntegrityError(f"{archive} is not a whole archive: {reason}")
 
 
 def _unpack_zip(archive: Path, folder: Path, progress: Progress, only: _Names) -> int:
@@ -213,12 +213,12 @@ def _require_usable(archive: Path, name: str, *, is_folder: bool) -> None:
     """Raise IntegrityError for a name that no file can have; an empty one is the folder itself."""
     try:
         lengths = [len(part.encode()) for part in PurePosixPath(name).parts]
-    except UnicodeEncodeError:  # bytes that are no text in any way
+    except UnicodeEncodeError:  # bytes that are not text in any way
         lengths = [LONGEST_PATH_BYTES]
     short = max(lengths, default=0) <= LONGEST_NAME_BYTES
     short = short and sum(lengths) + len(lengths) <= LONGEST_PATH_BYTES
     if not short or not (lengths or is_folder):
-        raise IntegrityError(f"{archive} holds {name[:80]!r}, which is no usable name: refused")
+        raise IntegrityError(f"{archive} holds {name[:80]!r}, which is not a usable name: refused")
 
 
 def _require_distinct(archive: Path, names: Iterable[str]) -> None:

@@ -67,7 +67,7 @@ def states(job_ids: Sequence[str]) -> dict[str, JobState]:
 
     Raises:
         PrerequisiteError: SLURM's programs or its controller are not there.
-        RunFailedError: A program prints something that is no list of jobs.
+        RunFailedError: A program prints something that is not a list of jobs.
     """
     wanted = ",".join(sorted({job_id.partition("_")[0] for job_id in job_ids}))
     layout = ",".join(f"{field}:|" for field in LIVE_FIELDS)
@@ -147,7 +147,7 @@ def _rows(program: str, answer: str, count: int) -> Iterator[list[str]]:
 
 def _no_jobs(program: str, answer: str) -> RunFailedError:
     return RunFailedError(
-        f"{program} answered what is no list of jobs: {shown(answer, 200)}",
+        f"{program} did not answer with a list of jobs: {shown(answer, 200)}",
         hint=f"the run and its jobs are as they were; see what is wrong with {program}, then ask "
         "again",
     )

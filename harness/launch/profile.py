@@ -122,6 +122,6 @@ def _require_ranges(path: Path, profile: Profile) -> None:
     for name in profile.options or {}:
         if not re.fullmatch(r"[a-z][a-z-]*", name):
             raise UsageError(
-                f"{path}: options.{name} is no long option of sbatch",
+                f"{path}: options.{name} is not a long option of sbatch",
                 hint='write it as sbatch does, without its dashes: options = { qos = "high" }',
             )

@@ -46,7 +46,7 @@ AXES = {
 
 
 def link_to(path: str) -> str:
-    """A relative path as a link, also of bytes that are no UTF-8."""
+    """A relative path as a link, also of bytes that are not UTF-8."""
     return quote_from_bytes(path.encode("utf-8", "surrogateescape"))
 
 

@@ -63,7 +63,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
             400: "Not an image, or a damaged one",
             406: "No answer of a type that the client accepts",
             413: "Too many bytes, pixels or images",
-            415: "A body of a type that is no image",
+            415: "A body of a type that is not an image",
             422: "Invalid settings, or an invalid form",
             500: "The inference failed",
             503: "All places are taken; Retry-After says when to try again",

@@ -27,7 +27,7 @@ class Settings:
     """The lowest score of an object that is drawn or listed, 0 to 1."""
 
     background: Annotated[
-        Background, Query(description="grey takes the colour from all that is no object")
+        Background, Query(description="grey takes the colour from all that is not an object")
     ] = "colour"
     """What is drawn where no object is."""
 

@@ -72,7 +72,7 @@ async def read_uploads(
         await discard(request, max_bytes)
         raise refused(
             415,
-            "the body is of a type that is no image",
+            "the body is of a type that is not an image",
             expected="multipart/form-data, image/*, or application/octet-stream",
             found=kind or "no Content-Type",
             next_step=f"try: {CURL}",

@@ -178,7 +178,7 @@ def _fault_of(line: Any) -> str:
     if type(line.get("iteration")) is not int:
         return "it names no iteration"
     odd = [name for name, value in line.items() if type(value) not in (int, float, NoneType)]
-    return f"{odd[0]} is no number" if odd else ""
+    return f"{odd[0]} is not a number" if odd else ""
 
 
 def read_curve(path: Path) -> tuple[dict[str, Any], ...]:

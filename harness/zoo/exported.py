@@ -117,7 +117,7 @@ def _read_archive(path: Path) -> tuple[dict[str, str], str | None]:
     with path.open("rb") as file:
         start = file.read(64)
     if not start.startswith(b"PK"):
-        return {}, foreign_content(path, start) or "it is no zip archive"
+        return {}, foreign_content(path, start) or "it is not a zip archive"
     with open_archive(path) as archive:
         if FACTS not in archive.names:
             return {}, None
@@ -278,7 +278,7 @@ def _metadata(file: IO[bytes], size: int) -> Iterator[tuple[str, str]]:
 
     Raises:
         EOFError: A field ends behind the end of the file, or is none.
-        UnicodeDecodeError: Metadata that are no text.
+        UnicodeDecodeError: Metadata that are not text.
     """
     while file.tell() < size:
         number, length = _field(file)

@@ -20,7 +20,7 @@ import numpy as np
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
 
-#: Types of numbers in NumPy's own spelling; whatever else an array can hold is no weight.
+#: Types of numbers in NumPy's own spelling; whatever else an array can hold is not a weight.
 NUMBER_CODES = ("b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")
 
 #: Bytes that what is built may take: so many times the file's, and a little for the smallest files.

@@ -108,7 +108,7 @@ class Archive:
         try:
             return json.loads(self.read(name, most=LARGEST_TEXT_BYTES))
         except (ValueError, RecursionError):
-            raise _refusal(self.path, f"{name} is no JSON") from None
+            raise _refusal(self.path, f"{name} is not JSON") from None
 
     def digest(self) -> tuple[int, str]:
         """Return number of bytes and sha256 of everything but the facts of harness."""

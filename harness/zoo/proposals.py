@@ -152,7 +152,7 @@ def _id_of(written: Any, path: Path) -> int:
         return int(value)
     number = whole(value)
     if number is None:
-        raise _unreadable(path, f"the image id {shown(value)} is no whole number")
+        raise _unreadable(path, f"the image id {shown(value)} is not a whole number")
     return number
 
 

@@ -118,7 +118,7 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, Any
         raise IntegrityError("it is cut off or damaged: its header is longer than the file")
     header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_table)
     if not isinstance(header, dict):
-        raise IntegrityError("it is damaged: its header is no table")
+        raise IntegrityError("it is damaged: its header is not a table")
     metadata = header.pop("__metadata__", None)
     checksum = metadata.get(CHECKSUM) if isinstance(metadata, dict) else None
     for key, row in header.items():

@@ -326,7 +326,7 @@ def _storage_identity(identity: Any) -> tuple[Kind, str, int]:
             return kind, key, count
         case _:
             raise IntegrityError(
-                "refused a reference (BINPERSID) to something that is no storage of numbers"
+                "refused a reference (BINPERSID) to something that is not a storage of numbers"
             )
 
 
@@ -349,7 +349,7 @@ def _tensor_of_bytes(*arguments: Any) -> Tensor:
 
 
 def _refused(what: str) -> Callable[..., Any]:
-    """What stands for tensors that are no plain arrays."""
+    """What stands for tensors that are not plain arrays."""
 
     def refuse(*_: Any) -> Any:
         raise IntegrityError(f"refused {what}: weights are plain arrays of numbers")

@@ -58,7 +58,7 @@ TABLE_KEYS = (
 #: Lightning, an average of weights.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "_forward_module.")
 
-#: What a wrapper keeps beside the tensors of its network, and which is no weight.
+#: What a wrapper keeps beside the tensors of its network, and which is not a weight.
 WRAPPER_KEYS = ("n_averaged",)
 
 #: Of the files that ``read_checkpoint`` reads, in small letters. Other contents under these names
@@ -115,7 +115,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         UsageError: The file cannot be opened or is of another kind.
-        IntegrityError: It is cut off, hostile, or contains something that is no table of tensors.
+        IntegrityError: It is cut off, hostile, or has something that is not a table of tensors.
     """
     require_known_ending(path)
     if path.name.lower().endswith(INDEX):
@@ -183,10 +183,10 @@ def _places(path: Path) -> dict[str, str]:
     except OSError as error:
         raise UsageError(f"cannot open the checkpoint {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is no index of weights: it is not JSON: {error}") from error
+        raise IntegrityError(f"{path} is not an index of weights; not JSON: {error}") from error
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not all(isinstance(one, str) for one in places.values()):
-        raise IntegrityError(f"{path} is no index of weights: it has no table weight_map")
+        raise IntegrityError(f"{path} is not an index of weights: it has no table weight_map")
     for name in sorted(set(places.values())):
         if Path(name).name != name or not name.lower().endswith(".safetensors"):
             raise IntegrityError(f"{path} names {shown(name)}, which is no file beside it")

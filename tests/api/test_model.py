@@ -20,7 +20,7 @@ EXIF_ORIENTATION = 274
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two scenes, the second on its side in its file, and what is no image."""
+    """Two scenes, the second on its side in its file, and what is not an image."""
     folder = tmp_path_factory.mktemp("some photos")
     for number in (1, 2):
         pixels, _ = scene(np.random.default_rng(number), number)

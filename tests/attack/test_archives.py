@@ -65,7 +65,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
     content = make_tar((tarfile.TarInfo(name), b"x"))
-    refused(gzip.compress(content, 0), tmp_path, "tgz", "no usable name|no whole archive")
+    refused(gzip.compress(content, 0), tmp_path, "tgz", "not a usable name|not a whole archive")
 
 
 @pytest.mark.parametrize("name", [b"", b"\xff\xfe.jpg", b"a\0b.jpg", b"/abs.jpg", b"a\\b.jpg"])

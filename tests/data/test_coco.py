@@ -177,10 +177,10 @@ FAULTS: dict[str, tuple[Edit, str]] = {
     "crowd of nothing": (setting("annotations", "iscrowd", None), "has iscrowd None"),
     "polygon with NaN": (
         setting("annotations", "segmentation", [[*SQUARE[:-1], math.nan]]),
-        "no list of polygons of finite numbers",
+        "not a list of polygons of finite numbers",
     ),
-    "flat polygon": (setting("annotations", "segmentation", SQUARE), "no list of polygons"),
-    "polygon of points": (setting("annotations", "segmentation", [[[2, 2], [3, 3]]]), "no list"),
+    "flat polygon": (setting("annotations", "segmentation", SQUARE), "not a list of polygons"),
+    "polygon of points": (setting("annotations", "segmentation", [[[2, 2], [3, 3]]]), "not a list"),
     "mask in text": (setting("annotations", "segmentation", "P6"), "has the segmentation 'P6'"),
     "polygon far away": (
         setting("annotations", "segmentation", [[2, 2, 1e9, 2, 10, 10]]),

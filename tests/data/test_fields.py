@@ -35,7 +35,7 @@ def test_labels_are_never_taken_letter_by_letter() -> None:
     assert labels_of(["Cat", "Dog"]) == ["Cat", "Dog"]
     assert labels_of(None) == []
     for bad in (5, {"Cat": 1}, [["Cat"]], ["Cat", None]):
-        with pytest.raises(ValueError, match="no list of labels"):
+        with pytest.raises(ValueError, match="not a list of labels"):
             labels_of(bad)
 
 
@@ -46,7 +46,7 @@ def test_numbers_may_be_text() -> None:
     for bad in (True, None, "nan", math.inf, "1_0", [1], 10**400, "9" * 400, ""):
         with pytest.raises(ValueError):
             number_of(bad)
-    with pytest.raises(ValueError, match="no whole number"):
+    with pytest.raises(ValueError, match="not a whole number"):
         whole_number_of(1.5)
 
 

@@ -30,7 +30,7 @@ def rows(content: dict[str, Any]) -> list[Row]:
 
 
 def two_an_image(content: dict[str, Any]) -> list[Row]:
-    """Two predictions an image, of categories that are no class indices by chance."""
+    """Two predictions an image, of categories that are not class indices by chance."""
     ids = sorted(one["id"] for one in content["categories"])
     return [
         {

@@ -242,7 +242,7 @@ def test_a_sweep_recommends_a_setting(
         (["bench", "--ap-tolerance", "1"], "does not know '--ap-tolerance'"),
         (["sweep", "--precision", "bf16"], "did you mean --precisions?"),
         (["sweep", "--profile"], "does not know '--profile'"),
-        (["sweep", "--precisions", "fp32,int8"], "--precisions: 'int8' is not known; choose of"),
+        (["sweep", "--precisions", "fp32,int8"], "--precisions: 'int8' is not known; choose from"),
         (["sweep", "--batch-sizes", "1,x"], "--batch-sizes: expected whole numbers with commas"),
         (["sweep", "--batch-sizes", "1,0"], "--batch-sizes must be at least 1, got 0"),
     ],

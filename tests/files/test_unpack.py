@@ -138,7 +138,7 @@ def test_bombs_are_refused(kind: Kind, tmp_path: Path) -> None:
 def test_a_cut_archive_is_an_error(kind: Kind, keep: float, tmp_path: Path) -> None:
     archive = make(kind, tmp_path, FILES)
     archive.write_bytes(archive.read_bytes()[: int(archive.stat().st_size * keep)])
-    with pytest.raises(IntegrityError, match="is no whole archive"):
+    with pytest.raises(IntegrityError, match="is not a whole archive"):
         bring(archive, tmp_path / "out")
     assert below(tmp_path / "out") == {}
 
@@ -149,7 +149,7 @@ def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
         content = bytearray(make_stored(archive))
         content[content.index(b"mark")] ^= 1
         archive.write_bytes(content)
-        with pytest.raises(IntegrityError, match="is no whole archive"):
+        with pytest.raises(IntegrityError, match="is not a whole archive"):
             bring(archive, tmp_path / kind)
         assert below(tmp_path / kind) == {}
 
@@ -175,7 +175,7 @@ def test_an_encrypted_zip_is_an_error(tmp_path: Path) -> None:
     content[6] |= 1  # general purpose flag of the local header and of the directory
     content[content.index(b"PK\1\2") + 8] |= 1
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(IntegrityError, match="is no whole archive"):
+    with pytest.raises(IntegrityError, match="is not a whole archive"):
         bring(tmp_path / "a.zip", tmp_path / "out")
 
 

@@ -51,7 +51,7 @@ def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_what_squeue_never_answers_is_quoted(answer: str) -> None:
-    with pytest.raises(RunFailedError, match="squeue answered what is no list of jobs") as caught:
+    with pytest.raises(RunFailedError, match="squeue did not answer with a list") as caught:
         read_live(answer)
     assert answer[:20] in caught.value.message
     assert len(caught.value.message) < 400
@@ -59,7 +59,7 @@ def test_what_squeue_never_answers_is_quoted(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", ["77_0||0:0|n1", "sacct: error: no database", "77|FAILED"])
 def test_what_sacct_never_answers_is_quoted(answer: str) -> None:
-    with pytest.raises(RunFailedError, match="sacct answered what is no list of jobs") as caught:
+    with pytest.raises(RunFailedError, match="sacct did not answer with a list of jobs") as caught:
         read_past(answer)
     assert answer in caught.value.message
 

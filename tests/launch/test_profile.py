@@ -58,7 +58,7 @@ def test_values_arrive_with_their_types(tmp_path: Path) -> None:
         ("gpus_per_node = -1", "gpus_per_node must be at least 0, got -1"),
         ("memory_gb = nan", "memory_gb must be above 0, got nan"),
         ("setup = 'module load a'", "setup: "),
-        ("options = { '-p' = 'x' }", "options.-p is no long option of sbatch"),
+        ("options = { '-p' = 'x' }", "options.-p is not a long option of sbatch"),
         ("partition = ", "is not TOML"),
     ],
 )

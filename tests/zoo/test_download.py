@@ -292,8 +292,8 @@ def test_a_damaged_manifest_costs_a_proof_and_nothing_else(world: World) -> None
             zipped({**pictures(list(SIZES)), "val2017/000000000003.jpg": jpeg(3, 8, 8)}),
             r"000000000003\.jpg is 8 × 8 px, listed 7 × 7 px",
         ),
-        ("/zips/val2017.zip", b"no zip", "is no whole archive: File is not a zip file"),
-        ("/d2/val2017_100.tgz", b"no tgz", "is no whole archive: Not a gzipped file"),
+        ("/zips/val2017.zip", b"no zip", "is not a whole archive: File is not a zip file"),
+        ("/d2/val2017_100.tgz", b"no tgz", "is not a whole archive: Not a gzipped file"),
         (
             "/annotations/annotations_trainval2017.zip",
             zipped({"annotations/instances_val2017.json": b"{}"}),

@@ -140,9 +140,9 @@ LEAST = np.full((50, 4), -(2**63))
         (table() | {"boxes": [NAN]}, "it lists 2 ids, 1 boxes, 2 objectness_logits"),
         (table() | {"bbox_mode": 4}, "bbox_mode 4 is neither"),
         (table() | {"ids": [1, 1]}, "image 1 is in it twice"),
-        (table() | {"ids": [1, "one"]}, "the image id 'one' is no whole number"),
+        (table() | {"ids": [1, "one"]}, "the image id 'one' is not a whole number"),
         *(
-            (table() | {"ids": [1, one]}, f"the image id {said} is no whole number")
+            (table() | {"ids": [1, one]}, f"the image id {said} is not a whole number")
             for one, said in (
                 (float("inf"), "inf"),
                 (1.5, "1.5"),

@@ -63,7 +63,7 @@ def cleaned(content: dict[str, Any], cleaning: Cleaning, tally: Tally) -> dict[s
     categories, category_ids = _categories(content["categories"], cleaning, tally)
     if len(rows) < len(content["annotations"]):
         tally.drop(
-            "that are no JSON objects", "annotations", len(content["annotations"]) - len(rows)
+            "that are not JSON objects", "annotations", len(content["annotations"]) - len(rows)
         )
     masks_wanted = not cleaning.keep_boxes and any(
         has_mask(row.get("segmentation")) for row in rows
@@ -200,7 +200,7 @@ def _sized(
         try:
             found = size_of(path)
         except UnreadableImage:
-            return "whose file is no readable image"
+            return "whose file is not a readable image"
         if size is None:
             tally.note("image(s) whose size was not in the file", where)
             size = (found.height_px, found.width_px)

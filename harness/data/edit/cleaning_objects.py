@@ -39,7 +39,7 @@ def cleaned_object(
         masks_wanted: Whether an object that is only a box is none.
 
     Returns:
-        The row; None, and counted, where it is no object.
+        The row; None, and counted, where it is not an object.
 
     Raises:
         IntegrityError: Its iscrowd says neither yes nor no.

@@ -129,7 +129,7 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
         raise IntegrityError(f"{request.file} is {foreign.what}", hint=foreign.hint)
     if not is_coco(content):
         raise IntegrityError(
-            f"{request.file} is no COCO annotation file: it has not the lists images, annotations "
+            f"{request.file} is not a COCO annotation file: it lacks the lists images, annotations "
             "and categories",
             hint="annotations of another program: harness data convert",
         )

@@ -88,7 +88,7 @@ def file_of(given: Path) -> Path:
         )
     if not are_proposals(read_record(given).metrics):
         raise UsageError(
-            f"{given} is no run of a network that only proposes regions",
+            f"{given} is not a run of a network that only proposes regions",
             hint="make one: harness eval --model rpn_R_50_FPN_1x",
         )
     require_own_predictions(given)

@@ -45,7 +45,7 @@ def predict(
 ) -> PredictReport:
     """Find objects in images; write drawings, ``predictions.json`` and a page to its folder.
 
-    A file that is no image is reported at once and at the end; the others are processed.
+    A file that is not an image is reported at once and at the end; the others are processed.
 
     Raises:
         RunFailedError: The engine failed; the run can be resumed.

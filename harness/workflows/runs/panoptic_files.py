@@ -228,7 +228,7 @@ def _counts(
     for row in content["images"]:
         number = row["image_id"]
         if type(number) is not int or number in found:
-            raise ValueError(f"image_id {shown(number)} is no whole number, or there twice")
+            raise ValueError(f"image_id {shown(number)} is not a whole number, or there twice")
         rows = _rows(row["truth_found_pixels"], len(names))
         height, width = sizes.get(number, (0, 0))
         if number in sizes and sum(one[2] for one in rows) > height * width:

@@ -150,7 +150,7 @@ def test_images_missing_broken_or_there_twice(tmp_path: Path) -> None:
     assert set(tally.images) == {
         "the same image as another",
         "of another size than listed",
-        "whose file is no readable image",
+        "whose file is not a readable image",
         "whose file is missing",
         "listed again: annotations joined",
     }

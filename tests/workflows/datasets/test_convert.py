@@ -118,7 +118,7 @@ def test_real_exports_of_label_studio_pass_the_check(
         ([".", "--from", "labelme"], 4, "nothing of"),
         (["a.json", "--annotator", "1"], 2, "means something for labelstudio"),
         (["a.json", "--images", "nowhere", "--from", "coco"], 2, "no such folder of images"),
-        (["a.json", "--from", "labelstudio"], 4, "no export of Label Studio"),
+        (["a.json", "--from", "labelstudio"], 4, "not an export of Label Studio"),
         (["broken.xml"], 4, "is not XML"),
         (["broken.json"], 4, "is not JSON"),
     ],

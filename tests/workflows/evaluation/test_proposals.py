@@ -119,7 +119,7 @@ def test_a_run_of_an_rpn_leaves_them(
     _, folder = evaluated(tmp_path / "proposed", inference=proposed)
     record, again = evaluated(tmp_path / "run", inference=replaced(small, proposals=folder))
     assert record.resolved["proposals"].endswith(PREDICTIONS)
-    with pytest.raises(UsageError, match="no run of a network that only proposes regions"):
+    with pytest.raises(UsageError, match="not a run of a network that only proposes regions"):
         resolve(replaced(small, proposals=again))
     with pytest.raises(IntegrityError, match="no proposals of"):
         resolve(replaced(given, proposals=folder))

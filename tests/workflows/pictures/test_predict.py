@@ -36,7 +36,7 @@ Predict = Callable[..., PredictReport]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four scenes, one of them on its side in its file, and two files that are no picture."""
+    """Four scenes, one of them on its side in its file, and two files that are not pictures."""
     folder = tmp_path_factory.mktemp("some photos")
     (folder / "deep").mkdir()
     names = ("a.png", "b.png", "deep/it's 100%.png", "turned.png")

@@ -69,7 +69,7 @@ class DrawSettings(TypedDict, total=False):
     """Keywords of `draw`, those of `DrawRequest`."""
 
     background: Literal["colour", "grey"]
-    """Grey: all that is no object (default: colour)."""
+    """Grey: all that is not an object (default: colour)."""
 
     colour_by: Literal["instance", "class"]
     """What has a colour of its own (default: instance)."""

@@ -68,7 +68,7 @@ def read(
         encoding: Of the file, where that is not certain.
 
     Raises:
-        IntegrityError: It is no COCO file, contradicts itself, or has a flag that is none.
+        IntegrityError: It is not a COCO file, contradicts itself, or has a flag that is none.
     """
     content = read_json(source, encoding=encoding)
     _require_instances(content, source, tally)
@@ -91,14 +91,14 @@ def read(
 
 
 def _require_instances(content: Any, source: Path, tally: Tally) -> None:
-    """Raise IntegrityError for what is no COCO file of boxes and masks, or one of another task."""
+    """Raise IntegrityError for what is not a COCO file of boxes and masks."""
     # Of a file of keypoints, boxes and masks are worth having: its categories are not looked at.
     without_categories = {**content, "categories": []} if isinstance(content, dict) else content
     foreign = foreign_annotations(without_categories)
     if foreign is not None:
         raise IntegrityError(f"{source} is {foreign.what}", hint=foreign.hint)
     if not is_coco(content):
-        raise IntegrityError(f"{source} has not the lists {', '.join(KEYS)} of a COCO file")
+        raise IntegrityError(f"{source} lacks the lists {', '.join(KEYS)} of a COCO file")
     if any(isinstance(row, dict) and row.get("keypoints") for row in content["categories"]):
         tally.note("file(s) of keypoints: boxes and masks are kept, keypoints are not", str(source))
 
@@ -111,7 +111,7 @@ def _order(identifier: Any) -> tuple[bool, Any]:
 
 def _require_rows(source: Path, kind: str, rows: list[Any], keys: tuple[str, ...]) -> None:
     for position, row in enumerate(rows):
-        where = f"{source} is no COCO file: {kind}[{position}]"
+        where = f"{source} is not a COCO file: {kind}[{position}]"
         missing = [key for key in keys if not isinstance(row, dict) or key not in row]
         if missing:
             raise IntegrityError(f"{where} lacks {', '.join(map(repr, missing))}")
@@ -164,7 +164,7 @@ def _object(row: dict[str, Any], size: tuple[int, int] | None, file: _File) -> S
         return replace(blank, mask=rle_of(segmentation, *size))
     polygons = _polygons(segmentation)
     if polygons is None:
-        file.tally.drop("whose segmentation is no list of polygons", where)
+        file.tally.drop("whose segmentation is not a list of polygons", where)
         return None
     usable = usable_polygons(polygons)
     if usable:

@@ -1,7 +1,7 @@
 """labelme, and X-AnyLabeling, which writes the same: a JSON file beside each image.
 
 Shapes of one label and one group_id are one object, as in labelme's own export. A rectangle is a
-box, a turned one too. What has no area (points, lines) is no object. ``_background_`` and
+box, a turned one too. What has no area (points, lines) is not an object. ``_background_`` and
 ``__ignore__`` are labelme's names for what is to be left out.
 """
 
@@ -100,7 +100,7 @@ def _annotations(content: dict[str, Any], path: Path, tally: Tally) -> SourceAnn
 
 def _embedded(data: Any) -> bytes:
     if not isinstance(data, str):
-        raise ValueError("the image is no text")
+        raise ValueError("the image is not text")
     return base64.b64decode(data, validate=True)
 
 

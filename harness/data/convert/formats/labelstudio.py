@@ -108,11 +108,11 @@ def _count_others(task: Task, chosen: Annotation, annotator: str | None, tally: 
 def _tasks(content: Any, source: Path) -> list[Task]:
     """Every task with the annotations that were not cancelled."""
     if not is_labelstudio(content):
-        raise IntegrityError(f"{source} is no export of Label Studio: expected a list of tasks")
+        raise IntegrityError(f"{source} is not an export of Label Studio: expected a list of tasks")
     tasks: dict[Any, Task] = {}
     for position, row in enumerate(content):
         if not isinstance(row, dict):
-            raise IntegrityError(f"{source}: task {position} is no object of JSON")
+            raise IntegrityError(f"{source}: task {position} is not an object of JSON")
         where = f"{source}: task {row.get('id', position)}"
         data = row.get("data")
         if isinstance(data, dict):

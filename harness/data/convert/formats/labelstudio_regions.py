@@ -238,7 +238,7 @@ def decoded(rle: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_
     try:
         stream = np.array(rle, dtype=np.uint8)
     except (OverflowError, TypeError) as error:
-        raise ValueError("the run lengths are no bytes") from error
+        raise ValueError("the run lengths are not bytes") from error
     bits = (np.unpackbits(stream) + ord("0")).tobytes().decode("ascii")
     count = int(bits[:32] or "0", 2)
     if count != height * width * CHANNELS:

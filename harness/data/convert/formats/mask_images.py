@@ -26,7 +26,7 @@ def mask_in(data: Any, size_px: tuple[int, int]) -> npt.NDArray[np.bool_]:
         size_px: (height, width) of the image that the mask is of.
 
     Raises:
-        ValueError: It is no image, damaged, or much larger than its image.
+        ValueError: It is not an image, damaged, or much larger than its image.
     """
     if not isinstance(data, str):
         raise ValueError("it holds no mask as text")
@@ -45,4 +45,4 @@ def mask_in(data: Any, size_px: tuple[int, int]) -> npt.NDArray[np.bool_]:
     except (ValueError, binascii.Error) as error:
         raise ValueError(str(error)) from error
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
-        raise ValueError(f"its mask is no image: {type(error).__name__}") from error
+        raise ValueError(f"its mask is not an image: {type(error).__name__}") from error

@@ -95,7 +95,7 @@ def rows_by_image(
     columns = [one.strip() for one in next(rows, [])]
     if not (set(columns) >= MASK_COLUMNS or set(columns) >= BOX_COLUMNS):
         raise IntegrityError(
-            f"{table} is no table of Open Images: it has the columns {', '.join(columns)[:200]}",
+            f"{table} is not a table of Open Images: it has the columns {', '.join(columns)[:200]}",
             hint=f"expected {', '.join(sorted(BOX_COLUMNS))}; or {', '.join(sorted(MASK_COLUMNS))}",
         )
     needed = max(columns.index(one) for one in columns if one in MASK_COLUMNS | BOX_COLUMNS)
@@ -222,7 +222,7 @@ def _box_object(row: Row, category: str, where: str, tally: Tally) -> SourceObje
     try:
         sides = [number_of(row[key]) for key in ("XMin", "YMin", "XMax", "YMax")]
     except ValueError:
-        raise IntegrityError(f"{where} has a box that is no four numbers") from None
+        raise IntegrityError(f"{where} has a box that is not four numbers") from None
     return SourceObject(
         category=category,
         where=where,

@@ -85,7 +85,7 @@ class _Plain:
         for key_node, value_node in node.value:
             key, value = self.of(key_node, depth + 1), self.of(value_node, depth + 1)
             if not isinstance(key, str):
-                raise IntegrityError(f"{self._path} has a key that is no text: {shown(key)}")
+                raise IntegrityError(f"{self._path} has a key that is not text: {shown(key)}")
             if key == "<<" and isinstance(value, dict):
                 found = {**value, **found}
             elif key in found:
@@ -99,7 +99,7 @@ def names_in(names: Any, source: Path) -> list[str]:
     """Class names in the order of their numbers, of a list or of a table by number.
 
     Raises:
-        IntegrityError: Numbers leave gaps, or a name is no text.
+        IntegrityError: Numbers leave gaps, or a name is not text.
     """
     if names is None:
         return []
@@ -118,5 +118,5 @@ def names_in(names: Any, source: Path) -> list[str]:
     # "- null" and "- ~" are names that look like nothing.
     found = ["null" if name is None else name for name in names]
     if not all(isinstance(name, str) for name in found):
-        raise IntegrityError(f"{source}: a class name is no text: {shown(found)}")
+        raise IntegrityError(f"{source}: a class name is not text: {shown(found)}")
     return found

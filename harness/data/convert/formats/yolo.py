@@ -269,6 +269,6 @@ def _object(
 
 
 def _looks_like_pose(shares: Sequence[float]) -> bool:
-    """Whether a box and keypoints of x, y and visibility: 2 is no share of an image."""
+    """Whether a box and keypoints of x, y and visibility: 2 is not a share of an image."""
     seen = shares[6::3]
     return len(shares) % 3 == 1 and 2 in seen and all(one in VISIBILITIES for one in seen)

@@ -69,7 +69,7 @@ def test_a_stream_by_hand() -> None:
         ([1, 2, 3], "values for an image"),
         ([0, 0, 0, 8], "end early"),
         ([0, 0, 0, 8, 57, 27, 248, 0], "end early"),
-        ([300], "no bytes"),
+        ([300], "not bytes"),
     ],
 )
 def test_damaged_streams_are_refused(stream: list[int], fault: str) -> None:

@@ -1,4 +1,4 @@
-"""labelme files as objects: groups, boxes, circles, masks, and what is no object."""
+"""labelme files as objects: groups, boxes, circles, masks, and what is not an object."""
 
 from __future__ import annotations
 

@@ -356,9 +356,9 @@ def test_groups_however_they_are_written(told: str, crowd: bool, tmp_path: Path)
     ("text", "why"),
     [
         (f"{HEAD}\nab,x,/m/1,1,0,0.5,0,0.5,maybe\n", "neither yes nor no"),
-        (f"{HEAD}\nab,x,/m/1,1,0,0.5,0,none,0\n", "no four numbers"),
+        (f"{HEAD}\nab,x,/m/1,1,0,0.5,0,none,0\n", "not four numbers"),
         (f"{HEAD}\nab,x,/m/1\n", "row 2 has 3"),
-        ("ImageID,Name\nab,x\n", "no table of Open Images"),
+        ("ImageID,Name\nab,x\n", "not a table of Open Images"),
     ],
 )
 def test_rows_that_are_none_are_named(text: str, why: str, tmp_path: Path) -> None:
