@@ -185,7 +185,7 @@ def test_damaged_archives_and_missing_masks(site: Site, tmp_path: Path) -> None:
     report = bring(site, tmp_path, all_images=True)
     assert [one.what for one in report.dropped_objects] == ["whose mask file is missing"]
     site.files[archive] = b"no archive"
-    with pytest.raises(IntegrityError, match="no whole archive"):
+    with pytest.raises(IntegrityError, match="not a whole archive"):
         bring(site, tmp_path, all_images=True)
 
 
