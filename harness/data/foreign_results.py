@@ -4,7 +4,8 @@ What each program writes was read in its source:
 
 * Ultralytics, ``models/yolo/detect/val.py``, ``pred_to_json``: COCO rows whose image id is the stem
   of the file name, a number where it is one and text otherwise; a category is the class index
-  unless the data set is COCO's own ``val2017.txt``.
+  unless the data set is COCO's own ``val2017.txt``, counted from 0 by older versions and from 1
+  by newer ones.
 * MMDetection, ``evaluation/metrics/coco_metric.py``, ``results2json``: COCO rows, with a box beside
   each mask. ``evaluation/metrics/dump_det_results.py``, ``DumpDetResults``: a pickle of a list of
   tables with ``img_id`` and ``pred_instances``, which are tensors of corners and class indices, and
@@ -288,12 +289,18 @@ def with_image_ids(
     return result, changed
 
 
-def with_category_ids(rows: Sequence[Any], content: Mapping[str, Any]) -> list[Any] | None:
+def with_category_ids(
+    rows: Sequence[Any], content: Mapping[str, Any]
+) -> tuple[list[Any], int] | None:
     """Rows with category ids in the place of class indices; None where that is not certain.
 
     Args:
         rows: COCO results of Ultralytics.
         content: Of ``data.coco.read_annotations``.
+
+    Returns:
+        The rows, and what the first class is counted as: 0 where a row has it, 1 where a row has
+        the number of categories, which then is the last one.
     """
     ids = _category_ids(content)
     known = set(ids)
@@ -302,9 +309,13 @@ def with_category_ids(rows: Sequence[Any], content: Mapping[str, Any]) -> list[A
         for row in rows
         if isinstance(row, Mapping) and "category_id" in row
     }
-    if not given or given <= known or not all(one in range(len(ids)) for one in given):
+    if not given or given <= known:
         return None
-    return [{**row, "category_id": ids[int(row["category_id"])]} for row in rows]
+    first = 0 if 0 in given else 1
+    certain = 0 in given or len(ids) in given
+    if not certain or not all(one in range(first, first + len(ids)) for one in given):
+        return None
+    return [{**row, "category_id": ids[int(row["category_id"]) - first]} for row in rows], first
 
 
 def _images_by_name(content: Mapping[str, Any]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pycocotools import mask
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import read_annotations
+from harness.data.foreign_results import with_category_ids
 from harness.workflows.runs.results_files import read_loosely, read_results
 
 Row = dict[str, Any]
@@ -186,10 +187,40 @@ def test_file_names_and_class_indices_of_ultralytics(
         "images": [{**one, "file_name": f"photo {one['file_name']}"} for one in content["images"]],
     }
     path = tmp_path / "predictions.json"
-    path.write_text(json.dumps(as_ultralytics(content, rows)))
-    found = read_results(path, named)
-    assert plain(found.rows) == plain(rows)
-    assert "Ultralytics" in found.assumed[0]
+    # The last class says that the first one is 1.
+    rows = [*rows[:-1], {**rows[-1], "category_id": max(index_of(content))}]
+    given = as_ultralytics(content, rows)
+    for first in (0, 1):  # newer versions count from 1
+        counted = [{**row, "category_id": row["category_id"] + first} for row in given]
+        path.write_text(json.dumps(counted))
+        # A diagnosis reads what a score reads, so that it does not report what was mended.
+        for found in (read_results(path, named), read_loosely(path, named)):
+            assert plain(found.rows) == plain(rows)
+            assert "Ultralytics" in found.assumed[0]
+            assert f"from {first} " in found.assumed[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "first"),
+    [
+        pytest.param({1, 2, 3, 5}, None, id="ids"),
+        pytest.param({0, 1, 2, 3}, 0, id="from 0"),
+        pytest.param({0, 3}, 0, id="from 0, not all"),
+        pytest.param({1, 4}, 1, id="from 1, the last"),
+        pytest.param({2, 3, 5, 7}, None, id="beyond"),
+        pytest.param({0, 4}, None, id="both ends"),
+        pytest.param({1, 3}, None, id="ids, not all"),
+        pytest.param({2, 3}, None, id="from 0 or from 1"),
+    ],
+)
+def test_class_indices_are_counted_from_what_is_certain(given: set[int], first: int | None) -> None:
+    ids = (1, 7, 8, 9) if given == {2, 3} else (1, 2, 3, 5)
+    content = {"categories": [{"id": one, "name": str(one)} for one in ids]}
+    found = with_category_ids([{"category_id": one} for one in sorted(given)], content)
+    if first is None:
+        assert found is None
+    else:
+        assert found == ([{"category_id": ids[one - first]} for one in sorted(given)], first)
 
 
 def test_a_pickle_of_mmdetection_is_read_and_not_run(

@@ -116,11 +116,13 @@ def _adopted(
     sentences = []
     if named:
         sentences.append(f"{named} row(s) name their image by its file, as Ultralytics does")
-    if (named or _has_file_names(rows)) and not loose:
+    if named or _has_file_names(rows):
         chosen = with_category_ids(rows, content)
         if chosen is not None:
-            rows = chosen
-            sentences.append("categories are class indices, from 0 in the order of their ids")
+            rows, first = chosen
+            sentences.append(
+                f"categories are class indices, from {first} in the order of their ids"
+            )
     return rows, tuple(sentences)
 
 
