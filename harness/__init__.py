@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import analyze as analyze
     from harness.api import benchmark as benchmark
+    from harness.api import check_parity as check_parity
     from harness.api import check_weights as check_weights
     from harness.api import compare as compare
     from harness.api import compare_several as compare_several
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from harness.api import download as download
     from harness.api import draw as draw
     from harness.api import evaluate as evaluate
+    from harness.api import export_model as export_model
     from harness.api import list_models as list_models
     from harness.api import load_dataset as load_dataset
     from harness.api import load_model as load_model
     from harness.api import plan_training as plan_training
+    from harness.api import predict as predict
     from harness.api import score as score
+    from harness.api import show as show
     from harness.api import sweep as sweep
     from harness.api import track_run as track_run
     from harness.api import train as train
@@ -62,6 +66,7 @@ _HOMES = {
     "UsageError": "harness.core.errors",
     "analyze": "harness.api",
     "benchmark": "harness.api",
+    "check_parity": "harness.api",
     "check_weights": "harness.api",
     "compare": "harness.api",
     "compare_several": "harness.api",
@@ -70,11 +75,14 @@ _HOMES = {
     "download": "harness.api",
     "draw": "harness.api",
     "evaluate": "harness.api",
+    "export_model": "harness.api",
     "list_models": "harness.api",
     "load_dataset": "harness.api",
     "load_model": "harness.api",
     "plan_training": "harness.api",
+    "predict": "harness.api",
     "score": "harness.api",
+    "show": "harness.api",
     "sweep": "harness.api",
     "track_run": "harness.api",
     "train": "harness.api",
@@ -97,6 +105,7 @@ __all__ = [
     "UsageError",
     "analyze",
     "benchmark",
+    "check_parity",
     "check_weights",
     "compare",
     "compare_several",
@@ -105,11 +114,14 @@ __all__ = [
     "download",
     "draw",
     "evaluate",
+    "export_model",
     "list_models",
     "load_dataset",
     "load_model",
     "plan_training",
+    "predict",
     "score",
+    "show",
     "sweep",
     "track_run",
     "train",

@@ -1,4 +1,4 @@
-"""The zoo and data sets: list, fetch, check and load models; load and convert data sets."""
+"""The zoo and data sets: list, fetch, check, load and export models; load and convert data sets."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING
 from harness.api.calls import Shown, composed, now, public, shown_by
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.loading import DatasetRequest, LoadRequest
-from harness.core.requests.zoo import CheckWeightsRequest, DownloadRequest
+from harness.core.requests.zoo import (
+    CheckWeightsRequest,
+    DownloadRequest,
+    ExportRequest,
+    ParityRequest,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from harness.core.dataset import Dataset
     from harness.core.requests import keywords
+    from harness.engines.parity import ParityReport
     from harness.workflows.datasets.convert import ConvertReport
+    from harness.workflows.export import Export
     from harness.workflows.model import Model
+    from harness.workflows.parity import ParityProofs
     from harness.workflows.weights import CheckedWeights
     from harness.zoo.download import Outcome
     from harness.zoo.listing import ListedModel
@@ -95,6 +103,55 @@ def check_weights(
     from harness.workflows.weights import check_weights
 
     return check_weights(composed("check_weights", CheckWeightsRequest, {"file": file, **settings}))
+
+
+@public
+def export_model(
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.ExportModelSettings],
+) -> Export:
+    """Write a model as an ONNX or .pt2 file and compare it with its network, as ``harness export``.
+
+    Args:
+        progress: As of `evaluate`.
+        **settings: Those of `ExportRequest`.
+
+    Returns:
+        The file, and what differs from the network: ``parity.first_failing`` is None where they
+        agree. A file that differs is no error; it stays, for a closer look.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.export import export
+
+    return export(composed("export_model", ExportRequest, settings), progress=shown_by(progress))
+
+
+@public
+def check_parity(
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.CheckParitySettings],
+) -> ParityReport | ParityProofs:
+    """Compare two implementations of a network stage by stage, as ``harness parity``.
+
+    Args:
+        progress: As of `evaluate`.
+        **settings: Those of `ParityRequest`; ``images`` is needed.
+
+    Returns:
+        The proofs, with ``ok``; of an exported file the differences of every stage, whose
+        ``first_failing`` is None where there is none. A difference is no error.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.parity import check_parity
+
+    request = composed("check_parity", ParityRequest, settings)
+    return check_parity(request, progress=shown_by(progress))
 
 
 @public

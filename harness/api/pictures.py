@@ -1,24 +1,87 @@
-"""Look at results: compare evaluations, draw detections."""
+"""Look at results: predict and draw images, show data and runs, compare evaluations."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, public, shown_by
+from harness.api.calls import Shown, composed, now, public, shown_by, typed
 from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
-from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.pictures import CompareRequest, PredictRequest, ShowRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from harness.core.architecture import ChannelOrder
     from harness.core.detections import Detections
+    from harness.core.predicted import PredictReport
     from harness.core.requests import keywords
     from harness.data.given_images import ImageLike, Picture
     from harness.workflows.pictures.compare import Comparison
     from harness.workflows.pictures.compare_several import SeveralRuns
+    from harness.workflows.pictures.show_subject import ShowReport
+
+
+@public
+def predict(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    progress: Shown = False,
+    command: Sequence[str] | None = None,
+    **settings: Unpack[keywords.PredictSettings],
+) -> PredictReport:
+    """Find objects in images, and leave drawings, predictions and a page, as ``harness predict``.
+
+    For detections in memory there is `load_model`.
+
+    Args:
+        paths: Image files, folders of them, or globs; one or several.
+        progress: As of `evaluate`.
+        command: As of `evaluate`.
+        **settings: Those of `PredictRequest`.
+
+    Returns:
+        The folder, what was found in it, and the files that are no images: the others are done.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.pictures.predict import predict
+
+    several = (paths,) if isinstance(paths, str | Path) else tuple(paths)
+    asked = {"paths": tuple(map(str, several)), **settings}
+    request = composed("predict", PredictRequest, asked)
+    command = typed(command, "predict", request)
+    return predict(request, progress=shown_by(progress), command=command, now=now())
+
+
+@public
+def show(
+    run: str | Path | None = None,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.ShowSettings],
+) -> ShowReport:
+    """Draw a data set, or predictions beside the truth, worst first, as ``harness show``.
+
+    Args:
+        run: Run folder of an evaluation; None with ``annotations`` and ``images``.
+        progress: As of `evaluate`.
+        **settings: Those of `ShowRequest`.
+
+    Returns:
+        Where the page is, what was counted, and the images that could not be read: the others are
+        drawn.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.pictures.show import show
+
+    request = composed("show", ShowRequest, {"run": run, **settings})
+    return show(request, progress=shown_by(progress))
 
 
 @public

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.cli.parity import NO_PARITY_EXIT_CODE, answer_parity
 from harness.core.requests.zoo import ExportRequest
 
@@ -21,9 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, compare, print one row a stage; return 1 when the file computes something else."""
-    from harness.workflows.export import export
+    from harness import api
 
-    found = export(request_from(ExportRequest, arguments), progress=console.progress_of(arguments))
+    found = api.export_model(
+        **settings_from(ExportRequest, arguments), progress=console.progress_of(arguments)
+    )
     if arguments.json:
         console.answer_json(found)
     else:

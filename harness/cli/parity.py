@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.requests.zoo import ParityRequest
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage; return 0, or 1 where a stage differs."""
+    from harness import api
     from harness.engines.parity import ParityReport
-    from harness.workflows.parity import check_parity
 
-    report = check_parity(
-        request_from(ParityRequest, arguments), progress=console.progress_of(arguments)
+    report = api.check_parity(
+        **settings_from(ParityRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
         console.answer_json(report)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.errors import RunFailedError
 from harness.core.requests.pictures import PredictRequest
 
@@ -27,12 +27,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         RunFailedError: Files could not be read as images; the others are done.
     """
-    from harness.workflows.pictures.predict import predict
-    from harness.workflows.runs.folder import utc_now
+    from harness import api
 
-    request = request_from(PredictRequest, arguments)
-    progress = console.progress_of(arguments)
-    report = predict(request, progress=progress, command=("harness", *sys.argv[1:]), now=utc_now())
+    report = api.predict(
+        **settings_from(PredictRequest, arguments),
+        progress=console.progress_of(arguments),
+        command=("harness", *sys.argv[1:]),
+    )
     if arguments.json:
         console.answer_json(report)
     else:

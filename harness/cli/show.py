@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_answered_settings, settings_from
 from harness.core.errors import RunFailedError
 from harness.core.requests.pictures import ShowRequest
 
@@ -24,9 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw, and print where the page is; return the exit code."""
-    from harness.workflows.pictures.show import show
+    from harness import api
 
-    report = show(request_from(ShowRequest, arguments), progress=console.progress_of(arguments))
+    report = api.show(
+        **settings_from(ShowRequest, arguments), progress=console.progress_of(arguments)
+    )
     if arguments.json:
         console.answer_json(report)
     else:

@@ -141,3 +141,40 @@ def test_threads_beyond_what_a_machine_can_start_are_refused() -> None:
         harness.load_model(threads=100_000)
     with pytest.raises(harness.UsageError, match="from 1 to 512, got 513"):
         harness.plan_training(model="R_50_FPN_3x", threads=513)
+
+
+def test_images_are_predicted_into_a_folder(
+    small_coco: Path, embedded_root: Path, tmp_path: Path
+) -> None:
+    images = sorted((small_coco / "images").iterdir())[:2]
+    settings = {"root": embedded_root, "threads": 1, "short_edge_px": 64, "device": "cpu"}
+    report = harness.predict(images, output=tmp_path / "run", **settings)
+    assert report.images == 2
+    assert report.unreadable == ()
+    assert report.command[:2] == ("harness", "predict")
+    found = json.loads((tmp_path / "run" / report.predictions).read_text("utf-8"))
+    assert len(found["annotations"]) == report.detections > 0
+    one = harness.predict(images[0], output=tmp_path / "one", pictures="none", **settings)
+    assert (one.images, one.page) == (1, None)
+    with pytest.raises(harness.UsageError, match=r"--pictures|pictures"):
+        harness.predict(images[0], pictures="bmp")  # type: ignore[arg-type]
+
+
+def test_data_and_runs_are_shown(data: dict[str, Path], tmp_path: Path) -> None:
+    given = {name: data[name] for name in ("annotations", "images")}
+    report = harness.show(output=tmp_path / "data", **given)
+    assert (report.images, report.true_positives) == (6, None)
+    assert Path(report.page).is_file()
+    run_folder = harness.evaluate(engine="fake", output=tmp_path / "run", **data).folder
+    judged = harness.show(run_folder, most=1)
+    assert judged.drawn == 1
+    assert judged.false_negatives == 0
+
+
+def test_what_cannot_be_exported_or_compared_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(harness.UsageError, match=r"missing\.json"):
+        harness.export_model(annotations=tmp_path / "missing.json", output=tmp_path / "tiny.pt2")
+    with pytest.raises(harness.UsageError, match="nowhere"):
+        harness.check_parity(images=tmp_path / "nowhere", model="tiny", against="float64")
+    with pytest.raises(harness.UsageError, match="images"):
+        harness.check_parity()  # type: ignore[call-arg]

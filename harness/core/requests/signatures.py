@@ -15,10 +15,15 @@ from harness.core.requests.inference import (
     SweepRequest,
 )
 from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadRequest
-from harness.core.requests.pictures import CompareRequest
+from harness.core.requests.pictures import CompareRequest, PredictRequest, ShowRequest
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest
 from harness.core.requests.training import TrainRequest
-from harness.core.requests.zoo import CheckWeightsRequest, DownloadRequest
+from harness.core.requests.zoo import (
+    CheckWeightsRequest,
+    DownloadRequest,
+    ExportRequest,
+    ParityRequest,
+)
 from harness.core.settings import flat_settings, signature_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -34,10 +39,14 @@ REQUESTS: Mapping[str, type[Any]] = {
     "diagnose": DiagnoseRequest,
     "train": TrainRequest,
     "plan_training": TrainRequest,
+    "predict": PredictRequest,
+    "show": ShowRequest,
     "compare": CompareRequest,
     "convert": ConvertRequest,
     "download": DownloadRequest,
     "check_weights": CheckWeightsRequest,
+    "export_model": ExportRequest,
+    "check_parity": ParityRequest,
     "load_model": LoadRequest,
     "load_dataset": DatasetRequest,
     "draw": DrawRequest,

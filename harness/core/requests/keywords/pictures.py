@@ -6,8 +6,76 @@ imported when a program runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
+
+from harness.core.requests.keywords.drawing import DrawingStyleKeys
+from harness.core.requests.keywords.inference import (
+    EngineOptionsKeys,
+    ModelSpecKeys,
+    RecipeOverridesKeys,
+)
+
+
+class PredictSettings(
+    ModelSpecKeys,
+    EngineOptionsKeys,
+    RecipeOverridesKeys,
+    DrawingStyleKeys,
+    total=False,
+):
+    """Keywords of `predict`, those of `PredictRequest`."""
+
+    annotations: str | Path | None
+    """COCO annotation file whose categories --weights know (default: the model's own)."""
+
+    panoptic: str | Path | None
+    """Panoptic annotation file whose kinds of stuff --weights know (default: the model's own)."""
+
+    output: str | Path | None
+    """Run folder (default: results/runs/<run id>)."""
+
+    pictures: Literal["jpg", "png", "none"]
+    """Format of the drawings; none: do not draw (default: jpg)."""
+
+    resume: bool
+    """Continue an unfinished run."""
+
+
+class ShowSettings(DrawingStyleKeys, total=False):
+    """Keywords of `show`, those of `ShowRequest`."""
+
+    annotations: str | Path | None
+    """COCO annotation file (default: the run's)."""
+
+    images: str | Path | None
+    """Folder of its images (default: the run's)."""
+
+    predictions: str | Path | None
+    """COCO results file, to be shown beside the annotations (default: the run's)."""
+
+    task: Literal["bbox", "segm", "keypoints", "panoptic_seg"]
+    """What has to overlap for a hit; panoptic_seg shows the maps of a run (default: bbox)."""
+
+    sample: int | None
+    """N images at random (default: all)."""
+
+    seed: int
+    """Another one draws other images (default: 0)."""
+
+    image_ids: Iterable[int]
+    """These images (default: all)."""
+
+    most: int | None
+    """Draw at most so many images, the worst; 0 for all (default: 200, or all that --sample or
+    --image chose)."""
+
+    select: bool
+    """Offer to tick images, and to save their names for harness data subset --names."""
+
+    output: str | Path | None
+    """Folder of the pictures (default: show in the run, or results/pictures/<name>)."""
 
 
 class CompareSettings(TypedDict, total=False):

@@ -1,0 +1,34 @@
+"""Keywords of the Python API: settings of ``drawing``.
+
+Written by ``scripts/write_keywords.py`` from the requests, which define every setting; never
+imported when a program runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class DrawingStyleKeys(TypedDict, total=False):
+    """Keywords of `DrawingStyle`."""
+
+    threshold: float
+    """Lowest score that is drawn and counted (default: 0.5)."""
+
+    background: Literal["colour", "grey"]
+    """Grey: all that is not an object (default: colour)."""
+
+    colour_by: Literal["instance", "class"]
+    """What has a colour of its own (default: instance)."""
+
+    opacity: float
+    """Of masks, 0 to 1 (default: 0.5)."""
+
+    boxes: bool
+    """Draw boxes (default: on)."""
+
+    labels: bool
+    """Write category and score (default: on)."""
+
+    scale: float
+    """Size of the picture against the image (default: 1)."""
