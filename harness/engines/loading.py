@@ -45,6 +45,9 @@ class ProvenModel:
     stuff: tuple[Category, ...] = ()
     """Kinds of stuff, by class of a semantic head from 1; none without one."""
 
+    changed: bool = False
+    """Whether an exported file is another one than was exported."""
+
 
 def prove_model(
     network: ModelSpec,
@@ -60,8 +63,7 @@ def prove_model(
     Args:
         network: Model entry, weights, and where checkpoints are.
         options: How it will be computed.
-        annotations: COCO file whose categories the weights know; None for the model's own, or those
-            of the training that left the weights.
+        annotations: COCO file of the weights' categories; None for the model's or its training's.
         panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
         lowest_score: The network must let through objects of this score; None leaves that to its
             recipe.
@@ -95,6 +97,7 @@ def prove_model(
         weights=file.path,
         checkpoint=file.checkpoint,
         stuff=stuff,
+        changed=file.changed,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METRICS = "metrics.json"
+
+#: Checksums of its lines, one a line; of any order, and of lines that are no longer there as well.
+SUMS = "metrics.json.sums"
 
 #: Iterations between two lines, and over which their medians are taken (EventStorage, 20).
 PERIOD = 20
@@ -65,6 +69,7 @@ class TrainingLog:
         self._written = written
         self.earlier = _keep_until(self._path, begun, evaluated)
         self._file = self._path.open("a", encoding="utf-8")
+        self._sums = (folder / SUMS).open("a", encoding="utf-8")
         self._window: dict[str, list[float]] = defaultdict(list)
         self._last: dict[str, float] = {}
         self._board = _board(folder / "tensorboard", begun)
@@ -79,6 +84,7 @@ class TrainingLog:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._sums.close()
         if self._board is not None:
             self._board.close()
 
@@ -120,8 +126,10 @@ class TrainingLog:
             values: Numbers by name; None where one is undefined.
         """
         line = {"iteration": iteration, **values}
-        self._file.write(dumps(line) + "\n")
-        self._file.flush()
+        text = dumps(line)
+        for file, content in ((self._sums, _sum_of(text.encode())), (self._file, text)):
+            file.write(content + "\n")
+            file.flush()
         self._written(line)
         if self._board is not None:
             for name, value in values.items():
@@ -143,17 +151,36 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         whole = path.read_bytes()
     except FileNotFoundError:
         return []
+    sums = _read_sums(folder)
     return [
-        _line_of(path, f"line {number}", text)
+        _line_of(path, f"line {number}", text, sums)
         for number, text in enumerate(whole.split(b"\n")[:-1], start=1)
     ]
 
 
-def _line_of(path: Path, where: str, text: bytes) -> dict[str, Any]:
+def _read_sums(folder: Path) -> frozenset[str] | None:
+    """Return the checksums of a log's lines; None where an older version wrote it."""
+    try:
+        return frozenset((folder / SUMS).read_text(encoding="ascii", errors="replace").split())
+    except FileNotFoundError:
+        return None
+
+
+def _sum_of(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:16]
+
+
+def _line_of(path: Path, where: str, text: bytes, sums: frozenset[str] | None) -> dict[str, Any]:
     """Return the content of one line.
 
+    Args:
+        path: The log.
+        where: The line, for errors.
+        text: Without its end.
+        sums: Of the lines that were written; None where they are not known.
+
     Raises:
-        IntegrityError: A training cannot have written it.
+        IntegrityError: A training cannot have written it, or it was changed since.
     """
     try:
         line = json.loads(text)
@@ -161,6 +188,8 @@ def _line_of(path: Path, where: str, text: bytes) -> dict[str, Any]:
         fault = str(error)
     else:
         fault = _fault_of(line)
+        if not fault and sums is not None and _sum_of(text) not in sums:
+            fault = f"its checksum is not in {SUMS}"
         if not fault:
             found: dict[str, Any] = line
             return found
@@ -246,7 +275,8 @@ def last_iteration(folder: Path) -> LastIteration | None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         for text in reversed(file.read().splitlines(keepends=True)):
             if text.startswith(b"{") and text.endswith(b"\n"):
-                line = _line_of(folder / METRICS, "its last lines", text)
+                sums = _read_sums(folder)
+                line = _line_of(folder / METRICS, "its last lines", text[:-1], sums)
                 if {"total_loss", "lr", "time"} <= line.keys():
                     return LastIteration(
                         iteration=line["iteration"],
@@ -264,7 +294,11 @@ def _keep_until(path: Path, begun: int, evaluated: int) -> list[dict[str, Any]]:
         for line in read_log(path.parent)
         if line["iteration"] <= (begun if "total_loss" in line else evaluated)
     ]
-    write_text(path, "".join(dumps(line) + "\n" for line in kept))
+    lines = [dumps(line) for line in kept]
+    known = [*(_read_sums(path.parent) or ()), *(_sum_of(line.encode()) for line in lines)]
+    # First, and with those of the lines that are removed next.
+    write_text(path.with_name(SUMS), "".join(f"{one}\n" for one in dict.fromkeys(known)))
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return kept
 
 

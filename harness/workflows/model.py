@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN, read_run
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.weights import TRAINED, weights_of
 from harness.zoo.lock import read_lock
+from harness.zoo.model_file import CHANGED
 
 if TYPE_CHECKING:
     from harness.data.given_images import ImageLike
@@ -356,6 +358,8 @@ def load(request: LoadRequest) -> Model:
         lowest_score=request.threshold,
         recipe=_merged(request.recipe, source.recipe),
     )
+    if proven.changed:
+        warnings.warn(CHANGED, stacklevel=2)
     return Model(
         proven,
         open_proven(proven, options),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,9 @@ from harness.zoo.weights import foreign_content
 
 #: Numbers of the architecture that the graph does not hold: what is done before and after it.
 OUTSIDE_THE_GRAPH = ("channel_order", "short_edge_px", "long_edge_max_px", "mask_threshold")
+
+#: Key of the sha256 of all other metadata; files of older versions lack it.
+SEAL = "facts_sha256"
 
 #: Field numbers of ``onnx.proto``: ModelProto.metadata_props, StringStringEntryProto.key, .value.
 METADATA_FIELD, KEY_FIELD, VALUE_FIELD = 14, 1, 2
@@ -68,9 +71,16 @@ class ExportFacts:
 
 
 def metadata_of(facts: ExportFacts) -> dict[str, str]:
-    """The facts as a file keeps them, text by key."""
+    """The facts as a file keeps them, text by key, with their hash."""
     plain = to_plain(facts)
-    return {key: value if isinstance(value, str) else dumps(value) for key, value in plain.items()}
+    texts = {key: one if isinstance(one, str) else dumps(one) for key, one in plain.items()}
+    return {**texts, SEAL: _seal_of(texts)}
+
+
+def _seal_of(texts: Mapping[str, str]) -> str:
+    """The sha256 of the metadata, but of what other programs add to them."""
+    own = {field.name: texts[field.name] for field in fields(ExportFacts)}
+    return hashlib.sha256(dumps(own).encode()).hexdigest()
 
 
 def read_facts(path: Path) -> ExportFacts:
@@ -93,7 +103,13 @@ def read_facts(path: Path) -> ExportFacts:
         field.name: found[field.name] if field.type == "str" else _parsed(found[field.name])
         for field in fields(ExportFacts)
     }
-    return to_typed(ExportFacts, plain, where=f"the metadata of {path}")
+    facts = to_typed(ExportFacts, plain, where=f"the metadata of {path}")
+    if found.get(SEAL, _seal_of(found)) != _seal_of(found):
+        raise IntegrityError(
+            f"the metadata of {path} are damaged: their sha256 is another than they state",
+            hint=EXPORT_AGAIN.format(model="NAME"),
+        )
+    return facts
 
 
 def kind_of(path: Path) -> ExportFormat:

@@ -12,7 +12,13 @@ from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.zoo.checkpoints import find_checkpoint
-from harness.zoo.exported import ExportFacts, proven_export
+from harness.zoo.exported import ExportFacts, is_as_exported, proven_export
+
+#: What is said of an exported file whose graph has other bytes than it was exported with.
+CHANGED = (
+    "the exported file was changed since its export (quantised, simplified, edited or damaged): "
+    "this is its own AP, no longer its checkpoint's"
+)
 
 
 class ModelFile(NamedTuple):
@@ -26,6 +32,9 @@ class ModelFile(NamedTuple):
 
     exported: ExportFacts | None
     """Metadata of an exported file; None for a checkpoint."""
+
+    changed: bool = False
+    """Whether its graph is another one than was exported."""
 
 
 def find_model_file(
@@ -55,8 +64,10 @@ def find_model_file(
         IntegrityError: The file has another content than it must have.
     """
     if engine == "onnx" or engine == "pt2":
-        return ModelFile(
-            *proven_export(entry, architecture, weights, root, categories=categories, kind=engine)
+        path, origin, exported = proven_export(
+            entry, architecture, weights, root, categories=categories, kind=engine
         )
+        changed = not origin.pinned and not is_as_exported(path, exported)
+        return ModelFile(path, origin, exported, changed)
     facts = find_checkpoint(lock, entry, weights, root)
     return ModelFile(Path(facts.path), facts, None)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.core.errors import HarnessError
-from harness.training.log import Best, TrainingLog, read_curve, read_log, selection_metric
+from harness.core.errors import HarnessError, IntegrityError
+from harness.training.log import (
+    SUMS,
+    Best,
+    TrainingLog,
+    last_iteration,
+    read_curve,
+    read_log,
+    selection_metric,
+)
 from tests.measure.test_band import curve
 
 
@@ -75,3 +84,38 @@ def test_by_loss_less_is_better() -> None:
 @pytest.mark.parametrize("best_by", ["ap", "loss"])
 def test_the_first_evaluation_is_always_the_best_so_far(best_by: str) -> None:
     assert selection_metric(best_by, {"validation/total_loss": 1e9}, {}) > Best().value  # type: ignore[arg-type]
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    with TrainingLog(folder, 0, 0, lambda _: None) as log:
+        for iteration in range(1, 101):
+            log.add(iteration, {"total_loss": 1.0 / iteration, "lr": 0.1, "time": 0.5})
+    return read_log(folder)
+
+
+def test_a_changed_digit_of_a_log_is_found(tmp_path: Path) -> None:
+    lines, path, chance = written(tmp_path), tmp_path / "metrics.json", random.Random(5)
+    whole = path.read_bytes()
+    digits = [place for place, one in enumerate(whole) if 48 <= one < 58]
+    for place in chance.sample(digits, 60):
+        other = 48 + (whole[place] - 48 + chance.randrange(1, 10)) % 10
+        path.write_bytes(whole[:place] + bytes([other]) + whole[place + 1 :])
+        with pytest.raises(IntegrityError, match=r"metrics\.json is damaged in line \d"):
+            read_log(tmp_path)
+    last = whole.rindex(b"0.5")
+    path.write_bytes(whole[:last] + b"0.4" + whole[last + 3 :])
+    with pytest.raises(IntegrityError, match="its checksum is not in"):
+        last_iteration(tmp_path)
+    # What the hint says: without that line the others are read.
+    path.write_bytes(whole.split(b"\n", 1)[1])
+    assert read_log(tmp_path) == lines[1:]
+
+
+def test_a_log_of_an_older_version_is_continued_and_its_checksums_begin(tmp_path: Path) -> None:
+    lines = written(tmp_path)
+    (tmp_path / SUMS).unlink()
+    assert read_log(tmp_path) == lines
+    with TrainingLog(tmp_path, 60, 60, lambda _: None) as log:
+        assert log.earlier == lines[:3]
+    assert read_log(tmp_path) == lines[:3]
+    assert len((tmp_path / SUMS).read_text(encoding="ascii").split()) == 3

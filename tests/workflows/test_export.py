@@ -19,11 +19,12 @@ from harness.core.settings import replaced
 from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
 from harness.files.extras import install_command
-from harness.workflows.evaluation.resolve import CHANGED, resolve
+from harness.workflows.evaluation.resolve import resolve
 from harness.workflows.export import export
 from harness.workflows.parity import check_exported, check_parity
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED, facts_of_file
+from harness.zoo.model_file import CHANGED
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed

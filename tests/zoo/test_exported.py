@@ -12,6 +12,7 @@ from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.zoo.architectures import mask_rcnn_r50_fpn, tiny
 from harness.zoo.exported import (
+    SEAL,
     ExportFacts,
     find_exported,
     is_as_exported,
@@ -100,6 +101,24 @@ def test_metadata_that_lacks_something_or_cannot_be_read_is_named(tmp_path: Path
         read_facts(write(tmp_path / "a.onnx", missing))
     with pytest.raises(IntegrityError, match="architecture"):
         read_facts(write(tmp_path / "b.onnx", {**told, "architecture": "{nonsense"}))
+
+
+def test_any_changed_metadata_are_found_and_those_of_an_older_version_are_read(
+    tmp_path: Path,
+) -> None:
+    told = metadata_of(facts())
+    for key, value in told.items():
+        digits = [place for place, one in enumerate(value) if one.isdigit()]
+        for place in digits[:: max(1, len(digits) // 5)]:
+            other = str((int(value[place]) + 1) % 10)
+            changed = {**told, key: value[:place] + other + value[place + 1 :]}
+            with pytest.raises(IntegrityError, match=r"metadata of .*a\.onnx"):
+                read_facts(write(tmp_path / "a.onnx", changed))
+    with pytest.raises(IntegrityError, match="are damaged"):
+        read_facts(write(tmp_path / "a.onnx", {**told, "class_names": '["a","b","c"]'}))
+    assert read_facts(write(tmp_path / "b.onnx", {**told, "added_by": "another"})) == facts()
+    del told[SEAL]
+    assert read_facts(write(tmp_path / "b.onnx", told)) == facts()
 
 
 def test_what_differs_from_the_request_is_listed_and_what_is_outside_the_graph_may_differ() -> None:

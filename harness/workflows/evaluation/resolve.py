@@ -43,7 +43,7 @@ from harness.workflows.evaluation.proposals import (
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import find_model_file
+from harness.zoo.model_file import CHANGED, find_model_file
 from harness.zoo.needed import (
     Missing,
     missing_checkpoint,
@@ -54,10 +54,6 @@ from harness.zoo.needed import (
 from harness.zoo.proposals import ProposalFile
 
 FAKED = "the fake engine answers from the ground truth: no network was measured"
-CHANGED = (
-    "the exported file was changed since its export (quantised, simplified or edited): this is its "
-    "own AP, no longer its checkpoint's"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +80,9 @@ class Job:
 
     exported: ExportFacts | None = None
     """What an exported file states about itself; None for other engines."""
+
+    changed: bool = False
+    """Whether the exported file is another one than was exported."""
 
     proposals: ProposalFile | None = None
     """Region proposals of the images, for a network that is given some."""
@@ -121,20 +120,20 @@ class Job:
         """
         faked = self.engine == "fake"
         pinned = self.checkpoint is not None and self.checkpoint.pinned
-        changed = self.exported is not None and self.exported.checkpoint_pinned and not pinned
+        origin = self.exported is not None and self.exported.checkpoint_pinned
         conditions = Conditions(
             architecture=self.architecture,
             precision=self.request.options.precision,
             batch_size=self.request.options.batch_size,
             compiled=self.request.options.compile,
-            pinned_weights=faked or pinned or changed,
+            pinned_weights=faked or pinned or origin,
             evaluated_images=evaluated_images,
             image_count=self.image_count,
         )
         found = deviations(conditions, self.published) + proposal_deviations(self.proposals)
         if faked:
             return (FAKED, *found)
-        return (CHANGED, *found) if changed else found
+        return (CHANGED, *found) if self.changed else found
 
     @property
     def dataset_facts(self) -> DatasetFacts:
@@ -274,14 +273,9 @@ def job_of(
     if published.given_proposals and (engine != "fake" or request.data.proposals is not None):
         proposals = find_proposals(lock, entry, request, dataset)
     if engine != "fake":
+        classes, own = dataset.categories, request.network
         file = find_model_file(
-            lock,
-            entry,
-            architecture,
-            dataset.categories,
-            engine=engine,
-            weights=request.network.weights,
-            root=request.network.root,
+            lock, entry, architecture, classes, engine=engine, weights=own.weights, root=own.root
         )
     return Job(
         request=request,
@@ -291,6 +285,7 @@ def job_of(
         weights=None if file is None else file.path,
         checkpoint=None if file is None else file.checkpoint,
         exported=None if file is None else file.exported,
+        changed=file is not None and file.changed,
         proposals=proposals,
         dataset=dataset,
         image_count=image_count,

@@ -25,7 +25,7 @@ from harness.workflows.evaluation.workers import with_threads_of_run
 from harness.workflows.pictures.predict_images import PredictJob, find_predict_job, predict_missing
 from harness.workflows.runs.checksums import Line, add_sums, write_checked
 from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
-from harness.workflows.runs.folder import Run, keeping, open_run
+from harness.workflows.runs.folder import Run, announce, keeping, open_run
 from harness.workflows.runs.panoptic_files import write_panoptic
 from harness.workflows.runs.shards import (
     open_shard,
@@ -33,6 +33,7 @@ from harness.workflows.runs.shards import (
     shard_path,
     shard_paths,
 )
+from harness.zoo.model_file import CHANGED
 
 
 def predict(
@@ -53,6 +54,8 @@ def predict(
     job = find_predict_job(request, progress.notice)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
+        if job.job.changed:
+            announce(run, CHANGED)
         path = shard_path(run.folder, 0)
         with (
             closing(_opened(job.job, open_engine)) as engine,

@@ -43,7 +43,9 @@ from harness.workflows.runs.files import (
     RESUMABLE,
     RUN,
     RunFile,
+    RunKind,
     comparable,
+    has_checkpoint,
     kind_of,
     new_run_id,
     newest_unfinished,
@@ -73,6 +75,9 @@ class Run:
 
     again: str | None
     """The command that continues it; None where none can."""
+
+    kind: RunKind
+    """What made it."""
 
     progress: Progress
     """Receives notices for the user."""
@@ -115,8 +120,7 @@ def open_run(
         if not resume:
             require_no_run(folder)
         if facts is asked:  # a new run, or one whose run.json was damaged
-            write_checked(folder, RUN, dumps(to_plain(facts), indent=2) + "\n")
-            write_text(folder / CONFIG, config_text(request, command=facts.kind))
+            _begin(folder, facts, request)
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
@@ -124,6 +128,7 @@ def open_run(
             begun=now,
             command=command,
             again=again,
+            kind=facts.kind,
             progress=progress,
         )
         with _logged(run):
@@ -215,20 +220,21 @@ def _interruptible(run: Run) -> Iterator[None]:
         Interrupted: The user or a scheduler stopped the process.
         RunFailedError: The disk is full, or fails otherwise.
     """
-    again = "start it again" if run.again is None else f"continue with: {run.again}"
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("interrupted", hint=again) from None
+        raise Interrupted("interrupted", hint=next_step(run)) from None
     except BrokenPipeError:
         raise
     except UsageError as error:
         if not isinstance(error.__cause__, OSError):
             raise
         # What was asked for is right, and a file of the run cannot be used any more.
+        again = next_step(run)
         hint = again if error.hint is None else f"{error.hint}\n  {again}"
         raise UsageError(error.message, hint=hint) from error.__cause__
     except Exception as error:
+        again = next_step(run)
         failure = failure_of(error, place=run.folder, then=again)
         if isinstance(failure, RunFailedError):
             raise failure from error
@@ -236,6 +242,24 @@ def _interruptible(run: Run) -> Iterator[None]:
             raise
         place = error.filename or run.folder
         raise RunFailedError(f"{place}: {error.strerror or error}", hint=again) from error
+
+
+def next_step(run: Run) -> str:
+    """Return how to go on with a run that came to no end, as the folder is now.
+
+    A training without a checkpoint has nothing to continue from.
+    """
+    if run.again is None:
+        return "start it again"
+    if run.kind == "train" and not has_checkpoint(run.folder):
+        return f"nothing was saved yet; start it again with: {shlex.join(run.command)}"
+    return f"continue with: {run.again}"
+
+
+def _begin(folder: Path, facts: RunFile, request: FolderRequest) -> None:
+    """Write what a run is begun with; the settings first: a folder with run.json is complete."""
+    write_text(folder / CONFIG, config_text(request, command=facts.kind))
+    write_checked(folder, RUN, dumps(to_plain(facts), indent=2) + "\n")
 
 
 def continuing(command: tuple[str, ...], folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,14 +27,21 @@ from harness.files.extras import install_command
 from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
 from harness.report.curves import draw_curves
-from harness.training.checkpoints import checkpoints
 from harness.training.group import launched, train_here, train_in_processes, train_launched
 from harness.training.log import read_log
 from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST
 from harness.training.setup import Setup
 from harness.workflows.evaluation.report import write_report_again
-from harness.workflows.runs.files import CHECKPOINTS
-from harness.workflows.runs.folder import Run, announce, log, open_run, read_record, write_record
+from harness.workflows.runs.files import has_checkpoint
+from harness.workflows.runs.folder import (
+    Run,
+    announce,
+    log,
+    next_step,
+    open_run,
+    read_record,
+    write_record,
+)
 from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.sample import draw_progress
@@ -175,11 +181,9 @@ def _continuable(run: Run) -> Iterator[None]:
     except AnotherRunError:
         raise  # asking again would not help
     except (Interrupted, RunFailedError, IntegrityError) as error:
-        again = f"continue with: {run.again}"
-        if isinstance(error, IntegrityError):  # an image that was moved away since, for instance
-            again = f"when every file is as it was, {again}"
-        if not checkpoints(run.folder / CHECKPOINTS):
-            again = f"nothing was saved yet; start it again with: {shlex.join(run.command)}"
+        again = next_step(run)
+        if isinstance(error, IntegrityError) and has_checkpoint(run.folder):
+            again = f"when every file is as it was, {again}"  # an image was moved away, or so
         hint = again if error.hint is None else f"{error.hint}\n  {again}"
         raise type(error)(error.message, hint=hint) from error.__cause__
 

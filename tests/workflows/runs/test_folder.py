@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import SUMS
 from harness.workflows.runs.files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run
-from harness.workflows.runs.folder import Run, announce, keeping, open_run
+from harness.workflows.runs.folder import Run, announce, keeping, next_step, open_run
 
 NOW = datetime(2026, 11, 20, 22, 45, 7, tzinfo=timezone.utc)
 COMMAND = ("harness", "eval", "--images", "my images")
@@ -207,6 +208,18 @@ def test_failures_of_the_disk_are_errors(tmp_path: Path, request_: EvalRequest, 
     with pytest.raises(RunFailedError, match="No space left") as caught, opened(request, job):
         Path("/dev/full").write_text("x", encoding="ascii")
     assert "--resume" in (caught.value.hint or "")
+
+
+def test_a_training_without_a_checkpoint_is_begun_again_and_not_continued(
+    tmp_path: Path, request_: EvalRequest, job: Job
+) -> None:
+    with opened(with_output(request_, tmp_path / "run"), job) as run:
+        training = replace(run, kind="train", command=("harness", "train", "--seed", "3"))
+        assert next_step(run) == f"continue with: {run.again}"
+        assert next_step(training).endswith("start it again with: harness train --seed 3")
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints" / "iteration-0000001.pth").touch()
+        assert next_step(training) == f"continue with: {run.again}"
 
 
 def test_keeping_adds_how_to_continue_to_the_hint(
