@@ -118,18 +118,22 @@ def unturned_back(box: Box, height: float, _: float) -> Sequence[float]:
     return [height - box[1] - box[3], box[0], box[3], box[2]]
 
 
-def some_unturned(content: Content, rows: list[Row], random: np.random.Generator) -> Broken:
+def unturned_half(box: Box, height: float, width: float) -> Sequence[float]:
+    """In an image that is displayed upside down."""
+    return [width - box[0] - box[2], height - box[1] - box[3], box[2], box[3]]
+
+
+def some_unturned(change: Callable[[Box, float, float], Sequence[float]]) -> Break:
     """The boxes of one image in seven as before EXIF turned it."""
-    sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
-    ids = image_ids(content)
-    some = set(random.choice(ids, max(2, len(ids) // 7), replace=False).tolist())
-    changed = [
-        {**row, "bbox": list(unturned(row["bbox"], *sizes.get(row["image_id"], UNKNOWN_SIZE)))}
-        if row["image_id"] in some
-        else row
-        for row in rows
-    ]
-    return content, changed
+
+    def broken(content: Content, rows: list[Row], random: np.random.Generator) -> Broken:
+        ids = image_ids(content)
+        some = set(random.choice(ids, max(2, len(ids) // 7), replace=False).tolist())
+        _, turned = of_boxes(change)(content, rows, random)
+        pairs = zip(rows, turned, strict=True)
+        return content, [other if one["image_id"] in some else one for one, other in pairs]
+
+    return broken
 
 
 def with_unknown(content: Content, rows: list[Row], random: np.random.Generator) -> Broken:
@@ -344,8 +348,9 @@ FAULTS: Mapping[str, Break] = {
     "resized-frame#3": of_boxes(lambda b, h, w: [side * 727 / max(h, w) for side in b]),
     "letterboxed-frame": of_boxes(letterboxed(640)),
     "letterboxed-frame#1": of_boxes(letterboxed(1280)),
-    "turned-frame": some_unturned,
+    "turned-frame": some_unturned(unturned),
     "turned-frame#1": of_boxes(unturned_back),
+    "turned-frame#2": some_unturned(unturned_half),
     "index-from-0": of_categories(lambda one, ids, _: ids.index(one)),
     "index-from-1": of_categories(lambda one, ids, _: ids.index(one) + 1),
     "id-plus-1": of_categories(lambda one, *_: one + 1),

@@ -104,7 +104,8 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "boxes",
         "boxes in the frame of an image before EXIF turned it",
         "turn the image by its EXIF orientation before the model sees it",
-        "boxes leave their images and would not leave the turned ones",
+        "boxes leave their images and would not leave the turned ones, or meet objects of some "
+        "images only after a half turn",
     ),
     _one("index-from-0", "categories", "class index instead of category id", _WRITE_IDS, _AP),
     _one(

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.tasks import Task
-from harness.diagnosis import attributes, coverage, outlines, overlaps, places
+from harness.diagnosis import attributes, coverage, outlines, overlaps, places, turns
 from harness.diagnosis.case import Case, enclosing
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.places import Undo
@@ -86,6 +86,7 @@ class Search:
                 self._some_turned,
                 self._listed,
                 self._categories,
+                self._half_turned,
                 self._rows,
                 self._coverage,
                 self._cuts,
@@ -176,7 +177,6 @@ class Search:
 
     def _some_turned(self) -> None:
         self._require_time()
-        self._reached("turned-frame")
         case = self.undone()
         images = places.leaving(case)
         if not self.case.rows.has_boxes or images.sum() < max(2, 0.005 * len(images)):
@@ -225,6 +225,20 @@ class Search:
                 best = learned
         self._reached("other-order")
         self._keep(best)
+
+    def _half_turned(self) -> None:
+        """Images of a part of the set by 180°: only where boxes meet their category shows it."""
+        self._require_time()
+        self._reached("turned-frame")
+        if not self.case.rows.has_boxes:
+            return
+        sample = best_of_each(self._sampled(self.undone()), MOST_PLACED)
+        if turns.upside_down(sample, self.images) is None:
+            return
+        self._require_time()
+        everything = np.ones(len(self.images), dtype=bool)
+        upside = turns.upside_down(best_of_each(self.undone(), MOST_PLACED), everything)
+        self._keep(None if upside is None else turns.half_turn_of(upside))
 
     def _rows(self) -> None:
         """Repeats and duplicates."""

@@ -47,6 +47,7 @@ def test_every_hypothesis_has_a_fault() -> None:
 #: tests together.
 QUICK = (
     *("image-positions", "unknown-images", "letterboxed-frame#1", "turned-frame"),
+    "turned-frame#2",
     *("index-from-0", "other-order", "same-image-twice", "one-share#1", "images-without-rows"),
     *("nms-across-classes", "crowd-as-object", "masks-shifted"),
 )
