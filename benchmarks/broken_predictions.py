@@ -313,6 +313,16 @@ def half_size(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return pixels[::2, ::2]
 
 
+def row_by_row(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Pixels along the rows, taken for pixels down the columns."""
+    return pixels.reshape(-1).reshape(pixels.shape, order="F")
+
+
+def column_by_column(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Pixels down the columns, taken for pixels along the rows."""
+    return pixels.reshape(-1, order="F").reshape(pixels.shape)
+
+
 def one_right(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Moved one pixel to the right."""
     moved = np.zeros_like(pixels)
@@ -381,6 +391,10 @@ FAULTS: Mapping[str, Break] = {
 MASK_FAULTS: Mapping[str, Break] = {
     "masks-resized": of_masks(half_size),
     "masks-transposed": of_masks(np.transpose),
+    "masks-transposed#1": of_masks(column_by_column),
+    "masks-transposed#2": of_masks(row_by_row),
+    "masks-turned": of_masks(np.rot90),
+    "masks-turned#1": of_masks(lambda pixels: np.rot90(pixels, 2)),
     "masks-shifted": of_masks(one_right),
     "masks-shifted#1": of_masks(one_up),
 }

@@ -137,14 +137,22 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "masks",
         "masks pasted into another frame than their image",
         "paste masks into the original image's frame",
-        "the size of masks is not that of their images",
+        "the size of masks is not that of their images, and masks meet objects when they are "
+        "resized",
     ),
     _one(
         "masks-transposed",
         "masks",
         "masks with rows and columns swapped",
         "encode masks as (height, width), in Fortran order",
-        "sizes are (width, height), or masks meet objects when they are swapped",
+        "masks meet objects when they are swapped, or when their pixels are read row by row",
+    ),
+    _one(
+        "masks-turned",
+        "masks",
+        "masks in the frame of an image before EXIF turned it",
+        "turn the image by its EXIF orientation before the model sees it",
+        "masks meet objects when they are turned",
     ),
     _one(
         "masks-shifted",

@@ -14,10 +14,12 @@ from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
 from harness.diagnosis.scoring import average_precision
 from harness.diagnosis.search import (
+    OF_MASKS,
     SAMPLE,
     SAMPLE_ROWS,
     OutOfTimeError,
     Search,
+    limited,
     masks_as_boxes,
     sample_of,
 )
@@ -32,11 +34,11 @@ SEEN_GAIN = 0.05
 #: What a cheap look may take (seconds of its clock) and see, and how many faults it names.
 CHEAP_S, CHEAP_IMAGES, MOST_SUSPICIONS = 3.0, 100, 3
 
+#: Images whose masks are undone to see how long that takes.
+TIMED_IMAGES = 8
+
 #: Part of the time that the search may take; the rest is for scoring all images.
 SEARCH_PART = 0.6
-
-#: Faults of masks, whose AP is that of masks.
-OF_MASKS = ("masks-resized", "masks-transposed", "masks-shifted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,20 +163,31 @@ def _affordable(case: Case, most: int) -> int:
 def _measured_images(search: Search, deadline: float, clock: Callable[[], float]) -> Booleans:
     """All images where there is time for them; else as many as there is time for."""
     begun = clock()
-    whole = search.undone()
-    undoing = clock() - begun
-    small = _limited(whole, search.images)
+    small = search.undone(images=search.images)
     for task in _tasks(search):
         _value(small, task, search.images)
-    took = max(clock() - begun - undoing, 1e-3)
+    took = max(clock() - begun, 1e-3) / max(1, int(search.images.sum()))
     count = len(search.images)
     scorings = 2 + len(search.steps)
-    each = 0.7 * (deadline - clock()) / scorings - undoing
-    affordable = each / took * search.images.sum()
+    each = scorings * took + _undoing_masks_s(search, clock)
+    affordable = 0.7 * (deadline - clock()) / each
     if affordable >= count:
         return np.ones(count, dtype=bool)
     wanted = max(int(affordable), int(search.images.sum()))
     return sample_of(search.case, most=wanted) | search.images
+
+
+def _undoing_masks_s(search: Search, clock: Callable[[], float]) -> float:
+    """Seconds that the masks of an image take to undo once: longer than to score it.
+
+    Those of the images that were tried are known by now, so others are timed.
+    """
+    others = sample_of(search.case, most=TIMED_IMAGES, among=~search.images)
+    if not others.any() or not any(step.name in OF_MASKS for step in search.steps):
+        return 0.0
+    begun = clock()
+    search.undone(images=others)
+    return (clock() - begun) / float(others.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +231,16 @@ def _costs(
         watch()
         return _known(average_precision(case, task, images, watch=watch))
 
-    ap = value(_limited(search.case, images), search.task)
-    undone = search.undone()
+    ap = value(limited(search.case, images), search.task)
+    undone = search.undone(images=images)
+    watch()
     whole = {task: value(undone, task) for task in _tasks(search)}
     found = []
     for step in search.steps:
         task: Task = "segm" if step.name in OF_MASKS else search.task
         before: float | None = None
         if clock() < deadline:
-            before = value(search.undone(without=step), task)
+            before = value(search.undone(without=step, images=images), task)
         found.append(_finding(step.name, step.details, task, before, whole[task]))
     signs = [_finding(one.name, one.details, search.task, None, None) for one in search.signs]
     strong = [one for one in found if one.gain >= SEEN_GAIN or one.before is None]
@@ -255,14 +269,6 @@ def _tasks(search: Search) -> tuple[Task, ...]:
     if any(step.name in OF_MASKS for step in search.steps):
         return tuple(dict.fromkeys((search.task, "segm")))
     return (search.task,)
-
-
-def _limited(case: Case, images: Booleans) -> Case:
-    """The same with fewer rows, where not all images are looked at."""
-    if images.all():
-        return case
-    position = case.position
-    return case.taking((position < 0) | images[np.maximum(position, 0)])
 
 
 def _value(case: Case, task: Task, images: Booleans) -> float:

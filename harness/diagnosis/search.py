@@ -39,6 +39,13 @@ CLEAR = 12.0
 #: Rows of an image that say where boxes are.
 MOST_PLACED = 12
 
+#: Images on which masks are tried in other frames: a few milliseconds for every mask and frame.
+MOST_MASKED = 60
+
+#: Faults of image ids, and those of masks, whose AP is that of masks.
+OF_IDS = ("image-positions", "image-file-numbers")
+OF_MASKS = ("masks-resized", "masks-transposed", "masks-turned", "masks-shifted")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
@@ -85,6 +92,7 @@ class Search:
                 self._places,
                 self._some_turned,
                 self._listed,
+                self._frames_of_masks,
                 self._categories,
                 self._half_turned,
                 self._rows,
@@ -102,18 +110,28 @@ class Search:
         """Names of the hypotheses that there was no time for."""
         return tuple(one.name for one in CATALOGUE if one.name not in self.tried)
 
-    def undone(self, case: Case | None = None, *, without: Undo | None = None) -> Case:
-        """A case with everything undone that was found.
+    def undone(
+        self,
+        *,
+        without: Undo | None = None,
+        images: Booleans | None = None,
+        masks: bool = True,
+    ) -> Case:
+        """The case with everything undone that was found.
 
         Args:
-            case: None for the one of the search.
             without: What to leave as it is.
+            images: (M,) those whose rows are wanted; None for all. Masks of millions of rows take
+                minutes.
+            masks: Whether masks are undone as well.
         """
-        result = self.case if case is None else case
-        for step in self.steps:
-            if step is not without:
-                result = step.change(result)
-        return result
+        steps = [one for one in self.steps if one is not without]
+        numbers = [one for one in steps if one.name in OF_IDS]
+        result = _applied(self.case, *numbers)
+        if images is not None:
+            result = limited(result, images)
+        others = [one for one in steps if one not in numbers]
+        return _applied(result, *(one for one in others if masks or one.name not in OF_MASKS))
 
     def _scores_of_rows(self) -> None:
         self._reached("scores-equal", "scores-in-percent")
@@ -166,7 +184,7 @@ class Search:
         """
         key = "" if numbers is None else f"{numbers.name} {numbers.details}"
         if key not in self.best:
-            whole = self._sampled(_applied(self.case, numbers))
+            whole = _of_images(_applied(self.case, numbers), self.images)
             self.best[key] = best_of_each(whole, MOST_PLACED)
         return self.best[key]
 
@@ -177,7 +195,7 @@ class Search:
 
     def _some_turned(self) -> None:
         self._require_time()
-        case = self.undone()
+        case = self.undone(masks=False)
         images = places.leaving(case)
         if not self.case.rows.has_boxes or images.sum() < max(2, 0.005 * len(images)):
             return
@@ -193,7 +211,7 @@ class Search:
 
     def _listed(self) -> None:
         self._reached("other-annotations", "unknown-images")
-        case = self.undone()
+        case = self.undone(masks=False)
         known = coverage.seen(case).known
         undo = coverage.without_unknown(case)
         if undo is None:
@@ -208,7 +226,7 @@ class Search:
 
     def _categories(self) -> None:
         """The order of categories with which most boxes are right."""
-        case = self._sampled(self.undone())
+        case = self._sampled()
         best, value = None, self._value(case)
         for undo in attributes.orders(case):
             self._require_time()
@@ -232,33 +250,33 @@ class Search:
         self._reached("turned-frame")
         if not self.case.rows.has_boxes:
             return
-        sample = best_of_each(self._sampled(self.undone()), MOST_PLACED)
+        sample = best_of_each(self._sampled(), MOST_PLACED)
         if turns.upside_down(sample, self.images) is None:
             return
         self._require_time()
         everything = np.ones(len(self.images), dtype=bool)
-        upside = turns.upside_down(best_of_each(self.undone(), MOST_PLACED), everything)
+        upside = turns.upside_down(best_of_each(self.undone(masks=False), MOST_PLACED), everything)
         self._keep(None if upside is None else turns.half_turn_of(upside))
 
     def _rows(self) -> None:
         """Repeats and duplicates."""
-        case = self.undone()
+        case = self.undone(masks=False)
         self._reached("same-image-twice")
         self._keep(coverage.without_repeats(case))
         self._require_time()
-        sample = self._sampled(self.undone())
+        sample = self._sampled()
         self._reached("nms-missing")
         if (undo := overlaps.nms_missing(sample, self.images)) is not None:
             gain = self._value(undo.change(sample)) - self._value(sample)
             self._keep(undo if gain > LEAST_GAIN else None)
         self._require_time()
         self._reached("more-than-100")
-        self._keep(attributes.best_hundred(self.undone()))
+        self._keep(attributes.best_hundred(self.undone(masks=False)))
 
     def _coverage(self) -> None:
         self._require_time()
         self._reached("one-share", "images-without-rows")
-        case = self.undone()
+        case = self.undone(masks=False)
         if coverage.seen(case).known < 0.5 and any(
             sign.name == "other-annotations" for sign in self.signs
         ):
@@ -270,7 +288,7 @@ class Search:
     def _cuts(self) -> None:
         """Rows that are not there, and cannot be found again."""
         self._require_time()
-        case = self.undone()
+        case = self.undone(masks=False)
         self._reached("scores-cut")
         if (found := attributes.cut(case)) is not None:
             at, near = found
@@ -280,7 +298,7 @@ class Search:
             else:
                 self.notes.append(f"{text}: the recipe of Detectron2's zoo cuts there, too")
         self._require_time()
-        sample = self._sampled(case)
+        sample = self._sampled()
         if any(step.name == "nms-missing" for step in self.steps):
             self._reached("nms-too-hard", "nms-across-classes")
             return
@@ -292,27 +310,56 @@ class Search:
             if (text_found := look(sample, self.images)) is not None:
                 self.signs.append(Sign(name=name, details=text_found))
 
-    def _masks(self) -> None:
-        self._reached_without_masks()
-        if self.case.rows.masks is None or "segm" not in self.case.truth.objects:
+    def _frames_of_masks(self) -> None:
+        """The frame in which most masks are at objects, whatever their category."""
+        if not self._has_masks:
+            self._reached(*OF_MASKS, "box-beside-mask")
             return
         self._require_time()
-        sample = self._sampled(self.undone())
-        undos = outlines.other_sizes(sample)
-        values = []
+        whole = self.undone(masks=False)
+        wrong = outlines.of_another_size(whole)
+        affected = np.bincount(whole.position[wrong], minlength=len(self.images)) > 0
+        few = sample_of(whole, most=MOST_MASKED, among=affected if wrong.any() else self.images)
+        sample = best_of_each(limited(whole, few), MOST_PLACED)
+        now = self._agnostic_of_masks(sample, few)
+        if wrong.any():
+            undos, least = list(outlines.other_sizes(whole, wrong)), 0.0
+        else:
+            undos, least = list(outlines.other_orders()) if now < CLEAR else [], 2 * now
+        best: Undo | None = None
         for undo in undos:
             self._require_time()
-            values.append(self._value(undo.change(sample), "segm"))
-        self._reached("masks-resized", "masks-transposed")
-        if undos:
-            self._keep(undos[int(np.argmax(values))])
-            sample = self._sampled(self.undone())
+            value = self._agnostic_of_masks(undo.change(sample), few)
+            if value - now > _margin(value) and value > least:
+                best, least = undo, value + LEAST_GAIN
+        self._reached("masks-resized", "masks-transposed", "masks-turned")
+        self._keep(best)
+        if best is None and wrong.any():
+            self.notes.append(
+                f"{int(wrong.sum())} mask(s) are not of the size of their image: neither resizing "
+                "nor turning nor transposing them brings them to objects"
+            )
+
+    def _agnostic_of_masks(self, case: Case, images: Booleans) -> float:
+        return _number(average_precision(case, "segm", images, agnostic=True))
+
+    @property
+    def _has_masks(self) -> bool:
+        return self.case.rows.masks is not None and "segm" in self.case.truth.objects
+
+    def _masks(self) -> None:
+        if not self._has_masks:
+            return
+        self._require_time()
+        sample = self._sampled()
         self._require_time()
         self._reached("masks-shifted")
-        self._keep(outlines.shift_of(sample, self.images))
+        # Masks that were resized here are not where they were to a pixel.
+        if not any(step.name == "masks-resized" for step in self.steps):
+            self._keep(outlines.shift_of(sample, self.images))
         self._require_time()
         self._reached("box-beside-mask")
-        self._size_classes(self._sampled(self.undone()))
+        self._size_classes(self._sampled())
 
     def _size_classes(self, case: Case) -> None:
         """Report what the size classes of masks are where a box beside them decides."""
@@ -335,14 +382,9 @@ class Search:
         self._reached("crowd-as-object")
         self._keep(attributes.marked(self.case))
 
-    def _reached_without_masks(self) -> None:
-        if self.case.rows.masks is None:
-            self._reached("masks-resized", "masks-transposed", "masks-shifted", "box-beside-mask")
-
-    def _sampled(self, case: Case) -> Case:
-        """The rows of the images that hypotheses are tried on."""
-        position = case.position
-        return case.taking((position >= 0) & self.images[np.maximum(position, 0)])
+    def _sampled(self) -> Case:
+        """The rows of the images that hypotheses are tried on, with everything undone."""
+        return _of_images(self.undone(images=self.images), self.images)
 
     def _value(self, case: Case, task: Task | None = None) -> float:
         return _number(average_precision(case, task or self.task, self.images))
@@ -359,12 +401,13 @@ class Search:
             raise OutOfTimeError("the time for the search is over")
 
 
-def sample_of(case: Case, *, most: int) -> Booleans:
+def sample_of(case: Case, *, most: int, among: Booleans | None = None) -> Booleans:
     """(M,) images to try hypotheses on, at random, always the same; first those with rows.
 
     Args:
         case: Any.
         most: How many at most.
+        among: (M,) those to choose from; None for all.
     """
     count = len(case.truth.image_ids)
     position = case.position
@@ -373,9 +416,30 @@ def sample_of(case: Case, *, most: int) -> Booleans:
     order = np.random.default_rng(0).permutation(count)
     prefer = (has_rows & objects).astype(int) * 2 + objects
     order = order[np.argsort(-prefer[order], kind="stable")]
+    if among is not None:
+        order = order[among[order]]
     chosen = np.zeros(count, dtype=bool)
     chosen[order[:most]] = True
     return chosen
+
+
+def limited(case: Case, images: Booleans) -> Case:
+    """The same without the rows of known images that are not looked at.
+
+    Args:
+        case: Its image ids are right.
+        images: (M,) those to look at.
+    """
+    if images.all():
+        return case
+    position = case.position
+    return case.taking((position < 0) | images[np.maximum(position, 0)])
+
+
+def _of_images(case: Case, images: Booleans) -> Case:
+    """The rows of some images."""
+    position = case.position
+    return case.taking((position >= 0) & images[np.maximum(position, 0)])
 
 
 def best_of_each(case: Case, most: int) -> Case:

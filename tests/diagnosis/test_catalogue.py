@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, of_images
+from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, of_images, of_masks
 from benchmarks.diagnosed_faults import box_case, diagnosed, half_of, mask_case, seeded
+from harness.diagnosis import outlines, search
 from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
@@ -74,6 +75,44 @@ def test_a_fault_of_masks_is_named_first(masks: Broken, name: str) -> None:
     found = diagnosed(*MASK_FAULTS[name](*masks, np.random.default_rng(3)))
     assert [one.name for one in found.findings][:1] == [name.partition("#")[0]]
     assert found.findings[0].gain > 0
+
+
+def test_masks_of_another_size_that_nothing_brings_to_objects_are_noted(masks: Broken) -> None:
+    kept = sorted(image["id"] for image in masks[0]["images"])[:40]
+    content, rows = of_images(masks[0], kept), [r for r in masks[1] if r["image_id"] in kept]
+    # Sizes are (width, height), and nothing is where an object is.
+    _, rows = of_masks(lambda pixels: corner(pixels.T))(content, rows, np.random.default_rng(3))
+    found = diagnosed(content, rows)
+    assert found.findings == ()
+    (note,) = found.notes
+    assert "not of the size of their image" in note
+
+
+def corner(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    result = np.zeros_like(pixels)
+    result[:3, :3] = True
+    return result
+
+
+def test_masks_that_take_long_to_undo_are_measured_on_fewer_images(
+    masks: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
+    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
+    encoded = []
+    encode = outlines.encode_region
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        encoded.append(1)
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(outlines, "encode_region", counted)
+    monkeypatch.setattr(search, "MOST_MASKED", 5)
+    # Half a second for each mask: all of them, 734, would take 367.
+    found = diagnose(case, limit_s=200, clock=lambda: 0.5 * len(encoded), most_images=10)
+    assert [one.name for one in found.findings] == ["masks-resized"]
+    assert 0.5 * len(encoded) <= 200
+    assert 10 < found.measured_images < 100
 
 
 def test_a_box_beside_each_mask_is_noted_with_what_it_changes(masks: Broken) -> None:
