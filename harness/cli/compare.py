@@ -96,8 +96,14 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
         console.answer(render(CATEGORY_COLUMNS, rows, style), "")
     if comparison.facts:
         console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
+    compared = "predictions"
+    if comparison.maps_of_one is not None:
+        compared = "objects"
+        console.answer(
+            f"only the {comparison.maps_of_one} run has maps of segments: they are not compared"
+        )
     if comparison.first_differing is None:
-        console.answer("the predictions of both runs are the same")
+        console.answer(f"the {compared} of both runs are the same")
         return
     worst = ", ".join(f"{image} ({count})" for image, count in comparison.images)
     console.answer(

@@ -100,6 +100,33 @@ def test_maps_that_differ_are_named(
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)
     assert (found["differing_images"], found["first_differing"]) == (1, 4)
+    assert found["maps_of_one"] is None
+
+
+def test_maps_of_one_run_are_not_said_to_be_those_of_both(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    """With the same objects in both runs, only the objects are the same."""
+    fake = ("--engine", "fake", *data, "--resamples", "0")
+    maps = ("--model", MODEL, "--panoptic", "panoptic.json", "--output", "maps")
+    assert harness("eval", *fake, *maps).code == 0
+    assert harness("eval", *fake, "--model", "R_50_FPN_3x", "--output", "objects").code == 0
+    rows = (project / "maps" / "predictions.json").read_text("utf-8")
+    write_checked(project / "objects", "predictions.json", rows)
+    files = ("maps", "objects/predictions.json", "--annotations", "instances.json")
+    for asked, which in ((("maps", "objects"), "first"), (("objects", "maps"), "second")):
+        answer = harness("compare", *asked, "--resamples", "0", "--html", "page.html")
+        assert answer.code == 0, answer.err
+        sentence = f"only the {which} run has maps of segments: they are not compared"
+        assert sentence in answer.out
+        assert "the objects of both runs are the same" in answer.out
+        page = (project / "page.html").read_text("utf-8")
+        assert sentence.capitalize() in page
+        assert "predictions of both runs" not in answer.out + page.replace("The ", "")
+        found = json.loads(harness("compare", *asked, "--resamples", "0", "--json").out)
+        assert (found["first_differing"], found["maps_of_one"]) == (None, which)
+    answer = harness("compare", *files, "--resamples", "0")
+    assert "only the first run has maps of segments" in answer.out
 
 
 def test_a_run_continues_with_the_same_bytes_and_names_what_was_damaged(

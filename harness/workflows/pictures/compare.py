@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
@@ -102,6 +102,11 @@ class Comparison:
     first_differing: int | None
     """Id of the first such image; None without one."""
 
+    maps_of_one: Literal["first", "second"] | None = None
+    """The run that alone has maps of segments, which are compared with nothing then; None where
+    both have some, or neither.
+    """
+
 
 def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progress) -> Comparison:
     """The comparison of two finished evaluations of the same images.
@@ -143,7 +148,15 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
         differing_images=len(changed),
         first_differing=min(changed, default=None),
+        maps_of_one=having_alone(*(one.dataset.panoptic is not None for one in records)),
     )
+
+
+def having_alone(first: bool, second: bool) -> Literal["first", "second"] | None:
+    """Which of two runs alone has something; None where both have it, or neither."""
+    if first == second:
+        return None
+    return "first" if first else "second"
 
 
 def _map_differences(

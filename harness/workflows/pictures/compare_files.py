@@ -16,8 +16,10 @@ from harness.workflows.pictures.compare import (
     category_changes,
     changed_images,
     differences,
+    having_alone,
     metric_changes,
 )
+from harness.workflows.runs.panoptic_files import PANOPTIC_FILE
 from harness.workflows.runs.results_files import read_source
 
 
@@ -74,4 +76,5 @@ def compare_files(
         images=tuple(sorted(changed.items(), key=lambda one: (-one[1], one[0]))[:SHOWN]),
         differing_images=len(changed),
         first_differing=min(changed, default=None),
+        maps_of_one=having_alone(*((one / PANOPTIC_FILE).is_file() for one in (first, second))),
     )
