@@ -186,7 +186,7 @@ def resume(
     for path in reversed(found):
         try:
             content = _read(path, trainer.device, notice)
-            _require_same(content["identity"], identity, folder, notice)
+            require_same(content["identity"], identity, folder, notice)
             return _restore(trainer, content)
         except AnotherRunError:
             raise
@@ -282,7 +282,7 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _require_same(
+def require_same(
     found: dict[str, Any],
     expected: dict[str, Any],
     folder: Path,

@@ -18,7 +18,7 @@ from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
 from harness.training.augmentation import augmentation_for
-from harness.training.checkpoints import CHECKPOINTS
+from harness.training.checkpoints import CHECKPOINTS, require_same
 from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
 from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
 from harness.training.setup import Setup, first_native_weights
@@ -162,8 +162,30 @@ def _trainer(setup: Setup, device: torch.device) -> Any:
 
     (setup.folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     trainer = Trainer(_config(setup, device))
+    # First, so that nothing of another training is restored before it is refused.
+    known = {"harness": _Identity(setup), **trainer.checkpointer.checkpointables}
+    trainer.checkpointer.checkpointables = known
     trainer.resume_or_load(resume=setup.config.resume)
     return trainer
+
+
+class _Identity:
+    """What must be equal in a training that continues, as a part of Detectron2's checkpoints."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+
+    def state_dict(self) -> dict[str, Any]:
+        """The identity of this training."""
+        return self._setup.identity
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Compare the identity that a checkpoint was saved with.
+
+        Raises:
+            AnotherRunError: It is that of another training.
+        """
+        require_same(state, self._setup.identity, self._setup.folder, lambda _: None)
 
 
 def _training_keys(setup: Setup) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from harness import Interrupted, train
 from harness.core.progress import Advance, Silent
 from harness.training.log import read_log
+from harness.workflows.runs.checksums import write_checked
 from harness.zoo.checkpoints import EMBEDDED
 from tests.end_to_end.conftest import Answer
 
@@ -371,6 +372,70 @@ def test_a_run_folder_of_another_training_is_refused(
     answer = harness(*words, "--lr", "0.5", "--resume")
     assert answer.code == 4
     assert "learning_rate: 0.005 there, 0.5 now" in answer.err
+
+
+ANOTHER = "run belongs to another run: it is of the model {}, and {} is asked for"
+
+
+def test_a_run_folder_of_another_model_names_both(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    """Before data or weights of the other model are looked for, and whatever continues a run."""
+    words = ["train", *on_small_twice, "--iterations", "2", "--no-pictures", "--output", "run"]
+    assert harness(*words).code == 0
+    (project / "run" / "record.json").unlink()
+    for model in ("keypoint_rcnn_R_50_FPN_3x", "panoptic_fpn_R_50_3x", "retinanet_R_50_FPN_3x"):
+        answer = harness(*words, "--model", model, "--init", "zoo", "--resume")
+        assert answer.code == 4
+        assert ANOTHER.format("tiny", model) in answer.err
+        assert "continue it with --model tiny" in answer.err
+    on = ("--annotations", on_small_twice[1], "--images", on_small_twice[3], "--output", "run")
+    shutil.rmtree(project / "run")
+    assert harness("eval", "--engine", "fake", *on).code == 0
+    (project / "run" / "record.json").unlink()
+    model = "keypoint_rcnn_R_50_FPN_3x"
+    answer = harness("eval", *on, "--model", model, "--resume")
+    assert answer.code == 4
+    assert ANOTHER.format("tiny", model) in answer.err
+
+
+def test_predictions_and_sweeps_of_another_model_name_both(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    images, path = on_small_twice[3], project / "run" / "run.json"
+    on = ("--annotations", on_small_twice[1], "--images", images, "--output", "run")
+    assert harness("eval", "--engine", "fake", *on).code == 0
+    (project / "run" / "record.json").unlink()
+    facts = json.loads(path.read_text("utf-8"))
+    model = "faster_rcnn_R_50_C4_3x"
+    unfinished: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+        "predict": ({"model": "tiny", "paths": [images]}, (images, "--output", "run")),
+        "sweep": ({"model": "tiny"}, on),
+    }
+    for kind, (request, words) in unfinished.items():
+        write_checked(
+            path.parent, "run.json", json.dumps({**facts, "kind": kind} | {"request": request})
+        )
+        answer = harness(kind, *words, "--model", model, "--resume")
+        assert answer.code == 4, answer.err
+        assert ANOTHER.format("tiny", model) in answer.err
+
+
+@pytest.mark.slow
+def test_detectron2_does_not_continue_another_training(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    words = [word for word in on_small_twice if word != "--deterministic"]
+    words += ["--engine", "detectron2", "--no-pictures", "--output", "run"]
+    assert process("train", *words).code == 0
+    for finished in ("record.json", "SHA256SUMS"):
+        (project / "run" / finished).unlink(missing_ok=True)
+    answer = process("train", *words, "--lr", "0.5", "--resume")
+    assert answer.code == 4, answer.err
+    assert "learning_rate: 0.005 there, 0.5 now" in answer.err
+    answer = process("train", *words, "--resume")
+    assert answer.code == 0, answer.err
 
 
 def test_detectron2_trains_into_the_same_record(

@@ -47,7 +47,7 @@ from harness.workflows.benchmark.sweep_cell import (
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.resolve import check_values as check_inference
 from harness.workflows.runs.checksums import write_checked
-from harness.workflows.runs.files import CELLS, PAGE, SWEEP, comparable, read_run
+from harness.workflows.runs.files import CELLS, PAGE, SWEEP, comparable, read_run, require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.shards import new_images, read_header, shard_path
 
@@ -90,8 +90,7 @@ def sweep(
         AnotherRunError: The folder has cells of another sweep.
         HarnessError: The request is invalid, or the reference cell failed.
     """
-    check_values(request)
-    job = resolve(request.inference)
+    job = _resolved(request)
     prepare_workers(_modules(job, measure))  # while this process imports the same
     settings = settings_of(request, job.engine)
     _require(job, settings[0])
@@ -118,6 +117,13 @@ def sweep(
         # Last: it marks the sweep as finished.
         write_checked(run.folder, SWEEP, dumps(to_plain(found), indent=2) + "\n")
     return found, run.folder
+
+
+def _resolved(request: SweepRequest) -> Job:
+    """Return the evaluation that each cell is, of a valid request."""
+    check_values(request)
+    require_own_model(request)
+    return resolve(request.inference)
 
 
 def _modules(job: Job, measure: Measure) -> tuple[str, ...]:

@@ -36,7 +36,14 @@ from harness.workflows.evaluation.workers import (
     read_facts,
     with_threads_of_run,
 )
-from harness.workflows.runs.files import PREDICTIONS, RECORD, RUN, absolute, new_run_id
+from harness.workflows.runs.files import (
+    PREDICTIONS,
+    RECORD,
+    RUN,
+    absolute,
+    new_run_id,
+    require_own_model,
+)
 from harness.workflows.runs.folder import Run, keeping, log, open_run, read_record, utc_now
 from harness.workflows.runs.shards import finished_images, shard_path
 from harness.workflows.runs.submissions import (
@@ -82,6 +89,7 @@ def submit_evaluation(
     require_slurm()
     profile = read_profile(request.cluster)
     asked = absolute(request.work)
+    require_own_model(asked)
     job = resolve(asked.inference)
     with open_run(asked, job.dataset_facts, command=command, now=now, progress=progress) as run:
         folder = run.folder.absolute()

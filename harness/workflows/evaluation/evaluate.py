@@ -43,7 +43,7 @@ from harness.workflows.evaluation.workers import (
     worker_modules,
 )
 from harness.workflows.runs.checksums import Line, add_sums, read_sums
-from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS
+from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS, require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
 from harness.workflows.runs.panoptic_files import (
     PANOPTIC_FILE,
@@ -93,6 +93,7 @@ def evaluate(
         AnotherRunError: The folder has another run.
         RunFailedError: Inference or scoring failed, or the disk is full.
     """
+    require_own_model(request)
     with stopwatch.phase("resolve"):
         job = resolve(request.inference)
     return evaluate_job(

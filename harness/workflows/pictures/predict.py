@@ -24,7 +24,7 @@ from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import with_threads_of_run
 from harness.workflows.pictures.predict_images import PredictJob, find_predict_job, predict_missing
 from harness.workflows.runs.checksums import Line, add_sums, write_checked
-from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT
+from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT, require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, open_run
 from harness.workflows.runs.panoptic_files import write_panoptic
 from harness.workflows.runs.shards import (
@@ -51,6 +51,7 @@ def predict(
     Raises:
         RunFailedError: The engine failed; the run can be resumed.
     """
+    require_own_model(request)
     job = find_predict_job(request, progress.notice)
     with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))

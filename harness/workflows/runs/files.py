@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.core.errors import AnotherRunError, HarnessError, IntegrityError, UsageError
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
@@ -200,6 +200,33 @@ def _same(facts: RunFile, request: dict[str, Any]) -> bool:
         return identity_of(kept) == identity_of(asked)
     except UsageError:  # of another version, with settings that are not known here
         return False
+
+
+def require_own_model(request: FolderRequest) -> None:
+    """Check that a run that is to be continued is of the model that is asked for.
+
+    Before anything of that model is read, whose data and weights may be others.
+
+    Args:
+        request: Of an evaluation, a sweep, a training or predictions.
+
+    Raises:
+        AnotherRunError: The folder's run is of another model.
+    """
+    folder = request.output
+    if not getattr(request, "resume", False) or folder is None or not (folder / RUN).is_file():
+        return
+    try:
+        found = read_run(folder)
+        kept = _asked_of(recalled(REQUESTS[found.kind], found.request))[0]
+    except HarnessError:  # what is damaged or of another version is judged where it is continued
+        return
+    asked = _asked_of(request)[0]
+    if kept != asked:
+        raise AnotherRunError(
+            f"{folder} belongs to another run: it is of the model {kept}, and {asked} is asked for",
+            hint=f"continue it with --model {kept}, or choose another --output for {asked}",
+        )
 
 
 def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> RunFile:

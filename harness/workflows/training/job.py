@@ -32,6 +32,7 @@ from harness.training.plan import (
 )
 from harness.training.setup import InitKind
 from harness.workflows.evaluation.proposals import UNPROVEN
+from harness.workflows.runs.files import require_own_model
 from harness.workflows.training.data import (
     both_data,
     has_own_data,
@@ -194,6 +195,7 @@ def resolve_training(request: TrainRequest) -> TrainingJob:
         IntegrityError: Data or weights are not what they claim to be, or there is nothing to learn.
     """
     check_settings(request)
+    require_own_model(request)
     _check_engine(request)
     lock = read_lock()
     entry = find_model(lock, request.network.model)
