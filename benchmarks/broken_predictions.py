@@ -98,6 +98,27 @@ def letterboxed(edge: float) -> Callable[[Box, float, float], Sequence[float]]:
     return change
 
 
+def padded_to_strides(edge: float) -> Callable[[Box, float, float], Sequence[float]]:
+    """In the least rectangle of multiples of 32 px around the resized image."""
+
+    def change(box: Box, height: float, width: float) -> Sequence[float]:
+        scale = edge / max(height, width)
+        left, top = (-round(width * scale)) % 32 / 2, (-round(height * scale)) % 32 / 2
+        return [box[0] * scale + left, box[1] * scale + top, box[2] * scale, box[3] * scale]
+
+    return change
+
+
+def stretched(wide: float, tall: float) -> Callable[[Box, float, float], Sequence[float]]:
+    """In an image that was stretched to a size."""
+    return lambda box, height, width: [
+        box[0] * wide / width,
+        box[1] * tall / height,
+        box[2] * wide / width,
+        box[3] * tall / height,
+    ]
+
+
 def short_edge(short: float, most: float) -> Callable[[Box, float, float], Sequence[float]]:
     """In an image that was resized as Detectron2 does."""
 
@@ -356,8 +377,11 @@ FAULTS: Mapping[str, Break] = {
         lambda b, h, w: [b[0] * 512 / w, b[1] * 512 / h, b[2] * 512 / w, b[3] * 512 / h]
     ),
     "resized-frame#3": of_boxes(lambda b, h, w: [side * 727 / max(h, w) for side in b]),
+    "resized-frame#4": of_boxes(stretched(1280, 720)),
+    "resized-frame#5": of_boxes(stretched(640, 480)),
     "letterboxed-frame": of_boxes(letterboxed(640)),
     "letterboxed-frame#1": of_boxes(letterboxed(1280)),
+    "letterboxed-frame#2": of_boxes(padded_to_strides(640)),
     "turned-frame": some_unturned(unturned),
     "turned-frame#1": of_boxes(unturned_back),
     "turned-frame#2": some_unturned(unturned_half),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +32,16 @@ EDGES_PX: tuple[float, ...] = (
     *(300, 320, 384, 416, 448, 480, 512, 544, 550, 576, 600, 608, 640, 672, 700, 704, 736, 768),
     *(800, 832, 896, 960, 1024, 1152, 1216, 1280, 1333, 1536),
 )
+
+#: Width and height that images of all shapes are stretched to, besides squares.
+RECTANGLES_PX: tuple[tuple[float, float], ...] = (
+    *((640, 480), (480, 640), (1280, 720), (720, 1280), (1920, 1080), (1080, 1920)),
+    *((640, 360), (1024, 768), (800, 600), (1333, 800), (800, 1333), (1280, 800), (960, 540)),
+    *((512, 384), (320, 240), (416, 320), (1024, 512), (2048, 1024), (1000, 600)),
+)
+
+#: What Ultralytics and YOLOv5 pad the smaller side to a multiple of, in its least rectangle.
+STRIDE_PX = 32
 
 #: Short edge with the most that the long one may have.
 SHORT_EDGES_PX: tuple[tuple[float, float], ...] = (
@@ -107,6 +117,18 @@ def frames(case: Case) -> Iterator[Undo]:
             partial(_long_edge, edge),
             padded_px=edge,
         )
+        yield Undo(
+            name="letterboxed-frame",
+            details=f"long edge {edge:g} px with padding to multiples of {STRIDE_PX} px",
+            change=_boxes(partial(_unpadded, edge)),
+        )
+    reached = _reached(case)
+    for rectangle in dict.fromkeys((*RECTANGLES_PX, *([reached] if len(reached) == 2 else []))):
+        yield Undo(
+            name="resized-frame",
+            details=f"{rectangle[0]:g} × {rectangle[1]:g} px, stretched",
+            change=_boxes(partial(_unstretched_to, rectangle)),
+        )
     for short, longest in SHORT_EDGES_PX:
         text = f"short edge {short:g} px" + (f", at most {longest:g} px" if longest < 1e9 else "")
         yield _frame("resized-frame", text, partial(_short_edge, short, longest))
@@ -140,6 +162,17 @@ def _constant(factor: float, size: Floats) -> Floats:
 
 def _unstretched(edge: float, boxes: Floats, size: Floats) -> Floats:
     return boxes * _wh(size) / edge
+
+
+def _unstretched_to(rectangle: Sequence[float], boxes: Floats, size: Floats) -> Floats:
+    return boxes * _wh(size) / np.tile(np.array(rectangle), 2)
+
+
+def _unpadded(edge: float, boxes: Floats, size: Floats) -> Floats:
+    """Without the padding of the least rectangle of whole strides, and as large as the image."""
+    scale = _long_edge(edge, size)[:, None]
+    left_top = (-np.round(size[:, ::-1] * scale)) % STRIDE_PX / 2
+    return np.concatenate([boxes[:, :2] - left_top, boxes[:, 2:]], axis=1) / scale
 
 
 def _turned_all(quarters: int, boxes: Floats, size: Floats) -> Floats:
