@@ -165,7 +165,8 @@ def _unstretched(edge: float, boxes: Floats, size: Floats) -> Floats:
 
 
 def _unstretched_to(rectangle: Sequence[float], boxes: Floats, size: Floats) -> Floats:
-    return boxes * _wh(size) / np.tile(np.array(rectangle), 2)
+    result: Floats = boxes * _wh(size) / np.tile(np.array(rectangle), 2)
+    return result
 
 
 def _unpadded(edge: float, boxes: Floats, size: Floats) -> Floats:
