@@ -175,7 +175,7 @@ def proven_export(
     *,
     categories: Sequence[Category],
     kind: ExportFormat = "onnx",
-) -> tuple[Path, CheckpointFacts, ExportFacts]:
+) -> tuple[Path, CheckpointFacts, ExportFacts, bool]:
     """The exported file of a model, proven to be of its architecture and categories.
 
     Args:
@@ -187,8 +187,8 @@ def proven_export(
         kind: Its format.
 
     Returns:
-        Its path, the facts of the file, and its metadata. It counts as the pinned checkpoint if it
-        was made from that and has not changed since.
+        Its path, the facts of the file, its metadata, and whether it has changed since its export.
+        It counts as the pinned checkpoint if it was made from that and has not.
 
     Raises:
         PrerequisiteError: There is no such file.
@@ -198,8 +198,9 @@ def proven_export(
     facts = read_facts(path)
     require_match(facts, architecture, path=path, model=entry.name)
     _require_order(facts, [category.name for category in categories], path=path)
-    pinned = facts.checkpoint_pinned and is_as_exported(path, facts)
-    return path, replace(facts_of_file(path), pinned=pinned), facts
+    changed = not is_as_exported(path, facts)
+    pinned = facts.checkpoint_pinned and not changed
+    return path, replace(facts_of_file(path), pinned=pinned), facts, changed
 
 
 def find_exported(

@@ -12,7 +12,7 @@ from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.zoo.checkpoints import find_checkpoint
-from harness.zoo.exported import ExportFacts, is_as_exported, proven_export
+from harness.zoo.exported import ExportFacts, proven_export
 
 #: What is said of an exported file whose graph has other bytes than it was exported with.
 CHANGED = (
@@ -64,10 +64,8 @@ def find_model_file(
         IntegrityError: The file has another content than it must have.
     """
     if engine == "onnx" or engine == "pt2":
-        path, origin, exported = proven_export(
-            entry, architecture, weights, root, categories=categories, kind=engine
+        return ModelFile(
+            *proven_export(entry, architecture, weights, root, categories=categories, kind=engine)
         )
-        changed = not origin.pinned and not is_as_exported(path, exported)
-        return ModelFile(path, origin, exported, changed)
     facts = find_checkpoint(lock, entry, weights, root)
     return ModelFile(Path(facts.path), facts, None)

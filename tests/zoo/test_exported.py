@@ -140,7 +140,7 @@ def test_its_classes_in_another_order_are_refused_and_other_names_are_not(tmp_pa
     names = facts().class_names
     for order in (names, ("x", "y", "z")):
         categories = [Category(number, name) for number, name in enumerate(order)]
-        _, checkpoint, _ = proven_export(entry, tiny(), path, tmp_path, categories=categories)
+        _, checkpoint, *_ = proven_export(entry, tiny(), path, tmp_path, categories=categories)
         assert checkpoint.pinned
     categories = [Category(number, name) for number, name in enumerate(reversed(names))]
     with pytest.raises(IntegrityError, match=r'class 0 is naïve in the file and "quoted" in'):
