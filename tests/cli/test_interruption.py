@@ -25,9 +25,11 @@ def test_of_a_burst_only_the_first_interrupts(monkeypatch: pytest.MonkeyPatch) -
         answer(signal.SIGINT, None)
 
 
+#: As a terminal starts it: with nohup, SIGHUP would be ignored, and stay so.
 FINISHED = """
 import signal, sys
 from harness.__main__ import Interruption
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 answer = Interruption()
 answer.install()
 answer.finish(4)
