@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness.data.categories import COCO_PERSON
-from harness.data.synthetic import generate
+from tests.first_scenes import first_scenes
 
 
 def write_keypoint_data(path: Path, *, images: int, root: Path) -> Path:
@@ -25,12 +24,8 @@ def write_keypoint_data(path: Path, *, images: int, root: Path) -> Path:
     Returns:
         The folder of the images.
     """
-    scenes = generate("synthetic_val", root)
-    content: dict[str, Any] = json.loads((scenes / "annotations.json").read_text("utf-8"))
+    scenes, content = first_scenes(images, root)
     random = np.random.Generator(np.random.PCG64(1))
-    content["images"] = content["images"][:images]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
     content["categories"] = [
         {
             "id": 1,

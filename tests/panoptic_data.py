@@ -11,8 +11,8 @@ import numpy as np
 from harness.core.run_lengths import decode
 from harness.data.categories import COCO_CATEGORIES, COCO_STUFF
 from harness.data.panoptic import png_of
-from harness.data.synthetic import generate
 from harness.measure.masks import rle_of
+from tests.first_scenes import first_scenes
 
 #: Columns at the right that belong to no segment, px.
 VOID_PX = 12
@@ -32,15 +32,11 @@ def write_panoptic_data(folder: Path, *, images: int, root: Path) -> Path:
     Returns:
         The folder of the images.
     """
-    scenes = generate("synthetic_val", root)
-    content: dict[str, Any] = json.loads((scenes / "annotations.json").read_text("utf-8"))
-    content["images"] = content["images"][:images]
-    kept = {image["id"] for image in content["images"]}
-    rows = [row for row in content["annotations"] if row["image_id"] in kept]
+    scenes, content = first_scenes(images, root)
+    rows = content["annotations"]
     for number, row in enumerate(rows):
         row["category_id"] = COCO_CATEGORIES[row["category_id"]].category_id
         row["iscrowd"] = int(number % 9 == 8)
-    content["annotations"] = rows
     content["categories"] = [{"id": one.category_id, "name": one.name} for one in COCO_CATEGORIES]
     (folder / "panoptic").mkdir()
     annotations = [_map(folder, image, rows) for image in content["images"]]
