@@ -310,7 +310,7 @@ def categories_for(
 
 
 def _learned_from(weights: Path | None, part: str = DETECTION) -> Path | None:
-    """The annotation file of the training in whose folder has ``weights``.
+    """The annotation file of the training whose folder has ``weights``.
 
     Args:
         weights: A file of weights; None for the pinned ones.

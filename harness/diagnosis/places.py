@@ -33,7 +33,8 @@ EDGES_PX: tuple[float, ...] = (
     *(800, 832, 896, 960, 1024, 1152, 1216, 1280, 1333, 1536),
 )
 
-#: Width and height that images of all shapes are stretched to, besides squares.
+#: Width and height that images of all shapes are stretched to, besides squares: chosen here, common
+#: sizes of video and cameras, and Detectron2's 800 and 1333 px. Others: by how far boxes reach.
 RECTANGLES_PX: tuple[tuple[float, float], ...] = (
     *((640, 480), (480, 640), (1280, 720), (720, 1280), (1920, 1080), (1080, 1920)),
     *((640, 360), (1024, 768), (800, 600), (1333, 800), (800, 1333), (1280, 800), (960, 540)),

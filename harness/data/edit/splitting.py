@@ -262,7 +262,7 @@ def _require_same_keypoints(contents: Sequence[Content]) -> None:
         raise IntegrityError(
             "objects have different numbers of keypoints in these files: "
             f"{', '.join(map(str, sorted(counts)))}",
-            hint="all objects of a file must have as many",
+            hint="merge only files whose objects have the same number of keypoints",
         )
     names: dict[str, Any] = {}
     for row in (row for content in contents for row in content["categories"]):
