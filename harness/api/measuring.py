@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ def evaluate(
     *,
     progress: Shown = False,
     command: Sequence[str] | None = None,
+    begun: datetime | None = None,
     **settings: Unpack[keywords.EvaluateSettings],
 ) -> RunResult:
     """Measure AP of a model and check it against its references, as ``harness eval``.
@@ -42,6 +44,7 @@ def evaluate(
         progress: True shows progress in the terminal; an object of the protocol
             `harness.core.progress.Progress` is called instead.
         command: What the record says was typed; None for the command line that does the same.
+        begun: When the record says the run began, such as when it was asked for; None for now.
         **settings: Those of `EvalRequest`.
 
     Returns:
@@ -57,7 +60,7 @@ def evaluate(
         request,
         progress=shown_by(progress),
         command=typed(command, "eval", request),
-        now=now(),
+        now=begun or now(),
         stopwatch=stopwatch(),
     )
     return RunResult(record=record, folder=folder)
@@ -68,6 +71,7 @@ def benchmark(
     *,
     progress: Shown = False,
     command: Sequence[str] | None = None,
+    begun: datetime | None = None,
     **settings: Unpack[keywords.BenchmarkSettings],
 ) -> RunResult:
     """Measure seconds per image and check them against references, as ``harness bench``.
@@ -75,6 +79,7 @@ def benchmark(
     Args:
         progress: As of `evaluate`.
         command: As of `evaluate`.
+        begun: As of `evaluate`.
         **settings: Those of `BenchRequest`.
 
     Returns:
@@ -90,7 +95,7 @@ def benchmark(
         request,
         progress=shown_by(progress),
         command=typed(command, "bench", request),
-        now=now(),
+        now=begun or now(),
     )
     return RunResult(record=record, folder=folder)
 

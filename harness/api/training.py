@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from harness.api.calls import (
@@ -33,6 +36,8 @@ def train(
     *,
     progress: Shown | Callable[[], Progress] = False,
     command: Sequence[str] | None = None,
+    begun: datetime | None = None,
+    checkpoint_signals: Collection[Signals] = (),
     **settings: Unpack[keywords.TrainSettings],
 ) -> RunResult:
     """Retrain a model, or fine-tune it on data of your own, as ``harness train``.
@@ -40,6 +45,10 @@ def train(
     Args:
         progress: As of `evaluate`; also what makes one, in the process that shows it.
         command: As of `evaluate`.
+        begun: As of `evaluate`.
+        checkpoint_signals: Signals that ask for a checkpoint and end nothing, such as the SIGTERM
+            by which a cluster says that it may take the job away. Any other signal of a scheduler
+            stops the training after the iteration.
         **settings: Those of `TrainRequest`, without ``dry_run``: see `plan_training`. With
             ``processes`` above 1 the calling script needs an ``if __name__ == "__main__"``.
 
@@ -60,11 +69,12 @@ def train(
             hint="call harness.api.follow_training here, or launch the command: harness train",
         )
     request = composed("train", TrainRequest, settings)
+    job = replace(resolve_training(request), checkpoint_signals=tuple(checkpoint_signals))
     record, folder = train(
-        resolve_training(request),
+        job,
         progress=progress_maker(progress),
         command=typed(command, "train", request),
-        now=now(),
+        now=begun or now(),
         stopwatch=stopwatch(),
     )
     return RunResult(record=record, folder=folder)
@@ -100,10 +110,15 @@ def plan_training(
 
 
 @public
-def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:
+def follow_training(
+    *,
+    checkpoint_signals: Collection[Signals] = (),
+    **settings: Unpack[keywords.TrainSettings],
+) -> None:
     """Do the share of a process that a launcher started beside the one that calls `train`.
 
     Args:
+        checkpoint_signals: Those of `train`, the same in every process.
         **settings: Those of `train`, the same in every process; ``output`` is needed.
 
     Raises:
@@ -112,4 +127,5 @@ def follow_training(**settings: Unpack[keywords.TrainSettings]) -> None:
     from harness.workflows.training.job import resolve_training
     from harness.workflows.training.train import follow
 
-    follow(resolve_training(composed("train", TrainRequest, settings)))
+    job = resolve_training(composed("train", TrainRequest, settings))
+    follow(replace(job, checkpoint_signals=tuple(checkpoint_signals)))

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Stop what is queued or running, and print the command that continues; return the exit
     code.
     """
-    from harness.workflows.cluster.status import way_on
+    from harness.cluster.status import way_on
     from harness.workflows.runs.submissions import cancel_jobs, read_submission
 
     cancelled = cancel_jobs(arguments.run)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the matrix; return 1 for a regression, 5 for a failure that is none."""
-    from harness.workflows.nightly import run_night
+    from harness.nightly.night import run_night
     from harness.workflows.runs.folder import utc_now
 
     require_trackers(arguments)

@@ -10,7 +10,7 @@ from harness.cli.options import add_answered_settings
 from harness.core.requests.asking import RunFolderRequest
 
 if TYPE_CHECKING:
-    from harness.workflows.cluster.status import RunStatus
+    from harness.cluster.status import RunStatus
 
 
 #: What happens when all is counted.
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one row a job, and the remaining time; return the exit code."""
+    from harness.cluster.status import status_of
     from harness.report.tables import render
-    from harness.workflows.cluster.status import status_of
 
     status = status_of(arguments.run)
     if arguments.json:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _evaluation(request: SubmitEval, arguments: argparse.Namespace) -> int:
-    from harness.workflows.cluster.evaluation import scripts_of, submit_evaluation
+    from harness.cluster.evaluation import scripts_of, submit_evaluation
     from harness.workflows.runs.folder import utc_now
 
     if request.dry_run:
@@ -51,7 +51,7 @@ def _evaluation(request: SubmitEval, arguments: argparse.Namespace) -> int:
 
 
 def _one_job(arguments: argparse.Namespace) -> int:
-    from harness.workflows.cluster.job import (
+    from harness.cluster.job import (
         plan_bench,
         plan_night,
         plan_training,

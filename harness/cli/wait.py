@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Wait, then print the results of the command that was submitted; return its exit code."""
-    from harness.workflows.cluster.status import wait_for
-    from harness.workflows.nightly import read_night
+    from harness.cluster.status import wait_for
+    from harness.nightly.night import read_night
     from harness.workflows.runs.folder import read_record
 
     kind = wait_for(arguments.run, progress=console.progress_of(arguments))

@@ -81,7 +81,7 @@ def run_training(
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.config.resume else initial.sentence)
-    stop = Stop(setup.warnings)
+    stop = Stop(setup.checkpoint_signals)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
         try:
             _iterate(setup, trainer, best, stop, log, progress, evaluate)
@@ -394,14 +394,14 @@ class Stop:
         name: Of the signal.
     """
 
-    def __init__(self, warnings: Collection[signal.Signals] = ()) -> None:
+    def __init__(self, checkpoint_signals: Collection[signal.Signals] = ()) -> None:
         """Remember nothing yet.
 
         Args:
-            warnings: Signals that the end may or may not follow: they request a checkpoint only.
+            checkpoint_signals: Those that the end may or may not follow: they only request one.
         """
         self.name = "another process"
-        self._warnings = warnings
+        self._checkpoint_signals = checkpoint_signals
         self._warned = False
         self._requested = False
         self._at_once = False
@@ -449,7 +449,7 @@ class Stop:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal, or interrupt the block; a second Ctrl-C always interrupts."""
-        if number in self._warnings:
+        if number in self._checkpoint_signals:
             self._warned = True
             return
         again, self._requested, self.name = self._requested, True, signal.Signals(number).name

@@ -74,7 +74,7 @@ class Setup:
 
     reference: tuple[dict[str, Any], ...] = ()
     """Lines of an earlier training's curve."""
-    warnings: tuple[Signals, ...] = ()
+    checkpoint_signals: tuple[Signals, ...] = ()
     """Signals that ask for a checkpoint but not for a stop."""
 
     @property

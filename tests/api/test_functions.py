@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 import harness
+from harness.api.calls import composed
 from harness.cli.main import run
 from harness.core.progress import Advance
+from harness.core.requests.inference import BenchRequest, EvalRequest, TimingOptions
+from harness.core.requests.signatures import keywords_of
+from harness.core.requests.training import ScheduleConfig, TrainRequest
 
 
 @pytest.fixture
@@ -48,6 +53,28 @@ def test_the_recorded_command_line_parses_to_the_same_request(
     again = json.loads((tmp_path / "again" / "record.json").read_text(encoding="utf-8"))
     kept = {key: value for key, value in ours.record.request.items() if key != "output"}
     assert {key: value for key, value in again["request"].items() if key != "output"} == kept
+
+
+def test_a_run_that_was_asked_for_earlier_says_when(data: dict[str, Path], tmp_path: Path) -> None:
+    begun = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    for function in (harness.evaluate, harness.benchmark):
+        result = function(
+            engine="fake", limit=1, **data, output=tmp_path / function.__name__, begun=begun
+        )
+        assert result.record.created_utc == "2026-01-02T03:04:05+00:00"
+
+
+@pytest.mark.parametrize(
+    ("function", "asked"),
+    [
+        ("evaluate", EvalRequest(output=Path("run"), workers=2, resume=True)),
+        ("benchmark", BenchRequest(timing=TimingOptions(repeats=9))),
+        ("train", TrainRequest(schedule=ScheduleConfig(iterations=3))),
+    ],
+)
+def test_a_askedis_made_again_of_its_keywords(function: str, asked: object) -> None:
+    given = keywords_of(function, asked)
+    assert composed(function, type(asked), given) == asked
 
 
 def test_progress_is_silent_unless_asked(

@@ -56,14 +56,14 @@ NAMES = [
 
 #: What every function takes beside the settings of its request; * before what is keyword-only.
 BESIDE = {
-    "evaluate": "* progress command",
-    "benchmark": "* progress command",
+    "evaluate": "* progress command begun",
+    "benchmark": "* progress command begun",
     "sweep": "* progress command",
     "score": "run * command",
     "analyze": "run * progress",
     "diagnose": "run * progress",
     "write_report": "run * progress",
-    "train": "* progress command",
+    "train": "* progress command begun checkpoint_signals",
     "plan_training": "* progress on_plan",
     "predict": "paths * progress command",
     "show": "run * progress",

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli.main import run
 from harness.core.errors import HarnessError
-from harness.workflows.nightly import read_matrix
+from harness.nightly.matrix import read_matrix
 from tests.attack.trials import LONGEST_MESSAGE, Trials, mutated, seeds
 
 JSON_TOKENS = (

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,16 @@ def test_stopped_and_resumed_ends_with_the_same_weights(small_coco: Path, tmp_pa
         train(**settings, output=tmp_path / "stopped", progress=Stopping())
     assert not (tmp_path / "stopped" / "record.json").exists()
     train(**settings, output=tmp_path / "stopped", resume=True)
+    warned = {"checkpoint_signals": [signal.SIGUSR1], "progress": Stopping()}
+    begun = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    result = train(**settings, **warned, output=tmp_path / "warned", begun=begun)
+    assert result.record.created_utc == "2026-01-02T03:04:05+00:00"
+    saved = {path.name for path in (tmp_path / "warned" / "checkpoints").iterdir()}
+    assert "iteration-0000004.pth" in saved  # asked for as the third was reported
     for name in ("model_last.safetensors", "model_best.safetensors"):
-        first, second = ((tmp_path / run / name).read_bytes() for run in ("unbroken", "stopped"))
-        assert first == second, name
+        runs = ("unbroken", "stopped", "warned")
+        first, second, third = ((tmp_path / run / name).read_bytes() for run in runs)
+        assert first == second == third, name
 
 
 @pytest.mark.slow

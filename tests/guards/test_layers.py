@@ -19,16 +19,29 @@ LAYERS = (
     ("training", "export"),
     ("workflows", "serve"),
     ("api",),
+    ("nightly",),
+    ("cluster",),
     ("cli",),
 )
 
 #: The same inside ``workflows``: sub-packages and single modules, lowest first.
 WORKFLOWS = (
-    ("runs", "parity", "datasets", "doctor", "baselines", "weights"),
+    ("runs", "parity", "datasets", "doctor", "weights"),
     ("evaluation", "export"),
     ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages", "tracking"),
-    ("nightly",),
-    ("cluster", "diagnose"),
+    ("diagnose",),
+)
+
+#: What a function of the API calls; packages above the API call that function, as programs do.
+BEHIND_API = (
+    "harness.workflows.benchmark.bench.bench",
+    "harness.workflows.benchmark.sweep.sweep",
+    "harness.workflows.diagnose.diagnose_predictions",
+    "harness.workflows.evaluation.evaluate.evaluate",
+    "harness.workflows.evaluation.score.score_saved",
+    "harness.workflows.training.dry_run.plan_of",
+    "harness.workflows.training.train.follow",
+    "harness.workflows.training.train.train",
 )
 
 
@@ -104,6 +117,27 @@ def test_imports_inside_workflows_only_go_down(package: dict[str, ast.Module]) -
         for module, part in parts.items()
         for target in graph[module] & parts.keys()
         if parts[target] != part and level[parts[target]] >= level[part]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nights_jobs_and_commands_run_workflows_through_the_api(
+    package: dict[str, ast.Module],
+) -> None:
+    behind = {*BEHIND_API, *(name.rpartition(".")[0] for name in BEHIND_API)}
+    names = [
+        (path, f"{node.module}.{alias.name}")
+        for path, tree in package.items()
+        for node in nodes_of(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert {name for path, name in names if home(path) == "api"} >= {*BEHIND_API}
+    level = {name: number for number, line in enumerate(LAYERS) for name in line}
+    wrong = [
+        f"harness/{path} imports {name}"
+        for path, name in names
+        if home(path) and level[home(path)] > level["api"] and name in behind
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from harness.cluster.status import status_of, wait_for
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.launch.slurm import log_of
-from harness.workflows.cluster.status import status_of, wait_for
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import read_lines, shard_path, shard_paths

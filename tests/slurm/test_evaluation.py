@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from harness.cluster.status import status_of
 from harness.core.errors import RunFailedError
-from harness.workflows.cluster.status import status_of
 from harness.workflows.runs.files import RECORD
 from harness.workflows.runs.shards import shard_path
 from tests.leases import leased

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from harness.cluster.status import RunStatus, status_of, wait_for
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
 from harness.training.log import read_log
-from harness.workflows.cluster.status import RunStatus, status_of, wait_for
 from harness.workflows.runs.files import RECORD
 from harness.workflows.runs.submissions import read_submission
 from tests.slurm.cluster import Cluster

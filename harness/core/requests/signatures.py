@@ -24,7 +24,7 @@ from harness.core.requests.zoo import (
     ExportRequest,
     ParityRequest,
 )
-from harness.core.settings import flat_settings, signature_of
+from harness.core.settings import flat_settings, flatten, signature_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,6 +58,17 @@ NOT_TAKEN: Mapping[str, tuple[str, ...]] = {
     "plan_training": ("dry_run",),
     "compare": ("others", "plot"),
 }
+
+
+def keywords_of(function: str, request: Any) -> dict[str, Any]:
+    """Return the settings of a request as keywords of the function that composes it again.
+
+    Args:
+        function: Name of the function, such as ``evaluate``.
+        request: Of the class that the function composes.
+    """
+    without = NOT_TAKEN.get(function, ())
+    return {name: value for name, value in flatten(request).items() if name not in without}
 
 
 def signed(function: Function) -> Function:

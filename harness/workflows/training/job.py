@@ -109,7 +109,7 @@ class TrainingJob:
     reference: tuple[dict[str, Any], ...] = ()
     """Lines of the curve to compare with; none without one."""
 
-    warnings: tuple[Signals, ...] = ()
+    checkpoint_signals: tuple[Signals, ...] = ()
     """Signals that may not be the end, so that they only ask for a checkpoint."""
 
     @property

@@ -217,7 +217,7 @@ def setup_of(job: TrainingJob, folder: Path) -> Setup:
         init_kind=job.init_kind,
         init=job.init,
         reference=job.reference,
-        warnings=job.warnings,
+        checkpoint_signals=job.checkpoint_signals,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from harness.cluster.evaluation import shard_tasks
 from harness.core.settings import replaced
-from harness.workflows.cluster.evaluation import shard_tasks
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.shards import open_shard, shard_path
 

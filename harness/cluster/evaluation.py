@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from harness import api
+from harness.cluster.status import shard_is_done, status_of, unfinished
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.cluster import SubmitEval
 from harness.core.requests.inference import EvalRequest
+from harness.core.requests.signatures import keywords_of
 from harness.core.settings import recorded, replaced
 from harness.core.tasks import is_accuracy
 from harness.files.json import to_plain
@@ -23,8 +26,7 @@ from harness.launch.shared import require_below_shared, require_shared
 from harness.launch.slurm import Size, log_of, script, submit
 from harness.launch.slurm_tasks import PartTask
 from harness.measure.timing import PhaseTimer
-from harness.workflows.cluster.status import shard_is_done, status_of, unfinished
-from harness.workflows.evaluation.evaluate import conclude_run, evaluate
+from harness.workflows.evaluation.evaluate import conclude_run
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.workers import (
     WORKER_THREADS,
@@ -238,17 +240,12 @@ def _require_undisturbed(folder: Path, submission: Submission) -> None:
     asked = submission.request.inference
     unhit = folder / UNDISTURBED
     if not (unhit / RECORD).exists():
-        evaluate(
-            EvalRequest(
-                inference=replaced(asked, threads=asked.options.threads or WORKER_THREADS),
-                output=unhit,
-                resume=(unhit / RUN).exists(),
-            ),
-            progress=Silent(),
-            command=submission.command,
-            now=utc_now(),
-            stopwatch=PhaseTimer(time.perf_counter, lambda: None),
+        undisturbed = EvalRequest(
+            inference=replaced(asked, threads=asked.options.threads or WORKER_THREADS),
+            output=unhit,
+            resume=(unhit / RUN).exists(),
         )
+        api.evaluate(**keywords_of("evaluate", undisturbed), command=submission.command)
     same = filecmp.cmp(folder / PREDICTIONS, unhit / PREDICTIONS, shallow=False)
     if not same or _accuracy(folder) != _accuracy(unhit):
         raise RunFailedError(

@@ -6,43 +6,30 @@ import time
 import traceback
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import product
 from pathlib import Path
 
-from harness import __version__
+from harness import __version__, api
 from harness.core.checks import Check, Status
 from harness.core.errors import HarnessError, Interrupted, RunFailedError, UsageError
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.cluster import NightRequest
-from harness.core.requests.inference import (
-    BenchRequest,
-    DataSpec,
-    EngineOptions,
-    EvalRequest,
-    InferenceRequest,
-    ModelSpec,
-)
-from harness.engines.opening import require_network
+from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.requests.signatures import keywords_of
 from harness.files.atomic import remove_leftovers, write_text
 from harness.files.environment import read_environment
 from harness.files.failures import is_refusal, unwritable
 from harness.files.history import NightRow, add_night, check_history
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.locks import held
-from harness.files.toml import read_toml
-from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references
+from harness.nightly.baselines import propose, proposed, read_baselines, references_of
+from harness.nightly.matrix import cells_of, command_of, inference_of, read_matrix
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
-from harness.workflows.baselines import propose, proposed, read_baselines, references_of
-from harness.workflows.benchmark.bench import bench
-from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.files import NIGHT, PAGE, RECORD, SHARDS
-from harness.workflows.runs.folder import read_record, utc_now
-from harness.zoo.architectures import architecture_of
-from harness.zoo.lock import find_model, read_lock
+from harness.workflows.runs.folder import read_record
 
 HISTORY = "history.sqlite"
 NIGHTS = "nights"
@@ -57,43 +44,6 @@ def read_night(folder: Path) -> Night:
         IntegrityError: It is damaged.
     """
     return to_typed(Night, read(folder / NIGHT), where=str(folder / NIGHT))
-
-
-def read_matrix(path: Path | None) -> Matrix:
-    """Read the matrix of a TOML file; without one, the embedded model on its scenes.
-
-    Raises:
-        UsageError: The file does not exist, or has unknown keys or values.
-    """
-    if path is None:
-        return Matrix()
-    matrix, lock = read_toml(Matrix, path), read_lock()
-    for block in matrix.block:
-        for name, engine in product(block.models, block.engines):
-            # An invalid matrix is not a failed cell.
-            require_network(engine, architecture_of(find_model(lock, name).architecture))
-    return matrix
-
-
-def cells_of(matrix: Matrix) -> list[Cell]:
-    """Return every combination, in the order of the file, each once."""
-    cells = [
-        Cell(
-            model=model,
-            engine=engine,
-            precision=precision,
-            device=device,
-            dataset=block.dataset,
-            batch_size=block.batch_size,
-            limit=block.limit,
-            bench=block.bench,
-        )
-        for block in matrix.block
-        for model, engine, precision, device in product(
-            block.models, block.engines, block.precisions, block.devices
-        )
-    ]
-    return list(dict.fromkeys(cells))
 
 
 def run_night(
@@ -271,47 +221,19 @@ def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterat
         yield read_record(output)
     else:
         begun = any((output / SHARDS).glob("*"))
-        yield evaluate(
-            EvalRequest(inference=inference, output=output, resume=begun),
-            progress=progress,
-            command=command,
-            now=utc_now(),
-            stopwatch=PhaseTimer(time.perf_counter, lambda: None),
-        )[0]
+        request = EvalRequest(inference=inference, output=output, resume=begun)
+        yield api.evaluate(
+            **keywords_of("evaluate", request), progress=progress, command=command
+        ).record
     output = folder / cell.name / "bench"
     if cell.bench and (output / RECORD).exists():
         yield read_record(output)
     elif cell.bench:
-        yield bench(
-            BenchRequest(inference=inference, output=output),
-            progress=progress,
-            command=command_of("bench", cell, root),
-            now=utc_now(),
-        )[0]
-
-
-def command_of(name: str, cell: Cell, root: Path) -> tuple[str, ...]:
-    """Return the command that measures a cell on its own, as hints name it."""
-    words = ["harness", name, "--model", cell.model, "--engine", cell.engine]
-    words += ["--precision", cell.precision, "--device", cell.device, "--root", str(root)]
-    words += [] if cell.dataset is None else ["--dataset", cell.dataset]
-    words += [] if cell.batch_size == 1 else ["--batch-size", str(cell.batch_size)]
-    words += [] if cell.limit is None else ["--limit", str(cell.limit)]
-    return tuple(words)
-
-
-def inference_of(cell: Cell, root: Path) -> InferenceRequest:
-    """Return what a cell runs."""
-    return InferenceRequest(
-        network=ModelSpec(model=cell.model, root=root),
-        data=DataSpec(dataset=cell.dataset, limit=cell.limit),
-        options=EngineOptions(
-            engine=cell.engine,
-            precision=cell.precision,
-            device=cell.device,
-            batch_size=cell.batch_size,
-        ),
-    )
+        timing = BenchRequest(inference=inference, output=output)
+        command = command_of("bench", cell, root)
+        yield api.benchmark(
+            **keywords_of("benchmark", timing), progress=progress, command=command
+        ).record
 
 
 def _checks(record: RunRecord, baselines: Baselines) -> tuple[Check, ...]:

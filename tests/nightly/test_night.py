@@ -13,7 +13,8 @@ from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
 from harness.core.progress import Silent
 from harness.core.requests.cluster import NightRequest
-from harness.workflows.nightly import cells_of, read_matrix, run_night
+from harness.nightly.matrix import cells_of, read_matrix
+from harness.nightly.night import run_night
 from harness.workflows.runs.folder import utc_now
 
 QUICK = """

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.cluster.job import plan_bench, plan_training
 from harness.core.errors import UsageError
 from harness.core.requests.cluster import SubmitBench, SubmitTrain
-from harness.workflows.cluster.job import plan_bench, plan_training
 from harness.workflows.runs.folder import utc_now
 from tests.composing import composed
 from tests.panoptic_data import write_panoptic_data
