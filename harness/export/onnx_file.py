@@ -16,7 +16,7 @@ from harness.export.program import quiet
 from harness.files.atomic import replacing
 from harness.files.extras import install_command
 from harness.files.failures import disk_errors
-from harness.zoo.exported import ExportFacts, metadata_of
+from harness.zoo.exported import END_OF_OWN, ExportFacts, metadata_of
 
 if TYPE_CHECKING:
     import onnx
@@ -78,7 +78,7 @@ def write_onnx(
     # Two messages after one another are one message with the fields of both.
     metadata = onnx.ModelProto(metadata_props=entries).SerializeToString(deterministic=True)
     with disk_errors(output), replacing(output) as path:
-        path.write_bytes(graph + metadata)
+        path.write_bytes(graph + metadata + END_OF_OWN)
         onnx.checker.check_model(path, full_check=True)
     return stated
 

@@ -20,6 +20,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.spawn import get_executable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +43,9 @@ POLL_S = 0.2
 
 #: Seconds a process has to stop in an orderly way.
 GRACE_S = 10.0
+
+#: Exit code of a spawned process whose Python the system did not execute.
+NOT_EXECUTED = 255
 
 #: Signals that reach every process of a terminal or of a SLURM job (where they say that the job may
 #: be taken away, not that it must end); only the parent answers them.
@@ -173,17 +177,30 @@ def _work(
 ) -> None:
     """What a process does, from its start to its end."""
     take_environment(environment)
-    with log.open("a", encoding="utf-8") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-    faulthandler.enable()  # a segmentation fault leaves its stack in the log
-    for number in FOR_PARENT:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(STOP, signal.default_int_handler)
-    end_with_parent(STOP)  # no process may write to a run that none holds
     # Neither a parent that is gone nor a full disk below the log may hide what happened.
     with suppress(OSError):
-        sender.send(_outcome(function, item))
+        sender.send(_unprepared(log) or _outcome(function, item))
+
+
+def _unprepared(log: Path) -> HarnessError | None:
+    """Prepare this process; what stood in the way, None where nothing did."""
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            os.dup2(file.fileno(), sys.stdout.fileno())
+            os.dup2(file.fileno(), sys.stderr.fileno())
+        faulthandler.enable()  # a segmentation fault leaves its stack in the log
+        for number in FOR_PARENT:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(STOP, signal.default_int_handler)
+        end_with_parent(STOP)  # no process may write to a run that none holds
+    except Exception as error:
+        return _in_words(error)
+    return None
+
+
+def _in_words(error: Exception) -> HarnessError:
+    failure = failure_of(error, then="then continue")  # with what, the parent says
+    return failure or RunFailedError(f"{type(error).__name__}: {error}")
 
 
 def _outcome(function: Callable[[Item], None], item: Item) -> HarnessError | None:
@@ -198,7 +215,7 @@ def _outcome(function: Callable[[Item], None], item: Item) -> HarnessError | Non
         return error
     except Exception as error:
         _write_down(traceback.format_exc())
-        return failure_of(error) or RunFailedError(f"{type(error).__name__}: {error}")
+        return _in_words(error)
     return None
 
 
@@ -228,6 +245,8 @@ def _restarted(
     modules: Sequence[str],
 ) -> _Worker[Item]:
     work, end = worker.work, _end_of(worker.process.exitcode)
+    if worker.process.exitcode == NOT_EXECUTED:
+        _require_executable(work)
     if worker.attempt >= ATTEMPTS:
         raise RunFailedError(
             f"{work.name}: its process ended {ATTEMPTS} times without an answer, last {end}",
@@ -236,6 +255,21 @@ def _restarted(
     following = worker.attempt + 1
     notice(f"{work.name}: its process ended {end}; attempt {following} of {ATTEMPTS} begins")
     return _started(function, work, following, modules)
+
+
+def _require_executable(work: Work[Item]) -> None:
+    """Check that processes can be started at all, once one ended as those do that cannot be.
+
+    Raises:
+        RunFailedError: The file of Python is gone, or may not be executed.
+    """
+    python = os.fsdecode(get_executable())
+    if not os.access(python, os.X_OK):
+        raise RunFailedError(
+            f"{work.name}: its process cannot be started: this user cannot execute {python}",
+            hint="was it moved, removed or protected since this command began? use a Python that "
+            "this user may execute, and a virtual environment made with it",
+        )
 
 
 def _end_of(exit_code: int | None) -> str:

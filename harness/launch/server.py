@@ -19,6 +19,9 @@ from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+#: What the server imports first.
+PREPARATION = "harness.launch.server_process"
+
 #: What starting a process by the server may end with: no place for its socket, a server that died.
 SERVER_ERRORS = (OSError, EOFError)
 
@@ -37,7 +40,7 @@ def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnConte
     if not modules or not offered or sys.platform == "darwin" or not _same_environment():
         return (spawn,)
     by_server = multiprocessing.get_context("forkserver")
-    by_server.set_forkserver_preload(list(modules))
+    by_server.set_forkserver_preload([PREPARATION, *modules])
     return by_server, spawn
 
 

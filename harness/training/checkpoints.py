@@ -69,10 +69,14 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
     }
     with failing_disk(path):
         folder.mkdir(parents=True, exist_ok=True)
+        before = _expected(path) if path.exists() else ()
         with replacing(path) as temporary:
             digest = _write(temporary, content)
-            # First, so that a checkpoint is never taken for one of a version without checksums.
-            write_text(_sum_of(path), f"{digest}  {path.name}\n")
+            # First, so that a checkpoint is never taken for one of a version without checksums; and
+            # beside that of the checkpoint of the same iteration which this one takes the place of.
+            _write_sums(path, digest, *before)
+        if before:
+            _write_sums(path, digest)
     kept = [one for one in checkpoints(folder) if one <= path][-KEPT:]
     for other in checkpoints(folder):
         if other not in kept:  # too old, or of iterations that a damaged checkpoint lost
@@ -150,6 +154,10 @@ def _unsaved(path: Path, error: OSError) -> RunFailedError:
 
 def _sum_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _write_sums(path: Path, *digests: str) -> None:
+    write_text(_sum_of(path), "".join(f"{digest}  {path.name}\n" for digest in digests))
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -250,10 +258,10 @@ def _read(path: Path, device: torch.device, notice: Callable[[str], None]) -> di
     """
     with path.open("rb") as file:
         expected = _expected(path)
-        if expected is None:
+        if not expected:
             notice(f"{path.name} has no checksum (an older version wrote it): it is used as it is")
-        elif (found := _digest(file)) != expected:
-            raise IntegrityError(f"expected sha256 {expected}, found {found}")
+        elif (found := _digest(file)) not in expected:
+            raise IntegrityError(f"expected sha256 {' or '.join(expected)}, found {found}")
         file.seek(0)
         content = torch.load(file, map_location=device, weights_only=True)
     if not isinstance(content, dict):
@@ -266,13 +274,16 @@ def _read(path: Path, device: torch.device, notice: Callable[[str], None]) -> di
     return content
 
 
-def _expected(path: Path) -> str | None:
-    """Return the sha256 that a checkpoint was saved with; None for one of an older version."""
+def _expected(path: Path) -> tuple[str, ...]:
+    """Return each sha256 that a checkpoint may have; none for one of an older version.
+
+    They are two while one takes the place of another, or when that was cut short.
+    """
     try:
-        digest = _sum_of(path).read_text(encoding="utf-8", errors="replace").split(" ")[0]
+        text = _sum_of(path).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return None
-    return digest
+        return ()
+    return tuple(line.partition(" ")[0] for line in text.splitlines() or [""])
 
 
 def _digest(file: IO[bytes]) -> str:

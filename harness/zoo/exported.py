@@ -2,14 +2,16 @@
 
 A ``.pt2`` file has them in a record of its own (``harness.zoo.program_archive``). An ONNX file is
 one protobuf message: harness writes the graph followed by its metadata, so that the metadata can
-name the hash of everything before it. A file that was quantised, simplified or edited since is
-distinguished from the exported one without any package that understands graphs.
+name the hash of everything before it, and a last field where no other program writes it. A file
+that was quantised, simplified or edited since is distinguished from the exported one, and from one
+that was damaged, without any package that understands graphs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -35,6 +37,11 @@ SEAL = "facts_sha256"
 
 #: Field numbers of ``onnx.proto``: ModelProto.metadata_props, StringStringEntryProto.key, .value.
 METADATA_FIELD, KEY_FIELD, VALUE_FIELD = 14, 1, 2
+
+#: The last two bytes of an ONNX file as harness writes it: ModelProto.model_version, 0 as where it
+#: is missing. Other programs write the fields in the order of their numbers, this one before the
+#: graph. What ends so and has another graph was not changed by a program: bytes of it were.
+END_OF_OWN = b"\x28\x00"
 
 EXPORT_AGAIN = "run: harness export --model {model} --output FILE"
 
@@ -160,11 +167,37 @@ def is_as_exported(path: Path, facts: ExportFacts) -> bool:
     if kind_of(path) == "pt2":
         with open_archive(path) as archive:
             return archive.digest() == (facts.graph_bytes, facts.graph_sha256)
+    return _graph_digest(path, facts) == facts.graph_sha256
+
+
+def _graph_digest(path: Path, facts: ExportFacts) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for start in range(0, facts.graph_bytes, 1 << 20):
             digest.update(file.read(min(1 << 20, facts.graph_bytes - start)))
-    return digest.hexdigest() == facts.graph_sha256
+    return digest.hexdigest()
+
+
+def _require_undamaged(path: Path, facts: ExportFacts) -> None:
+    """Check that a file whose graph is another one was written by a program since.
+
+    An archive needs no such check: each of its records has a checksum, which was compared.
+
+    Raises:
+        IntegrityError: It was not: its bytes were changed where they are.
+    """
+    if kind_of(path) == "pt2":
+        return
+    with path.open("rb") as file:
+        file.seek(-len(END_OF_OWN), os.SEEK_END)
+        if file.read() != END_OF_OWN:
+            return
+    raise IntegrityError(
+        f"{path} is damaged: its graph is not the one that was exported\n"
+        f"  expected sha256 {facts.graph_sha256}\n"
+        f"  found    sha256 {_graph_digest(path, facts)}",
+        hint=EXPORT_AGAIN.format(model=facts.model),
+    )
 
 
 def proven_export(
@@ -192,13 +225,16 @@ def proven_export(
 
     Raises:
         PrerequisiteError: There is no such file.
-        IntegrityError: The file is of another model, architecture, recipe or categories.
+        IntegrityError: The file is damaged, or of another model, architecture, recipe or
+            categories.
     """
     path = find_exported(entry, weights, root, kind)
     facts = read_facts(path)
     require_match(facts, architecture, path=path, model=entry.name)
     _require_order(facts, [category.name for category in categories], path=path)
     changed = not is_as_exported(path, facts)
+    if changed:
+        _require_undamaged(path, facts)
     pinned = facts.checkpoint_pinned and not changed
     return path, replace(facts_of_file(path), pinned=pinned), facts, changed
 

@@ -16,7 +16,7 @@ from harness.zoo.exported import ExportFacts, proven_export
 
 #: What is said of an exported file whose graph has other bytes than it was exported with.
 CHANGED = (
-    "the exported file was changed since its export (quantised, simplified, edited or damaged): "
+    "the exported file was changed since its export (quantised, simplified or edited): "
     "this is its own AP, no longer its checkpoint's"
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.files.locks import held
 from harness.launch import server
 from harness.launch.local import ATTEMPTS, Work, run_workers
@@ -90,6 +90,26 @@ def test_a_failure_of_the_system_says_what_to_do(tmp_path: Path, modules: Sequen
     with pytest.raises(RunFailedError, match="part a: Resource temporarily") as caught:
         run(parts.run_out_of_threads, works(tmp_path, "a"), modules)
     assert "ulimit -u" in str(caught.value.hint)
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, modules: Sequence[str]) -> None:
+    (tmp_path / "a.log").mkdir()
+    with pytest.raises(UsageError, match=r"part a: cannot use .*a\.log: Is a directory"):
+        run(parts.write_pid, works(tmp_path, "a"), modules)
+
+
+def test_a_python_that_cannot_be_executed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("no program", encoding="utf-8")
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(python))
+    with pytest.raises(RunFailedError, match=f"cannot execute {python}") as caught:
+        run(parts.write_pid, works(tmp_path, "a"))
+    assert "virtual environment" in str(caught.value.hint)
+    python.chmod(0o755)
+    with pytest.raises(RunFailedError, match="3 times without an answer, last with exit code 255"):
+        run(parts.write_pid, works(tmp_path, "a"))
 
 
 def test_a_bug_has_its_traceback_in_the_log(tmp_path: Path, modules: Sequence[str]) -> None:
@@ -186,12 +206,25 @@ def test_where_no_socket_can_be_made_processes_are_spawned(
     """A path of a socket may have 107 bytes."""
     far = tmp_path / ("long" * 40)
     far.mkdir()
+    assert by_script("MODULES", tmp_path, TMPDIR=str(far)) == ""
+
+
+def test_where_the_server_gets_no_process_one_is_spawned(tmp_path: Path) -> None:
+    """Its traceback would stand above the sentence that says what to do."""
+    assert by_script("['tests.launch.no_processes']", tmp_path) == ""
+
+
+def by_script(modules: str, folder: Path, **environment: str) -> str:
+    """Do one part in a Python of its own; what that prints on stderr."""
     script = "import sys; from tests.launch.test_local import *; from pathlib import Path\n"
-    script += "run(parts.report, works(Path(sys.argv[1]), 'a'), MODULES)"
+    script += f"run(parts.report, works(Path(sys.argv[1]), 'a'), {modules})"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(far)},
+        [sys.executable, "-c", script, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         timeout=60,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert done.returncode == 0
-    assert (tmp_path / "a").exists()
+    assert done.returncode == 0, done.stderr
+    assert (folder / "a").exists()
+    return done.stderr

@@ -174,6 +174,18 @@ def test_a_file_counts_as_pinned_until_its_graph_changes(
     assert changed_job.deviations == (CHANGED,)
 
 
+def test_a_file_of_which_a_byte_changed_is_refused(
+    exported_tiny: Path, scenes: Path, tmp_path: Path
+) -> None:
+    content = bytearray(exported_tiny.read_bytes())
+    content[len(content) // 2] ^= 4
+    file = tmp_path / "damaged.onnx"
+    file.write_bytes(content)
+    asked = composed(InferenceRequest, engine="onnx", weights=file, root=scenes, device="cpu")
+    with pytest.raises(IntegrityError, match=r"damaged\.onnx is damaged: its graph"):
+        resolve(asked)
+
+
 def test_a_file_of_torch_is_in_parity_and_counts_as_pinned(
     exported_pt2: Path, scenes: Path, tmp_path: Path
 ) -> None:

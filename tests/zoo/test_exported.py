@@ -12,6 +12,7 @@ from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.zoo.architectures import mask_rcnn_r50_fpn, tiny
 from harness.zoo.exported import (
+    END_OF_OWN,
     SEAL,
     ExportFacts,
     find_exported,
@@ -84,6 +85,24 @@ def test_a_file_cut_anywhere_is_no_whole_one(tmp_path: Path) -> None:
 def test_a_changed_graph_is_seen(tmp_path: Path) -> None:
     other = GRAPH.replace(b"abc", b"abd")
     assert not is_as_exported(write(tmp_path / "a.onnx", metadata_of(facts()), other), facts())
+
+
+def test_changed_bytes_are_damage_and_what_a_program_wrote_is_not(tmp_path: Path) -> None:
+    entry, categories = find_model(read_lock(), "tiny"), list[Category]()
+    path = tmp_path / "a.onnx"
+    for place in range(len(GRAPH) - 3, len(GRAPH)):  # of the text: what is no message is refused
+        content = bytearray(write(path, metadata_of(facts())).read_bytes() + END_OF_OWN)
+        content[place] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(IntegrityError, match=r"a\.onnx is damaged: its graph") as caught:
+            proven_export(entry, tiny(), path, tmp_path, categories=categories)
+        assert caught.value.hint == "run: harness export --model tiny --output FILE"
+        path.write_bytes(content.removesuffix(END_OF_OWN))  # of a program, or an older version
+        *_, changed = proven_export(entry, tiny(), path, tmp_path, categories=categories)
+        assert changed
+    path.write_bytes(write(path, metadata_of(facts())).read_bytes() + END_OF_OWN)
+    *_, changed = proven_export(entry, tiny(), path, tmp_path, categories=categories)
+    assert not changed
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"PK\x03\x04", b"\xff" * 40, b"\x3a\x05abc"])
