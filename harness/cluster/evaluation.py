@@ -93,7 +93,9 @@ def submit_evaluation(
     asked = absolute(request.work)
     require_own_model(asked)
     job = resolve(asked.inference)
-    with open_run(asked, job.dataset_facts, command=command, now=now, progress=progress) as run:
+    with open_run(
+        asked, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
+    ) as run:
         folder = run.folder.absolute()
         require_sbatch_name(folder)
         require_no_jobs(folder)
@@ -219,6 +221,7 @@ def _score(folder: Path, submission: Submission) -> None:
     with open_run(
         request,
         job.dataset_facts,
+        job.checkpoint,
         command=submission.command,
         now=utc_now(),
         progress=Silent(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -151,13 +151,14 @@ def placed(one: Setting, value: Any, folder: Path) -> Any:
     return value
 
 
-def config_text(request: Any, *, command: str) -> str:
+def config_text(request: Any, *, command: str, digest: Callable[[Path], str] = file_digest) -> str:
     """A request as the TOML file that repeats it.
 
     Args:
         request: Composed of settings. Those that are not ``kept`` and those that are None are left
             out; paths are absolute. Files that are ``proven`` have their hash.
         command: The command that the file is for.
+        digest: Returns the sha256 of a file that is ``proven``.
     """
     import tomli_w
 
@@ -169,7 +170,7 @@ def config_text(request: Any, *, command: str) -> str:
             continue
         table[one.name] = _plain(placed(one, value, Path.cwd()))
         if one.proven and Path(value).is_file():
-            hashes[one.name] = file_digest(Path(value))
+            hashes[one.name] = digest(Path(value))
     if hashes:  # last: what follows a table in TOML belongs to it
         table[SHA256] = hashes
     return tomli_w.dumps(table)

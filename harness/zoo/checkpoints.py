@@ -81,7 +81,7 @@ def facts_of_file(path: Path, *, sha256: str | None = None) -> CheckpointFacts:
     """
     return CheckpointFacts(
         path=str(path),
-        sha256=sha256 or _digest(path),
+        sha256=sha256 or weights_digest(path),
         bytes=_size_bytes(path),
         pinned=False,
     )
@@ -95,7 +95,7 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
         entry: The model.
         path: The file of weights.
     """
-    sha256 = _digest(path)
+    sha256 = weights_digest(path)
     if entry.checkpoint is None:
         pinned = entry.embedded is not None and sha256 == entry.embedded.sha256
     else:
@@ -104,11 +104,21 @@ def facts_of(lock: Lock, entry: ModelEntry, path: Path) -> CheckpointFacts:
     return replace(facts_of_file(path, sha256=sha256), pinned=pinned)
 
 
-def _digest(path: Path) -> str:
-    """The sha256 of a file of weights; of several files together, of the list of theirs."""
+def weights_digest(path: Path) -> str:
+    """The sha256 of a file of weights; of several files together, of the list of theirs.
+
+    Raises:
+        IntegrityError: An index is damaged, or names a file that is not there.
+    """
     files = files_of(path)
     if len(files) == 1:
         return file_digest(path)
+    for one in files:
+        if not one.is_file():
+            raise IntegrityError(
+                f"{path} names {one.name}, and there is no such file beside it",
+                hint="take a whole copy of all files",
+            )
     lines = "".join(f"{file_digest(one)}  {one.name}\n" for one in files)
     return hashlib.sha256(lines.encode("utf-8")).hexdigest()
 

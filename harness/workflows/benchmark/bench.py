@@ -79,7 +79,9 @@ def bench(
     job = resolve(request.inference).without_ground_truth()
     require_job_settings(job)
     deviations = job.deviations_on(job.image_count)  # a subset of the images does not bend a speed
-    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+    with open_run(
+        request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
+    ) as run:
         for sentence in deviations:
             announce(run, f"not comparable: {sentence}")
         with closing(open_engine(job)) as engine:

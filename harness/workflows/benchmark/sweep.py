@@ -94,7 +94,9 @@ def sweep(
     prepare_workers(_modules(job, measure))  # while this process imports the same
     settings = settings_of(request, job.engine)
     _require(job, settings[0])
-    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+    with open_run(
+        request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
+    ) as run:
         _require_same(run, request, job)
         with keeping(run):
             cells = _measured(request, job, run, settings, measure)
@@ -112,11 +114,15 @@ def sweep(
             cells=tuple(cells),
             choices=recommend(cells, request.ap_tolerance),
         )
-        write_text(run.folder / PAGE, sweep_page(found))
-        draw_sweep(found, run.folder / PICTURE)
-        # Last: it marks the sweep as finished.
-        write_checked(run.folder, SWEEP, dumps(to_plain(found), indent=2) + "\n")
+        _write(found, run.folder)
     return found, run.folder
+
+
+def _write(found: Sweep, folder: Path) -> None:
+    """Write page, plot and record of a sweep; the record last: it marks the sweep as finished."""
+    write_text(folder / PAGE, sweep_page(found))
+    draw_sweep(found, folder / PICTURE)
+    write_checked(folder, SWEEP, dumps(to_plain(found), indent=2) + "\n")
 
 
 def _resolved(request: SweepRequest) -> Job:

@@ -121,7 +121,9 @@ def evaluate_job(
     if request.workers:
         prepare_workers(worker_modules(job))
     _require_workers(request, job)
-    with open_run(request, job.dataset_facts, command=command, now=now, progress=progress) as run:
+    with open_run(
+        request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
+    ) as run:
         require_no_jobs(run.folder)
         job = with_threads_of_run(job, run.folder)
         _announce(job, run)

@@ -53,7 +53,9 @@ def predict(
     """
     require_own_model(request)
     job = find_predict_job(request, progress.notice)
-    with open_run(request, job.facts, command=command, now=now, progress=progress) as run:
+    with open_run(
+        request, job.facts, job.job.checkpoint, command=command, now=now, progress=progress
+    ) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
         if job.job.changed:
             announce(run, CHANGED)

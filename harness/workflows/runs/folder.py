@@ -24,7 +24,7 @@ from harness.core.errors import (
 )
 from harness.core.printable import spreadsheet_cell
 from harness.core.progress import Progress
-from harness.core.record import CategoryScore, DatasetFacts, RunRecord
+from harness.core.record import CategoryScore, CheckpointFacts, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
 from harness.files.atomic import remove_leftovers, write_text
@@ -52,6 +52,7 @@ from harness.workflows.runs.files import (
     require_no_run,
     resumable,
 )
+from harness.zoo.checkpoints import weights_digest
 
 #: Locked by the process at work in the folder. Never removed: two processes could then enter.
 LOCK = ".lock"
@@ -87,6 +88,7 @@ class Run:
 def open_run(
     request: FolderRequest,
     dataset: DatasetFacts,
+    checkpoint: CheckpointFacts | None,
     *,
     command: tuple[str, ...],
     now: datetime,
@@ -101,6 +103,7 @@ def open_run(
     Args:
         request: The settings of the run.
         dataset: The data set it runs on.
+        checkpoint: The weights as they were proven, which are not read again; None where none were.
         command: What the user typed.
         now: For the run id.
         progress: Receives notices for the user.
@@ -108,19 +111,14 @@ def open_run(
     Raises:
         UsageError: The folder cannot be written, is in use, has a run, or nothing to resume.
     """
-    asked = RunFile(
-        run_id=new_run_id(request, now),
-        kind=kind_of(request),
-        request=comparable(request),
-        dataset=dataset,
-    )
+    asked = _begun_now(request, dataset, now)
     resume = not isinstance(request, BenchRequest) and request.resume
     folder, facts = _found(request.output, asked, resume, progress)
     with _held(folder):
         if not resume:
             require_no_run(folder)
         if facts is asked:  # a new run, or one whose run.json was damaged
-            _begin(folder, facts, request)
+            _begin(folder, facts, request, checkpoint)
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
         run = Run(
             run_id=facts.run_id,
@@ -134,6 +132,16 @@ def open_run(
         with _logged(run):
             announce(run, f"run folder: {folder}")
             yield run
+
+
+def _begun_now(request: FolderRequest, dataset: DatasetFacts, now: datetime) -> RunFile:
+    """Return what ``run.json`` is to say of a run that begins now."""
+    return RunFile(
+        run_id=new_run_id(request, now),
+        kind=kind_of(request),
+        request=comparable(request),
+        dataset=dataset,
+    )
 
 
 def _found(
@@ -256,9 +264,17 @@ def next_step(run: Run) -> str:
     return f"continue with: {run.again}"
 
 
-def _begin(folder: Path, facts: RunFile, request: FolderRequest) -> None:
+def _begin(
+    folder: Path, facts: RunFile, request: FolderRequest, checkpoint: CheckpointFacts | None
+) -> None:
     """Write what a run is begun with; the settings first: a folder with run.json is complete."""
-    write_text(folder / CONFIG, config_text(request, command=facts.kind))
+
+    def digest(path: Path) -> str:
+        if checkpoint is not None and Path(checkpoint.path) == path:
+            return checkpoint.sha256
+        return weights_digest(path)
+
+    write_text(folder / CONFIG, config_text(request, command=facts.kind, digest=digest))
     write_checked(folder, RUN, dumps(to_plain(facts), indent=2) + "\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.core.errors import IntegrityError
 from harness.core.record import CheckpointFacts
-from harness.files.digest import file_digest
+from harness.zoo.checkpoints import weights_digest
 
 #: Weights that a training leaves, the best first.
 TRAINED = ("model_best.safetensors", "model_last.safetensors")
@@ -52,7 +52,7 @@ def unchanged_file(path: Path, sha256: str, *, config: Path, option: str) -> Pat
     raise IntegrityError(
         f"{path} is not the file any more that {config} was written for\n"
         f"  expected sha256 {sha256}\n"
-        f"  found    sha256 {file_digest(path)}",
+        f"  found    sha256 {weights_digest(path)}",
         hint="a training replaces its weights, and keeps the best and the last; to take the file "
         f"as it is now, add: {option} {shlex.quote(str(path))}",
     )
@@ -61,6 +61,6 @@ def unchanged_file(path: Path, sha256: str, *, config: Path, option: str) -> Pat
 def _file_with(path: Path, sha256: str) -> Path | None:
     """Return the file with this hash: ``path``, or where a training keeps it; None without one."""
     for one in (path, *(path.with_name(name) for name in TRAINED)):
-        if one.is_file() and file_digest(one) == sha256:
+        if one.is_file() and weights_digest(one) == sha256:
             return one
     return None

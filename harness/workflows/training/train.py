@@ -86,7 +86,9 @@ def train(
     for line in plan_lines(job):
         shown.notice(line)
     setup = setup_of(job, Path())  # data that cannot be used are found before there is a folder
-    with open_run(job.request, facts, command=command, now=now, progress=shown) as run:
+    with open_run(
+        job.request, facts, job.checkpoint, command=command, now=now, progress=shown
+    ) as run:
         for sentence in job.plan.warnings:
             log(run, f"warning: {sentence}")  # the user has seen them with the plan
         for sentence in job.deviations:

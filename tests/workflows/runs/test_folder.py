@@ -43,7 +43,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def opened(
     request: EvalRequest | BenchRequest | SweepRequest, job: Job, now: datetime = NOW
 ) -> AbstractContextManager[Run]:
-    return open_run(request, job.dataset_facts, command=COMMAND, now=now, progress=Silent())
+    return open_run(
+        request, job.dataset_facts, job.checkpoint, command=COMMAND, now=now, progress=Silent()
+    )
 
 
 def with_output(request: EvalRequest, output: Path, resume: bool = False) -> EvalRequest:
@@ -193,7 +195,9 @@ def test_continuing_twice_names_every_option_once(
         pass
     command = ("harness", "eval", "--resume", f"--output={tmp_path / 'run'}")
     resumed = with_output(request_, tmp_path / "run", resume=True)
-    with open_run(resumed, job.dataset_facts, command=command, now=NOW, progress=Silent()) as run:
+    with open_run(
+        resumed, job.dataset_facts, job.checkpoint, command=command, now=NOW, progress=Silent()
+    ) as run:
         assert run.again == f"harness eval --output={tmp_path / 'run'} --resume"
 
 
