@@ -312,50 +312,98 @@ def of_images(content: Content, ids: Sequence[int]) -> Content:
     return {**content, "images": images, "annotations": annotations}
 
 
-def of_masks(change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> Break:
+Pixels = np.ndarray[Any, Any]
+
+
+def of_masks(change: Callable[[Pixels], Pixels]) -> Break:
     """A fault of the pixels of every mask."""
 
     def broken(content: Content, rows: list[Row], _: np.random.Generator) -> Broken:
-        result = []
-        for row in rows:
-            (height, width), counts = row["segmentation"]["size"], row["segmentation"]["counts"]
-            pixels = change(decode(Rle(height, width, counts)))
-            height, width = pixels.shape
-            mask = encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)
-            encoded = {"size": [height, width], "counts": mask.counts}
-            result.append({**row, "segmentation": encoded})
-        return content, result
+        return content, [with_pixels(row, change) for row in rows]
 
     return broken
 
 
-def half_size(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def of_some_masks(change: Callable[[Pixels], Pixels]) -> Break:
+    """A fault of the pixels of the masks of one image in seven."""
+
+    def broken(content: Content, rows: list[Row], random: np.random.Generator) -> Broken:
+        ids = image_ids(content)
+        some = set(random.choice(ids, max(4, len(ids) // 7), replace=False).tolist())
+        return content, [
+            with_pixels(row, change) if row["image_id"] in some else row for row in rows
+        ]
+
+    return broken
+
+
+def with_pixels(row: Row, change: Callable[[Pixels], Pixels]) -> Row:
+    """A prediction with other pixels in its mask."""
+    (height, width), counts = row["segmentation"]["size"], row["segmentation"]["counts"]
+    pixels = change(decode(Rle(height, width, counts)))
+    height, width = pixels.shape
+    mask = encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)
+    return {**row, "segmentation": {"size": [height, width], "counts": mask.counts}}
+
+
+def drawn(change: Callable[[Box, float, float], Sequence[float]]) -> Callable[[Pixels], Pixels]:
+    """What is in a mask drawn in another frame, in a mask of the same size.
+
+    Args:
+        change: Takes a box of the image, with its height and width, to that frame.
+    """
+
+    def redrawn(pixels: Pixels) -> Pixels:
+        height, width = pixels.shape
+        left, top, wide, tall = change([0.0, 0.0, 1.0, 1.0], height, width)
+        rows = np.floor((np.arange(height) + 0.5 - top) / tall).astype(int)
+        columns = np.floor((np.arange(width) + 0.5 - left) / wide).astype(int)
+        inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+        known = np.ix_(
+            rows[(rows >= 0) & (rows < height)], columns[(columns >= 0) & (columns < width)]
+        )
+        result = np.zeros_like(pixels)
+        result[inside] = pixels[known]
+        return result
+
+    return redrawn
+
+
+def half_size(pixels: Pixels) -> Pixels:
     """Every other pixel of each side."""
     return pixels[::2, ::2]
 
 
-def row_by_row(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def row_by_row(pixels: Pixels) -> Pixels:
     """Pixels along the rows, taken for pixels down the columns."""
-    return pixels.reshape(-1).reshape(pixels.shape, order="F")
+    read: Pixels = pixels.reshape(-1).reshape(pixels.shape, order="F")
+    return read
 
 
-def column_by_column(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def column_by_column(pixels: Pixels) -> Pixels:
     """Pixels down the columns, taken for pixels along the rows."""
-    return pixels.reshape(-1, order="F").reshape(pixels.shape)
+    read: Pixels = pixels.reshape(-1, order="F").reshape(pixels.shape)
+    return read
 
 
-def one_right(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Moved one pixel to the right."""
-    moved = np.zeros_like(pixels)
-    moved[:, 1:] = pixels[:, :-1]
-    return moved
+def moved(down: int, right: int) -> Callable[[Pixels], Pixels]:
+    """Moved by some pixels; what leaves the image is gone."""
 
+    def change(pixels: Pixels) -> Pixels:
+        height, width = pixels.shape
+        result = np.zeros_like(pixels)
+        to = (
+            slice(max(down, 0), height + min(down, 0)),
+            slice(max(right, 0), width + min(right, 0)),
+        )
+        of = (
+            slice(max(-down, 0), height + min(-down, 0)),
+            slice(max(-right, 0), width + min(-right, 0)),
+        )
+        result[to] = pixels[of]
+        return result
 
-def one_up(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Moved one pixel up."""
-    moved = np.zeros_like(pixels)
-    moved[:-1] = pixels[1:]
-    return moved
+    return change
 
 
 #: Faults of boxes, categories, rows, scores and annotations, by hypothesis.
@@ -411,6 +459,12 @@ FAULTS: Mapping[str, Break] = {
     "crowd-as-object": without_crowds,
 }
 
+#: Down and right in px: each direction, and some that are farther.
+SHIFTS = (
+    *((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)),
+    *((3, 0), (-2, 4)),
+)
+
 #: Faults of masks, by hypothesis.
 MASK_FAULTS: Mapping[str, Break] = {
     "masks-resized": of_masks(half_size),
@@ -419,6 +473,12 @@ MASK_FAULTS: Mapping[str, Break] = {
     "masks-transposed#2": of_masks(row_by_row),
     "masks-turned": of_masks(np.rot90),
     "masks-turned#1": of_masks(lambda pixels: np.rot90(pixels, 2)),
-    "masks-shifted": of_masks(one_right),
-    "masks-shifted#1": of_masks(one_up),
+    "masks-turned#2": of_some_masks(lambda pixels: np.rot90(pixels, 2)),
+    "masks-resized#1": of_masks(drawn(lambda b, *_: [side / 2 for side in b])),
+    "masks-resized#2": of_masks(drawn(short_edge(800, 1333))),
+    "masks-resized#3": of_masks(drawn(letterboxed(512))),
+    **{
+        f"masks-shifted#{number}": of_masks(moved(down, right))
+        for number, (down, right) in enumerate(SHIFTS)
+    },
 }

@@ -137,8 +137,7 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "masks",
         "masks pasted into another frame than their image",
         "paste masks into the original image's frame",
-        "the size of masks is not that of their images, and masks meet objects when they are "
-        "resized",
+        "masks meet objects when they are resized, or what is drawn in masks of the right size",
     ),
     _one(
         "masks-transposed",
@@ -152,14 +151,14 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "masks",
         "masks in the frame of an image before EXIF turned it",
         "turn the image by its EXIF orientation before the model sees it",
-        "masks meet objects when they are turned",
+        "masks meet objects when they are turned, all of them or those of some images",
     ),
     _one(
         "masks-shifted",
         "masks",
-        "masks off by a pixel",
+        "masks off by a pixel or a few",
         "check the rounding where masks are pasted",
-        "matched masks overlap more when all are moved by one pixel",
+        "matched masks overlap more when all are moved by one pixel or more, to one side",
     ),
     _one(
         "same-image-twice",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,17 +12,10 @@ import numpy as np
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
+from harness.diagnosis.places import Undo
+from harness.diagnosis.samples import limited, masks_as_boxes, sample_of
 from harness.diagnosis.scoring import average_precision
-from harness.diagnosis.search import (
-    OF_MASKS,
-    SAMPLE,
-    SAMPLE_ROWS,
-    OutOfTimeError,
-    Search,
-    limited,
-    masks_as_boxes,
-    sample_of,
-)
+from harness.diagnosis.search import OF_MASKS, SAMPLE, SAMPLE_ROWS, OutOfTimeError, Search
 from harness.measure.columns import Booleans
 
 #: Faults that cannot be undone, what costs most first; and where those belong whose AP is known.
@@ -56,9 +49,10 @@ class Finding:
     task: Task
     """What the APs are of."""
     before: float | None
-    """AP with this fault and all others undone, 0-100; None where it cannot be undone."""
+    """AP with this fault and all others undone, 0-100; None where it cannot be undone, or where
+    there was no time."""
     after: float | None
-    """AP with this one undone as well; None where it cannot be undone."""
+    """AP with this one undone as well; None as before."""
 
     @property
     def gain(self) -> float:
@@ -112,7 +106,7 @@ def diagnose(
         case=case,
         task=task,
         images=sample_of(case, most=_affordable(case, most_images)),
-        is_over=lambda: clock() - begun > SEARCH_PART * limit_s,
+        seconds_left=lambda: begun + SEARCH_PART * limit_s - clock(),
     )
     if len(case.truth.image_ids) and len(case.rows) and len(case.truth.objects["bbox"].image):
         search.run()
@@ -122,8 +116,8 @@ def diagnose(
     searched = clock()
     found = _costs(search, images, clock, deadline)
     if measured and deadline - clock() > clock() - searched:  # more images take longer
-        wanted = _measured_images(search, deadline, clock)
         with suppress(OutOfTimeError):
+            wanted = _measured_images(search, deadline, clock)
             if wanted.sum() > images.sum():
                 found = _costs(search, wanted, clock, deadline, strict=True)
                 images = wanted
@@ -224,23 +218,27 @@ def _costs(
     """
 
     def watch() -> None:
-        if strict and clock() > deadline:
+        if clock() > deadline:
             raise OutOfTimeError("the time for measuring is over")
 
-    def value(case: Case, task: Task) -> float | None:
-        watch()
-        return _known(average_precision(case, task, images, watch=watch))
+    def values(without: Undo | None, tasks: Sequence[Task]) -> dict[Task, float | None]:
+        try:
+            undone = search.undone(without=without, images=images)
+            return {task: _timed(undone, task, images, watch if strict else None) for task in tasks}
+        except OutOfTimeError:
+            if strict:
+                raise
+            return dict.fromkeys(tasks)  # no time for the masks
 
-    ap = value(limited(search.case, images), search.task)
-    undone = search.undone(images=images)
-    watch()
-    whole = {task: value(undone, task) for task in _tasks(search)}
+    search.watch = watch
+    ap = _timed(limited(search.case, images), search.task, images, watch if strict else None)
+    whole = values(None, _tasks(search))
     found = []
     for step in search.steps:
         task: Task = "segm" if step.name in OF_MASKS else search.task
         before: float | None = None
         if clock() < deadline:
-            before = value(search.undone(without=step, images=images), task)
+            before = values(step, (task,))[task]
         found.append(_finding(step.name, step.details, task, before, whole[task]))
     signs = [_finding(one.name, one.details, search.task, None, None) for one in search.signs]
     strong = [one for one in found if one.gain >= SEEN_GAIN or one.before is None]
@@ -269,6 +267,15 @@ def _tasks(search: Search) -> tuple[Task, ...]:
     if any(step.name in OF_MASKS for step in search.steps):
         return tuple(dict.fromkeys((search.task, "segm")))
     return (search.task,)
+
+
+def _timed(
+    case: Case, task: Task, images: Booleans, watch: Callable[[], None] | None
+) -> float | None:
+    if watch is None:
+        return _known(average_precision(case, task, images))
+    watch()
+    return _known(average_precision(case, task, images, watch=watch))
 
 
 def _value(case: Case, task: Task, images: Booleans) -> float:

@@ -1,32 +1,18 @@
-"""Masks in another frame than their image's, and masks that are off by a pixel."""
+"""Masks in another frame than their image's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.rle_text import parse, spell, without_empty
 from harness.core.run_lengths import Rle, decode
 from harness.diagnosis.case import Case, enclosing
 from harness.diagnosis.places import Undo
-from harness.diagnosis.scoring import columns_of
-from harness.measure.columns import Booleans, Floats, Integers, Mask
-from harness.measure.greedy import SIZES, match
+from harness.measure.columns import Booleans, Mask
 from harness.measure.masks import encode_region
-
-#: Down and right, in px.
-SHIFTS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right)
-
-#: How much the mean IoU of matched masks must rise, and how many more of them must rise than fall,
-#: in standard errors of a fair coin.
-LEAST_RISE = 0.006
-LEAST_SIGNS = 3.0
-
-#: Matches that are looked at.
-LEAST_MATCHES = 30
 
 
 def of_another_size(case: Case) -> Booleans:
@@ -40,139 +26,136 @@ def of_another_size(case: Case) -> Booleans:
     return wrong
 
 
-def other_sizes(case: Case, wrong: Booleans) -> Iterator[Undo]:
+def other_sizes(case: Case, wrong: Booleans, watch: Watch) -> Iterator[Undo]:
     """What masks may be that are not of the size of their images.
 
     Args:
         case: Its image ids are right.
         wrong: (N,) those masks; some are.
+        watch: Called before each mask; what it raises ends the change.
     """
     sizes = np.array([one["size"] for one in case.rows.masks or ()], dtype=np.int64)[wrong]
     details = f"{int(wrong.sum())} mask(s), the first of {sizes[0][0]} × {sizes[0][1]}"
+    changes: list[tuple[str, str, PixelChange]] = []
     if (sizes == case.sizes_px[wrong][:, ::-1]).all():
-        yield Undo(name="masks-transposed", details=details, change=_each(_transposed))
-        for quarters in (1, 3):
-            yield Undo(
-                name="masks-turned",
-                details=f"{details}, by {90 * quarters}°",
-                change=_each(partial(_turned, quarters)),
-            )
-    yield Undo(name="masks-resized", details=details, change=_each(_resized))
-    for text, both in (("with padding on both sides", True), ("with padding at the end", False)):
-        yield Undo(
-            name="masks-resized",
-            details=f"{details}, {text}",
-            change=_each(partial(_unpadded, both)),
-        )
+        changes += [("masks-transposed", details, _transposed)]
+        changes += [
+            ("masks-turned", f"{details}, by {90 * quarters}°", partial(_turned, quarters))
+            for quarters in (1, 3)
+        ]
+    changes += [
+        ("masks-resized", details, _resized),
+        ("masks-resized", f"{details}, with padding on both sides", partial(_unpadded, True)),
+        ("masks-resized", f"{details}, with padding at the end", partial(_unpadded, False)),
+    ]
+    for name, text, change in changes:
+        applied = _each(_always(change), of_another_size, watch)
+        yield Undo(name=name, details=text, change=applied)
 
 
-def other_orders() -> Iterator[Undo]:
-    """What masks of the size of their images may be that are not at objects."""
-    for name, details, change in (
+def other_orders(watch: Watch) -> Iterator[Undo]:
+    """What masks of the size of their images may be that are not at objects.
+
+    Args:
+        watch: Called before each mask; what it raises ends the change.
+    """
+    changes: tuple[tuple[str, str, PixelChange], ...] = (
         ("masks-transposed", "pixels row by row, of the right size", _read_in_rows),
         ("masks-transposed", "run lengths read row by row, of the right size", _read_in_columns),
         ("masks-transposed", "rows and columns swapped, then resized", _transposed),
         ("masks-turned", "all images, by 180°", partial(_turned, 2)),
-    ):
-        yield Undo(name=name, details=details, change=_each(change, all_masks=True))
+    )
+    for name, details, change in changes:
+        applied = _each(_always(change), _every, watch)
+        yield Undo(name=name, details=details, change=applied)
 
 
-def shift_of(case: Case, images: Booleans) -> Undo | None:
-    """The pixel that masks are off by; None where moving them brings nothing.
+def by_outlines(case: Case) -> Case:
+    """The case with the boxes around its masks, which are of the size of their images.
 
     Args:
-        case: Its masks are in the frames of their images.
-        images: (M,) those to look at.
+        case: Any with masks.
     """
-    objects, results = columns_of(case, "segm", images, agnostic=False)
-    matching = match(objects, results, ious=np.array([0.5]), sizes=(SIZES["all"],))
-    matched = matching.object[0, 0]
-    there = np.flatnonzero((matched >= 0) & matching.counted[0, 0])
-    if len(there) < LEAST_MATCHES or results.masks is None or objects.masks is None:
-        return None
-    found = [results.masks[one] for one in matching.kept[there]]
-    truth = [objects.masks[one] for one in matched[there]]
-    now = _pairwise(found, truth)
-    best: tuple[float, tuple[int, int]] = (0.0, (0, 0))
-    for shift in SHIFTS:
-        rise = _pairwise(moved(found, *shift), truth) - now
-        mean = float(rise.mean())
-        # A few thin masks change much: what counts is that most of them fit better.
-        signs = float(np.sign(rise).sum() / np.sqrt(len(rise)))
-        if mean >= LEAST_RISE and signs >= LEAST_SIGNS and mean > best[0]:
-            best = (mean, shift)
-    if best[0] == 0:
-        return None
-    down, right = best[1]
+    return case.with_rows(boxes=enclosing(case.rows.masks or ()), has_boxes=True)
+
+
+def drawn_elsewhere(frame: Undo, watch: Watch) -> Undo:
+    """Masks of the size of their images with what is in them drawn in another frame.
+
+    Args:
+        frame: What takes boxes from that frame to their image.
+        watch: Called before each mask; what it raises ends the change.
+    """
     return Undo(
-        name="masks-shifted",
-        details=(
-            f"{-down:+d} px down, {-right:+d} px right; the IoU of matched masks rises by "
-            f"{best[0]:.3f} without"
+        name="masks-resized",
+        details=f"drawn in another frame, in masks of the right size: {frame.details}",
+        change=_each(
+            lambda given: partial(_from_frame, _frame_by_size(frame, given)), _every, watch
         ),
-        change=lambda given: given.with_rows(masks=moved(given.rows.masks or (), down, right)),
     )
 
 
-def moved(masks: Sequence[Mask], down: int, right: int) -> tuple[Mask, ...]:
-    """Masks moved by some pixels; what is moved over the lower edge comes in above,
-    one column on.
+def half_turned(upside: Booleans, watch: Watch) -> Undo:
+    """Masks of some images turned by 180°.
 
     Args:
-        masks: Compressed.
-        down: Pixels, negative for up.
-        right: Pixels, negative for left.
+        upside: (M,) those images.
+        watch: Called before each mask; what it raises ends the change.
     """
-    if not masks:
-        return ()
-    runs = parse([one["counts"] for one in masks])
-    result = []
-    for number, one in enumerate(masks):
-        height, width = one["size"]
-        lengths = _moved_runs(runs.of(number), down + right * height)
-        result.append({"size": [height, width], "counts": spell(without_empty(lengths))})
-    return tuple(result)
 
+    def wanted(given: Case) -> Booleans:
+        position = given.position
+        found: Booleans = (position >= 0) & upside[np.maximum(position, 0)]
+        return found
 
-def _moved_runs(runs: Integers, distance: int) -> list[int]:
-    """Run lengths that begin ``distance`` later, or earlier, cut at both ends."""
-    total = int(runs.sum())
-    edges = np.clip(np.cumsum(runs)[:-1] + distance, 0, total)
-    return [int(one) for one in np.diff(edges, prepend=0, append=total)]
-
-
-def _pairwise(found: Sequence[Mask], truth: Sequence[Mask]) -> Floats:
-    """(n,) IoU of each pair of masks."""
-    from pycocotools import mask as coco_mask
-
-    return np.array(
-        [coco_mask.iou([one], [other], [0])[0, 0] for one, other in zip(found, truth, strict=True)]
+    return Undo(
+        name="masks-turned",
+        details=f"{int(upside.sum())} image(s), by 180°",
+        change=_each(_always(partial(_turned, 2)), wanted, watch),
     )
 
 
 Pixels = npt.NDArray[np.bool_]
+SizePx = tuple[int, int]
+
+#: The pixels of a mask, and the height and width of its image → pixels of that size.
+PixelChange = Callable[[Pixels, SizePx], Pixels]
+
+#: A look at the clock.
+Watch = Callable[[], None]
+
+
+def _always(change: PixelChange) -> Callable[[Case], PixelChange]:
+    return lambda _: change
+
+
+def _every(case: Case) -> Booleans:
+    return np.ones(len(case.rows), dtype=bool)
 
 
 def _each(
-    change: Callable[[Pixels, tuple[int, int]], Pixels], *, all_masks: bool = False
+    prepared: Callable[[Case], PixelChange], wanted: Callable[[Case], Booleans], watch: Watch
 ) -> Callable[[Case], Case]:
-    """A change of the pixels of every mask, or of those that are not of the size of their image.
+    """A change of the pixels of some masks.
 
     Boxes that the masks are known by are those of the changed ones. Each mask is changed once: one
-    takes a millisecond or two, and there are thousands of them.
+    takes a millisecond or two, more on large images, and there are thousands of them.
     """
     known: dict[tuple[str, int, int, int, int], Mask] = {}
 
     def apply(given: Case) -> Case:
+        change = prepared(given)
         masks = []
         sizes = given.sizes_px.astype(int).tolist()
-        for one, (height, width) in zip(given.rows.masks or (), sizes, strict=True):
+        chosen = wanted(given).tolist()
+        for one, (height, width), mine in zip(given.rows.masks or (), sizes, chosen, strict=True):
             tall, wide = one["size"]
-            if not all_masks and (tall, wide) == (height, width):
+            if not mine:
                 masks.append(one)
                 continue
             key = (one["counts"], tall, wide, height, width)
             if key not in known:
+                watch()
                 pixels = change(decode(Rle(tall, wide, one["counts"])), (height, width))
                 rle = encode_region(pixels, top_px=0, left_px=0, height_px=height, width_px=width)
                 known[key] = {"size": [height, width], "counts": rle.counts}
@@ -181,6 +164,38 @@ def _each(
         return given.with_rows(masks=tuple(masks), boxes=boxes)
 
     return apply
+
+
+def _frame_by_size(frame: Undo, given: Case) -> dict[SizePx, tuple[float, ...]]:
+    """Left, top, width and height in px of the image of one pixel at the frame's origin."""
+    sizes = given.sizes_px.astype(int)
+    rows = np.unique(sizes, axis=0, return_index=True)[1]
+    some = given.taking(rows)
+    unit = some.with_rows(boxes=np.tile(np.array([0.0, 0.0, 1.0, 1.0]), (len(rows), 1)))
+    boxes = frame.change(unit).rows.boxes.tolist()
+    return {
+        (height, width): tuple(box)
+        for (height, width), box in zip(sizes[rows].tolist(), boxes, strict=True)
+    }
+
+
+def _from_frame(
+    frames: Mapping[SizePx, tuple[float, ...]], pixels: Pixels, size_px: SizePx
+) -> Pixels:
+    """The nearest pixels of a mask that is drawn in another frame; nothing where it has none."""
+    left, top, wide, tall = frames[size_px]
+    places = []
+    for length, begin, each, of in (
+        (size_px[0], top, tall, pixels.shape[0]),
+        (size_px[1], left, wide, pixels.shape[1]),
+    ):
+        there = np.floor((np.arange(length) + 0.5 - begin) / each).astype(np.int64)
+        to = np.flatnonzero((there >= 0) & (there < of))
+        places.append((to, there[to]))
+    (rows, from_rows), (columns, from_columns) = places
+    result = np.zeros(size_px, dtype=bool)
+    result[np.ix_(rows, columns)] = pixels[np.ix_(from_rows, from_columns)]
+    return result
 
 
 def _transposed(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:

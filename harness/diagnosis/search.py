@@ -9,16 +9,17 @@ chance lets it, or where the rows show it by themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.core.errors import HarnessError
 from harness.core.tasks import Task
-from harness.diagnosis import attributes, coverage, outlines, overlaps, places, turns
-from harness.diagnosis.case import Case, enclosing
+from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
+from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.places import Undo
+from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
 from harness.diagnosis.scoring import average_precision, size_precisions
 from harness.measure.columns import Booleans
 
@@ -41,6 +42,12 @@ MOST_PLACED = 12
 
 #: Images on which masks are tried in other frames: a few milliseconds for every mask and frame.
 MOST_MASKED = 60
+
+#: Part of the time that the masks of the images may take to be changed once.
+MASKS_PART = 0.25
+
+#: Frames that masks may be drawn in.
+FRAMES = ("resized-frame", "letterboxed-frame")
 
 #: Faults of image ids, and those of masks, whose AP is that of masks.
 OF_IDS = ("image-positions", "image-file-numbers")
@@ -71,8 +78,8 @@ class Search:
     """What is compared."""
     images: Booleans
     """(M,) those that hypotheses are tried on."""
-    is_over: Callable[[], bool]
-    """Whether the time is over."""
+    seconds_left: Callable[[], float]
+    """What is left of the time for the search."""
     steps: list[Undo] = field(default_factory=list)
     """What is to be undone, in its order."""
     signs: list[Sign] = field(default_factory=list)
@@ -83,9 +90,12 @@ class Search:
     """What is no fault and worth a sentence."""
     best: dict[str, Case] = field(default_factory=dict)
     """The best predictions of the sampled images, by what image ids are taken for."""
+    watch: Callable[[], None] = lambda: None
+    """Called before each mask that is changed; what it raises ends that."""
 
     def run(self) -> None:
         """Try the catalogue until it is through, or the time is over."""
+        self.watch = self._require_time
         try:
             for stage in (
                 self._scores_of_rows,
@@ -184,7 +194,7 @@ class Search:
         """
         key = "" if numbers is None else f"{numbers.name} {numbers.details}"
         if key not in self.best:
-            whole = _of_images(_applied(self.case, numbers), self.images)
+            whole = of_images(_applied(self.case, numbers), self.images)
             self.best[key] = best_of_each(whole, MOST_PLACED)
         return self.best[key]
 
@@ -247,16 +257,24 @@ class Search:
     def _half_turned(self) -> None:
         """Images of a part of the set by 180°: only where boxes meet their category shows it."""
         self._require_time()
-        self._reached("turned-frame")
-        if not self.case.rows.has_boxes:
-            return
-        sample = best_of_each(self._sampled(), MOST_PLACED)
+        self._reached("turned-frame", "masks-turned")
+        if self.case.rows.has_boxes:
+            upside = self._upside(lambda case: case)
+            self._keep(None if upside is None else turns.half_turn_of(upside))
+        if self._has_masks and not any(step.name in OF_MASKS for step in self.steps):
+            self._require_time()
+            upside = self._upside(outlines.by_outlines)
+            self._keep(None if upside is None else outlines.half_turned(upside, self._watch))
+
+    def _upside(self, change: Callable[[Case], Case]) -> Booleans | None:
+        """(M,) the images that a half turn sets right, by the boxes that are made of a case."""
+        sample = change(best_of_each(self._sampled(), MOST_PLACED))
         if turns.upside_down(sample, self.images) is None:
-            return
+            return None
         self._require_time()
         everything = np.ones(len(self.images), dtype=bool)
-        upside = turns.upside_down(best_of_each(self.undone(masks=False), MOST_PLACED), everything)
-        self._keep(None if upside is None else turns.half_turn_of(upside))
+        best = best_of_each(self.undone(masks=False), MOST_PLACED)
+        return turns.upside_down(change(best), everything)
 
     def _rows(self) -> None:
         """Repeats and duplicates."""
@@ -299,10 +317,12 @@ class Search:
                 self.notes.append(f"{text}: the recipe of Detectron2's zoo cuts there, too")
         self._require_time()
         sample = self._sampled()
-        if any(step.name == "nms-missing" for step in self.steps):
-            self._reached("nms-too-hard", "nms-across-classes")
-            return
         self._reached("nms-too-hard", "nms-across-classes")
+        if any(step.name == "nms-missing" for step in self.steps):
+            return
+        # How boxes overlap that are not at objects says nothing.
+        if _number(average_precision(sample, "bbox", self.images, agnostic=True)) < CLEAR:
+            return
         for name, look in (
             ("nms-too-hard", overlaps.nms_too_hard),
             ("nms-across-classes", overlaps.nms_across_classes),
@@ -323,25 +343,69 @@ class Search:
         sample = best_of_each(limited(whole, few), MOST_PLACED)
         now = self._agnostic_of_masks(sample, few)
         if wrong.any():
-            undos, least = list(outlines.other_sizes(whole, wrong)), 0.0
+            undos, least = outlines.other_sizes(whole, wrong, self._watch), 0.0
         else:
-            undos, least = list(outlines.other_orders()) if now < CLEAR else [], 2 * now
+            undos, least = self._in_place(sample, few, now), 2 * now
         best: Undo | None = None
+        took = 0.0
         for undo in undos:
             self._require_time()
-            value = self._agnostic_of_masks(undo.change(sample), few)
+            before = self.seconds_left()
+            changed = undo.change(sample)
+            took = max(took, before - self.seconds_left())
+            value = self._agnostic_of_masks(changed, few)
             if value - now > _margin(value) and value > least:
                 best, least = undo, value + LEAST_GAIN
-        self._reached("masks-resized", "masks-transposed", "masks-turned")
+        self._reached("masks-resized", "masks-transposed")
         self._keep(best)
-        if best is None and wrong.any():
+        if best is not None:
+            self._fewer_images(took / max(1, len(sample.rows)))
+        elif wrong.any():
             self.notes.append(
                 f"{int(wrong.sum())} mask(s) are not of the size of their image: neither resizing "
                 "nor turning nor transposing them brings them to objects"
             )
 
+    def _in_place(self, sample: Case, few: Booleans, now: float) -> Iterator[Undo]:
+        """What masks of the size of their images may be that are at no objects."""
+        if now >= CLEAR:
+            return
+        yield from outlines.other_orders(self._watch)
+        outlined = outlines.by_outlines(sample)
+        # What is drawn outside of its mask is not there.
+        outlined = outlined.taking(outlined.rows.boxes[:, 2:].min(axis=1) > 0)
+        value = _number(average_precision(outlined, "bbox", few, agnostic=True))
+        best: Undo | None = None
+        for frame in places.frames(outlined):
+            self._require_time()
+            changed = frame.change(outlined)
+            if frame.name not in FRAMES or not places.is_possible(changed):
+                continue
+            found = _number(average_precision(changed, "bbox", few, agnostic=True))
+            if found - value > _margin(found):
+                best, value = frame, found
+        if best is not None:
+            yield outlines.drawn_elsewhere(best, self._watch)
+
+    def _fewer_images(self, seconds: float) -> None:
+        """Try hypotheses on no more images than there is time for.
+
+        Args:
+            seconds: That the mask of a row takes to be changed.
+        """
+        rows = len(of_images(self.undone(masks=False), self.images).rows)
+        part = MASKS_PART * self.seconds_left() / max(1e-9, seconds * rows)
+        if part < 1:
+            most = max(1, int(part * self.images.sum()))
+            self.images = sample_of(self.case, most=most, among=self.images)
+
+    def _watch(self) -> None:
+        """As who searches or measures says at that time."""
+        self.watch()
+
     def _agnostic_of_masks(self, case: Case, images: Booleans) -> float:
-        return _number(average_precision(case, "segm", images, agnostic=True))
+        precision = average_precision(case, "segm", images, agnostic=True, watch=self._require_time)
+        return _number(precision)
 
     @property
     def _has_masks(self) -> bool:
@@ -356,7 +420,7 @@ class Search:
         self._reached("masks-shifted")
         # Masks that were resized here are not where they were to a pixel.
         if not any(step.name == "masks-resized" for step in self.steps):
-            self._keep(outlines.shift_of(sample, self.images))
+            self._keep(shifts.shift_of(sample, self.images, self._require_time))
         self._require_time()
         self._reached("box-beside-mask")
         self._size_classes(self._sampled())
@@ -384,7 +448,7 @@ class Search:
 
     def _sampled(self) -> Case:
         """The rows of the images that hypotheses are tried on, with everything undone."""
-        return _of_images(self.undone(images=self.images), self.images)
+        return of_images(self.undone(images=self.images), self.images)
 
     def _value(self, case: Case, task: Task | None = None) -> float:
         return _number(average_precision(case, task or self.task, self.images))
@@ -397,79 +461,8 @@ class Search:
         self.tried.update(names)
 
     def _require_time(self) -> None:
-        if self.is_over():
+        if self.seconds_left() <= 0:
             raise OutOfTimeError("the time for the search is over")
-
-
-def sample_of(case: Case, *, most: int, among: Booleans | None = None) -> Booleans:
-    """(M,) images to try hypotheses on, at random, always the same; first those with rows.
-
-    Args:
-        case: Any.
-        most: How many at most.
-        among: (M,) those to choose from; None for all.
-    """
-    count = len(case.truth.image_ids)
-    position = case.position
-    has_rows = np.bincount(position[position >= 0], minlength=count) > 0
-    objects = np.bincount(case.truth.objects["bbox"].image, minlength=count) > 0
-    order = np.random.default_rng(0).permutation(count)
-    prefer = (has_rows & objects).astype(int) * 2 + objects
-    order = order[np.argsort(-prefer[order], kind="stable")]
-    if among is not None:
-        order = order[among[order]]
-    chosen = np.zeros(count, dtype=bool)
-    chosen[order[:most]] = True
-    return chosen
-
-
-def limited(case: Case, images: Booleans) -> Case:
-    """The same without the rows of known images that are not looked at.
-
-    Args:
-        case: Its image ids are right.
-        images: (M,) those to look at.
-    """
-    if images.all():
-        return case
-    position = case.position
-    return case.taking((position < 0) | images[np.maximum(position, 0)])
-
-
-def _of_images(case: Case, images: Booleans) -> Case:
-    """The rows of some images."""
-    position = case.position
-    return case.taking((position >= 0) & images[np.maximum(position, 0)])
-
-
-def best_of_each(case: Case, most: int) -> Case:
-    """The case with the best predictions of each image alone.
-
-    Args:
-        case: Any.
-        most: How many of each image at most.
-    """
-    rows = case.rows
-    order = np.lexsort((-rows.score, rows.image_id))
-    image = rows.image_id[order]
-    begins = np.flatnonzero(np.diff(image, prepend=image[:1] - 1))
-    rank = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
-    return case.taking(np.sort(order[rank < most]))
-
-
-def masks_as_boxes(case: Case) -> Case:
-    """A case whose rows have masks alone with the boxes around them, in the frames of the images.
-
-    Args:
-        case: Any.
-    """
-    rows = case.rows
-    if rows.has_boxes or rows.masks is None:
-        return case
-    boxes = enclosing(rows.masks)
-    sizes = np.array([one["size"] for one in rows.masks], dtype=np.float64).reshape(-1, 2)
-    factor = case.sizes_px / np.maximum(sizes, 1)
-    return replace(case, rows=replace(rows, boxes=boxes * factor[:, [1, 0, 1, 0]]))
 
 
 def _better(

@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, of_images, of_masks
-from benchmarks.diagnosed_faults import box_case, diagnosed, half_of, mask_case, seeded
+from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, SHIFTS, of_images, of_masks
+from benchmarks.diagnosed_faults import (
+    box_case,
+    diagnosed,
+    half_of,
+    mask_case,
+    seeded,
+    seeded_masks,
+)
 from harness.diagnosis import outlines, search
 from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
+from harness.diagnosis.shifts import shift_of
 
 Broken = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -50,7 +58,7 @@ QUICK = (
     *("image-positions", "unknown-images", "letterboxed-frame#1", "turned-frame"),
     "turned-frame#2",
     *("index-from-0", "other-order", "same-image-twice", "one-share#1", "images-without-rows"),
-    *("nms-across-classes", "crowd-as-object", "masks-shifted"),
+    *("nms-across-classes", "crowd-as-object", "masks-shifted#3"),
 )
 
 
@@ -113,6 +121,92 @@ def test_masks_that_take_long_to_undo_are_measured_on_fewer_images(
     assert [one.name for one in found.findings] == ["masks-resized"]
     assert 0.5 * len(encoded) <= 200
     assert 10 < found.measured_images < 100
+
+
+@pytest.mark.parametrize("mask_s", [2.0, 20.0])
+def test_the_time_limit_is_kept_where_each_mask_takes_long(
+    masks: Broken, monkeypatch: pytest.MonkeyPatch, mask_s: float
+) -> None:
+    content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
+    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
+    encoded = []
+    encode = outlines.encode_region
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        encoded.append(1)
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(outlines, "encode_region", counted)
+    # Resizing the masks of the few images that say where masks are takes longer than the limit.
+    found = diagnose(case, limit_s=100, clock=lambda: mask_s * len(encoded))
+    assert mask_s * len(encoded) <= 100 + mask_s
+    assert "masks-shifted" in found.not_reached
+
+
+def test_masks_are_scored_on_fewer_images_where_each_takes_long(
+    masks: Broken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
+    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
+    encoded = []
+    encode = outlines.encode_region
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        encoded.append(1)
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(outlines, "encode_region", counted)
+    monkeypatch.setattr(search, "MOST_MASKED", 5)
+    found = diagnose(case, limit_s=400, clock=lambda: 1.0 * len(encoded))
+    assert [one.name for one in found.findings] == ["masks-resized"]
+    assert found.findings[0].gain > 0
+    assert found.not_reached == ()
+    assert len(encoded) <= 400
+    assert found.tried_images < 50
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "masks-turned#2",
+        *(pytest.param(f"masks-resized#{one}", marks=pytest.mark.slow) for one in (1, 2)),
+    ],
+)
+def test_what_moves_masks_says_how(masks: Broken, fault: str) -> None:
+    found = diagnosed(*MASK_FAULTS[fault](*masks, np.random.default_rng(7)))
+    wanted = {
+        "masks-resized#1": "0.5 times as large",
+        "masks-resized#2": "short edge 800 px, at most 1333 px",
+        "masks-turned#2": "13 image(s), by 180°",
+    }
+    assert [one.name for one in found.findings] == [fault.partition("#")[0]]
+    assert wanted[fault] in found.findings[0].details
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(one, marks=[] if SHIFTS[one] in ((0, -1), (1, 1)) else pytest.mark.slow)
+        for one in range(len(SHIFTS))
+    ],
+)
+def test_masks_off_by_pixels_are_found_in_every_direction(masks: Broken, number: int) -> None:
+    content, rows = MASK_FAULTS[f"masks-shifted#{number}"](*masks, np.random.default_rng(7))
+    case = Case(rows=rows_of(rows), truth=truth_of(content, ("segm", "bbox")))
+    found = shift_of(case, np.ones(len(case.truth.image_ids), bool), lambda: None)
+    assert found is not None
+    down, right = SHIFTS[number]
+    words = [f"{abs(down)} px {'down' if down > 0 else 'up'}"] if down else []
+    words += [f"{abs(right)} px to the {'right' if right > 0 else 'left'}"] if right else []
+    assert found.details.startswith(", ".join(words) + ";")
+
+
+def test_masks_that_are_not_off_are_not_said_to_be(masks: Broken, boxes: Broken) -> None:
+    files = [masks, *(half_of(masks, seed) for seed in range(2))]
+    files += [(boxes[0], seeded_masks(boxes[0], seed)) for seed in range(2)]
+    for content, rows in files:
+        case = Case(rows=rows_of(rows), truth=truth_of(content, ("segm", "bbox")))
+        assert shift_of(case, np.ones(len(case.truth.image_ids), bool), lambda: None) is None
 
 
 def test_a_box_beside_each_mask_is_noted_with_what_it_changes(masks: Broken) -> None:
