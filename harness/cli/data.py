@@ -97,6 +97,8 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.file,
         arguments.images,
         with_masks=not arguments.boxes_only,
+        panoptic=arguments.panoptic,
+        panoptic_masks=arguments.panoptic_masks,
         progress=console.progress_of(arguments),
     )
     if arguments.json:
@@ -128,7 +130,14 @@ def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
             f"{report.keypoint_count} keypoints an object; {report.labelled_objects:,} of the "
             "objects to learn from have a labelled one"
         )
-    for sentence in (*report.warnings, *(f"left out: {one}" for one in report.left_out)):
+    notes = list(report.warnings)
+    if (maps := report.panoptic) is not None:
+        console.answer(
+            f"{maps.map_count:,} maps with {maps.segment_count:,} segments of {maps.thing_count} "
+            f"kinds of objects and {maps.stuff_count} of stuff; every PNG was read"
+        )
+        notes += maps.warnings
+    for sentence in (*notes, *(f"left out: {one}" for one in report.left_out)):
         console.answer(f"note: {sentence}")
     checked = "every image is there and of its listed size"
     console.answer(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")

@@ -50,7 +50,7 @@ _is_file = os.path.isfile
 
 
 def read_panoptic(
-    path: Path, folder: Path | None, dataset: Dataset, *, option: str | None = None
+    path: Path, folder: Path | None, dataset: Dataset, *, option: str | None
 ) -> Dataset:
     """A data set with the panoptic annotations of its images.
 
@@ -85,7 +85,13 @@ def read_panoptic(
 
 
 def panoptic_truth(
-    content: Any, path: Path, folder: Path, digest: str, *, option: str | None = None
+    content: Any,
+    path: Path,
+    folder: Path,
+    digest: str,
+    *,
+    option: str | None = None,
+    repair: str = "",
 ) -> PanopticTruth:
     """The panoptic annotations of a parsed file.
 
@@ -95,6 +101,8 @@ def panoptic_truth(
         folder: Of its PNGs.
         digest: sha256 of the file.
         option: That names the file, of the user's own; None for those of a known data set.
+        repair: What the user can do about a file that is missing or damaged; empty for what the
+            option says.
 
     Raises:
         IntegrityError: It is not valid; names the row and what is wrong with it.
@@ -110,7 +118,7 @@ def panoptic_truth(
         things=tuple(category for category, is_thing in ordered if is_thing),
         stuff=tuple(category for category, is_thing in ordered if not is_thing),
         rows=tuple(sorted(rows["annotations"], key=lambda row: int(row["image_id"]))),
-        repair=repair_of(option),
+        repair=repair or repair_of(option),
     )
 
 
@@ -252,13 +260,13 @@ def _require_same_things(truth: PanopticTruth, dataset: Dataset) -> None:
         )
 
 
-def read_ids(path: Path, size: tuple[int, int] | None = None, *, repair: str = WHERE_FROM) -> Ids:
+def read_ids(path: Path, size: tuple[int, int] | None = None, *, repair: str | None = None) -> Ids:
     """The number of each pixel's segment.
 
     Args:
         path: A PNG of three channels.
         size: (height, width) it must have; None for any.
-        repair: What the user can do about a file that is no such PNG.
+        repair: What the user can do about a file that is no such PNG; None where it is not known.
 
     Returns:
         (height, width) int32, 0 for none.
@@ -322,5 +330,5 @@ def require_pngs(truth: PanopticTruth, image_ids: Iterable[int]) -> None:
         raise IntegrityError(
             f"{len(missing)} of {len(rows)} panoptic PNGs are missing in {truth.folder}, the first "
             f"is {missing[0]['file_name']}",
-            hint=truth.repair or WHERE_FROM,
+            hint=truth.repair or None,
         )

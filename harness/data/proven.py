@@ -205,14 +205,18 @@ def _panoptic_facts(truth: PanopticTruth) -> PanopticFacts:
     )
 
 
-def read_panoptic_of(facts: PanopticFacts) -> PanopticTruth:
+def read_panoptic_of(facts: PanopticFacts, name: str) -> PanopticTruth:
     """Read the panoptic annotations that a run was evaluated on.
+
+    Args:
+        facts: Where they are.
+        name: Of the run's data set.
 
     Raises:
         UsageError: They are no longer there.
         IntegrityError: The file is another one now.
     """
-    from harness.data.panoptic import panoptic_truth
+    from harness.data.panoptic import WHERE_FROM, panoptic_truth
 
     path = Path(facts.annotations_path)
     content, digest = read_with_digest(path)
@@ -222,4 +226,13 @@ def read_panoptic_of(facts: PanopticFacts) -> PanopticTruth:
             f"  expected sha256 {facts.digest}\n  found    sha256 {digest}",
             hint="put the file of the run back",
         )
-    return panoptic_truth(content, path, Path(facts.folder), digest)
+    own = name not in PANOPTIC_LAYOUT
+    repair = f"put back what the run was evaluated on: {path}, and its PNGs in {facts.folder}"
+    return panoptic_truth(
+        content,
+        path,
+        Path(facts.folder),
+        digest,
+        option="--panoptic" if own else None,
+        repair=repair if own else WHERE_FROM,
+    )

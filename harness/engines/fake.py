@@ -133,7 +133,7 @@ class TrueMaps:
     """
 
     def __init__(self, truth: PanopticTruth, order: Mapping[int, int]) -> None:
-        self._folder = truth.folder
+        self._folder, self._repair = truth.folder, truth.repair
         self._classes = semantic_truths(truth)
         self._rows = {row["image_id"]: row for row in truth.rows}
         self._things = order
@@ -142,7 +142,9 @@ class TrueMaps:
     def of(self, image: Image) -> PanopticMap:
         """Return the map of an image; its segments are numbered from 1."""
         row = self._rows[image.image_id]
-        ids = read_ids(self._folder / row["file_name"], image.pixels_bgr.shape[:2])
+        ids = read_ids(
+            self._folder / row["file_name"], image.pixels_bgr.shape[:2], repair=self._repair
+        )
         found, numbers = np.zeros_like(ids), itertools.count(1)
         segments = []
         for one in row["segments_info"]:

@@ -12,7 +12,7 @@ false segment that is in it, or in a crowd of its category, by more than half is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +44,19 @@ VOID = 0
 
 #: IoU above which two segments of a category are the same.
 SAME = 0.5
+
+
+class Odd(NamedTuple):
+    """Segments of the ground truth whose PNG and listing differ, counted."""
+
+    areas: int = 0
+    """Of another area than is listed."""
+
+    unlisted: int = 0
+    """In a PNG, and not listed."""
+
+    without_pixel: int = 0
+    """Listed, and without a pixel in the PNG."""
 
 
 class Counts(NamedTuple):
@@ -144,6 +157,45 @@ def pixels_of(numbers: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
     values, places = np.unique(flat[starts], return_inverse=True)
     pixels = np.bincount(places.ravel(), weights=lengths).astype(np.int64)
     return dict(zip(values.tolist(), pixels.tolist(), strict=True))
+
+
+def with_areas(ids: Ids, segments: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Odd]:
+    """The true segments of an image, each with an area, and what is odd about them.
+
+    Args:
+        ids: (H, W) of its PNG.
+        segments: That the file lists; the area of one that has none is what it has in the PNG.
+    """
+    areas = pixels_of(ids)
+    areas.pop(VOID, None)
+    whole = [{**one, "area": one.get("area", areas.get(one["id"], 0))} for one in segments]
+    listed = {one["id"] for one in whole}
+    odd = Odd(
+        areas=sum(areas.get(one["id"], one["area"]) != one["area"] for one in whole),
+        unlisted=len(areas.keys() - listed),
+        without_pixel=len(listed - areas.keys()),
+    )
+    return whole, odd
+
+
+def odd_sentences(odd: Odd, name: str) -> Iterator[str]:
+    """What is odd about a panoptic file of this name, and what is made of it."""
+    if odd.areas:
+        yield (
+            f"{odd.areas} segment(s) of {name} list another area than their PNG has; the listed "
+            "one counts, as in panopticapi"
+        )
+    if odd.unlisted:
+        yield (
+            f"{odd.unlisted} segment(s) of the PNGs are not listed in {name}: nothing is found in "
+            "their pixels, as in panopticapi, and a semantic head is not measured there, as in "
+            "Detectron2"
+        )
+    if odd.without_pixel:
+        yield (
+            f"{odd.without_pixel} segment(s) of {name} have no pixel in their PNG; they count as "
+            "missed, as in panopticapi"
+        )
 
 
 def _iou(

@@ -230,6 +230,41 @@ def test_what_is_missing_says_which_file_and_where_from(
     assert "harness download --only val,annotations,panoptic,zoo" in answer.err
 
 
+def test_own_maps_that_a_run_was_evaluated_on_are_asked_for_by_their_place(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    for name in ("run", "other"):
+        assert harness("eval", *asked, "--output", name).code == 0
+    later = (
+        ("score", "run", "--resamples", "0"),
+        ("compare", "run", "other", "--resamples", "5"),
+        ("show", "run", "--task", "panoptic_seg"),
+        ("eval", *asked, "--output", "third"),
+    )
+    png, file = project / "panoptic" / "000002.png", project / "panoptic.json"
+    content = png.read_bytes()
+    for damage in (lambda: png.write_bytes(b"no PNG"), png.unlink):
+        damage()
+        for words in later:
+            answer = harness(*words)
+            assert answer.code == 4, words
+            assert png.name in answer.err
+            assert "2017" not in answer.err, "COCO's download has none of one's own files"
+            assert "harness download" not in answer.err
+            if words[0] != "eval":
+                assert f"put back what the run was evaluated on: {file}, and its PNGs in" in (
+                    answer.err
+                )
+    png.write_bytes(content)
+    file.unlink()
+    for words in later[:3]:
+        answer = harness(*words)
+        assert answer.code == 2, words
+        assert str(file) in answer.err
+        assert "harness download" not in answer.err
+
+
 def change_category(content: dict[str, Any]) -> None:
     content["annotations"][0]["segments_info"][0]["category_id"] = 12
 

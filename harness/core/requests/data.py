@@ -60,6 +60,14 @@ class CheckRequest:
         None, help="folder of its images: every one is looked at", none="not looked at"
     )
     boxes_only: bool = setting(False, help="for a network without masks")
+    panoptic: Path | None = setting(
+        None,
+        help="panoptic annotation file of the same images: every PNG is looked at",
+        none="none",
+    )
+    panoptic_masks: Path | None = setting(
+        None, help="folder of its PNGs", none="beside that file, with its name"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.images import too_narrow
 from harness.data.objects import BOXES_ONLY, AnnotatedImage, TrainingSet, training_set
+from harness.workflows.datasets.check_panoptic import PanopticReport, check_panoptic
 
 #: Faulty images named in the error.
 NAMED = 5
@@ -79,30 +80,43 @@ class DataReport:
     labelled_objects: int = 0
     """Objects to learn from with a labelled keypoint."""
 
+    panoptic: PanopticReport | None = None
+    """Of panoptic annotations of the same images; None where none were given."""
+
 
 def check_data(
-    annotations: Path, images: Path | None, *, with_masks: bool, progress: Progress
+    annotations: Path,
+    images: Path | None,
+    *,
+    with_masks: bool,
+    progress: Progress,
+    panoptic: Path | None = None,
+    panoptic_masks: Path | None = None,
 ) -> DataReport:
-    """The report on an annotation file and, where a folder is given, on its images.
+    """The report on an annotation file and, where they are given, on its images and maps.
+
+    Args:
+        annotations: COCO annotation file.
+        images: Folder of its images; None to look at none.
+        with_masks: For a network with masks.
+        progress: Receives progress.
+        panoptic: Of the same images; its PNGs are in ``panoptic_masks``, or beside it.
+        panoptic_masks: Their folder.
 
     Raises:
-        IntegrityError: It cannot be used: the file is not COCO's, or images are missing,
+        UsageError: The panoptic annotations, or the folder of their PNGs, are not there.
+        IntegrityError: It cannot be used: the file is not COCO's, or images or PNGs are missing,
             unreadable, or of another size than listed.
     """
     dataset = read_dataset(annotations, images or annotations.parent)
-    content = dataset.ground_truth
     if not dataset.images:
         raise IntegrityError(f"{annotations} lists no image")
     notes = dataset.warnings
     if images is not None:
-        notes += _require_images(content["images"], annotations, images, progress)
+        notes += _require_images(dataset.ground_truth["images"], annotations, images, progress)
     notes += _narrow(dataset.images)
-    counts = Counter(row["category_id"] for row in content["annotations"])
-    # Of a file of persons with keypoints, the objects of a keypoint network: it has no masks.
-    keypoints = dataset.keypoint_count > 0
-    training = training_set(
-        dataset, with_masks=with_masks and not keypoints, with_keypoints=keypoints
-    )
+    maps = check_panoptic(panoptic, panoptic_masks, dataset, progress)
+    training = _training_of(dataset, with_masks=with_masks)
     notes += _boxes_alone(dataset, training)
     return DataReport(
         digest=dataset.digest,
@@ -111,20 +125,33 @@ def check_data(
         crowd_count=dataset.crowd_count,
         learnable_images=len(training.images),
         learnable_objects=sum(training.object_counts.values()),
-        categories=tuple(
-            CategoryCount(
-                category_id=one.category_id,
-                name=one.name,
-                annotations=counts[one.category_id],
-                learnable=training.object_counts[one.category_id],
-            )
-            for one in dataset.categories
-        ),
+        categories=_category_counts(dataset, training),
         warnings=notes,
         left_out=training.left_out,
         images_checked=images is not None,
         keypoint_count=dataset.keypoint_count,
         labelled_objects=sum(_labelled(one) for one in training.images),
+        panoptic=maps,
+    )
+
+
+def _training_of(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
+    """What is learned from a file; from one of persons with keypoints, by a network of them."""
+    keypoints = dataset.keypoint_count > 0  # a keypoint network has no masks
+    return training_set(dataset, with_masks=with_masks and not keypoints, with_keypoints=keypoints)
+
+
+def _category_counts(dataset: Dataset, training: TrainingSet) -> tuple[CategoryCount, ...]:
+    """How many objects each category has."""
+    counts = Counter(row["category_id"] for row in dataset.ground_truth["annotations"])
+    return tuple(
+        CategoryCount(
+            category_id=one.category_id,
+            name=one.name,
+            annotations=counts[one.category_id],
+            learnable=training.object_counts[one.category_id],
+        )
+        for one in dataset.categories
     )
 
 

@@ -6,11 +6,11 @@ Classes of pixels by a semantic head alone are counted while images are inferred
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,18 @@ from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
 from harness.files.json import read
 from harness.measure.coco import Scores
-from harness.measure.panoptic import VOID, Ids, PanopticScores, Tally, pixels_of, qualities, tally
+from harness.measure.panoptic import (
+    VOID,
+    Ids,
+    Odd,
+    PanopticScores,
+    Tally,
+    odd_sentences,
+    pixels_of,
+    qualities,
+    tally,
+    with_areas,
+)
 from harness.measure.semantic import SemanticScores, confusion, semantic_scores
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import read_sums, require_undamaged
@@ -37,19 +48,6 @@ from harness.workflows.runs.panoptic_files import (
 )
 
 Row = Mapping[str, Any]
-
-
-class Odd(NamedTuple):
-    """Segments of the ground truth whose PNG and listing differ, counted."""
-
-    areas: int = 0
-    """Of another area than is listed."""
-
-    unlisted: int = 0
-    """In a PNG, and not listed."""
-
-    without_pixel: int = 0
-    """Listed, and without a pixel in the PNG."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +92,7 @@ def score_panoptic(
         {one.category_id: one.name for one in truth.stuff},
         resamples=resamples,
     )
-    return scores, tuple(_sentences(odd, truth.annotations_path.name))
-
-
-def _sentences(odd: Odd, name: str) -> Iterator[str]:
-    """What is odd about a panoptic file of this name, and what was made of it."""
-    if odd.areas:
-        yield (
-            f"{odd.areas} segment(s) of {name} list another area than their PNG has; the listed "
-            "one counts, as in panopticapi"
-        )
-    if odd.unlisted:
-        yield (
-            f"{odd.unlisted} segment(s) of the PNGs are not listed in {name}: nothing is found in "
-            "their pixels, as in panopticapi, and a semantic head is not measured there, as in "
-            "Detectron2"
-        )
-    if odd.without_pixel:
-        yield (
-            f"{odd.without_pixel} segment(s) of {name} have no pixel in their PNG; they count as "
-            "missed, as in panopticapi"
-        )
+    return scores, tuple(odd_sentences(odd, truth.annotations_path.name))
 
 
 def tallies_of(
@@ -262,17 +240,7 @@ def matched_maps(
 
     known, place = truth.folder / row["file_name"], undamaged_map(files, found)
     ids = read_ids(known, size, repair=truth.repair)
-    areas = pixels_of(ids)
-    areas.pop(VOID, None)
-    segments = [
-        {**one, "area": one.get("area", areas.get(one["id"], 0))} for one in row["segments_info"]
-    ]
-    listed = {one["id"] for one in segments}
-    odd = Odd(
-        areas=sum(areas.get(one["id"], one["area"]) != one["area"] for one in segments),
-        unlisted=len(areas.keys() - listed),
-        without_pixel=len(listed - areas.keys()),
-    )
+    segments, odd = with_areas(ids, row["segments_info"])
     answers = read_ids(place, size, repair=files.repair)
     _require_listed(answers, found["segments_info"], place, files.path)
     try:

@@ -141,7 +141,7 @@ def _with_maps(
     run = request.saved.run
     if run is None or facts.panoptic is None:
         return scores, ()
-    truth = read_panoptic_of(facts.panoptic)
+    truth = read_panoptic_of(facts.panoptic, facts.name)
     wanted = frozenset(_scored_images(content, facts))
     images = [
         ImageRecord(one["id"], one["file_name"], one["height"], one["width"])

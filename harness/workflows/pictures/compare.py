@@ -134,7 +134,7 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         progress=progress,
     )
     if content is not None and maps is not None:
-        truth = read_panoptic_of(maps)
+        truth = read_panoptic_of(maps, facts.name)
         images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
         sure[PANOPTIC] = _map_differences((first, second), truth, images, resamples)
     return Comparison(

@@ -213,13 +213,13 @@ def _maps_of(request: ShowRequest) -> tuple[PanopticTruth, PanopticFiles]:
         raise UsageError(
             "maps of segments are shown of a run", hint="give the run folder: harness show RUN"
         )
-    facts = read_run(request.run).dataset.panoptic
-    if facts is None:
+    dataset = read_run(request.run).dataset
+    if dataset.panoptic is None:
         raise UsageError(
             f"{request.run} holds no maps of segments",
             hint="they are made by the models of: harness models panoptic; others: --task bbox",
         )
-    return read_panoptic_of(facts), files_of_run(request.run)
+    return read_panoptic_of(dataset.panoptic, dataset.name), files_of_run(request.run)
 
 
 def _summed(tally: Tally) -> Counts:
@@ -256,12 +256,12 @@ def _drawer(
 
     def draw(record: ImageRecord, pixels: Pixels) -> Pixels:
         size, pictures = (record.height_px, record.width_px), []
-        for caption, folder, rows in (
-            ("ground truth", truth.folder, known),
-            ("predictions", files.folder, found),
+        for caption, folder, rows, repair in (
+            ("ground truth", truth.folder, known, truth.repair),
+            ("predictions", files.folder, found, files.repair),
         ):
             row = rows[record.image_id]
-            ids = read_ids(folder / row["file_name"], size)
+            ids = read_ids(folder / row["file_name"], size, repair=repair)
             pictures.append(
                 (caption, painted(pixels, segment_objects(ids, shown(row), style), style))
             )

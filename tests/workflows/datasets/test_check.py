@@ -12,6 +12,7 @@ from harness.cli.main import run
 from harness.core.errors import IntegrityError
 from harness.core.progress import Silent
 from harness.workflows.datasets.check import check_data
+from tests.panoptic_data import write_panoptic_data
 
 
 def test_a_good_data_set_is_counted(small_coco: Path) -> None:
@@ -84,3 +85,53 @@ def test_images_of_16_bits_are_noted(small_coco: Path) -> None:
     report = check_data(small_coco / "annotations.json", images, with_masks=True, progress=Silent())
     (note,) = (one for one in report.warnings if "8 bits" in one)
     assert note.startswith("1 image(s)")
+
+
+@pytest.fixture
+def maps(tmp_path: Path, embedded_root: Path) -> Path:
+    """A folder with instances.json, panoptic.json and panoptic/ of three scenes."""
+    write_panoptic_data(tmp_path, images=3, root=embedded_root)
+    return tmp_path
+
+
+def checked(maps: Path, *words: str) -> int:
+    names = [str(maps / name) for name in ("instances.json", "panoptic.json")]
+    return run(["data", "check", names[0], "--panoptic", names[1], *words])
+
+
+def test_panoptic_annotations_are_counted(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(maps) == 0
+    told = capsys.readouterr().out
+    assert "3 maps with " in told
+    assert "of 80 kinds of objects and 53 of stuff; every PNG was read" in told
+    content = json.loads((maps / "panoptic.json").read_text("utf-8"))
+    content["annotations"][0]["segments_info"].pop()
+    (maps / "panoptic.json").write_text(json.dumps(content), "utf-8")
+    assert checked(maps) == 0
+    assert "note: 1 segment(s) of the PNGs are not listed in panoptic" in capsys.readouterr().out
+    assert checked(maps, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["panoptic"]["map_count"] == 3
+
+
+def test_panoptic_pngs_that_are_missing_or_damaged_are_named(
+    maps: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = sorted((maps / "panoptic").iterdir())
+    first.write_bytes(b"no PNG")
+    Image.new("RGB", (5, 5)).save(second)
+    assert checked(maps) == 4
+    told = capsys.readouterr().err
+    assert "2 panoptic PNG(s) of" in told
+    assert f"{first} cannot be read as a PNG of segments" in told
+    assert f"{second} is 5 × 5 px, its image is" in told
+    assert "--panoptic FILE is in COCO's panoptic format" in told
+    third.unlink()
+    assert checked(maps) == 4
+    told = capsys.readouterr().err
+    assert f"1 of 3 panoptic PNGs are missing in {maps / 'panoptic'}, the first is" in told
+    assert "2017" not in told
+    (maps / "panoptic").rename(maps / "elsewhere")
+    assert checked(maps) == 2
+    assert f"no such folder of panoptic PNGs: {maps / 'panoptic'}" in capsys.readouterr().err
+    assert run(["data", "check", str(maps / "instances.json"), "--panoptic-masks", str(maps)]) == 2
+    assert "--panoptic-masks goes with --panoptic FILE" in capsys.readouterr().err
