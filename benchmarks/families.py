@@ -7,7 +7,8 @@ distance from float64, and both engines infer the same images in turn, each in a
 with one thread. Times are processor seconds, so other programs on the machine hardly change them.
 What the output file already has is not measured again. Detectron2 has to be installed.
 
-``--times-only`` leaves the proofs out: float64 and both engines in one process take 10 GB of a C4.
+``--times-only`` leaves the proofs out: float64 and both engines in one process take 10 GB of a C4
+at 800 px. ``--proofs-only --short-edge 256`` proves the whole network on smaller images.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.forward_vs_detectron2 import Options, our_ways, their_ways
 from benchmarks.pairs import Apart, compared, keep
+from harness.core.architecture import Architecture
 from harness.core.progress import Silent
-from harness.core.requests.inference import ModelSpec
-from harness.core.requests.zoo import ParityRequest
-from harness.workflows.parity import ParityProofs, check_parity, images_in
+from harness.workflows.parity import Opening, images_in, prove
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.seeded import seeded_checkpoint
@@ -61,6 +62,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", default=",".join(ENTRIES), help="entries, with commas between")
     parser.add_argument("--times-only", action="store_true", help="no proofs of parity")
+    parser.add_argument("--proofs-only", action="store_true", help="no times")
+    parser.add_argument("--short-edge", type=int, help="px, of the proofs alone")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     found = stored(asked.output)
@@ -85,29 +88,37 @@ def stored(output: Path | None) -> dict[str, Any]:
 def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
     """Both proofs and the times of one entry, with what they depend on."""
     name = find_model(read_lock(), model).architecture
-    write_checkpoint(weights, seeded_checkpoint(architecture_of(name)))
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        **({} if asked.times_only else proven(model, asked, weights)),
-        "time": in_pairs((name, weights, "cpu", 1), asked),
-        "repeats": asked.repeats,
-        "load_average": round(os.getloadavg()[0], 2),
-    }
+    architecture = architecture_of(name)
+    write_checkpoint(weights, seeded_checkpoint(architecture))
+    found: dict[str, Any] = {"date": time.strftime("%Y-%m-%d")}
+    if not asked.times_only:
+        found |= proven(resized(architecture, asked.short_edge), asked, weights)
+    if not asked.proofs_only:
+        found |= {
+            "time": in_pairs((name, weights, "cpu", 1), asked),
+            "repeats": asked.repeats,
+            "load_average": round(os.getloadavg()[0], 2),
+        }
+    return found
 
 
-def proven(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
+def resized(architecture: Architecture, short_edge_px: int | None) -> Architecture:
+    """The same network on smaller images, no longer than theirs by the same factor."""
+    if short_edge_px is None:
+        return architecture
+    longest = architecture.long_edge_max_px * short_edge_px // architecture.short_edge_px
+    return replace(architecture, short_edge_px=short_edge_px, long_edge_max_px=longest)
+
+
+def proven(architecture: Architecture, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
     """Both proofs of parity: bits in exact arithmetic, and distance from float64."""
-    request = ParityRequest(
-        network=ModelSpec(model=model, weights=weights),
-        images=asked.images,
-        limit=asked.count,
-        threads=1,
-    )
-    proofs = check_parity(request, progress=Silent())
-    assert isinstance(proofs, ParityProofs)
+    opening = Opening(architecture, weights, "cpu", "fp32", 1)
+    paths = images_in(asked.images)[: asked.count]
+    proofs = prove(opening, paths, exact=True, fast=True, progress=Silent())
     assert proofs.exact is not None
     assert proofs.fast is not None
     return {
+        "short_edge_px": architecture.short_edge_px,
         "images": proofs.exact.images,
         "detections": proofs.exact.detections,
         "equal": proofs.exact.equal,
@@ -137,9 +148,7 @@ def in_pairs(options: Options, asked: argparse.Namespace) -> dict[str, float]:
 
 def row(model: str, found: dict[str, Any]) -> str:
     """One row of a Markdown table."""
-    spent = found["time"]
-    ours, theirs = spent["ours_median_s"], spent["theirs_median_s"]
-    proofs = ("not measured",) * 4
+    proofs, times = ("not measured",) * 4, ("not measured",) * 2
     if "distance" in found:
         proofs = (
             f"{found['images']}, {found['detections']}",
@@ -147,13 +156,14 @@ def row(model: str, found: dict[str, Any]) -> str:
             f"{max(found['distance'].values()):.2f}",
             f"{found['differing']}, unexplained {found['unexplained']}",
         )
-    cells = (
-        model,
-        *proofs,
-        f"{spent['times_faster']:.2f} ({ours:.1f}, {theirs:.1f} s)",
-        f"{spent['ours_peak_bytes'] / 2**20:.0f}, {spent['theirs_peak_bytes'] / 2**20:.0f} MiB",
-    )
-    return f"| {' | '.join(cells)} |"
+    if "time" in found:
+        spent = found["time"]
+        ours, theirs = spent["ours_median_s"], spent["theirs_median_s"]
+        times = (
+            f"{spent['times_faster']:.2f} ({ours:.1f}, {theirs:.1f} s)",
+            f"{spent['ours_peak_bytes'] / 2**20:.0f}, {spent['theirs_peak_bytes'] / 2**20:.0f} MiB",
+        )
+    return f"| {' | '.join((model, *proofs, *times))} |"
 
 
 if __name__ == "__main__":

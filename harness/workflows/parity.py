@@ -87,24 +87,49 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
             progress=progress,
         )
     weights = Path(checkpoint.path)
-    opening = Opening(architecture, weights, request.device, request.precision, threads)
+    proofs = prove(
+        Opening(architecture, weights, request.device, request.precision, threads),
+        paths,
+        exact=against == "detectron2" and request.precision in ("fp32", "tf32"),
+        fast=not request.exact_only,
+        progress=progress,
+    )
+    return replace(proofs, against=against)
+
+
+def prove(
+    opening: Opening, paths: Sequence[Path], *, exact: bool, fast: bool, progress: Progress
+) -> ParityProofs:
+    """Make the two proofs of a network.
+
+    Args:
+        opening: The network, its weights, and how both engines are opened.
+        paths: Images to prove them on.
+        exact: Whether to prove that ``--exact`` has Detectron2's bits.
+        fast: Whether to prove that the fast engine differs by rounding only.
+        progress: Receives progress.
+
+    Returns:
+        The proofs; None for one that was not asked for.
+    """
     reference = opening.native(exact=True)
+    architecture = opening.architecture
     images = partial(_decoded, paths, given=architecture.given_proposals)
-    exact = fast = None
-    if against == "detectron2" and request.precision in ("fp32", "tf32"):
+    same = near = None
+    if exact:
         with progress.task("exact", total=len(paths), unit="img") as tick:
-            exact = prove_exact(reference, opening.detectron2(), images(tick))
-    if not request.exact_only:
-        truth = float64_network(architecture, weights, reference.device)
+            same = prove_exact(reference, opening.detectron2(), images(tick))
+    if fast:
+        truth = float64_network(architecture, opening.weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
             case = _case_of(architecture)
-            fast = prove_fast(opening.native(), reference, truth, images(tick), case=case)
+            near = prove_fast(opening.native(), reference, truth, images(tick), case=case)
     return ParityProofs(
-        against=against,
+        against="detectron2" if exact else "float64",
         engine=reference.info,
-        exact=exact,
-        fast=fast,
-        ok=all(proof.ok for proof in (exact, fast) if proof is not None),
+        exact=same,
+        fast=near,
+        ok=all(proof.ok for proof in (same, near) if proof is not None),
     )
 
 
