@@ -18,8 +18,10 @@ SPOKEN = {
     "known": "there, proven before",
     "proven": "there, proven now",
     "fetched": "fetched and proven",
+    "selected": "selected and proven",
     "would-prove": "would be proven",
     "would-fetch": "would be fetched",
+    "would-select": "would be selected",
 }
 
 

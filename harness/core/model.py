@@ -15,6 +15,7 @@ Group = Literal[
     "val",
     "val100",
     "rem",
+    "mlperf",
     "train",
     "train_proposals",
     "checkpoints",
@@ -79,6 +80,26 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Images of an annotation file, chosen by their licences."""
+
+    artefact: str
+    """Name of the artefact that brings the file."""
+
+    annotations: str
+    """Path of the file below the folder of data sets."""
+
+    licences: tuple[str, ...]
+    """An image is chosen where the address of its licence has one of these in it."""
+
+    image_count: int
+    """Number of images that are chosen."""
+
+    annotation_count: int
+    """Number of their annotations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artefact:
     """One file to fetch, with every hash a source gives. None: no source gives the value."""
 
@@ -88,14 +109,14 @@ class Artefact:
     group: Group
     """What ``--only`` selects."""
 
-    kind: Literal["zip", "tgz", "file"]
-    """Single file or kind of archive."""
+    kind: Literal["zip", "tgz", "file", "selection"]
+    """Single file or kind of archive; of a selection nothing is fetched."""
 
     path: str
     """Path below the folder of data sets."""
 
-    url: str
-    """Address of the file."""
+    url: str | None
+    """Address of the file; None where it is selected from another artefact's."""
 
     mirrors: tuple[str, ...] = ()
     """Other addresses of the same file."""
@@ -123,6 +144,9 @@ class Artefact:
 
     unpacked: UnpackedFacts | None = None
     """Facts of the content of an archive; None for a single file."""
+
+    selection: Selection | None = None
+    """What a file is made of that is not fetched by itself; None for one that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

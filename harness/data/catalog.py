@@ -20,6 +20,7 @@ COCO_LAYOUT = {
     "coco_2017_train": ("coco/annotations/instances_train2017.json", "coco/train2017"),
     "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
     "coco_2017_val_rem": ("coco/annotations/instances_valrem.json", "coco/val2017"),
+    "coco_2017_val_mlperf": ("coco/annotations/instances_val2017_mlperf.json", "coco/val2017"),
     "keypoints_coco_2017_val": ("coco/annotations/person_keypoints_val2017.json", "coco/val2017"),
     "keypoints_coco_2017_train": (
         "coco/annotations/person_keypoints_train2017.json",
@@ -63,8 +64,9 @@ UNPROVEN_MAPS = (
     "download takes them from the archive whose sha256 is pinned"
 )
 
-#: Other annotations of the images of a data set: for information, no number is published for them.
-SECOND_OPINIONS = ("coco_2017_val_rem",)
+#: Other annotations of the images of a data set, or some of its images: for information, no number
+#: of the zoo is published for them.
+SECOND_OPINIONS = ("coco_2017_val_rem", "coco_2017_val_mlperf")
 
 #: What names of data sets of persons with keypoints begin with.
 KEYPOINTS = "keypoints_coco_"
@@ -75,6 +77,7 @@ DOWNLOAD_GROUPS = {
     "coco_2017_train": "train,annotations",
     "coco_2017_val_100": "val100",
     "coco_2017_val_rem": "val,rem",
+    "coco_2017_val_mlperf": "val,mlperf",
     "keypoints_coco_2017_val": "val,annotations",
     "keypoints_coco_2017_train": "train,annotations",
     "keypoints_coco_2017_val_100": "val100",

@@ -14,7 +14,7 @@ from harness.core.errors import AnotherRunError, IntegrityError
 from harness.core.model import Lock
 from harness.core.panoptic import PanopticTruth
 from harness.core.record import DatasetFacts, PanopticFacts
-from harness.data.catalog import COCO_LAYOUT, PANOPTIC_LAYOUT
+from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, PANOPTIC_LAYOUT
 from harness.data.coco import read_annotations
 from harness.files.digest import file_digest
 from harness.files.json import read_with_digest
@@ -39,6 +39,7 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
         for path, facts in artefact.unpacked.files.items()
         if facts.sha256 is not None
     }
+    pinned |= {one.path: one.sha256 for one in lock.artefacts if one.selection and one.sha256}
     for name, (file, _) in COCO_LAYOUT.items():
         if (name in PANOPTIC_LAYOUT) != (dataset.panoptic is not None):
             continue
@@ -49,8 +50,9 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
             raise IntegrityError(
                 f"{dataset.annotations_path} is not the annotation file of {name}:\n"
                 f"  expected sha256 {expected}\n  found    sha256 {dataset.digest}",
-                hint=f"run: harness download --only annotations --root {shlex.quote(str(root))}; "
-                "for data of your own: --annotations and --images",
+                hint=f"run: harness download --only {DOWNLOAD_GROUPS[name]} "
+                f"--root {shlex.quote(str(root))}; for data of your own: --annotations and "
+                "--images",
             )
     return dataset
 

@@ -38,6 +38,7 @@ from harness.zoo.proof import (
     prove_unpacked,
     read_manifest,
 )
+from harness.zoo.selections import make_selection
 
 #: Groups of checkpoints of model entries: Detectron2's usual four, the others of its zoo (some
 #: 12 GB), and torchvision's.
@@ -67,7 +68,8 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
     found = [one for one in lock.artefacts if _wanted(one, request.only, named)]
     if not found:
         raise UsageError("nothing is asked for", hint=f"--only takes some of {','.join(GROUPS)}")
-    return found
+    wholes = {one.selection.artefact for one in found if one.selection is not None}
+    return [one for one in lock.artefacts if one in found or one.name in wholes]
 
 
 def _wanted(artefact: Artefact, groups: Collection[str], named: Collection[str]) -> bool:
@@ -86,13 +88,15 @@ def _files_of(lock: Lock, model: str) -> list[str]:
 
 
 def urls_of(artefact: Artefact, mirror: str | None) -> list[str]:
-    """The addresses to fetch from, in order.
+    """The addresses to fetch from, in order; none of what is selected from another artefact.
 
     Args:
         artefact: Its entry in the lock.
         mirror: Address of a mirror, which is then the only one; None for the published address and
             the mirrors in the lock.
     """
+    if artefact.url is None:
+        return []
     if mirror is None:
         return [artefact.url, *artefact.mirrors]
     return [mirrored(artefact.url, mirror)]
@@ -127,7 +131,9 @@ LOCK = ".download.lock"
 #: decides whether there is room before the first byte is fetched.
 TEXT_GROWTH = 4
 
-Action = Literal["known", "proven", "fetched", "would-prove", "would-fetch"]
+Action = Literal[
+    "known", "proven", "fetched", "selected", "would-prove", "would-fetch", "would-select"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +150,8 @@ class Outcome:
     """Of the file to fetch; None when unknown."""
 
     action: Action
-    """``known`` from the manifest, ``proven`` now from what was there, or ``fetched``; in a dry run
-    ``would-prove`` or ``would-fetch``.
+    """``known`` from the manifest, ``proven`` now from what was there, ``fetched``, or ``selected``
+    from another artefact; in a dry run ``would-prove``, ``would-fetch`` or ``would-select``.
     """
 
     url: str | None = None
@@ -222,6 +228,8 @@ def _known(artefacts: Sequence[Artefact], root: Path) -> dict[str, Outcome]:
 def _planned(artefact: Artefact, request: DownloadRequest) -> Outcome:
     if _seems_there(artefact, request.root):
         return _outcome(artefact, request.root, "would-prove")
+    if artefact.selection is not None:
+        return _outcome(artefact, request.root, "would-select")
     return _outcome(artefact, request.root, "would-fetch", url=urls_of(artefact, request.mirror)[0])
 
 
@@ -240,7 +248,10 @@ def _bring(
         return known[artefact.name]
     proof = _prove_if_there(artefact, root, options.progress)
     outcome = _outcome(artefact, root, "proven", proof=proof or ())
-    if proof is None:
+    if proof is None and artefact.selection is not None:
+        made = make_selection(artefact, artefact.selection, root)
+        outcome = _outcome(artefact, root, "selected", proof=made)
+    elif proof is None:
         outcome = _fetch_and_prove(artefact, request, options, keep=keep)
     proven = Proven(
         pinned=pinned_digest(artefact),
@@ -275,7 +286,7 @@ def _fetch_and_prove(
     url = None
     if artefact.unpacked is None or not file.is_file() or mismatches(expected, file):
         url = fetch(urls, file, expected, options).url
-    if artefact.kind == "file" or artefact.unpacked is None:
+    if artefact.kind == "file" or artefact.kind == "selection" or artefact.unpacked is None:
         spoken = _spoken(artefact) or "complete as served; no source gives a hash"
         return _outcome(artefact, request.root, "fetched", url=url, proof=(spoken,))
     try:

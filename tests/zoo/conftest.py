@@ -74,11 +74,23 @@ def jpeg(image_id: int, width: int, height: int) -> bytes:
 
 def annotations(ids: list[int]) -> bytes:
     images = [
-        {"id": n, "file_name": f"{n:012}.jpg", "width": SIZES[n][0], "height": SIZES[n][1]}
+        {
+            "id": n,
+            "file_name": f"{n:012}.jpg",
+            "width": SIZES[n][0],
+            "height": SIZES[n][1],
+            "license": n % 2,
+        }
         for n in ids
     ]
     rows = [{"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 2, 2]} for n in ids]
-    content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "x"}]}
+    licences = [{"id": n, "url": f"http://licences.example/{n}/"} for n in (0, 1)]
+    content = {
+        "licenses": licences,
+        "images": images,
+        "annotations": rows,
+        "categories": [{"id": 1, "name": "x"}],
+    }
     return json.dumps(content).encode()
 
 

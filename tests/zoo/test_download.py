@@ -513,3 +513,28 @@ def test_what_an_earlier_version_called_proven_is_proven_again(world: World) -> 
     assert bring(world, progress=told)[entry.name].action == "fetched"
     assert "another length" in "".join(told.notices) or "is not" in "".join(told.notices)
     assert checkpoint.read_bytes() != forged
+
+
+def test_a_selection_brings_what_it_is_selected_from(world: World) -> None:
+    rule = {
+        "artefact": "annotations_trainval2017.zip",
+        "annotations": "coco/annotations/instances_val2017.json",
+        "licences": ["licences.example/1/"],
+        "image_count": sum(n % 2 for n in SIZES),
+        "annotation_count": sum(n % 2 for n in SIZES),
+    }
+    entry = {
+        **{"name": "some.json", "group": "mlperf", "kind": "selection", "url": None},
+        **{"path": "coco/annotations/some.json", "licence": "none", "source": "made by a test"},
+    }
+    world.content["artefacts"].append({**entry, "selection": rule})
+    world.write_lock()
+    request = DownloadRequest(only=("mlperf",))
+    planned = actions(bring(world, replace(request, dry_run=True)))
+    assert planned == {"annotations_trainval2017.zip": "would-fetch", "some.json": "would-select"}
+    done = actions(bring(world, request))
+    assert done == {"annotations_trainval2017.zip": "fetched", "some.json": "selected"}
+    assert set(actions(bring(world, request)).values()) == {"known"}
+    (world.root / "coco/annotations/some.json").unlink()
+    again = actions(bring(world, request))
+    assert again == {"annotations_trainval2017.zip": "known", "some.json": "selected"}

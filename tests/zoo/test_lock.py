@@ -45,6 +45,9 @@ def test_hashes_and_names_have_their_form(lock: Lock) -> None:
     for artefact in lock.artefacts:
         for value, length in ((artefact.sha256, 64), (artefact.md5, 32), (artefact.md5_prefix, 6)):
             assert value is None or re.fullmatch(f"[0-9a-f]{{{length}}}", value), artefact.name
+        assert (artefact.url is None) == (artefact.selection is not None), artefact.name
+        if artefact.url is None:
+            continue
         if artefact.md5_prefix:
             assert artefact.url.endswith(f"_{artefact.md5_prefix}.pkl")
         if artefact.sha256_prefix:
@@ -82,6 +85,11 @@ def test_torchvisions_checkpoints_come_only_when_asked_for(lock: Lock) -> None:
         request = DownloadRequest(only=("annotations", "checkpoints"), models=(model,))
         named = [one.name for one in chosen(lock, request) if one.group != "annotations"]
         assert named == [find_model(lock, model).checkpoint]
+
+
+def test_what_is_selected_brings_the_file_it_is_selected_from_first(lock: Lock) -> None:
+    names = [one.name for one in chosen(lock, DownloadRequest(only=("mlperf",)))]
+    assert names == ["annotations_trainval2017.zip", "instances_val2017_mlperf.json"]
 
 
 def test_annotations_come_before_the_images_they_prove(lock: Lock) -> None:

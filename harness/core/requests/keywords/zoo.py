@@ -26,6 +26,7 @@ class DownloadSettings(TypedDict, total=False):
             "val",
             "val100",
             "rem",
+            "mlperf",
             "train",
             "train_proposals",
             "checkpoints",
@@ -34,10 +35,10 @@ class DownloadSettings(TypedDict, total=False):
             "backbones",
         ]
     ]
-    """Some of annotations,panoptic,panoptic_train,val,val100,rem,train,train_proposals,checkpoints,
-    zoo,torchvision,backbones; the default is what evaluation needs (of annotations, panoptic,
-    panoptic_train, val, val100, rem, train, train_proposals, checkpoints, zoo, torchvision,
-    backbones; default: annotations,val,checkpoints)."""
+    """Some of annotations,panoptic,panoptic_train,val,val100,rem,mlperf,train,train_proposals,check
+    points,zoo,torchvision,backbones; the default is what evaluation needs (of annotations,
+    panoptic, panoptic_train, val, val100, rem, mlperf, train, train_proposals, checkpoints, zoo,
+    torchvision, backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
