@@ -11,6 +11,7 @@ from harness.core.dataset import Category
 from harness.core.errors import RunFailedError, UsageError
 from harness.core.panoptic import PanopticMap
 from harness.core.run_lengths import Rle, decode
+from harness.core.shortest import shortest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,11 +201,12 @@ class Detections:
         """
         boxes_xywh_px = self.boxes_xyxy_px.copy()
         boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
+        sides_px = shortest(boxes_xywh_px.ravel())
         rows = []
-        for row, score in enumerate(_shortest(self.scores)):
+        for row, score in enumerate(shortest(self.scores)):
             found = {
                 "category_id": of_objects[row].category_id,
-                "bbox": _shortest(boxes_xywh_px[row]),
+                "bbox": sides_px[4 * row : 4 * row + 4],
                 "score": score,
             }
             if self.masks is not None:
@@ -232,9 +234,4 @@ class Detections:
             return None
         points = self.keypoints[row].copy()
         points[:, :2] -= 0.5
-        return tuple(_shortest(points.ravel()))
-
-
-def _shortest(values: npt.NDArray[np.float32]) -> list[float]:
-    """Numbers that print with the fewest digits that still give back the same float32."""
-    return [float(str(value)) for value in values.astype("float32", copy=False)]
+        return tuple(shortest(points.ravel()))

@@ -12,6 +12,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.panoptic import PanopticMap, Segment, category_of_segment
 from harness.core.run_lengths import Rle
+from harness.core.shortest import shortest
 from harness.measure.masks import areas_px, decode_region, encode_region, union_px
 from harness.serve.images import Header
 
@@ -350,7 +351,7 @@ def _segment(found: PanopticMap, one: Segment, category: Category) -> FoundSegme
         category_id=category.category_id,
         category=category.name,
         isthing=one.is_thing,
-        score=None if one.score is None else _shortest(np.float32(one.score)),
+        score=None if one.score is None else shortest(np.array([one.score], dtype=np.float32))[0],
         area_px=int(pixels.sum()),
         segmentation=_mask(rle),
     )
@@ -361,18 +362,19 @@ def _listed(
 ) -> tuple[Detection, ...]:
     boxes = detections.boxes_xyxy_px
     # Subtracted in float32, as for predictions of an evaluation.
-    sizes = boxes[:, 2:] - boxes[:, :2]
+    sides = shortest((boxes[:, 2:] - boxes[:, :2]).ravel())
+    corners, scores = shortest(boxes.ravel()), shortest(detections.scores)
     masks = detections.masks
     areas = None if masks is None else areas_px(masks)
     listed = []
     for row, index in enumerate(detections.class_index.tolist()):
-        x1, y1, x2, y2 = (_shortest(value) for value in boxes[row])
-        width, height = (_shortest(value) for value in sizes[row])
+        x1, y1, x2, y2 = corners[4 * row : 4 * row + 4]
+        width, height = sides[2 * row : 2 * row + 2]
         listed.append(
             Detection(
                 category_id=categories[index].category_id,
                 bbox=(x1, y1, width, height),
-                score=_shortest(detections.scores[row]),
+                score=scores[row],
                 segmentation=None if masks is None else _mask(masks[row]),
                 category=categories[index].name,
                 box_xyxy_px=(x1, y1, x2, y2),
@@ -390,11 +392,6 @@ def _mask(rle: Rle) -> Mask:
 
 def _polygons(rle: Rle) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(polygon) for polygon in outlines(rle))
-
-
-def _shortest(value: np.float32) -> float:
-    """Return the number with the fewest digits that is still this float32."""
-    return float(str(value))
 
 
 Point = tuple[int, int]
