@@ -28,7 +28,7 @@ from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.panoptic import Counting
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.runs.shards import STAMP, Shard, line_of
+from harness.workflows.runs.shards import STAMP, SealedLine, Shard, line_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -78,17 +78,23 @@ def infer_missing(
         )
         counting.prepare(record)
 
+    def sealed(detections: Detections) -> SealedLine | None:
+        """The line of an image, made where its detections are finished; None if it is there."""
+        if detections.image_id not in wanted:
+            return None
+        line = line_of(detections, job.dataset.categories, job.stuff)
+        counts = counting.counts_of(detections)
+        return shard.sealed({**line, **counts, STAMP: stamps[detections.image_id]})
+
     total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, needed, before=before)) as batches,
         progress.task("infer", total=total, done=total - len(wanted), unit="img") as advance,
     ):
-        for answer in inferred(job, engine, batches):
-            fresh = [one for one in answer if one.image_id in wanted]
-            for detections in fresh:
-                line = line_of(detections, job.dataset.categories, job.stuff)
-                counts = counting.counts_of(detections)
-                shard.append({**line, **counts, STAMP: stamps[detections.image_id]})
+        for answer in inferred(job, engine, batches, sealed):
+            fresh = [one for one in answer if one is not None]
+            for line in fresh:
+                shard.append_sealed(line)
             advance(len(fresh))
 
 
@@ -223,27 +229,37 @@ def _prepared(record: ImageRecord, future: Future[Any]) -> Any:
 
 
 def inferred(
-    job: Job, engine: Engine, batches: Iterable[tuple[list[ImageRecord], list[Any]]]
-) -> Iterator[list[Detections]]:
-    """Yield the detections of each batch, in order.
+    job: Job,
+    engine: Engine,
+    batches: Iterable[tuple[list[ImageRecord], list[Any]]],
+    convert: Callable[[Detections], Result],
+) -> Iterator[list[Result]]:
+    """Yield what becomes of the detections of each batch, in order.
 
-    An engine that runs ahead computes the next batches while threads finish, that is encode, those
-    before. When one fails, those before it are still returned.
+    An engine that runs ahead computes the next batches while threads finish, that is encode and
+    convert, those before. When one fails, those before it are still returned.
 
     Args:
         job: The evaluation.
         engine: Open and ready.
         batches: Records with their prepared images.
+        convert: Called for the detections of each image, perhaps in such a thread.
 
     Raises:
         RunFailedError: The engine failed; it names the images of the batch.
     """
     if not (isinstance(engine, EngineAhead) and engine.runs_ahead):
         for records, prepared in batches:
-            yield infer_batch(job, engine, records, prepared)
+            yield [convert(one) for one in infer_batch(job, engine, records, prepared)]
         return
+
+    def finish(records: Sequence[ImageRecord], pending: Any) -> list[Result]:
+        answer = _named("inference", records, partial(engine.finish, pending))
+        _require_answer(job, records, answer)
+        return [convert(one) for one in answer]
+
     coming, failure = iter(batches), None
-    under_way: deque[tuple[list[ImageRecord], Future[list[Detections]]]] = deque()
+    under_way: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(FINISHERS, thread_name_prefix="finisher") as pool:
         while failure is None:
             try:
@@ -254,21 +270,13 @@ def inferred(
             except Exception as error:
                 failure = error
                 break
-            under_way.append((records, pool.submit(engine.finish, pending)))
+            under_way.append(pool.submit(finish, records, pending))
             if len(under_way) > FINISHERS:
-                yield _finished(job, *under_way.popleft())
+                yield under_way.popleft().result()
         while under_way:
-            yield _finished(job, *under_way.popleft())
+            yield under_way.popleft().result()
     if failure is not None:
         raise failure
-
-
-def _finished(
-    job: Job, records: Sequence[ImageRecord], future: Future[list[Detections]]
-) -> list[Detections]:
-    answer = _named("inference", records, future.result)
-    _require_answer(job, records, answer)
-    return answer
 
 
 def _named(stage: str, records: Sequence[ImageRecord], work: Callable[[], Result]) -> Result:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
@@ -47,6 +47,15 @@ Notice = Callable[[str], None]
 
 def silent(_: str) -> None:
     """Ignore a notice."""
+
+
+class SealedLine(NamedTuple):
+    """A finished image as its shard has it."""
+
+    image_id: int
+    """Of the image."""
+    raw: bytes
+    """Its whole line."""
 
 
 class Shard:
@@ -77,8 +86,24 @@ class Shard:
         Args:
             line: As ``line_of`` returns it, perhaps with its stamp.
         """
-        _write(self._file, seal(line, self._key))
-        self.finished.append(line["image_id"])
+        self.append_sealed(self.sealed(line))
+
+    def sealed(self, line: Line) -> SealedLine:
+        """The same line as the shard has it, which any thread may make.
+
+        Args:
+            line: As of ``append``.
+        """
+        return SealedLine(line["image_id"], seal(line, self._key))
+
+    def append_sealed(self, line: SealedLine) -> None:
+        """As ``append``.
+
+        Args:
+            line: Of ``sealed``.
+        """
+        _write(self._file, line.raw)
+        self.finished.append(line.image_id)
         if time.monotonic() - self._synced_s >= SYNC_PERIOD_S:
             os.fsync(self._file.fileno())
             self._synced_s = time.monotonic()

@@ -74,11 +74,12 @@ class Scoring:
             closing(open_job_engine(job)) as engine,  # the training needs its memory
             closing(prepared_batches(job, engine, sample.images)) as batches,
         ):
+            lines = partial(line_of, categories=sample.categories, stuff=job.stuff)
             return [
-                {"image_id": found.image_id, **row}
-                for answer in inferred(job, engine, batches)
-                for found in answer
-                for row in line_of(found, sample.categories, job.stuff)["predictions"]
+                {"image_id": line["image_id"], **row}
+                for answer in inferred(job, engine, batches, lines)
+                for line in answer
+                for row in line["predictions"]
             ]
 
     def on_test_data(self, weights: Path) -> RunRecord | None:

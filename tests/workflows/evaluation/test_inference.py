@@ -19,6 +19,7 @@ from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
 from harness.engines.fake import FakeEngine, open_fake
+from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import (
     BATCHES_AHEAD,
     grouped,
@@ -27,7 +28,8 @@ from harness.workflows.evaluation.inference import (
     prepared_batches,
 )
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
-from harness.workflows.runs.shards import open_shard
+from harness.workflows.runs.checksums import Line
+from harness.workflows.runs.shards import SealedLine, Shard, open_shard
 
 ORDER = [7, 9, 12, 42, 300, 1001]
 
@@ -212,3 +214,71 @@ def test_equal_gpus_share_a_run_and_other_thread_counts_on_a_cpu_do_not(job: Job
             found[device, threads] = identity_of(job, engine)
     assert found["cuda:0", 1] == found["cuda:1", 8]
     assert found["cpu", 1] != found["cpu", 8]
+
+
+class Ahead(FakeEngine):
+    """Begins batches before those before them are finished, as a GPU's engine does."""
+
+    runs_ahead = True
+
+    def begin(self, prepared: Sequence[Image]) -> Sequence[Image]:
+        if any(image.image_id == self._fail_at_image for image in prepared):
+            raise RuntimeError("no memory")
+        return prepared
+
+    def finish(self, pending: Sequence[Image]) -> list[Detections]:
+        return self.infer(pending, NULL_STOPWATCH)
+
+
+def ahead_of(job: Job, fail_at_image: int | None = None) -> Ahead:
+    rows = open_fake(job.dataset, job.architecture)._rows
+    return Ahead(rows, job.architecture, "noisy", fail_at_image, 0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_engine_that_runs_ahead_leaves_the_same_shard(
+    asked: InferenceRequest, tmp_path: Path, batch_size: int
+) -> None:
+    job = resolve(replaced(asked, batch_size=batch_size))
+
+    infer(job, open_fake(job.dataset, job.architecture, behaviour="noisy"), tmp_path / "one.jsonl")
+    infer(job, ahead_of(job), tmp_path / "ahead.jsonl")
+
+    assert (tmp_path / "ahead.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+
+
+def test_lines_are_made_beside_the_thread_that_begins_batches(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    threads: set[str] = set()
+    original = Shard.sealed
+
+    def sealed(self: Shard, line: Line) -> SealedLine:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return original(self, line)
+
+    monkeypatch.setattr(Shard, "sealed", sealed)
+
+    infer(job, ahead_of(job), tmp_path / "shard.jsonl")
+
+    assert threads == {"finisher"}
+
+
+def test_what_was_begun_before_a_crash_is_kept(job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "shard.jsonl"
+
+    with pytest.raises(RunFailedError, match=r"image 42 \(000000000042\.png\): .*no memory"):
+        infer(job, ahead_of(job, fail_at_image=42), path)
+
+    with open_shard(path, {}) as shard:
+        assert shard.finished == ORDER[:3]
+
+
+def test_another_answer_of_an_engine_that_runs_ahead_ends_the_run(job: Job, tmp_path: Path) -> None:
+    class Wrong(Ahead):
+        def finish(self, pending: Sequence[Image]) -> list[Detections]:
+            return [replace(one, image_id=8) for one in super().finish(pending)]
+
+    rows = open_fake(job.dataset, job.architecture)._rows
+    with pytest.raises(RunFailedError, match=r"asked for images \[7\], it answered \[8\]"):
+        infer(job, Wrong(rows, job.architecture, "perfect", None, 0), tmp_path / "shard.jsonl")
