@@ -69,54 +69,74 @@ def parse(texts: Sequence[str]) -> Runs:
     goes_on = (bits & MORE) != 0
     broken = np.concatenate((odd, np.flatnonzero(last & goes_on)))
     closing = np.flatnonzero(~goes_on | last)
-    begins = np.concatenate((np.zeros(1, np.int64), closing[:-1] + 1))[: len(closing)]
-    counts = closing - begins + 1
-    long = np.flatnonzero(counts > MOST_CHARACTERS)
-    broken = np.concatenate((broken, begins[long]))
+    counts = np.diff(closing, prepend=-1)
+    several = np.flatnonzero(counts > 1)
+    long = several[counts[several] > MOST_CHARACTERS]
+    broken = np.concatenate((broken, closing[long]))
     readable = ~blank
     readable[np.searchsorted(ends, broken, side="right")] = False
     starts = np.concatenate((np.zeros(1, np.int64), np.searchsorted(closing, ends)))
-    lengths = _runs(_numbers(bits, begins, closing, counts), starts)
-    padded = np.flatnonzero(_needless(bits, closing, counts))
+    lengths = _runs(_numbers(bits, closing, counts, several), starts)
+    padded = several[_needless(bits, closing[several])]
     minimal = np.ones(len(texts), dtype=bool)
     minimal[np.searchsorted(ends, closing[padded], side="right")] = False
     return Runs(lengths, starts, readable, minimal)
 
 
 def _numbers(
-    bits: npt.NDArray[np.uint8], begins: Integers, closing: Integers, counts: Integers
+    bits: npt.NDArray[np.uint8], closing: Integers, counts: Integers, several: Integers
 ) -> Integers:
-    """(n,) the signed numbers between ``begins`` and ``closing``; of long ones the first bits."""
-    if not len(closing):
-        return np.zeros(0, dtype=np.int64)
-    places = np.arange(len(bits), dtype=np.int64) - np.repeat(begins, counts)
-    shifts = 5 * np.minimum(places, MOST_CHARACTERS)
-    numbers = np.add.reduceat((bits & VALUE).astype(np.int64) << shifts, begins)
-    negative = ((bits[closing] & SIGN) != 0).astype(np.int64)
-    signed: Integers = numbers - (negative << (5 * np.minimum(counts, MOST_CHARACTERS + 1)))
-    return signed
+    """(n,) the signed numbers that end at ``closing``; of long ones the first bits.
+
+    Most are of one character: what costs time for others is done for those alone.
+
+    Args:
+        bits: (c,) of all characters.
+        closing: (n,) places of the last character of each number.
+        counts: (n,) their characters.
+        several: Which of them have more than one.
+    """
+    begins = closing - counts + 1
+    numbers: Integers = (bits[begins] & VALUE).astype(np.int64)
+    for place in range(1, MOST_CHARACTERS):
+        several = several[counts[several] > place]
+        numbers[several] += (bits[begins[several] + place] & VALUE).astype(np.int64) << 5 * place
+    negative = np.flatnonzero(bits[closing] & SIGN)
+    numbers[negative] -= 1 << (5 * np.minimum(counts[negative], MOST_CHARACTERS + 1))
+    return numbers
 
 
-def _needless(
-    bits: npt.NDArray[np.uint8], closing: Integers, counts: Integers
-) -> npt.NDArray[np.bool_]:
-    """(n,) whether the last character of a number only repeats the sign of the one before."""
+def _needless(bits: npt.NDArray[np.uint8], closing: Integers) -> npt.NDArray[np.bool_]:
+    """(n,) whether the last character of a number only repeats the sign of the one before.
+
+    Args:
+        bits: (c,) of all characters.
+        closing: (n,) places of the last character of numbers that have more than one.
+    """
     value = bits[closing] & VALUE
-    sign_before = (bits[np.maximum(closing - 1, 0)] & SIGN) != 0
-    repeats = np.where(sign_before, value == VALUE, value == 0)
-    return np.asarray((counts > 1) & repeats)
+    sign_before = (bits[closing - 1] & SIGN) != 0
+    return np.asarray(np.where(sign_before, value == VALUE, value == 0))
 
 
 def _runs(numbers: Integers, starts: Integers) -> Integers:
-    """(n,) run lengths from numbers that are differences from the fourth of a text on."""
-    position = np.arange(len(numbers), dtype=np.int64) - np.repeat(starts[:-1], np.diff(starts))
-    runs: Integers = numbers.copy()
-    for chain in (position % 2 == 1, (position % 2 == 0) & (position > 0)):
-        where = np.flatnonzero(chain)
-        sums = np.cumsum(numbers[where])
-        first = np.flatnonzero(position[where] <= 2)  # of each text
-        before = (sums - numbers[where])[first]
-        runs[where] = sums - np.repeat(before, np.diff(np.append(first, len(where))))
+    """(n,) run lengths from numbers that are differences from the fourth of a text on.
+
+    A run is the sum of every other number before it in its text, but for the first one: the sum
+    of every other number of all texts, less what it was where its text begins.
+    """
+    sums: Integers = numbers.copy()
+    for parity in (0, 1):
+        np.cumsum(numbers[parity::2], out=sums[parity::2])
+    first = starts[:-1][np.diff(starts) > 0]
+    ends = np.append(first[1:], len(numbers))
+    padded = np.concatenate((np.zeros(2, np.int64), sums))  # nothing is before the first text
+    runs = sums
+    for parity in (0, 1):
+        # What is of the parity of the second run begins after the one before the text.
+        before = np.where((first & 1) == parity, padded[first + 2], padded[first + 1])
+        here = (ends + 1 - parity) // 2 - (first + 1 - parity) // 2
+        runs[parity::2] -= np.repeat(before, here)
+    runs[first] = numbers[first]
     return runs
 
 

@@ -147,7 +147,10 @@ def checked_predictions(
     masks = Masks()
     keypoints = KeypointRows(labelled=False, count=keypoint_count(content) or None)
     ordinary = _are_ordinary(rows, sizes, categories)
-    for position, row in enumerate(rows, start=first):
+    unread = rows
+    if ordinary and masks.taken(rows, sizes, first=first):
+        unread = ()
+    for position, row in enumerate(unread, start=first):
         fault = None
         if not (ordinary or _is_ordinary(row, sizes, categories)):
             fault = _lacking(row) or _fault(row, sizes, categories) or keypoints.fault(row)
@@ -185,9 +188,10 @@ def _are_ordinary(
     rows: Sequence[Any], sizes: Mapping[int, tuple[int, int]], categories: set[int]
 ) -> bool:
     """Whether ``_is_ordinary`` is true of every row, by one look at each column."""
-    if set(map(type, rows)) != {dict} or any(
-        row.keys() - {"segmentation"} != PLAIN_KEYS for row in rows
-    ):
+    if set(map(type, rows)) != {dict}:
+        return False
+    orders = set(map(tuple, rows))  # of the keys: rows of one program have one
+    if any(set(keys) - {"segmentation"} != PLAIN_KEYS for keys in orders):
         return False
     for key, known in (("image_id", sizes.keys()), ("category_id", categories)):
         ids = [row[key] for row in rows]

@@ -10,6 +10,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 
 from harness.core.dataset import Category
@@ -24,7 +25,7 @@ NUMBERS = frozenset((int, float))
 
 #: Characters of masks that are parsed at once: their arrays stay in a processor's cache, and those
 #: of hundreds of thousands of masks would take gigabytes.
-BLOCK_CHARACTERS = 100_000
+BLOCK_CHARACTERS = 50_000
 
 
 def finite(numbers: Any) -> bool:
@@ -142,6 +143,42 @@ class Masks:
         self._texts.append(counts)
         self._rows.append((position, row, height_px, width_px))
         return None
+
+    def taken(
+        self, rows: Sequence[dict[str, Any]], sizes: Mapping[int, tuple[int, int]], *, first: int
+    ) -> bool:
+        """Look at every row at once, column by column; whether all masks are as they should be.
+
+        Args:
+            rows: Predictions of images that are known.
+            sizes: (height, width) of each image by its id.
+            first: Position of the first of the rows, for ``text_fault``.
+
+        Returns:
+            True where all rows, or none, have a mask of compressed run lengths with the size of its
+            image. False where some have another: nothing is remembered then.
+        """
+        masks = [row["segmentation"] for row in rows if "segmentation" in row]
+        if not masks:
+            return True
+        if len(masks) != len(rows) or set(map(type, masks)) != {dict}:
+            return False
+        if not all({"size", "counts"} <= set(keys) for keys in set(map(tuple, masks))):
+            return False
+        texts, sides = [mask["counts"] for mask in masks], [mask["size"] for mask in masks]
+        expected = [sizes[row["image_id"]] for row in rows]
+        if set(map(type, texts)) != {str} or set(map(type, sides)) != {list}:
+            return False
+        if list(map(tuple, sides)) != expected:
+            return False
+        if set(map(type, chain.from_iterable(sides))) != {int}:
+            return False
+        self._texts += texts
+        self._rows += [
+            (position, row, *size)
+            for position, (row, size) in enumerate(zip(rows, expected, strict=True), start=first)
+        ]
+        return True
 
     def text_fault(self) -> tuple[int, str] | None:
         """The first row, by its position, whose text is wrong, and how; None when all are right.

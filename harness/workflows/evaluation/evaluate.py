@@ -51,7 +51,7 @@ from harness.workflows.runs.panoptic_files import (
     write_panoptic,
     write_semantic,
 )
-from harness.workflows.runs.shards import read_lines, shard_paths, shard_sums, write_predictions
+from harness.workflows.runs.shards import read_stored, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
 
 #: What the record of every evaluation calls a file, and its name.
@@ -164,9 +164,11 @@ def conclude_run(
         RunFailedError: Scoring failed.
     """
     with stopwatch.phase("merge"), keeping(run), collector_paused():
-        lines = read_lines(shard_paths(run.folder), notice=lambda text: log(run, text))
+        stored = read_stored(shard_paths(run.folder), notice=lambda text: log(run, text))
+        lines = [line for _, line in stored]
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
-        predictions = write_predictions(run.folder / PREDICTIONS, lines)
+        texts = [raw for raw, _ in stored]
+        predictions = write_predictions(run.folder / PREDICTIONS, lines, texts)
         maps = _write_maps(job, run.folder, lines)
     with ExitStack() as measuring_ends:
         with stopwatch.phase("score"):

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -78,14 +86,7 @@ def infer_missing(
         )
         counting.prepare(record)
 
-    def sealed(detections: Detections) -> SealedLine | None:
-        """The line of an image, made where its detections are finished; None if it is there."""
-        if detections.image_id not in wanted:
-            return None
-        line = line_of(detections, job.dataset.categories, job.stuff)
-        counts = counting.counts_of(detections)
-        return shard.sealed({**line, **counts, STAMP: stamps[detections.image_id]})
-
+    sealed = _sealer(job, shard, wanted, counting, stamps)
     total = len(job.dataset.images)
     with (
         closing(prepared_batches(job, engine, needed, before=before)) as batches,
@@ -96,6 +97,33 @@ def infer_missing(
             for line in fresh:
                 shard.append_sealed(line)
             advance(len(fresh))
+
+
+def _sealer(
+    job: Job,
+    shard: Shard,
+    wanted: Collection[int],
+    counting: Counting,
+    stamps: Mapping[int, str],
+) -> Callable[[Detections], SealedLine | None]:
+    """Return what makes the line of an image, in any thread; None of one that is not wanted.
+
+    Args:
+        job: The evaluation.
+        shard: The line is for it.
+        wanted: Ids of images.
+        counting: Of the classes of pixels.
+        stamps: By image id, the state of the image's file.
+    """
+
+    def sealed(detections: Detections) -> SealedLine | None:
+        number = detections.image_id
+        if number not in wanted:
+            return None
+        line = line_of(detections, job.dataset.categories, job.stuff)
+        return shard.sealed({**line, **counting.counts_of(detections), STAMP: stamps[number]})
+
+    return sealed
 
 
 def grouped(records: Sequence[ImageRecord], batch_size: int) -> list[ImageRecord]:

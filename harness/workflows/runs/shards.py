@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -198,6 +198,20 @@ def read_lines(paths: Sequence[Path], *, notice: Notice = silent) -> list[Line]:
         One line for each image, in the order of the shards; of an image that several have, the
         first.
     """
+    return [line for _, line in read_stored(paths, notice=notice)]
+
+
+def read_stored(paths: Sequence[Path], *, notice: Notice = silent) -> list[tuple[bytes, Line]]:
+    """Read the images of several shards with the text they have there.
+
+    Args:
+        paths: As of ``read_lines``.
+        notice: As of ``read_lines``.
+
+    Returns:
+        The same lines, each after the bytes of it in the file; these are empty where they have no
+        checksum, that is where another version wrote them.
+    """
     return list(_by_image(paths, notice).values())
 
 
@@ -221,50 +235,91 @@ def shard_sums(run_folder: Path) -> dict[str, str]:
     }
 
 
-def write_predictions(path: Path, lines: Sequence[Line]) -> list[dict[str, Any]]:
+def write_predictions(
+    path: Path, lines: Sequence[Line], stored: Sequence[bytes] = ()
+) -> list[dict[str, Any]]:
     """Write all predictions in COCO's results format, and their checksum beside them.
 
     Args:
         path: ``predictions.json`` of a run folder.
         lines: Each image once, in any order.
+        stored: The bytes that the lines have in shards, as ``read_stored`` returns them; where they
+            are given, the text of rows is taken from there, which is the same and takes less time.
 
     Returns:
         The predictions as written, sorted by image, then score.
     """
-    by_image = [
-        [
-            {"image_id": line["image_id"], **prediction}
-            for prediction in sorted(line["predictions"], key=lambda row: -float(row["score"]))
-        ]
-        for line in sorted(lines, key=lambda line: int(line["image_id"]))
-    ]
+    texts = {line["image_id"]: raw for line, raw in zip(lines, stored, strict=False)}
+    rows: list[dict[str, Any]] = []
     digest = hashlib.sha256()
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
-            for piece in _pieces(by_image):
+
+            def put(piece: bytes) -> None:
                 digest.update(piece)
                 file.write(piece)
+
+            put(b"[")
+            for line in sorted(lines, key=lambda line: int(line["image_id"])):
+                own, text = _merged(line, texts.get(line["image_id"], b""))
+                if own:
+                    put((b",\n" if rows else b"\n") + text)
+                    rows += own
+            put(b"\n]\n")
         add_sums(path.parent, {path.name: digest.hexdigest()})
-    return [row for rows in by_image for row in rows]
+    return rows
 
 
-#: Where a row of predictions begins, after another one.
-_NEXT_ROW = '},{"image_id":'
+def _merged(line: Line, raw: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """Return the predictions of an image, the best first, and their text, one a line."""
+    number, predictions = line["image_id"], line["predictions"]
+    order = sorted(range(len(predictions)), key=lambda one: -float(predictions[one]["score"]))
+    rows = [{"image_id": number, **predictions[one]} for one in order]
+    pieces = _pieces(predictions, raw)
+    if pieces is None:
+        return rows, _lines_of(rows).encode()
+    begin = b'{"image_id":%d,' % number
+    return rows, b",\n".join([begin + pieces[one] for one in order])
 
 
-def _pieces(by_image: Iterable[list[dict[str, Any]]]) -> Iterator[bytes]:
-    """Yield the text of ``predictions.json``, one prediction a line.
+#: Where the text of predictions begins in a line of a shard, and where it ends.
+_FIRST_ROW, _AFTER_ROWS = b'"predictions":[{', b'}],"'
+
+#: Where a row of predictions begins in a line, after another one, and in ``predictions.json``.
+_NEXT_OWN, _NEXT_ROW = b'},{"category_id":', '},{"image_id":'
+
+#: What a row of a shard has, in this order, and nothing that has objects in a list.
+_ROW = ("category_id", "bbox", "score", "segmentation", "keypoints")
+
+
+def _pieces(predictions: Sequence[Mapping[str, Any]], raw: bytes) -> list[bytes] | None:
+    """Return the text of each prediction as it is in a line, without the first brace.
+
+    A quotation mark in text has a backslash before it, so what is looked for is never in text.
 
     Args:
-        by_image: Predictions of each image, ``image_id`` first in each.
+        predictions: Of an image.
+        raw: The line, as this version wrote it, or nothing.
+
+    Returns:
+        The texts; None where they cannot be separated, or are not how they would be written now.
     """
-    yield b"["
-    before = "\n"
-    for rows in by_image:
-        if rows:
-            yield f"{before}{_lines_of(rows)}".encode()
-            before = ",\n"
-    yield b"\n]\n"
+    begin = raw.find(_FIRST_ROW) + len(_FIRST_ROW)
+    end = raw.find(_AFTER_ROWS, begin)
+    if not predictions or begin < len(_FIRST_ROW) or end < 0:
+        return None
+    orders = set(map(tuple, predictions))
+    if any(tuple(key for key in _ROW if key in keys) != keys for keys in orders):
+        return None
+    found = raw[begin:end].split(_NEXT_OWN)
+    own = _NEXT_OWN[len(b"},{") :]
+    pieces = [found[0] + b"}", *(own + one + b"}" for one in found[1:])]
+    if len(pieces) != len(predictions) or b"\\u" in raw:
+        return None
+    for place in (0, -1):
+        if dumps(predictions[place]).encode()[1:] != pieces[place]:
+            return None
+    return pieces
 
 
 def _lines_of(rows: list[dict[str, Any]]) -> str:
@@ -307,9 +362,9 @@ def _write(file: FileIO, raw: bytes) -> None:
         content = content[file.write(content) :]
 
 
-def _by_image(paths: Sequence[Path], notice: Notice) -> dict[int, Line]:
+def _by_image(paths: Sequence[Path], notice: Notice) -> dict[int, tuple[bytes, Line]]:
     """Return the first undamaged line of each image, and report what is ignored."""
-    found: dict[int, Line] = {}
+    found: dict[int, tuple[bytes, Line]] = {}
     for path in paths:
         own = read_sealed(path.with_name(IDENTITY))
         shard = read_sealed(path)
@@ -317,8 +372,9 @@ def _by_image(paths: Sequence[Path], notice: Notice) -> dict[int, Line]:
             notice(f"{path}: {fault}; it is ignored")
         if _is_foreign(shard, own):
             continue
-        for _, line in shard.images:
-            found.setdefault(line["image_id"], line)
+        for raw, line in shard.images:
+            known = b"" if shard.key is None else raw
+            found.setdefault(line["image_id"], (known, line))
     return found
 
 

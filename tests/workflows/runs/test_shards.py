@@ -17,6 +17,7 @@ from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
 from harness.core.run_lengths import Rle
 from harness.files.json import dumps
+from harness.workflows.runs import shards
 from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.shards import (
     finished_images,
@@ -24,6 +25,7 @@ from harness.workflows.runs.shards import (
     new_images,
     open_shard,
     read_lines,
+    read_stored,
     write_predictions,
 )
 
@@ -90,6 +92,82 @@ def test_predictions_are_sorted_by_image_then_score(tmp_path: Path) -> None:
         (98, 0.5, 0),
         (99, 0.5, 0),
     ]
+
+
+SCORES = st.sampled_from([0.5, 0.25, 0.9, 1e-05, 1.0, 1])
+TEXTS = st.text(max_size=6) | st.sampled_from(
+    ['},{"category_id":1', '}],"', "\\", '"', "\\u0041", "é", "\ud800", "]}"]
+)
+
+
+@st.composite
+def found_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows as networks make them, and some with members that no network makes."""
+    members: dict[str, st.SearchStrategy[Any]] = {
+        "bbox": st.lists(st.floats(-1e6, 1e6, width=32), min_size=4, max_size=4),
+        "score": SCORES,
+        "segmentation": st.fixed_dictionaries({"size": st.just([4, 5]), "counts": TEXTS}),
+        "keypoints": st.lists(st.floats(0, 9), max_size=6),
+        "odd": st.just([{"a": 1}]) | st.just([{"x": 2}, {"category_id": 3}]) | TEXTS,
+    }
+    kept = ["bbox", "score"]
+    kept += [one for one in ("segmentation", "keypoints", "odd") if draw(st.booleans())]
+    if draw(st.booleans()):
+        kept = draw(st.permutations(kept))
+    row = {"category_id": st.integers(1, 90), **{one: members[one] for one in kept}}
+    return draw(st.lists(st.fixed_dictionaries(row), max_size=5))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(found_rows(), min_size=1, max_size=4), more=st.booleans())
+def test_text_that_is_taken_from_shards_is_what_would_be_written(
+    tmp_path: Path, rows: list[list[dict[str, Any]]], more: bool
+) -> None:
+    shard, written_again, taken = (tmp_path / name for name in ("s.jsonl", "a.json", "b.json"))
+    shard.unlink(missing_ok=True)
+    written(
+        shard,
+        [
+            {"image_id": -number, "predictions": one, **({"image_file": "x"} if more else {})}
+            for number, one in enumerate(rows)
+        ],
+    )
+    stored = read_stored([shard])
+    own = [line for _, line in stored]
+
+    expected = write_predictions(written_again, own)
+    found = write_predictions(taken, own, [raw for raw, _ in stored])
+
+    assert found == expected
+    assert taken.read_bytes() == written_again.read_bytes()
+    assert json.loads(taken.read_bytes()) == found
+
+
+def test_rows_of_networks_are_not_written_a_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shard.jsonl"
+    written(path, lines())
+    expected = merged(path)
+    stored = read_stored([path])
+
+    def never(rows: list[dict[str, Any]]) -> str:
+        raise AssertionError(rows)
+
+    monkeypatch.setattr(shards, "_lines_of", never)
+    filled = [one for one in stored if one[1]["predictions"]]
+    write_predictions(tmp_path / "p.json", [line for _, line in filled], [raw for raw, _ in filled])
+
+    assert (tmp_path / "p.json").read_bytes() == expected
+
+
+def test_text_of_another_version_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "0000.jsonl"
+    path.write_bytes(
+        json.dumps(IDENTITY).encode() + b"\n" + json.dumps(lines(1)[0]).encode() + b"\n"
+    )
+
+    assert [raw for raw, _ in read_stored([path])] == [b""]
 
 
 def test_no_prediction_at_all_is_an_empty_list(tmp_path: Path) -> None:
