@@ -6,13 +6,11 @@ a checkpoint.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -31,6 +29,7 @@ from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
+from harness.training.stop import Stop
 
 WEIGHTS_LAST = "model_last.safetensors"
 WEIGHTS_BEST = "model_best.safetensors"
@@ -59,6 +58,40 @@ class Evaluate(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loop:
+    """What the iterations of a training are made with, in one of its processes."""
+
+    setup: Setup
+    """The settings."""
+
+    trainer: Trainer
+    """The network and its optimizer, at some iteration."""
+
+    best: Best
+    """The best evaluation so far; it is updated."""
+
+    saved: CheckpointClock
+    """When the last checkpoint was saved, and when the next is due."""
+
+    stop: Stop
+    """Signals that arrived."""
+
+    log: TrainingLog | None
+    """Of the first process; None in others."""
+
+    progress: Progress
+    """Shows iterations and receives notices."""
+
+    evaluate: Evaluate
+    """Evaluates weights; called in the first process."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the schedule is finished."""
+        return self.trainer.iteration == self.trainer.schedule.iterations
+
+
 def run_training(
     setup: Setup, device: torch.device, world: World, *, progress: Progress, evaluate: Evaluate
 ) -> Best:
@@ -68,7 +101,7 @@ def run_training(
         The best evaluation.
 
     Raises:
-        Interrupted: After a checkpoint, on one of STOP_SIGNALS or Ctrl-C.
+        Interrupted: After a checkpoint, on one of `STOP_SIGNALS` or Ctrl-C.
         RunFailedError: A loss is not finite, or memory ran out.
     """
     trainer, initial = build_trainer(setup, device, world)
@@ -84,7 +117,22 @@ def run_training(
     stop = Stop(setup.checkpoint_signals)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
         try:
-            _iterate(setup, trainer, best, stop, log, progress, evaluate)
+            _look_before(setup, trainer, progress, evaluate)
+            saved = CheckpointClock(
+                setup.config.checkpoint_every, trainer.iteration, time.monotonic
+            )
+            _iterate(
+                _Loop(
+                    setup=setup,
+                    trainer=trainer,
+                    best=best,
+                    saved=saved,
+                    stop=stop,
+                    log=log,
+                    progress=progress,
+                    evaluate=evaluate,
+                )
+            )
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(setup, trainer, error) from error
     return best
@@ -109,27 +157,17 @@ def _require_one_iteration(trainer: Trainer) -> None:
         )
 
 
-def _iterate(
-    setup: Setup,
-    trainer: Trainer,
-    best: Best,
-    stop: Stop,
-    log: TrainingLog | None,
-    progress: Progress,
-    evaluate: Evaluate,
-) -> None:
-    last = trainer.schedule.iterations
-    done = trainer.iteration
-    _look_before(setup, trainer, progress, evaluate)
-    saved = CheckpointClock(setup.config.checkpoint_every, done, time.monotonic)
+def _iterate(loop: _Loop) -> None:
+    setup, trainer, best = loop.setup, loop.trainer, loop.best
+    last, done = trainer.schedule.iterations, trainer.iteration
     with (
         closing(training_batches(setup, trainer, trainer.world)) as samples,
-        progress.task("train", total=last, done=done, unit="it") as tick,
+        loop.progress.task("train", total=last, done=done, unit="it") as tick,
     ):
         while True:
             if _evaluation_is_due(setup, trainer.iteration) and best.evaluated < trainer.iteration:
-                _evaluate_and_save(setup, trainer, best, stop, log, progress, evaluate, saved)
-            if trainer.iteration == last:
+                _evaluate_and_save(loop)
+            if loop.is_last:
                 break
             begun = time.perf_counter()
             batch = next(samples)
@@ -137,12 +175,13 @@ def _iterate(
             logged = run_iteration(trainer, batch)
             logged["time"] = torch.tensor(time.perf_counter() - begun)
             logged["data_time"] = torch.tensor(loaded - begun)
-            flags = _book(trainer, logged, stop, log, tick, saved)
+            flags = _book(loop, logged, tick)
             if any(flags):
-                _save(setup, trainer, best, saved, when=True)
+                _save(loop, when=True)
             if flags.stopping:
                 raise Interrupted(
-                    f"stopped by {stop.name} after iteration {trainer.iteration}, checkpoint kept"
+                    f"stopped by {loop.stop.name} after iteration {trainer.iteration}, "
+                    "checkpoint kept"
                 )
 
 
@@ -156,34 +195,25 @@ def _look_before(setup: Setup, trainer: Trainer, progress: Progress, evaluate: E
         trainer.world.wait()
 
 
-def _evaluate_and_save(
-    setup: Setup,
-    trainer: Trainer,
-    best: Best,
-    stop: Stop,
-    log: TrainingLog | None,
-    progress: Progress,
-    evaluate: Evaluate,
-    saved: CheckpointClock,
-) -> None:
+def _evaluate_and_save(loop: _Loop) -> None:
     """Evaluate; save before it where much would be lost, and after it where something was found.
 
     The best weights on disk and those that a checkpoint calls the best are always the same.
     """
+    trainer, best, saved = loop.trainer, loop.best, loop.saved
     iteration = trainer.iteration
-    is_last = iteration == trainer.schedule.iterations
-    _save(setup, trainer, best, saved, when=is_last or saved.is_far(iteration))
+    _save(loop, when=loop.is_last or saved.is_far(iteration))
     try:
-        with stop.leaving_at_once(f"the evaluation of iteration {iteration}"):
-            _evaluate(setup, trainer, best, log, progress, evaluate)
+        with loop.stop.leaving_at_once(f"the evaluation of iteration {iteration}"):
+            _evaluate(loop)
     except HarnessError:
         if trainer.world.is_first and not saved.is_saved(iteration):
-            save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
+            save(loop.setup.folder / CHECKPOINTS, trainer, loop.setup.identity, asdict(best))
         raise
     best.evaluated = iteration
     # Before the first iteration there is nothing that starting again would lose.
     is_new = best.iteration == iteration > 0
-    _save(setup, trainer, best, saved, when=is_last or is_new)
+    _save(loop, when=loop.is_last or is_new)
 
 
 class Flags(NamedTuple):
@@ -225,26 +255,20 @@ def training_batches(
     )
 
 
-def _book(
-    trainer: Trainer,
-    logged: dict[str, torch.Tensor],
-    stop: Stop,
-    log: TrainingLog | None,
-    tick: Advance,
-    saved: CheckpointClock,
-) -> Flags:
+def _book(loop: _Loop, logged: dict[str, torch.Tensor], tick: Advance) -> Flags:
     """Log one iteration, averaged over processes; return what any of them asks for."""
+    trainer, log = loop.trainer, loop.log
     names = sorted(logged)
     vector = torch.stack([logged[name].double() for name in names])
     # The first process's clock decides for all of them: their clocks differ.
-    due = trainer.world.is_first and saved.is_due(trainer.iteration)
-    vector = torch.cat([vector, torch.tensor([float(due)], dtype=torch.float64), stop.flags()])
+    due = trainer.world.is_first and loop.saved.is_due(trainer.iteration)
+    asked = torch.tensor([float(due)], dtype=torch.float64)
+    vector = torch.cat([vector, asked, loop.stop.flags()])
     *values, is_due, saving, stopping = trainer.world.mean(vector).tolist()
     line = dict(zip(names, values, strict=True))
     line["lr"] = trainer.schedule.rate_at(trainer.iteration - 1)
     if log is not None:
-        ending = trainer.iteration == trainer.schedule.iterations
-        written = log.add(trainer.iteration, line, last=ending)
+        written = log.add(trainer.iteration, line, last=loop.is_last)
         loss = written["total_loss"] if written is not None else log.recent("total_loss")
         memory = peak_memory_bytes(trainer.device) / 2**30
         tick(1, f"loss {loss:.3f}  lr {line['lr']:.2g}  {memory:.1f} GiB")
@@ -268,29 +292,24 @@ def _evaluation_is_due(setup: Setup, iteration: int) -> bool:
     return every > 0 and iteration % every == 0
 
 
-def _evaluate(
-    setup: Setup,
-    trainer: Trainer,
-    best: Best,
-    log: TrainingLog | None,
-    progress: Progress,
-    evaluate: Evaluate,
-) -> None:
+def _evaluate(loop: _Loop) -> None:
     """Losses and AP on the validation data by the first process; the others wait."""
+    setup, trainer, log, best = loop.setup, loop.trainer, loop.log, loop.best
     if trainer.world.is_first and log is not None:
         write_weights(setup.folder / WEIGHTS_LAST, trainer)
         numbers = {
             **_losses_of(setup, trainer, setup.validation, "validation"),
             **({} if setup.test is None else _losses_of(setup, trainer, setup.test, "test")),
         }
+        notice = loop.progress.notice
         with _own_arithmetic(setup, trainer):
-            scores = evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration, progress.notice)
+            scores = loop.evaluate(setup.folder / WEIGHTS_LAST, trainer.iteration, notice)
         log.write(trainer.iteration, {**numbers, **scores})
         shown = [f"{name} {scores[name]:.2f}" for name in scores if name.endswith(CHOSEN_BY)]
         for kind in ("validation", "test"):
             if (loss := numbers.get(f"{kind}/total_loss")) is not None:
                 shown.append(f"{kind} loss {loss:.3f}")
-        progress.notice(f"iteration {trainer.iteration}: {', '.join(shown) or 'no AP and no loss'}")
+        notice(f"iteration {trainer.iteration}: {', '.join(shown) or 'no AP and no loss'}")
         value = selection_metric(setup.config.best_by, numbers, scores)
         if value >= best.value:
             write_weights(setup.folder / WEIGHTS_BEST, trainer)
@@ -333,19 +352,18 @@ def _losses_of(setup: Setup, trainer: Trainer, data: TrainingSet, kind: str) -> 
     return {f"{kind}/{name}": value for name, value in losses.items()}
 
 
-def _save(
-    setup: Setup, trainer: Trainer, best: Best, saved: CheckpointClock, *, when: bool
-) -> None:
+def _save(loop: _Loop, *, when: bool) -> None:
     """Write a checkpoint in the first process; the others wait for it.
 
     Args:
         when: Whether to; the first process's word counts, and all come here alike.
     """
+    setup, trainer = loop.setup, loop.trainer
     if not when and trainer.world.size == 1:
         return
     if trainer.world.is_first and when:
-        save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(best))
-        saved.saved(trainer.iteration)
+        save(setup.folder / CHECKPOINTS, trainer, setup.identity, asdict(loop.best))
+        loop.saved.saved(trainer.iteration)
     trainer.world.wait()
 
 
@@ -381,77 +399,3 @@ def _first_process_log(
         for line in log.earlier:
             watch.look(line)  # its warnings about them were given when they were new
         yield log
-
-
-#: Sent by schedulers before a time limit or a preemption.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-
-
-class Stop:
-    """Remembers a signal until the iteration is finished.
-
-    Attributes:
-        name: Of the signal.
-    """
-
-    def __init__(self, checkpoint_signals: Collection[signal.Signals] = ()) -> None:
-        """Remember nothing yet.
-
-        Args:
-            checkpoint_signals: Those that the end may or may not follow: they only request one.
-        """
-        self.name = "another process"
-        self._checkpoint_signals = checkpoint_signals
-        self._warned = False
-        self._requested = False
-        self._at_once = False
-
-    def flags(self) -> torch.Tensor:
-        """Return whether a checkpoint and a stop are requested.
-
-        Returns:
-            (2,) float64, each 0 or 1. A request for a checkpoint is returned once.
-        """
-        warned, self._warned = self._warned, False
-        return torch.tensor([float(warned), float(self._requested)], dtype=torch.float64)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Remember STOP_SIGNALS and Ctrl-C during the block instead of interrupting it."""
-        before = {one: signal.getsignal(one) for one in (*STOP_SIGNALS, signal.SIGINT)}
-        for one in before:
-            signal.signal(one, self._take)
-        try:
-            yield
-        finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-    @contextmanager
-    def leaving_at_once(self, what: str) -> Iterator[None]:
-        """Let a stop interrupt the block, inside of ``listening``.
-
-        Args:
-            what: Names the block in the message.
-
-        Raises:
-            Interrupted: A stop was requested before or during the block.
-        """
-        self._at_once = True
-        try:
-            if self._requested:
-                raise KeyboardInterrupt
-            yield
-        except (KeyboardInterrupt, Interrupted):
-            raise Interrupted(f"stopped by {self.name} in {what}, checkpoint kept") from None
-        finally:
-            self._at_once = False
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        """Remember a signal, or interrupt the block; a second Ctrl-C always interrupts."""
-        if number in self._checkpoint_signals:
-            self._warned = True
-            return
-        again, self._requested, self.name = self._requested, True, signal.Signals(number).name
-        if self._at_once or (again and number == signal.SIGINT):
-            raise KeyboardInterrupt  # a second time: the user does not wait for the iteration

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import Interrupted
 from harness.training.checkpoints import PERIOD_S, CheckpointClock
-from harness.training.run import Stop
+from harness.training.stop import Stop
 
 
 def test_a_checkpoint_needs_time_and_iterations() -> None:
