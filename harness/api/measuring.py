@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from harness.core.requests import keywords
     from harness.workflows.benchmark.sweep import SweepResult
     from harness.workflows.diagnose import Diagnosis
-    from harness.workflows.evaluation.report import Analysis, ReportResult
+    from harness.workflows.evaluation.analyze import Analysis
+    from harness.workflows.evaluation.report import ReportResult
 
 
 @public
@@ -184,7 +185,7 @@ def analyze(
     Raises:
         HarnessError: As `evaluate`.
     """
-    from harness.workflows.evaluation.report import analyze
+    from harness.workflows.evaluation.analyze import analyze
 
     request = composed("analyze", AnalyzeRequest, {"run": run, **settings})
     return analyze(request, progress=shown_by(progress))

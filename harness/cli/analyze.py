@@ -11,7 +11,7 @@ from harness.core.requests.asking import RecordOptions
 from harness.core.requests.reports import AnalyzeRequest
 
 if TYPE_CHECKING:
-    from harness.workflows.evaluation.report import Analysis
+    from harness.workflows.evaluation.analyze import Analysis
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ from harness.measure.side_by_side import Measuring, Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
-from harness.workflows.evaluation.report import THRESHOLD, write_report
+from harness.workflows.evaluation.report import write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.evaluation.workers import (
     ShardFacts,
@@ -42,8 +42,16 @@ from harness.workflows.evaluation.workers import (
     with_threads_of_run,
     worker_modules,
 )
+from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed
 from harness.workflows.runs.checksums import Line, add_sums, read_sums
-from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, SHARDS, require_own_model
+from harness.workflows.runs.files import (
+    LOG,
+    PER_CATEGORY,
+    PREDICTIONS,
+    RUN_PAGE,
+    SHARDS,
+    require_own_model,
+)
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
 from harness.workflows.runs.panoptic_files import (
     PANOPTIC_FILE,
@@ -178,11 +186,14 @@ def conclude_run(
         record = _recorded(request, job, run, facts, stopwatch, scores, odd, maps)
         if request.report and not are_proposals(record.metrics):  # without an AP to be explained
             write_report(
-                run.folder,
-                record,
-                job.dataset.ground_truth,
-                predictions,
-                lambda: measured.analyses(scores.curves),
+                lambda: Analyzed(
+                    folder=run.folder,
+                    page=run.folder / RUN_PAGE,
+                    record=record,
+                    annotations=job.dataset.ground_truth,
+                    predictions=predictions,
+                    tasks=measured.analyses(scores.curves),
+                ),
                 run.progress,
             )
     return record

@@ -21,7 +21,7 @@ from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
-from harness.core.requests.pictures import ShowRequest
+from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
@@ -192,6 +192,13 @@ def _chosen(records: Sequence[ImageRecord], request: ShowRequest) -> list[ImageR
         return list(records)
     drawn = random.Random(request.seed).sample(list(records), request.sample)
     return sorted(drawn, key=lambda record: record.image_id)
+
+
+def most_of(request: ShowRequest) -> int:
+    """Return how many pictures are drawn at most; 0 for all."""
+    if request.most is not None:
+        return request.most
+    return 0 if request.sample is not None or request.image_ids else MOST_SHOWN
 
 
 def _require_task(predictions: Sequence[Row], request: ShowRequest) -> None:

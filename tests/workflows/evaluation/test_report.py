@@ -13,7 +13,8 @@ import pytest
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, SavedPredictions
-from harness.workflows.evaluation.report import Analysis, ReportResult, analyze, report
+from harness.workflows.evaluation.analyze import Analysis, analyze
+from harness.workflows.evaluation.report import ReportResult, report
 from harness.workflows.runs.checksums import write_checked
 from tests.measure.detected import CATEGORIES, generated
 from tests.workflows.conftest import Evaluate
