@@ -63,14 +63,7 @@ def report(request: ReportRequest, *, progress: Progress) -> ReportResult:
     except HarnessError as error:
         return _written(page, _bare(folder, record, f"{error.message}."))
     predictions = read_predictions(folder / PREDICTIONS, content)
-    image_ids = _image_ids(content, record)
-    wanted = Wanted(
-        annotations=content,
-        predictions=predictions,
-        tasks=tasks_of(predictions),
-        image_ids=image_ids,
-        threshold=THRESHOLD,
-    )
+    wanted = _wanted(record, content, predictions)
     with (
         progress.task("report", total=3, unit="steps") as advance,
         measuring(wanted, processes=usable_cpus()) as measured,
@@ -164,9 +157,18 @@ def _content(run: Analyzed) -> ReportContent:
     )
 
 
-def _image_ids(content: Mapping[str, Any], record: RunRecord) -> list[int]:
-    """The evaluated images, by id."""
-    return sorted(image["id"] for image in content["images"])[: record.dataset.evaluated_images]
+def _wanted(
+    record: RunRecord, content: Mapping[str, Any], predictions: list[dict[str, Any]]
+) -> Wanted:
+    """What is measured of a run: its predictions on the images that were evaluated."""
+    image_ids = sorted(image["id"] for image in content["images"])
+    return Wanted(
+        annotations=content,
+        predictions=predictions,
+        tasks=tasks_of(predictions),
+        image_ids=image_ids[: record.dataset.evaluated_images],
+        threshold=THRESHOLD,
+    )
 
 
 def _written(page: Path, content: ReportContent) -> ReportResult:
