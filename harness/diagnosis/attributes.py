@@ -117,6 +117,9 @@ USUAL_CUT = 0.05
 #: Scores that rows are often cut at.
 CUTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9)
 
+#: Different scores near a cut.
+LEAST_VALUES = 4
+
 #: Rows of an image that published numbers count.
 MOST_ROWS = 100
 
@@ -143,6 +146,20 @@ def in_percent(case: Case) -> Undo | None:
     )
 
 
+def inverted(case: Case) -> Undo:
+    """The order of scores turned round, in the range that they are in.
+
+    Args:
+        case: It has rows.
+    """
+    ends = float(case.rows.score.min()) + float(case.rows.score.max())
+    return Undo(
+        name="scores-inverted",
+        details="",
+        change=lambda given: given.with_rows(score=ends - given.rows.score),
+    )
+
+
 def cut(case: Case) -> tuple[float, int] | None:
     """The score that rows were cut at, and how many are just above it; None where none is seen.
 
@@ -161,6 +178,9 @@ def cut(case: Case) -> tuple[float, int] | None:
     # Where nothing was cut the fewest rows are at the end; where something was, many are.
     above = int(((score >= at + 0.05) & (score < at + 0.1)).sum())
     if near < 0.01 * len(score) or near < 0.5 * above:
+        return None
+    # Scores that are rounded to tenths, say, are all at the least one.
+    if len(np.unique(score[score < at + 0.05])) < min(LEAST_VALUES, near):
         return None
     return at, near
 

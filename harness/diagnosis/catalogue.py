@@ -100,6 +100,13 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         _PLACES,
     ),
     _one(
+        "mirrored-frame",
+        "boxes",
+        "boxes in the frame of the mirrored image",
+        "mirror the boxes of a flipped image back",
+        _PLACES,
+    ),
+    _one(
         "turned-frame",
         "boxes",
         "boxes in the frame of an image before EXIF turned it",
@@ -202,6 +209,13 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "write the probability that the model gives",
         "there is one score",
         undone=False,
+    ),
+    _one(
+        "scores-inverted",
+        "scores",
+        "scores that are lower the surer the model is",
+        "write the probability that there is the object, not 1 minus it or a distance",
+        _AP,
     ),
     _one(
         "scores-in-percent",

@@ -135,6 +135,13 @@ def frames(case: Case) -> Iterator[Undo]:
         yield _frame("resized-frame", text, partial(_short_edge, short, longest))
     for factor in (0.25, 0.5, 2.0, 4.0):
         yield _frame("resized-frame", f"{factor:g} times as large", partial(_constant, factor))
+    yield from _of_turned_images()
+
+
+def _of_turned_images() -> Iterator[Undo]:
+    """Frames of images that were mirrored or turned, all of them."""
+    for text, change in (("left and right", mirrored), ("top and bottom", flipped)):
+        yield Undo(name="mirrored-frame", details=text, change=_boxes(change))
     for quarters in (1, 2, 3):
         yield Undo(
             name="turned-frame",
@@ -217,6 +224,18 @@ def turned(boxes: Floats, size: Floats, quarters: int) -> Floats:
     if quarters == 2:
         return np.stack([wide - x - width, tall - y - height, width, height], axis=1)
     return np.stack([y, tall - x - width, height, width], axis=1)
+
+
+def mirrored(boxes: Floats, size: Floats) -> Floats:
+    """Boxes with left and right exchanged; ``size`` is the images' height and width."""
+    x, y, width, height = boxes.T
+    return np.stack([size[:, 1] - x - width, y, width, height], axis=1)
+
+
+def flipped(boxes: Floats, size: Floats) -> Floats:
+    """Boxes with top and bottom exchanged; ``size`` is the images' height and width."""
+    x, y, width, height = boxes.T
+    return np.stack([x, size[:, 0] - y - height, width, height], axis=1)
 
 
 def leaving(case: Case) -> Booleans:

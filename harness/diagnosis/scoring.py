@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case, areas_of
-from harness.measure.columns import Booleans, Integers, Objects, Results
+from harness.measure.columns import Booleans, Floats, Integers, Objects, Results
 from harness.measure.greedy import (
     IOUS,
     SIZES,
@@ -160,6 +160,27 @@ def precisions_of(
         for one in range(categories)
     ]
     return category_precisions(found, np.ones((1, images)))
+
+
+def matched_growth(case: Case, images: Booleans) -> Floats:
+    """(2,) medians of the logarithm of how much wider and higher boxes are than objects they meet.
+
+    Args:
+        case: Boxes in the frame of their images.
+        images: (M,) those to look at.
+
+    Returns:
+        NaN where none meets an object.
+    """
+    objects, results = columns_of(case, "bbox", images, agnostic=True)
+    matching = match(objects, results, ious=np.array([0.5]), sizes=(SIZES["all"],))
+    matched = matching.object[0, 0]
+    there = (matched >= 0) & matching.counted[0, 0]
+    if not there.any():
+        return np.full(2, np.nan)
+    sides = results.boxes_xywh_px[matching.kept[there], 2:]
+    growth: Floats = np.median(np.log(sides / objects.boxes_xywh_px[matched[there], 2:]), axis=0)
+    return growth
 
 
 def matched_categories(case: Case, images: Booleans) -> Integers:

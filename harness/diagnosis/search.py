@@ -18,14 +18,11 @@ from harness.core.tasks import Task
 from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
+from harness.diagnosis.gains import LEAST_GAIN, better, margin, number
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
-from harness.diagnosis.scoring import average_precision, size_precisions
+from harness.diagnosis.scoring import average_precision, matched_growth, size_precisions
 from harness.measure.columns import Booleans
-
-#: AP points that undoing a fault must bring, and as part of what AP is then.
-LEAST_GAIN = 1.0
-LEAST_PART = 0.1
 
 #: AP points of a size class that are worth a note.
 LEAST_SIZE_GAIN = 0.3
@@ -46,7 +43,10 @@ MOST_MASKED = 60
 #: Part of the time that the masks of the images may take to be changed once.
 MASKS_PART = 0.25
 
-#: Frames that masks may be drawn in.
+#: How much larger or smaller, as a logarithm, boxes in the right frame may be than objects.
+MOST_GROWTH = 0.04
+
+#: Frames that boxes are resized to, and masks drawn in.
 FRAMES = ("resized-frame", "letterboxed-frame")
 
 #: Faults of image ids, and those of masks, whose AP is that of masks.
@@ -156,15 +156,26 @@ class Search:
         for undos in self._numbers_and_formats():
             value = self._agnostic(undos)
             tried.append((value, undos))
-            best = _better(best, (value, undos))
+            best = better(best, (value, undos))
         # Where boxes are at objects already, other frames are only tried on top of that.
         clear = best[0] >= CLEAR
         for undos in [best[1]] if clear else [one for _, one in tried]:
             for frame in self._frames(undos):
-                best = _better(best, (self._agnostic((*undos, frame)), (*undos, frame)))
+                best = better(best, (self._agnostic((*undos, frame)), (*undos, frame)))
         self._reached("image-positions", "image-file-numbers")
         self._reached(*places.FORMATS, "normalised", "resized-frame", "letterboxed-frame")
-        self.steps += best[1]
+        self._reached("mirrored-frame")
+        self.steps += best[1] if self._fits(best[1]) else ()
+
+    def _fits(self, undos: Sequence[Undo]) -> bool:
+        """Whether boxes that meet objects are as large as they are, where a frame was resized.
+
+        What is wrong in another way is nearer to objects in some other frame, too.
+        """
+        if not any(one.name in FRAMES for one in undos):
+            return True
+        growth = matched_growth(self._placed(undos), self.images)
+        return bool((np.abs(growth) <= MOST_GROWTH).all())
 
     def _numbers_and_formats(self) -> Iterator[tuple[Undo, ...]]:
         """Image ids and formats together; those that cannot be are left out."""
@@ -201,7 +212,7 @@ class Search:
     def _agnostic(self, undos: Sequence[Undo]) -> float:
         self._require_time()
         case = self._placed(undos)
-        return _number(average_precision(case, "bbox", self.images, agnostic=True))
+        return number(average_precision(case, "bbox", self.images, agnostic=True))
 
     def _some_turned(self) -> None:
         self._require_time()
@@ -209,14 +220,14 @@ class Search:
         images = places.leaving(case)
         if not self.case.rows.has_boxes or images.sum() < max(2, 0.005 * len(images)):
             return
-        now = _number(average_precision(case, "bbox", images, agnostic=True))
+        now = number(average_precision(case, "bbox", images, agnostic=True))
         turns = [places.some_turned(case, quarters) for quarters in (1, 3)]
         values = [
-            _number(average_precision(one.change(case), "bbox", images, agnostic=True))
+            number(average_precision(one.change(case), "bbox", images, agnostic=True))
             for one in turns
         ]
         best = int(np.argmax(values))
-        if values[best] - now > _margin(values[best]):
+        if values[best] - now > margin(values[best]):
             self._keep(turns[best])
 
     def _listed(self) -> None:
@@ -241,7 +252,7 @@ class Search:
         for undo in attributes.orders(case):
             self._require_time()
             found = self._value(undo.change(case))
-            if found - value > _margin(found):
+            if found - value > margin(found):
                 best, value = undo, found
         self._reached("index-from-0", "index-from-1", "id-plus-1", "id-minus-1", "coco-ids")
         self._reached("alphabetical")
@@ -249,7 +260,7 @@ class Search:
         if learned is not None:
             self._require_time()
             found = self._value(learned.change(case))
-            if found - value > _margin(found):
+            if found - value > margin(found):
                 best = learned
         self._reached("other-order")
         self._keep(best)
@@ -277,7 +288,9 @@ class Search:
         return turns.upside_down(change(best), everything)
 
     def _rows(self) -> None:
-        """Repeats and duplicates."""
+        """The order of scores, repeats and duplicates."""
+        self._require_time()
+        self._inverted(self._sampled())
         case = self.undone(masks=False)
         self._reached("same-image-twice")
         self._keep(coverage.without_repeats(case))
@@ -290,6 +303,14 @@ class Search:
         self._require_time()
         self._reached("more-than-100")
         self._keep(attributes.best_hundred(self.undone(masks=False)))
+
+    def _inverted(self, case: Case) -> None:
+        self._reached("scores-inverted")
+        if len(case.rows):
+            undo = attributes.inverted(case)
+            before, after = self._value(case), self._value(undo.change(case))
+            # Of scores that say nothing, either order may be the better one by chance.
+            self._keep(undo if after - before > max(margin(after), after / 2) else None)
 
     def _coverage(self) -> None:
         self._require_time()
@@ -321,7 +342,7 @@ class Search:
         if any(step.name == "nms-missing" for step in self.steps):
             return
         # How boxes overlap that are not at objects says nothing.
-        if _number(average_precision(sample, "bbox", self.images, agnostic=True)) < CLEAR:
+        if number(average_precision(sample, "bbox", self.images, agnostic=True)) < CLEAR:
             return
         for name, look in (
             ("nms-too-hard", overlaps.nms_too_hard),
@@ -354,7 +375,7 @@ class Search:
             changed = undo.change(sample)
             took = max(took, before - self.seconds_left())
             value = self._agnostic_of_masks(changed, few)
-            if value - now > _margin(value) and value > least:
+            if value - now > margin(value) and value > least:
                 best, least = undo, value + LEAST_GAIN
         self._reached("masks-resized", "masks-transposed")
         self._keep(best)
@@ -374,15 +395,15 @@ class Search:
         outlined = outlines.by_outlines(sample)
         # What is drawn outside of its mask is not there.
         outlined = outlined.taking(outlined.rows.boxes[:, 2:].min(axis=1) > 0)
-        value = _number(average_precision(outlined, "bbox", few, agnostic=True))
+        value = number(average_precision(outlined, "bbox", few, agnostic=True))
         best: Undo | None = None
         for frame in places.frames(outlined):
             self._require_time()
             changed = frame.change(outlined)
             if frame.name not in FRAMES or not places.is_possible(changed):
                 continue
-            found = _number(average_precision(changed, "bbox", few, agnostic=True))
-            if found - value > _margin(found):
+            found = number(average_precision(changed, "bbox", few, agnostic=True))
+            if found - value > margin(found):
                 best, value = frame, found
         if best is not None:
             yield outlines.drawn_elsewhere(best, self._watch)
@@ -405,7 +426,7 @@ class Search:
 
     def _agnostic_of_masks(self, case: Case, images: Booleans) -> float:
         precision = average_precision(case, "segm", images, agnostic=True, watch=self._require_time)
-        return _number(precision)
+        return number(precision)
 
     @property
     def _has_masks(self) -> bool:
@@ -451,7 +472,7 @@ class Search:
         return of_images(self.undone(images=self.images), self.images)
 
     def _value(self, case: Case, task: Task | None = None) -> float:
-        return _number(average_precision(case, task or self.task, self.images))
+        return number(average_precision(case, task or self.task, self.images))
 
     def _keep(self, undo: Undo | None) -> None:
         if undo is not None:
@@ -465,26 +486,8 @@ class Search:
             raise OutOfTimeError("the time for the search is over")
 
 
-def _better(
-    one: tuple[float, tuple[Undo, ...]], other: tuple[float, tuple[Undo, ...]]
-) -> tuple[float, tuple[Undo, ...]]:
-    """The higher AP of two; every fault that it assumes more must bring something."""
-    more = len(other[1]) - len(one[1])
-    needed = _margin(max(one[0], other[0])) * more if more else 0.0
-    return other if other[0] - one[0] > needed else one
-
-
 def _applied(case: Case, *undos: Undo | None) -> Case:
     for undo in undos:
         if undo is not None:
             case = undo.change(case)
     return case
-
-
-def _margin(value: float) -> float:
-    """How much an AP must be above another one to count as higher."""
-    return max(LEAST_GAIN, LEAST_PART * value)
-
-
-def _number(value: float) -> float:
-    return 0.0 if np.isnan(value) else value

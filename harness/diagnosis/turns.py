@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.places import Undo, turned
+from harness.diagnosis.places import Undo, flipped, mirrored, turned
 from harness.diagnosis.scoring import columns_of
 from harness.measure.columns import Booleans, Floats, Integers
 from harness.measure.greedy import SIZES, match
@@ -32,14 +32,14 @@ def upside_down(case: Case, images: Booleans) -> Booleans | None:
     """
     now = _met(case, images)
     half, left_right, top_down = (
-        _met(_changed(case, change), images) for change in (_half_turned, _mirrored, _flipped)
+        _met(_changed(case, change), images) for change in (_half_turned, mirrored, flipped)
     )
-    mirrored = max(
+    by_chance = max(
         int(_only(one, now, half, other).sum())
         for one, other in ((left_right, top_down), (top_down, left_right))
     )
     if _only(half, now, left_right, top_down).sum() < max(
-        LEAST_IMAGES, FOR_EACH_MIRRORED * (mirrored + 1)
+        LEAST_IMAGES, FOR_EACH_MIRRORED * (by_chance + 1)
     ):
         return None
     found: Booleans = (half - now >= LEAST_MORE) & (half >= np.maximum(left_right, top_down))
@@ -87,15 +87,3 @@ def _changed(case: Case, change: Callable[[Floats, Floats], Floats]) -> Case:
 
 
 _half_turned = partial(turned, quarters=2)
-
-
-def _mirrored(boxes: Floats, size: Floats) -> Floats:
-    """Left and right exchanged."""
-    x, y, width, height = boxes.T
-    return np.stack([size[:, 1] - x - width, y, width, height], axis=1)
-
-
-def _flipped(boxes: Floats, size: Floats) -> Floats:
-    """Top and bottom exchanged."""
-    x, y, width, height = boxes.T
-    return np.stack([x, size[:, 0] - y - height, width, height], axis=1)

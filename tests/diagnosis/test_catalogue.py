@@ -56,6 +56,7 @@ def test_every_hypothesis_has_a_fault() -> None:
 #: tests together.
 QUICK = (
     *("image-positions", "unknown-images", "letterboxed-frame#1", "turned-frame"),
+    *("mirrored-frame", "scores-inverted"),
     "turned-frame#2",
     *("index-from-0", "other-order", "same-image-twice", "one-share#1", "images-without-rows"),
     *("nms-across-classes", "crowd-as-object", "masks-shifted#3"),
@@ -285,6 +286,47 @@ def test_nothing_is_claimed_of_untouched_predictions(boxes: Broken, masks: Broke
     assert diagnosed(*masks).findings == ()
     for seed in (0, 5):
         assert diagnosed(boxes[0], seeded(boxes[0], seed)).findings == ()
+
+
+Row = dict[str, Any]
+
+
+def moved_in(row: Row, by: float) -> Row:
+    """A box as in an image that was cut at the left and above."""
+    x, y, width, height = row["bbox"]
+    return {**row, "bbox": [x - by, y - by, width, height]}
+
+
+#: Faults that the catalogue does not have, and that are near some that it has.
+UNLISTED = {
+    "a crop": lambda row: moved_in(row, 30.0),
+    "twice as wide": lambda row: {**row, "bbox": [s * (2, 1)[n % 2] for n, s in boxed(row)]},
+    "scores in tenths": lambda row: {**row, "score": round(row["score"], 1)},
+    "one category": lambda row: {**row, "category_id": 1},
+    "width and height exchanged": lambda row: {
+        **row,
+        "bbox": [row["bbox"][n] for n in (0, 1, 3, 2)],
+    },
+    "half of the size": lambda row: {**row, "bbox": [s / (1, 2)[n // 2] for n, s in boxed(row)]},
+}
+
+
+def boxed(row: Row) -> list[tuple[int, float]]:
+    return list(enumerate(row["bbox"]))
+
+
+@pytest.mark.parametrize("name", UNLISTED)
+def test_nothing_is_claimed_of_what_the_catalogue_does_not_have(boxes: Broken, name: str) -> None:
+    content, rows = boxes
+    assert diagnosed(content, [UNLISTED[name](row) for row in rows]).findings == ()
+
+
+def test_scores_that_say_nothing_are_not_said_to_be_turned_round(boxes: Broken) -> None:
+    content, rows = boxes
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        noise = [{**row, "score": float(random.random())} for row in rows]
+        assert diagnosed(content, noise).findings == ()
 
 
 def test_the_time_limit_is_kept_and_what_was_not_reached_is_named(boxes: Broken) -> None:
