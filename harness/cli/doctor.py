@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every finding with its fix; return 3 when something that every run needs is broken."""
+    from harness.report.checklist import CHECKLIST_COLUMNS, checklist
     from harness.report.tables import render
     from harness.workflows.doctor import diagnose
 
@@ -27,6 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         rows = [(one.subject, one.status, one.found, one.fix) for one in findings]
         style = arguments.format or console.default_format()
-        console.answer(render(("what", "status", "found", "fix"), rows, style))
+        if style == "rich":
+            console.answer(*checklist(rows))
+        else:
+            console.answer(render(CHECKLIST_COLUMNS, rows, style))
     broken = any(one.status == "fail" for one in findings)
     return BROKEN_EXIT_CODE if broken else 0

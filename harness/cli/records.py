@@ -52,21 +52,21 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         arguments: The parsed command line.
         folder: Of the run; None where nothing was written.
     """
-    from harness.report import tables
+    from harness.report import record_rows, tables
     from harness.report.absent import absent_lines
 
     style = arguments.format or console.default_format()
     if getattr(arguments, "per_category", False):
         tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
-        rows = tables.category_rows(record.per_category)
+        rows = record_rows.category_rows(record.per_category)
         console.answer(tables.render(("id", "category", *tasks), rows, style), "")
-    columns, rows = tables.with_interval_column(
-        tables.record_rows(record.metrics, record.checks), record.intervals
+    columns, rows = record_rows.with_interval_column(
+        record_rows.record_rows(record.metrics, record.checks), record.intervals
     )
     console.answer(tables.render(columns, rows, style), "")
     for sentence in absent_lines(record.metrics, record.per_category):
         console.answer(sentence)
-    certainty = tables.certainty_line(record.intervals, record.dataset.evaluated_images)
+    certainty = record_rows.certainty_line(record.intervals, record.dataset.evaluated_images)
     if certainty is not None:
         console.answer(certainty)
     console.answer(_verdict(record, style))
@@ -81,7 +81,7 @@ def _verdict(record: RunRecord, style: str) -> object:
         return record.verdict.line
     from rich.text import Text
 
-    from harness.report.tables import verdict_colour
+    from harness.report.record_rows import verdict_colour
 
     return Text(record.verdict.line, style=verdict_colour(record))
 

@@ -61,14 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
     """Print AP before and after, categories, losses, files, and what to type next."""
-    from harness.report import tables
+    from harness.report import record_rows, tables
 
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
-    columns, rows = tables.score_rows(found)
+    columns, rows = record_rows.score_rows(found)
     console.answer(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
-    columns, rows = tables.learned_rows(found["per_category"], counts)
+    columns, rows = record_rows.learned_rows(found["per_category"], counts)
     console.answer(tables.render(columns, rows, style), "")
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [

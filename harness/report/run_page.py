@@ -28,14 +28,8 @@ from harness.report.analysis import (
     task_word,
 )
 from harness.report.page import link_to, template
-from harness.report.tables import (
-    INTERVAL_COLUMN,
-    certainty_line,
-    decimal,
-    number,
-    record_rows,
-    with_interval_column,
-)
+from harness.report.record_rows import certainty_line, record_rows, with_interval_column
+from harness.report.tables import INTERVAL_COLUMN, decimal, number
 from harness.visualization.truth import LEGEND
 
 #: Confusions in a table of the page.

@@ -1,21 +1,16 @@
-"""Records as tables: for a terminal (rich), for Markdown and for plain text (tabulate)."""
+"""Rows as a table: for a terminal (rich), for Markdown and for plain text (tabulate)."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from harness.core.checks import Check, Status
+from harness.core.checks import Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
-from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS, main_metric
-
-if TYPE_CHECKING:
-    from harness.core.record import CategoryScore, MetricInterval, RunRecord
 
 TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
@@ -51,6 +46,7 @@ ELASTIC = (
     "proof",
     "why",
     "drift",
+    "meaning",
     "setting",
     "example",
 )
@@ -63,6 +59,9 @@ NAMED = {"category": 40, "object": 40, "detected as": 40, "example": 60}
 
 #: Width of a name's words where that alone keeps a table from fitting into a terminal.
 LONGEST_WORDS = (24, 16)
+
+#: Characters of a metric that stay on one line where that alone keeps a table from fitting.
+LONGEST_METRIC = 16
 
 #: Characters of a source that say something.
 LEAST_SOURCE = 6
@@ -77,67 +76,6 @@ NUMERIC = (
     *("count", "objects", "of them boxes only"),
     *("FPS", "ratio", "p50 ms", "p90 ms", "p99 ms", "memory"),
 )
-RECORD_COLUMNS = ("metric", "measured", "reference", "delta", "tolerance", "source", "status")
-
-
-def record_rows(
-    metrics: Mapping[str, float | None], checks: Sequence[Check]
-) -> list[tuple[str, ...]]:
-    """RECORD_COLUMNS of everything measured, once for each of its references."""
-    rows: list[tuple[str, ...]] = []
-    for metric, value in metrics.items():
-        found = [_check_row(check) for check in checks if check.metric == metric]
-        rows += found or [(metric, number(metric, value), "", "", "", "", "")]
-    return rows
-
-
-def with_interval_column(
-    rows: Sequence[tuple[str, ...]], intervals: Mapping[str, MetricInterval]
-) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows of a record with the 95 % intervals, where there are any.
-
-    Args:
-        rows: Of ``record_rows``.
-        intervals: By metric.
-    """
-    if not intervals:
-        return RECORD_COLUMNS, list(rows)
-    columns = (*RECORD_COLUMNS[:2], INTERVAL_COLUMN, *RECORD_COLUMNS[2:])
-    return columns, [(*row[:2], _range(intervals.get(row[0])), *row[2:]) for row in rows]
-
-
-def _range(interval: MetricInterval | None) -> str:
-    return "" if interval is None else f"{interval.low:.2f} … {interval.high:.2f}"
-
-
-def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str | None:
-    """The smallest difference that a data set can show, in one sentence; None without intervals.
-
-    Args:
-        intervals: By metric.
-        images: How many images were scored.
-    """
-    known = {name: intervals.get(metric) for metric, name in MAIN_METRICS.items()}
-    least = [f"{one.detectable:.2f} {name}" for name, one in known.items() if one is not None]
-    if not least:
-        return None
-    return (
-        f"{images} image(s) can show a difference of {' and '.join(least)} between two models; "
-        "of runs on the same images harness compare finds smaller ones"
-    )
-
-
-def category_rows(scores: Sequence[CategoryScore]) -> list[tuple[str, ...]]:
-    """(id, name, AP of each task) by category; one row an id, however names repeat."""
-    tasks = list(dict.fromkeys(row.task for row in scores))
-    by_id: dict[tuple[int, str], dict[str, str]] = {}
-    for row in scores:
-        cell = "–" if row.ap is None else f"{row.ap:.2f}"
-        by_id.setdefault((row.category_id, row.name), {})[row.task] = cell
-    return [
-        (str(category_id), name, *(cells.get(task, "") for task in tasks))
-        for (category_id, name), cells in by_id.items()
-    ]
 
 
 def render(
@@ -238,11 +176,38 @@ def _for_terminal(
         if not _fits(columns, rows, width, folded) and column in columns:
             place = columns.index(column)
             columns, *rows = ((*row[:place], *row[place + 1 :]) for row in (columns, *rows))
-    headings = list(columns)
-    if not _fits(columns, rows, width):
-        headings = [column.replace(" ", "\n") for column in columns]
-    if not _fits(columns, rows, width, headings):
+    found = _folded(columns, rows, width)
+    if found is None:
         return stacked(columns, rows, width)
+    return _rich_table(columns, *found)
+
+
+def _folded(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[str], list[Sequence[str]]] | None:
+    """Headings and rows with as few line breaks as it takes to fit; None where nothing does.
+
+    Two lines for "throughput/one_device_fps" are easier to read than a block of lines a row.
+    """
+    broken = [
+        column if column == INTERVAL_COLUMN else column.replace(" ", "\n") for column in columns
+    ]
+    metrics = [
+        [row[0].replace("/", "/\n") if len(row[0]) > LONGEST_METRIC else row[0], *row[1:]]
+        for row in rows
+    ]
+    attempts = [(list(columns), list(rows)), (broken, list(rows))]
+    if columns[0] == "metric":
+        attempts.append((broken, [*metrics]))
+    for headings, cells in attempts:
+        if _fits(columns, cells, width, headings):
+            return headings, cells
+    return None
+
+
+def _rich_table(
+    columns: Sequence[str], headings: Sequence[str], rows: Sequence[Sequence[str]]
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -311,11 +276,6 @@ def _own_lines(column: str, cell: str, width: int) -> list[str]:
     )
 
 
-def verdict_colour(record: RunRecord) -> str:
-    """The colour of the verdict line."""
-    return {"pass": "bold green", "fail": "bold red"}.get(record.verdict.outcome, "bold yellow")
-
-
 def _fits(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -339,14 +299,15 @@ def _least_widths(
 
     widths = []
     for column, heading, *cells in zip(columns, headings, *rows, strict=True):
-        texts = [*heading.split("\n"), *cells]
+        texts = [heading, *cells]
         if column == "source":
             widths.append(LEAST_SOURCE)
         elif column in ELASTIC:
             words = (word for text in texts for word in text.split())
             widths.append(max(map(cell_len, words), default=0))
         else:
-            widths.append(max(map(cell_len, texts)))
+            lines = (line for text in texts for line in text.split("\n"))
+            widths.append(max(map(cell_len, lines)))
     return widths
 
 
@@ -364,113 +325,6 @@ def number(metric: str, value: float | None, *, sign: str = "") -> str:
         return f"{value:{sign}.0f}"
     digits = 4 if metric.endswith("_s") or metric.startswith("s_per") else 3
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # what rounds to zero is not negative
-
-
-def _check_row(check: Check) -> tuple[str, ...]:
-    reference = check.reference
-    tolerance = None if reference is None else reference.tolerance
-    return (
-        check.metric,
-        number(check.metric, check.measured),
-        "" if reference is None else number(check.metric, reference.value),
-        "" if check.delta is None else number(check.metric, check.delta, sign="+"),
-        "" if tolerance is None else _allowed(tolerance.below, tolerance.above),
-        "" if reference is None else _short_source(reference.source, reference.role),
-        check.status.value,
-    )
-
-
-def _allowed(below: float | None, above: float | None) -> str:
-    if below == above:
-        return "any" if below is None else f"±{below:g}"
-    low = "-∞" if below is None else f"-{below:g}"
-    high = "+∞" if above is None else f"+{above:g}"
-    return f"{low} … {high}"
-
-
-def _short_source(source: str, role: str) -> str:
-    """The first words of a source, its commit cut to seven digits; the record has it whole."""
-    first = re.sub(r"(@[0-9a-f]{7})[0-9a-f]+", r"\1", re.split(r"[:,;]", source)[0])
-    return f"{role}: {first if len(first) <= 48 else first[:47] + '…'}"
-
-
-#: What is shown, and what people call it.
-NAMES = {
-    f"{task}/{metric}": f"{facts.noun} {metric}"
-    for task, facts in TASKS.items()
-    for metric in ("AP", "AP50")
-} | {name: spoken for name, spoken in MAIN_METRICS.items() if name.startswith((PANOPTIC, SEMANTIC))}
-
-
-def score_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of AP and losses: before, with the best and the last weights, test.
-
-    Args:
-        summary: ``TrainingSummary`` as a record keeps it.
-    """
-    columns: dict[str, Mapping[str, float | None]] = {}
-    if summary["before"] is not None:
-        columns["before"] = summary["before"]
-    columns[f"best (iteration {summary['best_iteration']:,})"] = summary["best"]
-    columns[f"last (iteration {summary['last_iteration']:,})"] = summary["last"]
-    if summary["test"] is not None:
-        columns["best, on the test data"] = summary["test"]
-    rows = [
-        [NAMES[metric], *(decimal(column.get(metric)) for column in columns.values())]
-        for metric in NAMES
-        if any(metric in column for column in columns.values())
-    ]
-    rows += _loss_rows(summary, len(columns))
-    return ["", *columns], rows
-
-
-def _loss_rows(summary: Mapping[str, Any], width: int) -> list[list[str]]:
-    """Return a row for each kind of loss, under the weights that it was measured with."""
-    before = summary["before"] is not None
-    rows = []
-    for name, key in (
-        ("training loss", "train_loss"),
-        ("validation loss", "validation_loss"),
-        ("test loss", "test_loss"),
-    ):
-        if summary[key] is None:
-            continue
-        first, last = (decimal(value, 3) for value in summary[key])
-        if key == "train_loss":
-            # The first lines of the log belong to the weights before; the best has none of its own.
-            at_first = "" if first == ABSENT else f"{first} at first"
-            cells = [first, "", last] if before else [at_first, last]
-        else:
-            cells = ["", first, last] if before else [first, last]
-        rows.append([name, *cells, *[""] * (width - len(cells))])
-    return rows
-
-
-def learned_rows(
-    scores: Sequence[Mapping[str, Any]], object_counts: Mapping[str, int]
-) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows: id, name, objects that were learned, and each task's number.
-
-    Args:
-        scores: ``CategoryScore`` of each category and task, as a record keeps it.
-        object_counts: Objects that were learned from, by category id.
-    """
-    tasks = list(dict.fromkeys(row["task"] for row in scores))
-    columns = ["id", "category", "learned from"]
-    columns += [MAIN_METRICS[main_metric(task)] for task in tasks]
-    cells: dict[tuple[int, str], dict[str, str]] = {}
-    for row in scores:
-        cells.setdefault((row["category_id"], row["name"]), {})[row["task"]] = decimal(row["ap"])
-    return columns, [
-        [
-            str(number),
-            name,
-            # Stuff has no objects to count.
-            "" if found.keys() == {PANOPTIC} else str(object_counts.get(str(number), 0)),
-            *(found.get(task, "") for task in tasks),
-        ]
-        for (number, name), found in cells.items()
-    ]
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

@@ -12,17 +12,13 @@ from rich.console import Console
 
 from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.record import CategoryScore
-from harness.report.tables import (
-    FORMATS,
+from harness.report.record_rows import (
     RECORD_COLUMNS,
-    TableFormat,
     category_rows,
     learned_rows,
-    number,
     record_rows,
-    render,
-    shortened,
 )
+from harness.report.tables import FORMATS, INTERVAL_COLUMN, TableFormat, number, render, shortened
 
 COMMIT = "facebookresearch/detectron2@02b5c4e295e990042a714712c21dc79b731e8833"
 
@@ -203,6 +199,24 @@ def test_a_table_that_nearly_fits_has_headings_of_several_lines(
     assert not isinstance(render(MODELS, ZOO, "rich"), str)
     monkeypatch.setenv("COLUMNS", "60")
     assert isinstance(render(MODELS, ZOO, "rich"), str)
+
+
+def test_the_table_of_an_evaluation_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals, references and the long names of throughput at once, and no block for each row."""
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = (*RECORD_COLUMNS[:2], INTERVAL_COLUMN, *RECORD_COLUMNS[2:])
+    source = "published: facebookresearch/detectron2@02b5c4e MODEL_ZOO.md"
+    rows = [
+        ("bbox/AP", "72.793", "68.88 … 76.71", "72.793", "+0.000", "±0.05", source, "pass"),
+        ("throughput/all_devices_fps", "22.652", "", "", "", "", "", ""),
+    ]
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(render(columns, rows, "rich"))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert all(len(line) <= 80 for line in lines)
+    names = [line.split()[0] for line in lines[-3:]]
+    assert names == ["bbox/AP", "throughput/", "all_devices_fps"]
+    assert "68.88 … 76.71" in lines[-3]
 
 
 @pytest.mark.parametrize("style", FORMATS)
