@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.errors import UsageError
+from harness.core.printable import counted
 from harness.core.requests.pictures import CompareRequest
 from harness.core.settings import flat_settings
 
@@ -107,6 +108,6 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
         return
     worst = ", ".join(f"{image} ({count})" for image, count in comparison.images)
     console.answer(
-        f"{comparison.differing_images} image(s) differ, the first is "
+        f"{counted(comparison.differing_images, 'image differs', 'images differ')}, the first is "
         f"{comparison.first_differing}; most predictions changed in: {worst}"
     )

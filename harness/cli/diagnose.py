@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
+from harness.core.printable import counted
 from harness.core.requests.inference import DiagnoseRequest
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def _print_reference(reference: Against, style: str) -> None:
         console.answer("the predictions are those of the reference")
     else:
         console.answer(
-            f"{reference.differing_images} image(s) differ from the reference, the first is "
+            f"{counted(reference.differing_images, 'image differs', 'images differ')} from the "
+            "reference, the first is "
             f"{reference.first_differing}"
         )
     if reference.stage is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
+from harness.core.printable import counted
 from harness.core.requests.zoo import ParityRequest
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def answer_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
 
 
 def _exact_sentence(proof: ExactProof) -> str:
-    seen = f"{proof.images} image(s)"
+    seen = counted(proof.images, "image")
     if proof.ok:
         return f"EXACT: all {proof.detections} detections of {seen} have Detectron2's bits"
     return (
@@ -79,7 +80,7 @@ def _exact_sentence(proof: ExactProof) -> str:
 
 
 def _fast_sentence(proof: FastProof) -> str:
-    seen = f"{proof.detections} detections of {proof.images} image(s)"
+    seen = f"{proof.detections} detections of {counted(proof.images, 'image')}"
     summary = (
         f"{len(proof.differences)} differ from the reference, unexplained: {proof.unexplained}"
     )
@@ -118,7 +119,7 @@ def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
 
 
 def _sentence(report: ParityReport) -> str:
-    seen = f"{report.images} image(s) with {report.agreement.detections} detections"
+    seen = f"{counted(report.images, 'image')} with {report.agreement.detections} detections"
     if report.first_failing is not None:
         return f"NO PARITY: over {seen}, the first stage that differs is: {report.first_failing}"
     if report.agreement.detections == 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.errors import RunFailedError
+from harness.core.printable import counted
 from harness.core.requests.pictures import PredictRequest
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(report, arguments)
     if report.unreadable:
         raise RunFailedError(
-            f"{len(report.unreadable)} of {report.images + len(report.unreadable)} file(s) could "
+            f"{len(report.unreadable)} of "
+            f"{counted(report.images + len(report.unreadable), 'file')} could "
             "not be read; they are named above",
             hint="the others are done",
         )
@@ -58,7 +60,7 @@ def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
     if report.mean_masked_share is not None:
         masked = f", {report.mean_masked_share:.1%} of the pixels masked"
     console.answer(
-        f"{report.detections} object(s) in {report.images} image(s) "
+        f"{counted(report.detections, 'object')} in {counted(report.images, 'image')} "
         f"at scores of {report.threshold:g} or more{masked}"
     )
     for note in report.notes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cli import console
 from harness.cli.options import add_answered_settings, settings_from
 from harness.core.errors import RunFailedError
+from harness.core.printable import counted
 from harness.core.requests.pictures import ShowRequest
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print(report, arguments)
     if report.unreadable:
         raise RunFailedError(
-            f"{len(report.unreadable)} image(s) could not be read; they are named above",
+            f"{counted(len(report.unreadable), 'image')} could not be read; they are named above",
             hint="the others are drawn",
         )
     return 0
@@ -59,17 +60,19 @@ def _print(report: ShowReport, arguments: argparse.Namespace) -> None:
         columns = ("image", "file", "false negatives", "false positives", "true positives")
         console.answer(render(columns, rows, style), "")
     if report.false_positives is None:
-        console.answer(f"{report.objects} annotation(s) in {report.images} image(s)")
+        console.answer(
+            f"{counted(report.objects, 'annotation')} in {counted(report.images, 'image')}"
+        )
     else:
         kinds = ", ".join(
             f"{count} {kind}" for kind, count in report.false_positives.items() if count
         )
         console.answer(
-            f"{report.true_positives} true positive(s), "
-            f"{report.false_negatives} false negative(s), "
-            f"{sum(report.false_positives.values())} false positive(s)"
+            f"{counted(report.true_positives or 0, 'true positive')}, "
+            f"{counted(report.false_negatives or 0, 'false negative')}, "
+            f"{counted(sum(report.false_positives.values()), 'false positive')}"
             + (f" ({kinds})" if kinds else "")
-            + f" in {report.images} image(s)"
+            + f" in {counted(report.images, 'image')}"
         )
     if report.drawn < report.images:
         console.answer(f"{report.drawn} of them drawn; all: --most 0")

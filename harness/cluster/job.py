@@ -17,6 +17,7 @@ from harness.cluster.on_node import (
     train_on_node,
 )
 from harness.core.errors import PrerequisiteError, UsageError
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.cluster import SubmitBench, SubmitNight, SubmitTrain
 from harness.core.settings import check_settings, replaced
@@ -145,7 +146,9 @@ def plan_training(request: SubmitTrain, *, command: tuple[str, ...], now: dateti
         if value < 1:
             raise UsageError(f"{option} must be at least 1, got {value}")
     if gpus and tasks > gpus:
-        raise UsageError(f"--tasks-per-node {tasks}: the profile's nodes have {gpus} GPU(s)")
+        raise UsageError(
+            f"--tasks-per-node {tasks}: the profile's nodes have {counted(gpus, 'GPU')}"
+        )
     size = Size(nodes=request.nodes, tasks=tasks, gpus=min(gpus, tasks))
     asked = absolute(request.work)
     init = asked.initial.init

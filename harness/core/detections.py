@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.dataset import Category
 from harness.core.errors import RunFailedError, UsageError
 from harness.core.panoptic import PanopticMap
+from harness.core.printable import counted
 from harness.core.run_lengths import Rle, decode
 from harness.core.shortest import shortest
 
@@ -118,7 +119,7 @@ class Detections:
         counts = Counter(self.names if self.categories else ())
         named = ", ".join(f"{count} {name}" for name, count in counts.most_common())
         more = f": {named}" if named else ""
-        return f"<Detections of {where}: {len(self)} object(s){more}>"
+        return f"<Detections of {where}: {counted(len(self), 'object')}{more}>"
 
     @property
     def names(self) -> list[str]:

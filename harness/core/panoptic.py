@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.dataset import Category
 from harness.core.errors import RunFailedError
+from harness.core.printable import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ class PanopticMap:
     def __repr__(self) -> str:
         """Its size and the number of its segments."""
         height, width = self.ids.shape
-        return f"<PanopticMap of {height} × {width} px: {len(self.segments)} segment(s)>"
+        return f"<PanopticMap of {height} × {width} px: {counted(len(self.segments), 'segment')}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 MARKUP = re.compile(r"([\\`*\[\]|<>])")
 
 
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
+    """Return a number with what it counts: "1 object", "5,000 objects".
+
+    Args:
+        number: How many there are.
+        noun: Of one; with its verb where there is one, as in "image has".
+        nouns: Of any other number; None adds an "s".
+    """
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """Replace control characters by their escapes; newlines and tabs stay."""
     return UNPRINTABLE.sub(_escaped, text)

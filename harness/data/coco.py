@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.printable import shown
+from harness.core.printable import counted, shown
 from harness.data.foreign import foreign_annotations
 from harness.data.shapes import (
     KeypointRows,
@@ -222,7 +222,7 @@ def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> No
     repeated = [identifier for identifier, count in counts.items() if count > 1]
     if repeated:
         raise IntegrityError(
-            f"{path}: {len(repeated)} id(s) of {kind} are there more than once, "
+            f"{path}: {counted(len(repeated), 'id')} of {kind} repeated, "
             f"the first is {repeated[0]}",
             hint="give every row an id of its own; scoring would count such rows twice or not",
         )
@@ -354,10 +354,16 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
     rows, categories = content["annotations"], content["categories"]
     empty_boxes = sum(row["bbox"][2] <= 0 or row["bbox"][3] <= 0 for row in rows)
     if empty_boxes:
-        yield f"{empty_boxes} annotation(s) have a box of zero or negative size: nothing matches it"
+        yield (
+            f"{counted(empty_boxes, 'annotation has', 'annotations have')} a box of zero or "
+            "negative size: nothing matches it"
+        )
     negative = sum(row.get("area", 0) < 0 for row in rows)
     if negative:
-        yield f"{negative} annotation(s) have a negative area: scoring counts them nowhere"
+        yield (
+            f"{counted(negative, 'annotation has', 'annotations have')} a negative area: "
+            "scoring counts them nowhere"
+        )
     yield from _mask_oddities([row.get("segmentation") for row in rows])
     names = Counter(category["name"] for category in categories)
     repeated = sorted(name for name, count in names.items() if count > 1)
@@ -368,11 +374,11 @@ def _oddities(content: dict[str, Any]) -> Iterator[str]:
     yield from _image_oddities(content)
     for key, meaning in (
         ("area", "the area of the box decides their size class"),
-        ("iscrowd", "they count as single objects"),
+        ("iscrowd", "counted as a single object"),
     ):
         lacking = sum(key not in row for row in rows)
         if lacking:
-            yield f"{lacking} annotation(s) have no {key}: {meaning}"
+            yield f"{counted(lacking, 'annotation has', 'annotations have')} no {key}: {meaning}"
 
 
 def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
@@ -380,13 +386,15 @@ def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
     boxes = sum(not one for one in segmentations)
     if boxes and boxes < len(segmentations):
         yield (
-            f"{boxes} annotation(s) have a box and no mask: scoring of masks counts them as "
+            f"{counted(boxes, 'annotation has', 'annotations have')} a box and no mask: scoring "
+            "of masks counts them as "
             "objects that nothing finds"
         )
     degenerate = sum(bool(one) and _is_degenerate(one) for one in segmentations)
     if degenerate:
         yield (
-            f"{degenerate} annotation(s) have a degenerate segmentation: polygons of "
+            f"{counted(degenerate, 'annotation has', 'annotations have')} a degenerate "
+            "segmentation: polygons of "
             "fewer than three points, or of an odd number of coordinates, count nowhere"
         )
 
@@ -394,12 +402,13 @@ def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
 def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
     bare = len(content["images"]) - len({row["image_id"] for row in content["annotations"]})
     if bare:
-        yield f"{bare} image(s) have no annotation"
+        yield f"{counted(bare, 'image has', 'images have')} no annotation"
     files = Counter(file_key(image["file_name"]) for image in content["images"])
     several = sorted(name for name, count in files.items() if count > 1)
     if several:
         yield (
-            f"{len(several)} file(s) are listed as several images, the first is {several[0]}: "
+            f"{counted(len(several), 'file is', 'files are')} listed as several images, the "
+            f"first is {several[0]}: "
             "each row is evaluated and trained on by itself"
         )
 

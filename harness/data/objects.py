@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
+from harness.core.printable import counted
 from harness.core.run_lengths import Rle
 from harness.data.semantic import SemanticTruth, semantic_truths
 from harness.data.shapes import flip_order
@@ -21,6 +22,9 @@ from harness.measure.masks import rle_of, usable_polygons
 
 #: What to do about a file without masks where they are to be learned.
 BOXES_ONLY = "its objects are boxes: convert them again with --boxes-as-masks"
+
+#: Why something is left out: what it is, to be counted, and what is wrong with it.
+Reason = tuple[str, str]
 
 #: Polygons x, y, x, y, … in px, or run lengths of the whole image.
 Segmentation = list[Sequence[float]] | Rle
@@ -111,7 +115,7 @@ def training_set(
         rows[row["image_id"]].append(row)
     index = {one.category_id: position for position, one in enumerate(dataset.categories)}
     semantics = _semantics(dataset) if with_semantics else {}
-    reasons: Counter[str] = Counter()
+    reasons: Counter[Reason] = Counter()
     images = []
     counts: Counter[int] = Counter({one.category_id: 0 for one in dataset.categories})
     for record in dataset.images:
@@ -123,12 +127,11 @@ def training_set(
         image = _annotated(record, objects, index, with_masks)
         image = replace(image, semantic=semantics.get(record.image_id))
         images.append(_with_keypoints(image, objects, dataset) if with_keypoints else image)
-    left_out = tuple(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     return TrainingSet(
         dataset=dataset.without_content(),
         images=tuple(images),
         object_counts=dict(counts),
-        left_out=left_out,
+        left_out=tuple(counted(reasons[one], one[0]) + one[1] for one in sorted(reasons)),
         has_run_lengths=_has_run_lengths(dataset),
     )
 
@@ -136,7 +139,7 @@ def training_set(
 def _usable(
     rows: Sequence[dict[str, Any]],
     record: ImageRecord,
-    reasons: Counter[str],
+    reasons: Counter[Reason],
     with_masks: bool,
 ) -> list[tuple[dict[str, Any], list[float]]]:
     """The annotations of an image to learn from, each with its box; of others the reason counts."""
@@ -149,12 +152,12 @@ def _usable(
 
 def _why_left_out(
     objects: Sequence[tuple[Mapping[str, Any], Any]], with_keypoints: bool, with_semantics: bool
-) -> str | None:
+) -> Reason | None:
     """Return why nothing is learned from an image; None where something is."""
     if not objects and not with_semantics:
-        return "image(s) without an object to learn from"
+        return "image", " without an object to learn from"
     if with_keypoints and not any(row.get("num_keypoints") for row, _ in objects):
-        return "image(s) without a labelled keypoint"
+        return "image", " without a labelled keypoint"
     return None
 
 
@@ -171,7 +174,7 @@ def _semantics(dataset: Dataset) -> Mapping[int, SemanticTruth]:
 
 
 def _usable_box(
-    row: Mapping[str, Any], record: ImageRecord, reasons: Counter[str], with_masks: bool
+    row: Mapping[str, Any], record: ImageRecord, reasons: Counter[Reason], with_masks: bool
 ) -> list[float] | None:
     """The box of an annotation as x1, y1, x2, y2 cut at its image; None, with the reason counted,
     when it is not one to learn from.
@@ -184,13 +187,13 @@ def _usable_box(
         min(max(y + height, 0), record.height_px),
     ]
     if row.get("iscrowd", 0):
-        reasons["crowd region(s)"] += 1
+        reasons["crowd region", ""] += 1
     elif box[2] <= box[0] or box[3] <= box[1]:
-        reasons["annotation(s) whose box has no area inside its image"] += 1
+        reasons["annotation", " whose box has no area inside its image"] += 1
     elif with_masks and not row.get("segmentation"):
-        reasons["annotation(s) that are boxes without a mask"] += 1
+        reasons["annotation", " of a box without a mask"] += 1
     elif with_masks and not _has_mask(row.get("segmentation")):
-        reasons["annotation(s) with a degenerate segmentation"] += 1
+        reasons["annotation", " with a degenerate segmentation"] += 1
     else:
         return box
     return None

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo
 from harness.diagnosis.scoring import matched_categories
@@ -201,7 +202,7 @@ def best_hundred(case: Case) -> Undo | None:
         rank = np.arange(len(order)) - np.repeat(begins, lengths)
         return given.taking(np.sort(order[rank < MOST_ROWS]))
 
-    details = f"{int(many.sum())} image(s), up to {int(counts.max())}"
+    details = f"{counted(int(many.sum()), 'image')}, up to {int(counts.max())}"
     return Undo(name="more-than-100", details=details, change=change)
 
 
@@ -228,5 +229,5 @@ def marked(case: Case) -> Undo | None:
         }
         return replace(given, truth=replace(truth, objects=changed))
 
-    details = f"{int(runs.sum())} object(s)"
+    details = counted(int(runs.sum()), "object")
     return Undo(name="crowd-as-object", details=details, change=change)

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.diagnosis.attributes import NOTHING
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo
@@ -94,7 +95,7 @@ def without_unknown(case: Case) -> Undo | None:
     images = len(np.unique(case.rows.image_id[unknown]))
     return Undo(
         name="unknown-images",
-        details=f"{int(unknown.sum())} row(s) of {images} image(s)",
+        details=f"{counted(int(unknown.sum()), 'row')} of {counted(images, 'image')}",
         change=lambda given: given.taking(given.position >= 0),
     )
 
@@ -140,7 +141,7 @@ def with_rows_only(case: Case, *, cut: bool) -> Undo | None:
     if silent.sum() < least:
         return None
     mine = np.flatnonzero(~silent)
-    details = f"{int(silent.sum())} image(s) with {MANY_OBJECTS} objects or more"
+    details = f"{counted(int(silent.sum()), 'image')} with {MANY_OBJECTS} objects or more"
     return _only("images-without-rows", mine, details)
 
 
@@ -167,7 +168,7 @@ def without_repeats(case: Case) -> Undo | None:
         kept = np.unique(columns, axis=0, return_index=True)[1]
         return given.taking(np.sort(kept))
 
-    details = f"{images} image(s), {again} row(s)"
+    details = f"{counted(images, 'image')}, {counted(again, 'row')}"
     return Undo(name="same-image-twice", details=details, change=change)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from harness.core.printable import counted
 from harness.core.run_lengths import Rle, decode
 from harness.diagnosis.case import Case, enclosing
 from harness.diagnosis.places import Undo
@@ -35,7 +36,7 @@ def other_sizes(case: Case, wrong: Booleans, watch: Watch) -> Iterator[Undo]:
         watch: Called before each mask; what it raises ends the change.
     """
     sizes = np.array([one["size"] for one in case.rows.masks or ()], dtype=np.int64)[wrong]
-    details = f"{int(wrong.sum())} mask(s), the first of {sizes[0][0]} × {sizes[0][1]}"
+    details = f"{counted(int(wrong.sum()), 'mask')}, the first of {sizes[0][0]} × {sizes[0][1]}"
     changes: list[tuple[str, str, PixelChange]] = []
     if (sizes == case.sizes_px[wrong][:, ::-1]).all():
         changes += [("masks-transposed", details, _transposed)]
@@ -110,7 +111,7 @@ def half_turned(upside: Booleans, watch: Watch) -> Undo:
 
     return Undo(
         name="masks-turned",
-        details=f"{int(upside.sum())} image(s), by 180°",
+        details=f"{counted(int(upside.sum()), 'image')}, by 180°",
         change=_each(_always(partial(_turned, 2)), wanted, watch),
     )
 

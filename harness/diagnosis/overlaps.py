@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo
 from harness.measure.columns import Booleans, Floats, Integers
@@ -130,7 +131,8 @@ def nms_too_hard(case: Case, images: Booleans) -> str | None:
     if pairs.same.sum() < LEAST_PAIRS and others < LEAST_PAIRS:
         return None
     return (
-        f"boxes of a category overlap up to {most:.2f}; {expected} pair(s) of objects overlap more"
+        f"boxes of a category overlap up to {most:.2f}; {counted(expected, 'pair')} of objects "
+        "overlap more"
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.diagnosis.case import Case
 from harness.measure.columns import Booleans, Floats
 
@@ -267,7 +268,7 @@ def some_turned(case: Case, quarters: int) -> Undo:
         boxes = np.where(mine[:, None], turned(rows.boxes, given.sizes_px, quarters), rows.boxes)
         return given.with_rows(boxes=boxes)
 
-    details = f"{int(images.sum())} image(s), by {90 * quarters}°"
+    details = f"{counted(int(images.sum()), 'image')}, by {90 * quarters}°"
     return Undo(name="turned-frame", details=details, change=change)
 
 

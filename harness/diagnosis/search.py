@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.core.errors import HarnessError
+from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
 from harness.diagnosis.case import Case
@@ -331,7 +332,8 @@ class Search:
         self._reached("scores-cut")
         if (found := attributes.cut(case)) is not None:
             at, near = found
-            text = f"no score is below {at:g}, and {near} row(s) are within 0.05 above it"
+            rows = counted(near, "row is", "rows are")
+            text = f"no score is below {at:g}, and {rows} within 0.05 above it"
             if at > attributes.USUAL_CUT + 1e-9:
                 self.signs.append(Sign(name="scores-cut", details=text))
             else:
@@ -383,8 +385,8 @@ class Search:
             self._fewer_images(took / max(1, len(sample.rows)))
         elif wrong.any():
             self.notes.append(
-                f"{int(wrong.sum())} mask(s) are not of the size of their image: neither resizing "
-                "nor turning nor transposing them brings them to objects"
+                f"{counted(int(wrong.sum()), 'mask is', 'masks are')} not of the size of their "
+                "image: neither resizing nor turning nor transposing them brings them to objects"
             )
 
     def _in_place(self, sample: Case, few: Booleans, now: float) -> Iterator[Undo]:
@@ -459,7 +461,7 @@ class Search:
             self.notes.append(
                 "an evaluator that takes the area of the box beside each mask, as pycocotools "
                 f"does, has another mask AP by size: {', '.join(parts)}, on "
-                f"{int(self.images.sum())} image(s)"
+                + counted(int(self.images.sum()), "image")
             )
 
     def _crowds(self) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo, flipped, mirrored, turned
 from harness.diagnosis.scoring import columns_of
@@ -60,7 +61,9 @@ def half_turn_of(upside: Booleans) -> Undo:
         return given.with_rows(boxes=boxes)
 
     return Undo(
-        name="turned-frame", details=f"{int(upside.sum())} image(s), by 180°", change=change
+        name="turned-frame",
+        details=f"{counted(int(upside.sum()), 'image')}, by 180°",
+        change=change,
     )
 
 

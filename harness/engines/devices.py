@@ -13,7 +13,7 @@ import torch
 
 from harness.core.engine import Precision
 from harness.core.errors import PrerequisiteError, UsageError, bounded
-from harness.core.printable import printable
+from harness.core.printable import counted, printable
 from harness.files.environment import cpu_name, usable_cpus
 
 #: Digits of a number of threads; a longer one is none that a machine has.
@@ -56,7 +56,8 @@ def find_device(name: str) -> torch.device:
     index, count = int(number or "0"), torch.cuda.device_count()
     if not torch.cuda.is_available() or index >= count:
         raise PrerequisiteError(
-            why_no_gpu() or f"device {name} is not there: torch sees {count} CUDA device(s)",
+            why_no_gpu()
+            or f"device {name} is not there: torch sees {counted(count, 'CUDA device')}",
             hint="run: harness doctor, or choose --device cpu",
         )
     return torch.device("cuda", index)

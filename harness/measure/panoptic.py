@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.errors import IntegrityError
+from harness.core.printable import counted
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.tasks import PANOPTIC
 from harness.measure.bootstrap import (
@@ -182,19 +183,19 @@ def odd_sentences(odd: Odd, name: str) -> Iterator[str]:
     """What is odd about a panoptic file of this name, and what is made of it."""
     if odd.areas:
         yield (
-            f"{odd.areas} segment(s) of {name} list another area than their PNG has; the listed "
-            "one counts, as in panopticapi"
+            f"{counted(odd.areas, 'segment')} of {name} with another area than in the PNG; the "
+            "listed one counts, as in panopticapi"
         )
     if odd.unlisted:
         yield (
-            f"{odd.unlisted} segment(s) of the PNGs are not listed in {name}: nothing is found in "
-            "their pixels, as in panopticapi, and a semantic head is not measured there, as in "
-            "Detectron2"
+            f"{counted(odd.unlisted, 'segment of the PNGs is', 'segments of the PNGs are')} not "
+            f"listed in {name}: nothing is found in those pixels, as in panopticapi, and a "
+            "semantic head is not measured there, as in Detectron2"
         )
     if odd.without_pixel:
         yield (
-            f"{odd.without_pixel} segment(s) of {name} have no pixel in their PNG; they count as "
-            "missed, as in panopticapi"
+            f"{counted(odd.without_pixel, 'segment')} of {name} without a pixel in the PNG: "
+            "counted as missed, as in panopticapi"
         )
 
 

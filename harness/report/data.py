@@ -92,8 +92,8 @@ def left_out_rows(
 ) -> Table:
     """A row a reason: images left out, objects left out, and what is kept but changed."""
     rows: list[tuple[str, ...]] = [
-        ("image(s) left out", str(one.count), one.what, one.first) for one in images
+        ("images left out", str(one.count), one.what, one.first) for one in images
     ]
-    rows += [("object(s) left out", str(one.count), one.what, one.first) for one in objects]
+    rows += [("objects left out", str(one.count), one.what, one.first) for one in objects]
     rows += [("note", str(one.count), one.what, one.first) for one in notes]
     return ("what", "count", "why", "example"), rows

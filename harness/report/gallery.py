@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.predicted import PredictReport
+from harness.core.printable import counted
 from harness.core.requests.pictures import ShowRequest
 from harness.core.tasks import TASKS
 from harness.measure.matching import FALSE_POSITIVE_KINDS, MATCH_IOU, JudgedImage
@@ -123,11 +124,6 @@ def _prediction_card(image: Mapping[str, Any], names: Mapping[int, str]) -> Card
             "masked": image["masked_share"] or 0.0,
         },
     )
-
-
-def counted(number: int, noun: str) -> str:
-    """``3 objects``, ``1 object``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 #: What false positives are, in words.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.core.checks import Check
+from harness.core.printable import counted
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS, main_metric
 from harness.report.tables import ABSENT, INTERVAL_COLUMN, decimal, number
 
@@ -58,7 +59,8 @@ def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str 
     if not least:
         return None
     return (
-        f"{images} image(s) can show a difference of {' and '.join(least)} between two models; "
+        f"{counted(images, 'image')} can show a difference of {' and '.join(least)} between two "
+        "models; "
         "of runs on the same images harness compare finds smaller ones"
     )
 

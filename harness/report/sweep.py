@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from harness.core.printable import counted
 from harness.core.tasks import MAIN_METRICS
 from harness.measure.bootstrap import Interval
 from harness.measure.sweep import Choice, Mode, Setting, Sweep, SweepCell
@@ -55,7 +56,8 @@ def explanation(sweep: Sweep) -> str:
     """What the columns mean."""
     images = sweep.dataset.evaluated_images
     return (
-        f"{sweep.model} on {images} image(s) of {sweep.dataset.name}, {_device(sweep)}; FPS and "
+        f"{sweep.model} on {counted(images, 'image')} of {sweep.dataset.name}, "
+        f"{_device(sweep)}; FPS and "
         "latency (of a batch) are pure compute; ratio: to the reference, timed in turn; AP: the "
         "reference's own, then differences to it on the same images, with paired bootstrap "
         "intervals"
@@ -163,7 +165,7 @@ def _device(sweep: Sweep) -> str:
     speed = sweep.reference.speed
     assert speed is not None  # without it there is no sweep
     engine = speed.engine
-    threads = f", {engine.threads} thread(s)" if engine.device == "cpu" else ""
+    threads = f", {counted(engine.threads, 'thread')}" if engine.device == "cpu" else ""
     return f"{engine.name} on {engine.device_class}{threads}"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from harness import __version__
 from harness.core.detections import Image
 from harness.core.errors import RunFailedError
+from harness.core.printable import counted
 from harness.core.requests.loading import ServeRequest
 from harness.engines.loading import ProvenModel
 from harness.serve.decoding import Decoders
@@ -264,7 +265,8 @@ class Service:
         """
         if self.unanswered:
             raise RunFailedError(
-                f"{self.unanswered} request(s) were not answered before the service ended"
+                f"{counted(self.unanswered, 'request was', 'requests were')} not answered "
+                "before the service ended"
             )
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from harness.core.errors import HarnessError, Interrupted, RunFailedError
+from harness.core.printable import counted
 from harness.core.progress import Advance, Curves, Progress
 from harness.data.objects import TrainingSet
 from harness.engines.devices import apply_precision, apply_threads
@@ -372,8 +373,8 @@ def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFaile
     parts = setup.config.optimizer.accumulate
     size = trainer.schedule.batch_size // trainer.world.size // parts
     return RunFailedError(
-        f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with {size} "
-        f"image(s) at once: {str(error).splitlines()[0]}",
+        f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with "
+        f"{counted(size, 'image')} at once: {str(error).splitlines()[0]}",
         hint=f"--accumulate {2 * parts} computes the same batch in smaller parts; or "
         "lower --batch-size, or --precision bf16",
     )

@@ -104,7 +104,7 @@ TABLE: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "one file on two rows": (
         "data check same-file-name/dup.json",
         0,
-        ("1 file(s) are listed as several images",),
+        ("1 file is listed as several images",),
     ),
     "NUL in a file name": (
         "data check long-name/fnnul.json",

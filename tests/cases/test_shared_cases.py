@@ -73,7 +73,7 @@ TABLE: dict[str, Case] = {
     "lvis panoptic": convert("pan.json", code=4, says=("a panoptic file",)),
     "lvis 1": convert("lvis1.json", code=4, says=("an LVIS file",)),
     "same-file-name check": check("dup.json", says=("listed as several images",)),
-    "polygon-odd check": check("t.json", says=("8 annotation(s) have a degenerate",)),
+    "polygon-odd check": check("t.json", says=("8 annotations have a degenerate",)),
     "polygon-odd": convert("t.json", "--images", ".", objects=BOXES, says=("do not count",)),
     "polygon-odd clean": clean("t.json", objects=BOXES, says=("do not count",)),
     "same-file-name merge": Case(argv=("data", "merge", "dup2.json", "--output", "OUT"), code=4,

@@ -38,7 +38,7 @@ def found(*, categories: tuple[Category, ...] = CATEGORIES, with_masks: bool = T
 def test_names_and_ids_are_those_of_each_object() -> None:
     assert found().names == ["goose", "duck"]
     assert found().category_ids.tolist() == [17, 3]
-    assert repr(found()) == "<Detections of 'pond.jpg': 2 object(s): 1 goose, 1 duck>"
+    assert repr(found()) == "<Detections of 'pond.jpg': 2 objects: 1 goose, 1 duck>"
 
 
 def test_without_categories_names_are_an_error() -> None:

@@ -157,9 +157,9 @@ FAULTS: dict[str, tuple[Edit, str]] = {
     "id that is true": (setting("categories", "id", True), r"categories\[0\] has the id True"),
     "id of a fraction": (setting("annotations", "id", 1.5), r"annotations\[0\] has the id 1\.5"),
     "id beyond 64 bits": (setting("annotations", "id", 2**63), "64 bits"),
-    "repeated image": (setting("images", "id", 4), "1 id.s. of images .* first is 4"),
-    "repeated category": (setting("categories", "id", 3), "1 id.s. of categories .* first is 3"),
-    "repeated annotation": (setting("annotations", "id", 2), "1 id.s. of annotations"),
+    "repeated image": (setting("images", "id", 4), "1 id of images .* first is 4"),
+    "repeated category": (setting("categories", "id", 3), "1 id of categories .* first is 3"),
+    "repeated annotation": (setting("annotations", "id", 2), "1 id of annotations"),
     "unknown image": (setting("annotations", "image_id", 5), "annotation 1 belongs to image 5"),
     "image by list": (setting("annotations", "image_id", [9]), "belongs to image .9., which"),
     "image by fraction": (setting("annotations", "image_id", 9.5), "belongs to image 9.5"),
@@ -266,25 +266,25 @@ def boxes(*found: list[float]) -> Edit:
 ODDITIES: dict[str, tuple[Edit, str]] = {
     "empty boxes": (
         boxes([1, 1, 0, 5], [1, 1, 5, -2]),
-        "2 annotation(s) have a box of zero or negative size: nothing matches it",
+        "2 annotations have a box of zero or negative size: nothing matches it",
     ),
     "negative area": (
         setting("annotations", "area", -3),
-        "1 annotation(s) have a negative area: scoring counts them nowhere",
+        "1 annotation has a negative area: scoring counts them nowhere",
     ),
-    "no polygon": (setting("annotations", "segmentation", []), "1 annotation(s) have a box and"),
-    "no segmentation": (dropping("annotations", "segmentation"), "1 annotation(s) have a box and"),
+    "no polygon": (setting("annotations", "segmentation", []), "1 annotation has a box and"),
+    "no segmentation": (dropping("annotations", "segmentation"), "1 annotation has a box and"),
     "empty polygon": (
         setting("annotations", "segmentation", [[]]),
-        "1 annotation(s) have a degenerate segmentation",
+        "1 annotation has a degenerate segmentation",
     ),
     "polygon of two points": (
         setting("annotations", "segmentation", [SQUARE, [1, 1, 2, 2]]),
-        "1 annotation(s) have a degenerate segmentation",
+        "1 annotation has a degenerate segmentation",
     ),
     "polygon of seven numbers": (
         setting("annotations", "segmentation", [SQUARE, [1, 1, 5, 1, 5, 5, 1]]),
-        "1 annotation(s) have a degenerate segmentation",
+        "1 annotation has a degenerate segmentation",
     ),
     "repeated names": (
         setting("categories", "name", "dog"),
@@ -292,15 +292,15 @@ ODDITIES: dict[str, tuple[Edit, str]] = {
     ),
     "no area": (
         dropping("annotations", "area"),
-        "1 annotation(s) have no area: the area of the box decides their size class",
+        "1 annotation has no area: the area of the box decides their size class",
     ),
     "no iscrowd": (
         dropping("annotations", "iscrowd"),
-        "1 annotation(s) have no iscrowd: they count as single objects",
+        "1 annotation has no iscrowd: counted as a single object",
     ),
     "images without objects": (
         lambda content: content["annotations"].pop(),
-        "1 image(s) have no annotation",
+        "1 image has no annotation",
     ),
 }
 
@@ -363,4 +363,4 @@ def test_real_annotations_are_read(shared_data: Path) -> None:
     assert dataset.crowd_count > 0
     assert dataset.categories[0] == Category(1, "person")
     assert dataset.categories[-1] == Category(90, "toothbrush")
-    assert dataset.warnings == ("2 image(s) have no annotation",)
+    assert dataset.warnings == ("2 images have no annotation",)

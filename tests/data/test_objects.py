@@ -50,12 +50,12 @@ def test_ids_from_zero_with_gaps_become_positions(trained_on: Callable[..., Trai
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"iscrowd": 1}, "1 crowd region(s)"),
-        ({"bbox": [10, 10, 0, 20]}, "1 annotation(s) whose box has no area inside its image"),
-        ({"bbox": [90, 10, 20, 20]}, "1 annotation(s) whose box has no area inside its image"),
-        ({"segmentation": []}, "1 annotation(s) that are boxes without a mask"),
-        ({"segmentation": None}, "1 annotation(s) that are boxes without a mask"),
-        ({"segmentation": [[1, 1, 5, 5]]}, "1 annotation(s) with a degenerate segmentation"),
+        ({"iscrowd": 1}, "1 crowd region"),
+        ({"bbox": [10, 10, 0, 20]}, "1 annotation whose box has no area inside its image"),
+        ({"bbox": [90, 10, 20, 20]}, "1 annotation whose box has no area inside its image"),
+        ({"segmentation": []}, "1 annotation of a box without a mask"),
+        ({"segmentation": None}, "1 annotation of a box without a mask"),
+        ({"segmentation": [[1, 1, 5, 5]]}, "1 annotation with a degenerate segmentation"),
     ],
 )
 def test_what_cannot_be_learned_is_counted_out(
@@ -64,7 +64,7 @@ def test_what_cannot_be_learned_is_counted_out(
     found = trained_on({}, change)
     assert len(found.images[0].class_index) == 1
     assert any(one.startswith(reason) for one in found.left_out), found.left_out
-    assert "1 image(s) without an object to learn from" in found.left_out
+    assert "1 image without an object to learn from" in found.left_out
 
 
 def test_without_masks_a_box_is_enough(trained_on: Callable[..., TrainingSet]) -> None:

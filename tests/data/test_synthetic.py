@@ -146,7 +146,7 @@ def test_some_objects_are_partly_hidden(content: dict[str, Any]) -> None:
 def test_the_file_is_valid_and_its_images_are_as_listed(scenes: Path) -> None:
     dataset = read_dataset(scenes / "annotations.json", scenes / "images")
     assert dataset.has_masks
-    assert dataset.warnings == ("4 image(s) have no annotation",)
+    assert dataset.warnings == ("4 images have no annotation",)
     for record in dataset.images:
         image = load_image(record, dataset.images_dir)
         assert image.pixels_bgr.std() > 10

@@ -178,7 +178,7 @@ def test_what_moves_masks_says_how(masks: Broken, fault: str) -> None:
     wanted = {
         "masks-resized#1": "0.5 times as large",
         "masks-resized#2": "short edge 800 px, at most 1333 px",
-        "masks-turned#2": "13 image(s), by 180°",
+        "masks-turned#2": "13 images, by 180°",
     }
     assert [one.name for one in found.findings] == [fault.partition("#")[0]]
     assert wanted[fault] in found.findings[0].details

@@ -187,7 +187,7 @@ def test_an_image_too_narrow_to_be_resized_is_refused_at_once(
     own = ("--annotations", "narrow.json", "--images", "photos")
     checked = harness("data", "check", "narrow.json", *own[2:])
     assert checked.code == 0
-    assert "1 image(s) are too narrow to be resized for a network, the first is narrow.png" in (
+    assert "1 image is too narrow to be resized for a network, the first is narrow.png" in (
         " ".join(checked.out.split())
     )
     data = [f"--{part}-{name[2:]}={file}" for part in ("train", "val") for name, file in pairs(own)]

@@ -41,7 +41,7 @@ def test_eval_ends_in_one_table_a_verdict_and_the_record(
     assert record.command[0] == "harness"
     assert record.metrics["bbox/AP"] == pytest.approx(100)
     assert "not comparable: the fake engine" in answer.err
-    assert "data: 1 image(s) have no annotation" in answer.err
+    assert "data: 1 image has no annotation" in answer.err
 
 
 def test_json_is_the_record_and_nothing_else(

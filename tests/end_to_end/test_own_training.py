@@ -195,6 +195,6 @@ def test_boxes_alone_are_called_so(
     words = [*own, "--iterations", "1", "--batch-size", "1", "--train-annotations", "boxes.json"]
     refused = harness("train", *words)
     assert refused.code == 4
-    assert "annotation(s) that are boxes without a mask" in refused.err
+    assert "annotations of a box without a mask" in refused.err
     assert "--boxes-as-masks" in refused.err
     assert "--model faster_rcnn_R_50_FPN_3x" in refused.err

@@ -184,7 +184,7 @@ def require_a_changed_map_is_named(harness: Callable[..., Answer], project: Path
     place.write_bytes(png_of(first[::-1].copy()))
     answer = harness("compare", "run", "other", "--resamples", "0")
     assert answer.code == 0, answer.err
-    assert "1 image(s) differ, the first is 3" in answer.out
+    assert "1 image differs, the first is 3" in answer.out
     for run in ("run", "other"):
         (project / run / "kept").rename(project / run / "SHA256SUMS")
 
@@ -288,8 +288,8 @@ def test_a_true_segment_that_is_not_listed_counts_as_in_panopticapi(
     assert answer.code == 0, answer.err
     record = json.loads((project / "run" / "record.json").read_text("utf-8"))
     (first, second) = (one for one in record["notes"] if "panoptic.json" in one)
-    assert "1 segment(s) of the PNGs are not listed in panoptic.json" in first
-    assert "1 segment(s) of panoptic.json have no pixel in their PNG" in second
+    assert "1 segment of the PNGs is not listed in panoptic.json" in first
+    assert "1 segment of panoptic.json without a pixel in the PNG" in second
     assert record["metrics"]["panoptic_seg/PQ"] < 100  # the listed one is missed
     assert record["metrics"]["sem_seg/mIoU"] == 100  # it is not measured where nothing is listed
     assert harness("show", "run", "--task", "panoptic_seg", "--most", "1").code == 0

@@ -36,8 +36,8 @@ def test_a_file_that_is_no_picture_fails_in_the_end(harness: Command, photos: Pa
     answer = harness("predict", photos, "--output", "found", "--threads", "1")
     assert answer.code == 5
     assert answer.err.count("notes.jpg") == 1
-    assert "1 of 7 file(s) could not be read" in answer.err
-    assert "in 6 image(s)" in answer.out
+    assert "1 of 7 files could not be read" in answer.err
+    assert "in 6 images" in answer.out
 
 
 def test_nothing_but_broken_files_is_a_failure_and_not_a_bug(
@@ -46,7 +46,7 @@ def test_nothing_but_broken_files_is_a_failure_and_not_a_bug(
     (project / "notes.jpg").write_text("no picture", encoding="utf-8")
     answer = harness("predict", "notes.jpg", "--output", "found", "--threads", "1")
     assert answer.code == 5
-    assert "0 object(s) in 0 image(s)" in answer.out
+    assert "0 objects in 0 images" in answer.out
 
 
 @pytest.mark.slow
@@ -109,9 +109,7 @@ def test_show_says_what_it_counted(harness: Command, on_small: list[str]) -> Non
     assert harness("eval", "--engine", "fake", *on_small, "--output", "run").code == 0
     answer = harness("show", "run", "--format", "plain")
     assert answer.code == 0, answer.err
-    assert (
-        "9 true positive(s), 0 false negative(s), 0 false positive(s) in 6 image(s)" in answer.out
-    )
+    assert "9 true positives, 0 false negatives, 0 false positives in 6 images" in answer.out
     report = json.loads(harness("show", "run", "--most", "1", "--json").out)
     assert report["drawn"] == 1
     assert report["page"] == "run/show/index.html"

@@ -63,7 +63,7 @@ def test_a_training_leaves_weights_logs_and_a_record(
     assert record["resolved"]["iterations"] == 4
     assert "bbox/AP" in record["metrics"]
     assert record["verdict"]["outcome"] == "nothing-to-compare"
-    assert "1 crowd region(s)" in record["resolved"]["left_out"]
+    assert "1 crowd region" in record["resolved"]["left_out"]
     lines = read_log(run)
     assert [line["iteration"] for line in lines] == [2, 4, 4]
     assert lines[-1]["validation/total_loss"] > 0

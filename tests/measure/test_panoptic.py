@@ -66,9 +66,9 @@ def test_segments_that_are_not_listed_and_those_without_a_pixel_count_as_in_pano
     write_case(tmp_path, odd=True)
     found, odd = of_files(tmp_path)
     require_equal(found, read_golden(ODD_NAME))
-    assert [one.split(" segment(s) ")[0] for one in odd] == ["6", "6"]
+    assert [one.split(" segments ")[0] for one in odd] == ["6", "6"]
     assert "not listed in truth.json" in odd[0]
-    assert "no pixel in their PNG" in odd[1]
+    assert "without a pixel in the PNG" in odd[1]
     assert read_golden(ODD_NAME) != read_golden(NAME)
 
 

@@ -170,7 +170,7 @@ def _extracted(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> 
         if not is_file(path):
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
-            tally.note(f"image(s) taken out of their annotations into {path.parent}", source.where)
+            tally.note(f"images taken out of their annotations into {path.parent}", source.where)
     except (ValueError, FileNotFoundError):
         tally.drop_image("no file can have its name", source, name)
         return None
@@ -195,14 +195,14 @@ def _on_image(
     if stated is None or stated == (size.height_px, size.width_px):
         return _aligned(source, found, size, sideways=False)
     if stated == size.stored_px:
-        tally.note("image(s) labelled as stored: their objects were turned upright", source.where)
+        tally.note("images labelled as stored: their objects were turned upright", source.where)
         return _aligned(source, found, size, sideways=True)
     # One pixel of rounding, whichever side was computed from the other.
     if abs(stated[1] / stated[0] - size.width_px / size.height_px) > 1 / min(stated):
         shape = f"{stated[1]} × {stated[0]} px there, {size.width_px} × {size.height_px} px here"
         tally.drop_image("labelled on an image of another shape", source, shape)
         return None
-    tally.note("image(s) labelled in another size: their objects were scaled", source.where)
+    tally.note("images labelled in another size: their objects were scaled", source.where)
     return _aligned(source, found, size, sideways=False)
 
 

@@ -93,7 +93,7 @@ def _one_image(found: Sequence[Converted], tally: Tally) -> Converted | None:
         if (source.height_px, source.width_px) != (first.height_px, first.width_px):
             _drop(source, more, "listed again in another size", tally)
             continue
-        tally.note("file(s) about an image that another one describes: joined", source.where)
+        tally.note("files about an image that another one describes: joined", source.where)
         rows += more
     return first, rows
 
@@ -123,9 +123,9 @@ def _names(found: set[str], options: ConvertOptions, tally: Tally) -> list[str]:
     for one in listed:
         name = category_name(one)
         if name != one:
-            tally.note("category name(s) with spaces around them, or decomposed", name)
+            tally.note("category names with spaces around them, or decomposed", name)
         if name in names:
-            tally.note("category name(s) listed more than once: one category", name)
+            tally.note("category names listed more than once: one category", name)
         elif name:
             names[name] = None
     if options.categories is None:
@@ -155,13 +155,13 @@ def _row(
         tally.drop(f"of a category not asked for: {name[:80]}", one.where)
         return None
     if name != one.category:
-        tally.note("object(s) whose category has spaces around it, or is decomposed", one.where)
+        tally.note("objects whose category has spaces around it, or is decomposed", one.where)
     shape = _masked(one.mask) if one.mask is not None else _outlined(one, source, options)
     if isinstance(shape, str):
         tally.drop(shape, one.where)
         return None
     if one.is_box and not options.boxes_as_masks:
-        tally.note("object(s) that are boxes, with no mask: --boxes-as-masks gives one", one.where)
+        tally.note("objects that are boxes, with no mask: --boxes-as-masks gives one", one.where)
     return {"category": name, **shape, "iscrowd": int(one.crowd)}
 
 

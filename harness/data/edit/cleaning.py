@@ -202,7 +202,7 @@ def _sized(
         except UnreadableImage:
             return "whose file is not a readable image"
         if size is None:
-            tally.note("image(s) whose size was not in the file", where)
+            tally.note("images whose size was not in the file", where)
             size = (found.height_px, found.width_px)
         if size == found.stored_px != (found.height_px, found.width_px):
             return (
@@ -274,9 +274,7 @@ def _named_row(row: Any, tally: Tally) -> dict[str, Any] | None:
         return None
     name = category_name(str(given))
     if name != given:
-        tally.note(
-            "category name(s) corrected: spaces around them, or no Unicode text", shown(name)
-        )
+        tally.note("category names corrected: spaces around them, or no Unicode text", shown(name))
     named = {**row, "name": name}
     if category_fault(named) is None:
         return named
@@ -332,7 +330,7 @@ def _give_ids(rows: list[dict[str, Any]], tally: Tally) -> None:
     following, used = free if _is_id(free + len(rows)) else min(known) - len(rows), set()
     for row in rows:
         if not _is_id(row.get("id")) or row["id"] in used:
-            tally.note("annotation(s) with a new id", f"annotation {row.get('id')} → {following}")
+            tally.note("annotations with a new id", f"annotation {row.get('id')} → {following}")
             row["id"], following = following, following + 1
         used.add(row["id"])
 

@@ -53,7 +53,7 @@ def cleaned_object(
             tally.drop(f"with {degenerate} segmentation", where)
             return None
         if kept.pop("segmentation", None):
-            tally.note("object(s) whose polygons do not count: their boxes are kept", where)
+            tally.note("objects whose polygons do not count: their boxes are kept", where)
         return _boxed(kept, size, where, tally)
     segmentation = _segmentation(row["segmentation"], size, where, tally)
     return None if segmentation is None else _measured(kept, segmentation, size, where, tally)
@@ -114,7 +114,7 @@ def _measured(
     # COCO's own crowds have areas of their own; nothing depends on them.
     rights = [float(pixels), enclosed, *([row["area"]] if row["iscrowd"] and "area" in row else [])]
     if not any(_is_area(row.get("area"), right) for right in rights):
-        tally.note("area(s) measured again on their masks", where)
+        tally.note("areas measured again on their masks", where)
         row["area"] = round(enclosed, 3)
     return row
 
@@ -130,13 +130,13 @@ def _segmentation(
         return found
     whole = usable_polygons(found)
     if len(whole) < len(found):
-        tally.note("object(s) that lost a degenerate part", where)
+        tally.note("objects that lost a degenerate part", where)
     inside = [polygon for one in whole if (polygon := _inside(one, size))]
     if not inside:
         tally.drop("without an area inside their image", where)
         return None
     if inside != whole:
-        tally.note("object(s) cut at the border of their image", where)
+        tally.note("objects cut at the border of their image", where)
     return inside
 
 
@@ -168,10 +168,10 @@ def _boxed(
         return None
     cut = [left, top, right - left, bottom - top]
     if not _is_near(box, cut):
-        tally.note("object(s) cut at the border of their image", where)
+        tally.note("objects cut at the border of their image", where)
         row["bbox"] = cut
     if not _is_area(row.get("area"), cut[2] * cut[3]):
-        tally.note("area(s) of boxes computed again", where)
+        tally.note("areas of boxes computed again", where)
         row["area"] = cut[2] * cut[3]
     return row
 

@@ -300,7 +300,7 @@ def _stripped(rows: Sequence[dict[str, Any]], tally: Tally) -> list[dict[str, An
     for row in rows:
         name = category_name(row["name"])
         if name != row["name"]:
-            tally.note("category name(s) corrected: spaces around them", name)
+            tally.note("category names corrected: spaces around them", name)
         found.append({**row, "name": name})
     return found
 
@@ -327,7 +327,7 @@ def _require_same_sizes(
                 if within
                 else "say which folder each file's images are in: --folders DIR DIR",
             )
-        tally.note("image(s) that are listed more than once: objects joined", name)
+        tally.note("images that are listed more than once: objects joined", name)
 
 
 def _number(rows: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import __version__
 from harness.core.engine import EngineName
 from harness.core.errors import AnotherRunError, HarnessError
+from harness.core.printable import counted
 from harness.core.progress import Advance, Progress
 from harness.core.requests.inference import SweepRequest
 from harness.core.settings import recorded, replaced
@@ -305,7 +306,7 @@ def _unable(job: Job, setting: Setting) -> str:
         return error.message
     images = len(job.dataset.images)
     if setting.batch_size > images:
-        return f"batch {setting.batch_size} is more than the {images} image(s)"
+        return f"batch {setting.batch_size} is more than the {counted(images, 'image')}"
     return ""
 
 

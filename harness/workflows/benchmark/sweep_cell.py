@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from harness.core.engine import Engine
 from harness.core.errors import IntegrityError
+from harness.core.printable import counted
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
 from harness.core.tasks import Task, main_metric, of_objects
@@ -121,7 +122,10 @@ def is_measured(task: CellTask, notice: Notice) -> bool:
         return False
     found = finished_images(shard_paths(task.folder), notice=notice)
     if missing := len(set(task.job.dataset.image_ids) - found):
-        notice(f"{task.folder}: {missing} image(s) are missing or damaged and inferred again")
+        notice(
+            f"{task.folder}: {counted(missing, 'image is', 'images are')} missing or damaged "
+            "and inferred again"
+        )
     return not missing
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError
-from harness.core.printable import shown, shown_text
+from harness.core.printable import counted, shown, shown_text
 from harness.core.progress import Progress
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
@@ -175,7 +175,8 @@ def _narrow(images: Sequence[ImageRecord]) -> tuple[str, ...]:
     if not narrow:
         return ()
     return (
-        f"{len(narrow)} image(s) are too narrow to be resized for a network, the first is "
+        f"{counted(len(narrow), 'image is', 'images are')} too narrow to be resized for a "
+        "network, the first is "
         f"{shown_text(narrow[0].file_name)}: training and evaluation refuse them",
     )
 
@@ -208,13 +209,14 @@ def _require_images(
         named = "\n  ".join(one.text for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise IntegrityError(
-            f"{len(faults)} image(s) of {folder}:\n  {named}{more}",
+            f"{counted(len(faults), 'image')} of {folder}:\n  {named}{more}",
             hint=_remedy(faults, file, folder),
         )
     if not found:
         return ()
     return (
-        f"{len(found)} image(s) of more than 8 bits of grey, the first is: {found[0].text}; "
+        f"{counted(len(found), 'image')} of more than 8 bits of grey, the first is: "
+        f"{found[0].text}; "
         "training and evaluation, like Detectron2, see all above 255 as white: save them as 8 bits",
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness.core.dataset import Dataset
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
+from harness.core.printable import counted
 from harness.core.progress import Advance, Progress
 from harness.data.panoptic import read_ids, read_panoptic, require_pngs
 from harness.measure.panoptic import Odd, odd_sentences, with_areas
@@ -73,7 +74,8 @@ def check_panoptic(
         named = "\n  ".join(one.message for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise IntegrityError(
-            f"{len(faults)} panoptic PNG(s) of {truth.folder}:\n  {named}{more}", hint=truth.repair
+            f"{counted(len(faults), 'panoptic PNG')} of {truth.folder}:\n  {named}{more}",
+            hint=truth.repair,
         )
     odd = Odd(*map(sum, zip(*every, strict=True)))
     return PanopticReport(

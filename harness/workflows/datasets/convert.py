@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.data import ConvertRequest, Format
 from harness.data.convert.alignment import aligned
@@ -30,7 +31,7 @@ ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
 #: Formats with an annotation file an image, in folders that may say which.
 SIDECARS: tuple[Format, ...] = ("labelme", "voc")
 
-NOT_LOOKED_AT = "image(s) not looked at: names and sizes are as stated"
+NOT_LOOKED_AT = "images not looked at: names and sizes are as stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     images = _images(request, kind)
     tally = Tally()
     for folder in _results(request):
-        tally.note("folder(s) with results of harness: passed over", str(folder))
+        tally.note("folders with results of harness: passed over", str(folder))
     order, sources = _read(request, kind, images, tally)
     if images is None:
         tally.note(NOT_LOOKED_AT, "say where they are with --images DIR")
@@ -138,11 +139,15 @@ def _shortened(rows: dict[str, Counted], source: Path) -> tuple[Counted, ...]:
 
 def nothing_left(report: ConvertReport) -> IntegrityError:
     """The error for a source of which no object is left, with every reason."""
-    reasons = [f"{one.count} image(s): {one.what} ({one.first})" for one in report.dropped_images]
-    reasons += [f"{one.count} object(s) {one.what} ({one.first})" for one in report.dropped_objects]
-    reasons += [f"{one.count} {one.what} ({one.first})" for one in report.notes]
+    reasons = [
+        f"{counted(one.count, 'image')}: {one.what} ({one.first})" for one in report.dropped_images
+    ]
+    reasons += [
+        f"{counted(one.count, 'object')} {one.what} ({one.first})" for one in report.dropped_objects
+    ]
+    reasons += [f"{one.count:,} × {one.what} ({one.first})" for one in report.notes]
     if report.image_count:
-        reasons.append(f"{report.image_count} image(s) without an object")
+        reasons.append(f"{counted(report.image_count, 'image')} without an object")
     return IntegrityError(
         f"nothing of {report.source} could be converted:\n  "
         + "\n  ".join(reasons or [f"it has no annotation of {report.source_format}"]),

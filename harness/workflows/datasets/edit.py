@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.data import CleanRequest, MergeRequest, SplitRequest, SubsetRequest
 from harness.data.coco import read_annotations
@@ -157,13 +158,15 @@ def _require_something_left(
     Raises:
         IntegrityError: No image is left, or no object of all that there were.
     """
-    reasons = [f"{one.count} image(s) {one.what} ({one.first})" for one in tally.images.values()]
+    reasons = [
+        f"{counted(one.count, 'image')} {one.what} ({one.first})" for one in tally.images.values()
+    ]
     if not after["images"]:
         left, reasons = "image", reasons or ["it lists none"]
     elif before["annotations"] and not after["annotations"]:
         left = "object"
         objects = tally.objects.values()
-        reasons += [f"{one.count} object(s) {one.what} ({one.first})" for one in objects]
+        reasons += [f"{counted(one.count, 'object')} {one.what} ({one.first})" for one in objects]
     else:
         return
     raise IntegrityError(

@@ -19,6 +19,7 @@ from harness import __version__
 from harness.core.checks import Check
 from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.printable import counted
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.reports import SavedPredictions
@@ -322,13 +323,17 @@ def _oddities(
     silent = sum(image["id"] not in predicted for image in content["images"])
     if silent:
         yield (
-            f"{silent} of {len(content['images'])} image(s) have no prediction; if they were not "
+            f"{silent} of {counted(len(content['images']), 'image')} have no prediction; if "
+            "they were not "
             "evaluated, the AP is too low"
         )
     boxes = [row["bbox"] for row in predictions if "bbox" in row]
     flat = sum(width <= 0 or height <= 0 for _, _, width, height in boxes)
     if flat:
-        yield f"{flat} prediction(s) have a box of zero or negative size: it matches nothing"
+        yield (
+            f"{counted(flat, 'prediction has', 'predictions have')} a box of zero or negative "
+            "size: it matches nothing"
+        )
 
 
 def tasks_of(predictions: Sequence[Mapping[str, Any]]) -> tuple[Task, ...]:

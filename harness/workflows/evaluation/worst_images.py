@@ -14,6 +14,7 @@ from typing import Any
 from harness.core.dataset import ImageRecord
 from harness.core.drawing import DEFAULT_STYLE
 from harness.core.errors import HarnessError
+from harness.core.printable import counted
 from harness.core.record import RunRecord
 from harness.data.images import load_image
 from harness.files.environment import usable_cpus
@@ -140,7 +141,8 @@ class _Painter:
             thumbnail=f"data:image/jpeg;base64,{content}",
             title=record.file_name,
             facts=(
-                f"{errors.false_negatives} false negative(s), {errors.false_positives} false "
-                f"positive(s), {errors.true_positives} true positive(s); image {number}"
+                f"{counted(errors.false_negatives, 'false negative')}, "
+                f"{counted(errors.false_positives, 'false positive')}, "
+                f"{counted(errors.true_positives, 'true positive')}; image {number}"
             ),
         )

@@ -14,6 +14,7 @@ from harness import __version__
 from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import IntegrityError
 from harness.core.predicted import CategoryCount, PredictReport, Unreadable
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import PredictRequest
 from harness.files.atomic import replacing, write_text
@@ -139,7 +140,7 @@ def _notes(lines: Sequence[Line], names: dict[int, str]) -> Iterator[str]:
         for note in line.get("notes", ()):
             having.setdefault(note, []).append(names[line["image_id"]])
     for note, files in having.items():
-        yield f"{len(files)} image(s), the first is {files[0]}: {note}"
+        yield f"{counted(len(files), 'image')}, the first is {files[0]}: {note}"
 
 
 def _images(job: PredictJob, lines: Sequence[Line]) -> list[dict[str, Any]]:

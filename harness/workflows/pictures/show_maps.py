@@ -14,6 +14,7 @@ from harness.core.dataset import ImageRecord
 from harness.core.drawing import DrawingStyle
 from harness.core.errors import UsageError
 from harness.core.panoptic import PanopticTruth
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
 from harness.data.panoptic import read_ids
@@ -22,7 +23,7 @@ from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors
 from harness.measure.panoptic import Counts, Tally
-from harness.report.gallery import Gallery, counted, gallery_page
+from harness.report.gallery import Gallery, gallery_page
 from harness.visualization.overlays import ShownSegment, segment_objects
 from harness.visualization.panels import painted, side_by_side
 from harness.workflows.evaluation.panoptic import (

@@ -18,7 +18,7 @@ from typing import Any
 from harness.core.dataset import Category, ImageRecord
 from harness.core.errors import IntegrityError
 from harness.core.panoptic import PanopticMap, category_of_segment
-from harness.core.printable import shown
+from harness.core.printable import counted, shown
 from harness.files.atomic import replacing
 from harness.files.json import dumps, read
 from harness.measure.semantic import Confusion
@@ -160,7 +160,8 @@ def write_semantic(folder: Path, lines: Sequence[Line], stuff: Sequence[Category
     lacking = [line["image_id"] for line in lines if COUNTS_KEY not in line]
     if lacking:
         raise IntegrityError(
-            f"{len(lacking)} image(s) have no counts of semantic classes in their shard, the first "
+            f"{counted(len(lacking), 'image has', 'images have')} no counts of semantic classes "
+            "in their shard, the first "
             f"is image {min(lacking)}: another version wrote it",
             hint="choose another --output, to begin the run again",
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.printable import shown_text
+from harness.core.printable import counted, shown_text
 from harness.data.foreign_results import MESSAGE, adopted, with_category_ids, with_image_ids
 from harness.data.predictions import checked_predictions, loose_predictions, parsed, predictions_in
 from harness.workflows.runs.files import PREDICTIONS
@@ -115,7 +115,10 @@ def _adopted(
         return rows, (found.sentence,)
     sentences = []
     if named:
-        sentences.append(f"{named} row(s) name their image by its file, as Ultralytics does")
+        sentences.append(
+            f"{counted(named, 'row names its image', 'rows name their image')} by its file, as "
+            "Ultralytics does"
+        )
     if named or _has_file_names(rows):
         chosen = with_category_ids(rows, content)
         if chosen is not None:

@@ -44,7 +44,7 @@ def test_drawings_in_another_size_are_scaled(tmp_path: Path) -> None:
     (one,) = place(DRAWN, tmp_path, tally)
     assert (one.height_px, one.width_px) == (120, 160)
     assert one.objects[0].outlines[0] == pytest.approx(box_outline(16, 12, 32, 60))
-    assert list(tally.notes) == ["image(s) labelled in another size: their objects were scaled"]
+    assert list(tally.notes) == ["images labelled in another size: their objects were scaled"]
 
 
 def test_another_shape_is_left_out_with_its_objects(tmp_path: Path) -> None:

@@ -73,6 +73,6 @@ def test_several_files_about_one_image_are_joined_and_slips_of_the_pen_told() ->
     content = to_coco(two, ConvertOptions(), tally)
     assert len(content["images"]) == 1
     assert {row.what: row.first for row in tally.notes.values()} == {
-        "file(s) about an image that another one describes: joined": "a.jpg",
+        "files about an image that another one describes: joined": "a.jpg",
         "categories that differ in case only": "Cup, cup",
     }

@@ -193,7 +193,7 @@ def test_boxes_stay_in_a_file_of_which_no_polygon_counts() -> None:
     tally = Tally()
     after = cleaned(content(*rows), Cleaning(), tally)
     assert ["segmentation" in one for one in after["annotations"]] == [False, False]
-    assert "object(s) whose polygons do not count: their boxes are kept" in tally.notes
+    assert "objects whose polygons do not count: their boxes are kept" in tally.notes
     tally = Tally()
     after = cleaned(content(*rows, row(3)), Cleaning(), tally)
     assert [one["id"] for one in after["annotations"]] == [3]

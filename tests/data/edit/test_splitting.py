@@ -170,7 +170,7 @@ def test_merging_refuses_one_file_that_lists_a_name_in_two_sizes() -> None:
     content["images"][1]["height"] = 60
     tally = Tally()
     assert len(merged([content], [""], tally)["images"]) == 1
-    assert list(tally.notes) == ["image(s) that are listed more than once: objects joined"]
+    assert list(tally.notes) == ["images that are listed more than once: objects joined"]
 
 
 def test_merging_joins_names_whatever_spaces_are_around_them() -> None:

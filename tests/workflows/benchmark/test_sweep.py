@@ -69,7 +69,7 @@ def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
     assert reasons == {
         "the fake engine is not compiled here",
         "the fake engine computes on contiguous feature maps, not on channels_last",
-        "batch 100 is more than the 6 image(s)",
+        "batch 100 is more than the 6 images",
     }
     # What is skipped costs nothing.
     assert len(measured(folder)) == 4

@@ -46,7 +46,7 @@ def test_a_folder_of_labelme_becomes_one_checked_file(
     code, out, _ = answer(capsys, "convert", pandas, "--output", output)
     assert code == 0
     assert "labelme: 3 images, 4 objects" in out
-    assert "object(s) that are boxes" in out
+    assert "objects that are boxes" in out
     content = read_annotations(output)
     assert [row["file_name"] for row in content["images"]] == ["a.jpg", "b.jpg", "c.jpg"]
     assert content["categories"] == [{"id": 1, "name": "panda"}, {"id": 2, "name": "red panda"}]
@@ -268,7 +268,7 @@ def test_clean_leaves_a_file_or_an_error_and_not_an_empty_file(
     code, _, err = answer(capsys, "clean", other, "--output", out)
     assert code == 4
     assert f"no object of {other} is left, and nothing is written" in err
-    assert f"{len(content['annotations'])} object(s) of a category that is not listed" in err
+    assert f"{len(content['annotations'])} objects of a category that is not listed" in err
     assert not out.exists()
     # One sound object is enough, and a file that had none may stay as it is.
     content["annotations"][0]["category_id"] = content["categories"][0]["id"]
@@ -305,5 +305,5 @@ def test_results_below_the_images_are_no_annotations(
     written(found / "predictions.json", {"images": [], "annotations": [], "categories": []})
     code, out, err = answer(capsys, "convert", pandas, "--output", second)
     assert code == 0, err
-    assert "folder(s) with results of harness: passed over" in out
+    assert "folders with results of harness: passed over" in out
     assert first.read_bytes() == second.read_bytes()

@@ -42,7 +42,7 @@ def test_the_ground_truth_itself_scores_100(
         assert record.metrics[f"{task}/AR100"] == pytest.approx(100, abs=1e-9)
     assert sum(name.startswith(("bbox/", "segm/")) for name in record.metrics) == 24
     assert record.verdict.outcome == "nothing-to-compare"
-    assert record.dataset.warnings == ("1 image(s) have no annotation",)
+    assert record.dataset.warnings == ("1 image has no annotation",)
 
 
 def test_misses_and_moved_boxes_score_less(tmp_path: Path, evaluated: Evaluate) -> None:

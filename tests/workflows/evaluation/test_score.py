@@ -54,13 +54,13 @@ def test_boxes_alone_are_scored_as_boxes(scored: Callable[..., RunRecord]) -> No
 
 
 def test_images_without_a_prediction_are_counted(scored: Callable[..., RunRecord]) -> None:
-    assert any("5 of 6 image(s) have no prediction" in one for one in scored(GOOD).dataset.warnings)
+    assert any("5 of 6 images have no prediction" in one for one in scored(GOOD).dataset.warnings)
 
 
 @pytest.mark.parametrize("box", [[10, 10, 0, 20], [40, 30, -30, -20]])
 def test_boxes_of_no_size_are_counted(scored: Callable[..., RunRecord], box: list[float]) -> None:
     warnings = scored(GOOD, GOOD | {"bbox": box}).dataset.warnings
-    assert "1 prediction(s) have a box of zero or negative size: it matches nothing" in warnings
+    assert "1 prediction has a box of zero or negative size: it matches nothing" in warnings
     assert not any("negative size" in one for one in scored(GOOD).dataset.warnings)
 
 

@@ -100,7 +100,7 @@ def _require_instances(content: Any, source: Path, tally: Tally) -> None:
     if not is_coco(content):
         raise IntegrityError(f"{source} lacks the lists {', '.join(KEYS)} of a COCO file")
     if any(isinstance(row, dict) and row.get("keypoints") for row in content["categories"]):
-        tally.note("file(s) of keypoints: boxes and masks are kept, keypoints are not", str(source))
+        tally.note("files of keypoints: boxes and masks are kept, keypoints are not", str(source))
 
 
 def _order(identifier: Any) -> tuple[bool, Any]:
@@ -169,7 +169,7 @@ def _object(row: dict[str, Any], size: tuple[int, int] | None, file: _File) -> S
     usable = usable_polygons(polygons)
     if usable:
         if len(usable) < len(polygons):
-            file.tally.note("object(s) that lost a polygon that does not count", where)
+            file.tally.note("objects that lost a polygon that does not count", where)
         return replace(blank, outlines=tuple(map(list, usable)))
     return _boxed(row, blank, file.tally)
 
@@ -182,7 +182,7 @@ def _boxed(row: Mapping[str, Any], blank: SourceObject, tally: Tally) -> SourceO
         tally.drop("without a segmentation and without a box", blank.where)
         return None
     if row.get("segmentation"):
-        tally.note("object(s) whose polygons do not count: their boxes are kept", blank.where)
+        tally.note("objects whose polygons do not count: their boxes are kept", blank.where)
     outline = box_outline(x, y, x + width, y + height)
     return replace(blank, outlines=(outline,), is_box=True)
 

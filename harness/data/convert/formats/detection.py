@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from harness.core.errors import HarnessError, UsageError
+from harness.core.printable import counted
 from harness.core.requests.data import FORMATS, Format
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, yolo
 from harness.data.own_results import files_below
@@ -54,7 +55,9 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
         return kind
     found = sorted(evidence(source, encoding, besides), key=lambda one: -one.count)
     if len(found) > 1:
-        listed = ", ".join(f"{one.kind} ({one.count} file(s), {one.first.name})" for one in found)
+        listed = ", ".join(
+            f"{one.kind} ({counted(one.count, 'file')}, {one.first.name})" for one in found
+        )
         raise UsageError(
             f"{source} has annotations of several formats: {listed}",
             hint=f"say which are meant: --from {'|'.join(one.kind for one in found)}",

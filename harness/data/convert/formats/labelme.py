@@ -74,7 +74,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
         if is_labelme(content):
             yield _annotations(content, path, tally)
         else:
-            tally.note("JSON file(s) that are not labelme's: passed over", str(path))
+            tally.note("JSON files that are not labelme's: passed over", str(path))
 
 
 def is_labelme(content: Any) -> bool:
@@ -129,7 +129,7 @@ def _objects(
     for (label, _), parts in groups.items():
         if len(parts) > 1:
             joined = len(parts) - 1
-            tally.note("shape(s) joined with others of their label and group", path.name, joined)
+            tally.note("shapes joined with others of their label and group", path.name, joined)
         yield _joined(label, parts, size)
 
 

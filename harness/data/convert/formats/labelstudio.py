@@ -87,7 +87,7 @@ def read(
             _count_others(task, chosen, annotator, tally)
             yield _annotated(task, chosen, source, tally)
         else:
-            tally.note("task(s) without an annotation: not taken as empty images", task.where)
+            tally.note("tasks without an annotation: not taken as empty images", task.where)
 
 
 def is_labelstudio(content: Any) -> bool:

@@ -129,7 +129,7 @@ def region_object(region: Region, tally: Tally) -> SourceObject | None:
         tally.drop("without a category", region.where)
         return None
     if len(region.labels) > 1:
-        tally.note("object(s) with several labels: the first is taken", region.where)
+        tally.note("objects with several labels: the first is taken", region.where)
     try:
         return _object(region)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -64,7 +64,7 @@ def read(
         if root.tag == "annotation":
             yield _annotations(root, path, tally)
         else:
-            tally.note("XML file(s) that are not VOC's: passed over", str(path))
+            tally.note("XML files that are not VOC's: passed over", str(path))
 
 
 def _part(source: Path, part: str, encoding: str | None) -> set[str]:
@@ -113,7 +113,7 @@ def _object(
     """An ``<object>``: its pixels, else its polygons, else its box; None, and counted, if none."""
     category = (element.findtext("name") or "").strip()
     if _flag(element, "difficult", where):
-        tally.note("object(s) marked difficult: kept like any other", where)
+        tally.note("objects marked difficult: kept like any other", where)
     if pixels is not None and pixels.any():
         return SourceObject(category=category, where=where, mask=whole_mask(pixels))
     outlines = _polygons(element, where, tally)
@@ -157,7 +157,7 @@ def _polygons(element: ElementTree.Element, where: str, tally: Tally) -> list[Ou
     for polygon in element.findall("polygon"):
         outline = _corners(polygon)
         if outline is None or not is_usable(outline):
-            tally.note("polygon(s) that cannot be read: the box is kept", where)
+            tally.note("polygons that cannot be read: the box is kept", where)
         else:
             outlines.append(outline)
     return outlines
@@ -205,7 +205,7 @@ def _instances(path: Path, size: tuple[int, int] | None, tally: Tally) -> Instan
                 return np.asarray(image).astype(np.int64)
             raise UnreadableImage(f"its pixels are {image.mode}")
     except Exception as bad:  # Pillow's many decoders raise anything on damaged bytes
-        tally.note("image(s) of instances that cannot be read: boxes are kept", f"{file}: {bad}")
+        tally.note("images of instances that cannot be read: boxes are kept", f"{file}: {bad}")
         return None
 
 

@@ -117,7 +117,7 @@ def _names(
     if listed:
         others = [path for path, names in found.items() if list(names) != listed]
         if others:
-            tally.note("class list(s) unlike data.yaml, which counts", str(others[0]), len(others))
+            tally.note("class lists unlike data.yaml, which counts", str(others[0]), len(others))
         return listed
     if len(set(found.values())) > 1:
         raise UsageError(
@@ -181,7 +181,7 @@ def _annotations(
         path = _labels_of(name, images.folder, folder, alone=alone)
         if path is None:
             where = str(images.folder / name)
-            tally.note("image(s) without a label file: taken as images without objects", where)
+            tally.note("images without a label file: taken as images without objects", where)
         else:
             used.add(path.resolve())
         yield SourceAnnotations(
@@ -200,7 +200,7 @@ def _annotations(
 def _count_orphan(path: Path, line_format: LineFormat, tally: Tally) -> None:
     """Count the objects of a label file that belongs to no image."""
     objects = sum(is_label_line(line) for line in read_lines(path, encoding=line_format.encoding))
-    tally.note("text file(s) that belong to no image: passed over", str(path))
+    tally.note("text files that belong to no image: passed over", str(path))
     if objects:
         tally.drop("of label files that belong to no image", str(path), objects)
 
@@ -252,7 +252,7 @@ def _object(
     """The object of one line; None, and counted, for what is none."""
     points = line_format.keypoint_numbers
     if points and len(shares) == 4 + points:
-        tally.note("object(s) with keypoints: their boxes are kept, keypoints are not", where)
+        tally.note("objects with keypoints: their boxes are kept, keypoints are not", where)
         shares = shares[:4]
     if len(shares) == 4:
         x, y, width, height = shares

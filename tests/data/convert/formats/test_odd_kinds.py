@@ -156,7 +156,7 @@ def test_polygons_of_voc_are_masks(polygon: str, tmp_path: Path) -> None:
 def test_a_polygon_that_cannot_be_read_leaves_the_box(tmp_path: Path) -> None:
     tally = Tally()
     assert voc_object(tmp_path, "<polygon><x1>1</x1><y1>no</y1></polygon>", tally).is_box
-    assert list(tally.notes) == ["polygon(s) that cannot be read: the box is kept"]
+    assert list(tally.notes) == ["polygons that cannot be read: the box is kept"]
 
 
 def test_turned_boxes_of_voc(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_instances_that_cannot_be_read_leave_the_boxes(kind: str, tmp_path: Path
         path.write_bytes(path.read_bytes()[:60])
     tally = Tally()
     assert voc_object(tmp_path, "", tally).is_box
-    assert list(tally.notes) == ["image(s) of instances that cannot be read: boxes are kept"]
+    assert list(tally.notes) == ["images of instances that cannot be read: boxes are kept"]
 
 
 def test_instances_without_an_object_are_counted(tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_a_polygon_that_counts_stays_without_the_others(tmp_path: Path) -> None:
     good = [1, 1, 9, 1, 9, 9]
     (one,) = coco_objects(tmp_path, tally, segmentation=[good, [], [*good, 5]])
     assert one.outlines == (good,)
-    assert list(tally.notes) == ["object(s) that lost a polygon that does not count"]
+    assert list(tally.notes) == ["objects that lost a polygon that does not count"]
 
 
 @pytest.mark.parametrize(

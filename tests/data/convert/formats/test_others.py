@@ -85,7 +85,7 @@ def test_voc_boxes_count_pixels_from_one(tmp_path: Path) -> None:
     assert cat.outlines == ([4, 4, 9, 4, 9, 9, 4, 9],)
     assert dog.is_box
     assert list(tally.objects) == ["without a box"]
-    assert list(tally.notes) == ["object(s) marked difficult: kept like any other"]
+    assert list(tally.notes) == ["objects marked difficult: kept like any other"]
 
 
 def test_voc_instances_are_masks_in_the_order_of_objects(tmp_path: Path) -> None:
