@@ -33,7 +33,7 @@ test: setup
 
 # What is slow by nature: a SLURM cluster, a browser, whole builds, every benchmark once.
 test-slow: setup
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'slow and not long and not attack' $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'slow and not long' $(ARGS)
 
 # Minutes each: the variants of what the slow tests prove on others.
 test-long: setup
@@ -50,9 +50,9 @@ test-gpu: setup
 
 test-all: test test-slow test-long test-attack
 
-# Hostile and damaged inputs (docs/robustness.md). Longer fuzzing: ATTACK_BUDGET=20 make test-attack
+# Hostile and damaged inputs (docs/robustness.md); slow ones are in test-slow. Longer fuzzing: ATTACK_BUDGET=20 make test-attack
 test-attack: setup
-	$(BIN)/python -m pytest tests/attack -q -n $(JOBS) --timeout 180 $(ARGS)
+	$(BIN)/python -m pytest tests/attack -q -m 'not slow' -n $(JOBS) --timeout 180 $(ARGS)
 
 # The same, and its table of trials and faults in docs/robustness.md.
 attack-table: setup

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -100,5 +101,25 @@ def _lock_errors(path: Path) -> Iterator[None]:
                 "mounted with locks (Lustre: flock)",
             ) from error
         if is_refusal(error):
-            raise unwritable(path, error) from error
+            raise _of_another_user(path, error) or unwritable(path, error) from error
         raise
+
+
+def _of_another_user(path: Path, error: OSError) -> UsageError | None:
+    """The error for a lock that another user of a shared folder made; None for any other."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return None
+    try:
+        owner = path.stat().st_uid
+        name = path.owner()
+    except KeyError:  # a user without a name, such as of another machine
+        name = f"number {owner}"
+    except OSError:
+        return None
+    if owner == os.geteuid():
+        return None
+    return UsageError(
+        f"cannot lock {path.parent}: {path.name} there belongs to the user {name}",
+        hint=f"have them share it: chmod a+w {shlex.quote(str(path))}; or choose a folder of your "
+        "own, such as with --root, --results or --output",
+    )

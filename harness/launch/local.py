@@ -20,7 +20,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.spawn import get_executable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -43,9 +42,6 @@ POLL_S = 0.2
 
 #: Seconds a process has to stop in an orderly way.
 GRACE_S = 10.0
-
-#: Exit code of a spawned process whose Python the system did not execute.
-NOT_EXECUTED = 255
 
 #: Signals that reach every process of a terminal or of a SLURM job (where they say that the job may
 #: be taken away, not that it must end); only the parent answers them.
@@ -245,8 +241,6 @@ def _restarted(
     modules: Sequence[str],
 ) -> _Worker[Item]:
     work, end = worker.work, _end_of(worker.process.exitcode)
-    if worker.process.exitcode == NOT_EXECUTED:
-        _require_executable(work)
     if worker.attempt >= ATTEMPTS:
         raise RunFailedError(
             f"{work.name}: its process ended {ATTEMPTS} times without an answer, last {end}",
@@ -255,21 +249,6 @@ def _restarted(
     following = worker.attempt + 1
     notice(f"{work.name}: its process ended {end}; attempt {following} of {ATTEMPTS} begins")
     return _started(function, work, following, modules)
-
-
-def _require_executable(work: Work[Item]) -> None:
-    """Check that processes can be started at all, once one ended as those do that cannot be.
-
-    Raises:
-        RunFailedError: The file of Python is gone, or may not be executed.
-    """
-    python = os.fsdecode(get_executable())
-    if not os.access(python, os.X_OK):
-        raise RunFailedError(
-            f"{work.name}: its process cannot be started: this user cannot execute {python}",
-            hint="was it moved, removed or protected since this command began? use a Python that "
-            "this user may execute, and a virtual environment made with it",
-        )
 
 
 def _end_of(exit_code: int | None) -> str:

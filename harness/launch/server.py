@@ -16,8 +16,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, SpawnContext
+
+from harness.core.errors import RunFailedError
 
 #: What the server imports first.
 PREPARATION = "harness.launch.server_process"
@@ -31,17 +33,27 @@ def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnConte
 
     Args:
         modules: Names of what the server imports; none for a process that imports little.
+
+    Raises:
+        RunFailedError: This Python cannot be executed; its processes would end without a message.
     """
+    python = os.fsdecode(spawn.get_executable())
+    if not os.access(python, os.X_OK):
+        raise RunFailedError(
+            f"no process can be started: this user cannot execute {python}",
+            hint="was it moved, removed or protected since this command began? use a Python that "
+            "this user may execute, and a virtual environment made with it",
+        )
     with suppress(*SERVER_ERRORS):
         # Its start lets SIGINT and SIGTERM through again, so it must come before they are blocked.
         resource_tracker.ensure_running()
-    spawn = multiprocessing.get_context("spawn")
+    by_spawning = multiprocessing.get_context("spawn")
     offered = "forkserver" in multiprocessing.get_all_start_methods()
     if not modules or not offered or sys.platform == "darwin" or not _same_environment():
-        return (spawn,)
+        return (by_spawning,)
     by_server = multiprocessing.get_context("forkserver")
     by_server.set_forkserver_preload([PREPARATION, *modules])
-    return by_server, spawn
+    return by_server, by_spawning
 
 
 def import_ahead(modules: Sequence[str], held_back: Sequence[signal.Signals]) -> None:

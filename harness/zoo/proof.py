@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -52,14 +52,22 @@ class Manifest:
     proven: dict[str, Proven] = field(default_factory=dict)
     """By the name of the artefact."""
 
+    checksum: str = ""
+    """Sha256 of what is proven, as JSON; empty in a file that an older version wrote."""
+
 
 def read_manifest(root: Path) -> Manifest:
-    """Read the manifest below ``root``; an empty one if it is absent, not readable or older."""
+    """Read the manifest below ``root``; an empty one if it is absent, damaged or older."""
     path = root / NAME
     try:
-        return to_typed(Manifest, read(path), where=str(path))
+        found = to_typed(Manifest, read(path), where=str(path))
     except HarnessError:
         return Manifest()
+    return Manifest() if found.checksum not in ("", _checksum(found.proven)) else found
+
+
+def _checksum(proven: Mapping[str, Proven]) -> str:
+    return hashlib.sha256(dumps(to_plain(dict(proven))).encode()).hexdigest()
 
 
 def add_to_manifest(root: Path, name: str, proven: Proven) -> None:
@@ -70,8 +78,8 @@ def add_to_manifest(root: Path, name: str, proven: Proven) -> None:
         name: Of the artefact.
         proven: What was proven.
     """
-    manifest = read_manifest(root)
-    updated = Manifest(proven={**manifest.proven, name: proven})
+    every = {**read_manifest(root).proven, name: proven}
+    updated = Manifest(proven=every, checksum=_checksum(every))
     write_text(root / NAME, dumps(to_plain(updated), indent=2) + "\n")
 
 

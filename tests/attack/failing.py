@@ -31,9 +31,9 @@ SECONDS = 120
 
 #: What is imported before the first copy is made.
 IMPORTED = (
-    *("numpy", "PIL.Image", "faster_coco_eval", "harness.api", "harness.__main__"),
-    *("harness.cli.eval", "harness.cli.data", "harness.engines.fake"),
-    "harness.workflows.evaluation.evaluate",
+    *("torch", "numpy", "PIL.Image", "faster_coco_eval", "harness.api", "harness.__main__"),
+    *("harness.cli.eval", "harness.cli.data", "harness.cli.train", "harness.engines.fake"),
+    *("harness.workflows.evaluation.evaluate", "harness.workflows.training.train"),
 )
 
 #: Events of ``sys.audit`` that name a file by their first argument.

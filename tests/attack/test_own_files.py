@@ -22,6 +22,7 @@ from harness.workflows.runs.checksums import write_checked
 from harness.workflows.runs.folder import evaluation_of
 from harness.zoo.weights import read_checkpoint, write_checkpoint
 from tests.attack.trials import LostError, Trials, mutated, seeds
+from tests.panoptic_data import write_panoptic_data
 
 #: Seconds one kind of file is tried for, and inputs at most.
 SECONDS, INPUTS = 4, 60
@@ -117,6 +118,18 @@ def cell(folder: Path) -> Any:
     return ACCURACY if found is None else found
 
 
+def segmented(data: Path, images: Path, folder: Path) -> None:
+    harness.evaluate(
+        model="panoptic_fpn_R_50_3x",
+        engine="fake",
+        annotations=data / "instances.json",
+        images=images,
+        panoptic=data / "panoptic.json",
+        resamples=0,
+        output=folder / "run",
+    )
+
+
 def kinds(small: Path) -> tuple[Kind, ...]:
     of_run = ("run/predictions.json", "run/record.json", "run/run.json", "run/SHA256SUMS")
     of_shards = ("run/shards/0000.jsonl", "run/shards/identity.json", "run/shards/0000.facts.json")
@@ -161,7 +174,32 @@ def outcome(kind: Kind, folder: Path) -> tuple[Any, HarnessError | None]:
 def test_damaged_files_change_no_result(
     number: int, trials: Trials, small_coco: Path, tmp_path: Path
 ) -> None:
-    kind = kinds(small_coco)[number]
+    try_damage(kinds(small_coco)[number], trials, small_coco, tmp_path)
+
+
+def test_damaged_maps_of_segments_change_no_result(
+    trials: Trials, small_coco: Path, embedded_root: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    make = partial(segmented, data, write_panoptic_data(data, images=2, root=embedded_root))
+    make(tmp_path / "names")
+    maps = sorted((tmp_path / "names" / "run" / "panoptic").glob("*.png"))
+    assert maps
+    kind = Kind(
+        name="maps",
+        make=make,
+        files=(
+            *("run/panoptic.json", "run/semantic.json", "run/predictions.json"),
+            *(f"run/panoptic/{one.name}" for one in maps),
+        ),
+        read=lambda folder: harness.score(evaluation_of(folder / "run")).metrics,
+    )
+    try_damage(kind, trials, small_coco, tmp_path)
+
+
+def try_damage(kind: Kind, trials: Trials, small_coco: Path, tmp_path: Path) -> None:
+    """Damage files of a kind, one at a time, and read what they have part in."""
     whole, work = tmp_path / "whole", tmp_path / "work"
     whole.mkdir()
     kind.make(whole)

@@ -117,3 +117,14 @@ def test_folders_of_others_stay_as_they_are(
     for words in (["score", "run"], ["analyze", "run"], ["data", "check", DATA[1]]):
         with trials.one(" ".join(words)):
             stranger(*words).require(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_lock_of_another_user_is_named(place: Path, stranger: Stranger) -> None:
+    lock = place / "results" / ".nightly.lock"
+    lock.parent.mkdir(mode=0o1777)
+    lock.touch(mode=0o644)
+    os.chown(lock, 54321, -1)
+    ended = stranger("nightly", "--results", "results", "--root", "small").require(2)
+    assert "cannot lock results: .nightly.lock there belongs to the user" in ended.err
+    assert "chmod a+w results/.nightly.lock" in ended.err

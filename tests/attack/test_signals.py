@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,11 +11,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.attack.trials import Trials
+from tests.attack.commands import CASES, found, require_repaired, write_template
+from tests.attack.trials import MEMORY_BYTES, Ended, Trials, harness
 from tests.conftest import write_small_coco
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +102,87 @@ def test_signals_in_a_download(trials: Trials, tmp_path: Path) -> None:
                 assert "interrupted" in err
                 assert "Traceback" not in err, err
                 require_none_left(process.pid)
+
+
+#: Command, what it prints on stderr when it is at work, the seconds after which it is disturbed,
+#: and the signals that end it, of which one is the last to come.
+DISTURBED = [
+    ("convert", "", 0.4, (TERM,)),
+    ("split", "", 0.5, (INT,)),
+    ("score", "", 0.6, (HUP,)),
+    ("nightly", "cell", 0.3, (TERM,)),
+    ("nightly", "data:", 0.1, (INT, INT)),
+    ("sweep", "run folder", 1.0, (HUP, TERM)),
+    ("sweep", "times the reference", 0.1, (INT,)),
+    ("export", "tracing", 0.5, (TERM,)),
+    ("export", "tracing", 2.0, (INT,)),
+    ("train", "tensors begin", 0.5, (TERM,)),
+    ("train", "iteration 2", 0.1, (HUP,)),
+]
+
+#: Seconds that a command may take to end after a signal, on a machine that does something else.
+ENDS_S = 30.0
+
+
+def printed_until(process: subprocess.Popen[str], text: str) -> str:
+    """What a command prints on stderr until a line has the text, or until it ends."""
+    assert process.stderr is not None
+    printed = ""
+    while text and text not in printed and (line := process.stderr.readline()):
+        printed += line
+    return printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", dict.fromkeys(one[0] for one in DISTURBED))
+def test_a_command_that_is_ended_and_repeated(
+    name: str, trials: Trials, tmp_path: Path, embedded_root: Path
+) -> None:
+    """What was stopped and continued ends as ever; the repetition has the undisturbed bytes."""
+    case, before, work = CASES[name], tmp_path / "before", tmp_path / "work"
+    before.mkdir()
+    write_template(before, embedded_root)
+    if case.after:
+        harness(*case.after, folder=before).require(0)
+    shutil.copytree(before, work, symlinks=True)
+    with trials.one("stopped and continued"), begun(case.words, work) as process:
+        printed = printed_until(process, next(one[1] for one in DISTURBED if one[0] == name))
+        for number in (signal.SIGSTOP, signal.SIGCONT) * 2:
+            os.killpg(process.pid, number)
+            time.sleep(0.3)
+        out, err = process.communicate(timeout=SECONDS * 2)
+        Ended(code=process.returncode, out=out, err=printed + err, seconds=0).require(0)
+    whole = found(work, case.results)
+    for _, text, after_s, sent in (one for one in DISTURBED if one[0] == name):
+        with trials.one(f"{name}: {sent} {after_s} s after {text!r}"):
+            shutil.rmtree(work)
+            shutil.copytree(before, work, symlinks=True)
+            ended = disturbed(case.words, work, text, after_s, sent).require(0, 130)
+            if ended.code:
+                again = partial(repeated, work)
+                require_repaired(again, case, ended.err, work, whole)
+
+
+def disturbed(
+    words: Sequence[str], work: Path, text: str, after_s: float, sent: Sequence[signal.Signals]
+) -> Ended:
+    """How a command ends that is sent signals at its work."""
+    with begun(words, work) as process:
+        printed = printed_until(process, text)
+        time.sleep(after_s)
+        sent_s = time.monotonic()
+        for number in sent:
+            with suppress(ProcessLookupError):  # it was quicker
+                os.killpg(process.pid, number)
+            time.sleep(0.1)
+        out, err = process.communicate(timeout=ENDS_S)
+        seconds = time.monotonic() - sent_s
+        require_none_left(process.pid)
+    return Ended(code=process.returncode, out=out, err=printed + err, seconds=seconds)
+
+
+def repeated(work: Path, words: Sequence[str]) -> Ended:
+    return harness(*words, folder=work, seconds=SECONDS * 2, memory_bytes=MEMORY_BYTES * 2)
 
 
 @pytest.mark.slow
