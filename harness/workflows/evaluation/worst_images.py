@@ -16,6 +16,7 @@ from harness.core.drawing import DEFAULT_STYLE
 from harness.core.errors import HarnessError
 from harness.core.printable import counted
 from harness.core.record import RunRecord
+from harness.data.edit.splitting import only_images
 from harness.data.images import load_image
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors
@@ -103,16 +104,16 @@ class _Painter:
             for one in content["images"]
             if one["id"] in wanted
         }
+        own = only_images(dict(content), wanted)
         self._rows: dict[int, list[tuple[int, Row]]] = defaultdict(list)
-        for position, row in enumerate(content["annotations"]):
-            if row["image_id"] in wanted:
-                self._rows[row["image_id"]].append((position, row))
+        for position, row in enumerate(own["annotations"]):
+            self._rows[row["image_id"]].append((position, row))
         self._predictions = [
             row
             for row in run.predictions
             if row["image_id"] in wanted and row["score"] >= THRESHOLD
         ]
-        judged = judge_images(content, self._predictions, run.tasks[0].task, ids)
+        judged = judge_images(own, self._predictions, run.tasks[0].task, ids)
         self._judged = {one.image_id: one for one in judged}
 
     def draw(self, errors: ImageErrors) -> WorstImage | str:
