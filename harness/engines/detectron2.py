@@ -8,6 +8,7 @@ and its checkpoint loader is not used (it unpickles without restriction).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ from harness.zoo.weights import CONSTANT_KEYS, account_for, read_checkpoint
 TESTED_COMMIT = "02b5c4e295e990042a714712c21dc79b731e8833"
 
 
+#: What inference imports of it, beside its configuration.
+MODULES = ("detectron2.modeling", "detectron2.data.transforms", "detectron2.structures")
+
+
 def open_detectron2(
     *,
     architecture: Architecture,
@@ -60,7 +65,7 @@ def open_detectron2(
         UsageError: A reduced precision, or a network that Detectron2 cannot build.
         IntegrityError: The checkpoint is not of this network.
     """
-    require_detectron2()
+    require_detectron2(*MODULES)
     import detectron2
 
     require_single_precision("detectron2", precision)
@@ -82,11 +87,14 @@ def open_detectron2(
     return Detectron2Engine(model, info, place)
 
 
-def require_detectron2() -> None:
+def require_detectron2(*modules: str) -> None:
     """Check that detectron2 can be imported.
 
+    Args:
+        modules: Of its modules, those that will be used; they import what it depends on, and torch.
+
     Raises:
-        PrerequisiteError: It cannot; the error says how to get it.
+        PrerequisiteError: It cannot; the error says how to get it, or what it lacks.
     """
     try:
         import detectron2  # noqa: F401
@@ -98,6 +106,17 @@ def require_detectron2() -> None:
             f"git+https://github.com/facebookresearch/detectron2@{TESTED_COMMIT}, "
             "or take the native engine, which needs nothing more",
         ) from None
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            lacking = (error.name or "").partition(".")[0]
+            known = isinstance(error, ModuleNotFoundError) and lacking not in ("", "detectron2")
+            raise PrerequisiteError(
+                f"the installed detectron2 cannot be used: {module} cannot be imported ({error})",
+                hint=(f"install the package it lacks: {lacking}" if known else "install it again")
+                + ", or take the native engine, which needs nothing more",
+            ) from None
 
 
 def load_weights(model: Any, weights: Path) -> None:

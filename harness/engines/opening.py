@@ -179,9 +179,9 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
     if options.compile:
         require_compiler(place)
     if name == "detectron2":
-        from harness.engines.detectron2 import require_detectron2
+        from harness.engines.detectron2 import MODULES, require_detectron2
 
-        require_detectron2()
+        require_detectron2(*MODULES)
     if name != "native":
         require_single_precision(name, options.precision)
 

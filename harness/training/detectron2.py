@@ -44,7 +44,7 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
         RunFailedError: A loss is not finite.
         Interrupted: The user stopped it.
     """
-    require_detectron2()
+    require_detectron2("detectron2.engine", "detectron2.data.datasets")
     _require_offered(setup)
     device = find_device(setup.config.runtime.device)
     apply_precision(setup.config.runtime.precision, device)

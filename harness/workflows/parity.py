@@ -25,7 +25,12 @@ from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.data.proposals import generated_proposals
 from harness.engines.bits import ExactProof, prove_exact
-from harness.engines.detectron2 import Detectron2Engine, open_detectron2, require_detectron2
+from harness.engines.detectron2 import (
+    MODULES,
+    Detectron2Engine,
+    open_detectron2,
+    require_detectron2,
+)
 from harness.engines.devices import find_device, require_precision
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
@@ -257,7 +262,7 @@ def _require(request: ParityRequest) -> None:
                 hint="leave out --exact-only, or --against and --precision",
             )
         if request.against == "detectron2":
-            require_detectron2()
+            require_detectron2(*MODULES)
         return
     require_exporting(request.against)
 
