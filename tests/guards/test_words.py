@@ -29,6 +29,7 @@ INSTEAD = {
     r"\bphotographs?\b": "image",
     r"\bof ours\b": "name it",
     r"\bvanish(es|ed)?\b": "is lost",
+    r"\b(?!https?\b)[a-z]{2,}\(s\)": "harness.core.printable.counted",
 }
 
 #: Tokens that have words; from Python 3.12 on an f-string is several.
