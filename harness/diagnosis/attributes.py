@@ -14,7 +14,7 @@ import numpy as np
 from harness.core.printable import counted
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo
-from harness.diagnosis.scoring import matched_categories
+from harness.diagnosis.scoring import matched_categories, met_objects
 from harness.measure.columns import Booleans, Integers
 
 #: COCO's ids of its 80 categories: 1 to 90 but for ten that were dropped.
@@ -206,19 +206,38 @@ def best_hundred(case: Case) -> Undo | None:
     return Undo(name="more-than-100", details=details, change=change)
 
 
-#: Crowds are few: 1.2 % of COCO's objects.
+#: Crowds are few: 1.2 % of COCO's objects. Hardly a box is around a whole one: of other objects
+#: at least this many times the part is met.
 MOST_CROWDS = 0.2
+MET_LESS = 2.0
 
 
-def marked(case: Case) -> Undo | None:
-    """Objects whose masks are run lengths among polygons as crowds; None where some are marked.
+def with_run_lengths(case: Case) -> Booleans:
+    """(M,) images with an object whose mask is run lengths.
 
     Args:
         case: Any.
     """
+    image = case.truth.objects["bbox"].image[case.truth.run_lengths["bbox"]]
+    found: Booleans = np.bincount(image, minlength=len(case.truth.image_ids)) > 0
+    return found
+
+
+def marked(case: Case, images: Booleans) -> Undo | None:
+    """Objects whose masks are run lengths among polygons as crowds; None where some are marked, or
+    where boxes meet them as they meet others.
+
+    Args:
+        case: Boxes in the frame of their images; categories are right.
+        images: (M,) those to look at.
+    """
     runs = case.truth.run_lengths["bbox"]
     objects = case.truth.objects["bbox"]
     if objects.crowd.any() or not 0 < runs.mean() <= MOST_CROWDS:
+        return None
+    met, looked_at = met_objects(case, images), images[objects.image]
+    mine, others = met[looked_at & runs], met[looked_at & ~runs]
+    if not (len(mine) and len(others) and MET_LESS * mine.mean() < others.mean()):
         return None
 
     def change(given: Case) -> Case:

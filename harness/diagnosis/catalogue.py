@@ -253,7 +253,8 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "annotations",
         "crowds taken for objects",
         "keep iscrowd = 1 of the original annotations",
-        "a few masks are run lengths, as COCO's crowds are, and none is a crowd",
+        "a few masks are run lengths, as COCO's crowds are, none is a crowd, and boxes meet few of "
+        "them",
     ),
     _one(
         "box-beside-mask",

@@ -50,11 +50,45 @@ def seen(case: Case) -> Seen:
 
 
 def _with_many(case: Case) -> Booleans:
-    """(M,) whether an image has objects enough to have a row wherever a model saw it."""
+    """(M,) whether an image has objects enough to have a row wherever a model saw it.
+
+    Objects of categories without any row do not count: the model does not look for them.
+    """
     objects = case.truth.objects["bbox"]
     count = len(case.truth.image_ids)
-    many: Booleans = np.bincount(objects.image[~objects.crowd], minlength=count) >= MANY_OBJECTS
+    has_rows = categories_with_rows(case)
+    wanted = ~objects.crowd & (has_rows[objects.category] if has_rows.any() else True)
+    many: Booleans = np.bincount(objects.image[wanted], minlength=count) >= MANY_OBJECTS
     return many
+
+
+def categories_with_rows(case: Case) -> Booleans:
+    """(K,) whether any row is of a category.
+
+    Args:
+        case: Any.
+    """
+    known = case.truth.class_of(case.rows.category_id)
+    found: Booleans = np.bincount(known[known >= 0], minlength=len(case.truth.category_ids)) > 0
+    return found
+
+
+def without_categories(case: Case) -> str | None:
+    """What shows that rows are of few categories; None where most that have objects have rows.
+
+    Args:
+        case: Its categories are right.
+    """
+    objects = case.truth.objects["bbox"]
+    count = len(case.truth.category_ids)
+    has_objects = np.bincount(objects.category[~objects.crowd], minlength=count) > 0
+    there, wanted = int((categories_with_rows(case) & has_objects).sum()), int(has_objects.sum())
+    if 2 * there >= wanted:
+        return None
+    return (
+        f"rows are of {there} of the {wanted} categories that have objects; AP is the mean over "
+        "all of them, and that of the others is 0"
+    )
 
 
 def image_numbers(case: Case) -> Iterator[Undo]:

@@ -162,6 +162,23 @@ def precisions_of(
     return category_precisions(found, np.ones((1, images)))
 
 
+def met_objects(case: Case, images: Booleans) -> Booleans:
+    """(objects,) whether a box of its category meets each; False on other images.
+
+    Args:
+        case: Boxes in the frame of their images; categories are right.
+        images: (M,) those to look at.
+    """
+    objects, results = columns_of(case, "bbox", images, agnostic=False)
+    matching = match(objects, results, ious=np.array([0.5]), sizes=(SIZES["all"],))
+    matched = matching.object[0, 0]
+    every = case.truth.objects["bbox"].image
+    chosen = np.flatnonzero((images & case.truth.scored)[every])
+    found = np.zeros(len(every), dtype=bool)
+    found[chosen[matched[matched >= 0]]] = True
+    return found
+
+
 def matched_growth(case: Case, images: Booleans) -> Floats:
     """(2,) medians of the logarithm of how much wider and higher boxes are than objects they meet.
 

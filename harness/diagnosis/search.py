@@ -321,6 +321,8 @@ class Search:
             sign.name == "other-annotations" for sign in self.signs
         ):
             return
+        if (text := coverage.without_categories(case)) is not None:
+            self.notes.append(text)
         found = attributes.cut(case)
         cut = found is not None and found[0] > attributes.USUAL_CUT + 1e-9
         self._keep(coverage.share(case) or coverage.with_rows_only(case, cut=cut))
@@ -467,7 +469,8 @@ class Search:
     def _crowds(self) -> None:
         self._require_time()
         self._reached("crowd-as-object")
-        self._keep(attributes.marked(self.case))
+        few = sample_of(self.case, most=SAMPLE, among=attributes.with_run_lengths(self.case))
+        self._keep(attributes.marked(of_images(self.undone(masks=False), few), few))
 
     def _sampled(self) -> Case:
         """The rows of the images that hypotheses are tried on, with everything undone."""

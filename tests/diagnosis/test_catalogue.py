@@ -26,6 +26,7 @@ from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
 from harness.diagnosis.shifts import shift_of
+from harness.measure.masks import rle_of
 
 Broken = tuple[dict[str, Any], list[dict[str, Any]]]
 
@@ -319,6 +320,31 @@ def boxed(row: Row) -> list[tuple[int, float]]:
 def test_nothing_is_claimed_of_what_the_catalogue_does_not_have(boxes: Broken, name: str) -> None:
     content, rows = boxes
     assert diagnosed(content, [UNLISTED[name](row) for row in rows]).findings == ()
+
+
+def test_objects_with_run_lengths_that_boxes_meet_are_no_crowds(boxes: Broken) -> None:
+    content, rows = FAULTS["crowd-as-object"](*boxes, np.random.default_rng(3))
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    changed = []
+    for number, one in enumerate(content["annotations"]):
+        height, width = sizes[one["image_id"]]
+        polygons = not isinstance(one["segmentation"], dict)
+        if polygons and number % 8 == 0:  # some polygons as run lengths
+            mask = rle_of(one["segmentation"], height, width)
+            one = {**one, "segmentation": {"size": [height, width], "counts": mask.counts}}
+        if polygons:
+            changed.append(one)
+    plain = {**content, "annotations": changed}
+    case = Case(rows=rows_of(rows), truth=truth_of(plain, ("bbox",)))
+    assert 0 < case.truth.run_lengths["bbox"].mean() < 0.2
+    assert diagnosed(plain, rows).findings == ()
+
+
+def test_rows_of_one_category_are_noted_and_leave_no_image_out(boxes: Broken) -> None:
+    content, rows = boxes
+    found = diagnosed(content, [row for row in rows if row["category_id"] == 1])
+    assert found.findings == ()
+    assert any("rows are of 1 of the 71 categories" in one for one in found.notes), found.notes
 
 
 def test_scores_that_say_nothing_are_not_said_to_be_turned_round(boxes: Broken) -> None:
