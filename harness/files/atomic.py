@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from harness.files.failures import is_refusal, unwritable
 
@@ -57,6 +58,21 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+def open_to_append(path: Path) -> TextIO:
+    """Open a text file (UTF-8) that lines are added to, such as the log of a run.
+
+    Whoever handed over the folder may have put a link there; no other file is added to.
+
+    Raises:
+        OSError: It is a link (ELOOP), or cannot be written.
+    """
+    return open(path, "a", encoding="utf-8", opener=_without_links)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 #: ``.NAME.HOST-PID.tmp`` with the ending of the file where a library goes by it.

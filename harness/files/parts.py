@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -102,7 +103,9 @@ class Part:
         self._unsaved: list[Span] = []
         write_text(_journal(path), "".join([header, *map(str, lines)]))
         self._journal = _journal(path).open("ab", buffering=0)
-        self._file = path.open("r+b" if lines else "w+b", buffering=0)
+        if not lines:  # made by this process: what is there may be a link, or a pipe
+            path.unlink(missing_ok=True)
+        self._file = path.open("r+b" if lines else "x+b", buffering=0)
 
     @property
     def done_bytes(self) -> int:
@@ -235,7 +238,7 @@ def _resumable(
 
     Without a validator or ranges nothing shows that the rest would be of the same file.
     """
-    if not (remote.ranges and remote.validator and path.is_file()):
+    if not (remote.ranges and remote.validator and _is_plain(path)):
         return []
     name = path.name.removesuffix(".part")
     first, lines, whole = _read_journal(path)
@@ -257,6 +260,8 @@ def _read_journal(path: Path) -> tuple[str | None, list[Line], bool]:
     The last line may have been cut off. The header is None for what is not text or not there.
     """
     journal = _journal(path)
+    if not _is_plain(journal):
+        return None, [], False
     try:
         if journal.stat().st_size > LONGEST_JOURNAL_BYTES:
             return None, [], False
@@ -270,6 +275,15 @@ def _read_journal(path: Path) -> tuple[str | None, list[Line], bool]:
     ]
     sound = all(line.start < line.end for line in lines)
     return header, lines if sound else [], sound and len(lines) == len(found)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether a file is one that bytes can be written to without changing another one."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _is_header(line: str) -> bool:

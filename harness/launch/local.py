@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.printable import printable
+from harness.files.atomic import open_to_append
 from harness.files.failures import failure_of
 from harness.launch.server import (
     SERVER_ERRORS,
@@ -181,7 +182,7 @@ def _work(
 def _unprepared(log: Path) -> HarnessError | None:
     """Prepare this process; what stood in the way, None where nothing did."""
     try:
-        with log.open("a", encoding="utf-8") as file:
+        with open_to_append(log) as file:
             os.dup2(file.fileno(), sys.stdout.fileno())
             os.dup2(file.fileno(), sys.stderr.fileno())
         faulthandler.enable()  # a segmentation fault leaves its stack in the log

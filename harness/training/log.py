@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import printable
 from harness.core.requests.training import BestBy
-from harness.files.atomic import write_text
+from harness.files.atomic import open_to_append, write_text
 from harness.files.json import dumps
 from harness.measure.band import FEWEST_LINES
 
@@ -68,8 +68,8 @@ class TrainingLog:
         self._path = folder / METRICS
         self._written = written
         self.earlier = _keep_until(self._path, begun, evaluated)
-        self._file = self._path.open("a", encoding="utf-8")
-        self._sums = (folder / SUMS).open("a", encoding="utf-8")
+        self._file = open_to_append(self._path)
+        self._sums = open_to_append(folder / SUMS)
         self._window: dict[str, list[float]] = defaultdict(list)
         self._last: dict[str, float] = {}
         self._board = _board(folder / "tensorboard", begun)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import random
 import re
 import socket
@@ -343,6 +344,37 @@ def test_a_garbled_journal_starts_anew_with_a_line(
     (line,) = notices
     assert "again" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def link(path: Path, other: Path) -> None:
+    path.symlink_to(other)
+
+
+def hard_link(path: Path, other: Path) -> None:
+    path.hardlink_to(other)
+
+
+def pipe(path: Path, other: Path) -> None:
+    del other
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["file.part", "file.part.journal"])
+@pytest.mark.parametrize("make", [link, hard_link, pipe])
+def test_what_a_download_is_written_to_is_no_file_of_others(
+    make: Callable[[Path, Path], None], name: str, tmp_path: Path
+) -> None:
+    other, target = tmp_path / "precious", tmp_path / "file"
+    other.write_bytes(b"precious")
+    part_path(target).write_bytes(b"")
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name, other)
+    with serving(fixed(head(RANGE, b'ETag: "t"', b"Content-Length: COUNT"))) as server:
+        assert download(server.url, target, retries=PATIENT) is None
+    assert target.is_file()
+    assert not target.is_symlink()
+    assert other.read_bytes() == b"precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "precious"]
 
 
 def test_fuzzed_journals(trials: Trials, tmp_path: Path) -> None:

@@ -125,11 +125,12 @@ ENDS_S = 30.0
 
 
 def printed_until(process: subprocess.Popen[str], text: str) -> str:
-    """What a command prints on stderr until a line has the text, or until it ends."""
+    """What a command prints on stderr until a line has the text, which it must."""
     assert process.stderr is not None
     printed = ""
     while text and text not in printed and (line := process.stderr.readline()):
         printed += line
+    assert text in printed, f"{text!r} is not in: {printed}"
     return printed
 
 

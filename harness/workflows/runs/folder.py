@@ -27,7 +27,7 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, CheckpointFacts, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.pictures import FolderRequest
-from harness.files.atomic import remove_leftovers, write_text
+from harness.files.atomic import open_to_append, remove_leftovers, write_text
 from harness.files.failures import failure_of, unwritable
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
@@ -162,7 +162,7 @@ def announce(run: Run, text: str) -> None:
 
 def log(run: Run, text: str) -> None:
     """Write one line to ``log.txt`` alone."""
-    with (run.folder / LOG).open("a", encoding="utf-8") as file:
+    with open_to_append(run.folder / LOG) as file:
         file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
 
 

@@ -253,6 +253,21 @@ def test_notices_are_logged_over_several_sessions(
     ]
 
 
+def test_no_line_is_added_behind_a_link(tmp_path: Path, request_: EvalRequest, job: Job) -> None:
+    """The folder of a run may come from someone else."""
+    other = tmp_path / "other"
+    other.write_text("precious\n", encoding="utf-8")
+    with opened(with_output(request_, tmp_path / "run"), job):
+        (tmp_path / "run" / "log.txt").unlink()
+    (tmp_path / "run" / "log.txt").symlink_to(other)
+    with (
+        pytest.raises(RunFailedError, match="symbolic links"),
+        opened(with_output(request_, tmp_path / "run", True), job) as run,
+    ):
+        announce(run, "second")
+    assert other.read_text(encoding="utf-8") == "precious\n"
+
+
 def test_a_folder_without_a_run_or_with_a_broken_one(
     tmp_path: Path, request_: EvalRequest, job: Job
 ) -> None:
