@@ -19,6 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.files.json import require_end
 from harness.files.json_faults import fault_of
 
 #: The longer marks first: UTF-32's begins with UTF-16's.
@@ -168,6 +169,7 @@ def read_bytes(path: Path) -> bytes:
         UsageError: It cannot be read.
     """
     try:
+        require_end(path)
         return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -87,6 +88,7 @@ def read_bytes(path: Path) -> bytes:
         UsageError: It is not there or cannot be read.
     """
     try:
+        require_end(path)
         return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
@@ -94,6 +96,17 @@ def read_bytes(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # a name that no file system can hold
         raise UsageError(f"cannot read {path}: {error}") from error
+
+
+def require_end(path: Path) -> None:
+    """Check that a file is one that ends; a link in a folder of others may be to ``/dev/zero``.
+
+    Raises:
+        UsageError: It is a device, other than the empty one.
+    """
+    is_device = path.is_char_device() or path.is_block_device()
+    if is_device and path.resolve() != Path(os.devnull):
+        raise UsageError(f"cannot read {path}: it is a device, not a file")
 
 
 def parse(

@@ -18,7 +18,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown_text
 from harness.core.settings import Setting, checked_value, flat_settings, require_known, value_of
 from harness.files.digest import file_digest
-from harness.files.json import to_typed
+from harness.files.json import require_end, to_typed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -50,6 +50,7 @@ def read_table(path: Path, *, what: str) -> dict[str, Any]:
         UsageError: It is not there, cannot be read or is not TOML.
     """
     try:
+        require_end(path)
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"no such {what}: {path}") from None

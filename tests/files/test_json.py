@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -132,6 +133,15 @@ def test_files_that_cannot_be_read(
         path.write_bytes(content)
     with pytest.raises(kind, match=complaint):
         read(path)
+
+
+def test_a_device_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="it is a device"):
+        read(path)
+    with pytest.raises(IntegrityError, match="empty"):
+        read(Path(os.devnull))
 
 
 FAULTS: dict[str, tuple[str | bytes, str, str]] = {
