@@ -40,7 +40,11 @@ def read_yaml(path: Path, *, encoding: str | None = None) -> Any:
         )
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise IntegrityError(
+            f"{path} is not YAML that can be read: it is nested too deeply"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise IntegrityError(f"{path} is not YAML: {_first_line(error)}") from None
     return None if node is None else _Plain(path).of(node, 0)
 

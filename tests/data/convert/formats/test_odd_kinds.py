@@ -319,6 +319,14 @@ def test_yaml_is_bounded(text: str, tmp_path: Path) -> None:
         yolo_objects(tmp_path, text, "", Tally())
 
 
+def test_yaml_that_is_nested_without_end_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    for text in ("[" * 20_000, "{a: " * 20_000):
+        path.write_text(f"names: {text}", encoding="utf-8")
+        with pytest.raises(IntegrityError, match="nested too deeply"):
+            read_yaml(path)
+
+
 def test_yaml_of_ordinary_size_may_have_aliases(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
     path.write_text(
