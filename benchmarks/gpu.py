@@ -31,8 +31,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.pairs import compared, environment, in_turn
 from harness.core.detections import Detections, Image
+from harness.core.errors import PrerequisiteError
 from harness.data.images import read_pixels
 from harness.engines.bits import prove_exact, same_detections
+from harness.engines.detectron2 import MODULES, open_detectron2, require_detectron2
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.rounding import float64_network, prove_fast
 from harness.files.environment import usable_cpus
@@ -92,9 +94,6 @@ class Session:
         """Detectron2's engine, or None where it cannot be imported."""
         key = f"detectron2 {weights}"
         if key not in self.opened:
-            from harness.core.errors import PrerequisiteError
-            from harness.engines.detectron2 import open_detectron2
-
             try:
                 self.opened[key] = open_detectron2(
                     architecture=self.architecture,
@@ -487,6 +486,10 @@ def main() -> None:
         parser.error("torch sees no GPU")
     if asked.detectron2 is not None:
         sys.path.insert(0, str(asked.detectron2))
+        try:
+            require_detectron2(*MODULES)
+        except PrerequisiteError as error:  # now, not after minutes of a GPU without comparisons
+            parser.error(f"{error.message}; {error.hint}")
     result: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "model": NAME}
     with tempfile.TemporaryDirectory() as folder:
         session = Session(asked, Path(folder))
