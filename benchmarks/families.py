@@ -8,7 +8,7 @@ with one thread. Times are processor seconds, so other programs on the machine h
 What the output file already has is not measured again. Detectron2 has to be installed.
 
 ``--times-only`` leaves the proofs out: float64 and both engines in one process take 10 GB of a C4
-at 800 px. ``--proofs-only --short-edge 256`` proves the whole network on smaller images.
+at 800 px. ``--proofs-only --short-edge 256 --regions 100`` proves the whole network on less.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--times-only", action="store_true", help="no proofs of parity")
     parser.add_argument("--proofs-only", action="store_true", help="no times")
     parser.add_argument("--short-edge", type=int, help="px, of the proofs alone")
+    parser.add_argument("--regions", type=int, help="proposals an image, of the proofs alone")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     found = stored(asked.output)
@@ -92,7 +93,7 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
     write_checkpoint(weights, seeded_checkpoint(architecture))
     found: dict[str, Any] = {"date": time.strftime("%Y-%m-%d")}
     if not asked.times_only:
-        found |= proven(resized(architecture, asked.short_edge), asked, weights)
+        found |= proven(smaller(architecture, asked), asked, weights)
     if not asked.proofs_only:
         found |= {
             "time": in_pairs((name, weights, "cpu", 1), asked),
@@ -102,12 +103,14 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
     return found
 
 
-def resized(architecture: Architecture, short_edge_px: int | None) -> Architecture:
-    """The same network on smaller images, no longer than theirs by the same factor."""
-    if short_edge_px is None:
+def smaller(architecture: Architecture, asked: argparse.Namespace) -> Architecture:
+    """The same network on smaller images, no longer than theirs by the same factor, and regions."""
+    if asked.regions is not None:
+        architecture = replace(architecture, rpn_post_nms=asked.regions)
+    if asked.short_edge is None:
         return architecture
-    longest = architecture.long_edge_max_px * short_edge_px // architecture.short_edge_px
-    return replace(architecture, short_edge_px=short_edge_px, long_edge_max_px=longest)
+    longest = architecture.long_edge_max_px * asked.short_edge // architecture.short_edge_px
+    return replace(architecture, short_edge_px=asked.short_edge, long_edge_max_px=longest)
 
 
 def proven(architecture: Architecture, asked: argparse.Namespace, weights: Path) -> dict[str, Any]:
@@ -119,6 +122,7 @@ def proven(architecture: Architecture, asked: argparse.Namespace, weights: Path)
     assert proofs.fast is not None
     return {
         "short_edge_px": architecture.short_edge_px,
+        "regions": architecture.rpn_post_nms,
         "images": proofs.exact.images,
         "detections": proofs.exact.detections,
         "equal": proofs.exact.equal,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.engine import EngineInfo
 from harness.engines.answers import FRAME_NUMBERS, Overflow, Resized, canvas_of, detections_of, fill
@@ -46,7 +47,12 @@ def open_slot_path(
         None on a CPU, for a network that is compiled or has to be exact, and for one with parts
         that are not computed in slots.
     """
-    if device.type != "cuda" or info.exact or info.compiled or _without_slots(network, notes):
+    if (
+        device.type != "cuda"
+        or info.exact
+        or info.compiled
+        or without_slots(network.architecture, notes)
+    ):
         return None
     try:
         from harness.nn.kernels.epilogue import finish
@@ -69,9 +75,14 @@ def open_slot_path(
     return SlotPath(network, TritonOperators(), device, graphs=graphs, notice=notice)
 
 
-def _without_slots(network: RCNN, notes: list[str]) -> bool:
-    """Return whether a network has a part that slots do not compute; a note says which."""
-    lacking = lacking_in_slots(network.architecture)
+def without_slots(architecture: Architecture, notes: list[str]) -> bool:
+    """Whether a network has a part that slots do not compute.
+
+    Args:
+        architecture: Of the network.
+        notes: Receives a sentence that says which.
+    """
+    lacking = lacking_in_slots(architecture)
     if lacking is not None:
         notes.append(f"{lacking} are not computed in slots, the eager path computes")
     return lacking is not None

@@ -127,7 +127,7 @@ def prove(
     if fast:
         truth = float64_network(architecture, opening.weights, reference.device)
         with progress.task("fast", total=len(paths), unit="img") as tick:
-            case = _case_of(architecture)
+            case = case_of(architecture)
             near = prove_fast(opening.native(), reference, truth, images(tick), case=case)
     return ParityProofs(
         against="detectron2" if exact else "float64",
@@ -138,8 +138,12 @@ def prove(
     )
 
 
-def _case_of(architecture: Architecture) -> type[Case]:
-    """Return how a network's decisions are compared with those of float64."""
+def case_of(architecture: Architecture) -> type[Case]:
+    """Return how a network's decisions are compared with those of float64.
+
+    Args:
+        architecture: Of the network.
+    """
     if architecture.given_proposals:
         return GivenCase
     if architecture.is_panoptic:

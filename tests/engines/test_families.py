@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from _pytest.mark import ParameterSet
 
 from harness.core.architecture import Architecture
 from harness.engines.native import NativeEngine, open_native
+from harness.engines.rounding import float64_network, prove_fast
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
+from harness.workflows.parity import case_of
 from tests.conftest import Seeded
 from tests.golden.cases import classes_of_pixels, detections_of, pictures_for, read_golden
 from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
@@ -110,6 +113,22 @@ def test_bf16_computes_it_too(name: str, seeded: Seeded) -> None:
     assert len(found) >= len(expected) // 2
     # The best score moves by what bf16 rounds, which random weights amplify.
     assert abs(float(found.scores[0]) - float(expected.scores[0])) < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_fast_arithmetic_differs_by_rounding_only(name: str, seeded: Seeded) -> None:
+    _, architecture, weights = named_family(name, seeded)
+    proof = prove_fast(
+        opened(architecture, weights, exact=False),
+        opened(architecture, weights, exact=True),
+        float64_network(architecture, weights, torch.device("cpu")),
+        pictures_for(architecture)[:1],
+        case=case_of(architecture),
+    )
+    assert proof.ok, (proof.stages, proof.differences)
+    assert proof.detections >= 5
+    assert any(stage.ours != stage.reference for stage in proof.stages)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,11 +9,14 @@ import torch
 from harness.core.detections import Detections, Image
 from harness.engines.answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.engines.native import NativeEngine, open_native
+from harness.engines.slot_path import without_slots
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import Capacity, Frame, SlotNetwork, lacking_in_slots
-from harness.zoo.architectures import tiny
+from harness.zoo.architectures import architecture_of, tiny
+from harness.zoo.lock import find_model, read_lock
 from tests.conftest import Seeded
+from tests.families import ALL
 from tests.golden.cases import pictures
 from tests.golden.families import FAMILIES, narrow
 from tests.nn.plain_operators import PlainOperators
@@ -98,6 +101,20 @@ def test_what_is_not_computed_in_slots_has_a_reason() -> None:
     assert {name for name, reason in reasons.items() if reason is None} == set(IN_SLOTS)
     assert reasons["mask_rcnn_R_50_C4"] == reasons["mask_rcnn_R_50_DC5"]
     assert reasons["mask_rcnn_R_50_C4"] == "regions of a single map"
+
+
+def test_a_gpu_computes_each_family_in_slots_or_says_why() -> None:
+    """At full width; what is said becomes a line of the record."""
+    computed = {"FPN", "ResNeXt", "LSJ", "SyncBN", "GroupNorm", "RegNetX", "RegNetY"}
+    lock = read_lock()
+    for family in ALL:
+        network = architecture_of(find_model(lock, family.entry).architecture)
+        if family.torchvision:
+            continue
+        notes: list[str] = []
+        assert without_slots(network, notes) == (family.title not in computed)
+        assert len(notes) == (family.title not in computed)
+        assert all("are not computed in slots, the eager path computes" in one for one in notes)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,7 @@ CLASSES, ITERATIONS = 3, 4
 
 #: One of each family; they are small enough for any CI.
 NETWORKS = {
-    **{name: narrow(name) for name in (*TRAINED, "mask_rcnn_X_101_32x8d_FPN")},
-    "scratch_mask_rcnn_R_50_FPN_SyncBN": narrow("scratch_mask_rcnn_R_50_FPN_SyncBN"),
+    **{name: narrow(name) for name in TRAINED},
     "retinanet": dense_losses.architecture(),
     "keypoint_rcnn": keypoint_losses.architecture(),
     "panoptic_fpn_R_50": narrow("panoptic_fpn_R_50"),
@@ -104,7 +103,8 @@ SLOW = (
     *("mask_rcnn_R_50_C4", "faster_rcnn_R_50_C4", "mask_rcnn_R_50_DC5", "mask_rcnn_R_50_FPN_GN"),
     *("mask_rcnn_R_50_FPN_dconv_c3-c5", "scratch_mask_rcnn_R_50_FPN_SyncBN"),
     *("panoptic_fpn_R_101_dconv_cascade_gn", "cascade_mask_rcnn_R_50_FPN", "fast_rcnn_R_50_FPN"),
-    *("mask_rcnn_regnety_4gf_LSJ", "mask_rcnn_X_101_32x8d_FPN"),
+    *("mask_rcnn_regnety_4gf_LSJ", "mask_rcnn_regnetx_4gf_LSJ", "mask_rcnn_X_101_32x8d_FPN"),
+    *("mask_rcnn_R_50_FPN_LSJ", "cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv"),
 )
 
 
