@@ -104,8 +104,7 @@ def _print_reference(reference: Against, style: str) -> None:
     else:
         console.answer(
             f"{counted(reference.differing_images, 'image differs', 'images differ')} from the "
-            "reference, the first is "
-            f"{reference.first_differing}"
+            f"reference, the first is {reference.first_differing}"
         )
     if reference.stage is not None:
         largest = reference.stage.max_absolute

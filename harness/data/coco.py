@@ -387,15 +387,14 @@ def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
     if boxes and boxes < len(segmentations):
         yield (
             f"{counted(boxes, 'annotation has', 'annotations have')} a box and no mask: scoring "
-            "of masks counts them as "
-            "objects that nothing finds"
+            "of masks counts them as objects that nothing finds"
         )
     degenerate = sum(bool(one) and _is_degenerate(one) for one in segmentations)
     if degenerate:
         yield (
             f"{counted(degenerate, 'annotation has', 'annotations have')} a degenerate "
-            "segmentation: polygons of "
-            "fewer than three points, or of an odd number of coordinates, count nowhere"
+            "segmentation: polygons of fewer than three points, or of an odd number of "
+            "coordinates, count nowhere"
         )
 
 
@@ -408,8 +407,7 @@ def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
     if several:
         yield (
             f"{counted(len(several), 'file is', 'files are')} listed as several images, the "
-            f"first is {several[0]}: "
-            "each row is evaluated and trained on by itself"
+            f"first is {several[0]}: each row is evaluated and trained on by itself"
         )
 
 

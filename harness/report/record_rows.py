@@ -60,8 +60,7 @@ def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str 
         return None
     return (
         f"{counted(images, 'image')} can show a difference of {' and '.join(least)} between two "
-        "models; "
-        "of runs on the same images harness compare finds smaller ones"
+        "models; of runs on the same images harness compare finds smaller ones"
     )
 
 

@@ -57,10 +57,9 @@ def explanation(sweep: Sweep) -> str:
     images = sweep.dataset.evaluated_images
     return (
         f"{sweep.model} on {counted(images, 'image')} of {sweep.dataset.name}, "
-        f"{_device(sweep)}; FPS and "
-        "latency (of a batch) are pure compute; ratio: to the reference, timed in turn; AP: the "
-        "reference's own, then differences to it on the same images, with paired bootstrap "
-        "intervals"
+        f"{_device(sweep)}; FPS and latency (of a batch) are pure compute; ratio: to the "
+        "reference, timed in turn; AP: the reference's own, then differences to it on the same "
+        "images, with paired bootstrap intervals"
     )
 
 

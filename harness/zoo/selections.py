@@ -13,6 +13,9 @@ from harness.files.atomic import write_text
 from harness.files.json import read
 from harness.zoo.proof import prove
 
+#: What brings the file to select from.
+AGAIN = "run: harness download --only annotations"
+
 
 def make_selection(artefact: Artefact, selection: Selection, root: Path) -> tuple[str, ...]:
     """Write the file, and prove it.
@@ -41,7 +44,8 @@ def make_selection(artefact: Artefact, selection: Selection, root: Path) -> tupl
         raise IntegrityError(
             f"{whole} is not the file that {artefact.name} is selected from: expected "
             f"{selection.image_count:,} images and {selection.annotation_count:,} annotations of "
-            f"its licences, found {counts[0]:,} and {counts[1]:,}"
+            f"its licences, found {counts[0]:,} and {counts[1]:,}",
+            hint=AGAIN,
         )
     path = root / artefact.path
     # The pinned hash is of what Python's json writes by default.
@@ -83,7 +87,7 @@ def selected(content: Mapping[str, Any], selection: Selection, *, where: Path) -
             "categories": content["categories"],
         }
     except (KeyError, TypeError) as error:
+        fault = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise IntegrityError(
-            f"{where} does not name the licence of each image: {error!r} is missing",
-            hint="run: harness download --only annotations",
+            f"{where} does not name the licence of each image: {fault}", hint=AGAIN
         ) from error

@@ -176,8 +176,8 @@ def _narrow(images: Sequence[ImageRecord]) -> tuple[str, ...]:
         return ()
     return (
         f"{counted(len(narrow), 'image is', 'images are')} too narrow to be resized for a "
-        "network, the first is "
-        f"{shown_text(narrow[0].file_name)}: training and evaluation refuse them",
+        f"network, the first is {shown_text(narrow[0].file_name)}: training and evaluation refuse "
+        "them",
     )
 
 
@@ -216,8 +216,8 @@ def _require_images(
         return ()
     return (
         f"{counted(len(found), 'image')} of more than 8 bits of grey, the first is: "
-        f"{found[0].text}; "
-        "training and evaluation, like Detectron2, see all above 255 as white: save them as 8 bits",
+        f"{found[0].text}; training and evaluation, like Detectron2, see all above 255 as white: "
+        "save them as 8 bits",
     )
 
 

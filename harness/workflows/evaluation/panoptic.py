@@ -326,9 +326,10 @@ def _are_same(files: list[PanopticFiles], rows: tuple[Row, Row]) -> bool:
 
 
 class Counting:
-    """Counts the classes of pixels of one image after the other.
+    """Counts the classes of pixels of each image.
 
-    The ground truth of an image is read in the thread that decodes the image.
+    The ground truth of an image is read in the thread that decodes the image, and compared in the
+    one that makes its line.
     """
 
     def __init__(self, job: Job, image_ids: Collection[int]) -> None:

@@ -161,8 +161,7 @@ def write_semantic(folder: Path, lines: Sequence[Line], stuff: Sequence[Category
     if lacking:
         raise IntegrityError(
             f"{counted(len(lacking), 'image has', 'images have')} no counts of semantic classes "
-            "in their shard, the first "
-            f"is image {min(lacking)}: another version wrote it",
+            f"in their shard, the first is image {min(lacking)}: another version wrote it",
             hint="choose another --output, to begin the run again",
         )
     names = dumps(["things", *(one.name for one in stuff)])
