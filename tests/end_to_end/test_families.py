@@ -28,7 +28,12 @@ QUICK = ("--short-edge", "128", "--device", "cpu", "--threads", "1", "--limit", 
 Command = Callable[..., Answer]
 
 
-@pytest.fixture(scope="module", params=ALL, ids=[one.title for one in ALL])
+@pytest.fixture(
+    scope="module",
+    params=[  # the tests of a family in one process, which makes its weights once
+        pytest.param(one, id=one.title, marks=pytest.mark.xdist_group(one.title)) for one in ALL
+    ],
+)
 def family(request: pytest.FixtureRequest) -> Family:
     one: Family = request.param
     return one
