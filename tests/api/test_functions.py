@@ -72,7 +72,7 @@ def test_a_run_that_was_asked_for_earlier_says_when(data: dict[str, Path], tmp_p
         ("train", TrainRequest(schedule=ScheduleConfig(iterations=3))),
     ],
 )
-def test_a_askedis_made_again_of_its_keywords(function: str, asked: object) -> None:
+def test_a_request_is_made_again_of_its_keywords(function: str, asked: object) -> None:
     given = keywords_of(function, asked)
     assert composed(function, type(asked), given) == asked
 
