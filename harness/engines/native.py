@@ -126,6 +126,9 @@ def _move(
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
     for part in network.precise_parts:
         part.to(DTYPES[precision])
+    one_map = network.architecture.neck != "fpn" and not network.architecture.given_proposals
+    if one_map and layout == "channels_last" and device.type == "cpu" and precision == "fp32":
+        network.proposal_generator.rpn_head.convolve_contiguous_maps()
     if compiled:
         compile_static_parts(network)
 
