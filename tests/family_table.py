@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.zoo.lock import read_lock
-from tests.engines.test_families import ONE_MAP
 from tests.export.test_families import EXPORTED
 from tests.families import ALL, Family
 
@@ -57,10 +56,6 @@ BITS = narrow(
     },
     "tests/engines/test_torchvision.py::test_detections_equal_torchvision_called_by_hand[{}]",
 )
-OPEN = (
-    "Open: objectness of a network of one map is 2.1 to 2.4 times as far from float64 as "
-    "Detectron2's on small images (200 and 256 px), where 2 is allowed; no detection differs."
-)
 ROUNDING = narrow(
     f"{NARROW}test_the_fast_arithmetic_differs_by_rounding_only",
     {
@@ -68,7 +63,6 @@ ROUNDING = narrow(
         "test_the_fast_path_is_as_near_to_float64_as_the_reference",
         "retinanet": "tests/engines/test_dense.py::test_the_fast_path_differs_by_rounding_only",
         "keypoint_rcnn": "tests/nn/test_keypoints.py::test_the_fast_path_differs_by_rounding_only",
-        **dict.fromkeys(ONE_MAP, OPEN),
     },
     "The arithmetic is torchvision's own.",
 )
