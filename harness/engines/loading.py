@@ -12,12 +12,11 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions, ModelSpec, RecipeOverrides
-from harness.core.settings import flatten
 from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import find_model_file
+from harness.zoo.model_file import find_model_file, with_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ def prove_model(
     annotations: Path | None,
     panoptic: Path | None = None,
     lowest_score: float | None = None,
-    recipe: RecipeOverrides | None = None,
+    recipe: RecipeOverrides,
 ) -> ProvenModel:
     """Make every proof of a model that needs no inference.
 
@@ -65,9 +64,8 @@ def prove_model(
         options: How it will be computed.
         annotations: COCO file of the weights' categories; None for the model's or its training's.
         panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
-        lowest_score: The network must let through objects of this score; None leaves that to its
-            recipe.
-        recipe: Other sizes of images than the model's own.
+        lowest_score: Objects of this score must be let through; None leaves that to the recipe.
+        recipe: Other sizes of images than those of an exported file, or the model's own.
 
     Raises:
         UsageError: The engine does not know the network or the settings.
@@ -85,7 +83,8 @@ def prove_model(
     if weights is not None:
         architecture = architecture.fitted_to(categories, stuff)
     _require_class_count(entry, architecture, categories, annotations)
-    architecture = _changed(architecture, lowest_score, recipe)
+    architecture = with_recipe(architecture, recipe, entry, engine=engine, network=network)
+    architecture = _letting_through(architecture, lowest_score)
     file = find_model_file(
         lock, entry, architecture, categories, engine=engine, weights=weights, root=network.root
     )
@@ -101,15 +100,10 @@ def prove_model(
     )
 
 
-def _changed(
-    architecture: Architecture, lowest_score: float | None, recipe: RecipeOverrides | None
-) -> Architecture:
-    """Return the network with what was asked for of its recipe."""
-    asked = {} if recipe is None else flatten(recipe)
-    given = {name: value for name, value in asked.items() if value is not None}
-    if lowest_score is not None and lowest_score < architecture.score_threshold:
-        given["score_threshold"] = lowest_score
-    return replace(architecture, **given)
+def _letting_through(architecture: Architecture, score: float | None) -> Architecture:
+    """Return the network with objects of a score among its detections; None changes nothing."""
+    lowest = architecture.score_threshold if score is None else score
+    return replace(architecture, score_threshold=min(architecture.score_threshold, lowest))
 
 
 def require_classes(architecture: Architecture) -> None:

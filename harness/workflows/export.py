@@ -22,6 +22,7 @@ from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import own_engine, require_network
 from harness.engines.parity import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
+from harness.workflows.runs.weights import completed, sizes_of_training
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file, kind_of
@@ -214,8 +215,12 @@ def _architecture(
     stuff: Sequence[Category],
     request: ExportRequest,
 ) -> Architecture:
-    """Return the model's architecture with the classes there are and the recipe of the request."""
+    """Return the model's architecture with the classes there are and the recipe of the request.
+
+    Sizes that the request does not name are those of the training that left the weights.
+    """
     published = architecture_of(entry.architecture)
+    sizes = completed(request.recipe, sizes_of_training(request.network.weights))
     return replace(
         published.fitted_to(categories, stuff),
         score_threshold=(
@@ -224,6 +229,7 @@ def _architecture(
             else request.score_threshold
         ),
         max_detections=request.max_detections or published.max_detections,
+        **sizes.given,
     )
 
 

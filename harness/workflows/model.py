@@ -17,17 +17,22 @@ from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
-from harness.core.requests.loading import SIZES, LoadRequest
-from harness.core.settings import flatten
+from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
-from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN, read_run
+from harness.workflows.runs.files import RECORD, read_run
 from harness.workflows.runs.folder import read_record
-from harness.workflows.runs.weights import TRAINED, weights_of
+from harness.workflows.runs.weights import (
+    TRAINED,
+    completed,
+    sizes_of_run,
+    sizes_of_training,
+    weights_of,
+)
 from harness.zoo.lock import read_lock
 from harness.zoo.model_file import CHANGED
 
@@ -287,7 +292,7 @@ def find_source(source: str | Path, *, model: str | None) -> Source:
     return Source(
         model=model or _of_run(path.parent, None).model,
         weights=path,
-        recipe=_sizes_of_training(path.parent),
+        recipe=sizes_of_training(path),
     )
 
 
@@ -300,7 +305,7 @@ def _of_run(folder: Path, model: str | None) -> Source:
         return Source(
             model=model or asked["model"],
             weights=weights,
-            recipe=RecipeOverrides(**{name: asked.get(name) for name in SIZES}),
+            recipe=sizes_of_run(run),
             **{
                 name: None if weights is None or file is None else Path(file)
                 for name, file in files.items()
@@ -311,21 +316,12 @@ def _of_run(folder: Path, model: str | None) -> Source:
             return Source(
                 model=model or run.request["model"],
                 weights=folder / name,
-                recipe=_sizes_of_training(folder),
+                recipe=sizes_of_training(folder / name),
             )
     raise UsageError(
         f"the training in {folder} has left no weights yet",
         hint="it leaves them at its first evaluation",
     )
-
-
-def _sizes_of_training(folder: Path) -> RecipeOverrides:
-    """Return the sizes that the evaluations of a training have; of none, the model's own."""
-    evaluated = sorted((folder / EVALUATIONS).glob(f"*/{RUN}"))
-    if not evaluated:
-        return RecipeOverrides()
-    asked = read_run(evaluated[-1].parent).request["inference"]
-    return RecipeOverrides(**{name: asked.get(name) for name in SIZES})
 
 
 def _evaluated_weights(folder: Path, named: str) -> Path:
@@ -340,12 +336,6 @@ def _evaluated_weights(folder: Path, named: str) -> Path:
     return Path(named) if checkpoint is None else weights_of(checkpoint)
 
 
-def _merged(asked: RecipeOverrides, known: RecipeOverrides) -> RecipeOverrides:
-    """Return the sizes that were asked for, else those of the run."""
-    given = {name: value for name, value in flatten(asked).items() if value is not None}
-    return replace(known, **given)
-
-
 def load(request: LoadRequest) -> Model:
     """Return the model of a request, ready for inference; raises as `prove_model` does."""
     source = find_source(request.source, model=request.model)
@@ -356,7 +346,7 @@ def load(request: LoadRequest) -> Model:
         annotations=request.annotations or source.annotations,
         panoptic=request.panoptic or source.panoptic,
         lowest_score=request.threshold,
-        recipe=_merged(request.recipe, source.recipe),
+        recipe=completed(request.recipe, source.recipe),
     )
     if proven.changed:
         warnings.warn(CHANGED, stacklevel=2)

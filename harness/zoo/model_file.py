@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from harness.core.dataset import Category
 from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
+from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
 from harness.zoo.checkpoints import find_checkpoint
-from harness.zoo.exported import ExportFacts, proven_export
+from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 
 #: What is said of an exported file whose graph has other bytes than it was exported with.
 CHANGED = (
@@ -35,6 +37,39 @@ class ModelFile(NamedTuple):
 
     changed: bool = False
     """Whether its graph is another one than was exported."""
+
+
+def with_recipe(
+    architecture: Architecture,
+    recipe: RecipeOverrides,
+    entry: ModelEntry,
+    *,
+    engine: EngineName,
+    network: ModelSpec,
+) -> Architecture:
+    """The network with the test recipe it is computed with.
+
+    Sizes of images that are not asked for are those that an exported file states, which are of the
+    training of its weights; else the model's own. All else of a file is in its graph.
+
+    Args:
+        architecture: With the model's own recipe.
+        recipe: What was asked for instead.
+        entry: The model.
+        engine: Decides whether the file is an exported one.
+        network: Names the file, or where exports are.
+
+    Raises:
+        PrerequisiteError: There is no exported file; with the command that makes it.
+        UsageError: It has the ending of the other format.
+        IntegrityError: It is damaged, or no exported file.
+    """
+    given = recipe.given
+    if engine == "onnx" or engine == "pt2":
+        file = find_exported(entry, network.weights, network.root, engine)
+        stated = read_facts(file).architecture
+        given = {**{name: getattr(stated, name) for name in SIZES}, **given}
+    return replace(architecture, **given)
 
 
 def find_model_file(

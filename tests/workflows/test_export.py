@@ -14,14 +14,19 @@ import pytest
 from harness.core.errors import HarnessError, IntegrityError, PrerequisiteError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.loading import LoadRequest, ServeRequest
+from harness.core.requests.pictures import PredictRequest
 from harness.core.requests.zoo import ExportRequest, ParityRequest
 from harness.core.settings import replaced
 from harness.data.catalog import find_dataset
 from harness.engines.parity import ParityReport
 from harness.files.extras import install_command
+from harness.serve.server import find_served
 from harness.workflows.evaluation.resolve import resolve
-from harness.workflows.export import export
+from harness.workflows.export import Export, export
+from harness.workflows.model import load
 from harness.workflows.parity import check_exported, check_parity
+from harness.workflows.pictures.predict_images import find_predict_job
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED, facts_of_file
 from harness.zoo.model_file import CHANGED
@@ -29,6 +34,7 @@ from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
 from tests.export.programs import rewritten
+from tests.workflows.conftest import write_evaluation
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
@@ -223,3 +229,49 @@ def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
     )
     with pytest.raises(UsageError, match="one image at a time, not 2"):
         resolve(asked)
+
+
+@pytest.fixture(scope="module")
+def smaller(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """A file of weights in the folder of a training on 64 px, exported for 96 px."""
+    run = tmp_path_factory.mktemp("run")
+    write_evaluation(run, 1, short_edge_px=64, long_edge_max_px=107)
+    weights = run / "model_best.safetensors"
+    weights.write_bytes(CHECKPOINT.read_bytes())
+    asked = {"weights": weights, "root": scenes, "output": run / "small.pt2", "short_edge_px": 96}
+    return export(composed(ExportRequest, limit=1, threads=1, **asked), progress=Silent())
+
+
+@pytest.mark.slow
+def test_a_file_states_the_sizes_that_were_asked_for_and_else_those_of_the_training(
+    smaller: Export,
+) -> None:
+    numbers = smaller.facts.architecture
+    assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 107)
+    assert smaller.parity.first_failing is None
+    (resized,) = [one for one in smaller.parity.stages if one.stage == "resized input"]
+    assert resized.ok
+
+
+@pytest.mark.slow
+def test_a_file_is_computed_with_its_own_sizes(smaller: Export, scenes: Path) -> None:
+    named: dict[str, Any] = {"model": "tiny", "root": scenes, "engine": "pt2", "device": "cpu"}
+    file = {**named, "weights": smaller.path}
+    asked = composed(InferenceRequest, **file)
+    job = resolve(asked)
+    assert job.resolved["architecture"]["short_edge_px"] == 96
+    assert [one.partition(",")[0] for one in job.deviations] == [
+        "short_edge_px is 96",
+        "long_edge_max_px is 107",
+    ]
+    other = resolve(replaced(asked, short_edge_px=128, long_edge_max_px=213))
+    assert other.architecture.short_edge_px == 128
+    predicted = find_predict_job(
+        composed(PredictRequest, paths=(str(scene_files(scenes)[0]),), **file)
+    )
+    served = find_served(composed(ServeRequest, **file))
+    # The file says what it is for, and the folder that it is in says something else.
+    with load(composed(LoadRequest, source=str(smaller.path), **named)) as model:
+        engine = model.info.engine
+    for numbers in (predicted.job.architecture, served.architecture, engine.architecture):
+        assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 107)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from harness.core.architecture import ChannelOrder
 from harness.core.engine import (
@@ -17,7 +17,7 @@ from harness.core.engine import (
     Precision,
 )
 from harness.core.requests.reports import SavedPredictions
-from harness.core.settings import part, setting
+from harness.core.settings import flatten, part, setting
 
 Evaluator = Literal["fast", "pycocotools", "both"]
 
@@ -167,7 +167,7 @@ class RecipeOverrides:
     short_edge_px: int | None = setting(
         None,
         help="length the shorter edge of an image is resized to",
-        none="the model's own",
+        none="that of an exported file, else the model's own",
         unit="px",
         metavar="PX",
         minimum=32,
@@ -175,7 +175,7 @@ class RecipeOverrides:
     long_edge_max_px: int | None = setting(
         None,
         help="greatest length of the longer edge after resizing",
-        none="the model's own",
+        none="that of an exported file, else the model's own",
         unit="px",
         metavar="PX",
         minimum=32,
@@ -184,8 +184,14 @@ class RecipeOverrides:
         None, help="order of the colours the network is given", none="the model's own"
     )
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """What takes the place of the model's own, by field of its architecture."""
+        return {name: value for name, value in flatten(self).items() if value is not None}
+
 
 #: Of an override, what a model without a data set offers: how images are resized.
+SIZES = ("short_edge_px", "long_edge_max_px")
 NO_SIZES = ("score_threshold", "max_detections", "channel_order")
 
 

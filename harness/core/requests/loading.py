@@ -10,15 +10,13 @@ from harness.core.drawing import DrawingStyle
 from harness.core.requests.inference import (
     EMBEDDED_MODEL,
     NO_SIZES,
+    SIZES,
     DataSpec,
     EngineOptions,
     ModelSpec,
     RecipeOverrides,
 )
 from harness.core.settings import part, setting
-
-#: Settings of the size of images.
-SIZES = ("short_edge_px", "long_edge_max_px")
 
 #: Where data sets and checkpoints are: the setting of every command.
 ROOT = ModelSpec().root
@@ -52,7 +50,10 @@ class LoadRequest:
         RecipeOverrides,
         without=NO_SIZES,
         group="what to load",
-        changed={name: {"none": "that of the run, else the model's own"} for name in SIZES},
+        changed={
+            name: {"none": "that of the run or exported file, else the model's own"}
+            for name in SIZES
+        },
     )
     threshold: float = setting(
         DrawingStyle().threshold, help="lowest score of a detection, 0 to 1", minimum=0, below=1

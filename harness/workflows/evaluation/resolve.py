@@ -14,7 +14,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
-from harness.core.settings import check_settings, flatten, recorded
+from harness.core.settings import check_settings, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.categories import stuff_for
 from harness.data.images import require_resizable
@@ -43,7 +43,7 @@ from harness.workflows.evaluation.proposals import (
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import CHANGED, find_model_file
+from harness.zoo.model_file import CHANGED, find_model_file, with_recipe
 from harness.zoo.needed import (
     Missing,
     missing_checkpoint,
@@ -70,7 +70,7 @@ class Job:
     """The model's own network and recipe."""
 
     architecture: Architecture
-    """The same with the request's overrides."""
+    """The same with the request's overrides, and the sizes that an exported file states."""
 
     weights: Path | None
     """File that the engine opens; None for an engine without weights."""
@@ -266,14 +266,15 @@ def job_of(
     _check_categories(entry, published, dataset)
     if request.options.engine is not None:
         require_network(request.options.engine, published)
-    architecture = _overridden(published, request)
     engine = request.options.engine or own_engine(published)
     require_proposals_fit(entry, published, request)
     file = proposals = None
     if published.given_proposals and (engine != "fake" or request.data.proposals is not None):
         proposals = find_proposals(lock, entry, request, dataset)
+    own = request.network
+    architecture = with_recipe(published, request.recipe, entry, engine=engine, network=own)
     if engine != "fake":
-        classes, own = dataset.categories, request.network
+        classes = dataset.categories
         file = find_model_file(
             lock, entry, architecture, classes, engine=engine, weights=own.weights, root=own.root
         )
@@ -338,11 +339,6 @@ def _published(
     if request.network.weights is None or not dataset.categories:
         return published
     return published.fitted_to(dataset.categories, stuff)
-
-
-def _overridden(published: Architecture, request: InferenceRequest) -> Architecture:
-    asked = flatten(request.recipe)
-    return replace(published, **{name: value for name, value in asked.items() if value is not None})
 
 
 def check_values(request: InferenceRequest) -> None:

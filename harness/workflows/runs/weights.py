@@ -1,12 +1,16 @@
-"""Where the weights of a run are now."""
+"""Where the weights of a run are now, and the sizes of images that they were trained for."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+from harness.core.engine import EXPORT_FORMATS
 from harness.core.errors import IntegrityError
 from harness.core.record import CheckpointFacts
+from harness.core.requests.inference import SIZES, RecipeOverrides
+from harness.workflows.runs.files import EVALUATIONS, RUN, RunFile, read_run
 from harness.zoo.checkpoints import weights_digest
 
 #: Weights that a training leaves, the best first.
@@ -30,6 +34,42 @@ def weights_of(checkpoint: CheckpointFacts) -> Path:
     if found is None:
         raise IntegrityError(f"the weights of the run are no longer there: {recorded}")
     return found
+
+
+def sizes_of_training(weights: Path | None) -> RecipeOverrides:
+    """Return the sizes that the training whose folder has ``weights`` was evaluated with.
+
+    Args:
+        weights: A checkpoint; None for the pinned one.
+
+    Returns:
+        Those of its newest evaluation; none where no training left the file, or the model's own
+        were not changed. An exported file states its own, whatever folder it is in.
+    """
+    if weights is None or weights.suffix.lower().removeprefix(".") in EXPORT_FORMATS:
+        return RecipeOverrides()
+    evaluated = sorted((weights.parent / EVALUATIONS).glob(f"*/{RUN}"))
+    return sizes_of_run(read_run(evaluated[-1].parent)) if evaluated else RecipeOverrides()
+
+
+def sizes_of_run(run: RunFile) -> RecipeOverrides:
+    """Return the sizes that a run was asked for.
+
+    Args:
+        run: Of an evaluation, a benchmark, a sweep or predictions.
+    """
+    asked = run.request["inference"]
+    return RecipeOverrides(**{name: asked.get(name) for name in SIZES})
+
+
+def completed(asked: RecipeOverrides, known: RecipeOverrides) -> RecipeOverrides:
+    """Return what was asked for, else what is known of the weights.
+
+    Args:
+        asked: By the request.
+        known: Sizes of the run that left them.
+    """
+    return replace(known, **asked.given)
 
 
 def unchanged_file(path: Path, sha256: str, *, config: Path, option: str) -> Path:

@@ -97,6 +97,14 @@ class ExportModelSettings(ModelSpecKeys, total=False):
     max_detections: int | None
     """Detections kept for an image, in the graph (default: the model's own)."""
 
+    short_edge_px: int | None
+    """Length the shorter edge of an image is resized to (in px; default: that of the run that left
+    the weights, else the model's own)."""
+
+    long_edge_max_px: int | None
+    """Greatest length of the longer edge after resizing (in px; default: that of the run that left
+    the weights, else the model's own)."""
+
     images: str | Path | None
     """Folder of images to try the file on (default: the model's own data set, or the embedded
     one)."""
