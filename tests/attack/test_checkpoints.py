@@ -6,7 +6,6 @@ import io
 import json
 import pickle
 import struct
-import tracemalloc
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +17,12 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.zoo.weights import read_checkpoint
+from tests.attack.memory import Peak, traced_memory
 from tests.attack.trials import LostError, Trials, mutated, seeds
+
+__all__ = ["traced_memory"]
+
+pytestmark = pytest.mark.usefixtures("traced_memory")
 
 TENSORS = {
     "a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -51,7 +55,7 @@ def whole_files() -> dict[str, bytes]:
 
 def read_within_bounds(path: Path) -> None:
     """The file is read or refused, briefly and without taking more memory than it may."""
-    tracemalloc.start()
+    peak = Peak()
     try:
         found = read_checkpoint(path)
     except HarnessError as error:
@@ -59,11 +63,7 @@ def read_within_bounds(path: Path) -> None:
             raise AssertionError("a message that is too long, or no text") from error
         return
     finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        limit = TIMES * path.stat().st_size + AT_LEAST_BYTES
-        if peak > limit:
-            raise AssertionError(f"{peak:,} bytes were allocated, {limit:,} are allowed")
+        peak.require_at_most(TIMES * path.stat().st_size + AT_LEAST_BYTES)
     if not all(isinstance(value, np.ndarray) for value in found.values()):
         raise LostError("something that is no array")
 

@@ -7,7 +7,6 @@ import copy
 import json
 import pickle
 import time
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,13 @@ from harness.core.errors import HarnessError
 from harness.data.coco import read_annotations
 from harness.measure.coco import score
 from harness.workflows.runs.results_files import read_loosely, read_results
+from tests.attack.memory import Peak, traced_memory
 from tests.attack.trials import Trials, mutated, seeds
 from tests.data.test_foreign_results import FORMS, two_an_image
+
+__all__ = ["traced_memory"]
+
+pytestmark = pytest.mark.usefixtures("traced_memory")
 
 #: What reading may take of memory: so many times the file, and a little for the smallest; and of
 #: seconds of a processor, for files of at most 400 kB.
@@ -54,7 +58,7 @@ def content(small_coco: Path) -> dict[str, Any]:
 def read_within_bounds(path: Path, content: dict[str, Any]) -> None:
     """Read and scored, or refused briefly; in both ways that commands read predictions."""
     begun = time.process_time()
-    tracemalloc.start()
+    peak = Peak()
     try:
         for read in (read_results, read_loosely):
             try:
@@ -67,11 +71,7 @@ def read_within_bounds(path: Path, content: dict[str, Any]) -> None:
                 ids = sorted(one["id"] for one in content["images"])
                 score(content, rows, tasks=("bbox",), image_ids=ids)
     finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    limit = TIMES * path.stat().st_size + AT_LEAST_BYTES
-    if peak > limit:
-        raise AssertionError(f"{peak:,} bytes were allocated, {limit:,} are allowed")
+        peak.require_at_most(TIMES * path.stat().st_size + AT_LEAST_BYTES)
     if time.process_time() - begun > SECONDS:
         raise AssertionError(f"took more than {SECONDS} s")
 
