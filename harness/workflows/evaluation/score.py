@@ -323,8 +323,8 @@ def _oddities(
     silent = sum(image["id"] not in predicted for image in content["images"])
     if silent:
         yield (
-            f"{silent} of {counted(len(content['images']), 'image')} have no prediction; if "
-            "they were not evaluated, the AP is too low"
+            f"{silent} of {counted(len(content['images']), 'image')} without a prediction; "
+            "if they were not evaluated, the AP is too low"
         )
     boxes = [row["bbox"] for row in predictions if "bbox" in row]
     flat = sum(width <= 0 or height <= 0 for _, _, width, height in boxes)

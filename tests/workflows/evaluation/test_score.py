@@ -54,7 +54,7 @@ def test_boxes_alone_are_scored_as_boxes(scored: Callable[..., RunRecord]) -> No
 
 
 def test_images_without_a_prediction_are_counted(scored: Callable[..., RunRecord]) -> None:
-    assert any("5 of 6 images have no prediction" in one for one in scored(GOOD).dataset.warnings)
+    assert any("5 of 6 images without a prediction" in one for one in scored(GOOD).dataset.warnings)
 
 
 @pytest.mark.parametrize("box", [[10, 10, 0, 20], [40, 30, -30, -20]])
