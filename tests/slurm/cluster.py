@@ -221,10 +221,7 @@ class Cluster:
     def _start_accounting(self) -> None:
         data, socket_path = self.base / "database", self.base / "run" / "database"
         user, small = f"--user={getpass.getuser()}", "--innodb-buffer-pool-size=16M"
-        self._run(
-            *("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal"),
-            *("--skip-test-db", "--skip-name-resolve", f"--datadir={data}", user, small),
-        )
+        self._install_database(data, user, small)
         words = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket_path}", user]
         words += ["--skip-networking", "--skip-grant-tables", "--performance-schema=off", small]
         words += [f"--pid-file={self.base / 'run' / 'mariadbd.pid'}"]
@@ -243,6 +240,16 @@ class Cluster:
         self._run("slurmdbd", MYSQL_UNIX_PORT=str(socket_path))
         self._until(lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"))
         self._run("sacctmgr", "-i", "add", "cluster", "test")
+
+    def _install_database(self, data: Path, *options: str) -> None:
+        """Make an empty database; mariadbd 10.11 crashes now and then on busy cores doing it."""
+        words = ["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal"]
+        words += ["--skip-test-db", "--skip-name-resolve", f"--datadir={data}", *options]
+        for _ in range(3):
+            if self._succeeds(*words):
+                return
+            shutil.rmtree(data, ignore_errors=True)
+        self._run(*words)
 
     def _run(self, *words: str, **more: str) -> None:
         with (self.base / "log" / "start.log").open("ab") as log:
