@@ -20,11 +20,16 @@ class Family:
     ``keypoint_rcnn``; of torchvision's detectors the builder.
     """
 
-    architectures: tuple[str, ...]
-    """Every architecture of the lock that belongs to it."""
+    architectures: tuple[str, ...] = ()
+    """Every architecture of the lock that belongs to it, where that is not ``network`` alone."""
 
     torchvision: bool = False
     """Whether torchvision computes it, and Detectron2 does not know it."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Every architecture of the lock that belongs to it."""
+        return self.architectures or (self.network,)
 
 
 def both(pattern: str) -> tuple[str, str]:
@@ -83,13 +88,11 @@ ALL = (
         title="Cascade",
         entry="cascade_mask_rcnn_R_50_FPN_3x",
         network="cascade_mask_rcnn_R_50_FPN",
-        architectures=("cascade_mask_rcnn_R_50_FPN",),
     ),
     Family(
         title="Deformable",
         entry="mask_rcnn_R_50_FPN_3x_dconv_c3-c5",
         network="mask_rcnn_R_50_FPN_dconv_c3-c5",
-        architectures=("mask_rcnn_R_50_FPN_dconv_c3-c5",),
     ),
     Family(
         title="RetinaNet",
@@ -101,13 +104,11 @@ ALL = (
         title="RegNetX",
         entry="mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ",
         network="mask_rcnn_regnetx_4gf_LSJ",
-        architectures=("mask_rcnn_regnetx_4gf_LSJ",),
     ),
     Family(
         title="RegNetY",
         entry="mask_rcnn_regnety_4gf_dds_FPN_100ep_LSJ",
         network="mask_rcnn_regnety_4gf_LSJ",
-        architectures=("mask_rcnn_regnety_4gf_LSJ",),
     ),
     Family(
         title="Keypoint R-CNN",
@@ -129,38 +130,32 @@ ALL = (
         title="RPN, FPN",
         entry="rpn_R_50_FPN_1x",
         network="rpn_R_50_FPN",
-        architectures=("rpn_R_50_FPN",),
     ),
     Family(
         title="RPN, C4",
         entry="rpn_R_50_C4_1x",
         network="rpn_R_50_C4",
-        architectures=("rpn_R_50_C4",),
     ),
     Family(
         title="Fast R-CNN",
         entry="fast_rcnn_R_50_FPN_1x",
         network="fast_rcnn_R_50_FPN",
-        architectures=("fast_rcnn_R_50_FPN",),
     ),
     Family(
         title="X152, cascade, deformable, GN",
         entry="cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
         network="cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",
-        architectures=("cascade_mask_rcnn_X_152_32x8d_FPN_IN5k_gn_dconv",),
     ),
     Family(
         title="Panoptic R101, cascade, deformable, GN",
         entry="panoptic_fpn_R_101_dconv_cascade_gn_3x",
         network="panoptic_fpn_R_101_dconv_cascade_gn",
-        architectures=("panoptic_fpn_R_101_dconv_cascade_gn",),
     ),
     *(
         Family(
             title=f"torchvision {name}",
             entry=f"torchvision_{name}",
             network=name,
-            architectures=(name,),
             torchvision=True,
         )
         for name in (

@@ -159,7 +159,7 @@ def rows_of(family: Family) -> list[str]:
     return [
         entry.name
         for entry in read_lock().models
-        if entry.architecture in family.architectures and entry.model_id is not None
+        if entry.architecture in family.members and entry.model_id is not None
     ]
 
 

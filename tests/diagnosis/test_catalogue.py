@@ -104,22 +104,33 @@ def corner(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return result
 
 
-def test_masks_that_take_long_to_undo_are_measured_on_fewer_images(
-    masks: Broken, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def resized(masks: Broken) -> Case:
+    """Masks drawn at another size, each of which takes a while to be undone."""
     content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
-    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
-    encoded = []
+    return Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """As many numbers as masks have been undone."""
+    found: list[int] = []
     encode = outlines.encode_region
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        encoded.append(1)
+        found.append(1)
         return encode(*args, **kwargs)
 
     monkeypatch.setattr(outlines, "encode_region", counted)
+    return found
+
+
+def test_masks_that_take_long_to_undo_are_measured_on_fewer_images(
+    resized: Case, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search, "MOST_MASKED", 5)
     # Half a second for each mask: all of them, 734, would take 367.
-    found = diagnose(case, limit_s=200, clock=lambda: 0.5 * len(encoded), most_images=10)
+    found = diagnose(resized, limit_s=200, clock=lambda: 0.5 * len(encoded), most_images=10)
     assert [one.name for one in found.findings] == ["masks-resized"]
     assert 0.5 * len(encoded) <= 200
     assert 10 < found.measured_images < 100
@@ -127,39 +138,19 @@ def test_masks_that_take_long_to_undo_are_measured_on_fewer_images(
 
 @pytest.mark.parametrize("mask_s", [2.0, 20.0])
 def test_the_time_limit_is_kept_where_each_mask_takes_long(
-    masks: Broken, monkeypatch: pytest.MonkeyPatch, mask_s: float
+    resized: Case, encoded: list[int], mask_s: float
 ) -> None:
-    content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
-    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
-    encoded = []
-    encode = outlines.encode_region
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        encoded.append(1)
-        return encode(*args, **kwargs)
-
-    monkeypatch.setattr(outlines, "encode_region", counted)
     # Resizing the masks of the few images that say where masks are takes longer than the limit.
-    found = diagnose(case, limit_s=100, clock=lambda: mask_s * len(encoded))
+    found = diagnose(resized, limit_s=100, clock=lambda: mask_s * len(encoded))
     assert mask_s * len(encoded) <= 100 + mask_s
     assert "masks-shifted" in found.not_reached
 
 
 def test_masks_are_scored_on_fewer_images_where_each_takes_long(
-    masks: Broken, monkeypatch: pytest.MonkeyPatch
+    resized: Case, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content, rows = MASK_FAULTS["masks-resized"](*masks, np.random.default_rng(3))
-    case = Case(rows=rows_of(rows), truth=truth_of(content, ("bbox", "segm")))
-    encoded = []
-    encode = outlines.encode_region
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        encoded.append(1)
-        return encode(*args, **kwargs)
-
-    monkeypatch.setattr(outlines, "encode_region", counted)
     monkeypatch.setattr(search, "MOST_MASKED", 5)
-    found = diagnose(case, limit_s=400, clock=lambda: 1.0 * len(encoded))
+    found = diagnose(resized, limit_s=400, clock=lambda: 1.0 * len(encoded))
     assert [one.name for one in found.findings] == ["masks-resized"]
     assert found.findings[0].gain > 0
     assert found.not_reached == ()

@@ -26,8 +26,8 @@ def test_every_row_of_the_zoo_is_of_one_family() -> None:
     assert set(covered) == {one.name for one in zoo}
     entries = {one.name: one.architecture for one in read_lock().models}
     for family in ALL:
-        assert entries[family.entry] in family.architectures
-        for name in family.architectures:
+        assert entries[family.entry] in family.members
+        for name in family.members:
             assert (architecture_of(name).torchvision is not None) == family.torchvision
 
 

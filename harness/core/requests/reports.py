@@ -91,7 +91,7 @@ class TrackOptions:
 
     track: tuple[TrackerName, ...] = setting(
         (),
-        help="give the finished run to trackers as well: mlflow, wandb, tensorboard",
+        help="give the finished run to trackers as well",
         none="none",
         metavar="NAME,…",
         kept=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.engine import MOST_THREADS, ExportFormat, Precision
-from harness.core.model import GROUPS, Group
+from harness.core.model import Group
 from harness.core.requests.inference import NO_SIZES, SIZES, ModelSpec, RecipeOverrides
 from harness.core.settings import part, setting
 
@@ -26,7 +26,7 @@ class DownloadRequest:
 
     only: tuple[Group, ...] = setting(
         EVALUATION_GROUPS,
-        help=f"some of {','.join(GROUPS)}; the default is what evaluation needs",
+        help="groups of files; the default is what evaluation needs",
         metavar="GROUP,…",
     )
     models: tuple[str, ...] = setting(

@@ -35,10 +35,9 @@ class DownloadSettings(TypedDict, total=False):
             "backbones",
         ]
     ]
-    """Some of annotations,panoptic,panoptic_train,val,val100,rem,mlperf,train,train_proposals,check
-    points,zoo,torchvision,backbones; the default is what evaluation needs (of annotations,
-    panoptic, panoptic_train, val, val100, rem, mlperf, train, train_proposals, checkpoints, zoo,
-    torchvision, backbones; default: annotations,val,checkpoints)."""
+    """Groups of files; the default is what evaluation needs (of annotations, panoptic,
+    panoptic_train, val, val100, rem, mlperf, train, train_proposals, checkpoints, zoo, torchvision,
+    backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
