@@ -94,11 +94,14 @@ def _print_measured(found: DryRun, arguments: argparse.Namespace) -> None:
     if arguments.json:
         console.answer_json(found)
         return
+    how = "estimated from one and two images" if found.is_estimated else "measured"
     console.answer(
-        f"measured: {found.s_per_iteration:.3f} s an iteration on {found.device}, "
+        f"{how}: {found.s_per_iteration:.3f} s an iteration on {found.device}, "
         f"{found.memory_bytes / 2**30:.2f} GiB, on {found.measured_on}; the whole schedule takes "
         f"about {_duration(found.expected_s)}"
     )
+    if found.advice is not None:
+        console.answer(f"warning: {found.advice}")
 
 
 def _duration(seconds: float) -> str:

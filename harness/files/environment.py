@@ -10,6 +10,7 @@ import resource
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_environment() -> Environment:
         hostname=socket.gethostname(),
         cpu=cpu_name(),
         cpu_count=usable_cpus(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_bytes=memory_bytes(),
         packages={"harness": __version__, **_package_versions()},
         cuda=_torch_cuda(),
         driver=drivers[0] if drivers else None,
@@ -69,6 +70,17 @@ def peak_process_bytes() -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
     peak_kib = int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak_kib * 1024
+
+
+def forget_peak_process_bytes() -> None:
+    """Have ``peak_process_bytes`` begin with what is held now; only Linux can do that."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,17 +16,24 @@ from PIL import Image as PillowImage
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category, Dataset, ImageRecord
 from harness.core.detections import Image
-from harness.core.progress import Progress
+from harness.core.progress import Advance, Progress
+from harness.core.settings import replaced
 from harness.data.objects import AnnotatedImage, Segmentation, TrainingSet
 from harness.data.panoptic import png_of
 from harness.data.proposals import generated_proposals
 from harness.data.semantic import SemanticTruth
 from harness.engines.devices import device_class
+from harness.files.environment import forget_peak_process_bytes
 from harness.training.group import prepared_device
 from harness.training.processes import World
 from harness.training.run import peak_memory_bytes, training_batches
+from harness.training.samples import Sample
 from harness.training.setup import Setup, build_trainer
-from harness.training.step import run_iteration
+from harness.training.step import Trainer, run_iteration
+
+#: Images that a CPU computes at once when an iteration is measured. Where memory ends, the system
+#: ends the process, and not torch, as on a GPU.
+MOST_AT_ONCE = 2
 
 
 class Measured(NamedTuple):
@@ -40,13 +48,22 @@ class Measured(NamedTuple):
     device_class: str
     """The device's product name."""
 
+    at_once: int
+    """Images that are computed at once."""
+
+    image_bytes: int | None = None
+    """Memory that each of them takes, where time and memory are those of one and two images,
+    carried on to the whole batch; None where the batch itself was measured.
+    """
+
 
 def measure_iteration(
     setup: Setup, processes: int, *, clock: Callable[[], float], progress: Progress
 ) -> Measured:
     """Measure the second iteration of one process's share of the batch; the first one warms up.
 
-    Communication between processes is not included.
+    Communication between processes is not included. On a CPU no more than MOST_AT_ONCE images are
+    computed at once; what a larger batch takes follows from them.
 
     Args:
         setup: Of the training; nothing is written to its folder.
@@ -59,19 +76,46 @@ def measure_iteration(
     """
     share = World(0, processes)
     device = prepared_device(setup, share)
-    trainer, _ = build_trainer(setup, device, World())
+    parts = setup.config.optimizer.accumulate
+    at_once = setup.schedule.batch_size // processes // parts
+    is_estimated = device.type == "cpu" and at_once > MOST_AT_ONCE
+    whole = replace(setup, config=replaced(setup.config, accumulate=1))  # a batch is one part
+    trainer, _ = build_trainer(whole if is_estimated else setup, device, World())
     with (
-        progress.task("measure an iteration", total=2, unit="it") as advance,
+        progress.task("measure an iteration", total=4 if is_estimated else 2, unit="it") as advance,
         closing(training_batches(setup, trainer, share)) as samples,
     ):
-        run_iteration(trainer, next(samples))
-        advance(1)
+        second = partial(_second_iteration, trainer, samples, clock=clock, advance=advance)
+        if not is_estimated:
+            return Measured(*second(None), device_class(device), at_once)
+        (_, one), (seconds, most) = second(1), second(MOST_AT_ONCE)
+    each = (most - one) // (MOST_AT_ONCE - 1)
+    return Measured(
+        seconds=seconds / MOST_AT_ONCE * at_once * parts,
+        memory_bytes=one + each * (at_once - 1),
+        device_class=device_class(device),
+        at_once=at_once,
+        image_bytes=each,
+    )
+
+
+def _second_iteration(
+    trainer: Trainer,
+    samples: Iterator[list[Sample]],
+    count: int | None,
+    *,
+    clock: Callable[[], float],
+    advance: Advance,
+) -> tuple[float, int]:
+    """Return seconds and peak memory of the second of two iterations of ``count`` images."""
+    for _ in range(2):
+        batch = next(samples)[:count]
+        forget_peak_process_bytes()
         begun = clock()
-        logged = run_iteration(trainer, next(samples))
-        float(logged["total_loss"])  # waits for the device
+        float(run_iteration(trainer, batch)["total_loss"])  # waits for the device
         seconds = clock() - begun
         advance(1)
-    return Measured(seconds, peak_memory_bytes(device), device_class(device))
+    return seconds, peak_memory_bytes(trainer.device)
 
 
 #: Of COCO: the usual size of an image, (height, width) px, and objects an image (860,001 in 118,287

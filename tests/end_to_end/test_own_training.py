@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -107,6 +108,37 @@ def test_a_dry_run_needs_nothing(harness: Callable[..., Answer], project: Path) 
     assert refused.code == 3
     for told in (*plan["missing"], plan["fetch"]):
         assert told in refused.err
+
+
+def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(
+    harness: Callable[..., Answer], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system would end the process: what sixteen images take follows from one and two."""
+    import harness.training.dry_run as measuring
+    import harness.workflows.training.dry_run as planning
+
+    counts = []
+    iterate = measuring.run_iteration
+
+    def counted(trainer: Any, samples: Any) -> Any:
+        counts.append(len(samples))
+        return iterate(trainer, samples)
+
+    monkeypatch.setattr(measuring, "run_iteration", counted)
+    words = ["train", "--model", "MobileNetV2_FPNLite_3x", "--threads", "1", "--dry-run"]
+    words += ["--device", "cpu", "--short-edge", "64", "--batch-size", "16"]
+    answer = harness(*words, "--json")
+    assert answer.code == 0, answer.err
+    assert counts == [1, 1, 2, 2]
+    plan = json.loads(answer.out)
+    assert plan["is_estimated"]
+    assert plan["advice"] is None
+
+    monkeypatch.setattr(planning, "memory_bytes", lambda: 0)
+    monkeypatch.setattr(planning, "USABLE", 1.0)
+    answer = harness(*words)
+    assert "estimated from one and two images: " in answer.out
+    assert "one image takes more: lower --short-edge" in answer.out
 
 
 def test_files_that_are_missing_are_named_together(

@@ -12,11 +12,13 @@ from tempfile import TemporaryDirectory
 from harness.core.architecture import Architecture
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
 from harness.data.objects import TrainingSet
+from harness.files.environment import memory_bytes
 from harness.training.dry_run import Measured, measure_iteration, stand_in_data
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
@@ -42,6 +44,9 @@ from harness.workflows.training.train import setup_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.needed import Missing, fetching, missing_files
+
+#: Part of a machine's memory that a training may take: the system and its files need some, too.
+USABLE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,12 @@ class DryRun:
 
     memory_bytes: int
     """Peak memory of the device, on a CPU of the process."""
+
+    is_estimated: bool = False
+    """Whether time and memory were measured on one and two images, and carried on to the batch."""
+
+    advice: str | None = None
+    """What to do about memory that the machine does not have; None where it has it."""
 
     epochs: float | None = None
     """Passes over the training images; None where these are not there."""
@@ -129,7 +140,7 @@ def plan_of(request: TrainRequest, progress: Progress, on_plan: OnPlan = None) -
     measured = measure_iteration(
         setup, request.runtime.processes, clock=time.perf_counter, progress=progress
     )
-    return _dry_run(job.plan, known, measured, image_count=len(job.training.images))
+    return _dry_run(request, job.plan, known, measured, image_count=len(job.training.images))
 
 
 def _plan_without(
@@ -173,6 +184,7 @@ def _plan_without(
     with _data(training, published) as data:
         measured = _measured(request, plan, config, architecture, data, progress)
     return _dry_run(
+        request,
         plan,
         known,
         measured,
@@ -244,6 +256,7 @@ def _data(training: TrainingSet | None, published: Architecture) -> Iterator[Tra
 
 
 def _dry_run(
+    request: TrainRequest,
     plan: Plan,
     known: Planned,
     measured: Measured,
@@ -259,8 +272,32 @@ def _dry_run(
         s_per_iteration=measured.seconds,
         expected_s=measured.seconds * plan.schedule.iterations,
         memory_bytes=measured.memory_bytes,
+        is_estimated=measured.image_bytes is not None,
+        advice=_advice(measured, request.optimizer.accumulate),
         epochs=None if image_count is None else plan.schedule.images_seen / image_count,
         measured_on=measured_on,
         missing=known.missing,
         fetch=known.fetch,
     )
+
+
+def _advice(measured: Measured, parts: int) -> str | None:
+    """Return which option makes a batch fit into this machine; None where it fits.
+
+    Args:
+        measured: An iteration.
+        parts: A batch is computed in so many.
+    """
+    has = int(memory_bytes() * USABLE)
+    if measured.image_bytes is None or measured.memory_bytes <= has:
+        return None
+    at_once = measured.at_once
+    says = f"this machine has {memory_bytes() / 2**30:.1f} GiB"
+    for images in range(at_once - 1, 0, -1):
+        needed = measured.memory_bytes - measured.image_bytes * (at_once - images)
+        if at_once % images == 0 and needed <= has:
+            return (
+                f"{says}: --accumulate {parts * at_once // images} computes the same batch in "
+                f"parts of {counted(images, 'image')}, in about {needed / 2**30:.1f} GiB"
+            )
+    return f"{says}, and one image takes more: lower --short-edge, or train on a GPU"
