@@ -132,13 +132,6 @@ def test_the_reference_site_has_every_function(repository: Path) -> None:
     assert homes <= set(modules)
 
 
-def test_keywords_for_type_checkers_are_up_to_date(repository: Path) -> None:
-    """After a change of a setting: make schema."""
-    folder = repository / "harness" / "core" / "requests" / "keywords"
-    written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
-    assert written == _program(repository / "scripts" / "write_keywords.py").texts()
-
-
 def _program(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
