@@ -268,6 +268,15 @@ class Architecture:
             semantic_classes=classes if self.is_panoptic else 0,
         )
 
+    def resized_to(self, short_edge_px: int) -> Architecture:
+        """Return the same for images of another size, whose longest edge is in proportion.
+
+        Args:
+            short_edge_px: Length that the shorter edge is resized to.
+        """
+        longest = round(self.long_edge_max_px * short_edge_px / self.short_edge_px)
+        return replace(self, short_edge_px=short_edge_px, long_edge_max_px=longest)
+
     @property
     def strides_px(self) -> tuple[int, ...]:
         """Pixels of the input in a cell of each map that regions are proposed on."""

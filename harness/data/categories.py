@@ -10,14 +10,8 @@ from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 from harness.data.shapes import category_of
 from harness.data.synthetic import SHAPES
-from harness.files.json import read
+from harness.data.trained import PANOPTIC, learned_from
 from harness.measure.keypoints import keypoint_count
-
-#: What a training leaves beside its weights.
-TRAINING = "run.json"
-
-#: Annotations that a training names there: of boxes and masks, and of every pixel.
-DETECTION, PANOPTIC = "detection", "panoptic"
 
 #: COCO's 80 categories in the order of their ids, which is that of the networks' classes
 #: (Detectron2, ``data/datasets/builtin_meta.py``; the same as in ``instances_val2017.json``).
@@ -269,7 +263,7 @@ def stuff_for(
                 hint="leave out --panoptic, or choose a model of: harness models panoptic",
             )
         return ()
-    listed = panoptic or _learned_from(weights, PANOPTIC)
+    listed = panoptic or learned_from(weights, PANOPTIC)
     if listed is None:
         return stuff_of(semantic_classes)
     from harness.data.panoptic import read_stuff  # Pillow: only where it is needed
@@ -305,22 +299,5 @@ def categories_for(
         annotations: A file of the user; None for none.
         weights: The file of weights; None for the pinned ones.
     """
-    listed = annotations or _learned_from(weights, DETECTION)
+    listed = annotations or learned_from(weights)
     return categories_of(dataset) if listed is None else read_categories(listed)
-
-
-def _learned_from(weights: Path | None, part: str = DETECTION) -> Path | None:
-    """The annotation file of the training whose folder has ``weights``.
-
-    Args:
-        weights: A file of weights; None for the pinned ones.
-        part: ``DETECTION`` or ``PANOPTIC`` annotations.
-    """
-    if weights is None or not (weights.parent / TRAINING).is_file():
-        return None
-    run = read(weights.parent / TRAINING)
-    if not isinstance(run, dict) or run.get("kind") != "train":
-        return None
-    facts = run["dataset"] if part == DETECTION else run["dataset"].get("panoptic")
-    annotations = None if facts is None else Path(facts["annotations_path"])
-    return annotations if annotations is not None and annotations.is_file() else None

@@ -16,7 +16,7 @@ from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import find_model_file, with_recipe
+from harness.zoo.model_file import StatedSizes, find_model_file, stated_sizes, with_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,9 @@ class ProvenModel:
     changed: bool = False
     """Whether an exported file is another one than was exported."""
 
+    stated: StatedSizes | None = None
+    """Sizes of images that the weights state."""
+
 
 def prove_model(
     network: ModelSpec,
@@ -65,26 +68,25 @@ def prove_model(
         annotations: COCO file of the weights' categories; None for the model's or its training's.
         panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
         lowest_score: Objects of this score must be let through; None leaves that to the recipe.
-        recipe: Other sizes of images than those of an exported file, or the model's own.
+        recipe: Other sizes of images than those that the weights state, or the model's own.
 
     Raises:
         UsageError: The engine does not know the network or the settings.
         PrerequisiteError: Weights or device are missing.
         IntegrityError: Weights are not what they should be, or have other classes.
     """
-    lock = read_lock()
+    lock, weights = read_lock(), network.weights
     entry = find_model(lock, network.model)
     architecture = architecture_of(entry.architecture)
     engine = options.engine or own_engine(architecture)
-    weights = network.weights
     _require_computable(architecture, engine, options, weights)
     categories = categories_for(entry.dataset, annotations=annotations, weights=weights)
     stuff = stuff_for(architecture.semantic_classes, panoptic=panoptic, weights=weights)
     if weights is not None:
         architecture = architecture.fitted_to(categories, stuff)
     _require_class_count(entry, architecture, categories, annotations)
-    architecture = with_recipe(architecture, recipe, entry, engine=engine, network=network)
-    architecture = _letting_through(architecture, lowest_score)
+    stated = stated_sizes(architecture, recipe, entry, engine=engine, network=network)
+    architecture = _letting_through(with_recipe(architecture, recipe, stated), lowest_score)
     file = find_model_file(
         lock, entry, architecture, categories, engine=engine, weights=weights, root=network.root
     )
@@ -97,6 +99,7 @@ def prove_model(
         checkpoint=file.checkpoint,
         stuff=stuff,
         changed=file.changed,
+        stated=stated,
     )
 
 

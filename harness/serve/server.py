@@ -14,7 +14,7 @@ from harness.core.requests.loading import ServeRequest
 from harness.core.settings import check_settings
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.files.extras import install_command
-from harness.zoo.model_file import CHANGED
+from harness.zoo.model_file import remarks
 
 if TYPE_CHECKING:
     from harness.serve.service import Service
@@ -52,8 +52,8 @@ def serve(
     from harness.serve.connections import ENDED_S, Deadline, Server
 
     model = find_served(request)
-    if model.changed:
-        notice(CHANGED)
+    for sentence in remarks(model.changed, model.stated):
+        notice(sentence)
     deadline, listener = Deadline(ENDED_S, notice=notice), listening(request.host, request.port)
     with deadline.met(), closing(listener), deadline.at_end():
         service = _opened(request, model, notice)

@@ -22,11 +22,11 @@ from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import own_engine, require_network
 from harness.engines.parity import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
-from harness.workflows.runs.weights import completed, sizes_of_training
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, default_file, kind_of
 from harness.zoo.lock import find_model, read_lock
+from harness.zoo.model_file import stated_sizes, with_recipe
 
 #: The images of the check where the model's own are not on disk; they come with the package.
 EMBEDDED_PICTURES = "synthetic_val"
@@ -220,16 +220,17 @@ def _architecture(
     Sizes that the request does not name are those of the training that left the weights.
     """
     published = architecture_of(entry.architecture)
-    sizes = completed(request.recipe, sizes_of_training(request.network.weights))
+    stated = stated_sizes(
+        published, request.recipe, entry, engine=own_engine(published), network=request.network
+    )
     return replace(
-        published.fitted_to(categories, stuff),
+        with_recipe(published.fitted_to(categories, stuff), request.recipe, stated),
         score_threshold=(
             published.score_threshold
             if request.score_threshold is None
             else request.score_threshold
         ),
         max_detections=request.max_detections or published.max_detections,
-        **sizes.given,
     )
 
 

@@ -30,7 +30,6 @@ from harness.workflows.runs.weights import (
     TRAINED,
     completed,
     sizes_of_run,
-    sizes_of_training,
     weights_of,
 )
 from harness.zoo.lock import read_lock
@@ -292,7 +291,6 @@ def find_source(source: str | Path, *, model: str | None) -> Source:
     return Source(
         model=model or _of_run(path.parent, None).model,
         weights=path,
-        recipe=sizes_of_training(path),
     )
 
 
@@ -316,7 +314,6 @@ def _of_run(folder: Path, model: str | None) -> Source:
             return Source(
                 model=model or run.request["model"],
                 weights=folder / name,
-                recipe=sizes_of_training(folder / name),
             )
     raise UsageError(
         f"the training in {folder} has left no weights yet",

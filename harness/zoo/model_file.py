@@ -13,6 +13,7 @@ from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
+from harness.data.trained import short_edge_learned
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 
@@ -21,6 +22,37 @@ CHANGED = (
     "the exported file was changed since its export (quantised, simplified or edited): "
     "this is its own AP, no longer its checkpoint's"
 )
+
+
+class StatedSizes(NamedTuple):
+    """Sizes of images that weights were trained for, where these are not the model's own."""
+
+    short_edge_px: int
+    """Length the shorter edge of an image is resized to."""
+
+    long_edge_max_px: int
+    """Greatest length of the longer edge after that."""
+
+    source: Path
+    """What says so: the exported file, or the folder of the training that left the weights."""
+
+    @property
+    def sentence(self) -> str:
+        """The same for the user."""
+        return (
+            f"images are resized as {self.source} states: short edge {self.short_edge_px} px, "
+            f"long edge at most {self.long_edge_max_px} px"
+        )
+
+
+def remarks(changed: bool, stated: StatedSizes | None) -> tuple[str, ...]:
+    """What a user should know of the weights, a sentence each.
+
+    Args:
+        changed: Whether an exported file is another one than was exported.
+        stated: Sizes of images that the weights state.
+    """
+    return (*([CHANGED] if changed else []), *([] if stated is None else [stated.sentence]))
 
 
 class ModelFile(NamedTuple):
@@ -39,18 +71,17 @@ class ModelFile(NamedTuple):
     """Whether its graph is another one than was exported."""
 
 
-def with_recipe(
+def stated_sizes(
     architecture: Architecture,
     recipe: RecipeOverrides,
     entry: ModelEntry,
     *,
     engine: EngineName,
     network: ModelSpec,
-) -> Architecture:
-    """The network with the test recipe it is computed with.
+) -> StatedSizes | None:
+    """The sizes of images that the weights state; what is asked for wins over them.
 
-    Sizes of images that are not asked for are those that an exported file states, which are of the
-    training of its weights; else the model's own. All else of a file is in its graph.
+    An exported file has them in its metadata, of others the training in whose folder they are.
 
     Args:
         architecture: With the model's own recipe.
@@ -59,17 +90,43 @@ def with_recipe(
         engine: Decides whether the file is an exported one.
         network: Names the file, or where exports are.
 
+    Returns:
+        None where both sizes are asked for, none are stated, or the model's own are.
+
     Raises:
         PrerequisiteError: There is no exported file; with the command that makes it.
         UsageError: It has the ending of the other format.
         IntegrityError: It is damaged, or no exported file.
     """
-    given = recipe.given
+    asked = {name: value for name, value in recipe.given.items() if name in SIZES}
+    if len(asked) == len(SIZES) or engine == "fake":
+        return None
     if engine == "onnx" or engine == "pt2":
-        file = find_exported(entry, network.weights, network.root, engine)
-        stated = read_facts(file).architecture
-        given = {**{name: getattr(stated, name) for name in SIZES}, **given}
-    return replace(architecture, **given)
+        source = find_exported(entry, network.weights, network.root, engine)
+        trained = read_facts(source).architecture
+    else:
+        short = short_edge_learned(network.weights)
+        if short is None or network.weights is None:
+            return None
+        source, trained = network.weights.parent, architecture.resized_to(short)
+    own, stated = ([getattr(one, name) for name in SIZES] for one in (architecture, trained))
+    if stated == own:
+        return None
+    return StatedSizes(**{**dict(zip(SIZES, stated, strict=True)), **asked}, source=source)
+
+
+def with_recipe(
+    architecture: Architecture, recipe: RecipeOverrides, stated: StatedSizes | None
+) -> Architecture:
+    """The network with the test recipe it is computed with.
+
+    Args:
+        architecture: With the model's own recipe.
+        recipe: What was asked for instead.
+        stated: Sizes that its weights state; all else of an exported file is in its graph.
+    """
+    sizes = {} if stated is None else {name: getattr(stated, name) for name in SIZES}
+    return replace(architecture, **{**sizes, **recipe.given})
 
 
 def find_model_file(

@@ -13,10 +13,11 @@ from PIL import Image
 
 from harness.cli.main import parser_for
 from harness.cli.options import complete, request_from
-from harness.core.requests.loading import ServeRequest
+from harness.core.requests.loading import LoadRequest, ServeRequest
 from harness.serve.server import find_served
 from harness.training.log import read_log
-from harness.workflows.model import find_source
+from harness.workflows.model import load
+from tests.composing import composed
 from tests.end_to_end.conftest import Answer
 
 
@@ -200,8 +201,7 @@ def test_a_training_on_smaller_images_is_used_on_smaller_images(
     (loss,) = [line for line in answer.out.splitlines() if line.startswith("training loss")]
     assert len(loss.split()) == 3
     printed = [line for line in answer.out.splitlines() if line.startswith("  harness ")]
-    for line in printed:
-        assert ("--short-edge 64" in line) == (line.split()[1] != "show"), line
+    assert not [line for line in printed if "--short-edge" in line]  # the folder states them
     (serving,) = [shlex.split(line) for line in printed if line.split()[1] == "serve"]
     parser = parser_for(serving[1:])
     arguments = parser.parse_args(serving[1:])
@@ -209,8 +209,19 @@ def test_a_training_on_smaller_images_is_used_on_smaller_images(
     found = find_served(request_from(ServeRequest, arguments))
     assert found.architecture.short_edge_px == 64
     for source in ("run", "run/model_best.safetensors", "run/evaluations/iteration-0000001"):
-        assert find_source(source, model=None).recipe.short_edge_px == 64, source
-    assert find_source("tiny", model=None).recipe.short_edge_px is None
+        with load(composed(LoadRequest, source=source, threads=1)) as model:
+            assert model.info.engine.architecture.short_edge_px == 64, source
+    (evaluating,) = [shlex.split(line) for line in printed if line.split()[1] == "eval"]
+    again = harness(*evaluating[1:], "--threads", "1", "--no-report", "--output", "again")
+    assert again.code == 0, again.err
+    assert "images are resized as run states: short edge 64 px, long edge at most 112 px" in (
+        again.out + again.err
+    )
+    assert "not comparable: short_edge_px" not in again.out + again.err
+    record = json.loads((project / "again" / "record.json").read_text("utf-8"))
+    assert record["resolved"]["sizes_stated_by"] == "run"
+    first = project / "run" / "evaluations" / "iteration-0000001" / "predictions.json"
+    assert (project / "again" / "predictions.json").read_bytes() == first.read_bytes()
 
 
 def test_boxes_alone_are_called_so(

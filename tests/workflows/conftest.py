@@ -12,21 +12,22 @@ import pytest
 from harness.core.progress import Silent
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import EvalRequest, InferenceRequest
+from harness.core.requests.training import TrainRequest
 from harness.core.settings import recorded
 from harness.files.json import dumps, to_plain
 from harness.measure.timing import PhaseTimer
+from harness.training.run import WEIGHTS_BEST
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.runs.files import RUN, RunFile
 from harness.workflows.runs.folder import utc_now
-from harness.workflows.training.scoring import evaluation_folder
 from tests.composing import composed
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]
 
 
-def write_evaluation(training: Path, iteration: int, **asked: Any) -> None:
-    """Write ``run.json`` of an evaluation in the folder of a training."""
+def write_training(folder: Path, **asked: Any) -> Path:
+    """Write ``run.json`` of a training to a folder; the path of the weights that it would leave."""
     facts = DatasetFacts(
         name="own",
         annotations_path="own.json",
@@ -36,11 +37,10 @@ def write_evaluation(training: Path, iteration: int, **asked: Any) -> None:
         evaluated_images=1,
         warnings=(),
     )
-    request = to_plain(recorded(composed(EvalRequest, **asked)))
-    run = RunFile(run_id="an evaluation", kind="eval", request=request, dataset=facts)
-    folder = evaluation_folder(training, iteration)
-    folder.mkdir(parents=True)
+    request = to_plain(recorded(composed(TrainRequest, **asked)))
+    run = RunFile(run_id="a training", kind="train", request=request, dataset=facts)
     (folder / RUN).write_text(dumps(to_plain(run)), encoding="utf-8")
+    return folder / WEIGHTS_BEST
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed
 from tests.export.programs import rewritten
-from tests.workflows.conftest import write_evaluation
+from tests.workflows.conftest import write_training
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 pytest.importorskip("onnxruntime", reason="needs the packages of the extra onnx")
@@ -235,8 +235,7 @@ def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
 def smaller(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A file of weights in the folder of a training on 64 px, exported for 96 px."""
     run = tmp_path_factory.mktemp("run")
-    write_evaluation(run, 1, short_edge_px=64, long_edge_max_px=107)
-    weights = run / "model_best.safetensors"
+    weights = write_training(run, short_edge_px=64)
     weights.write_bytes(CHECKPOINT.read_bytes())
     asked = {"weights": weights, "root": scenes, "output": run / "small.pt2", "short_edge_px": 96}
     return export(composed(ExportRequest, limit=1, threads=1, **asked), progress=Silent())
@@ -247,7 +246,7 @@ def test_a_file_states_the_sizes_that_were_asked_for_and_else_those_of_the_train
     smaller: Export,
 ) -> None:
     numbers = smaller.facts.architecture
-    assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 107)
+    assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 112)
     assert smaller.parity.first_failing is None
     (resized,) = [one for one in smaller.parity.stages if one.stage == "resized input"]
     assert resized.ok
@@ -262,7 +261,7 @@ def test_a_file_is_computed_with_its_own_sizes(smaller: Export, scenes: Path) ->
     assert job.resolved["architecture"]["short_edge_px"] == 96
     assert [one.partition(",")[0] for one in job.deviations] == [
         "short_edge_px is 96",
-        "long_edge_max_px is 107",
+        "long_edge_max_px is 112",
     ]
     other = resolve(replaced(asked, short_edge_px=128, long_edge_max_px=213))
     assert other.architecture.short_edge_px == 128
@@ -274,4 +273,4 @@ def test_a_file_is_computed_with_its_own_sizes(smaller: Export, scenes: Path) ->
     with load(composed(LoadRequest, source=str(smaller.path), **named)) as model:
         engine = model.info.engine
     for numbers in (predicted.job.architecture, served.architecture, engine.architecture):
-        assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 107)
+        assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 112)

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.dataset import Category
-from harness.core.engine import EngineName
 from harness.core.errors import IntegrityError, PrerequisiteError
-from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.zoo.architectures import mask_rcnn_r50_fpn, tiny
 from harness.zoo.exported import (
     END_OF_OWN,
@@ -25,7 +23,6 @@ from harness.zoo.exported import (
     require_match,
 )
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import with_recipe
 
 onnx = pytest.importorskip("onnx", reason="needs the packages of the extra onnx")
 
@@ -154,27 +151,6 @@ def test_what_differs_from_the_request_is_listed_and_what_is_outside_the_graph_m
     assert "class_count: asked 3, in the file 8" in str(refused.value)
     with pytest.raises(IntegrityError, match="model: asked R_50_FPN_3x, in the file tiny"):
         require_match(facts(), mask_rcnn_r50_fpn(), path=path, model="R_50_FPN_3x")
-
-
-def test_sizes_that_are_not_asked_for_are_those_of_the_file(tmp_path: Path) -> None:
-    entry = find_model(read_lock(), "tiny")
-    small = replace(tiny(), short_edge_px=96, long_edge_max_px=160, mask_threshold=0.7)
-    path = write(tmp_path / "a.onnx", metadata_of(replace(facts(), architecture=small)))
-    published = write(tmp_path / "b.onnx", metadata_of(facts()))
-
-    def sizes(file: Path, engine: EngineName = "onnx", **asked: int) -> tuple[int, int]:
-        recipe = RecipeOverrides(**asked)
-        network = ModelSpec(weights=file, root=tmp_path)
-        found = with_recipe(tiny(), recipe, entry, engine=engine, network=network)
-        size = found.short_edge_px, found.long_edge_max_px
-        # Nothing else of the recipe is the file's.
-        assert replace(found, short_edge_px=288, long_edge_max_px=504) == tiny()
-        return size
-
-    assert sizes(path) == (96, 160)
-    assert sizes(path, short_edge_px=64) == (64, 160)
-    assert sizes(path, short_edge_px=64, long_edge_max_px=107) == (64, 107)
-    assert sizes(path, engine="native") == sizes(published) == (288, 504)
 
 
 def test_its_classes_in_another_order_are_refused_and_other_names_are_not(tmp_path: Path) -> None:

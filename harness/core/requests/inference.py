@@ -167,7 +167,7 @@ class RecipeOverrides:
     short_edge_px: int | None = setting(
         None,
         help="length the shorter edge of an image is resized to",
-        none="that of an exported file, else the model's own",
+        none="that of the training of the weights, else the model's own",
         unit="px",
         metavar="PX",
         minimum=32,
@@ -175,7 +175,7 @@ class RecipeOverrides:
     long_edge_max_px: int | None = setting(
         None,
         help="greatest length of the longer edge after resizing",
-        none="that of an exported file, else the model's own",
+        none="that of the training of the weights, else the model's own",
         unit="px",
         metavar="PX",
         minimum=32,

@@ -51,7 +51,7 @@ class LoadRequest:
         without=NO_SIZES,
         group="what to load",
         changed={
-            name: {"none": "that of the run or exported file, else the model's own"}
+            name: {"none": "that of the run or the training of the weights, else the model's own"}
             for name in SIZES
         },
     )

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from harness.core.engine import MOST_THREADS, ExportFormat, Precision
 from harness.core.model import Group
-from harness.core.requests.inference import NO_SIZES, SIZES, ModelSpec, RecipeOverrides
+from harness.core.requests.inference import NO_SIZES, ModelSpec, RecipeOverrides
 from harness.core.settings import part, setting
 
 #: What an evaluation needs; the training images (19 GB) only come when they are asked for.
@@ -98,10 +98,6 @@ class ExportRequest:
         RecipeOverrides,
         without=NO_SIZES,
         group="the file",
-        changed={
-            name: {"none": "that of the run that left the weights, else the model's own"}
-            for name in SIZES
-        },
     )
     """The file states them, so that what runs it resizes images as its training did."""
     images: Path | None = setting(

@@ -38,6 +38,7 @@ from harness.workflows.evaluation.inference import grouped, prepared_batches
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.runs.files import LOG
 from harness.workflows.runs.folder import announce, log, open_run, write_record
+from harness.zoo.model_file import remarks
 
 #: Phases that count as pure compute.
 COMPUTE_PHASES = ("transfer", "forward", "paste")
@@ -82,8 +83,9 @@ def bench(
     with open_run(
         request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
     ) as run:
-        for sentence in deviations:
-            announce(run, f"not comparable: {sentence}")
+        odd = [f"not comparable: {sentence}" for sentence in deviations]
+        for sentence in (*remarks(False, job.stated), *odd):
+            announce(run, sentence)
         with closing(open_engine(job)) as engine:
             batches, preparation_s = _prepare(job, engine, clock, progress)
             timings = _measure(request.timing, engine, batches, clock, progress)

@@ -16,7 +16,7 @@ from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
-from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.requests.inference import SIZES, BenchRequest, EvalRequest
 from harness.core.settings import check_settings, recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.predictions import checked_predictions
@@ -270,9 +270,13 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
 def _announce(job: Job, run: Run) -> None:
     for sentence in job.dataset.warnings:
         announce(run, f"data: {sentence}")
+    if job.stated is not None:
+        announce(run, job.stated.sentence)
     published = any(one.dataset in (None, job.dataset.name) for one in job.entry.references)
+    # Of data of one's own no checkpoint is pinned, and nothing is published for other sizes.
+    quiet = () if published else (UNPINNED, *(() if job.stated is None else SIZES))
     for sentence in job.deviations:
-        if published or sentence != UNPINNED:  # of data of one's own no checkpoint is pinned
+        if not sentence.startswith(quiet):
             announce(run, f"not comparable: {sentence}")
 
 

@@ -43,7 +43,7 @@ from harness.workflows.evaluation.proposals import (
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import CHANGED, find_model_file, with_recipe
+from harness.zoo.model_file import CHANGED, StatedSizes, find_model_file, stated_sizes, with_recipe
 from harness.zoo.needed import (
     Missing,
     missing_checkpoint,
@@ -70,7 +70,7 @@ class Job:
     """The model's own network and recipe."""
 
     architecture: Architecture
-    """The same with the request's overrides, and the sizes that an exported file states."""
+    """The same with the request's overrides, and the sizes that the weights state."""
 
     weights: Path | None
     """File that the engine opens; None for an engine without weights."""
@@ -83,6 +83,9 @@ class Job:
 
     changed: bool = False
     """Whether the exported file is another one than was exported."""
+
+    stated: StatedSizes | None = None
+    """Sizes of images that the weights state."""
 
     proposals: ProposalFile | None = None
     """Region proposals of the images, for a network that is given some."""
@@ -162,6 +165,7 @@ class Job:
             "loaders": loader_count(self.request.options),
             "weights": None if self.weights is None else str(self.weights),
             "architecture": to_plain(self.architecture),
+            **({} if self.stated is None else {"sizes_stated_by": str(self.stated.source)}),
             **({} if self.exported is None else {"exported": to_plain(self.exported)}),
             **self._resolved_proposals,
         }
@@ -272,7 +276,8 @@ def job_of(
     if published.given_proposals and (engine != "fake" or request.data.proposals is not None):
         proposals = find_proposals(lock, entry, request, dataset)
     own = request.network
-    architecture = with_recipe(published, request.recipe, entry, engine=engine, network=own)
+    stated = stated_sizes(published, request.recipe, entry, engine=engine, network=own)
+    architecture = with_recipe(published, request.recipe, stated)
     if engine != "fake":
         classes = dataset.categories
         file = find_model_file(
@@ -287,6 +292,7 @@ def job_of(
         checkpoint=None if file is None else file.checkpoint,
         exported=None if file is None else file.exported,
         changed=file is not None and file.changed,
+        stated=stated,
         proposals=proposals,
         dataset=dataset,
         image_count=image_count,

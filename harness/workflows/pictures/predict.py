@@ -34,7 +34,7 @@ from harness.workflows.runs.shards import (
     shard_path,
     shard_paths,
 )
-from harness.zoo.model_file import CHANGED
+from harness.zoo.model_file import remarks
 
 
 def predict(
@@ -58,8 +58,8 @@ def predict(
         request, job.facts, job.job.checkpoint, command=command, now=now, progress=progress
     ) as run:
         job = replace(job, job=with_threads_of_run(job.job, run.folder))
-        if job.job.changed:
-            announce(run, CHANGED)
+        for sentence in remarks(job.job.changed, job.job.stated):
+            announce(run, sentence)
         path = shard_path(run.folder, 0)
         with (
             closing(_opened(job.job, open_engine)) as engine,

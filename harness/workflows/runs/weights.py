@@ -1,4 +1,4 @@
-"""Where the weights of a run are now, and the sizes of images that they were trained for."""
+"""Where the weights of a run are now, and the sizes of images that it was asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from harness.core.engine import EXPORT_FORMATS
 from harness.core.errors import IntegrityError
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, RecipeOverrides
-from harness.workflows.runs.files import EVALUATIONS, RUN, RunFile, read_run
+from harness.workflows.runs.files import RunFile
 from harness.zoo.checkpoints import weights_digest
 
 #: Weights that a training leaves, the best first.
@@ -36,22 +35,6 @@ def weights_of(checkpoint: CheckpointFacts) -> Path:
     return found
 
 
-def sizes_of_training(weights: Path | None) -> RecipeOverrides:
-    """Return the sizes that the training whose folder has ``weights`` was evaluated with.
-
-    Args:
-        weights: A checkpoint; None for the pinned one.
-
-    Returns:
-        Those of its newest evaluation; none where no training left the file, or the model's own
-        were not changed. An exported file states its own, whatever folder it is in.
-    """
-    if weights is None or weights.suffix.lower().removeprefix(".") in EXPORT_FORMATS:
-        return RecipeOverrides()
-    evaluated = sorted((weights.parent / EVALUATIONS).glob(f"*/{RUN}"))
-    return sizes_of_run(read_run(evaluated[-1].parent)) if evaluated else RecipeOverrides()
-
-
 def sizes_of_run(run: RunFile) -> RecipeOverrides:
     """Return the sizes that a run was asked for.
 
@@ -67,7 +50,7 @@ def completed(asked: RecipeOverrides, known: RecipeOverrides) -> RecipeOverrides
 
     Args:
         asked: By the request.
-        known: Sizes of the run that left them.
+        known: Sizes of a run of them.
     """
     return replace(known, **asked.given)
 

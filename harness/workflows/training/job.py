@@ -319,10 +319,8 @@ def trained_architecture(
         categories: Of the training data.
         stuff: Their kinds of stuff; none leave a semantic head as it is.
     """
-    short = request.augmentation.short_edge_px or published.short_edge_px
-    long = round(published.long_edge_max_px * short / published.short_edge_px)
     fitted = published.fitted_to(categories, stuff)
-    return replace(fitted, short_edge_px=short, long_edge_max_px=long)
+    return fitted.resized_to(request.augmentation.short_edge_px or published.short_edge_px)
 
 
 def _check_engine(request: TrainRequest) -> None:

@@ -17,13 +17,7 @@ from harness.core.checks import Check, Reference, Tolerance, Verdict
 from harness.core.dataset import ImageRecord
 from harness.core.drawing import DrawingStyle
 from harness.core.record import CategoryScore, RunRecord
-from harness.core.requests.inference import (
-    DataSpec,
-    EvalRequest,
-    InferenceRequest,
-    ModelSpec,
-    RecipeOverrides,
-)
+from harness.core.requests.inference import DataSpec, EvalRequest, InferenceRequest, ModelSpec
 from harness.core.requests.loading import ServeRequest
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.settings import command_line, recorded
@@ -275,16 +269,9 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
     network = ModelSpec(model=job.entry.name, weights=folder / WEIGHTS_BEST)
     if job.request.network.root != default_places()["datasets"]:
         network = replace(network, root=job.request.network.root)
-    recipe = RecipeOverrides()
-    if job.request.augmentation.short_edge_px is not None:
-        recipe = RecipeOverrides(
-            short_edge_px=job.architecture.short_edge_px,
-            long_edge_max_px=job.architecture.long_edge_max_px,
-        )
     own = InferenceRequest(
         network=network,
         data=data_of(validation, job.proposals_of(validation)),
-        recipe=recipe,
     )
     yield _typed("eval", EvalRequest(inference=own))
     yield _typed("show", ShowRequest(run=evaluation_folder(folder, best_iteration)))
@@ -299,7 +286,6 @@ def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:
         annotations=validation.annotations_path,
         panoptic=listed,
         images=validation.images_dir,
-        recipe=recipe,
     )
     yield _typed("serve", serving)
 

@@ -99,12 +99,12 @@ class RecipeOverridesKeys(TypedDict, total=False):
     """Detections kept for an image (default: the model's own)."""
 
     short_edge_px: int | None
-    """Length the shorter edge of an image is resized to (in px; default: that of an exported file,
-    else the model's own)."""
+    """Length the shorter edge of an image is resized to (in px; default: that of the training of
+    the weights, else the model's own)."""
 
     long_edge_max_px: int | None
-    """Greatest length of the longer edge after resizing (in px; default: that of an exported file,
-    else the model's own)."""
+    """Greatest length of the longer edge after resizing (in px; default: that of the training of
+    the weights, else the model's own)."""
 
     channel_order: Literal["BGR", "RGB"] | None
     """Order of the colours the network is given (default: the model's own)."""

@@ -29,12 +29,12 @@ class LoadModelSettings(EngineOptionsKeys, total=False):
     """Folder of checkpoints (default: datasets)."""
 
     short_edge_px: int | None
-    """Length the shorter edge of an image is resized to (in px; default: that of the run or
-    exported file, else the model's own)."""
+    """Length the shorter edge of an image is resized to (in px; default: that of the run or the
+    training of the weights, else the model's own)."""
 
     long_edge_max_px: int | None
-    """Greatest length of the longer edge after resizing (in px; default: that of the run or
-    exported file, else the model's own)."""
+    """Greatest length of the longer edge after resizing (in px; default: that of the run or the
+    training of the weights, else the model's own)."""
 
     threshold: float
     """Lowest score of a detection, 0 to 1 (default: 0.5)."""

@@ -97,11 +97,11 @@ class ExportModelSettings(ModelSpecKeys, total=False):
     """Detections kept for an image, in the graph (default: the model's own)."""
 
     short_edge_px: int | None
-    """Length the shorter edge of an image is resized to (in px; default: that of the run that left
+    """Length the shorter edge of an image is resized to (in px; default: that of the training of
     the weights, else the model's own)."""
 
     long_edge_max_px: int | None
-    """Greatest length of the longer edge after resizing (in px; default: that of the run that left
+    """Greatest length of the longer edge after resizing (in px; default: that of the training of
     the weights, else the model's own)."""
 
     images: str | Path | None
