@@ -70,6 +70,8 @@ def _head(found: Diagnosis) -> Iterator[str]:
     yield f"{found.row_count} predictions, {found.image_count} images"
     if found.refused is not None:
         yield f"harness score refuses {found.refused}"
+    elif found.score_assumes:
+        yield f"harness score assumes: {'; '.join(found.score_assumes)}"
     if not found.row_count:
         yield "there is no prediction: nothing can be found out about it"
     elif known.ap is None:

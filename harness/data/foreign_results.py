@@ -9,7 +9,9 @@ What each program writes was read in its source:
 * MMDetection, ``evaluation/metrics/coco_metric.py``, ``results2json``: COCO rows, with a box beside
   each mask. ``evaluation/metrics/dump_det_results.py``, ``DumpDetResults``: a pickle of a list of
   tables with ``img_id`` and ``pred_instances``, which are tensors of corners and class indices, and
-  masks as run lengths.
+  masks as run lengths. MMDetection 2, ``tools/test.py --out``: a pickle of a list, one entry an
+  image in the order of the annotation file, with an array of corners and scores for each class;
+  with masks, a pair of that and of lists of run lengths.
 * torchvision, ``references/detection/coco_eval.py``: a table from image id to ``boxes`` as corners,
   ``labels`` that are category ids, ``scores`` and perhaps ``masks``.
 * supervision, ``detection/tools/json_sink.py``, which RF-DETR's detections go through: rows of
@@ -24,13 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
+from harness.data.foreign_ids import images_by_name
 from harness.data.shapes import segmentation_fault, whole
 from harness.measure.masks import rle_of
 
@@ -41,6 +43,9 @@ IMAGE_KEYS = ("image_id", "file_name", "filename", "image", "image_name", "image
 
 #: Characters of another library's message that are shown.
 MESSAGE = 200
+
+#: Columns of a box in MMDetection 2.
+CORNERS_AND_SCORE = 5
 
 CORNERS = "boxes are corners, x1, y1, x2, y2"
 CLASS_INDICES = "categories are class indices, from 0 in the order of the category ids"
@@ -78,6 +83,7 @@ def adopted(parsed: Any, content: Mapping[str, Any]) -> Adopted | None:
     readers = (
         (_is_detectron2, _detectron2),
         (_is_mmdetection, _mmdetection),
+        (_is_mmdetection_2, _mmdetection_2),
         (_is_torchvision, _torchvision),
         (_is_supervision, _supervision),
         (_is_fiftyone, _fiftyone),
@@ -131,6 +137,44 @@ def _mmdetection(parsed: Any, content: Mapping[str, Any]) -> Adopted:
         }
         rows += _of_corners(image["img_id"], table)
     return Adopted(program="MMDetection", rows=rows, assumed=(CORNERS, CLASS_INDICES))
+
+
+def _is_mmdetection_2(parsed: Any) -> bool:
+    """Whether it is an array of corners and scores for each class of each image, and more."""
+    if not _is_list(parsed):
+        return False
+    boxes = parsed[0][0] if isinstance(parsed[0], tuple) and parsed[0] else parsed[0]
+    return _is_list(boxes) and all(
+        isinstance(one, np.ndarray) and one.ndim == 2 and one.shape[1] == CORNERS_AND_SCORE
+        for one in boxes
+    )
+
+
+def _mmdetection_2(parsed: Any, content: Mapping[str, Any]) -> Adopted:
+    images = [one["id"] for one in content["images"]]
+    if len(parsed) != len(images):
+        raise IntegrityError(
+            f"it has {len(parsed)} images by their position alone; the annotations have "
+            f"{len(images)}",
+            hint="give the annotation file that the test was run on",
+        )
+    ids = _category_ids(content)
+    rows: list[Row] = []
+    for image, found in zip(images, parsed, strict=True):
+        by_class, masks = found if isinstance(found, tuple) else (found, None)
+        for index, boxes in enumerate(by_class):
+            table = {
+                "boxes": boxes[:, :4],
+                "labels": [_chosen(ids, index)] * len(boxes),
+                "scores": boxes[:, 4],
+                **({"masks": masks[index]} if masks is not None else {}),
+            }
+            rows += _of_corners(image, table)
+    return Adopted(
+        program="MMDetection 2",
+        rows=rows,
+        assumed=("images are in the order of the annotation file", CORNERS, CLASS_INDICES),
+    )
 
 
 def _is_torchvision(parsed: Any) -> bool:
@@ -228,14 +272,14 @@ def _is_fiftyone(parsed: Any) -> bool:
 
 def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
     images = {one["id"]: one["file_name"] for one in parsed["images"]}
-    known = _images_by_name(content)
+    known = images_by_name(content)
     ids = {one["name"]: one["id"] for one in content["categories"]}
     names = {one["id"]: one["name"] for one in parsed["categories"]}
     sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
     rows = []
     for given in parsed["annotations"]:
         file_name, name = images[given["image_id"]], names[given["category_id"]]
-        image = known.get(PurePosixPath(file_name.replace("\\", "/")).name)
+        image = known.of(file_name)
         if image is None or name not in ids:
             what = f"image {shown(file_name)}" if image is None else f"category {shown(name)}"
             raise IntegrityError(
@@ -256,76 +300,6 @@ def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
         rows=rows,
         assumed=("images are found by file name, categories by name",),
     )
-
-
-def with_image_ids(
-    rows: Sequence[Any], content: Mapping[str, Any], *, numbers: bool
-) -> tuple[list[Any], int]:
-    """Rows with image ids in the place of file names and their stems.
-
-    Args:
-        rows: Rows of any kind; what names no known image stays as it is.
-        content: Of ``data.coco.read_annotations``.
-        numbers: Whether text may also be the number of an id.
-
-    Returns:
-        The rows, and how many were changed.
-    """
-    names = _images_by_name(content)
-    ids = {image["id"] for image in content["images"]}
-    result, changed = [], 0
-    for row in rows:
-        image = row.get("image_id") if isinstance(row, Mapping) else None
-        if isinstance(image, str):
-            name = PurePosixPath(image.replace("\\", "/")).name
-            is_number = image.strip().isdecimal()
-            number = int(image) if is_number and len(image) < 20 else None
-            found = number if number in ids else names.get(name)
-            if is_number and not numbers:
-                found = None
-            if found is not None:
-                row, changed = {**row, "image_id": found}, changed + 1
-        result.append(row)
-    return result, changed
-
-
-def with_category_ids(
-    rows: Sequence[Any], content: Mapping[str, Any]
-) -> tuple[list[Any], int] | None:
-    """Rows with category ids in the place of class indices; None where that is not certain.
-
-    Args:
-        rows: COCO results of Ultralytics.
-        content: Of ``data.coco.read_annotations``.
-
-    Returns:
-        The rows, and what the first class is counted as: 0 where a row has it, 1 where a row has
-        the number of categories, which then is the last one.
-    """
-    ids = _category_ids(content)
-    known = set(ids)
-    given = {
-        whole(row["category_id"])
-        for row in rows
-        if isinstance(row, Mapping) and "category_id" in row
-    }
-    if not given or given <= known:
-        return None
-    first = 0 if 0 in given else 1
-    certain = 0 in given or len(ids) in given
-    if not certain or not all(one in range(first, first + len(ids)) for one in given):
-        return None
-    return [{**row, "category_id": ids[int(row["category_id"]) - first]} for row in rows], first
-
-
-def _images_by_name(content: Mapping[str, Any]) -> dict[str, int]:
-    """Image ids by the last part of the file name, with its ending and without."""
-    found: dict[str, int] = {}
-    for image in content["images"]:
-        path = PurePosixPath(image["file_name"].replace("\\", "/"))
-        found.setdefault(path.name, image["id"])
-        found.setdefault(path.stem, image["id"])
-    return found
 
 
 def _category_ids(content: Mapping[str, Any]) -> list[int]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import HarnessError, UsageError
+from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
 from harness.core.requests.reports import SavedPredictions
@@ -31,7 +31,12 @@ from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions
-from harness.workflows.runs.results_files import ReadResults, read_loosely, read_source
+from harness.workflows.runs.results_files import (
+    ReadResults,
+    as_scored,
+    read_loosely,
+    read_source,
+)
 
 Row = Mapping[str, Any]
 
@@ -52,6 +57,8 @@ class Diagnosis:
     """What was assumed of another program's file, one sentence each."""
     refused: str | None
     """Why ``harness score`` refuses the file; None where it does not."""
+    score_assumes: tuple[str, ...]
+    """What ``harness score`` takes for granted of rows that a diagnosis leaves as they are."""
     diagnosed: Diagnosed
     """What was found."""
     reference: Against | None
@@ -132,7 +139,7 @@ def diagnose_predictions(
     case = Case(
         rows=rows_of(subject.read.rows), truth=truth_of(subject.content, tasks_of(subject.read))
     )
-    refused = _refusal(subject, case)
+    refused, score_assumes = _as_scored(subject, case)
     time_left.require("the search began")
     diagnosed = diagnose(case, limit_s=time_left.seconds, clock=clock)
     reference = None
@@ -151,6 +158,7 @@ def diagnose_predictions(
         image_count=len(subject.content["images"]),
         assumed=subject.read.assumed,
         refused=refused,
+        score_assumes=score_assumes,
         diagnosed=diagnosed,
         reference=reference,
         seconds=clock() - time_left.begun,
@@ -213,6 +221,20 @@ def _read_in_time(path: Path, content: Mapping[str, Any], time_left: TimeLeft) -
     before = f"{path} was read"
     time_left.require(before)
     return read_loosely(path, content, watch=lambda: time_left.require(before))
+
+
+def _as_scored(subject: _Subject, case: Case) -> tuple[str | None, tuple[str, ...]]:
+    """Why ``harness score`` refuses the file, and what it assumes of ids that are not listed."""
+    if subject.read.assumed or subject.run is not None:
+        return _refusal(subject, case), ()
+    try:
+        meant = as_scored(subject.read.rows, subject.content)
+    except IntegrityError as error:
+        return error.message, ()
+    if not meant.assumed:
+        return _refusal(subject, case), ()
+    other = Case(rows=rows_of(meant.rows), truth=case.truth)
+    return _refusal(replace(subject, read=meant), other), meant.assumed
 
 
 def _refusal(subject: _Subject, case: Case) -> str | None:

@@ -406,7 +406,7 @@ def _arrays(value: Any, budget: Budget, *, levels: int) -> Any:
 
 
 def _filled(value: Any, budget: Budget, levels: int, made: dict[int, Any]) -> Any:
-    """``value`` with arrays for tensors, in lists, too.
+    """``value`` with arrays for tensors, in lists and tuples, too.
 
     Args:
         value: Of ``_read``.
@@ -419,13 +419,13 @@ def _filled(value: Any, budget: Budget, levels: int, made: dict[int, Any]) -> An
         return value.values(budget)
     if key in made:
         _charge(made[key], budget, levels)
-    elif not isinstance(value, list | dict) or not levels:
+    elif not isinstance(value, list | dict | tuple) or not levels:
         made[key] = _arrays(value, budget, levels=0)
     else:
         made[key] = (
             {name: _filled(one, budget, levels - 1, made) for name, one in value.items()}
             if isinstance(value, dict)
-            else [_filled(one, budget, levels - 1, made) for one in value]
+            else type(value)(_filled(one, budget, levels - 1, made) for one in value)
         )
     return made[key]
 
@@ -450,7 +450,7 @@ def _charge(value: Any, budget: Budget, levels: int) -> None:
             budget.spend(value.bit_length() // 8)
         case np.ndarray():
             budget.spend(value.nbytes)
-        case list() | dict() if levels:
+        case list() | dict() | tuple() if levels:
             budget.spend(ENTRY_BYTES * len(value))
             for one in value.values() if isinstance(value, dict) else value:
                 _charge(one, budget, levels - 1)

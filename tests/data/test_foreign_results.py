@@ -14,8 +14,8 @@ from pycocotools import mask
 
 from harness.core.errors import IntegrityError
 from harness.data.coco import read_annotations
-from harness.data.foreign_results import with_category_ids
-from harness.workflows.runs.results_files import read_loosely, read_results
+from harness.data.foreign_ids import Meant, with_category_ids
+from harness.workflows.runs.results_files import as_scored, read_loosely, read_results
 
 Row = dict[str, Any]
 
@@ -216,11 +216,107 @@ def test_file_names_and_class_indices_of_ultralytics(
 def test_class_indices_are_counted_from_what_is_certain(given: set[int], first: int | None) -> None:
     ids = (1, 7, 8, 9) if given == {2, 3} else (1, 2, 3, 5)
     content = {"categories": [{"id": one, "name": str(one)} for one in ids]}
-    found = with_category_ids([{"category_id": one} for one in sorted(given)], content)
+    rows = [{"category_id": one} for one in sorted(given)]
+    found = with_category_ids(rows, content, plain=False)
     if first is None:
-        assert found is None
+        assert found == Meant(rows)
     else:
-        assert found == ([{"category_id": ids[one - first]} for one in sorted(given)], first)
+        assert found.rows == [{"category_id": ids[one - first]} for one in sorted(given)]
+        assert f"from {first} " in found.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        pytest.param((0, 1, 2), (1, 2, 3), id="one too low, too, and the same"),
+        pytest.param((0, 2, 4), None, id="one too low, too, and another"),
+        pytest.param((0, 2, 3), (1, 3, 5), id="indices alone"),
+        pytest.param((2, 3, 4), None, id="one too high, too, and another"),
+        pytest.param((1, 4), None, id="from 1, or one too low"),
+        pytest.param((1, 3, 4), (1, 3, 5), id="from 1, the last"),
+    ],
+)
+def test_class_indices_without_file_names_have_one_meaning(
+    given: tuple[int, ...], meant: tuple[int, ...] | None
+) -> None:
+    content = {"categories": [{"id": one, "name": str(one)} for one in (1, 2, 3, 5)]}
+    found = with_category_ids([{"category_id": one} for one in given], content, plain=True)
+    assert tuple(row["category_id"] for row in found.rows) == (meant or given)
+    assert bool(found.sentences) is (meant is not None)
+
+
+def renamed(content: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The annotations with other file names, by position."""
+    images = [
+        {**one, "file_name": name} for one, name in zip(content["images"], names, strict=True)
+    ]
+    return {**content, "images": images}
+
+
+def shown_as(content: dict[str, Any], rows: list[Row], stem: Callable[[str], Any]) -> list[Row]:
+    """Rows with what a program makes of the stem of the file name for an image id."""
+    stems = {one["id"]: Path(one["file_name"]).stem for one in content["images"]}
+    return [{**row, "image_id": stem(stems[row["image_id"]])} for row in rows]
+
+
+#: Files that are numbers, none of them the id of its image; some are the id of another one.
+NUMBERED = ["000007.png", "000042.png", "000001.png", "000002.png", "000003.png", "000012.png"]
+
+
+@pytest.mark.parametrize("file_name", [False, True])
+@pytest.mark.parametrize("kind", [int, str])
+def test_names_of_files_that_are_numbers(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path, kind: Any, file_name: bool
+) -> None:
+    named = renamed(content, NUMBERED)
+    given = shown_as(named, rows, kind)
+    if file_name:
+        files = {one["id"]: one["file_name"] for one in named["images"]}
+        pairs = zip(given, rows, strict=True)
+        given = [{**row, "file_name": files[own["image_id"]]} for row, own in pairs]
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(given))
+    found = read_results(path, named)
+    assert plain(found.rows) == plain(rows)
+    assert "file" in found.assumed[0]
+    loose = read_loosely(path, named)
+    if kind is int and not file_name:  # this may be a fault: a diagnosis looks for it
+        assert loose.assumed == ()
+        assert plain(as_scored(loose.rows, named).rows) == plain(rows)
+    else:
+        assert plain(loose.rows) == plain(rows)
+
+
+def test_ids_as_text_are_ids(content: dict[str, Any], rows: list[Row], tmp_path: Path) -> None:
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps([{**row, "image_id": str(row["image_id"])} for row in rows]))
+    for found in (read_results(path, content), read_loosely(path, content)):
+        assert plain(found.rows) == plain(rows)
+        assert found.assumed == ("12 rows have the image id as text",)
+
+
+def test_text_that_is_an_id_and_another_file_is_refused(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path
+) -> None:
+    named = renamed(content, ["7.png", "42.png", "300.png", "12.png", "9.png", "1001.png"])
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps([{**row, "image_id": str(row["image_id"])} for row in rows]))
+    with pytest.raises(IntegrityError, match="the id of one image and the file name of another"):
+        read_results(path, named)
+    assert plain(read_loosely(path, named).rows) == plain(rows)
+
+
+def test_a_name_of_two_files_is_of_neither(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path
+) -> None:
+    named = renamed(content, ["a/x.png", "b/x.png", "c.png", "d.png", "e.png", "f.png"])
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(shown_as(named, rows, lambda stem: stem)))
+    with pytest.raises(IntegrityError, match="names image 'x'"):
+        read_results(path, named)
+    files = {one["id"]: one["file_name"] for one in named["images"]}
+    path.write_text(json.dumps([{**row, "image_id": files[row["image_id"]]} for row in rows]))
+    assert plain(read_results(path, named).rows) == plain(rows)
 
 
 def test_a_pickle_of_mmdetection_is_read_and_not_run(
@@ -233,6 +329,38 @@ def test_a_pickle_of_mmdetection_is_read_and_not_run(
     with pytest.raises(IntegrityError):
         read_results(path, content)
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_pickles_of_mmdetection_2(
+    content: dict[str, Any], rows: list[Row], tmp_path: Path, masked: bool
+) -> None:
+    """``tools/test.py --out``: images by position, an array for each class."""
+    index, counts = index_of(content), mask.encode(np.ones((4, 5), np.uint8, order="F"))["counts"]
+    images: list[Any] = []
+    for image in content["images"]:
+        by_class = [
+            np.array(
+                [
+                    [*corners(row), row["score"]]
+                    for row in rows
+                    if row["image_id"] == image["id"] and index[row["category_id"]] == number
+                ],
+                dtype=np.float32,
+            ).reshape(-1, 5)
+            for number in range(len(index))
+        ]
+        masks = [[{"size": [4, 5], "counts": counts}] * len(one) for one in by_class]
+        images.append((by_class, masks) if masked else by_class)
+    path = tmp_path / "results.pkl"
+    path.write_bytes(pickle.dumps(images))
+    found = read_loosely(path, content)
+    assert plain(found.rows) == plain(rows)
+    assert "order of the annotation file" in found.assumed[0]
+    assert all(("segmentation" in row) is masked for row in found.rows)
+    path.write_bytes(pickle.dumps(images[:-1]))
+    with pytest.raises(IntegrityError, match="5 images by their position alone"):
+        read_results(path, content)
 
 
 def test_tensors_in_a_pickle_of_mmdetection(

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.printable import counted, shown_text
-from harness.data.foreign_results import MESSAGE, adopted, with_category_ids, with_image_ids
+from harness.core.printable import shown_text
+from harness.data.foreign_ids import AS_ULTRALYTICS, with_category_ids, with_image_ids
+from harness.data.foreign_results import MESSAGE, Adopted, adopted
 from harness.data.predictions import checked_predictions, loose_predictions, parsed, predictions_in
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import require_own_predictions
@@ -96,6 +97,17 @@ def read_loosely(
     return ReadResults(rows=found, assumed=assumed)
 
 
+def as_scored(rows: list[Row], content: Mapping[str, Any]) -> ReadResults:
+    """COCO results that were read loosely, as ``read_results`` would take them, not checked.
+
+    Args:
+        rows: Of ``read_loosely``, where it assumed nothing.
+        content: Of ``data.coco.read_annotations``.
+    """
+    meant, assumed = _with_ids(rows, content, None, loose=False)
+    return ReadResults(rows=meant, assumed=assumed)
+
+
 def _adopted(
     whole: Any, path: Path, content: Mapping[str, Any], *, loose: bool
 ) -> tuple[Any, tuple[str, ...]]:
@@ -109,24 +121,28 @@ def _adopted(
         return rows, ()
     if path.suffix.lower() in PICKLED_ENDINGS:
         rows = [_without_arrays(row) for row in rows]
-    # A number as text is no file name: where it is all there is, it is reported as a mistake.
-    rows, named = with_image_ids(rows, content, numbers=loose or found is not None)
-    if found is not None:
-        return rows, (found.sentence,)
-    sentences = []
-    if named:
-        sentences.append(
-            f"{counted(named, 'row names its image', 'rows name their image')} by its file, as "
-            "Ultralytics does"
-        )
-    if named or _has_file_names(rows):
-        chosen = with_category_ids(rows, content)
-        if chosen is not None:
-            rows, first = chosen
-            sentences.append(
-                f"categories are class indices, from {first} in the order of their ids"
-            )
-    return rows, tuple(sentences)
+    try:
+        return _with_ids(rows, content, found, loose=loose)
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _with_ids(
+    rows: list[Any], content: Mapping[str, Any], found: Adopted | None, *, loose: bool
+) -> tuple[list[Any], tuple[str, ...]]:
+    """Rows with the ids of the annotations, and what was assumed.
+
+    Read loosely, numbers stay as they are where nothing but themselves says that they are no ids:
+    that is what a diagnosis looks for.
+    """
+    images = with_image_ids(rows, content, plain=not loose and found is None)
+    if found is not None:  # which names its images as it always does
+        return images.rows, (found.sentence,)
+    named = _has_file_names(rows) or any(AS_ULTRALYTICS in one for one in images.sentences)
+    if loose and not named:
+        return images.rows, images.sentences
+    categories = with_category_ids(images.rows, content, plain=not named)
+    return categories.rows, (*images.sentences, *categories.sentences)
 
 
 def _without_arrays(value: Any, levels: int = 2) -> Any:

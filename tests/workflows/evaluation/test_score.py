@@ -146,10 +146,10 @@ def test_masks_are_scored_as_masks(scored: Callable[..., RunRecord], small_coco:
     [
         ({"image_id": 999}, "names image 999"),
         ({"image_id": "999"}, "names image '999'"),
-        ({"image_id": "42"}, "has the image_id as text, '42'; write it as a number: 42"),
         ({"category_id": "3"}, "has the category_id as text, '3'; write it as a number: 3"),
         ({"image_id": True}, "has the image_id True; expected an integer"),
-        ({"category_id": 0}, "not class indices"),
+        ({"category_id": 1}, "not class indices"),
+        ({"category_id": 20}, "not class indices"),
         ({"score": None}, "has the score None"),
         ({"score": float("nan")}, "has the score nan"),
         ({"bbox": [1, 2, 3]}, "expected four finite numbers"),
