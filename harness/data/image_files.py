@@ -6,6 +6,7 @@ start programs (EPS starts Ghostscript), read whole documents, or are stubs of o
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -22,6 +23,7 @@ from PIL import Image as PillowImage
 from harness.core.errors import UsageError
 from harness.core.printable import shown_text
 from harness.data.own_results import in_own_result, is_own_result
+from harness.files.readable import not_a_file
 
 #: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
 #: further images behind it (MPO).
@@ -96,6 +98,9 @@ def open_image(source: Path | BytesIO) -> PillowImage.Image:
         OSError: It cannot be read.
         Exception: Any error of Pillow's decoders on damaged bytes.
     """
+    reason = not_a_file(source) if isinstance(source, Path) else None
+    if reason is not None:
+        raise OSError(errno.EINVAL, reason)
     return PillowImage.open(source, formats=_known_formats())
 
 

@@ -19,8 +19,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.files.json import require_end
 from harness.files.json_faults import fault_of
+from harness.files.readable import require_end
 
 #: The longer marks first: UTF-32's begins with UTF-16's.
 MARKS = (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -19,6 +18,7 @@ from typing import Any, TypeVar, cast
 from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.json_faults import fault_of
+from harness.files.readable import require_end
 
 T = TypeVar("T")
 
@@ -96,17 +96,6 @@ def read_bytes(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # a name that no file system can hold
         raise UsageError(f"cannot read {path}: {error}") from error
-
-
-def require_end(path: Path) -> None:
-    """Check that a file is one that ends; a link in a folder of others may be to ``/dev/zero``.
-
-    Raises:
-        UsageError: It is a device, other than the empty one.
-    """
-    is_device = path.is_char_device() or path.is_block_device()
-    if is_device and path.resolve() != Path(os.devnull):
-        raise UsageError(f"cannot read {path}: it is a device, not a file")
 
 
 def parse(

@@ -18,7 +18,8 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown_text
 from harness.core.settings import Setting, checked_value, flat_settings, require_known, value_of
 from harness.files.digest import file_digest
-from harness.files.json import require_end, to_typed
+from harness.files.json import to_typed
+from harness.files.readable import require_end
 
 if sys.version_info >= (3, 11):
     import tomllib

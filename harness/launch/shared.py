@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.files.readable import resolved
 from harness.launch.profile import Profile
 
 #: File systems that exist on one machine only.
@@ -62,9 +63,9 @@ def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
     Raises:
         UsageError: A path is in none of them.
     """
-    roots = [root.resolve() for root in profile.shared]
+    roots = [resolved(root) for root in profile.shared]
     for path in paths:
-        if roots and not any(path.resolve().is_relative_to(root) for root in roots):
+        if roots and not any(resolved(path).is_relative_to(root) for root in roots):
             raise UsageError(
                 f"the nodes cannot see {path}: it is in none of the profile's shared folders",
                 hint=f"shared are: {', '.join(str(root) for root in profile.shared)}",
@@ -75,12 +76,12 @@ def file_system_of(path: Path) -> str:
     """The type of the file system of a path that exists or will; ``unknown`` where none is
     mounted.
     """
-    resolved = path.resolve()
+    place = resolved(path)
     best, kind = "", "unknown"
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         fields, _, source = line.partition(" - ")
         mounted = fields.split()[4].encode().decode("unicode_escape")  # a space is \\040
-        if resolved.is_relative_to(mounted) and len(mounted) >= len(best):
+        if place.is_relative_to(mounted) and len(mounted) >= len(best):
             best, kind = mounted, source.split()[0]
     return kind
 

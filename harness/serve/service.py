@@ -19,6 +19,7 @@ from harness.core.errors import RunFailedError
 from harness.core.printable import counted
 from harness.core.requests.loading import ServeRequest
 from harness.engines.loading import ProvenModel
+from harness.files.readable import resolved
 from harness.serve.decoding import Decoders
 from harness.serve.engine_thread import EngineThread, Inferred
 from harness.serve.failures import refused
@@ -219,7 +220,7 @@ class Service:
         if weights is None:
             return self.model.entry.title
         run = weights.parent if (weights.parent / "run.json").is_file() else None
-        name = weights.name if run is None else run.resolve().name
+        name = weights.name if run is None else resolved(run).name
         classes = ", ".join(self.names[:MOST_NAMED])
         more = "" if len(self.names) <= MOST_NAMED else f" and {len(self.names) - MOST_NAMED} more"
         return f"{name}: {classes}{more} ({self.model.entry.name})"

@@ -17,6 +17,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown, shown_text
 from harness.files.atomic import replacing
 from harness.files.failures import unwritable
+from harness.files.readable import require_end
 from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
 from harness.zoo.safetensors_files import (
@@ -134,6 +135,7 @@ def files_of(path: Path) -> list[Path]:
 
 def _content(path: Path) -> Any:
     """What is in a file, by what it begins with."""
+    require_end(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -176,6 +178,7 @@ def foreign_content(path: Path, head: bytes) -> str | None:
 
 def _places(path: Path) -> dict[str, str]:
     """The file of each tensor, as an index lists them; all are beside it."""
+    require_end(path)
     try:
         if path.stat().st_size > LARGEST_INDEX_BYTES:
             raise IntegrityError(f"{path} is too long for an index of weights")

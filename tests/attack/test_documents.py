@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
@@ -129,6 +132,74 @@ def written(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+
+
+#: Each reads the file that is called STRANGE.
+READERS = (
+    "score --predictions STRANGE.json --annotations annotations.json",
+    "score --predictions rows.json --annotations STRANGE.json",
+    "analyze --predictions STRANGE.json --annotations annotations.json",
+    "diagnose --predictions STRANGE.json --annotations annotations.json",
+    "compare STRANGE.json rows.json --annotations annotations.json",
+    "eval --engine fake --annotations STRANGE.json --images images --output run",
+    "eval --annotations annotations.json --images images --weights STRANGE.pth --output run",
+    "predict STRANGE.jpg --output run --threads 1",
+    "show --annotations STRANGE.json --images images --output run",
+    "data check STRANGE.json",
+    "data clean STRANGE.json --output new.json",
+    "data split STRANGE.json",
+    "data merge STRANGE.json annotations.json --output new.json",
+    "data subset STRANGE.json --images 1 --output new.json",
+    "data subset annotations.json --names STRANGE.txt --output new.json",
+    "data convert STRANGE.json --from labelstudio --output new.json",
+    "data convert STRANGE.csv --from openimages --output new.json",
+    "weights check STRANGE.safetensors",
+    "nightly --matrix STRANGE.toml --results results",
+    "eval --config STRANGE.toml",
+)
+
+
+def circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def release(path: Path, waited: Event) -> None:
+    """Let go a reader of a pipe that waits for a writer, so that the test fails and goes on."""
+    waited.set()
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, circle, device, Path.mkdir])
+def test_names_that_stand_for_no_file(
+    make: Callable[[Path], object],
+    trials: Trials,
+    small_coco: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(small_coco)
+    Path("rows.json").write_text("[]", "utf-8")
+    for number, line in enumerate(READERS):
+        words = line.split()
+        strange = next(Path(word) for word in words if word.startswith("STRANGE"))
+        with trials.one(line):
+            make(strange)
+            waited = Event()
+            timer = Timer(20, release, [strange, waited])
+            timer.daemon = True
+            timer.start()
+            code = run(words)
+            timer.cancel()
+            strange.rename(f"{number}.done")
+            said = capsys.readouterr().err
+            assert "Traceback" not in said, said[-1500:]
+            assert code in (2, 4, 5), f"{code}: {said[-1500:]}"
+            assert not waited.is_set(), "it waited for a writer"
 
 
 def jpeg() -> bytes:

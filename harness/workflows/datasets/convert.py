@@ -21,6 +21,7 @@ from harness.data.own_results import files_below, results_below
 from harness.data.text_files import known_encoding, read_json
 from harness.files.atomic import write_text
 from harness.files.json import dumps
+from harness.files.readable import resolved
 from harness.workflows.datasets.edit import CategoryObjects, counted_categories
 
 T = TypeVar("T")
@@ -209,7 +210,7 @@ def _only_json(request: ConvertRequest, is_meant: Callable[[Any], bool]) -> Path
     if not folder.is_dir():
         return folder
     paths = sorted(folder.glob("*.json")) or sorted(files_below(folder, "*.json"))
-    paths = [path for path in paths if path.resolve() != request.output.resolve()]
+    paths = [path for path in paths if resolved(path) != resolved(request.output)]
     found = paths
     if len(paths) > 1:
         found = [path for path in paths if is_meant(read_json(path, encoding=request.encoding))]

@@ -28,6 +28,7 @@ from harness.files.atomic import replacing, write_text
 from harness.files.failures import disk_errors
 from harness.files.json import dumps
 from harness.files.json import read as read_json
+from harness.files.readable import resolved
 
 #: What parts are called by default, by how many there are.
 PART_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
@@ -234,7 +235,7 @@ def merge(request: MergeRequest) -> EditReport:
             raise UsageError(
                 f"{len(request.files)} files need as many --folders, got {len(request.folders)}"
             )
-        places = [folder.resolve() for folder in request.folders]
+        places = [resolved(folder) for folder in request.folders]
         for folder in places:
             if not folder.is_dir():
                 raise UsageError(f"no such folder of images: {folder}", hint="see --folders")
@@ -269,7 +270,7 @@ def subset_file(request: SubsetRequest) -> EditReport:
 def _require_other(output: Path, files: Sequence[Path], hint: str) -> None:
     """Raise UsageError where ``output`` would replace one of the files it is made from."""
     for file in files:
-        if output.resolve() == file.resolve():
+        if resolved(output) == resolved(file):
             raise UsageError(f"{output} would replace {file}, which is read", hint=hint)
 
 
@@ -314,11 +315,11 @@ def copy_images(names: Sequence[str], source: Path, target: Path) -> None:
     Raises:
         UsageError: A file is missing, leaves its folder, or both folders are the same.
     """
-    if source.resolve() == target.resolve():
+    if resolved(source) == resolved(target):
         raise UsageError(f"{target} has the images already", hint="leave out --copy-images")
-    root = source.resolve()
+    root = resolved(source)
     for name in names:
-        if not (source / name).resolve().is_relative_to(root) or Path(name).is_absolute():
+        if not resolved(source / name).is_relative_to(root) or Path(name).is_absolute():
             raise UsageError(f"{name} is outside of {source}", hint="see: harness data clean")
     missing = [name for name in names if not (source / name).is_file()]
     if missing:

@@ -13,6 +13,7 @@ from harness.core.requests.data import FORMATS, Format
 from harness.data.convert.formats import coco, labelme, labelstudio, openimages, yolo
 from harness.data.own_results import files_below
 from harness.data.text_files import read_json, read_lines
+from harness.files.readable import resolved
 
 #: Files of each ending that are looked into; the others are like them.
 LOOKED_INTO = 200
@@ -96,12 +97,12 @@ def evidence(folder: Path, encoding: str | None, besides: Path | None) -> Iterat
 
 
 def _files(folder: Path, besides: Path | None) -> Iterator[Path]:
-    ours = None if besides is None else besides.resolve()
+    ours = None if besides is None else resolved(besides)
     for pattern in ("*.xml", "*.json", "*.csv", "*.txt"):
         paths: Iterable[Path] = (
             one for one in sorted(files_below(folder, pattern)) if one.is_file()
         )
-        yield from islice((one for one in paths if one.resolve() != ours), LOOKED_INTO)
+        yield from islice((one for one in paths if resolved(one) != ours), LOOKED_INTO)
 
 
 def _of_file(path: Path, encoding: str | None) -> Format | None:

@@ -22,6 +22,7 @@ from harness.data.convert.source_annotations import UNIT, SourceAnnotations, Sou
 from harness.data.fields import number_of, whole_number_of
 from harness.data.own_results import files_below
 from harness.data.text_files import read_lines
+from harness.files.readable import resolved
 
 NAME_FILES = ("classes.txt", "*.names")
 
@@ -183,7 +184,7 @@ def _annotations(
             where = str(images.folder / name)
             tally.note("images without a label file: taken as images without objects", where)
         else:
-            used.add(path.resolve())
+            used.add(resolved(path))
         yield SourceAnnotations(
             where=str(path or images.folder / name),
             names=(name,),
@@ -193,7 +194,7 @@ def _annotations(
             objects=() if path is None else tuple(_objects(path, line_format, tally)),
         )
     for path in sorted(files_below(folder, "*.txt")) if whole else ():
-        if path.resolve() not in used and path.stem.casefold() not in NO_LABELS:
+        if resolved(path) not in used and path.stem.casefold() not in NO_LABELS:
             _count_orphan(path, line_format, tally)
 
 
