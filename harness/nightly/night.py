@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +35,12 @@ from harness.workflows.runs.folder import read_record
 HISTORY = "history.sqlite"
 NIGHTS = "nights"
 REFERENCE = "reference.json"
+
+#: In the folder of a night: what it measures.
+MATRIX = "matrix.json"
+
+#: How a night goes on.
+AGAIN = "continue it with the same command and --resume"
 
 
 def read_night(folder: Path) -> Night:
@@ -76,15 +83,54 @@ def run_night(
         (results / NIGHTS).mkdir(parents=True, exist_ok=True)
         with held(results / ".nightly.lock", notice=progress.notice):
             remove_leftovers(results)
-            night_id = night_id or new_night_id(results, now)
-            return _night_in(request, matrix, results / NIGHTS / night_id, progress, now)
+            chosen = night_id or _continued(request, matrix) or new_night_id(results, now)
+            folder = results / NIGHTS / chosen
+            write_text(folder / MATRIX, _meant(request, matrix))
+            with _continuable() if night_id is None else nullcontext():
+                return _night_in(request, matrix, folder, progress, now)
     except OSError as error:
         if is_refusal(error):
             raise unwritable(Path(error.filename or results), error) from error
         raise RunFailedError(
             f"{error.filename or results}: {error.strerror or error}",
-            hint="the records of finished cells are kept; make room, then start the night again",
+            hint=f"the records of finished cells are kept; make room, then {AGAIN}",
         ) from error
+
+
+def _continued(request: NightRequest, matrix: Matrix) -> str | None:
+    """The newest night, if it has no page yet and is to be continued.
+
+    Raises:
+        UsageError: It measures something else, or does not say what.
+    """
+    folders = sorted(one for one in (request.results / NIGHTS).iterdir() if one.is_dir())
+    if not request.resume or not folders or (folders[-1] / PAGE).exists():
+        return None
+    begun = folders[-1] / MATRIX
+    if not begun.is_file() or begun.read_text("utf-8", "replace") != _meant(request, matrix):
+        raise UsageError(
+            f"{folders[-1]} was begun with another matrix or --root, and cannot be continued",
+            hint="give the same ones, or begin a new night without --resume",
+        )
+    return folders[-1].name
+
+
+def _meant(request: NightRequest, matrix: Matrix) -> str:
+    """What a night measures, as text."""
+    return dumps({"root": str(request.root.absolute()), **to_plain(matrix)}, indent=1) + "\n"
+
+
+@contextmanager
+def _continuable() -> Iterator[None]:
+    """Say after an interruption how the night goes on; a cell names its own command.
+
+    Raises:
+        Interrupted: The block was interrupted.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        raise Interrupted("interrupted", hint=f"finished cells are kept; {AGAIN}") from error
 
 
 def _night_in(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
+from harness import api
 from harness.cli.main import run
 from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
@@ -86,6 +88,60 @@ def test_a_place_for_results_that_cannot_be_written_is_named(tmp_path: Path) -> 
 def test_the_matrix_of_the_repository_is_valid(repository: Path) -> None:
     cells = cells_of(read_matrix(repository / "slurm" / "nightly.toml"))
     assert [cell.model for cell in cells] == ["R_50_FPN_1x", "R_50_FPN_3x", "R_101_FPN_3x"]
+
+
+TWO = QUICK + QUICK.replace("limit = 3", "limit = 2")
+
+
+def interrupted(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a night of TWO that is interrupted in its second cell."""
+    evaluated: list[object] = []
+
+    def evaluate(**settings: object) -> object:
+        evaluated.append(settings)
+        if len(evaluated) == 2:
+            raise KeyboardInterrupt
+        return api.evaluate(**settings)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.nightly.night.api", SimpleNamespace(evaluate=evaluate))
+        assert nightly(results, TWO) == 130
+    return nights(results)[-1]
+
+
+def test_an_interrupted_night_is_continued_and_measures_no_cell_again(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = interrupted(results, monkeypatch)
+    assert "the same command and --resume" in capsys.readouterr().err
+    (record,) = folder.glob("*/eval/record.json")
+    before = record.stat().st_mtime_ns, record.read_bytes()
+    assert nightly(results, TWO, "--resume") == 0
+    assert nights(results) == [folder]
+    assert (record.stat().st_mtime_ns, record.read_bytes()) == before
+    assert len(list(folder.glob("*/eval/record.json"))) == 2
+    assert (folder / "index.html").is_file()
+    assert nightly(results, TWO, "--resume") == 0  # it is finished: another one
+    assert len(nights(results)) == 2
+
+
+@pytest.mark.parametrize("content", [None, "{}", "\udcff"])
+def test_a_night_of_another_matrix_is_not_continued(
+    content: str | None,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = interrupted(results, monkeypatch)
+    assert nightly(results, QUICK, "--resume") == 2
+    assert "another matrix" in capsys.readouterr().err
+    if content is None:
+        (folder / "matrix.json").unlink()
+    else:
+        (folder / "matrix.json").write_text(content, "utf-8", "surrogateescape")
+    assert nightly(results, TWO, "--resume") == 2
+    assert nightly(results, TWO) == 0
+    assert len(nights(results)) == 2
 
 
 def test_a_failed_cell_does_not_end_the_night(

@@ -27,6 +27,9 @@ class NightRequest:
         Path("results"), help="folder of the history and the accepted numbers", place="results"
     )
     accept: bool = setting(False, help="propose tonight's numbers as the accepted ones")
+    resume: bool = setting(
+        False, help="continue the newest night where it was interrupted", kept=False
+    )
 
 
 #: What all kinds of work say of the cluster.
@@ -83,4 +86,4 @@ class SubmitNight:
 
     cluster: Path = setting(help=_CLUSTER, metavar="FILE", kept=False)
     dry_run: bool = setting(False, help=_DRY_RUN, kept=False)
-    work: NightRequest = part(NightRequest, nested=True)
+    work: NightRequest = part(NightRequest, without=("resume",), nested=True)
