@@ -8,7 +8,8 @@ with one thread. Times are processor seconds, so other programs on the machine h
 What the output file already has is not measured again. Detectron2 has to be installed.
 
 ``--times-only`` leaves the proofs out: float64 and both engines in one process take 10 GB of a C4
-at 800 px. ``--proofs-only --short-edge 256 --regions 100`` proves the whole network on less.
+at 800 px. ``--proofs-only --short-edge 256 --regions 100`` proves the whole network on less; and
+``--score-threshold 0.005`` with objects, where generated weights give none a score of 0.05.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--proofs-only", action="store_true", help="no times")
     parser.add_argument("--short-edge", type=int, help="px, of the proofs alone")
     parser.add_argument("--regions", type=int, help="proposals an image, of the proofs alone")
+    parser.add_argument("--score-threshold", type=float, help="of an object, of the proofs alone")
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     found = stored(asked.output)
@@ -104,9 +106,13 @@ def measured(model: str, asked: argparse.Namespace, weights: Path) -> dict[str, 
 
 
 def smaller(architecture: Architecture, asked: argparse.Namespace) -> Architecture:
-    """The same network on smaller images, no longer than theirs by the same factor, and regions."""
+    """The same network on smaller images, no longer than theirs by the same factor, with fewer
+    regions, and with objects of lower scores.
+    """
     if asked.regions is not None:
         architecture = replace(architecture, rpn_post_nms=asked.regions)
+    if asked.score_threshold is not None:
+        architecture = replace(architecture, score_threshold=asked.score_threshold)
     if asked.short_edge is None:
         return architecture
     longest = architecture.long_edge_max_px * asked.short_edge // architecture.short_edge_px

@@ -83,6 +83,16 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def free_memory_bytes() -> int:
+    """The memory that programs could still be given; all of it where the system does not say."""
+    try:
+        status = Path("/proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return memory_bytes()
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else memory_bytes()
+
+
 @cache
 def package_version(name: str) -> str | None:
     """The installed version of a distribution, None when it is not installed."""

@@ -58,7 +58,12 @@ class Measured(NamedTuple):
 
 
 def measure_iteration(
-    setup: Setup, processes: int, *, clock: Callable[[], float], progress: Progress
+    setup: Setup,
+    processes: int,
+    *,
+    clock: Callable[[], float],
+    progress: Progress,
+    warmed: bool = True,
 ) -> Measured:
     """Measure the second iteration of one process's share of the batch; the first one warms up.
 
@@ -70,6 +75,7 @@ def measure_iteration(
         processes: Number of processes the batch is split over.
         clock: Returns seconds.
         progress: Where progress goes: on a CPU an iteration takes minutes.
+        warmed: Whether an iteration comes before; only time needs it.
 
     Raises:
         RunFailedError: A loss is not finite.
@@ -79,13 +85,17 @@ def measure_iteration(
     parts = setup.config.optimizer.accumulate
     at_once = setup.schedule.batch_size // processes // parts
     is_estimated = device.type == "cpu" and at_once > MOST_AT_ONCE
+    # The rate is of a batch, and fewer images might diverge with it.
+    setup = replace(setup, schedule=replace(setup.schedule, learning_rate=0.0))
     whole = replace(setup, config=replaced(setup.config, accumulate=1))  # a batch is one part
     trainer, _ = build_trainer(whole if is_estimated else setup, device, World())
+    passes = 2 if warmed else 1
+    total = passes * (1 + is_estimated)
     with (
-        progress.task("measure an iteration", total=4 if is_estimated else 2, unit="it") as advance,
+        progress.task("measure an iteration", total=total, unit="it") as advance,
         closing(training_batches(setup, trainer, share)) as samples,
     ):
-        second = partial(_second_iteration, trainer, samples, clock=clock, advance=advance)
+        second = partial(_measured, trainer, samples, passes, clock=clock, advance=advance)
         if not is_estimated:
             return Measured(*second(None), device_class(device), at_once)
         (_, one), (seconds, most) = second(1), second(MOST_AT_ONCE)
@@ -99,16 +109,17 @@ def measure_iteration(
     )
 
 
-def _second_iteration(
+def _measured(
     trainer: Trainer,
     samples: Iterator[list[Sample]],
+    passes: int,
     count: int | None,
     *,
     clock: Callable[[], float],
     advance: Advance,
 ) -> tuple[float, int]:
-    """Return seconds and peak memory of the second of two iterations of ``count`` images."""
-    for _ in range(2):
+    """Return seconds and peak memory of the last of some iterations of ``count`` images."""
+    for _ in range(passes):
         batch = next(samples)[:count]
         forget_peak_process_bytes()
         begun = clock()

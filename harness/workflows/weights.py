@@ -11,6 +11,7 @@ from harness.core.errors import IntegrityError
 from harness.core.model import ModelEntry
 from harness.core.requests.zoo import CheckWeightsRequest
 from harness.data.coco import read_annotations
+from harness.data.trained import learned_from
 from harness.zoo.architectures import architecture_of, is_known
 from harness.zoo.checkpoints import facts_of
 from harness.zoo.lock import find_model, read_lock
@@ -50,9 +51,10 @@ def check_weights(request: CheckWeightsRequest) -> CheckedWeights:
     entry = None if request.model is None else find_model(lock, request.model)
     checkpoint = open_checkpoint(request.file)
     tensors, where = checkpoint.tensors, str(request.file)
+    annotations = request.annotations or learned_from(request.file)
     classes = None
-    if request.annotations is not None:
-        classes = len(read_annotations(request.annotations)["categories"])
+    if annotations is not None:
+        classes = len(read_annotations(annotations)["categories"])
     if entry is None:
         known = [one for one in lock.models if is_known(one.architecture)]
         fitting = _fitting(known, tensors, where, classes)

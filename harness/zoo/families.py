@@ -23,11 +23,15 @@ DEPTHS = {2: 18, 6: 50, 23: 101, 36: 152}
 
 
 def family_of(shapes: Mapping[str, Shape]) -> str | None:
-    """A network in words, such as ``Mask R-CNN R50-C4``; None for one that is not Detectron2's.
+    """A network in words, such as ``Mask R-CNN R50-C4``; None for one that is not known.
 
     Args:
         shapes: Of its tensors, by key.
     """
+    if "roi_heads.box_predictor.cls_score.weight" in shapes and any(
+        key.startswith("backbone.body.") for key in shapes
+    ):
+        return _of_torchvision(shapes)
     kind = next((name for piece, name in HEADS if any(piece in key for key in shapes)), None)
     if kind is None or not any(key.startswith("backbone.") for key in shapes):
         return None
@@ -48,6 +52,14 @@ def family_of(shapes: Mapping[str, Shape]) -> str | None:
         if found and word
     ]
     return " ".join([kind, backbone, *extras])
+
+
+def _of_torchvision(shapes: Mapping[str, Shape]) -> str:
+    kind = "Mask" if any(".mask_predictor." in key for key in shapes) else "Faster"
+    is_resnet = any(key.startswith("backbone.body.layer4.") for key in shapes)
+    backbone = "R50-FPN" if is_resnet else "MobileNetV3-FPN"
+    second = " v2" if any(key.startswith("rpn.head.conv.1.") for key in shapes) else ""
+    return f"torchvision's {kind} R-CNN {backbone}{second}"
 
 
 def _backbone(shapes: Mapping[str, Shape]) -> str | None:

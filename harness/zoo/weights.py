@@ -395,7 +395,7 @@ def _shortened(names: Sequence[str], limit: int = 5) -> str:
 
 
 def _named_apart(found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What the checkpoint and the model are, where both are Detectron2's and not the same."""
+    """What the checkpoint and the model are, where both are known and not the same."""
     theirs = family_of({key: value.shape for key, value in found.items()})
     ours = family_of(expected)
     if theirs is None or ours is None or theirs == ours:
@@ -417,8 +417,6 @@ def _explanation(
         return "this checkpoint has masks and the model is box-only: wrong checkpoint or model"
     if "conv1_w" in unexpected:
         return "these are Caffe2's names: a backbone to start training from, not a whole model"
-    if any(key.startswith("backbone.body.") for key in missing + unexpected):
-        return "one of them is torchvision's, the other is not: see the names in harness models"
     if any(".res4." in key for key in missing + unexpected):
         return "the backbone has another depth: is this the checkpoint of another model?"
     if any("box_predictor" in line for line in misshapen):

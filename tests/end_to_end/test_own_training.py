@@ -116,7 +116,7 @@ def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(
 ) -> None:
     """The system would end the process: what sixteen images take follows from one and two."""
     import harness.training.dry_run as measuring
-    import harness.workflows.training.dry_run as planning
+    import harness.workflows.training.memory as planning
 
     counts = []
     iterate = measuring.run_iteration
@@ -140,6 +140,38 @@ def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(
     answer = harness(*words)
     assert "estimated from one and two images: " in answer.out
     assert "one image takes more: lower --short-edge" in answer.out
+
+
+def test_a_batch_that_does_not_fit_on_a_cpu_is_refused_before_it_begins(
+    harness: Callable[..., Answer],
+    own: list[str],
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import harness.workflows.training.memory as planning
+
+    words = ["train", *own, "--iterations", "2", "--batch-size", "4", "--no-pictures"]
+    words += ["--eval-every", "0", "--deterministic"]
+    assert harness(*words, "--output", "first").code == 0  # so small that nothing is measured
+    monkeypatch.setattr(planning, "MOST_BYTES_A_PIXEL", 2**40)
+    monkeypatch.setattr(planning, "free_memory_bytes", lambda: 2**20)
+    answer = harness(*words, "--output", "second")
+    assert answer.code == 0, answer.err
+    said = answer.out + answer.err
+    assert "one image and two are measured first" in said
+    assert "warning: a batch of 4 images takes about " in said
+    assert "other programs leave 0.0 GiB free: end them, or raise --accumulate" in said
+    weights = [
+        (project / run / "model_last.safetensors").read_bytes() for run in ("first", "second")
+    ]
+    assert weights[0] == weights[1]  # what was measured left no trace
+
+    monkeypatch.setattr(planning, "memory_bytes", lambda: 2**20)
+    answer = harness(*words, "--accumulate", "1", "--output", "third")
+    assert answer.code == 2
+    assert "a batch of 4 images takes about" in answer.err
+    assert "one image takes more: lower --short-edge" in answer.err
+    assert not (project / "third").exists()
 
 
 def test_files_that_are_missing_are_named_together(

@@ -45,11 +45,13 @@ def test_weights_of_ones_own_classes_fit_with_their_annotations(
     words += ["--iterations", "1", "--batch-size", "1", "--short-edge", "64", "--eval-every", "0"]
     words.append("--no-pictures")
     assert harness("train", *words, "--threads", "1", "--output", "run").code == 0
-    weights = "run/model_last.safetensors"
-    assert harness("weights", "check", weights, "--model", "tiny").code == 4
-    fitting = harness("weights", "check", weights, "--model", "tiny", "--annotations", file)
-    assert fitting.code == 0, fitting.err
-    assert "fits tiny" in fitting.out
+    moved = (project / "run" / "model_last.safetensors").rename(project / "moved.safetensors")
+    assert harness("weights", "check", moved, "--model", "tiny").code == 4
+    beside = "run/model_best.safetensors"  # the training names its annotations
+    for named in ((moved, "--annotations", file), (beside,)):
+        fitting = harness("weights", "check", *named, "--model", "tiny")
+        assert fitting.code == 0, fitting.err
+        assert "fits tiny" in fitting.out
 
 
 def test_compare_says_where_its_page_is(

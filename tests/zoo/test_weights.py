@@ -368,6 +368,19 @@ def test_a_checkpoint_of_each_network_under_each_other_names_both() -> None:
         assert str(caught.value.hint).startswith(expected)
 
 
+def test_each_network_of_torchvision_is_called_differently() -> None:
+    def called(*keys: str) -> str | None:
+        heads = "roi_heads.box_predictor.cls_score.weight"
+        return family_of(dict.fromkeys((heads, *keys), (1,)))
+
+    resnet, mask = "backbone.body.layer4.0.conv1.weight", "roi_heads.mask_predictor.conv5_mask.bias"
+    assert called(resnet) == "torchvision's Faster R-CNN R50-FPN"
+    assert called(resnet, mask) == "torchvision's Mask R-CNN R50-FPN"
+    second = called(resnet, mask, "rpn.head.conv.1.0.weight")
+    assert second == "torchvision's Mask R-CNN R50-FPN v2"
+    assert called("backbone.body.0.0.weight") == "torchvision's Faster R-CNN MobileNetV3-FPN"
+
+
 @pytest.mark.parametrize("shapes", [{}, {"conv1_w": (1,)}, {"backbone.body.conv1.weight": (1,)}])
-def test_what_is_not_detectron2s_has_no_such_name(shapes: dict[str, tuple[int, ...]]) -> None:
+def test_what_is_no_whole_network_has_no_such_name(shapes: dict[str, tuple[int, ...]]) -> None:
     assert family_of(shapes) is None

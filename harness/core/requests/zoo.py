@@ -130,7 +130,7 @@ class CheckWeightsRequest:
     annotations: Path | None = setting(
         None,
         help="COCO file that lists the classes of weights of your own",
-        none="the model's own classes",
+        none="that of the training in its folder, else the model's own classes",
     )
 
 

@@ -33,12 +33,11 @@ from harness.measure.profile import Profile
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
 from harness.report.profile import draw_profile, explain
-from harness.workflows.evaluation.evaluate import record_of
+from harness.workflows.evaluation.evaluate import record_of, sentences_on
 from harness.workflows.evaluation.inference import grouped, prepared_batches
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
 from harness.workflows.runs.files import LOG
 from harness.workflows.runs.folder import announce, log, open_run, write_record
-from harness.zoo.model_file import remarks
 
 #: Phases that count as pure compute.
 COMPUTE_PHASES = ("transfer", "forward", "paste")
@@ -83,8 +82,7 @@ def bench(
     with open_run(
         request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
     ) as run:
-        odd = [f"not comparable: {sentence}" for sentence in deviations]
-        for sentence in (*remarks(False, job.stated), *odd):
+        for sentence in sentences_on(job, deviations, published=_is_published(job)):
             announce(run, sentence)
         with closing(open_engine(job)) as engine:
             batches, preparation_s = _prepare(job, engine, clock, progress)
@@ -222,6 +220,14 @@ def _checks(
         device_class=device_class,
     )
     return checks + unreferenced(["s_per_image"], metrics, checks)
+
+
+def _is_published(job: Job) -> bool:
+    """Whether there is a speed of the model on this data set, or on any."""
+    return any(
+        one.metric == "s_per_image" and one.dataset in (None, job.dataset.name)
+        for one in job.entry.references
+    )
 
 
 def check_values(request: BenchRequest | SweepRequest) -> None:

@@ -61,6 +61,7 @@ from harness.workflows.runs.panoptic_files import (
 )
 from harness.workflows.runs.shards import read_stored, shard_paths, shard_sums, write_predictions
 from harness.workflows.runs.submissions import require_no_jobs
+from harness.zoo.model_file import remarks
 
 #: What the record of every evaluation calls a file, and its name.
 ARTEFACTS = {
@@ -270,14 +271,26 @@ def accuracy_checks(job: Job, scores: Scores) -> tuple[Check, ...]:
 def _announce(job: Job, run: Run) -> None:
     for sentence in job.dataset.warnings:
         announce(run, f"data: {sentence}")
-    if job.stated is not None:
-        announce(run, job.stated.sentence)
-    published = any(one.dataset in (None, job.dataset.name) for one in job.entry.references)
-    # Of data of one's own no checkpoint is pinned, and nothing is published for other sizes.
+    published = any(one.dataset == job.dataset.name for one in job.entry.references)
+    for sentence in sentences_on(job, job.deviations, published=published):
+        announce(run, sentence)
+
+
+def sentences_on(job: Job, deviations: Sequence[str], *, published: bool) -> Iterator[str]:
+    """Yield what a user should know of the weights, and why numbers cannot be compared.
+
+    Of data of one's own no checkpoint is pinned, and nothing is published for other sizes.
+
+    Args:
+        job: What will be computed.
+        deviations: Of the job, or of its speed.
+        published: Whether there are numbers that it could be compared with.
+    """
+    yield from remarks(False, job.stated)  # that a file was changed is among the deviations
     quiet = () if published else (UNPINNED, *(() if job.stated is None else SIZES))
-    for sentence in job.deviations:
+    for sentence in deviations:
         if not sentence.startswith(quiet):
-            announce(run, f"not comparable: {sentence}")
+            yield f"not comparable: {sentence}"
 
 
 @contextmanager

@@ -12,13 +12,11 @@ from tempfile import TemporaryDirectory
 from harness.core.architecture import Architecture
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import ModelEntry, TrainRecipe
-from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
 from harness.data.objects import TrainingSet
-from harness.files.environment import memory_bytes
 from harness.training.dry_run import Measured, measure_iteration, stand_in_data
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
@@ -39,14 +37,12 @@ from harness.workflows.training.job import (
     resolve_training,
     trained_architecture,
 )
+from harness.workflows.training.memory import advice
 from harness.workflows.training.summary import plan_lines, rhythm, schedule_line
 from harness.workflows.training.train import setup_of
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.needed import Missing, fetching, missing_files
-
-#: Part of a machine's memory that a training may take: the system and its files need some, too.
-USABLE = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,31 +269,9 @@ def _dry_run(
         expected_s=measured.seconds * plan.schedule.iterations,
         memory_bytes=measured.memory_bytes,
         is_estimated=measured.image_bytes is not None,
-        advice=_advice(measured, request.optimizer.accumulate),
+        advice=advice(measured, request.optimizer.accumulate, request.runtime.processes),
         epochs=None if image_count is None else plan.schedule.images_seen / image_count,
         measured_on=measured_on,
         missing=known.missing,
         fetch=known.fetch,
     )
-
-
-def _advice(measured: Measured, parts: int) -> str | None:
-    """Return which option makes a batch fit into this machine; None where it fits.
-
-    Args:
-        measured: An iteration.
-        parts: A batch is computed in so many.
-    """
-    has = int(memory_bytes() * USABLE)
-    if measured.image_bytes is None or measured.memory_bytes <= has:
-        return None
-    at_once = measured.at_once
-    says = f"this machine has {memory_bytes() / 2**30:.1f} GiB"
-    for images in range(at_once - 1, 0, -1):
-        needed = measured.memory_bytes - measured.image_bytes * (at_once - images)
-        if at_once % images == 0 and needed <= has:
-            return (
-                f"{says}: --accumulate {parts * at_once // images} computes the same batch in "
-                f"parts of {counted(images, 'image')}, in about {needed / 2**30:.1f} GiB"
-            )
-    return f"{says}, and one image takes more: lower --short-edge, or train on a GPU"

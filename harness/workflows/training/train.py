@@ -44,6 +44,7 @@ from harness.workflows.runs.folder import (
 )
 from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
+from harness.workflows.training.memory import require_memory
 from harness.workflows.training.sample import draw_progress
 from harness.workflows.training.scoring import Scoring, evaluation_folder
 from harness.workflows.training.summary import (
@@ -86,6 +87,7 @@ def train(
     for line in plan_lines(job):
         shown.notice(line)
     setup = setup_of(job, Path())  # data that cannot be used are found before there is a folder
+    require_memory(setup, progress=shown)
     with open_run(
         job.request, facts, job.checkpoint, command=command, now=now, progress=shown
     ) as run:
