@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from harness.core.errors import HarnessError, IntegrityError, NotServedError, RunFailedError
+from harness.core.printable import shown_text
 
 if TYPE_CHECKING:
     import requests
@@ -249,7 +250,8 @@ def _redirected(url: str, address: str, location: str) -> str:
 
 def _require_content(response: requests.Response, url: str) -> None:
     code = response.status_code
-    said = f"{url}: the server answered {code} {response.reason or ''}"[:QUOTED_CHARACTERS].rstrip()
+    reason = shown_text(response.reason or "", QUOTED_CHARACTERS)
+    said = f"{url}: the server answered {code} {reason}".rstrip()
     if code in PASSING or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise BrokenOff(said)
     if code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -258,10 +260,10 @@ def _require_content(response: requests.Response, url: str) -> None:
         raise NotServedError(said, hint=ANOTHER_MIRROR)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise RunFailedError(said, hint=ANOTHER_MIRROR)
-    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise IntegrityError(
-            f"{url}: the server answered with a web page instead of the file", hint=ANOTHER_MIRROR
-        )
+    kind = response.headers.get("Content-Type", "").strip().lower()
+    if kind.startswith(("text/html", "multipart/")):
+        what = "a web page instead of the file" if kind.startswith("text/") else "several parts"
+        raise IntegrityError(f"{url}: the server answered with {what}", hint=ANOTHER_MIRROR)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise IntegrityError(
@@ -321,7 +323,8 @@ def _reason(watch: Watch, error: Exception) -> str:
     if watch.too_slow:
         return _too_slow(watch)
     cause = _cause(error)
-    return (str(cause) or type(cause).__name__)[:QUOTED_CHARACTERS]
+    said = " ".join(str(cause).split())  # it may hold what the server sent
+    return shown_text(said, QUOTED_CHARACTERS) or type(cause).__name__
 
 
 def _too_slow(watch: Watch) -> str:

@@ -39,7 +39,7 @@ REFERENCE = "reference.json"
 #: In the folder of a night: what it measures.
 MATRIX = "matrix.json"
 
-#: How a night goes on.
+#: How a night continues.
 AGAIN = "continue it with the same command and --resume"
 
 
@@ -122,7 +122,7 @@ def _meant(request: NightRequest, matrix: Matrix) -> str:
 
 @contextmanager
 def _continuable() -> Iterator[None]:
-    """Say after an interruption how the night goes on; a cell names its own command.
+    """Say after an interruption how the night continues; a cell names its own command.
 
     Raises:
         Interrupted: The block was interrupted.

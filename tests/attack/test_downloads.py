@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError
+from harness.core.printable import printable
 from harness.core.progress import Silent
 from harness.files.fetch import Expected, FetchOptions, RetryPolicy, fetch
 from harness.files.parts import part_path
@@ -117,6 +118,8 @@ def download(
             raise LostError("a file has its name without being proven") from error
         if len(str(error)) > 2000:
             raise AssertionError(f"a message of {len(str(error)):,} characters") from error
+        if str(error) != printable(str(error)):
+            raise AssertionError(f"control characters in {str(error)!r}") from error
         return error
     if target.read_bytes() != CONTENT:
         raise LostError("another content than the server's counts as fetched")
@@ -137,6 +140,11 @@ HEADS: dict[str, bytes] = {
     "zero total": head(b"Content-Range: bytes 0-0/0", b"Content-Length: 0"),
     "another start": head(b"Content-Range: bytes 7-LAST/300000", b"Content-Length: COUNT"),
     "several ranges": head(b"Content-Type: multipart/byteranges; boundary=x"),
+    "several ranges, one named": head(
+        RANGE, b"Content-Type: multipart/byteranges; boundary=x", b"Content-Length: COUNT"
+    ),
+    "forbidden, of the terminal": head(status=b"404 \x1b[2J\x1b]0;title\x07 \xe2\x80\xae"),
+    "noise of the terminal": b"\x1b[2J\x1b]0;title\x07\r\n\r\n",
     "two lengths": head(RANGE, b"Content-Length: 5", b"Content-Length: 6"),
     "huge length": head(RANGE, b"Content-Length: " + b"9" * 30),
     "endless length": head(RANGE, b"Content-Length: " + b"9" * 5000),
@@ -182,6 +190,13 @@ HEADS: dict[str, bytes] = {
 def test_odd_headers(name: str, expected: Expected, tmp_path: Path) -> None:
     with serving(fixed(HEADS[name])) as server:
         download(server.url, tmp_path / "file", expected)
+
+
+@pytest.mark.parametrize("expected", [PINNED, ANYTHING], ids=["pinned", "unpinned"])
+def test_several_parts_are_no_file(expected: Expected, tmp_path: Path) -> None:
+    with serving(fixed(HEADS["several ranges, one named"])) as server:
+        error = download(server.url, tmp_path / "file", expected)
+    assert isinstance(error, IntegrityError)
 
 
 @pytest.mark.parametrize("name", ["whole, none", "zero total", "no content"])
