@@ -37,7 +37,8 @@ images = "data/images"
 - A switch that a file turns on is turned off by its option with `--no-`, such as `--no-compile`.
 
 Every run leaves a `config.toml` in its folder, with all its settings but those that name only this
-run (`output`, `resume`). It repeats the run:
+run (`output`, `resume`); so do the folders of a scoring, of drawings, and of a night, which has a
+copy of its matrix. It repeats the run:
 
 ```bash
 harness eval --config results/runs/RUN_ID/config.toml

@@ -34,34 +34,34 @@ GROUPS: dict[str, dict[str, str]] = {
         "profile": "measure inference speed, and where the time goes",
         "score": "score saved predictions again, on CPU",
         "analyze": "what errors cost in AP, by type; curves, thresholds, calibration, confusions",
-        "report": "the page of a run, made again",
+        "report": "write the page of a run again",
         "diagnose": "why an AP is what it is: known faults undone and scored again",
         "compare": "what differs between two runs, and whether it is more than noise",
         "parity": "compare two engines stage by stage on the same images",
-        "selftest": "prove claims of the harness about itself on the embedded data set",
+        "selftest": "check properties of harness itself on the embedded data set",
     },
     "models and data": {
-        "download": "fetch and prove data sets and checkpoints",
+        "download": "download and verify data sets and checkpoints",
         "models": "list the zoo: references, and what is on disk",
         "weights": "check, convert or generate checkpoints",
-        "export": "write a model as an ONNX or .pt2 file, and prove it against the native engine",
+        "export": "write a model as an ONNX or .pt2 file, and verify it against the native engine",
         "doctor": "check this machine, with the fix for what is wrong",
     },
-    "your own classes": {
+    "your own data": {
         "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
         "train": "retrain a model, or fine-tune it on your own data",
     },
     "images and service": {
-        "predict": "find and draw objects in images of your own",
-        "show": "drawings of a data set, or of a run beside the truth, worst first",
-        "serve": "answer images sent over HTTP, with a web page to try it",
+        "predict": "detect and draw objects in images of your own",
+        "show": "draw a data set, or a run beside the ground truth, the worst images first",
+        "serve": "detect objects in images sent over HTTP, with a web page to try it",
     },
     "clusters and nights": {
-        "submit": "the same on a SLURM cluster, as a job array",
-        "status": "how far every job of a submitted run is",
+        "submit": "run a command on a SLURM cluster",
+        "status": "state and progress of every job of a submitted run",
         "logs": "the last lines of a submitted run's logs, and where they are",
         "cancel": "stop the jobs of a submitted run; what is finished stays",
-        "wait": "wait for a submitted run, and answer as the command itself would have",
+        "wait": "wait for a submitted run, then print its result and return its exit code",
         "nightly": "measure a matrix of models and engines, and compare with the nights before",
         "history": "trends over the nights, and where they drift",
     },
@@ -308,10 +308,13 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     parser.add_argument(
-        "--quiet", action="store_true", default=argparse.SUPPRESS, help="only answers and errors"
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print only results and errors",
     )
     parser.add_argument(
-        "--verbose", action="store_true", default=argparse.SUPPRESS, help="more about everything"
+        "--verbose", action="store_true", default=argparse.SUPPRESS, help="print more details"
     )
     # With the name said, argparse need not format a usage line to find it.
     commands = parser.add_subparsers(

@@ -86,8 +86,8 @@ class _Answers(_Stream):
             raise error
         self._silence()
         raise RunFailedError(
-            f"cannot write the answer to stdout: {error.strerror or error}",
-            hint="what was computed is kept; make room, or send the answer elsewhere",
+            f"cannot write the result to stdout: {error.strerror or error}",
+            hint="what was computed is kept; make room, or send the output elsewhere",
         ) from error
 
 

@@ -131,7 +131,7 @@ def train_on_node(work: TrainWork) -> None:
     _train(exact, replace(work, output=unhit))
     if restarts() == 0:
         raise RunFailedError(
-            "the preemption test was over before SLURM delivered the signal",
+            "the preemption test ended before SLURM delivered the signal",
             hint="give it more --iterations",
         )
     if not filecmp.cmp(work.output / WEIGHTS_LAST, unhit / WEIGHTS_LAST, shallow=False):

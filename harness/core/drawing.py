@@ -29,7 +29,10 @@ class DrawingStyle:
     boxes: bool = setting(True, help="draw boxes")
     labels: bool = setting(True, help="write category and score")
     scale: float = setting(
-        1.0, help="size of the picture against the image", above=0, maximum=LARGEST_SCALE
+        1.0,
+        help="size of the drawing, as a multiple of the image's",
+        above=0,
+        maximum=LARGEST_SCALE,
     )
 
     def __post_init__(self) -> None:

@@ -328,6 +328,8 @@ def known_endings() -> str:
 
 def _named(word: str, results: dict[Path, None]) -> Iterator[Path]:
     """Return the images of a word; folders of results that were met are added to ``results``."""
+    if not word:
+        raise UsageError("the name of an image is empty", hint="this folder is called: .")
     path = Path(word).expanduser()
     if path.is_dir():
         found = sorted(_below(path, results))

@@ -278,4 +278,4 @@ def csv_rows(path: Path, *, encoding: str | None = None) -> Iterator[list[str]]:
     except (UnicodeDecodeError, LookupError) as error:
         raise undecodable(path, name, error) from None
     except csv.Error as error:
-        raise IntegrityError(f"{path} is no CSV: {error}") from None
+        raise IntegrityError(f"{path} is not CSV: {error}") from None

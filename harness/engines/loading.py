@@ -133,7 +133,9 @@ def _require_computable(
     architecture: Architecture, engine: EngineName, options: EngineOptions, weights: Path | None
 ) -> None:
     if engine == "fake":
-        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+        raise UsageError(
+            "the fake engine returns the ground truth, and images of your own have none"
+        )
     require_classes(architecture)
     if weights is not None and not weights.is_file():
         raise UsageError(f"no such checkpoint file: {weights}")

@@ -311,5 +311,5 @@ def _required(name: str, weights: Path | None) -> Path:
 
 def _truth(dataset: Dataset | None) -> Dataset:
     if dataset is None:
-        raise UsageError("the fake engine answers from ground truth, and there is none")
+        raise UsageError("the fake engine returns the ground truth, and there is none")
     return dataset

@@ -203,7 +203,8 @@ class Program:
         for name in wanted:
             if not isinstance(values[name], Tensor):
                 raise RunFailedError(
-                    f"{self.path}: its output {name} is {type(values[name]).__name__}, no tensor",
+                    f"{self.path}: its output {name} is {type(values[name]).__name__}, "
+                    "not a tensor",
                     hint="the file may be damaged: export it again",
                 )
         return [values[name] for name in wanted]

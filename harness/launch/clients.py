@@ -147,7 +147,7 @@ def _rows(program: str, answer: str, count: int) -> Iterator[list[str]]:
 
 def _no_jobs(program: str, answer: str) -> RunFailedError:
     return RunFailedError(
-        f"{program} did not answer with a list of jobs: {shown(answer, 200)}",
+        f"{program} returned no list of jobs: {shown(answer, 200)}",
         hint=f"the run and its jobs are as they were; see what is wrong with {program}, then ask "
         "again",
     )

@@ -244,7 +244,7 @@ def _restarted(
     work, end = worker.work, _end_of(worker.process.exitcode)
     if worker.attempt >= ATTEMPTS:
         raise RunFailedError(
-            f"{work.name}: its process ended {ATTEMPTS} times without an answer, last {end}",
+            f"{work.name}: its process ended {ATTEMPTS} times without a result, last {end}",
             hint=f"log: {work.log}",
         )
     following = worker.attempt + 1

@@ -72,9 +72,9 @@ def submit(
         raise _refused(str(error), profile) from error
     except FailedSubmissionError as error:
         raise RunFailedError(
-            f"sbatch answered without the number of a job: {shown(str(error), 200)}",
-            hint="it may have taken the job all the same; look at: squeue --me, and stop it with: "
-            "scancel",
+            f"sbatch returned no number of a job: {shown(str(error), 200)}",
+            hint="the job may have been submitted all the same; look at: squeue --me, and stop it "
+            "with: scancel",
         ) from error
     return [job.job_id for job in jobs]
 

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from harness.files.failures import is_refusal, unwritable
 from harness.files.history import NightRow, add_night, check_history
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.locks import held
+from harness.files.toml import CONFIG, config_text
 from harness.measure.verdict import check_references
 from harness.nightly.baselines import propose, proposed, read_baselines, references_of
 from harness.nightly.matrix import cells_of, command_of, inference_of, read_matrix
@@ -38,6 +40,9 @@ REFERENCE = "reference.json"
 
 #: In the folder of a night: what it measures.
 MATRIX = "matrix.json"
+
+#: A copy of the file that says so, which its ``config.toml`` names.
+GIVEN = "matrix.toml"
 
 #: How a night continues.
 AGAIN = "continue it with the same command and --resume"
@@ -86,6 +91,7 @@ def run_night(
             chosen = night_id or _continued(request, matrix) or new_night_id(results, now)
             folder = results / NIGHTS / chosen
             write_text(folder / MATRIX, _meant(request, matrix))
+            _keep_request(request, folder)
             with _continuable() if night_id is None else nullcontext():
                 return _night_in(request, matrix, folder, progress, now)
     except OSError as error:
@@ -131,6 +137,15 @@ def _continuable() -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         raise Interrupted("interrupted", hint=f"finished cells are kept; {AGAIN}") from error
+
+
+def _keep_request(request: NightRequest, folder: Path) -> None:
+    """Write the file that repeats the night, and a copy of its matrix, which may change later."""
+    if request.matrix is not None:
+        text = request.matrix.read_text(encoding="utf-8")
+        request = replace(request, matrix=folder / GIVEN)
+        write_text(folder / GIVEN, text)
+    write_text(folder / CONFIG, config_text(request, command="nightly"))
 
 
 def _night_in(

@@ -219,5 +219,5 @@ def _require_classes(detections: Detections, count: int) -> None:
     classes = detections.class_index
     if len(classes) and not 0 <= classes.min() <= classes.max() < count:
         raise RunFailedError(
-            f"the engine answered classes {classes.min()}…{classes.max()}; there are {count}"
+            f"the engine returned classes {classes.min()}…{classes.max()}; there are {count}"
         )

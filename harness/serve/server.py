@@ -129,7 +129,7 @@ def listening(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise UsageError(
-            f"cannot listen at {host}, port {port}: {error.strerror}",
+            f"cannot listen on {host}, port {port}: {error.strerror}",
             hint="choose another --port (0 takes a free one) or --host",
         ) from error
     # Connections inherit it. asyncio sets it only where a socket names its protocol; without it the

@@ -318,7 +318,7 @@ def require_same(
     if differing:
         raise AnotherRunError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
-            hint="ask for the same as it, with the same images, or choose another --output",
+            hint="use its settings and its images, or choose another --output",
         )
 
 

@@ -230,9 +230,9 @@ def read_curve(path: Path) -> tuple[dict[str, Any], ...]:
         losses = sum("total_loss" in line and line["iteration"] > 0 for line in lines)
         faults = [fault for line in lines if "iteration" in line and (fault := _fault_of(line))]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise IntegrityError(f"{path} is no metrics.json of a training: {error}") from error
+        raise IntegrityError(f"{path} is not the metrics.json of a training: {error}") from error
     if faults:
-        raise IntegrityError(f"{path} is no metrics.json of a training: {faults[0]}")
+        raise IntegrityError(f"{path} is not the metrics.json of a training: {faults[0]}")
     if losses < FEWEST_LINES:
         raise IntegrityError(
             f"{path} has {losses} lines with a total_loss; expected {FEWEST_LINES} or more",

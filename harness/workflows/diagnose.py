@@ -110,7 +110,7 @@ class TimeLeft:
         """
         if self.seconds <= 0:
             raise UsageError(
-                f"the time limit of {self.limit_s:g} s was over before {before}; nothing was "
+                f"the time limit of {self.limit_s:g} s ended before {before}; nothing was "
                 "diagnosed",
                 hint="give more with --time-limit, or predictions and annotations of fewer images: "
                 "harness data subset",

@@ -264,7 +264,7 @@ def find_exported(
         )
     if (kind == "pt2") != (kind_of(path) == "pt2"):
         raise UsageError(
-            f"{path} is no file for the {kind} engine",
+            f"{path} is not a file for the {kind} engine",
             hint="a file that ends in .pt2 is for --engine pt2, one in .onnx for --engine onnx",
         )
     return path

@@ -58,7 +58,7 @@ def find_model(lock: Lock, name: str) -> ModelEntry:
     kind = _kind_of_path(name)
     if kind is not None:
         raise UsageError(
-            f"{name!r} is a {kind} here, and no model entry",
+            f"{name!r} is a {kind} here, not a model entry",
             hint="name the weights of a training by --weights RUN/model_best.safetensors, and by "
             "--model the entry it began with; see: harness models",
         )

@@ -107,6 +107,6 @@ def require_all(missing: Sequence[Missing], root: Path) -> None:
         return
     command = fetching(missing, root)
     raise PrerequisiteError(
-        f"{len(missing)} things are not there:\n" + "\n".join(f"  {one.what}" for one in missing),
+        f"{len(missing)} downloads are missing:\n" + "\n".join(f"  {one.what}" for one in missing),
         hint="check their paths" if command is None else f"run: {command}",
     )

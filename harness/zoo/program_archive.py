@@ -192,4 +192,4 @@ def _place(row: Any, folder: str) -> TensorPlace:
 
 
 def _refusal(path: Path, fault: str) -> IntegrityError:
-    return IntegrityError(f"{path} is no .pt2 file of harness: {fault}", hint=EXPORT_AGAIN)
+    return IntegrityError(f"{path} is not a .pt2 file of harness: {fault}", hint=EXPORT_AGAIN)

@@ -192,7 +192,7 @@ def _places(path: Path) -> dict[str, str]:
         raise IntegrityError(f"{path} is not an index of weights: it has no table weight_map")
     for name in sorted(set(places.values())):
         if Path(name).name != name or not name.lower().endswith(".safetensors"):
-            raise IntegrityError(f"{path} names {shown(name)}, which is no file beside it")
+            raise IntegrityError(f"{path} names {shown(name)}, which is not a file beside it")
     return places
 
 

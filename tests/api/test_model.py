@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,8 @@ def test_files_folders_globs_arrays_and_pillow_images_are_the_same(
     assert same(model.predict(rgb, channel_order="RGB")[0], found)
     assert same(model.predict([rgb[:, :, ::-1]], channel_order="BGR")[0], found)
     assert same(model.predict(Image.open(path))[0], found)
+    [entry] = [one for one in os.scandir(photos) if one.name == "1.png"]
+    assert same(model.predict(entry)[0], found)
     together = model.predict([path, Image.open(photos / "2.png")], batch_size=1)
     assert [one.image_id for one in together] == [1, 2]
 
@@ -113,6 +117,13 @@ def test_thresholds(model: harness.Model, photos: Path) -> None:
         ("nowhere/*.png", {}, "no such file"),
         ([3], {}, "got int"),
         (3, {}, "got int"),
+        (np.zeros((3, 8, 8), np.uint8), {"channel_order": "RGB"}, "transpose"),
+        (np.zeros((8, 8, 4), np.uint8), {"channel_order": "RGB"}, "fourth channel"),
+        (np.zeros((0, 8, 3), np.uint8), {"channel_order": "RGB"}, "no pixels"),
+        (b"photo.jpg", {}, r"PIL\.Image\.open first, in an io\.BytesIO"),
+        (io.BytesIO(b"encoded"), {}, r"PIL\.Image\.open first$"),
+        ({"photo.jpg": 1}, {}, "got dict"),
+        ("", {}, "is empty"),
     ],
 )
 def test_what_is_no_image_is_an_error(
@@ -120,6 +131,17 @@ def test_what_is_no_image_is_an_error(
 ) -> None:
     with pytest.raises(harness.UsageError, match=message):
         model.predict(images, **options)
+
+
+def test_of_16_bits_the_upper_8_count_as_in_harness_predict(
+    model: harness.Model, photos: Path, tmp_path: Path
+) -> None:
+    grey = np.asarray(Image.open(photos / "1.png").convert("L"))
+    wide = Image.fromarray(grey.astype(np.uint16) << 8)
+    wide.save(tmp_path / "wide.png")
+    [found] = model.predict(Image.fromarray(grey))
+    assert same(model.predict(wide)[0], found)
+    assert same(model.predict(tmp_path / "wide.png")[0], found)
 
 
 def test_a_damaged_file_is_an_error(model: harness.Model, photos: Path) -> None:

@@ -29,6 +29,21 @@ def test_a_run_is_repeated_from_its_own_file(
     assert requests[0]["inference"] == requests[1]["inference"]
 
 
+def test_a_scoring_and_drawings_are_repeated_from_their_own_file(
+    harness: Callable[..., Any], on_small: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert harness("eval", "--engine", "fake", *on_small, "--output", run).code == 0
+    for command, words in {"score": ["--resamples", "0"], "show": ["--most", "1"]}.items():
+        first, second = (tmp_path / f"{command}-{name}" for name in ("first", "second"))
+        assert harness(command, run, *words, "--output", first).code == 0
+        answer = harness(command, "--config", first / "config.toml", "--output", second)
+        assert answer.code == 0, answer.err
+        assert (first / "config.toml").read_bytes() == (second / "config.toml").read_bytes()
+        names = [sorted(path.name for path in one.rglob("*")) for one in (first, second)]
+        assert names[0] == names[1]
+
+
 def test_options_win_over_the_file(
     harness: Callable[..., Any], on_small: list[str], tmp_path: Path
 ) -> None:

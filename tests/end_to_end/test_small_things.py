@@ -28,7 +28,7 @@ def test_data_and_checkpoint_are_missed_together(
 ) -> None:
     answer = harness("eval", "--model", "R_50_FPN_3x")
     assert answer.code == 3
-    assert "2 things are not there" in answer.err
+    assert "2 downloads are missing" in answer.err
     assert "--only val,annotations,checkpoints --model R_50_FPN_3x" in answer.err
 
 

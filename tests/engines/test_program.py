@@ -165,8 +165,8 @@ def _size_for_a_tensor(nodes: list[Any]) -> None:
     ("change", "says"),
     [
         (_division, r"_operator\.floordiv failed: .*zero"),
-        (_list_for_a_tensor, "its output .* is (list|tuple), no tensor"),
-        (_size_for_a_tensor, "its output .* is int, no tensor"),
+        (_list_for_a_tensor, "its output .* is (list|tuple), not a tensor"),
+        (_size_for_a_tensor, "its output .* is int, not a tensor"),
     ],
 )
 def test_what_a_forged_graph_comes_to_is_an_error_of_its_file(

@@ -59,7 +59,7 @@ def test_what_squeue_never_answers_is_quoted(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", ["77_0||0:0|n1", "sacct: error: no database", "77|FAILED"])
 def test_what_sacct_never_answers_is_quoted(answer: str) -> None:
-    with pytest.raises(RunFailedError, match="sacct did not answer with a list of jobs") as caught:
+    with pytest.raises(RunFailedError, match="sacct returned no list of jobs") as caught:
         read_past(answer)
     assert answer in caught.value.message
 

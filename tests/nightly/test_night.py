@@ -16,7 +16,7 @@ from harness.core.nightly import Block, Matrix
 from harness.core.progress import Silent
 from harness.core.requests.cluster import NightRequest
 from harness.nightly.matrix import cells_of, read_matrix
-from harness.nightly.night import run_night
+from harness.nightly.night import read_night, run_night
 from harness.workflows.runs.folder import utc_now
 
 QUICK = """
@@ -156,6 +156,16 @@ def test_a_failed_cell_does_not_end_the_night(
     assert (junit.get("errors"), junit.get("failures")) == ("1", "0")
     assert "harness download" in (folder / "index.html").read_text("utf-8")
     assert "FAILED" in (folder / "summary.md").read_text("utf-8")
+
+
+def test_a_night_is_repeated_from_its_own_file(results: Path) -> None:
+    assert nightly(results, QUICK) == 0
+    (results.parent / "matrix.toml").write_text(MISSING, encoding="utf-8")  # of another night
+    (first,) = nights(results)
+    assert run(["nightly", "--config", str(first / "config.toml")]) == 0
+    second = nights(results)[-1]
+    cells = [read_night(folder).cells for folder in (first, second)]
+    assert [one.cell for one in cells[0]] == [one.cell for one in cells[1]]
 
 
 def test_accepted_numbers_are_proposed_then_held(

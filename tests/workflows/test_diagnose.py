@@ -113,7 +113,7 @@ def test_a_time_limit_of_a_second_ends_the_reading_of_many_rows(
     request = DiagnoseRequest(
         saved=SavedPredictions(predictions=many, annotations=annotations), limit_s=1.0
     )
-    with pytest.raises(UsageError, match=r"limit of 1 s was over before .*many.json was read"):
+    with pytest.raises(UsageError, match=r"limit of 1 s ended before .*many.json was read"):
         diagnose_predictions(request, progress=Silent(), clock=lambda: next(looks) * 1e-4)
     assert next(looks) < 10_100
     found = diagnose_predictions(request, progress=Silent(), clock=lambda: 0.0)

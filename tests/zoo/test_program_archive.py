@@ -37,7 +37,7 @@ def test_any_damaged_byte_is_named_or_does_no_harm(tmp_path: Path) -> None:
             except IntegrityError as error:
                 refused.append(error.message)
     assert len(refused) > len(content)
-    assert all("model.pt2 is no .pt2 file of harness" in message for message in refused)
+    assert all("model.pt2 is not a .pt2 file of harness" in message for message in refused)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ TableFormat = Literal["rich", "markdown", "plain"]
 class AnswerOptions:
     """How an answer is printed."""
 
-    group: ClassVar[str] = "the answer"
+    group: ClassVar[str] = "output"
 
     json: bool = setting(False, help="print JSON and nothing else", kept=False)
     format: TableFormat | None = setting(
@@ -28,7 +28,7 @@ class AnswerOptions:
 class JsonAnswer:
     """How a result is printed that is sentences, or JSON."""
 
-    group: ClassVar[str] = "the answer"
+    group: ClassVar[str] = "output"
 
     json: bool = setting(False, help="print JSON and nothing else", kept=False)
 
@@ -37,7 +37,7 @@ class JsonAnswer:
 class GeneralOptions:
     """What every command knows."""
 
-    group: ClassVar[str] = "in general"
+    group: ClassVar[str] = "general"
 
     config: Path | None = setting(
         None,
@@ -46,9 +46,9 @@ class GeneralOptions:
         metavar="FILE",
         kept=False,
     )
-    quiet: bool = setting(False, help="only answers, warnings and errors", kept=False)
+    quiet: bool = setting(False, help="print only results, warnings and errors", kept=False)
     verbose: bool = setting(
-        False, help="more about progress; and for an error, where it came from", kept=False
+        False, help="print more about progress, and the cause of an error", kept=False
     )
 
 
@@ -56,7 +56,7 @@ class GeneralOptions:
 class RecordOptions:
     """How much of a record is printed."""
 
-    group: ClassVar[str] = "the answer"
+    group: ClassVar[str] = "output"
 
     per_category: bool = setting(False, help="also print a table by category", kept=False)
 

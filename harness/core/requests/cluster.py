@@ -26,7 +26,7 @@ class NightRequest:
     results: Path = setting(
         Path("results"), help="folder of the history and the accepted numbers", place="results"
     )
-    accept: bool = setting(False, help="propose tonight's numbers as the accepted ones")
+    accept: bool = setting(False, help="propose tonight's numbers as the accepted ones", kept=False)
     resume: bool = setting(
         False, help="continue the newest night where it was interrupted", kept=False
     )

@@ -138,7 +138,7 @@ class SubsetRequest:
     image_count: int | None = setting(
         None, help="N random images of these", none="all", flag="--images", metavar="N"
     )
-    seed: int = setting(0, help="another one draws other images")
+    seed: int = setting(0, help="of the random choice")
     copy_images: Path | None = setting(
         None,
         help="folder of the images: those that are kept are copied to the folder data beside the "
@@ -161,7 +161,7 @@ class OpenImagesRequest:
     split: OpenImagesSplit = setting("validation", help="part of Open Images")
     image_count: int = setting(100, help="N random images", flag="--images", metavar="N", minimum=1)
     all_images: bool = setting(False, help="every image, not only --images of them")
-    seed: int = setting(0, help="another one draws other images")
+    seed: int = setting(0, help="of the random choice")
     mirror: str | None = setting(
         None,
         help="http, https or file address to fetch everything from, laid out as the originals",

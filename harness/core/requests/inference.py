@@ -136,7 +136,7 @@ class EngineOptions:
 class Certainty:
     """How sure the numbers of a run are."""
 
-    group: ClassVar[str] = "how sure"
+    group: ClassVar[str] = "uncertainty"
 
     resamples: int = setting(
         100,
@@ -248,8 +248,8 @@ class TimingOptions:
 
     group: ClassVar[str] = "the measurement"
 
-    warmup: int = setting(5, help="images before the clock counts", minimum=0)
-    repeats: int = setting(3, help="passes over the images, at least", minimum=1)
+    warmup: int = setting(5, help="images inferred before timing begins", minimum=0)
+    repeats: int = setting(3, help="least number of passes over the images", minimum=1)
     min_duration_s: float = setting(
         10.0,
         help="passes go on until this much time was measured",

@@ -106,9 +106,9 @@ class ServeRequest:
     )
     options: EngineOptions = part(EngineOptions, without=("batch_size", "loaders"))
     recipe: RecipeOverrides = part(RecipeOverrides, without=NO_SIZES, group="what to serve")
-    host: str = setting("127.0.0.1", help="address to listen at")
+    host: str = setting("127.0.0.1", help="address to listen on")
     port: int = setting(
-        8000, help="port to listen at; 0 takes a free one", minimum=0, maximum=65535
+        8000, help="port to listen on; 0 takes a free one", minimum=0, maximum=65535
     )
     allow_host: tuple[str, ...] = setting(
         (),
@@ -133,6 +133,9 @@ class ServeRequest:
         above=0,
     )
     queue: int = setting(
-        16, help="images inside at once; more are asked to come again", metavar="N", minimum=1
+        16,
+        help="images in the service at once; further requests get status 503",
+        metavar="N",
+        minimum=1,
     )
     quiet: bool = setting(False, help="no line for each request")

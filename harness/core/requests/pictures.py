@@ -35,7 +35,7 @@ class PredictRequest:
     group: ClassVar[str] = "the run"
 
     paths: tuple[str, ...] = setting(
-        help="pictures, folders of them, or quoted globs",
+        help="images, folders of them, or quoted globs",
         positional=True,
         spaced=True,
         files=True,
@@ -84,12 +84,12 @@ class ShowRequest:
         None, help="COCO results file, to be shown beside the annotations", none="the run's"
     )
     task: ShownTask = setting(
-        "bbox", help="what has to overlap for a hit; panoptic_seg shows the maps of a run"
+        "bbox", help="what has to overlap for a true positive; panoptic_seg shows the maps of a run"
     )
     sample: int | None = setting(
         None, help="N images at random", none="all", metavar="N", minimum=1, group="which images"
     )
-    seed: int = setting(0, help="another one draws other images", group="which images")
+    seed: int = setting(0, help="of the random choice", group="which images")
     image_ids: tuple[int, ...] = setting(
         (),
         help="these images",

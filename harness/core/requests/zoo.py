@@ -45,7 +45,7 @@ class DownloadRequest:
     )
     jobs: int = setting(4, help="connections at once", minimum=1, maximum=MOST_THREADS)
     keep_archives: bool = setting(False, help="keep archives after they were unpacked")
-    dry_run: bool = setting(False, help="say what would be done, do nothing", kept=False)
+    dry_run: bool = setting(False, help="print what would be done, do nothing", kept=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,7 +149,7 @@ def _extracted(source: SourceAnnotations, images: ImageFolder, tally: Tally) -> 
     if not images.extract:
         raise UsageError(
             f"{source.where} holds its image inside, and {source.names[0][:80]} is not beside it",
-            hint="say where such images are to be written: --images DIR",
+            hint="name a folder for such images: --images DIR",
         )
     try:
         content = source.embedded()

@@ -204,7 +204,7 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
     if differing:
         raise AnotherRunError(
             f"{run.folder} holds another sweep:\n  " + "\n  ".join(dict.fromkeys(differing)),
-            hint="ask for the same as it, or choose another --output",
+            hint="use the settings of that one, or choose another --output",
         )
 
 

@@ -87,10 +87,10 @@ def convert(request: ConvertRequest, progress: Progress) -> ConvertReport:
     images = _images(request, kind)
     tally = Tally()
     for folder in _results(request):
-        tally.note("folders with results of harness: passed over", str(folder))
+        tally.note("folders with results of harness: skipped", str(folder))
     order, sources = _read(request, kind, images, tally)
     if images is None:
-        tally.note(NOT_LOOKED_AT, "say where they are with --images DIR")
+        tally.note(NOT_LOOKED_AT, "name their folder with --images DIR")
     options = ConvertOptions(
         categories=request.categories or None,
         order=order,
@@ -181,7 +181,7 @@ def _read(
         ("--part", request.part, ("yolo", "voc")),
     ):
         if given is not None and kind not in kinds:
-            raise UsageError(f"{option} means something for {' and '.join(kinds)}, not for {kind}")
+            raise UsageError(f"{option} applies to {' and '.join(kinds)}, not to {kind}")
     source, encoding = request.source, request.encoding
     match kind:
         case "labelme":

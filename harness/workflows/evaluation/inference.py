@@ -350,7 +350,7 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
     """
     asked, given = [one.image_id for one in records], [one.image_id for one in answer]
     if asked != given:
-        raise RunFailedError(f"the engine was asked for images {asked}, it answered {given}")
+        raise RunFailedError(f"the engine was asked for images {asked}, it returned {given}")
     for one in answer:
         classes = one.class_index
         if len(classes) and not 0 <= classes.min() <= classes.max() < job.architecture.class_count:
@@ -365,9 +365,7 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
         ):
             if answered != expected:
                 found = what if answered else f"no {what.removeprefix('a ')}"
-                raise RunFailedError(
-                    f"image {one.image_id}: {job.entry.name} answered with {found}"
-                )
+                raise RunFailedError(f"image {one.image_id}: {job.entry.name} returned {found}")
 
 
 def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:

@@ -83,7 +83,7 @@ def file_of(given: Path) -> Path:
         return given
     if not (given / RECORD).is_file():
         raise UsageError(
-            f"{given} is a folder, and no finished run: it has no {RECORD}",
+            f"{given} is a folder, not a finished run: it has no {RECORD}",
             hint="give a file, or a run of: harness eval --model rpn_R_50_FPN_1x",
         )
     if not are_proposals(read_record(given).metrics):

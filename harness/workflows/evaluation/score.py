@@ -39,8 +39,10 @@ from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of, read_panoptic_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
+from harness.files.atomic import write_text
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
+from harness.files.toml import CONFIG, config_text
 from harness.measure.coco import Scores
 from harness.measure.proposals import score_proposals
 from harness.measure.side_by_side import Wanted, measuring
@@ -98,7 +100,8 @@ def score_saved(
         artefacts={},
     )
     if request.output is not None:
-        write_record(request.output, record)
+        write_text(request.output / CONFIG, config_text(request, command=record.kind))
+        write_record(request.output, record)  # last: it marks the folder as finished
     return record
 
 

@@ -96,7 +96,9 @@ def find_predict_job(
     """
     asked = request.inference
     if asked.options.engine == "fake":
-        raise UsageError("the fake engine answers from ground truth, and pictures have none")
+        raise UsageError(
+            "the fake engine returns the ground truth, and images of your own have none"
+        )
     check_values(asked)
     lock = read_lock()
     entry = find_model(lock, asked.network.model)

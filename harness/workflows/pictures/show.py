@@ -17,6 +17,7 @@ from harness.core.requests.pictures import ShowRequest
 from harness.core.tasks import PANOPTIC
 from harness.files.atomic import write_text
 from harness.files.failures import disk_errors
+from harness.files.toml import CONFIG, config_text
 from harness.measure.matching import FALSE_POSITIVE_KINDS, JudgedImage, judge_images
 from harness.report.gallery import data_gallery, gallery_page, judged_gallery
 from harness.visualization.panels import draw_judged, painted
@@ -43,6 +44,8 @@ def show(request: ShowRequest, *, progress: Progress) -> ShowReport:
     An image that cannot be read is reported, and the others are drawn.
     """
     subject = find_subject(request)
+    with disk_errors(subject.output):
+        write_text(subject.output / CONFIG, config_text(request, command="show"))
     if request.task == PANOPTIC:
         return show_maps(request, subject, progress)
     for warning in subject.dataset.warnings:

@@ -464,5 +464,5 @@ def _require_same(found: dict[str, Any], expected: dict[str, Any], path: Path) -
     if differing:
         raise AnotherRunError(
             f"{path} belongs to another run:\n  " + "\n  ".join(differing),
-            hint="ask for the same as it, or choose another --output",
+            hint="use the settings of that one, or choose another --output",
         )

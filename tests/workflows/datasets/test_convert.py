@@ -116,7 +116,7 @@ def test_real_exports_of_label_studio_pass_the_check(
         (["nowhere"], 2, "no such file or folder"),
         (["."], 2, "the format of these annotations is not clear"),
         ([".", "--from", "labelme"], 4, "nothing of"),
-        (["a.json", "--annotator", "1"], 2, "means something for labelstudio"),
+        (["a.json", "--annotator", "1"], 2, "applies to labelstudio"),
         (["a.json", "--images", "nowhere", "--from", "coco"], 2, "no such folder of images"),
         (["a.json", "--from", "labelstudio"], 4, "not an export of Label Studio"),
         (["broken.xml"], 4, "is not XML"),
@@ -305,5 +305,5 @@ def test_results_below_the_images_are_no_annotations(
     written(found / "predictions.json", {"images": [], "annotations": [], "categories": []})
     code, out, err = answer(capsys, "convert", pandas, "--output", second)
     assert code == 0, err
-    assert "folders with results of harness: passed over" in out
+    assert "folders with results of harness: skipped" in out
     assert first.read_bytes() == second.read_bytes()

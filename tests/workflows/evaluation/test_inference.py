@@ -151,7 +151,7 @@ class Bent(FakeEngine):
         ({"image_id": 8}, r"asked for images \[7\], it answered \[8\]"),
         ({"class_index": np.array([8])}, "classes 8…8 are not all in 0…7"),
         ({"class_index": np.array([-1])}, "classes -1…-1"),
-        ({"masks": None}, "image 7: tiny answered with no masks"),
+        ({"masks": None}, "image 7: tiny returned no masks"),
     ],
 )
 def test_an_answer_to_another_question_ends_the_run(

@@ -31,4 +31,4 @@ class DrawingStyleKeys(TypedDict, total=False):
     """Write category and score (default: on)."""
 
     scale: float
-    """Size of the picture against the image (default: 1)."""
+    """Size of the drawing, as a multiple of the image's (default: 1)."""

@@ -154,10 +154,10 @@ class TimingOptionsKeys(TypedDict, total=False):
     """Keywords of `TimingOptions`."""
 
     warmup: int
-    """Images before the clock counts (default: 5)."""
+    """Images inferred before timing begins (default: 5)."""
 
     repeats: int
-    """Passes over the images, at least (default: 3)."""
+    """Least number of passes over the images (default: 3)."""
 
     min_duration_s: float
     """Passes go on until this much time was measured (in seconds; default: 10)."""

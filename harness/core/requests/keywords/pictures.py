@@ -56,13 +56,14 @@ class ShowSettings(DrawingStyleKeys, total=False):
     """COCO results file, to be shown beside the annotations (default: the run's)."""
 
     task: Literal["bbox", "segm", "keypoints", "panoptic_seg"]
-    """What has to overlap for a hit; panoptic_seg shows the maps of a run (default: bbox)."""
+    """What has to overlap for a true positive; panoptic_seg shows the maps of a run (default:
+    bbox)."""
 
     sample: int | None
     """N images at random (default: all)."""
 
     seed: int
-    """Another one draws other images (default: 0)."""
+    """Of the random choice (default: 0)."""
 
     image_ids: Iterable[int]
     """These images (default: all)."""

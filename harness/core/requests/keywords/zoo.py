@@ -56,7 +56,7 @@ class DownloadSettings(TypedDict, total=False):
     """Keep archives after they were unpacked."""
 
     dry_run: bool
-    """Say what would be done, do nothing."""
+    """Print what would be done, do nothing."""
 
 
 class CheckWeightsSettings(TypedDict, total=False):

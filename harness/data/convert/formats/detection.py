@@ -61,7 +61,7 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
         )
         raise UsageError(
             f"{source} has annotations of several formats: {listed}",
-            hint=f"say which are meant: --from {'|'.join(one.kind for one in found)}",
+            hint=f"name one: --from {'|'.join(one.kind for one in found)}",
         )
     if found:
         return found[0].kind
@@ -75,7 +75,7 @@ def _unknown(source: Path) -> UsageError:
     there = f"; there are {', '.join(names)}, …" if names else ""
     return UsageError(
         f"the format of these annotations is not clear: {source}{there}",
-        hint=f"say so: --from {'|'.join(FORMATS)}",
+        hint=f"name it: --from {'|'.join(FORMATS)}",
     )
 
 

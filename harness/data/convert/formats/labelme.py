@@ -74,7 +74,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
         if is_labelme(content):
             yield _annotations(content, path, tally)
         else:
-            tally.note("JSON files that are not labelme's: passed over", str(path))
+            tally.note("JSON files that are not labelme's: skipped", str(path))
 
 
 def is_labelme(content: Any) -> bool:

@@ -64,7 +64,7 @@ def read(
         if root.tag == "annotation":
             yield _annotations(root, path, tally)
         else:
-            tally.note("XML files that are not VOC's: passed over", str(path))
+            tally.note("XML files that are not VOC's: skipped", str(path))
 
 
 def _part(source: Path, part: str, encoding: str | None) -> set[str]:

@@ -201,7 +201,7 @@ def _annotations(
 def _count_orphan(path: Path, line_format: LineFormat, tally: Tally) -> None:
     """Count the objects of a label file that belongs to no image."""
     objects = sum(is_label_line(line) for line in read_lines(path, encoding=line_format.encoding))
-    tally.note("text files that belong to no image: passed over", str(path))
+    tally.note("text files that belong to no image: skipped", str(path))
     if objects:
         tally.drop("of label files that belong to no image", str(path), objects)
 
