@@ -59,15 +59,15 @@ GROUPS: dict[str, dict[str, str]] = {
     "clusters and nights": {
         "submit": "run a command on a SLURM cluster",
         "status": "state and progress of every job of a submitted run",
-        "logs": "the last lines of a submitted run's logs, and where they are",
+        "logs": "print the last lines of a submitted run's logs, and where they are",
         "cancel": "stop the jobs of a submitted run; what is finished stays",
         "wait": "wait for a submitted run, then print its result and return its exit code",
         "nightly": "measure a matrix of models and engines, and compare with the nights before",
         "history": "trends over the nights, and where they drift",
     },
     "this program": {
-        "help": "the help of a command: harness help COMMAND",
-        "completion": "a script that completes commands and options in bash, zsh or fish",
+        "help": "print the help of a command: harness help COMMAND",
+        "completion": "print a script that completes command lines in bash, zsh or fish",
     },
 }
 

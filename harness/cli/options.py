@@ -151,6 +151,8 @@ def _add_option(group: argparse._ArgumentGroup, one: Setting, places: Mapping[st
     text = one.description
     if one.place is not None and one.place in places:
         text = f"{one.help} (default: {places[one.place]})"
+    elif one.none is not None and "results" in places:
+        text = text.replace("results/", f"{places['results']}/")
     if one.item is bool and not one.many:
         _add_switch(group, one)
         return

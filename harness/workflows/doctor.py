@@ -55,7 +55,9 @@ def diagnose(root: Path | None = None) -> list[Finding]:
     Raises:
         UsageError: An environment variable that chooses a folder names a file.
     """
-    data = Place(path=root, reason="--root") if root else datasets_place()
+    data = datasets_place()
+    if root is not None and root.absolute() != data.path.absolute():
+        data = Place(path=root, reason="--root")
     places = _places(data, results_place())
     return [*_software(), *_devices(), _detectron2(), _onnx(), *places, *_data(data.path)]
 

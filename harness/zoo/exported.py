@@ -97,14 +97,15 @@ def read_facts(path: Path) -> ExportFacts:
         IntegrityError: The file has none, or not all of them; it is empty, cut off, or something
             else under this name.
     """
-    kind = ".pt2" if kind_of(path) == "pt2" else "ONNX"
-    found, fault = _read_archive(path) if kind == ".pt2" else _read_onnx(path)
+    kind = "a .pt2" if kind_of(path) == "pt2" else "an ONNX"
+    found, fault = _read_archive(path) if kind == "a .pt2" else _read_onnx(path)
     missing = [field.name for field in fields(ExportFacts) if field.name not in found]
     if fault is None and missing:
         fault = "its metadata lacks " + ("everything" if not found else ", ".join(missing))
     if fault is not None:
         raise IntegrityError(
-            f"{path} is no {kind} file of harness: {fault}", hint=EXPORT_AGAIN.format(model="NAME")
+            f"{path} is not {kind} file of harness: {fault}",
+            hint=EXPORT_AGAIN.format(model="NAME"),
         )
     plain = {
         field.name: found[field.name] if field.type == "str" else _parsed(found[field.name])

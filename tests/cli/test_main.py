@@ -116,6 +116,17 @@ def test_help_lists_every_command(argv: list[str], capsys: pytest.CaptureFixture
     assert all(name in shown for name in COMMANDS)
 
 
+def test_help_has_the_real_place_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HARNESS_ROOT", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        run(["eval", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"run folder (default: {tmp_path}/results/runs/<run id>)" in out
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run(["--version"])

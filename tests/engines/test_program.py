@@ -240,7 +240,7 @@ def test_a_file_cut_anywhere_is_no_whole_one(written: tuple[Path, Small], tmp_pa
     path = tmp_path / "a.pt2"
     for size in range(0, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:size])
-        with pytest.raises(IntegrityError, match=r"a\.pt2 is no \.pt2 file of harness"):
+        with pytest.raises(IntegrityError, match=r"a\.pt2 is not a \.pt2 file of harness"):
             read_facts(path)
 
 
@@ -250,7 +250,7 @@ def test_a_file_cut_anywhere_is_no_whole_one(written: tuple[Path, Small], tmp_pa
 def test_another_file_is_no_exported_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.pt2"
     path.write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"no \.pt2 file of harness"):
+    with pytest.raises(IntegrityError, match=r"not a \.pt2 file of harness"):
         read_facts(path)
 
 

@@ -51,7 +51,7 @@ def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_what_squeue_never_answers_is_quoted(answer: str) -> None:
-    with pytest.raises(RunFailedError, match="squeue did not answer with a list") as caught:
+    with pytest.raises(RunFailedError, match="squeue returned no list") as caught:
         read_live(answer)
     assert answer[:20] in caught.value.message
     assert len(caught.value.message) < 400

@@ -124,7 +124,7 @@ def test_an_answer_without_a_number_is_quoted(
     sbatch: Callable[[str], None], tmp_path: Path, answer: str, count: int
 ) -> None:
     sbatch(answer)
-    with pytest.raises(RunFailedError, match=re.escape(f"without the number of a job: {answer!r}")):
+    with pytest.raises(RunFailedError, match=re.escape(f"no number of a job: {answer!r}")):
         submitted(count, tmp_path)
 
 

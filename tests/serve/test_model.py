@@ -97,5 +97,5 @@ def test_an_engine_that_cannot_serve_this_is_refused_at_once(weights: Path) -> N
     name = "torchvision_maskrcnn_resnet50_fpn"
     with pytest.raises(UsageError, match="the native engine does not know this network"):
         find_served(composed(ServeRequest, model=name, engine="native", weights=weights))
-    with pytest.raises(UsageError, match="fake engine answers from ground truth"):
+    with pytest.raises(UsageError, match="fake engine returns the ground truth"):
         find_served(composed(ServeRequest, engine="fake"))

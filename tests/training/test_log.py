@@ -48,7 +48,7 @@ def test_what_a_lost_life_wrote_is_told_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "cannot read the curve"),
-        ("not json", "is no metrics.json"),
+        ("not json", "is not the metrics.json"),
         ('[{"iteration": 1}]', "has 0 lines with a total_loss"),
         ('{"iteration": 20, "total_loss": 1.0}', "has 1 lines with a total_loss; expected 20"),
     ],

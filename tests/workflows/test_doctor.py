@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.main import run
 from harness.data.catalog import COCO_LAYOUT
 from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.doctor import Finding, diagnose, pairing
@@ -89,3 +90,17 @@ def test_pairs_of_torch_and_torchvision(
     assert finding.status == status
     assert words in finding.fix
     assert (error or "") in finding.found
+
+
+def test_the_rule_that_chose_a_place_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    other = tmp_path / "other"
+    for words, place in {
+        (): f"{tmp_path} (the environment variable DETECTRON2_DATASETS)",
+        ("--root", str(other)): f"{other} (--root)",
+    }.items():
+        run(["doctor", "--json", *words])
+        found = {one["subject"]: one["found"] for one in json.loads(capsys.readouterr().out)}
+        assert found["data sets and checkpoints"] == place

@@ -69,7 +69,7 @@ def test_what_is_no_onnx_file_is_called_what_it_is(
     tmp_path: Path, content: bytes, said: str
 ) -> None:
     (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(IntegrityError, match=f"is no ONNX file of harness: .*{said}"):
+    with pytest.raises(IntegrityError, match=f"is not an ONNX file of harness: .*{said}"):
         read_facts(tmp_path / "a.onnx")
 
 

@@ -148,7 +148,7 @@ class Bent(FakeEngine):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"image_id": 8}, r"asked for images \[7\], it answered \[8\]"),
+        ({"image_id": 8}, r"asked for images \[7\], it returned \[8\]"),
         ({"class_index": np.array([8])}, "classes 8…8 are not all in 0…7"),
         ({"class_index": np.array([-1])}, "classes -1…-1"),
         ({"masks": None}, "image 7: tiny returned no masks"),
@@ -280,5 +280,5 @@ def test_another_answer_of_an_engine_that_runs_ahead_ends_the_run(job: Job, tmp_
             return [replace(one, image_id=8) for one in super().finish(pending)]
 
     rows = open_fake(job.dataset, job.architecture)._rows
-    with pytest.raises(RunFailedError, match=r"asked for images \[7\], it answered \[8\]"):
+    with pytest.raises(RunFailedError, match=r"asked for images \[7\], it returned \[8\]"):
         infer(job, Wrong(rows, job.architecture, "perfect", None, 0), tmp_path / "shard.jsonl")

@@ -100,7 +100,7 @@ def test_the_fake_engine_reads_a_file_that_it_is_given(
     fake = replaced(given, engine="fake")
     with pytest.raises(UsageError, match="no such file of region proposals"):
         resolve(replaced(fake, proposals=tmp_path / "none.pkl"))
-    with pytest.raises(UsageError, match=r"no finished run: it has no record\.json"):
+    with pytest.raises(UsageError, match=r"not a finished run: it has no record\.json"):
         resolve(replaced(fake, proposals=tmp_path))
     with pytest.raises(IntegrityError, match="no proposals of"):
         resolve(replaced(fake, proposals=written(tmp_path / "other.pkl", (10**6,))))
