@@ -109,7 +109,7 @@ def test_changed_bytes_are_damage_and_what_a_program_wrote_is_not(tmp_path: Path
 def test_another_file_is_no_exported_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.onnx"
     path.write_bytes(content)
-    with pytest.raises(IntegrityError, match="no ONNX file of harness"):
+    with pytest.raises(IntegrityError, match="not an ONNX file of harness"):
         read_facts(path)
 
 
