@@ -80,7 +80,7 @@ def test_an_exported_file_is_proven_and_served(exported_tiny: Path, weights: Pat
     served = find_served(composed(ServeRequest, engine="onnx", weights=exported_tiny))
     assert (served.engine, served.weights) == ("onnx", exported_tiny)
     assert served.checkpoint.pinned
-    with pytest.raises(IntegrityError, match="no ONNX file of harness"):
+    with pytest.raises(IntegrityError, match="not an ONNX file of harness"):
         find_served(composed(ServeRequest, engine="onnx", weights=weights))
 
 

@@ -218,7 +218,7 @@ def _other_bias(name: str, content: bytes) -> bytes:
 
 def test_a_file_is_run_by_the_engine_of_its_format(exported_pt2: Path, scenes: Path) -> None:
     asked = composed(InferenceRequest, engine="onnx", weights=exported_pt2, root=scenes)
-    with pytest.raises(UsageError, match="no file for the onnx engine") as refused:
+    with pytest.raises(UsageError, match="not a file for the onnx engine") as refused:
         resolve(asked)
     assert "--engine pt2" in str(refused.value.hint)
 

@@ -78,7 +78,7 @@ def test_a_file_cut_anywhere_is_no_whole_one(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for size in range(0, len(whole), 7):
         path.write_bytes(whole[:size])
-        with pytest.raises(IntegrityError, match=r"a\.onnx is no ONNX file"):
+        with pytest.raises(IntegrityError, match=r"a\.onnx is not an ONNX file"):
             read_facts(path)
 
 
