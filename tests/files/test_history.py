@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_night_is_added_wholly_or_not_at_all(tmp_path: Path) -> None:
 def test_a_newer_or_broken_file_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     add(path, 1)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:  # a connection as a context commits alone
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(IntegrityError, match="newer harness"):
         add(path, 2)
