@@ -62,6 +62,30 @@ def _with_many(case: Case) -> Booleans:
     return many
 
 
+def expected_silent(case: Case) -> float:
+    """How many of the images with several objects would have no row if objects lacked rows alike.
+
+    Objects of a category have a row as often as on images that have rows of other categories,
+    where the model was certainly run; categories are taken for independent.
+
+    Args:
+        case: Its categories are right.
+    """
+    known = case.truth.class_of(case.rows.category_id)
+    there = (known >= 0) & (case.position >= 0)
+    shape = len(case.truth.image_ids), len(case.truth.category_ids)
+    rows, wanted = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    rows[case.position[there], known[there]] = True
+    objects = case.truth.objects["bbox"]
+    wanted[objects.image[~objects.crowd], objects.category[~objects.crowd]] = True
+    count = rows.sum(axis=1)[:, None]
+    looked = wanted & (count > rows)  # of other categories
+    looked = np.where(looked.any(axis=0), looked, wanted & (count > 0))
+    share = (looked & rows).sum(axis=0) / np.maximum(1, looked.sum(axis=0))
+    lacking = np.where(wanted, 1 - share, 1.0).prod(axis=1)
+    return float(lacking[_with_many(case)].sum())
+
+
 def categories_with_rows(case: Case) -> Booleans:
     """(K,) whether any row is of a category.
 
@@ -172,7 +196,7 @@ def with_rows_only(case: Case, *, cut: bool) -> Undo | None:
         position = case.position
         single = np.bincount(position[position >= 0], minlength=len(silent)) == 1
         least = max(least, 1 + int((single & _with_many(case)).sum()))
-    if silent.sum() < least:
+    if silent.sum() < least or silent.sum() < expected_silent(case):
         return None
     mine = np.flatnonzero(~silent)
     details = f"{counted(int(silent.sum()), 'image')} with {MANY_OBJECTS} objects or more"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.core.printable import counted
 from harness.core.tasks import TASKS
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import RECALL_LEVELS
@@ -132,7 +133,7 @@ def sentences_of(one: TaskAnalysis, threshold: float) -> list[str]:
         )
     wrong = sum(image.errors for image in one.images)
     sentences.append(
-        f"{word}: {wrong:,} errors in {len(one.images):,} images "
+        f"{word}: {counted(wrong, 'error')} in {counted(len(one.images), 'image')} "
         f"among detections that score at least {threshold:g}."
     )
     return sentences
@@ -221,7 +222,11 @@ def _by_threshold(one: TaskAnalysis) -> CurvePlot:
             ("precision", found.threshold, found.precision),
             ("recall", found.threshold, found.recall),
         ],
-        summary=f"best F1 {decimal(best.f1, 3)} at {decimal(best.threshold, 3)}",
+        summary=(
+            f"best F1 {decimal(best.f1, 3)} at {decimal(best.threshold, 3)}"
+            if best.threshold is not None
+            else f"no threshold is best: {best.reason}"
+        ),
     )
 
 

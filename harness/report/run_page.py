@@ -144,7 +144,8 @@ def _summary(content: ReportContent) -> list[str]:
     certainty = certainty_line(record.intervals, record.dataset.evaluated_images)
     found = [text for one in content.tasks for text in sentences_of(one, content.threshold)]
     absent = absent_lines(record.metrics, record.per_category)
-    return [text for text in (*absent, certainty, content.why_not, *found) if text]
+    said = (text for text in (*absent, certainty, content.why_not, *found) if text)
+    return [text if text.endswith(".") else f"{text}." for text in said]
 
 
 def _subtitle(record: RunRecord) -> str:

@@ -228,11 +228,13 @@ def _plot(sweep: Sweep, name: str) -> Plot:
     ]
     tolerance = sweep.tolerance_ap
     points = [value for _, _, one in found for value in (one.low, one.difference, one.high)]
-    x_ticks = ticks(0.0, 1.05 * max(ratio for _, ratio, _ in found))
+    ratios = [ratio for _, ratio, _ in found]
+    x_ticks = ticks(0.9 * min(ratios), 1.05 * max(ratios))
     y_ticks = ticks(min(-1.5 * tolerance, -LEAST_RANGE, *points), max(LEAST_RANGE, *points))
 
     def across(ratio: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * ratio / x_ticks[-1]
+        share = (ratio - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
+        return LEFT + (WIDTH - LEFT - RIGHT) * share
 
     def down(value: float) -> float:
         share = (y_ticks[-1] - value) / (y_ticks[-1] - y_ticks[0])

@@ -280,6 +280,23 @@ def test_nothing_is_claimed_of_untouched_predictions(boxes: Broken, masks: Broke
         assert diagnosed(boxes[0], seeded(boxes[0], seed)).findings == ()
 
 
+def test_images_of_what_a_model_seldom_finds_have_no_row(boxes: Broken) -> None:
+    """A detector of persons that finds one other object in seven leaves images without a row."""
+    content = boxes[0]
+    random = np.random.default_rng(0)
+    rows = [
+        row
+        for row in seeded(content, 3, spread=0.06, recall=0.85)
+        if row["category_id"] == 1 or random.random() < 0.15
+    ]
+    silent = {image["id"] for image in content["images"]} - {row["image_id"] for row in rows}
+    assert len(silent) > 5
+    assert diagnosed(content, rows).findings == ()
+    images = set(sorted({row["image_id"] for row in rows})[::2])
+    rows = [row for row in rows if row["image_id"] in images]
+    assert "images-without-rows" in {one.name for one in diagnosed(content, rows).findings}
+
+
 Row = dict[str, Any]
 
 

@@ -41,3 +41,11 @@ def test_perfect_detections_cost_nothing() -> None:
     content, _ = generated(10, 0)
     rows = [{**row, "score": 0.9} for row in content["annotations"] if not row["iscrowd"]]
     assert "no type of error costs any AP" in told_of(content, rows)
+
+
+def test_one_error_and_one_image_are_singular() -> None:
+    content, _ = generated(10, 0)
+    (row,) = [one for one in content["annotations"] if not one["iscrowd"]][:1]
+    image = [one for one in content["images"] if one["id"] == row["image_id"]]
+    told = told_of({**content, "images": image, "annotations": [row]}, [])
+    assert "1 error in 1 image among" in told

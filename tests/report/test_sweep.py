@@ -115,6 +115,7 @@ def test_the_plot_has_every_measured_setting_in_its_frame(sweep: Sweep) -> None:
     assert len(box.dots) == 4
     fp32, bf16, fp16, batch = box.dots
     assert fp32.x < batch.x < bf16.x < fp16.x
+    assert float(box.x_ticks[0][1]) > 0, "no room is lost where nothing was measured"
     assert fp32.y == fp32.low_y == box.zero_y
     assert bf16.high_y < bf16.y < bf16.low_y
     assert box.zero_y < box.tolerance_y < fp16.y

@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.reports import ReportRequest
-from harness.core.tasks import are_proposals
+from harness.core.tasks import TASKS, are_proposals
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of
 from harness.files.atomic import write_text
@@ -162,10 +162,12 @@ def _wanted(
 ) -> Wanted:
     """What is measured of a run: its predictions on the images that were evaluated."""
     image_ids = sorted(image["id"] for image in content["images"])
+    # No row says what there might have been.
+    listed = tuple(task for task in TASKS if f"{task}/AP" in record.metrics)
     return Wanted(
         annotations=content,
         predictions=predictions,
-        tasks=tasks_of(predictions),
+        tasks=tasks_of(predictions) if predictions or not listed else listed,
         image_ids=image_ids[: record.dataset.evaluated_images],
         threshold=THRESHOLD,
     )

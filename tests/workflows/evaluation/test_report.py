@@ -59,6 +59,20 @@ def test_the_worst_images_are_on_it_and_link_to_their_drawings(
     assert "3 false negatives" in page
 
 
+def test_without_a_row_the_page_has_the_tasks_of_the_record(
+    evaluated: Evaluate, tmp_path: Path
+) -> None:
+    _, folder = evaluated(tmp_path / "run", report=False)
+    write_checked(folder, "predictions.json", "[]")
+    reported(folder)
+    page = (folder / "report.html").read_text("utf-8")
+    for word in ("boxes", "masks"):
+        assert f"What errors cost, {word}" in page
+        assert f"{word}: 9 errors in 6 images among detections that score at least 0.5." in page
+    assert page.count("no threshold is best: no detection") == 6  # a sentence, a plot and its name
+    assert "best F1" not in page
+
+
 def test_a_page_elsewhere_links_back(evaluated: Evaluate, tmp_path: Path) -> None:
     _, folder = evaluated(tmp_path / "run", report=False)
     without(folder, 12)
