@@ -77,7 +77,8 @@ def run_night(
         The night, the folder of its reports, and the proposed change of the accepted numbers.
 
     Raises:
-        UsageError: The matrix is wrong, or nothing may be written in ``request.results``.
+        UsageError: The matrix is wrong, there is no interrupted night to continue, or nothing may
+            be written in ``request.results``.
         IntegrityError: The history or the accepted numbers are damaged.
         RunFailedError: The disk is full.
     """
@@ -104,14 +105,20 @@ def run_night(
 
 
 def _continued(request: NightRequest, matrix: Matrix) -> str | None:
-    """The newest night, if it has no page yet and is to be continued.
+    """The newest night, which has no page yet, where it is to be continued.
 
     Raises:
-        UsageError: It measures something else, or does not say what.
+        UsageError: It is finished, measures something else, or does not say what.
     """
-    folders = sorted(one for one in (request.results / NIGHTS).iterdir() if one.is_dir())
-    if not request.resume or not folders or (folders[-1] / PAGE).exists():
+    if not request.resume:
         return None
+    folders = sorted(one for one in (request.results / NIGHTS).iterdir() if one.is_dir())
+    if not folders or (folders[-1] / PAGE).exists():
+        newest = f"the newest night, {folders[-1]}, is finished" if folders else "there is no night"
+        raise UsageError(
+            f"nothing to continue in {request.results}: {newest}",
+            hint="begin a new night without --resume",
+        )
     begun = folders[-1] / MATRIX
     if not begun.is_file() or begun.read_text("utf-8", "replace") != _meant(request, matrix):
         raise UsageError(

@@ -121,8 +121,16 @@ def test_an_interrupted_night_is_continued_and_measures_no_cell_again(
     assert (record.stat().st_mtime_ns, record.read_bytes()) == before
     assert len(list(folder.glob("*/eval/record.json"))) == 2
     assert (folder / "index.html").is_file()
-    assert nightly(results, TWO, "--resume") == 0  # it is finished: another one
-    assert len(nights(results)) == 2
+    assert nightly(results, TWO, "--resume") == 2
+    assert f"{folder}, is finished" in capsys.readouterr().err
+
+
+def test_resume_without_an_interrupted_night_is_an_error(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightly(results, QUICK, "--resume") == 2
+    assert "there is no night" in capsys.readouterr().err
+    assert not list((results / "nights").iterdir())
 
 
 @pytest.mark.parametrize("content", [None, "{}", "\udcff"])
