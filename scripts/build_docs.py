@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import html
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -20,14 +22,23 @@ PAGES = REPOSITORY / "build" / "docs" / "pages"
 PAGE_FOLDERS = (".", "docs", "docs/decisions", "slurm", "datasets", "results", "benchmarks")
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
-#: Modules of the Python API, in the order of the page.
+#: Modules with the functions of the Python API, in the order of the page.
 API_MODULES = (
     "harness.api.measuring",
     "harness.api.training",
     "harness.api.models",
     "harness.api.pictures",
+)
+
+#: What they return, take and raise.
+API_TYPES = (
+    "harness.core.results.RunResult",
     "harness.core.record",
+    "harness.workflows.model.Model",
+    "harness.workflows.model.ModelInfo",
     "harness.core.detections",
+    "harness.core.dataset",
+    "harness.core.progress.Progress",
     "harness.core.errors",
 )
 
@@ -73,9 +84,43 @@ def write(name: str, text: str) -> None:
 
 
 def api_page() -> str:
-    """Return the page of the Python API: directives that mkdocstrings fills in."""
-    blocks = (f"::: {name}\n    options:\n      heading_level: 2\n" for name in API_MODULES)
-    return "# Python API\n\n" + "\n".join(blocks)
+    """Return the page of the Python API: directives that mkdocstrings fills in, and settings."""
+    parts = ["# Python API\n"]
+    for name in API_MODULES:
+        parts.append(f"## {name.rpartition('.')[2]}\n\n{importlib.import_module(name).__doc__}\n")
+        parts += [block for function in functions(name) for block in described(name, function)]
+    parts.append("## Types\n")
+    parts += [directive(name) for name in API_TYPES]
+    return "\n".join(parts)
+
+
+def functions(module: str) -> list[str]:
+    """Return the names of the public functions of a module, in the order of its source."""
+    found = vars(importlib.import_module(module)).items()
+    return [
+        name
+        for name, one in found
+        if inspect.isfunction(one) and one.__module__ == module and not name.startswith("_")
+    ]
+
+
+def described(module: str, function: str) -> Iterator[str]:
+    """Yield a function of the API, and the table of its settings."""
+    from write_configuration import table
+
+    from harness.core.requests.signatures import NOT_TAKEN, REQUESTS
+    from harness.core.settings import flat_settings
+
+    yield directive(f"{module}.{function}")
+    if function in REQUESTS:
+        without = NOT_TAKEN.get(function, ())
+        taken = (one for one in flat_settings(REQUESTS[function]) if one.name not in without)
+        yield "\n".join(["Settings:\n", *table(taken)]) + "\n"
+
+
+def directive(name: str) -> str:
+    """Return what mkdocstrings replaces by the documentation of a name."""
+    return f"::: {name}\n    options:\n      heading_level: 3\n      show_root_full_path: false\n"
 
 
 def command_line_page() -> str:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.reports import AnalyzeRequest
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of AnalyzeRequest."""
-    add_answered_settings(parser, AnalyzeRequest, RecordOptions)
+    add_output_settings(parser, AnalyzeRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(AnalyzeRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
     else:
         _print(found, arguments)
     return 0
@@ -41,22 +41,22 @@ def _print(found: Analysis, arguments: argparse.Namespace) -> None:
     for sentence in found.dataset.warnings:
         console.progress_of(arguments).notice(f"data: {sentence}")
     for task in found.tasks:
-        console.answer(f"what errors cost, {analysis.task_word(task.task)}")
-        console.answer(render(*analysis.error_rows(task.errors), style), "")
+        console.print_parts(f"what errors cost, {analysis.task_word(task.task)}")
+        console.print_parts(render(*analysis.error_rows(task.errors), style), "")
         columns, rows = analysis.confusion_rows(task.confusions, found.categories)
         if rows:
-            console.answer(render(columns, rows, style), "")
+            console.print_parts(render(columns, rows, style), "")
         if arguments.per_category:
             table = analysis.threshold_rows(task.thresholds, found.categories)
-            console.answer(render(*table, style), "")
-    console.answer(render(*analysis.iou_rows(found.tasks), style), "")
+            console.print_parts(render(*table, style), "")
+    console.print_parts(render(*analysis.iou_rows(found.tasks), style), "")
     boundary = [
         (name, decimal(value))
         for name, value in found.metrics.items()
         if name.startswith("boundary/")
     ]
     if boundary:
-        console.answer(render(("metric", "measured"), boundary, style), "")
+        console.print_parts(render(("metric", "measured"), boundary, style), "")
     for task in found.tasks:
         for sentence in analysis.sentences_of(task, found.threshold):
-            console.answer(sentence)
+            console.print_parts(sentence)

@@ -23,8 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     cancelled = cancel_jobs(arguments.run)
     if not cancelled:
-        console.answer("no job is at work")
+        console.print_parts("no job is running")
         return 0
-    console.answer(f"cancelled: {' '.join(cancelled)}")
-    console.answer(way_on(arguments.run, read_submission(arguments.run)))
+    console.print_parts(f"cancelled: {' '.join(cancelled)}")
+    console.print_parts(way_on(arguments.run, read_submission(arguments.run)))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.errors import UsageError
 from harness.core.printable import counted
 from harness.core.requests.pictures import CompareRequest
@@ -24,7 +24,7 @@ CATEGORY_COLUMNS = ("task", "id", "category", "first", "second", "delta", "secon
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of CompareRequest."""
-    add_answered_settings(parser, CompareRequest)
+    add_output_settings(parser, CompareRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_several((arguments.first, arguments.second, *others), arguments)
     comparison = api.compare(**settings, progress=console.progress_of(arguments))
     if arguments.json:
-        console.answer_json(comparison)
+        console.print_json(comparison)
     else:
         _print(comparison, arguments)
         if arguments.html is not None:
-            console.answer(f"page: {arguments.html}")
+            console.print_parts(f"page: {arguments.html}")
     return 0
 
 
@@ -70,16 +70,16 @@ def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:
         *folders, plot=arguments.plot, progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
         return 0
     style = arguments.format or console.default_format()
     columns, rows = table_rows(found)
-    console.answer(render(columns, rows, style), "")
+    console.print_parts(render(columns, rows, style), "")
     for row in found.rows:
         if row.note:
-            console.answer(f"{row.name}: {row.note}")
+            console.print_parts(f"{row.name}: {row.note}")
     if found.plot is not None:
-        console.answer(f"plot: {found.plot}")
+        console.print_parts(f"plot: {found.plot}")
     return 0
 
 
@@ -89,25 +89,27 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     from harness.workflows.pictures.compare import category_rows, metric_rows
 
     style = arguments.format or console.default_format()
-    console.answer(render(COLUMNS, metric_rows(comparison.metrics), style), "")
+    console.print_parts(render(COLUMNS, metric_rows(comparison.metrics), style), "")
     for sentence in absent_lines(compared_metrics(comparison.metrics)):
-        console.answer(sentence)
+        console.print_parts(sentence)
     if comparison.categories:
         rows = category_rows(comparison.categories)
-        console.answer(render(CATEGORY_COLUMNS, rows, style), "")
+        console.print_parts(render(CATEGORY_COLUMNS, rows, style), "")
     if comparison.facts:
-        console.answer(render(("what differs", "first", "second"), comparison.facts, style), "")
+        console.print_parts(
+            render(("what differs", "first", "second"), comparison.facts, style), ""
+        )
     compared = "predictions"
     if comparison.maps_of_one is not None:
         compared = "objects"
-        console.answer(
+        console.print_parts(
             f"only the {comparison.maps_of_one} run has maps of segments: they are not compared"
         )
     if comparison.first_differing is None:
-        console.answer(f"the {compared} of both runs are the same")
+        console.print_parts(f"the {compared} of both runs are the same")
         return
     worst = ", ".join(f"{image} ({count})" for image, count in comparison.images)
-    console.answer(
+    console.print_parts(
         f"{counted(comparison.differing_images, 'image differs', 'images differ')}, the first is "
         f"{comparison.first_differing}; most predictions changed in: {worst}"
     )

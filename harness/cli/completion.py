@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     request = request_from(CompletionRequest, arguments)
     models = [entry.name for entry in read_lock().models]
-    console.answer(script(build_parser(lambda _: True), request.shell, models))
+    console.print_parts(script(build_parser(lambda _: True), request.shell, models))
     return 0
 
 

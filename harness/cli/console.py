@@ -46,7 +46,7 @@ class _Printable:
             yield Segment(text, segment.style, segment.control)
 
 
-def answer(*parts: Any) -> None:
+def print_parts(*parts: Any) -> None:
     """Print results on stdout.
 
     Args:
@@ -61,7 +61,7 @@ def answer(*parts: Any) -> None:
     sys.stdout.flush()
 
 
-def answer_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print a record on stdout, and nothing else.
 
     Args:

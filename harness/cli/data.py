@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from, settings_from
+from harness.cli.options import add_output_settings, request_from, settings_from
 from harness.core.requests.data import (
     FORMATS,
     CheckRequest,
@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions, each with the settings of its request."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     for name, action in ACTIONS.items():
-        add_answered_settings(actions.add_parser(name, help=action.help_line), action.request)
+        add_output_settings(actions.add_parser(name, help=action.help_line), action.request)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action and print its answer; return the exit code.
+    """Run the action and print its result; return the exit code.
 
     Raises:
         HarnessError: A file cannot be used at all.
@@ -52,7 +52,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         **settings_from(ConvertRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print_conversion(report, arguments)
 
@@ -69,7 +69,7 @@ def _openimages(arguments: argparse.Namespace) -> None:
         known_files(),
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print_conversion(report, arguments)
 
@@ -79,14 +79,14 @@ def _print_conversion(report: ConvertReport, arguments: argparse.Namespace) -> N
     from harness.report.data import category_rows
 
     _print_tables(category_rows(report.categories), report, arguments)
-    console.answer(
+    console.print_parts(
         f"{report.source_format}: {report.image_count:,} images, {report.object_count:,} objects "
         f"→ {report.output}"
     )
     images = "" if report.images is None else f" --images {shlex.quote(str(report.images))}"
     # Of boxes alone a network with masks learns nothing, which the check would say of each.
     only = " --boxes-only" if all(one.objects == one.boxes for one in report.categories) else ""
-    console.answer(f"next: harness data check {shlex.quote(str(report.output))}{images}{only}")
+    console.print_parts(f"next: harness data check {shlex.quote(str(report.output))}{images}{only}")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -102,7 +102,7 @@ def _check(arguments: argparse.Namespace) -> None:
         progress=console.progress_of(arguments),
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print_check(report, arguments)
 
@@ -116,31 +116,31 @@ def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
         for one in report.categories[:SHOWN_CATEGORIES]
     ]
     columns = ("id", "category", "annotations", "to learn from")
-    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
+    console.print_parts(render(columns, rows, arguments.format or console.default_format()), "")
     if len(report.categories) > SHOWN_CATEGORIES:
         hidden = len(report.categories) - SHOWN_CATEGORIES
-        console.answer(f"… and {hidden} more categories (--json)")
-    console.answer(
+        console.print_parts(f"… and {hidden} more categories (--json)")
+    console.print_parts(
         f"{report.image_count:,} images, {report.annotation_count:,} annotations; "
         f"{report.learnable_images:,} images with {report.learnable_objects:,} objects to learn "
         "from"
     )
     if report.keypoint_count:
-        console.answer(
+        console.print_parts(
             f"{report.keypoint_count} keypoints an object; {report.labelled_objects:,} of the "
             "objects to learn from have a labelled one"
         )
     notes = list(report.warnings)
     if (maps := report.panoptic) is not None:
-        console.answer(
+        console.print_parts(
             f"{maps.map_count:,} maps with {maps.segment_count:,} segments of {maps.thing_count} "
             f"kinds of objects and {maps.stuff_count} of stuff; every PNG was read"
         )
         notes += maps.warnings
     for sentence in (*notes, *(f"left out: {one}" for one in report.left_out)):
-        console.answer(f"note: {sentence}")
+        console.print_parts(f"note: {sentence}")
     checked = "every image is there and of its listed size"
-    console.answer(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
+    console.print_parts(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
 
 
 def _edit(arguments: argparse.Namespace) -> None:
@@ -158,7 +158,7 @@ def _edit(arguments: argparse.Namespace) -> None:
         case _:
             report = edit.subset_file(request_from(SubsetRequest, arguments))
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print_edit(report, arguments)
 
@@ -171,10 +171,10 @@ def _print_tables(
     from harness.report.tables import render
 
     style = arguments.format or console.default_format()
-    console.answer(render(*counts, style), "")
+    console.print_parts(render(*counts, style), "")
     columns, rows = left_out_rows(report.dropped_images, report.dropped_objects, report.notes)
     if rows:
-        console.answer(render(columns, rows, style), "")
+        console.print_parts(render(columns, rows, style), "")
 
 
 def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
@@ -184,11 +184,11 @@ def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
     _print_tables(written_rows(report.written), report, arguments)
     before = f"{report.image_count:,} images, {report.object_count:,} objects"
     for one in report.written:
-        console.answer(
+        console.print_parts(
             f"{before} → {one.image_count:,} images, {one.object_count:,} objects: {one.path}"
         )
     if report.images is not None:
-        console.answer(f"images: {shlex.quote(str(report.images))}")
+        console.print_parts(f"images: {shlex.quote(str(report.images))}")
 
 
 class _Action(NamedTuple):
@@ -201,7 +201,7 @@ class _Action(NamedTuple):
     """One line of help."""
 
     run: Callable[[argparse.Namespace], None]
-    """Runs it, and prints its answer."""
+    """Runs it, and prints its result."""
 
 
 ACTIONS = {

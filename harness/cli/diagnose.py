@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.printable import counted
 from harness.core.requests.inference import DiagnoseRequest
 
@@ -20,18 +20,18 @@ REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of DiagnoseRequest."""
-    add_answered_settings(parser, DiagnoseRequest)
+    add_output_settings(parser, DiagnoseRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; return 0: a fault of the predictions is an answer."""
+    """Print what was found; return 0: a fault of the predictions is a result."""
     from harness import api
 
     found = api.diagnose(
         **settings_from(DiagnoseRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
     else:
         _print(found, arguments)
     return 0
@@ -42,7 +42,7 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
 
     style = arguments.format or console.default_format()
     for sentence in _head(found):
-        console.answer(sentence)
+        console.print_parts(sentence)
     if found.diagnosed.findings:
         rows = [
             (
@@ -55,9 +55,9 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
             )
             for one in found.diagnosed.findings
         ]
-        console.answer("", render(COLUMNS, rows, style), "")
+        console.print_parts("", render(COLUMNS, rows, style), "")
     for sentence in _tail(found):
-        console.answer(sentence)
+        console.print_parts(sentence)
     if found.reference is not None:
         _print_reference(found.reference, style)
 
@@ -100,17 +100,17 @@ def _print_reference(reference: Against, style: str) -> None:
             (name, f"{one.difference:+.3f}", f"{one.low:+.3f} … {one.high:+.3f}", one.word)
             for name, one in reference.metrics.items()
         ]
-        console.answer("", render(REFERENCE_COLUMNS, rows, style), "")  # type: ignore[arg-type]
+        console.print_parts("", render(REFERENCE_COLUMNS, rows, style), "")  # type: ignore[arg-type]
     if reference.first_differing is None:
-        console.answer("the predictions are those of the reference")
+        console.print_parts("the predictions are those of the reference")
     else:
-        console.answer(
+        console.print_parts(
             f"{counted(reference.differing_images, 'image differs', 'images differ')} from the "
             f"reference, the first is {reference.first_differing}"
         )
     if reference.stage is not None:
         largest = reference.stage.max_absolute
         by = "in its shape" if largest is None else f"by up to {largest:g}"
-        console.answer(f"on it the first stage that differs is {reference.stage.stage}, {by}")
+        console.print_parts(f"on it the first stage that differs is {reference.stage.stage}, {by}")
     for note in reference.notes:
-        console.answer(f"note: {note}")
+        console.print_parts(f"note: {note}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings
+from harness.cli.options import add_output_settings
 from harness.core.requests.asking import DoctorRequest
 
 BROKEN_EXIT_CODE = 3
@@ -13,7 +13,7 @@ BROKEN_EXIT_CODE = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the places to look for data."""
-    add_answered_settings(parser, DoctorRequest)
+    add_output_settings(parser, DoctorRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,13 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     findings = diagnose(arguments.root)
     if arguments.json:
-        console.answer_json(findings)
+        console.print_json(findings)
     else:
         rows = [(one.subject, one.status, one.found, one.fix) for one in findings]
         style = arguments.format or console.default_format()
         if style == "rich":
-            console.answer(*checklist(rows))
+            console.print_parts(*checklist(rows))
         else:
-            console.answer(render(CHECKLIST_COLUMNS, rows, style))
+            console.print_parts(render(CHECKLIST_COLUMNS, rows, style))
     broken = any(one.status == "fail" for one in findings)
     return BROKEN_EXIT_CODE if broken else 0

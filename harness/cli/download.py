@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.requests.zoo import DownloadRequest
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SPOKEN = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of DownloadRequest."""
-    add_answered_settings(parser, DownloadRequest)
+    add_output_settings(parser, DownloadRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(DownloadRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(outcomes)
+        console.print_json(outcomes)
     else:
         style = arguments.format or console.default_format()
         columns = PLAN_COLUMNS if arguments.dry_run else COLUMNS
-        console.answer(render(columns, [_row(one) for one in outcomes], style))
+        console.print_parts(render(columns, [_row(one) for one in outcomes], style))
         if not arguments.dry_run:
-            console.answer("", f"everything is proven: {arguments.root}")
+            console.print_parts("", f"everything is proven: {arguments.root}")
     return 0
 
 

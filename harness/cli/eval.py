@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
-from harness.cli.records import answer_result, require_trackers, track
+from harness.cli.options import add_output_settings, settings_from
+from harness.cli.records import print_result, require_trackers, track
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import EvalRequest
 from harness.core.requests.reports import TrackOptions
@@ -15,7 +15,7 @@ from harness.core.requests.reports import TrackOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of EvalRequest."""
-    add_answered_settings(parser, EvalRequest, RecordOptions, TrackOptions)
+    add_output_settings(parser, EvalRequest, RecordOptions, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,4 +29,4 @@ def run(arguments: argparse.Namespace) -> int:
         command=("harness", *sys.argv[1:]),
     )
     track(arguments, result.folder)
-    return answer_result(result, arguments)
+    return print_result(result, arguments)

@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
-from harness.cli.parity import NO_PARITY_EXIT_CODE, answer_parity
+from harness.cli.options import add_output_settings, settings_from
+from harness.cli.parity import NO_PARITY_EXIT_CODE, print_parity
 from harness.core.requests.zoo import ExportRequest
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ExportRequest."""
-    add_answered_settings(parser, ExportRequest)
+    add_output_settings(parser, ExportRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(ExportRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
     else:
-        answer_parity(found.parity, arguments)
-        console.answer(*_sentences(found))
+        print_parity(found.parity, arguments)
+        console.print_parts(*_sentences(found))
     return 0 if found.parity.first_failing is None else NO_PARITY_EXIT_CODE
 
 

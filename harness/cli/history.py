@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings
+from harness.cli.options import add_output_settings
 from harness.core.requests.asking import HistoryRequest
 
 COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
@@ -13,7 +13,7 @@ COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of HistoryRequest."""
-    add_answered_settings(parser, HistoryRequest)
+    add_output_settings(parser, HistoryRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.cell is None or arguments.cell in trend.cell
     ]
     if arguments.json:
-        console.answer_json(trends)
+        console.print_json(trends)
         return 0
     rows = [
         (
@@ -42,5 +42,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for trend in trends
     ]
-    console.answer(render(COLUMNS, rows, arguments.format or console.default_format()))
+    console.print_parts(render(COLUMNS, rows, arguments.format or console.default_format()))
     return 0

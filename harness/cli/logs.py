@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{arguments.run} has no {name}")
     for title, paths in logs.items():
         for path in paths:
-            console.answer(f"== {title}: {path}")
+            console.print_parts(f"== {title}: {path}")
             if not path.exists():
-                console.answer("(not there yet)")
+                console.print_parts("(not there yet)")
                 continue
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            console.answer(*lines[max(0, len(lines) - arguments.lines) :])
+            console.print_parts(*lines[max(0, len(lines) - arguments.lines) :])
     return 0

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings
+from harness.cli.options import add_output_settings
 from harness.core.requests.asking import ModelsRequest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ EXPLAINED = "† this version cannot compute this network yet"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words and the folder of checkpoints."""
-    add_answered_settings(parser, ModelsRequest)
+    add_output_settings(parser, ModelsRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     models = list_models(arguments.root, tuple(arguments.contains or ()))
     if arguments.json:
-        console.answer_json(
+        console.print_json(
             [{**one.entry, "on_disk": one.on_disk, "computable": one.computable} for one in models]
         )
         return 0
@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [_row(one, numbers) for one in models if one.task == task]
         if rows:
             columns = (*COLUMNS[:2], *numbers, *COLUMNS[2:])
-            console.answer(*_heading(task, style), render(columns, rows, style, LEFT_OUT), "")
+            console.print_parts(*_heading(task, style), render(columns, rows, style, LEFT_OUT), "")
     if not all(one.computable for one in models):
-        console.answer(EXPLAINED)
+        console.print_parts(EXPLAINED)
     return 0
 
 

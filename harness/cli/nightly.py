@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, request_from
+from harness.cli.options import add_output_settings, request_from
 from harness.cli.records import require_trackers, track
 from harness.core.nightly import Night
 from harness.core.requests.cluster import NightRequest
@@ -18,7 +18,7 @@ FAILED_EXIT_CODE = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of NightRequest."""
-    add_answered_settings(parser, NightRequest, TrackOptions)
+    add_output_settings(parser, NightRequest, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,13 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
         now=utc_now(),
     )
     track(arguments, folder)
-    code = answer_night(night, arguments, folder)
+    code = print_night(night, arguments, folder)
     if change and not arguments.json:
-        console.answer("", change, "", "read it, then commit it: the numbers are now accepted")
+        console.print_parts("", change, "", "read it, then commit it: the numbers are now accepted")
     return code
 
 
-def answer_night(night: Night, arguments: argparse.Namespace, folder: Path) -> int:
+def print_night(night: Night, arguments: argparse.Namespace, folder: Path) -> int:
     """Print a finished night in the requested form.
 
     Args:
@@ -54,10 +54,10 @@ def answer_night(night: Night, arguments: argparse.Namespace, folder: Path) -> i
     from harness.report.tables import render
 
     if arguments.json:
-        console.answer_json(night)
+        console.print_json(night)
     else:
         style = arguments.format or console.default_format()
-        console.answer(render(COLUMNS, night_rows(night), style), "")
-        console.answer(f"{night.status.upper()}: {folder / 'index.html'}")
+        console.print_parts(render(COLUMNS, night_rows(night), style), "")
+        console.print_parts(f"{night.status.upper()}: {folder / 'index.html'}")
     codes = {"pass": 0, "regression": REGRESSION_EXIT_CODE, "failed": FAILED_EXIT_CODE}
     return codes[night.status]

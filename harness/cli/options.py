@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.errors import HarnessError, UsageError
-from harness.core.requests.asking import AnswerOptions, GeneralOptions
+from harness.core.requests.asking import GeneralOptions, OutputOptions
 from harness.core.settings import Setting, compose, flat_settings
 
 T = TypeVar("T")
@@ -37,14 +37,14 @@ def add_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
     parser.set_defaults(settings=tuple(settings.values()))
 
 
-def add_answered_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
+def add_output_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
     """Add the same for a command whose result is a table, or JSON.
 
     Args:
         parser: Of the command.
         kinds: Requests whose fields are the settings.
     """
-    add_settings(parser, *kinds, AnswerOptions)
+    add_settings(parser, *kinds, OutputOptions)
 
 
 def complete(arguments: argparse.Namespace, command: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.printable import counted
 from harness.core.requests.zoo import ParityRequest
 
@@ -21,7 +21,7 @@ NO_PARITY_EXIT_CODE = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ParityRequest."""
-    add_answered_settings(parser, ParityRequest)
+    add_output_settings(parser, ParityRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,16 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(ParityRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     elif isinstance(report, ParityReport):
-        answer_parity(report, arguments)
+        print_parity(report, arguments)
     else:
-        answer_proofs(report, arguments)
+        print_proofs(report, arguments)
     ok = report.first_failing is None if isinstance(report, ParityReport) else report.ok
     return 0 if ok else NO_PARITY_EXIT_CODE
 
 
-def answer_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
+def print_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
     """Print both: a row a stage, what differs and why, and a sentence each."""
     from harness.report.tables import render
 
@@ -59,14 +59,14 @@ def answer_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
             for row in proofs.fast.stages
         ]
         columns = ("stage", "ours to float64", "reference to float64", "ratio", "status")
-        console.answer(render(columns, rows, style), "")
+        console.print_parts(render(columns, rows, style), "")
         kinds = [(kind, str(count)) for kind, count in sorted(proofs.fast.explained.items())]
         if kinds:
-            console.answer(render(("detections differ by", "count"), kinds, style), "")
+            console.print_parts(render(("detections differ by", "count"), kinds, style), "")
     if proofs.exact is not None:
-        console.answer(_exact_sentence(proofs.exact))
+        console.print_parts(_exact_sentence(proofs.exact))
     if proofs.fast is not None:
-        console.answer(_fast_sentence(proofs.fast))
+        console.print_parts(_fast_sentence(proofs.fast))
 
 
 def _exact_sentence(proof: ExactProof) -> str:
@@ -93,7 +93,7 @@ def _fast_sentence(proof: FastProof) -> str:
     return f"NO PARITY: of {seen} {summary}{stage}"
 
 
-def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
+def print_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
     """Print one row a stage, and the sentence that sums them up.
 
     Args:
@@ -114,8 +114,8 @@ def answer_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
         for row in report.stages
     ]
     columns = ("stage", "max |Δ|", "relative", "within", "tolerance", "status")
-    console.answer(render(columns, rows, arguments.format or console.default_format()))
-    console.answer("", _sentence(report))
+    console.print_parts(render(columns, rows, arguments.format or console.default_format()))
+    console.print_parts("", _sentence(report))
 
 
 def _sentence(report: ParityReport) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.errors import RunFailedError
 from harness.core.printable import counted
 from harness.core.requests.pictures import PredictRequest
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of PredictRequest."""
-    add_answered_settings(parser, PredictRequest)
+    add_output_settings(parser, PredictRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         command=("harness", *sys.argv[1:]),
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print(report, arguments)
     if report.unreadable:
@@ -55,17 +55,17 @@ def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
     if report.by_category:
         rows = [(str(one.category_id), one.name, str(one.detections)) for one in report.by_category]
         style = arguments.format or console.default_format()
-        console.answer(render(("id", "category", "found"), rows, style), "")
+        console.print_parts(render(("id", "category", "found"), rows, style), "")
     masked = ""
     if report.mean_masked_share is not None:
         masked = f", {report.mean_masked_share:.1%} of the pixels masked"
-    console.answer(
+    console.print_parts(
         f"{counted(report.detections, 'object')} in {counted(report.images, 'image')} "
         f"at scores of {report.threshold:g} or more{masked}"
     )
     for note in report.notes:
-        console.answer(f"note: {note}")
+        console.print_parts(f"note: {note}")
     folder = Path(report.output)
-    console.answer(f"predictions: {folder / report.predictions}")
+    console.print_parts(f"predictions: {folder / report.predictions}")
     if report.page is not None:
-        console.answer(f"pictures: {folder / report.page}")
+        console.print_parts(f"pictures: {folder / report.page}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from harness.cli.bench import answer_bench
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.bench import print_bench
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.requests.inference import ProfileRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of a bench."""
-    add_answered_settings(parser, ProfileRequest)
+    add_output_settings(parser, ProfileRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and profile, print both; return the exit code of the bench's verdict."""
-    return answer_bench({**settings_from(ProfileRequest, arguments), "profiling": True}, arguments)
+    return print_bench({**settings_from(ProfileRequest, arguments), "profiling": True}, arguments)

@@ -1,4 +1,4 @@
-"""Records as commands answer with them: printed, with an exit code, and given to trackers."""
+"""Records as commands end with them: printed, with an exit code, and given to trackers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.core.results import RunResult
 FAILED_VERDICT_EXIT_CODE = 1
 
 
-def answer_result(result: RunResult, arguments: argparse.Namespace) -> int:
+def print_result(result: RunResult, arguments: argparse.Namespace) -> int:
     """Print a finished run in the requested form.
 
     Args:
@@ -23,10 +23,10 @@ def answer_result(result: RunResult, arguments: argparse.Namespace) -> int:
     Returns:
         0, or 1 for a failed verdict.
     """
-    return answer_record(result.record, arguments, result.folder)
+    return print_outcome(result.record, arguments, result.folder)
 
 
-def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:
+def print_outcome(record: RunRecord, arguments: argparse.Namespace, folder: Path) -> int:
     """Print a finished run's record in the requested form.
 
     Args:
@@ -38,7 +38,7 @@ def answer_record(record: RunRecord, arguments: argparse.Namespace, folder: Path
         0, or 1 for a failed verdict.
     """
     if arguments.json:
-        console.answer_json(record)
+        console.print_json(record)
     else:
         print_record(record, arguments, folder)
     return FAILED_VERDICT_EXIT_CODE if record.verdict.outcome == "fail" else 0
@@ -59,21 +59,21 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
     if getattr(arguments, "per_category", False):
         tasks = dict.fromkeys(f"{row.task} AP" for row in record.per_category)
         rows = record_rows.category_rows(record.per_category)
-        console.answer(tables.render(("id", "category", *tasks), rows, style), "")
+        console.print_parts(tables.render(("id", "category", *tasks), rows, style), "")
     columns, rows = record_rows.with_interval_column(
         record_rows.record_rows(record.metrics, record.checks), record.intervals
     )
-    console.answer(tables.render(columns, rows, style), "")
+    console.print_parts(tables.render(columns, rows, style), "")
     for sentence in absent_lines(record.metrics, record.per_category):
-        console.answer(sentence)
+        console.print_parts(sentence)
     certainty = record_rows.certainty_line(record.intervals, record.dataset.evaluated_images)
     if certainty is not None:
-        console.answer(certainty)
-    console.answer(_verdict(record, style))
+        console.print_parts(certainty)
+    console.print_parts(_verdict(record, style))
     if folder is not None:
         if (folder / "report.html").is_file():
-            console.answer(f"report: {folder / 'report.html'}")
-        console.answer(f"record: {folder / 'record.json'}")
+            console.print_parts(f"report: {folder / 'report.html'}")
+        console.print_parts(f"record: {folder / 'record.json'}")
 
 
 def _verdict(record: RunRecord, style: str) -> object:

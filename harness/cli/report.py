@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.requests.reports import ReportRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ReportRequest."""
-    add_answered_settings(parser, ReportRequest)
+    add_output_settings(parser, ReportRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,9 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(ReportRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(result)
+        console.print_json(result)
         return 0
     for note in result.notes:
         console.progress_of(arguments).notice(f"note: {note}")
-    console.answer(f"report: {result.page}")
+    console.print_parts(f"report: {result.page}")
     return 0

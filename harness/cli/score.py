@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.cli.records import FAILED_VERDICT_EXIT_CODE, print_record
 from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import ScoreRequest
@@ -14,7 +14,7 @@ from harness.core.requests.inference import ScoreRequest
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ScoreRequest."""
-    add_answered_settings(parser, ScoreRequest, RecordOptions)
+    add_output_settings(parser, ScoreRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     record = api.score(**settings_from(ScoreRequest, arguments), command=("harness", *sys.argv[1:]))
     if arguments.json:
-        console.answer_json(record)
+        console.print_json(record)
     else:
         for sentence in record.dataset.warnings:
             console.progress_of(arguments).notice(f"data: {sentence}")

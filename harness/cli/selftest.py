@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings
+from harness.cli.options import add_output_settings
 from harness.core.requests.asking import SelftestRequest
 
 DIFFERENT_EXIT_CODE = 1
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shards = claims.add_parser(
         "shards", help="any number of workers gives the same predictions and metrics"
     )
-    add_answered_settings(shards, SelftestRequest)
+    add_output_settings(shards, SelftestRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     faults = differing(trials)
     if arguments.json:
-        console.answer_json({"identical": not faults, "faults": faults, "trials": trials})
+        console.print_json({"identical": not faults, "faults": faults, "trials": trials})
         return DIFFERENT_EXIT_CODE if faults else 0
     columns = ("workers", "predictions", "sha256", "all devices img/s", "one device img/s")
     rows = [
@@ -47,6 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for trial in trials
     ]
-    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
-    console.answer(*(faults or ["IDENTICAL: predictions byte for byte, and every metric"]))
+    console.print_parts(render(columns, rows, arguments.format or console.default_format()), "")
+    console.print_parts(*(faults or ["IDENTICAL: predictions byte for byte, and every metric"]))
     return DIFFERENT_EXIT_CODE if faults else 0

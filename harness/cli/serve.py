@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     def ready(what: str, url: str) -> None:
-        console.answer(f"serving {what} at {url}")
+        console.print_parts(f"serving {what} at {url}")
 
     serve(request, ready=ready, notice=progress.notice)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.errors import RunFailedError
 from harness.core.printable import counted
 from harness.core.requests.pictures import ShowRequest
@@ -20,7 +20,7 @@ SHOWN_IMAGES = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ShowRequest."""
-    add_answered_settings(parser, ShowRequest)
+    add_output_settings(parser, ShowRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         **settings_from(ShowRequest, arguments), progress=console.progress_of(arguments)
     )
     if arguments.json:
-        console.answer_json(report)
+        console.print_json(report)
     else:
         _print(report, arguments)
     if report.unreadable:
@@ -58,16 +58,16 @@ def _print(report: ShowReport, arguments: argparse.Namespace) -> None:
         ]
         style = arguments.format or console.default_format()
         columns = ("image", "file", "false negatives", "false positives", "true positives")
-        console.answer(render(columns, rows, style), "")
+        console.print_parts(render(columns, rows, style), "")
     if report.false_positives is None:
-        console.answer(
+        console.print_parts(
             f"{counted(report.objects, 'annotation')} in {counted(report.images, 'image')}"
         )
     else:
         kinds = ", ".join(
             f"{count} {kind}" for kind, count in report.false_positives.items() if count
         )
-        console.answer(
+        console.print_parts(
             f"{counted(report.true_positives or 0, 'true positive')}, "
             f"{counted(report.false_negatives or 0, 'false negative')}, "
             f"{counted(sum(report.false_positives.values()), 'false positive')}"
@@ -75,5 +75,5 @@ def _print(report: ShowReport, arguments: argparse.Namespace) -> None:
             + f" in {counted(report.images, 'image')}"
         )
     if report.drawn < report.images:
-        console.answer(f"{report.drawn} of them drawn; all: --most 0")
-    console.answer(f"pictures: {report.page}")
+        console.print_parts(f"{report.drawn} of them drawn; all: --most 0")
+    console.print_parts(f"pictures: {report.page}")

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings
+from harness.cli.options import add_output_settings
 from harness.core.requests.asking import RunFolderRequest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FINISHING = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the run."""
-    add_answered_settings(parser, RunFolderRequest)
+    add_output_settings(parser, RunFolderRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     status = status_of(arguments.run)
     if arguments.json:
-        console.answer_json(status)
+        console.print_json(status)
         return 0
     rows = [
         (
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         for job in status.jobs
     ]
     columns = ("job", "id", "status", status.unit or "done", "restarts", "node", "reason")
-    console.answer(render(columns, rows, arguments.format or console.default_format()), "")
-    console.answer(_sentence(status))
+    console.print_parts(render(columns, rows, arguments.format or console.default_format()), "")
+    console.print_parts(_sentence(status))
     return 0
 
 
@@ -57,7 +57,7 @@ def _sentence(status: RunStatus) -> str:
     known = [counted if status.unit else "", status.note]
     done = ", ".join(part for part in known if part)
     if not status.live:
-        return f"{done}; no job is at work".removeprefix("; ")
+        return f"{done}; no job is running".removeprefix("; ")
     if not status.unit:
         return "at work; the job's log has how far it is"
     if status.done == status.total:

@@ -33,7 +33,7 @@ def prepare_streams() -> None:
         os.set_inheritable(number, True)
         stream = os.fdopen(number, mode, encoding="utf-8", closefd=False)
         setattr(sys, name, stream)
-    sys.stdout, sys.stderr = _Answers(sys.stdout), _Notices(sys.stderr)
+    sys.stdout, sys.stderr = _Results(sys.stdout), _Notices(sys.stderr)
 
 
 class _Stream:
@@ -78,8 +78,8 @@ class _Stream:
             os.close(null)
 
 
-class _Answers(_Stream):
-    """stdout: an answer that cannot be written is an error."""
+class _Results(_Stream):
+    """stdout: a result that cannot be written is an error."""
 
     def _failed(self, error: OSError) -> None:
         if isinstance(error, BrokenPipeError):

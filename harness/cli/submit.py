@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_settings, request_from
-from harness.core.requests.asking import JsonAnswer
+from harness.core.requests.asking import JsonOutput
 from harness.core.requests.cluster import SubmitBench, SubmitEval, SubmitNight, SubmitTrain
 
 #: Kind of work → its request, and one line of help.
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command for each kind of work."""
     kinds = parser.add_subparsers(dest="kind", metavar="work", required=True)
     for name, (request, help_line) in WORK.items():
-        add_settings(kinds.add_parser(name, help=help_line), request, JsonAnswer)
+        add_settings(kinds.add_parser(name, help=help_line), request, JsonOutput)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,12 +42,12 @@ def _evaluation(request: SubmitEval, arguments: argparse.Namespace) -> int:
     from harness.workflows.runs.folder import utc_now
 
     if request.dry_run:
-        console.answer(*scripts_of(request, utc_now()))
+        console.print_parts(*scripts_of(request, utc_now()))
         return 0
     submitted = submit_evaluation(
         request, progress=console.progress_of(arguments), command=_command(), now=utc_now()
     )
-    return _answer(arguments, submitted.folder, submitted.submission.job_ids)
+    return _print_submitted(arguments, submitted.folder, submitted.submission.job_ids)
 
 
 def _one_job(arguments: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def _one_job(arguments: argparse.Namespace) -> int:
         case _:
             planned = plan_training(request_from(SubmitTrain, arguments), command=command, now=now)
     if arguments.dry_run:
-        console.answer(script_of(planned, arguments.cluster))
+        console.print_parts(script_of(planned, arguments.cluster))
         return 0
     submission = submit_planned(
         planned,
@@ -78,15 +78,15 @@ def _one_job(arguments: argparse.Namespace) -> int:
         command=command,
         now=now,
     )
-    return _answer(arguments, planned.folder, submission.job_ids)
+    return _print_submitted(arguments, planned.folder, submission.job_ids)
 
 
-def _answer(arguments: argparse.Namespace, folder: Path, jobs: Sequence[str]) -> int:
+def _print_submitted(arguments: argparse.Namespace, folder: Path, jobs: Sequence[str]) -> int:
     if arguments.json:
-        console.answer_json({"folder": folder, "jobs": jobs})
+        console.print_json({"folder": folder, "jobs": jobs})
     else:
-        console.answer(f"run folder: {folder}", f"jobs: {' '.join(jobs)}")
-        console.answer(f"wait for it: harness wait {shlex.quote(str(folder))}")
+        console.print_parts(f"run folder: {folder}", f"jobs: {' '.join(jobs)}")
+        console.print_parts(f"wait for it: harness wait {shlex.quote(str(folder))}")
     return 0
 
 

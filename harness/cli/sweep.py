@@ -6,13 +6,13 @@ import argparse
 import sys
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
+from harness.cli.options import add_output_settings, settings_from
 from harness.core.requests.inference import SweepRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of SweepRequest."""
-    add_answered_settings(parser, SweepRequest)
+    add_output_settings(parser, SweepRequest)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,9 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
         command=("harness", *sys.argv[1:]),
     )
     if arguments.json:
-        console.answer_json(result.sweep)
+        console.print_json(result.sweep)
         return 0
-    console.answer(*sweep_parts(result.sweep, arguments.format or console.default_format()), "")
+    console.print_parts(
+        *sweep_parts(result.sweep, arguments.format or console.default_format()), ""
+    )
     files = [result.folder / name for name in (PAGE, PICTURE) if (result.folder / name).exists()]
-    console.answer(*(f"written: {path}" for path in files))
+    console.print_parts(*(f"written: {path}" for path in files))
     return 0

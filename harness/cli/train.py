@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.cli import console
-from harness.cli.options import add_answered_settings, settings_from
-from harness.cli.records import answer_result, require_trackers, track
+from harness.cli.options import add_output_settings, settings_from
+from harness.cli.records import print_result, require_trackers, track
 from harness.core.requests.reports import TrackOptions
 from harness.core.requests.training import TrainRequest
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of TrainRequest."""
-    add_answered_settings(parser, TrainRequest, TrackOptions)
+    add_output_settings(parser, TrainRequest, TrackOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,11 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     track(arguments, result.folder)
     if arguments.json:
-        return answer_result(result, arguments)
+        return print_result(result, arguments)
     _print_summary(result, arguments)
     if result.record.resolved["summary"]["retraining"]:
-        return answer_result(result, arguments)
-    console.answer(f"record: {result.folder / 'record.json'}")
+        return print_result(result, arguments)
+    console.print_parts(f"record: {result.folder / 'record.json'}")
     return 0
 
 
@@ -66,10 +66,10 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
     found = result.record.resolved["summary"]
     style = arguments.format or console.default_format()
     columns, rows = record_rows.score_rows(found)
-    console.answer(tables.render(columns, rows, style), "")
+    console.print_parts(tables.render(columns, rows, style), "")
     counts = result.record.resolved["object_counts"]
     columns, rows = record_rows.learned_rows(found["per_category"], counts)
-    console.answer(tables.render(columns, rows, style), "")
+    console.print_parts(tables.render(columns, rows, style), "")
     files = [("best weights", found["weights"]), ("last weights", found["last_weights"])]
     files += [
         (name, str(result.folder / result.record.artefacts[name]))
@@ -77,31 +77,31 @@ def _print_summary(result: RunResult, arguments: argparse.Namespace) -> None:
         if name in result.record.artefacts
     ]
     for name, path in files:
-        console.answer(f"{name + ':':14}{path}")
-    console.answer("", "next:", *(f"  {command}" for command in found["next_commands"]), "")
+        console.print_parts(f"{name + ':':14}{path}")
+    console.print_parts("", "next:", *(f"  {command}" for command in found["next_commands"]), "")
 
 
 def _print_plan(planned: Planned) -> None:
     """Print the plan and what is missing, before an iteration is measured: that may take long."""
-    console.answer(*planned.plan)
+    console.print_parts(*planned.plan)
     for what in planned.missing:
-        console.answer(f"missing: {what}")
+        console.print_parts(f"missing: {what}")
     if planned.fetch is not None:
-        console.answer(f"fetch it with: {planned.fetch}")
+        console.print_parts(f"fetch it with: {planned.fetch}")
 
 
 def _print_measured(found: DryRun, arguments: argparse.Namespace) -> None:
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
         return
     how = "estimated from one and two images" if found.is_estimated else "measured"
-    console.answer(
+    console.print_parts(
         f"{how}: {found.s_per_iteration:.3f} s an iteration on {found.device}, "
         f"{found.memory_bytes / 2**30:.2f} GiB, on {found.measured_on}; the whole schedule takes "
         f"about {_duration(found.expected_s)}"
     )
     if found.advice is not None:
-        console.answer(f"warning: {found.advice}")
+        console.print_parts(f"warning: {found.advice}")
 
 
 def _duration(seconds: float) -> str:

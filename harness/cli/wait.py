@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import console
-from harness.cli.nightly import answer_night
-from harness.cli.options import add_answered_settings
-from harness.cli.records import answer_record
+from harness.cli.nightly import print_night
+from harness.cli.options import add_output_settings
+from harness.cli.records import print_outcome
 from harness.core.requests.asking import RecordOptions, RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the run, and how its record is printed."""
-    add_answered_settings(parser, RunFolderRequest, RecordOptions)
+    add_output_settings(parser, RunFolderRequest, RecordOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     kind = wait_for(arguments.run, progress=console.progress_of(arguments))
     if kind == "nightly":
-        return answer_night(read_night(arguments.run), arguments, arguments.run)
-    return answer_record(read_record(arguments.run), arguments, arguments.run)
+        return print_night(read_night(arguments.run), arguments, arguments.run)
+    return print_outcome(read_record(arguments.run), arguments, arguments.run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cli import console
 from harness.cli.options import add_settings, settings_from
-from harness.core.requests.asking import JsonAnswer
+from harness.core.requests.asking import JsonOutput
 from harness.core.requests.zoo import (
     CheckWeightsRequest,
     ConvertWeightsRequest,
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command each for proving, converting and generating a checkpoint."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     check = actions.add_parser("check", help="read a checkpoint and account for every tensor")
-    add_settings(check, CheckWeightsRequest, JsonAnswer)
+    add_settings(check, CheckWeightsRequest, JsonOutput)
     convert = actions.add_parser(
         "convert", help="rewrite a checkpoint, for instance to safetensors"
     )
@@ -45,10 +45,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
     found = check_weights(**settings_from(CheckWeightsRequest, arguments))
     if arguments.json:
-        console.answer_json(found)
+        console.print_json(found)
         return
     pinned = ", ".join(found.pinned)
-    console.answer(
+    console.print_parts(
         f"{found.file} fits {', '.join(found.models)}: {found.tensors} tensors, "
         f"{found.numbers:,} numbers",
         f"sha256 {found.sha256}",
@@ -62,7 +62,7 @@ def _convert(file: Path, output: Path) -> None:
 
     checkpoint = open_checkpoint(file)
     write_checkpoint(output, checkpoint.tensors)
-    console.answer(f"wrote {output}", *checkpoint.notes)
+    console.print_parts(f"wrote {output}", *checkpoint.notes)
 
 
 def _seed(model: str, output: Path, seed: int | None) -> None:
@@ -76,4 +76,4 @@ def _seed(model: str, output: Path, seed: int | None) -> None:
         architecture_of(entry.architecture), DEFAULT_SEED if seed is None else seed
     )
     write_checkpoint(output, tensors)
-    console.answer(f"wrote {output}: seeded weights of {entry.name}, {len(tensors)} tensors")
+    console.print_parts(f"wrote {output}: seeded weights of {entry.name}, {len(tensors)} tensors")

@@ -1,4 +1,4 @@
-"""The seam between networks and everything else: what an engine is asked and what it answers."""
+"""The seam between networks and everything else: what an engine is given and what it returns."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class EngineInfo:
 
 
 class Stopwatch(Protocol):
-    """Where an engine books its phases; a no-op one is passed outside timed runs."""
+    """Where an engine records its phases; a no-op one is passed outside timed runs."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Book the time spent inside the block under ``name`` (one of PHASES)."""

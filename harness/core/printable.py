@@ -1,4 +1,4 @@
-"""Text of others (names, answers of servers, messages) made harmless to show, and short.
+"""Text of others (names, responses of servers, messages) made harmless to show, and short.
 
 A terminal obeys control characters: they rewrite lines, the title and the clipboard. Spreadsheets
 run cells as formulas, and Markdown renders markup.

@@ -1,4 +1,4 @@
-"""An engine that answers from the ground truth: for tests of everything that is not a network.
+"""An engine that returns the ground truth: for tests of everything that is not a network.
 
 It ships with the package so that a run, a crash and a resume can be tried without weights.
 """

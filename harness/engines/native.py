@@ -21,7 +21,6 @@ from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
 from harness.data.proposals import resized_proposals
-from harness.engines.answers import Overflow, Resized, canvas_of, encode, restore
 from harness.engines.devices import (
     DTYPES,
     OnDevice,
@@ -33,6 +32,7 @@ from harness.engines.devices import (
     keep_freed_memory,
     why_no_gpu,
 )
+from harness.engines.network_outputs import Overflow, Resized, canvas_of, encode, restore
 from harness.engines.slot_path import Begun, SlotPath, open_slot_path
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.operators import register_everything

@@ -1,6 +1,6 @@
 """A network's decisions on one image made again from its numbers, each with what it was about.
 
-A network answers with boxes, scores and masks; which anchor a proposal came from, which candidate
+A network returns boxes, scores and masks; which anchor a proposal came from, which candidate
 suppressed another, or by how much a score passed the cut, it does not say. Here all of that is
 worked out again from the same numbers with the same operators, so that two networks can be
 compared decision by decision: anchors and pairs of an anchor and a class have the same number in
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from harness.core.architecture import Architecture
-from harness.engines.answers import Resized
+from harness.engines.network_outputs import Resized
 from harness.engines.stages import stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
 from harness.nn.operators import batched_nms
@@ -214,7 +214,7 @@ class Replayer:
         return {name: level[0] for name, level in named}
 
     def _answered(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what the head on the maps answers: logits and deltas, one a level."""
+        """Return the outputs of the head on the maps: logits and deltas, one a level."""
         answer: tuple[list[Tensor], list[Tensor]] = self.network.proposal_generator.rpn_head(
             pyramid
         )

@@ -21,8 +21,8 @@ from torch import Tensor
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.detections import Image as Picture
-from harness.engines.answers import Resized
 from harness.engines.native import NativeEngine, load_network
+from harness.engines.network_outputs import Resized
 from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
 from harness.engines.tracing import (
     APART,

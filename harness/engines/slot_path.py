@@ -18,8 +18,15 @@ from torch import Tensor
 from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.engine import EngineInfo
-from harness.engines.answers import FRAME_NUMBERS, Overflow, Resized, canvas_of, detections_of, fill
 from harness.engines.cuda_graphs import Graphs
+from harness.engines.network_outputs import (
+    FRAME_NUMBERS,
+    Overflow,
+    Resized,
+    canvas_of,
+    detections_of,
+    fill,
+)
 from harness.nn.convolution import Conv, Deconv, GpuPasses, cudnn_keeps_nan
 from harness.nn.rcnn import RCNN
 from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators, lacking_in_slots

@@ -260,7 +260,7 @@ class TraceableRCNN(TraceableProposing):
     def _answers(
         self, pyramid: Sequence[Tensor], proposals: Tensor, height: int, width: int
     ) -> list[Stage]:
-        """What each stage of the box head answers: ``RoIHeads.refine``."""
+        """The outputs of each stage of the box head: ``RoIHeads.refine``."""
         heads, numbers = self.network.roi_heads, self.network.architecture
         answers: list[Stage] = []
         boxes = proposals

@@ -135,7 +135,7 @@ def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchO
 
     Raises:
         IntegrityError: Wrong length or hash, or a file that ends early.
-        RunFailedError: No address answers, or the disk is full.
+        RunFailedError: No address responds, or the disk is full.
         UsageError: Nothing may be written there.
     """
     failures: list[HarnessError] = []

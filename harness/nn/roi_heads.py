@@ -36,7 +36,7 @@ class RawDetections(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What one stage of the box head answers for the regions of all images."""
+    """What one stage of the box head returns for the regions of all images."""
 
     boxes: list[Tensor]
     """Per image (n, 4), the boxes it pooled, px of the resized input."""
@@ -161,7 +161,7 @@ class RoIHeads(nn.Module):
     def classify(
         self, maps: Sequence[Tensor], proposals: Sequence[Tensor], stage: int = 0
     ) -> Stage:
-        """Return what one stage of the box head answers for the boxes of all images.
+        """Return the outputs of one stage of the box head for the boxes of all images.
 
         Args:
             maps: What regions are proposed on.
@@ -177,7 +177,7 @@ class RoIHeads(nn.Module):
         proposals: Sequence[Tensor],
         sizes: Sequence[tuple[int, int]],
     ) -> list[Stage]:
-        """Return the answers of all stages; each but the first starts from the boxes of the last.
+        """Return the outputs of all stages; each but the first starts from the boxes of the last.
 
         Args:
             maps: What regions are proposed on.

@@ -1,4 +1,4 @@
-"""Progress in a terminal, on stderr, and in a notebook; answers are the command line's.
+"""Progress in a terminal, on stderr, and in a notebook; results are the command line's.
 
 A notebook has one view, drawn again in place, of a bar, notices and curves.
 """

@@ -1,1 +1,1 @@
-"""The service: one engine behind HTTP, with answers as pictures, as JSON and as a web page."""
+"""The service: one engine behind HTTP, with results as pictures, as JSON and as a web page."""

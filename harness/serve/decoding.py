@@ -158,7 +158,7 @@ class Decoders:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _asked(self, question: dict[str, Any], content: bytes, limit_s: float) -> Answer:
-        """Return what a process answers.
+        """Return what a process sends back.
 
         Raises:
             Refusal: The process refused the request, crashed, or took too long.

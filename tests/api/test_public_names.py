@@ -127,9 +127,17 @@ def test_every_function_has_its_signature_above() -> None:
 
 
 def test_the_reference_site_has_every_function(repository: Path) -> None:
-    modules = _program(repository / "scripts" / "build_docs.py").API_MODULES
-    homes = {getattr(harness, name).__module__ for name in (*BESIDE, *WHOLE)}
-    assert homes <= set(modules)
+    program = _program(repository / "scripts" / "build_docs.py")
+    shown = {
+        f"{module}.{name}" for module in program.API_MODULES for name in program.functions(module)
+    }
+    found = {name: getattr(harness, name) for name in NAMES if name != "__version__"}
+    named = {name: f"{one.__module__}.{one.__name__}" for name, one in found.items()}
+    functions = {named[name] for name, one in found.items() if inspect.isfunction(one)}
+    assert functions <= shown
+    types = set(program.API_TYPES)
+    for name in set(named.values()) - functions:
+        assert {name, name.rpartition(".")[0]} & types, name
 
 
 def _program(path: Path) -> ModuleType:

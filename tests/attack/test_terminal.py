@@ -93,8 +93,8 @@ def test_everything_the_console_shows(
     progress.notice(evil)
     with progress.task(evil, total=2, unit="img") as advance:
         advance(1, evil)
-    console.answer(evil, render(("title", evil), [(evil, evil)], "rich"))
-    console.answer_json({evil: [evil]})
+    console.print_parts(evil, render(("title", evil), [(evil, evil)], "rich"))
+    console.print_json({evil: [evil]})
     output = capsys.readouterr()
     require_clean(output.out)
     require_clean(output.err)

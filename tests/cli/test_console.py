@@ -39,7 +39,7 @@ def test_notices_are_neither_wrapped_nor_marked_up(capsys: pytest.CaptureFixture
 
 def test_json_answers_hold_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        console.answer_json({"ap": float("nan")})
+        console.print_json({"ap": float("nan")})
     assert capsys.readouterr().out == ""
 
 

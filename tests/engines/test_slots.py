@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harness.core.detections import Detections, Image
-from harness.engines.answers import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.engines.native import NativeEngine, open_native
+from harness.engines.network_outputs import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.engines.slot_path import without_slots
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH

@@ -42,7 +42,7 @@ def test_eight_shards_give_the_bytes_of_one_process(
     answer = command("status", str(run.folder), "--format", "plain")
     assert answer.code == 0
     assert answer.out.count(" done ") == 9
-    assert f"{IMAGES} of {IMAGES} images; no job is at work" in answer.out
+    assert f"{IMAGES} of {IMAGES} images; no job is running" in answer.out
     answer = command("logs", str(run.folder), "--shard", "7")
     assert "Job completed successfully" in answer.out
     assert f"{run.job(7)}_0_log.out" in answer.out

@@ -1,4 +1,4 @@
-"""What a user asks about runs and nights that exist, and how answers are printed."""
+"""What a user asks about runs and nights that exist, and how results are printed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TableFormat = Literal["rich", "markdown", "plain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerOptions:
-    """How an answer is printed."""
+class OutputOptions:
+    """How a result is printed."""
 
     group: ClassVar[str] = "output"
 
@@ -25,7 +25,7 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonAnswer:
+class JsonOutput:
     """How a result is printed that is sentences, or JSON."""
 
     group: ClassVar[str] = "output"

@@ -99,7 +99,7 @@ class SplitRequest:
         (0.8, 0.2), help="share of the images of each part", metavar="A,B"
     )
     names: tuple[str, ...] = setting((), help="of the parts", none="train,val,test", metavar="A,B")
-    seed: int = setting(0, help="another one deals otherwise")
+    seed: int = setting(0, help="of the random choice")
     output: Path | None = setting(None, help="folder of the parts", none="the file's own")
 
 

@@ -53,7 +53,7 @@ from harness.zoo.needed import (
 )
 from harness.zoo.proposals import ProposalFile
 
-FAKED = "the fake engine answers from the ground truth: no network was measured"
+FAKED = "the fake engine returns the ground truth: no network was measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""A network's input and answer: in slots (``nn.slots``), and of the eager path.
+"""A network's input and outputs: in slots (``nn.slots``), and of the eager path.
 
-An answer is brought to original pixels and encoded as detections, on the host.
+Outputs are brought to original pixels and encoded as detections, on the host.
 """
 
 from __future__ import annotations
