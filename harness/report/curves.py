@@ -1,11 +1,11 @@
-"""Curves of a training over its iterations, and AP of several runs over time and size, as PNGs."""
+"""Curves of a training over its iterations, and AP of several runs over what they cost, as PNGs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.core.tasks import MAIN_METRICS
 
@@ -165,14 +165,41 @@ def _line(axes: Any, lines: Lines, name: str, **style: Any) -> None:
         axes.plot(*zip(*points, strict=True), **drawn)
 
 
-#: Name, AP by metric, seconds of an image, parameters.
-Row = tuple[str, Mapping[str, float | None], float | None, int | None]
+class RunPoint(NamedTuple):
+    """What a run found, and what it costs; a cost that is None leaves the run out of its panel."""
+
+    name: str
+    """Of the run."""
+
+    metrics: Mapping[str, float | None]
+    """AP by metric."""
+
+    s_per_image: float | None
+    """Seconds of an image."""
+
+    weights_bytes: int | None
+    """Size of the file of weights."""
+
+    parameters: int | None
+    """Learned numbers of the network."""
+
+    flops: float | None
+    """Arithmetic of an image."""
+
+
+#: Costs of a run, and what of them is one of the unit on the axis.
+COSTS = {
+    "s_per_image": ("ms an image, on this machine", 1e-3),
+    "weights_bytes": ("MB of weights", 1e6),
+    "parameters": ("million parameters", 1e6),
+    "flops": ("GFLOP an image", 1e9),
+}
 
 #: AP and the marker of its points.
 MARKERS = {"bbox/AP": ("box AP", "o"), "segm/AP": ("mask AP", "s")}
 
-#: Inches: 1300 × 560 px.
-RUNS_SIZE_IN = (13.0, 5.6)
+#: Inches: 1600 × 560 px.
+RUNS_SIZE_IN = (16.0, 5.6)
 
 
 def distinct_names(paths: Sequence[str]) -> list[str]:
@@ -186,40 +213,60 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
     return ["/".join(one[-length:]) for one in parts]
 
 
-def draw_runs(rows: Sequence[Row], path: Path) -> bool:
-    """Write a plot of runs; False where matplotlib is missing.
+def draw_runs(runs: Sequence[RunPoint], path: Path) -> bool:
+    """Write a plot of AP over each cost of runs; False where matplotlib is missing.
 
     Args:
-        rows: A run each; a number that is None leaves the run out of that panel.
+        runs: Of the same images.
         path: A PNG.
     """
     try:
-        from matplotlib.figure import Figure
+        figure = runs_figure(runs)
     except ImportError:
         return False
-    figure = Figure(figsize=RUNS_SIZE_IN, dpi=DPI, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    names = distinct_names([row[0] for row in rows])
-    rows = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
-    _draw(left, [(row, None if row[2] is None else 1000 * row[2]) for row in rows])
-    _draw(right, [(row, None if row[3] is None else row[3] / 1e6) for row in rows])
-    left.set(xlabel="ms an image, on this machine", ylabel="AP")
-    right.set(xlabel="million parameters")
-    handles, labels = left.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     figure.savefig(path)
     return True
 
 
-def _draw(axes: Any, points: Sequence[tuple[Row, float | None]]) -> None:
+def runs_figure(runs: Sequence[RunPoint]) -> Any:
+    """The figure of ``draw_runs``.
+
+    Args:
+        runs: Of the same images.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=RUNS_SIZE_IN, dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    names = distinct_names([run.name for run in runs])
+    runs = [run._replace(name=name) for name, run in zip(names, runs, strict=True)]
+    shown: dict[str, Any] = {}
+    for axes, (cost, (label, unit)) in zip(panels, COSTS.items(), strict=True):
+        values = [getattr(run, cost) for run in runs]
+        _draw(axes, runs, [None if value is None else value / unit for value in values])
+        axes.set(xlabel=label)
+        handles, labels = axes.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    panels[0].set(ylabel="AP")
+    figure.suptitle(f"AP of {len(runs)} runs over what they cost")
+    if shown:
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=4, frameon=False
+        )
+    return figure
+
+
+def _draw(axes: Any, runs: Sequence[RunPoint], costs: Sequence[float | None]) -> None:
     axes.grid(alpha=0.3)
     axes.margins(0.2)
-    for number, ((name, metrics, _, _), x) in enumerate(points):
+    for number, (run, x) in enumerate(zip(runs, costs, strict=True)):
         for metric, (label, marker) in MARKERS.items():
-            y = metrics.get(metric)
+            y = run.metrics.get(metric)
             if x is None or y is None:
                 continue
-            axes.plot([x], [y], marker, color=f"C{number}", label=f"{name}: {label}")
+            axes.plot([x], [y], marker, color=f"C{number}", label=f"{run.name}: {label}")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -18,7 +18,7 @@ from harness.data.images import load_image
 from harness.data.proven import read_annotations_of
 from harness.engines.opening import open_engine
 from harness.files.extras import install_command
-from harness.report.curves import draw_runs
+from harness.report.curves import RunPoint, draw_runs
 from harness.workflows.runs.folder import evaluation_of, read_record
 from harness.workflows.runs.weights import weights_of
 
@@ -114,7 +114,17 @@ def compare_several(
             tick(1)
     written = None
     if plot is not None:
-        points = [(row.name, row.metrics, row.s_per_image, row.parameters) for row in rows]
+        points = [
+            RunPoint(
+                name=row.name,
+                metrics=row.metrics,
+                s_per_image=row.s_per_image,
+                weights_bytes=row.weights_bytes,
+                parameters=row.parameters,
+                flops=row.flops,
+            )
+            for row in rows
+        ]
         written = str(plot) if draw_runs(points, plot) else None
         if written is None:
             progress.notice(f"no plot: it needs matplotlib; run: {install_command('plots')}")
