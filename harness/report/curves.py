@@ -268,5 +268,5 @@ def _draw(axes: Any, runs: Sequence[RunPoint], costs: Sequence[float | None]) ->
             if x is None or y is None:
                 continue
             axes.plot([x], [y], marker, color=f"C{number}", label=f"{run.name}: {label}")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.1 * max((x for x in costs if x), default=1.0))
     axes.set_ylim(bottom=0)
