@@ -28,7 +28,7 @@ from harness.engines.devices import gpu_count
 from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.nightly.night import NIGHTS, REFERENCE, run_night
 from harness.training.group import launched
-from harness.training.run import WEIGHTS_LAST
+from harness.training.weight_files import WEIGHTS_LAST
 from harness.workflows.runs.files import PAGE, RECORD, has_checkpoint
 from harness.workflows.runs.submissions import UNDISTURBED, write_preemption_test
 from harness.workflows.training.job import resolve_training

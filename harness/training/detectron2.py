@@ -20,8 +20,9 @@ from harness.engines.devices import apply_precision, apply_threads, find_device
 from harness.training.augmentation import augmentation_for
 from harness.training.checkpoints import CHECKPOINTS, require_same
 from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
-from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST, Evaluate
+from harness.training.run import Evaluate
 from harness.training.setup import Setup, first_native_weights
+from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.zoo.weights import write_checkpoint
 
 #: Name of the training data in Detectron2's catalogue.

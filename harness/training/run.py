@@ -31,9 +31,7 @@ from harness.training.samples import Sample, sample_batches
 from harness.training.setup import Setup, build_trainer
 from harness.training.step import Trainer, measure_losses, run_iteration
 from harness.training.stop import Stop
-
-WEIGHTS_LAST = "model_last.safetensors"
-WEIGHTS_BEST = "model_best.safetensors"
+from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST, restored
 
 #: Validation images whose losses are measured at an evaluation: a curve, not a verdict.
 VALIDATION_IMAGES = 200
@@ -111,7 +109,7 @@ def run_training(
         notice = progress.notice if world.is_first else _silent
         facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity, notice=notice)
         _require_one_iteration(trainer)
-        best = Best(**facts)
+        best = restored(setup.folder, trainer, Best(**facts), notice)
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.config.resume else initial.sentence)

@@ -51,6 +51,33 @@ def trained(folder: Path) -> dict[str, np.ndarray]:
     return load_file(folder / "model_last.safetensors")
 
 
+def test_files_of_weights_that_are_lost_are_written_again_or_named(
+    harness: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    words = ("train", *on_small_twice, "--iterations", "3", "--eval-every", "2", "--output", "run")
+    assert harness(*words).code == 0
+    run = project / "run"
+    best, last = run / "model_best.safetensors", run / "model_last.safetensors"
+    whole = best.read_bytes(), last.read_bytes()
+
+    def continued() -> str:
+        (run / "record.json").unlink()
+        answer = harness(*words, "--resume")
+        assert answer.code == 0, answer.err
+        assert last.read_bytes() == whole[1]
+        return answer.err
+
+    last.unlink()
+    best.write_bytes(whole[0])
+    assert "lost" not in continued()
+    last.write_bytes(b"damaged")
+    best.write_bytes(whole[0][:-1] + bytes([whole[0][-1] ^ 1]))
+    said = continued()
+    is_last_best = whole[0] == whole[1]
+    assert ("of iteration 2, are lost" in said) == (not is_last_best)
+    assert best.read_bytes() == whole[1]
+
+
 def test_a_training_leaves_weights_logs_and_a_record(
     harness: Callable[..., Answer], on_small_twice: list[str], project: Path
 ) -> None:

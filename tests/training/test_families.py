@@ -19,8 +19,9 @@ from harness.training.dry_run import stand_in_data
 from harness.training.log import read_log
 from harness.training.plan import Schedule
 from harness.training.processes import World
-from harness.training.run import WEIGHTS_BEST, run_training
+from harness.training.run import run_training
 from harness.training.setup import Setup, first_native_weights
+from harness.training.weight_files import WEIGHTS_BEST
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import read_checkpoint, write_checkpoint
 from tests.composing import composed

@@ -16,7 +16,7 @@ from harness.core.requests.training import TrainRequest
 from harness.core.settings import recorded
 from harness.files.json import dumps, to_plain
 from harness.measure.timing import PhaseTimer
-from harness.training.run import WEIGHTS_BEST
+from harness.training.weight_files import WEIGHTS_BEST
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.runs.files import RUN, RunFile

@@ -28,7 +28,7 @@ from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.training.log import CHOSEN_BY, METRICS, selection_metric
 from harness.training.plan import Plan, Schedule
-from harness.training.run import WEIGHTS_BEST, WEIGHTS_LAST
+from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.files import LOG, RUN_PAGE
 from harness.workflows.runs.folder import Run, read_record
 from harness.workflows.training.job import TrainingJob

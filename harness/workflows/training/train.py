@@ -29,8 +29,9 @@ from harness.measure.timing import PhaseTimer
 from harness.report.curves import draw_curves
 from harness.training.group import launched, train_here, train_in_processes, train_launched
 from harness.training.log import read_log
-from harness.training.run import VALIDATION_IMAGES, WEIGHTS_BEST
+from harness.training.run import VALIDATION_IMAGES
 from harness.training.setup import Setup
+from harness.training.weight_files import WEIGHTS_BEST
 from harness.workflows.evaluation.report import write_report_again
 from harness.workflows.runs.files import has_checkpoint
 from harness.workflows.runs.folder import (
