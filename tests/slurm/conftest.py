@@ -36,8 +36,6 @@ signal_delay_s = {signal_delay_s}
 """
 
 
-# First: before xdist reads the groups, also where only this folder is named.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests in this folder as slow, and keep them in one process: one cluster for all."""
     for item in items:
