@@ -8,6 +8,7 @@ The generated set of ``score_vs_pycocotools.py``; what is diagnosed has class in
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.diagnosis.findings import diagnose
 from harness.files.environment import usable_cpus
 from harness.measure.bootstrap import RESAMPLES
 from harness.measure.coco import score, with_intervals
+from harness.measure.side_by_side import Wanted, measuring
 
 
 def main() -> None:
@@ -44,6 +46,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     for task in ("bbox", "segm"):
         seconds |= intervals(content, rows, task, ids)
+    seconds |= beside(content, rows, ids)
     random = np.random.default_rng(0)
     for name in ("index-from-0", "xyxy"):
         _, rows = FAULTS[name](content, rows, random)
@@ -67,6 +70,27 @@ def main() -> None:
         },
         asked.output,
     )
+
+
+def beside(content: dict[str, Any], rows: list[dict[str, Any]], ids: list[int]) -> dict[str, float]:
+    """Seconds of scoring both tasks in processes, as ``harness score`` does, without intervals and
+    with them: two pairs in turn, of which the shorter time counts.
+    """
+    seconds: dict[str, float] = {}
+    for resamples in (0, RESAMPLES) * 2:
+        wanted = Wanted(
+            annotations=content,
+            predictions=rows,
+            tasks=("bbox", "segm"),
+            image_ids=ids,
+            resamples=resamples,
+        )
+        begun = time.perf_counter()
+        with measuring(wanted, processes=usable_cpus()) as measured:
+            measured.with_intervals(measured.scores())
+        name = f"score both, {resamples} resamples"
+        seconds[name] = min(seconds.get(name, math.inf), time.perf_counter() - begun)
+    return seconds
 
 
 def intervals(

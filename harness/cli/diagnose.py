@@ -67,7 +67,7 @@ def _head(found: Diagnosis) -> Iterator[str]:
 
     known = found.diagnosed
     name = "mask AP" if known.task == "segm" else "box AP"
-    yield f"{found.row_count} predictions, {found.image_count} images"
+    yield f"{counted(found.row_count, 'prediction')}, {counted(found.image_count, 'image')}"
     if found.refused is not None:
         yield f"harness score refuses {found.refused}"
     elif found.score_assumes:
