@@ -61,14 +61,14 @@ def fail_at(at: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("at", range(3), ids=["new sums", "checkpoint", "sums"])
-@pytest.mark.parametrize("name", ["fsync", "replace"])
+@pytest.mark.parametrize(("where", "name"), [(os, "fsync"), (Path, "replace")])
 def test_a_checkpoint_that_is_saved_again_is_never_lost(
-    name: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: Any, name: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is saved before and after an evaluation, under the same name."""
     save(tmp_path, trainer_at(2, 1.0), IDENTITY, {"best": None})
     with monkeypatch.context() as patch:
-        patch.setattr(os, name, fail_at(at, getattr(os, name)))
+        patch.setattr(where, name, fail_at(at, getattr(where, name)))
         with pytest.raises(RunFailedError, match="No space left"):
             save(tmp_path, trainer_at(2, 2.0), IDENTITY, {"best": None})
     found = trainer_at(0, 0.0)
