@@ -22,6 +22,9 @@ from harness.files.readable import require_end
 
 T = TypeVar("T")
 
+#: At most so many keys are named that there are instead of an unknown one.
+MOST_KEYS_NAMED = 12
+
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """``value`` as JSON text that can be written as UTF-8.
@@ -168,7 +171,7 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
     # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one.
     unknown = list(_lost_keys(plain, to_plain(typed)))
     if unknown:
-        raise _misfit(where, [f"{name}: unknown key" for name in unknown])
+        raise _misfit(where, unknown)
     return typed
 
 
@@ -192,16 +195,27 @@ def schema_of(kind: type[Any]) -> dict[str, Any]:
 
 
 def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
-    """Dotted names of the keys of ``before`` that ``after`` lacks, at any depth."""
+    """A sentence for each key of ``before`` that ``after`` lacks, at any depth."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in before.items():
             if key not in after:
-                yield _dotted((*path, key))
+                yield f"{_dotted((*path, key))}: unknown key{_meant(str(key), after)}"
             else:
                 yield from _lost_keys(value, after[key], (*path, key))
     elif isinstance(before, list) and isinstance(after, list):
         for position, (first, second) in enumerate(zip(before, after, strict=True)):
             yield from _lost_keys(first, second, (*path, position))
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown key: the one that is like it, else those there are."""
+    from difflib import get_close_matches
+
+    names = [str(one) for one in known]
+    if near := get_close_matches(key, names, n=1):
+        return f"; did you mean {near[0]}?"
+    few = ", ".join(names[:MOST_KEYS_NAMED]) + (" …" if len(names) > MOST_KEYS_NAMED else "")
+    return f"; there are: {few}" if names else ""
 
 
 def _dotted(path: Iterable[str | int]) -> str:
