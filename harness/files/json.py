@@ -207,12 +207,12 @@ def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Ite
             yield from _lost_keys(first, second, (*path, position))
 
 
-def _meant(key: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown key: the one that is like it, else those there are."""
+def _meant(typed: str, allowed: Iterable[str]) -> str:
+    """The end of a sentence on what is unknown: the one that is like it, else those there are."""
     from difflib import get_close_matches
 
-    names = [str(one) for one in known]
-    if near := get_close_matches(key, names, n=1):
+    names = [str(one) for one in allowed]
+    if near := get_close_matches(typed, names, n=1):
         return f"; did you mean {near[0]}?"
     few = ", ".join(names[:MOST_KEYS_NAMED]) + (" …" if len(names) > MOST_KEYS_NAMED else "")
     return f"; there are: {few}" if names else ""
