@@ -191,7 +191,8 @@ def _places(path: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not all(isinstance(one, str) for one in places.values()):
         raise IntegrityError(f"{path} is not an index of weights: it has no table weight_map")
     for name in sorted(set(places.values())):
-        if Path(name).name != name or not name.lower().endswith(".safetensors"):
+        is_beside = Path(name).name == name and "\0" not in name
+        if not is_beside or not name.lower().endswith(".safetensors"):
             raise IntegrityError(f"{path} names {shown(name)}, which is not a file beside it")
     return places
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, IntegrityError
 from harness.zoo.weights import read_checkpoint
 from tests.attack.memory import Peak, traced_memory
 from tests.attack.trials import LostError, Trials, mutated, seeds
@@ -196,3 +196,13 @@ def test_headers_of_safetensors_that_lie(tmp_path: Path, name: str) -> None:
     with pytest.raises(HarnessError):
         read_checkpoint(path)
     read_within_bounds(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b.safetensors", "../x.safetensors", "/x.safetensors", "x.bin"]
+)
+def test_an_index_that_names_no_file_beside_it(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {"a": name}}), "utf-8")
+    with pytest.raises(IntegrityError, match="not a file beside it"):
+        read_checkpoint(path)

@@ -227,3 +227,17 @@ def test_a_cell_has_its_folder_in_that_of_the_night(trials: Trials) -> None:
             require_clean(name)
             names.add(name)
     assert len(names) == len(set(evil))
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\u202eb", "\x9b31m", "two\x0b\x85"])
+def test_the_name_of_a_run_in_its_log(
+    name: str, small_coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--annotations", small_coco / "annotations.json", "--images", small_coco / "images"]
+    words = ["eval", "--engine", "fake", *given, "--resamples", "0", "--output", small_coco / name]
+    assert run([str(word) for word in words]) == 0
+    said = (small_coco / name / "log.txt").read_text("utf-8")
+    assert "run folder" in said
+    assert said == printable(said)
+    shown = capsys.readouterr()
+    assert shown.err + shown.out == printable(shown.err + shown.out)

@@ -22,7 +22,7 @@ from harness.core.errors import (
     RunFailedError,
     UsageError,
 )
-from harness.core.printable import spreadsheet_cell
+from harness.core.printable import printable, spreadsheet_cell
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, CheckpointFacts, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest
@@ -161,9 +161,9 @@ def announce(run: Run, text: str) -> None:
 
 
 def log(run: Run, text: str) -> None:
-    """Write one line to ``log.txt`` alone."""
+    """Write one line to ``log.txt`` alone; control characters, as of names, become escapes."""
     with open_to_append(run.folder / LOG) as file:
-        file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}\n")
+        file.write(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {printable(text)}\n")
 
 
 @contextmanager
