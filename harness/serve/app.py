@@ -164,6 +164,13 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         }
         return _json(facts, 200 if crashed is None else 503)
 
+    @app.head("/ping", include_in_schema=False)
+    @app.get("/ping")
+    async def ping() -> Response:
+        """The same in the words of TorchServe, for what already watches one."""
+        healthy = service.engine.crashed is None
+        return _json({"status": "Healthy" if healthy else "Unhealthy"}, 200 if healthy else 503)
+
     @app.get("/info")
     async def info() -> Response:
         """The model, its categories and the limits of this service."""

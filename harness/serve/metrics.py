@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 #: Requested by machines every few seconds: not logged.
-UNLOGGED = ("/health", "/metrics")
+UNLOGGED = ("/health", "/ping", "/metrics")
 
 #: Characters of a path in the log.
 PATH_LENGTH = 200

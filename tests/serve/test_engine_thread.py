@@ -73,11 +73,15 @@ def test_a_crash_is_an_error_and_told_by_health_until_it_works_again(scripted: S
     assert failed.json()["error"]["what"] == "the network's output is not finite"
     assert failed.json()["error"]["next_step"] == "try fp32"
     assert notices == ["error: the network's output is not finite\n  try fp32"]
+    ping = requests.get(f"{url}/ping", timeout=60)
+    assert (ping.status_code, ping.json()) == (503, {"status": "Unhealthy"})
     health = requests.get(f"{url}/health", timeout=60)
     assert (health.status_code, health.json()["status"]) == (503, "failing")
     engine.fault = None
     assert sent(url, picture_bytes()).status_code == 200
     assert requests.get(f"{url}/health", timeout=60).json()["status"] == "ok"
+    ping = requests.get(f"{url}/ping", timeout=60)
+    assert (ping.status_code, ping.json()) == (200, {"status": "Healthy"})
 
 
 def test_a_bug_names_itself_and_keeps_its_details(scripted: Scripted) -> None:
