@@ -105,11 +105,12 @@ def test_signals_in_a_download(trials: Trials, tmp_path: Path) -> None:
 
 
 #: Command, what it prints on stderr when it is at work, the seconds after which it is disturbed,
-#: and the signals that end it, of which one is the last to come.
+#: and the signals that end it, of which one is the last to come. Without a text the seconds count
+#: from when the command handles signals: before that the system ends it, and nothing is computed.
 DISTURBED = [
-    ("convert", "", 0.4, (TERM,)),
-    ("split", "", 0.5, (INT,)),
-    ("score", "", 0.6, (HUP,)),
+    ("convert", "", 0.2, (TERM,)),
+    ("split", "", 0.3, (INT,)),
+    ("score", "", 0.4, (HUP,)),
     ("nightly", "cell", 0.3, (TERM,)),
     ("nightly", "data:", 0.1, (INT, INT)),
     ("sweep", "run folder", 1.0, (HUP, TERM)),
@@ -122,6 +123,18 @@ DISTURBED = [
 
 #: Seconds that a command may take to end after a signal, on a machine that does something else.
 ENDS_S = 30.0
+
+
+def until_handled(process: subprocess.Popen[str]) -> None:
+    """Wait until a command handles SIGTERM, or has ended."""
+    status, bit = Path("/proc", str(process.pid), "status"), 1 << (TERM - 1)
+    end = time.monotonic() + SECONDS
+    while process.poll() is None:
+        assert time.monotonic() < end, "no signal is handled"
+        caught = next(one for one in status.read_text().splitlines() if one.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) & bit:
+            return
+        time.sleep(0.01)
 
 
 def printed_until(process: subprocess.Popen[str], text: str) -> str:
@@ -147,6 +160,7 @@ def test_a_command_that_is_ended_and_repeated(
         harness(*case.after, folder=before).require(0)
     shutil.copytree(before, work, symlinks=True)
     with trials.one("stopped and continued"), begun(case.words, work) as process:
+        until_handled(process)
         printed = printed_until(process, next(one[1] for one in DISTURBED if one[0] == name))
         for number in (signal.SIGSTOP, signal.SIGCONT) * 2:
             os.killpg(process.pid, number)
@@ -169,6 +183,7 @@ def disturbed(
 ) -> Ended:
     """How a command ends that is sent signals at its work."""
     with begun(words, work) as process:
+        until_handled(process)
         printed = printed_until(process, text)
         time.sleep(after_s)
         sent_s = time.monotonic()
