@@ -52,12 +52,12 @@ def name_group(item: pytest.Item) -> None:
     """Add the group of a test to its name, by which xdist keeps the group in one process.
 
     pytest-xdist 3.8 does so itself, but in an attribute that pytest 9.2 no longer reads: each
-    process would start a SLURM cluster of its own.
+    process would start a SLURM cluster of its own. Older versions of pytest read it.
     """
     groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
     suffix = f"@{'_'.join(groups)}"
-    if groups and not item.nodeid.endswith(suffix):
-        item._id = type(item._id).parse(f"{item.nodeid}{suffix}")  # type: ignore[attr-defined]
+    if groups and not item.nodeid.endswith(suffix) and hasattr(item, "_id"):
+        item._id = type(item._id).parse(f"{item.nodeid}{suffix}")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist sends the names of all tests
