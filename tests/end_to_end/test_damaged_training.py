@@ -188,7 +188,7 @@ def test_images_that_were_replaced_are_refused(
     answer = harness("train", *words(copied[0]), "--output", copied[1], "--resume")
     assert answer.code == 4, answer.err
     assert "image_sizes_sha256" in answer.err
-    assert "with the same images" in answer.err
+    assert "use its settings and its images" in answer.err
 
 
 @pytest.mark.usefixtures("no_byte_code")

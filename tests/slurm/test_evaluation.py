@@ -211,7 +211,7 @@ def test_a_preemption_test_proves_the_cluster(submit: Submit, whole: Whole) -> N
     ("words", "message"),
     [
         (["--shards", "0"], "--shards must be at least 1, got 0"),
-        (["--dataset", "coco_2017_val", "--model", "R_50_FPN_3x"], "are not there"),
+        (["--dataset", "coco_2017_val", "--model", "R_50_FPN_3x"], "downloads are missing"),
     ],
 )
 def test_refused_before_anything_is_submitted(
