@@ -119,7 +119,7 @@ def test_a_training_that_began_before_a_setting_existed_is_continued(
     asked = [*words(whole[0]), "--output", killed, "--resume"]
     answer = harness("train", *asked, "--augment", "strong")
     assert answer.code == 4, answer.err
-    assert "another training:\n  augment: flip there, strong now\n  ask" in answer.err
+    assert "another training:\n  augment: flip there, strong now\n  use its settings" in answer.err
     answer = harness("train", *asked)
     assert answer.code == 0, answer.err
     assert "continuing at iteration 2" in answer.err
