@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.core.errors import HarnessError
@@ -25,6 +25,7 @@ from harness.core.requests.data import (
     SplitRequest,
     SubsetRequest,
 )
+from harness.data.fields import flag_of
 from harness.workflows.datasets.check import check_data
 from harness.workflows.datasets.convert import ConvertReport, convert
 from harness.workflows.datasets.edit import clean, merge, split_file, subset_file
@@ -192,8 +193,20 @@ def test_cleaning(content: Any, folder: Path) -> None:
     out.unlink()
 
 
+def cancelled(said: object) -> list[Any]:
+    """The export, with that in the place of its flag."""
+    task, *others = STUDIO
+    return [
+        {**task, "annotations": [{**one, "was_cancelled": said} for one in task["annotations"]]},
+        *others,
+    ]
+
+
 @QUICK
 @given(content=damaged(STUDIO))
+@example(content=cancelled(" "))
+@example(content=cancelled("false"))
+@example(content=cancelled("yes"))
 def test_label_studio(content: Any, folder: Path) -> None:
     (folder / "export.json").write_text(json.dumps(content), encoding="utf-8")
     report = converted(folder, "labelstudio")
@@ -212,7 +225,7 @@ def _regions(content: list[Any]) -> Iterator[int]:
                 for number, r in enumerate(results or [])
                 if isinstance(r, dict)
             ]
-            if not one.get("was_cancelled"):
+            if not flag_of(one.get("was_cancelled")):
                 yield len({str(key) for key in ids})
 
 
