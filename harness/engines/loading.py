@@ -129,13 +129,26 @@ def require_classes(architecture: Architecture) -> None:
         )
 
 
+def require_own_images(engine: EngineName | None) -> None:
+    """Check that an engine looks at images, as those without ground truth need.
+
+    Args:
+        engine: None for the model's own.
+
+    Raises:
+        UsageError: It is the fake one.
+    """
+    if engine == "fake":
+        raise UsageError(
+            "the fake engine returns the ground truth, and images of your own have none",
+            hint="leave out --engine, which takes the model's own",
+        )
+
+
 def _require_computable(
     architecture: Architecture, engine: EngineName, options: EngineOptions, weights: Path | None
 ) -> None:
-    if engine == "fake":
-        raise UsageError(
-            "the fake engine returns the ground truth, and images of your own have none"
-        )
+    require_own_images(engine)
     require_classes(architecture)
     if weights is not None and not weights.is_file():
         raise UsageError(f"no such checkpoint file: {weights}")

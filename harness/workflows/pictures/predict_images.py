@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 from harness.core.record import DatasetFacts
 from harness.core.requests.inference import InferenceRequest
@@ -27,7 +27,7 @@ from harness.core.settings import replaced
 from harness.data.categories import categories_for
 from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
 from harness.data.images import read_own_pixels
-from harness.engines.loading import require_classes
+from harness.engines.loading import require_classes, require_own_images
 from harness.engines.opening import loader_count
 from harness.files.json import to_plain
 from harness.measure.masks import areas_px, union_px
@@ -95,10 +95,7 @@ def find_predict_job(
         notice: Called with what the user should know of the images.
     """
     asked = request.inference
-    if asked.options.engine == "fake":
-        raise UsageError(
-            "the fake engine returns the ground truth, and images of your own have none"
-        )
+    require_own_images(asked.options.engine)
     check_values(asked)
     lock = read_lock()
     entry = find_model(lock, asked.network.model)
