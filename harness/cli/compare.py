@@ -17,7 +17,7 @@ from harness.core.settings import flat_settings
 if TYPE_CHECKING:
     from harness.workflows.pictures.compare import Comparison
 
-COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "")
+COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "second is")
 
 CATEGORY_COLUMNS = ("task", "id", "category", "first", "second", "delta", "second is")
 

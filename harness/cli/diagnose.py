@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.workflows.diagnose import Against, Diagnosis
 
 COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
-REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "")
+REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "these are")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -144,7 +144,7 @@ FINDINGS = [
     ("val2017", "warn", "not there: /a/long/path/to/datasets/coco/val2017", f"run: {'x' * 70} -y"),
     ("torch", "ok", "2.12.1", ""),
 ]
-COMPARED = ("metric", "first", "second", "delta", "95 % of resamples", "")
+COMPARED = ("metric", "first", "second", "delta", "95 % of resamples", "second is")
 CHANGES = [("segm/AP50", "61.504", "61.498", "-0.006", "-0.012 … +0.001", "noise")]
 HISTORY = ("cell", "metric", "last", "nights", "trend", "drift")
 TRENDS = [
