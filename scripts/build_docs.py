@@ -10,6 +10,7 @@ import argparse
 import html
 import importlib
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -52,8 +53,10 @@ def main() -> int:
             copy(linked)
     write("docs/reference/command-line.md", command_line_page())
     write("docs/reference/python-api.md", api_page())
-    program = Path(sys.executable).with_name("zensical")
-    return subprocess.run([program, "build", "--strict", "--clean"], cwd=REPOSITORY).returncode
+    # Material prints an advertisement of MkDocs 2 unless this is set.
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"]
+    return subprocess.run(command, cwd=REPOSITORY, env=quiet).returncode
 
 
 def pages() -> list[Path]:
