@@ -39,6 +39,12 @@ WHAT_THEY_ARE = (
     "in {option}-masks"
 )
 
+#: By the names of COCO's own files, what downloads them with their PNGs.
+DOWNLOADS = {
+    "panoptic_val2017.json": "harness download --only panoptic",
+    "panoptic_train2017.json": "harness download --only panoptic_train",
+}
+
 #: Numbers of segments have three bytes.
 LARGEST_ID = (1 << 24) - 1
 
@@ -64,14 +70,14 @@ def read_panoptic(
         UsageError: The file or the folder is not there.
         IntegrityError: The file is not valid, or belongs to other images or categories.
     """
-    repair = repair_of(option)
+    repair = repair_of(option, path.name)
     folder = path.with_suffix("") if folder is None else folder
     if not path.is_file():
         raise UsageError(f"no such file of panoptic annotations: {path}", hint=repair)
+    content, digest = read_with_digest(path)
+    truth = panoptic_truth(content, path, folder, digest, option=option)  # a file of another kind
     if not folder.is_dir():
         raise UsageError(f"no such folder of panoptic PNGs: {folder}", hint=repair)
-    content, digest = read_with_digest(path)
-    truth = panoptic_truth(content, path, folder, digest, option=option)
     _require_same_things(truth, dataset)
     listed = {row["image_id"] for row in truth.rows}
     lacking = [one for one in dataset.images if one.image_id not in listed]
@@ -118,7 +124,7 @@ def panoptic_truth(
         things=tuple(category for category, is_thing in ordered if is_thing),
         stuff=tuple(category for category, is_thing in ordered if not is_thing),
         rows=tuple(sorted(rows["annotations"], key=lambda row: int(row["image_id"]))),
-        repair=repair or repair_of(option),
+        repair=repair or repair_of(option, path.name),
     )
 
 
@@ -159,13 +165,27 @@ def read_stuff(path: Path, option: str = "--panoptic") -> tuple[Category, ...]:
     return stuff
 
 
-def repair_of(option: str | None) -> str:
+def repair_of(option: str | None, name: str = "") -> str:
     """What the user can do about a file that is missing or damaged.
 
     Args:
         option: That names the file, of the user's own; None for those of a known data set.
+        name: Of the file; one of COCO's own can be downloaded.
     """
-    return WHERE_FROM if option is None else WHAT_THEY_ARE.format(option=option)
+    if option is None:
+        return WHERE_FROM
+    download = f"; COCO's: {DOWNLOADS[name]}" if name in DOWNLOADS else ""
+    return f"{WHAT_THEY_ARE.format(option=option)}{download}"
+
+
+def how_to_give(option: str) -> str:
+    """What the user can do who has given no panoptic annotations.
+
+    Args:
+        option: That names them.
+    """
+    cocos = "panoptic_train2017.json" if "train" in option else "panoptic_val2017.json"
+    return f"give them: {repair_of(option, cocos)}"
 
 
 def _tables(content: Any, path: Path, option: str | None) -> dict[str, list[Any]]:

@@ -172,7 +172,7 @@ class RunPoint(NamedTuple):
     """Of the run."""
 
     metrics: Mapping[str, float | None]
-    """AP by metric."""
+    """AP, quality or recall by metric."""
 
     s_per_image: float | None
     """Seconds of an image."""
@@ -195,8 +195,14 @@ COSTS = {
     "flops": ("GFLOP an image", 1e9),
 }
 
-#: AP and the marker of its points.
-MARKERS = {"bbox/AP": ("box AP", "o"), "segm/AP": ("mask AP", "s")}
+#: Accuracies, and the markers of their points.
+MARKERS = {
+    "bbox/AP": ("box AP", "o"),
+    "segm/AP": ("mask AP", "s"),
+    "keypoints/AP": ("keypoint AP", "^"),
+    "panoptic_seg/PQ": ("PQ", "D"),
+    "box_proposals/AR@1000": ("AR@1000", "v"),
+}
 
 #: Inches: 1600 × 560 px.
 RUNS_SIZE_IN = (16.0, 5.6)
@@ -250,8 +256,12 @@ def runs_figure(runs: Sequence[RunPoint]) -> Any:
         axes.set(xlabel=label)
         handles, labels = axes.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
-    panels[0].set(ylabel="AP")
-    figure.suptitle(f"AP of {len(runs)} runs over what they cost")
+    drawn = [
+        label for name, (label, _) in MARKERS.items() if any(name in one.metrics for one in runs)
+    ]
+    called = ", ".join(dict.fromkeys(label.rpartition(" ")[2] for label in drawn)) or "AP"
+    panels[0].set(ylabel=called)
+    figure.suptitle(f"{called} of {len(runs)} runs over what they cost")
     if shown:
         figure.legend(
             shown.values(), shown.keys(), loc="outside lower center", ncols=4, frameon=False

@@ -21,6 +21,7 @@ from harness.nn.torchvision_networks import COCO_LABELS, coco_labels
 from harness.nn.torchvision_training import CLASS_LAYERS as TORCHVISION_CLASS_LAYERS
 from harness.nn.torchvision_training import class_rows, without_counters
 from harness.zoo.backbones import backbone_prefix, backbone_prefixes
+from harness.zoo.weights import missing_statistics, named_apart, named_by_caffe2
 
 Array = npt.NDArray[np.float32]
 
@@ -141,17 +142,14 @@ def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
         IntegrityError: Another tensor than those of the class layers is missing or does not fit.
     """
     own = network.state_dict()
+    tensors = {**tensors, **missing_statistics(tensors, _shapes(own))}
     fresh = {
         key for key in own if CLASS_LAYERS.match(key) and _shape(tensors, key) != own[key].shape
     }
     needed = own.keys() - fresh
     wrong = sorted(key for key in needed if _shape(tensors, key) != own[key].shape)
     if wrong:
-        raise IntegrityError(
-            f"{where} does not fit the model: {len(wrong)} of {len(needed)} tensors are missing or "
-            f"of another shape, the first is {wrong[0]}",
-            hint="choose another --init, or the --model the checkpoint belongs to",
-        )
+        raise _unfitting(wrong, len(needed), tensors, own, where)
     _copy(own, tensors, needed)
     return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(fresh)))
 
@@ -193,11 +191,7 @@ def load_torchvision(
     needed = own.keys() - fresh
     wrong = sorted(key for key in needed if key not in given or given[key].shape != own[key].shape)
     if wrong:
-        raise IntegrityError(
-            f"{where} does not fit the model: {len(wrong)} of {len(needed)} tensors are missing or "
-            f"of another shape, the first is {wrong[0]}",
-            hint="choose another --init, or the --model the checkpoint belongs to",
-        )
+        raise _unfitting(wrong, len(needed), tensors, own, where)
     for key in needed:
         own[key].copy_(given[key])
     return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(fresh)))
@@ -229,6 +223,26 @@ def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
         )
     _copy(own, tensors, needed)
     return InitialWeights(kept=tuple(sorted(needed)), fresh=tuple(sorted(own.keys() - needed)))
+
+
+def _unfitting(
+    wrong: list[str],
+    needed: int,
+    tensors: Mapping[str, Array],
+    own: Mapping[str, torch.Tensor],
+    where: str,
+) -> IntegrityError:
+    """The error of a checkpoint of another model; names both where they are known."""
+    other = named_apart(tensors, _shapes(own)) or named_by_caffe2(tensors)
+    return IntegrityError(
+        f"{where} does not fit the model: {len(wrong)} of {needed} tensors are missing or of "
+        f"another shape, the first is {wrong[0]}",
+        hint=other or "choose another --init, or the --model the checkpoint belongs to",
+    )
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(one.shape) for key, one in tensors.items()}
 
 
 def _shape(tensors: Mapping[str, Array], key: str) -> tuple[int, ...] | None:

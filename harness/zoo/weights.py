@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,7 +264,7 @@ def account_for(
         if keys
     ]
     if lines:
-        hint = _named_apart(weights, expected)
+        hint = named_apart(weights, expected)
         hint = hint or _explanation(missing, unexpected, misshapen, where)
         raise IntegrityError("\n  ".join((f"{where} does not fit the model:", *lines)), hint=hint)
     return {key: np.asarray(weights[key], dtype=np.float32, order="C") for key in expected}
@@ -395,8 +395,13 @@ def _shortened(names: Sequence[str], limit: int = 5) -> str:
     return few if len(names) <= limit else f"{few}, … and {len(names) - limit} more"
 
 
-def _named_apart(found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What the checkpoint and the model are, where both are known and not the same."""
+def named_apart(found: Mapping[str, Array], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What the checkpoint and the model are, where both are known and not the same; else empty.
+
+    Args:
+        found: Tensors by name.
+        expected: Shapes by name.
+    """
     theirs = family_of({key: value.shape for key, value in found.items()})
     ours = family_of(expected)
     if theirs is None or ours is None or theirs == ours:
@@ -416,10 +421,34 @@ def _explanation(
         return "this is a box-only checkpoint and the model has masks: wrong checkpoint or model"
     if unexpected and all(".mask_head." in key for key in unexpected) and not missing:
         return "this checkpoint has masks and the model is box-only: wrong checkpoint or model"
-    if "conv1_w" in unexpected:
-        return "these are Caffe2's names: a backbone to start training from, not a whole model"
+    if caffe2 := named_by_caffe2(unexpected):
+        return caffe2
     if any(".res4." in key for key in missing + unexpected):
         return "the backbone has another depth: is this the checkpoint of another model?"
     if any("box_predictor" in line for line in misshapen):
         return "the checkpoint was trained for another number of classes"
     return "is this the checkpoint of another model? see: harness models"
+
+
+#: How the layers of a whole detector begin in files of Detectron, which computed in Caffe2.
+DETECTOR_OF_CAFFE2 = ("cls_score_", "rpn_", "retnet_")
+
+
+def named_by_caffe2(names: Collection[str]) -> str:
+    """What a file with Caffe2's names is and what to do; empty for one with others.
+
+    Args:
+        names: Of its tensors.
+    """
+    if "conv1_w" not in names:
+        return ""
+    if not any(name.startswith(DETECTOR_OF_CAFFE2) for name in names):
+        return (
+            "these are Caffe2's names: a backbone to start training from, not a whole model; the "
+            "pinned one is taken by: harness train --init imagenet"
+        )
+    return (
+        "these are Caffe2's names: a detector of Detectron, the predecessor of Detectron2, whose "
+        "boxes end a pixel further and which pools regions without the half pixel: no entry here "
+        "computes it; the checkpoints of Detectron2 are those of: harness models"
+    )

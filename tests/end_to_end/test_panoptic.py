@@ -195,6 +195,12 @@ def test_what_is_missing_says_which_file_and_where_from(
     eval_ = ("eval", "--engine", "fake", *data, "--output", "none")
     for code, options, says in (
         (4, ("--model", MODEL), "measured by panoptic annotations"),
+        (4, ("--model", MODEL), "COCO's: harness download --only panoptic"),
+        (
+            4,
+            ("--model", MODEL, "--panoptic", "instances.json"),
+            "boxes and masks go to --annotations",
+        ),
         (
             4,
             ("--model", MODEL, "--panoptic", "instances.json", "--panoptic-masks", "panoptic"),
@@ -218,6 +224,11 @@ def test_what_is_missing_says_which_file_and_where_from(
     answer = harness("eval", "--model", MODEL, "--annotations", "panoptic.json", *data[2:])
     assert answer.code == 4
     assert "is a panoptic file" in answer.err
+    shutil.copy(project / "panoptic.json", project / "panoptic_val2017.json")
+    answer = harness(*eval_, "--model", MODEL, "--panoptic", "panoptic_val2017.json")
+    assert answer.code == 2
+    assert "no such folder of panoptic PNGs: panoptic_val2017" in answer.err
+    assert "COCO's: harness download --only panoptic" in answer.err
     (project / "panoptic" / "000002.png").unlink()
     answer = harness(*eval_, "--model", MODEL, "--panoptic", "panoptic.json")
     assert answer.code == 4

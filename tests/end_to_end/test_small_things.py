@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.conftest import Answer
+from tests.panoptic_data import write_panoptic_data
 
 
 def test_another_folder_of_images_is_called_so(
@@ -83,3 +86,37 @@ def test_several_runs_are_one_table(
     assert other.code == 0
     refused = harness("compare", "native", "fake", "less")
     assert (refused.code, "other images" in refused.err) == (2, True)
+
+
+def test_runs_of_other_tasks_are_compared_in_what_both_have(
+    harness: Callable[..., Answer], embedded_root: Path, project: Path
+) -> None:
+    images = write_panoptic_data(project, images=3, root=embedded_root)
+    data = ["--annotations", project / "instances.json", "--images", images]
+    for name, model in (("boxes", "faster_rcnn_R_50_FPN_3x"), ("masks", "R_50_FPN_3x")):
+        given = ["--model", model, "--engine", "fake", *data, "--no-report", "--output", name]
+        assert harness("eval", *given).code == 0
+    pairs = {("masks", "boxes"): (True, False), ("boxes", "masks"): (False, True)}
+    for pair, has_masks in pairs.items():
+        answer = harness("compare", *pair, "--resamples", "5", "--json")
+        assert answer.code == 0, answer.err
+        metrics = {one["metric"]: one for one in json.loads(answer.out)["metrics"]}
+        box, mask = metrics["bbox/AP"], metrics["segm/AP"]
+        assert box["first"] == box["second"]
+        assert box["interval"] is not None
+        assert tuple(mask[side] is not None for side in ("first", "second")) == has_masks
+    given = ["--model", "rpn_R_50_FPN_1x", "--engine", "fake", *data, "--output", "regions"]
+    assert harness("eval", *given).code == 0
+    answer = harness("compare", "masks", "regions")
+    assert answer.code == 2
+    assert "no number in common: box AP, mask AP and proposal AR@1000" in answer.err
+    answer = harness("compare", "masks", "boxes", "regions", "--json")
+    assert answer.code == 0, answer.err
+    rows = json.loads(answer.out)["rows"]
+    assert rows[2]["metrics"] == {"box_proposals/AR@1000": pytest.approx(100.0)}
+    shown = harness("show", "regions", "--json")
+    assert shown.code == 0, shown.err
+    found = json.loads(shown.out)
+    assert found["true_positives"] > 10
+    assert found["false_negatives"] == 0  # proposals have no class to be wrong about
+    assert not any(found["false_positives"].values())

@@ -337,7 +337,18 @@ def test_a_backbone_of_caffe2_is_called_one() -> None:
     backbone = {"conv1_w": np.ones((64, 3, 7, 7), np.float32), "res2_0_branch2a_w": np.ones(1)}
     with pytest.raises(IntegrityError) as caught:
         account_for(backbone, tensor_shapes(mask_rcnn_r50_fpn()), where="R-50.pkl")
-    assert "Caffe2's names" in str(caught.value.hint)
+    assert "Caffe2's names: a backbone" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "layer", ["cls_score_w", "rpn_cls_logits_fpn2_w", "retnet_cls_pred_fpn3_w"]
+)
+def test_a_detector_of_caffe2_is_not_called_a_backbone(layer: str) -> None:
+    detector = {"conv1_w": np.ones((64, 3, 7, 7), np.float32), layer: np.ones(1, np.float32)}
+    with pytest.raises(IntegrityError) as caught:
+        account_for(detector, tensor_shapes(mask_rcnn_r50_fpn()), where="model_final.pkl")
+    assert "a detector of Detectron" in str(caught.value.hint)
+    assert "backbone" not in str(caught.value.hint)
 
 
 def test_every_two_networks_of_the_zoo_are_called_differently() -> None:

@@ -18,7 +18,7 @@ from harness.core.settings import check_settings, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.categories import stuff_for
 from harness.data.images import require_resizable
-from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
+from harness.data.panoptic import how_to_give, require_pngs
 from harness.data.proven import (
     facts_of_dataset,
     proven_dataset,
@@ -409,7 +409,7 @@ def _check_panoptic(entry: ModelEntry, architecture: Architecture, dataset: Data
         raise IntegrityError(
             f"{dataset.annotations_path} has boxes and masks only, and {entry.name} is measured by "
             "panoptic annotations, too",
-            hint=f"give them: {WHAT_THEY_ARE.format(option='--panoptic')}",
+            hint=how_to_give("--panoptic"),
         )
     if len(truth.stuff) + 1 != architecture.semantic_classes:
         raise IntegrityError(

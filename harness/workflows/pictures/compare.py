@@ -12,7 +12,7 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
-from harness.core.tasks import PANOPTIC, Task, is_accuracy, tasks_measured
+from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of, read_panoptic_of
 from harness.files.json import to_plain
@@ -86,7 +86,7 @@ class Comparison:
     """(name, first, second) of what differs in request, engine, weights, data, environment."""
 
     metrics: tuple[MetricChange, ...]
-    """One for each common metric."""
+    """One for each accuracy that either run has."""
 
     categories: tuple[CategoryChange, ...]
     """The categories that changed most: those that chance does not explain, then the others."""
@@ -112,10 +112,11 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     """The comparison of two finished evaluations of the same images.
 
     Raises:
-        UsageError: A folder has no finished evaluation, or the images differ.
+        UsageError: A folder has no finished evaluation, or the images differ, or what was measured.
     """
     records = (_record(first), _record(second))
     _require_comparable(records[0], records[1], first, second)
+    tasks = _tasks_of_both(records[0], records[1], first, second)
     _require_same_maps(*records)
     content = _annotations(records[0], resamples)
     predictions = [_predictions(folder, content, progress) for folder in (first, second)]
@@ -128,7 +129,7 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     sure = differences(
         content,
         predictions,
-        tasks_measured(records[0].metrics),
+        tasks,
         images=facts.evaluated_images,
         resamples=resamples,
         progress=progress,
@@ -204,6 +205,25 @@ def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: P
             f"{one.dataset.name} ({one.dataset.digest[:12]}), {other.dataset.evaluated_images} of "
             f"{other.dataset.name} ({other.dataset.digest[:12]})"
         )
+
+
+def _tasks_of_both(one: RunRecord, other: RunRecord, first: Path, second: Path) -> tuple[Task, ...]:
+    """The tasks in which both runs have an AP.
+
+    Raises:
+        UsageError: They have no accuracy in common.
+    """
+    measured = [
+        tuple(name for name in MAIN_METRICS if name in each.metrics) for each in (one, other)
+    ]
+    if all(measured) and not set(measured[0]) & set(measured[1]):
+        called = [", ".join(MAIN_METRICS[name] for name in names) for names in measured]
+        raise UsageError(
+            f"{first} and {second} have no number in common: {called[0]} and {called[1]}",
+            hint="compare runs of one task",
+        )
+    tasks = [tasks_measured(record.metrics) for record in (one, other)]
+    return tuple(task for task in tasks[0] if task in tasks[1])
 
 
 def _require_same_maps(one: RunRecord, other: RunRecord) -> None:
@@ -309,9 +329,12 @@ def metric_changes(
     }
     return tuple(
         MetricChange(
-            metric=name, first=value, second=second.get(name), interval=intervals.get(name)
+            metric=name,
+            first=first.get(name),
+            second=second.get(name),
+            interval=intervals.get(name),
         )
-        for name, value in first.items()
+        for name in {**first, **second}
         if is_accuracy(name)
     )
 

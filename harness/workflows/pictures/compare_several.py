@@ -1,11 +1,11 @@
-"""Several runs in one table: AP beside size, parameters, arithmetic and time of their networks."""
+"""Several runs in one table: accuracy beside size, parameters, arithmetic and time of each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.engine import EngineName
@@ -15,6 +15,7 @@ from harness.core.record import RunRecord
 from harness.core.requests.inference import EngineOptions
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
+from harness.data.proposals import generated_proposals
 from harness.data.proven import read_annotations_of
 from harness.engines.opening import open_engine
 from harness.files.extras import install_command
@@ -25,13 +26,16 @@ from harness.workflows.runs.weights import weights_of
 #: Images of the first run that every network is timed on.
 IMAGES = 3
 
-#: AP that is shown of each run.
+#: Accuracies that are shown of each run.
 SPOKEN = {
     "bbox/AP": "box AP",
     "bbox/AP50": "box AP50",
     "segm/AP": "mask AP",
     "segm/AP50": "mask AP50",
+    "keypoints/AP": "keypoint AP",
+    "keypoints/AP50": "keypoint AP50",
     "panoptic_seg/PQ": "PQ",
+    "box_proposals/AR@1000": "AR@1000",
 }
 METRICS = tuple(SPOKEN)
 
@@ -50,7 +54,7 @@ class RunRow:
     """Engine of the evaluation."""
 
     metrics: dict[str, float | None]
-    """AP by metric, 0 to 100."""
+    """AP, quality or recall by metric, 0 to 100."""
 
     weights_bytes: int | None
     """Size of the file of weights; None without one."""
@@ -168,6 +172,8 @@ def _cost(record: RunRecord) -> tuple[int, float, float]:
     folder = Path(record.dataset.images_dir)
     dataset = dataset_of(content, Path(record.dataset.annotations_path), folder)
     images = [load_image(one, folder) for one in dataset.images[:IMAGES]]
+    if engine.architecture.given_proposals:  # as many as a file has: they take the same time
+        images = [replace(one, proposals_xyxy_px=generated_proposals(one)) for one in images]
     name: EngineName = engine.name
     options = EngineOptions(engine=name, precision=engine.precision)
     opened = open_engine(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,8 @@ from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT,
 from harness.workflows.runs.folder import require_own_predictions
 from harness.workflows.runs.results_files import read_results
 from harness.workflows.runs.shards import read_lines, shard_paths
+from harness.zoo.architectures import architecture_of
+from harness.zoo.lock import find_model, read_lock
 
 Row = dict[str, Any]
 
@@ -106,7 +108,8 @@ def find_subject(request: ShowRequest) -> Subject:
 
 def _of_run(folder: Path) -> Subject:
     """A run's images, as far as it has come."""
-    facts = read_run(folder).dataset
+    run = read_run(folder)
+    facts = run.dataset
     if (folder / REPORT).exists() or not facts.annotations_path:
         raise UsageError(
             f"{folder} holds predictions on pictures without ground truth",
@@ -117,6 +120,8 @@ def _of_run(folder: Path) -> Subject:
         "show it against another: --annotations FILE --images FOLDER --predictions "
         + shlex.quote(str(folder / PREDICTIONS)),
     )
+    if _proposes(run.request):
+        content = without_classes(content)
     dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
     images = dataset.images[: facts.evaluated_images]
     if (folder / PREDICTIONS).exists():
@@ -146,6 +151,23 @@ def _of_run(folder: Path) -> Subject:
         predictions=predictions,
         output=folder / SHOWN,
     )
+
+
+def _proposes(request: Mapping[str, Any]) -> bool:
+    """Whether a run is of a network that only proposes regions."""
+    entry = find_model(read_lock(), request["inference"]["model"])
+    return architecture_of(entry.architecture).detector == "rpn"
+
+
+def without_classes(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations whose objects are all of one class, as proposals are.
+
+    Args:
+        content: Of an annotation file; proposals have the first of its categories.
+    """
+    first = min(one["id"] for one in content["categories"])
+    rows = [{**row, "category_id": first} for row in content["annotations"]]
+    return {**content, "annotations": rows, "categories": [{"id": first, "name": "object"}]}
 
 
 def _finished_lines(folder: Path) -> list[Line]:

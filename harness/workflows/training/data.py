@@ -15,7 +15,7 @@ from harness.core.printable import shown_text
 from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.objects import BOXES_ONLY, TrainingSet, training_set
-from harness.data.panoptic import WHAT_THEY_ARE, require_pngs
+from harness.data.panoptic import how_to_give, require_pngs
 from harness.data.proven import require_images
 from harness.workflows.evaluation.proposals import file_of
 from harness.zoo.checkpoints import pinned_file
@@ -166,8 +166,8 @@ def require_usable(dataset: Dataset, model: str, published: Architecture, option
             raise IntegrityError(
                 f"{dataset.annotations_path} has boxes and masks only, and {model} learns panoptic "
                 "annotations, too",
-                hint=f"give them: {WHAT_THEY_ARE.format(option=option)}; a model that learns boxes "
-                "and masks alone: --model R_50_FPN_1x",
+                hint=f"{how_to_give(option)}; a model that learns boxes and masks alone: --model "
+                "R_50_FPN_1x",
             )
         return
     if not published.is_panoptic:
