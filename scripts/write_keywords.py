@@ -177,12 +177,29 @@ def _key(one: Setting) -> list[str]:
         kind = f"Required[{kind}]"
     if len(f"    {one.name}: {kind}") > WIDTH:
         inside = ", ".join(repr(one).replace(chr(39), chr(34)) for one in one.choices)
-        if len(f"        Literal[{inside}]") > WIDTH:
-            inside = "\n            " + inside.replace(", ", ",\n            ") + ",\n        "
-        kind = f"Iterable[\n        Literal[{inside}]\n    ]"
+        kind = _broken(one, inside)
     described = one.description[0].upper() + one.description[1:]
     told = textwrap.wrap(f'"""{described}."""', width=96, break_on_hyphens=False)
     return [f"    {one.name}: {kind}", *(f"    {line}" for line in told)]
+
+
+def _broken(one: Setting, inside: str) -> str:
+    """A Literal, or many of one, that is too long for a line, as the formatter breaks it.
+
+    Args:
+        one: The setting.
+        inside: Its words.
+    """
+    indent, most = (
+        " " * (12 if one.many else 8),
+        f"        {'Literal[]' if one.many else ''}{inside}",
+    )
+    if len(most) > WIDTH:
+        lines = ",\n".join(indent + word for word in inside.split(", "))
+        inside = f"\n{lines},\n{indent[4:]}"
+    elif not one.many:
+        inside = f"\n{indent}{inside}\n{indent[4:]}"
+    return f"Iterable[\n        Literal[{inside}]\n    ]" if one.many else f"Literal[{inside}]"
 
 
 def _written(annotation: Any) -> str:

@@ -118,8 +118,9 @@ def compare(
     draws = request.resamples
     runs = (request.first, request.second)
     if are_files(*runs):
+        classes = request.foreign.class_ids
         found = compare_files(
-            request.first, request.second, request.annotations, resamples=draws, progress=shown
+            *runs, request.annotations, resamples=draws, progress=shown, classes=classes
         )
     elif request.annotations is not None:
         raise UsageError(
@@ -127,6 +128,7 @@ def compare(
             hint="leave out --annotations, or name the files: RUN/predictions.json",
         )
     else:
+        request.foreign.require_none()
         runs = (evaluation_of(request.first), evaluation_of(request.second))
         found = compare_runs(*runs, resamples=draws, progress=shown)
     if request.html is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.core.printable import counted, shown
+from harness.data.class_ids import AS_ASKED, ClassTable
 from harness.data.predictions import LONGEST_NUMBER
 from harness.data.shapes import whole
 
@@ -218,6 +219,25 @@ def with_category_ids(rows: Sequence[Any], content: Mapping[str, Any], *, plain:
         [{**row, "category_id": meant[int(row["category_id"])]} for row in rows],
         (f"categories are class indices, from {first} in the order of their ids",),
     )
+
+
+def with_said_ids(rows: Sequence[Any], table: ClassTable) -> Meant:
+    """Rows with category ids in the place of what the user says they have.
+
+    Args:
+        rows: COCO results.
+        table: What is meant by what they have.
+
+    Raises:
+        IntegrityError: A row has what means nothing.
+    """
+    changed = [
+        {**row, "category_id": table.of(row["category_id"])}
+        if isinstance(row, Mapping) and "category_id" in row
+        else row
+        for row in rows
+    ]
+    return Meant(changed, (f"{table.phrase}, {AS_ASKED}",))
 
 
 def _shifted_otherwise(

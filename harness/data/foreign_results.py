@@ -24,14 +24,16 @@ What each program writes was read in its source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown, shown_text
+from harness.core.requests.reports import ClassIds
+from harness.data.class_ids import ClassTable, class_table
 from harness.data.foreign_ids import images_by_name
 from harness.data.shapes import segmentation_fault, whole
 from harness.measure.masks import rle_of
@@ -48,7 +50,24 @@ MESSAGE = 200
 CORNERS_AND_SCORE = 5
 
 CORNERS = "boxes are corners, x1, y1, x2, y2"
-CLASS_INDICES = "categories are class indices, from 0 in the order of the category ids"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is known beside the file."""
+
+    content: Mapping[str, Any]
+    """The annotations."""
+    classes: ClassIds
+    """What the user says that its classes are."""
+
+    def table(self, usual: ClassIds) -> ClassTable:
+        """What is meant by its classes.
+
+        Args:
+            usual: What the program writes.
+        """
+        return class_table(usual if self.classes == "auto" else self.classes, self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +88,20 @@ class Adopted:
         return f"read as predictions of {self.program}" + (f": {assumed}" if assumed else "")
 
 
-def adopted(parsed: Any, content: Mapping[str, Any]) -> Adopted | None:
+def adopted(parsed: Any, content: Mapping[str, Any], classes: ClassIds = "auto") -> Adopted | None:
     """The predictions of another program; None where they have no form that is known.
 
     Args:
         parsed: Of JSON or of a file of torch.
         content: Of ``data.coco.read_annotations``.
+        classes: What its classes are; ``auto`` for what the program writes.
 
     Raises:
+        UsageError: ``classes`` is given for a form that names its categories.
         IntegrityError: The form is known, and a row does not follow it.
     """
-    readers: tuple[tuple[Callable[[Any], bool], Callable[[Any, Mapping[str, Any]], Adopted]], ...]
+    readers: tuple[tuple[Callable[[Any], bool], Callable[[Any, Given], Adopted]], ...]
+    given = Given(content, classes)
     readers = (
         (_is_detectron2, _detectron2),
         (_is_mmdetection, _mmdetection),
@@ -91,7 +113,7 @@ def adopted(parsed: Any, content: Mapping[str, Any]) -> Adopted | None:
     for fits, read in readers:
         if fits(parsed):
             try:
-                return read(parsed, content)
+                return read(parsed, given)
             except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 raise IntegrityError(
                     f"a row does not follow the form of {read.__name__.strip('_')}: "
@@ -106,15 +128,15 @@ def _is_detectron2(parsed: Any) -> bool:
     )
 
 
-def _detectron2(parsed: Any, content: Mapping[str, Any]) -> Adopted:
-    ids = _category_ids(content)
+def _detectron2(parsed: Any, given: Given) -> Adopted:
+    classes = given.table("index-from-0")
     rows = [
-        {**row, "category_id": _chosen(ids, row["category_id"])}
+        {**row, "category_id": classes.of(row["category_id"])}
         for image in parsed
         for row in image["instances"]
     ]
     return Adopted(
-        program="Detectron2 (instances_predictions.pth)", rows=rows, assumed=(CLASS_INDICES,)
+        program="Detectron2 (instances_predictions.pth)", rows=rows, assumed=(classes.phrase,)
     )
 
 
@@ -124,19 +146,19 @@ def _is_mmdetection(parsed: Any) -> bool:
     )
 
 
-def _mmdetection(parsed: Any, content: Mapping[str, Any]) -> Adopted:
-    ids = _category_ids(content)
+def _mmdetection(parsed: Any, given: Given) -> Adopted:
+    classes = given.table("index-from-0")
     rows: list[Row] = []
     for image in parsed:
         found = image["pred_instances"]
         table = {
             "boxes": found["bboxes"],
-            "labels": [_chosen(ids, label) for label in _plain(found["labels"])],
+            "labels": [classes.of(label) for label in _plain(found["labels"])],
             "scores": found["scores"],
             **({"masks": found["masks"]} if "masks" in found else {}),
         }
         rows += _of_corners(image["img_id"], table)
-    return Adopted(program="MMDetection", rows=rows, assumed=(CORNERS, CLASS_INDICES))
+    return Adopted(program="MMDetection", rows=rows, assumed=(CORNERS, classes.phrase))
 
 
 def _is_mmdetection_2(parsed: Any) -> bool:
@@ -150,22 +172,22 @@ def _is_mmdetection_2(parsed: Any) -> bool:
     )
 
 
-def _mmdetection_2(parsed: Any, content: Mapping[str, Any]) -> Adopted:
-    images = [one["id"] for one in content["images"]]
+def _mmdetection_2(parsed: Any, given: Given) -> Adopted:
+    images = [one["id"] for one in given.content["images"]]
     if len(parsed) != len(images):
         raise IntegrityError(
             f"it has {len(parsed)} images by their position alone; the annotations have "
             f"{len(images)}",
             hint="give the annotation file that the test was run on",
         )
-    ids = _category_ids(content)
+    classes = given.table("index-from-0")
     rows: list[Row] = []
     for image, found in zip(images, parsed, strict=True):
         by_class, masks = found if isinstance(found, tuple) else (found, None)
         for index, boxes in enumerate(by_class):
             table = {
                 "boxes": boxes[:, :4],
-                "labels": [_chosen(ids, index)] * len(boxes),
+                "labels": [classes.of(index)] * len(boxes),
                 "scores": boxes[:, 4],
                 **({"masks": masks[index]} if masks is not None else {}),
             }
@@ -173,7 +195,7 @@ def _mmdetection_2(parsed: Any, content: Mapping[str, Any]) -> Adopted:
     return Adopted(
         program="MMDetection 2",
         rows=rows,
-        assumed=("images are in the order of the annotation file", CORNERS, CLASS_INDICES),
+        assumed=("images are in the order of the annotation file", CORNERS, classes.phrase),
     )
 
 
@@ -188,13 +210,15 @@ def _is_torchvision(parsed: Any) -> bool:
     )
 
 
-def _torchvision(parsed: Any, _: Mapping[str, Any]) -> Adopted:
+def _torchvision(parsed: Any, given: Given) -> Adopted:
+    classes = None if given.classes == "auto" else given.table("ids")
     rows: list[Row] = []
     for image, table in parsed.items():
         rows += _of_corners(image, table)
-    return Adopted(
-        program="torchvision's references", rows=rows, assumed=(CORNERS, "labels are category ids")
-    )
+    if classes is not None:
+        rows = [{**row, "category_id": classes.of(row["category_id"])} for row in rows]
+    labels = "labels are category ids" if classes is None else classes.phrase
+    return Adopted(program="torchvision's references", rows=rows, assumed=(CORNERS, labels))
 
 
 def _of_corners(image: Any, table: Mapping[str, Any]) -> Iterator[Row]:
@@ -235,29 +259,29 @@ def _is_supervision(parsed: Any) -> bool:
     )
 
 
-def _supervision(parsed: Any, content: Mapping[str, Any]) -> Adopted:
+def _supervision(parsed: Any, given: Given) -> Adopted:
     key = next((key for key in IMAGE_KEYS if key in parsed[0]), None)
     if key is None:
         raise IntegrityError(
             "the rows of supervision do not say which image they are of",
             hint='write it into each row: sink.append(detections, custom_data={"image_id": …})',
         )
-    ids = _category_ids(content)
-    classes = [whole(row["class_id"]) for row in parsed]
-    known = set(ids)
-    indices = any(one not in known for one in classes)
+    known = {category["id"] for category in given.content["categories"]}
+    listed = all(whole(row["class_id"]) in known for row in parsed)
+    classes = given.table("ids" if listed else "index-from-0")
     rows = []
-    for row, one in zip(parsed, classes, strict=True):
+    for row in parsed:
         x1, y1, x2, y2 = (float(row[side]) for side in SIDES)
         rows.append(
             {
                 "image_id": row[key],
-                "category_id": _chosen(ids, one) if indices else one,
+                "category_id": classes.of(row["class_id"]),
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": row["confidence"],
             }
         )
-    meant = CLASS_INDICES if indices else "class_id is the category id: all of them are listed"
+    by_listing = given.classes == "auto" and listed
+    meant = "class_id is the category id: all of them are listed" if by_listing else classes.phrase
     return Adopted(program="supervision", rows=rows, assumed=(f"the image is {key!r}", meant))
 
 
@@ -270,15 +294,22 @@ def _is_fiftyone(parsed: Any) -> bool:
     )
 
 
-def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
+def _fiftyone(parsed: Any, given: Given) -> Adopted:
+    if given.classes != "auto":
+        raise UsageError(
+            "--class-ids belongs to files whose categories are numbers; FiftyOne's are found by "
+            "name",
+            hint="leave it out",
+        )
+    content = given.content
     images = {one["id"]: one["file_name"] for one in parsed["images"]}
     known = images_by_name(content)
     ids = {one["name"]: one["id"] for one in content["categories"]}
     names = {one["id"]: one["name"] for one in parsed["categories"]}
     sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
     rows = []
-    for given in parsed["annotations"]:
-        file_name, name = images[given["image_id"]], names[given["category_id"]]
+    for annotation in parsed["annotations"]:
+        file_name, name = images[annotation["image_id"]], names[annotation["category_id"]]
         image = known.of(file_name)
         if image is None or name not in ids:
             what = f"image {shown(file_name)}" if image is None else f"category {shown(name)}"
@@ -286,13 +317,15 @@ def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
                 f"a prediction is of the {what}, which the annotations do not have",
                 hint="images are found by their file names, categories by their names",
             )
-        row = {"image_id": image, "category_id": ids[name], "score": given["score"]}
-        row |= {"bbox": given["bbox"]} if "bbox" in given else {}
-        if given.get("segmentation"):
-            fault = segmentation_fault(given["segmentation"], *sizes[image])
+        row = {"image_id": image, "category_id": ids[name], "score": annotation["score"]}
+        row |= {"bbox": annotation["bbox"]} if "bbox" in annotation else {}
+        if annotation.get("segmentation"):
+            fault = segmentation_fault(annotation["segmentation"], *sizes[image])
             if fault is not None:
-                raise IntegrityError(f"the prediction with the id {shown(given['id'])} {fault}")
-            rle = rle_of(given["segmentation"], *sizes[image])
+                raise IntegrityError(
+                    f"the prediction with the id {shown(annotation['id'])} {fault}"
+                )
+            rle = rle_of(annotation["segmentation"], *sizes[image])
             row["segmentation"] = {"size": list(sizes[image]), "counts": rle.counts}
         rows.append(row)
     return Adopted(
@@ -300,19 +333,6 @@ def _fiftyone(parsed: Any, content: Mapping[str, Any]) -> Adopted:
         rows=rows,
         assumed=("images are found by file name, categories by name",),
     )
-
-
-def _category_ids(content: Mapping[str, Any]) -> list[int]:
-    return sorted(category["id"] for category in content["categories"])
-
-
-def _chosen(ids: Sequence[int], index: Any) -> int:
-    position = whole(index)
-    if position is None or not 0 <= position < len(ids):
-        raise IntegrityError(
-            f"a prediction has the class index {shown(index)}; there are {len(ids)} categories"
-        )
-    return ids[position]
 
 
 def _is_list(value: Any) -> bool:

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from harness.core.printable import counted
+from harness.data.categories import COCO_CATEGORIES
 from harness.diagnosis.case import Case
 from harness.diagnosis.places import Undo
 from harness.diagnosis.scoring import matched_categories, met_objects
 from harness.measure.columns import Booleans, Integers
 
 #: COCO's ids of its 80 categories: 1 to 90 but for ten that were dropped.
-DROPPED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-COCO_IDS = np.array([one for one in range(1, 91) if one not in DROPPED_COCO_IDS])
+COCO_IDS = np.array([one.category_id for one in COCO_CATEGORIES])
 
 #: A category is in another place where so many of its boxes, and so large a part, say so.
 LEAST_MATCHES = 3

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.core.requests.reports import ClassIds
+
 Group = Literal["images", "boxes", "masks", "categories", "rows", "scores", "annotations"]
 
 
@@ -33,6 +35,12 @@ def _one(
 
 
 _WRITE_IDS = "write the id of the annotation file for each class index"
+
+
+def _or_say(word: ClassIds) -> str:
+    return f"{_WRITE_IDS}, or have it read so: --class-ids {word}"
+
+
 _WRITE_BOXES = "write boxes as x, y, width, height in px of the original image"
 _AP = "AP rises when it is undone"
 _PLACES = "boxes, whatever their category, meet objects when it is undone"
@@ -114,21 +122,31 @@ CATALOGUE: tuple[Hypothesis, ...] = (
         "boxes leave their images and would not leave the turned ones, or meet objects of some "
         "images only after a half turn",
     ),
-    _one("index-from-0", "categories", "class index instead of category id", _WRITE_IDS, _AP),
+    _one(
+        "index-from-0",
+        "categories",
+        "class index instead of category id",
+        _or_say("index-from-0"),
+        _AP,
+    ),
     _one(
         "index-from-1",
         "categories",
         "class index from 1, with the background first, instead of category id",
-        _WRITE_IDS,
+        _or_say("index-from-1"),
         _AP,
     ),
-    _one("id-plus-1", "categories", "category ids that are one too high", _WRITE_IDS, _AP),
-    _one("id-minus-1", "categories", "category ids that are one too low", _WRITE_IDS, _AP),
+    _one(
+        "id-plus-1", "categories", "category ids that are one too high", _or_say("id-plus-1"), _AP
+    ),
+    _one(
+        "id-minus-1", "categories", "category ids that are one too low", _or_say("id-minus-1"), _AP
+    ),
     _one(
         "coco-ids",
         "categories",
         "COCO's ids, 1 to 90 with gaps, for annotations that number without gaps",
-        _WRITE_IDS,
+        _or_say("coco-ids"),
         _AP,
     ),
     _one("alphabetical", "categories", "classes in alphabetical order", _WRITE_IDS, _AP),

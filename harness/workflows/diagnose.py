@@ -19,7 +19,7 @@ import numpy as np
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
-from harness.core.requests.reports import SavedPredictions
+from harness.core.requests.reports import ClassIds, SavedPredictions
 from harness.core.tasks import Task, are_proposals
 from harness.data.coco import read_annotations
 from harness.data.edit.splitting import only_images
@@ -149,6 +149,7 @@ def diagnose_predictions(
             content=subject.content,
             rows=subject.read.rows,
             run=subject.run,
+            classes=request.saved.foreign.class_ids,
             progress=progress,
         )
     return Diagnosis(
@@ -181,7 +182,7 @@ def _subject(saved: SavedPredictions, progress: Progress, time_left: TimeLeft) -
         predictions=predictions,
         annotations=annotations,
         content=content,
-        read=_read_in_time(predictions, content, time_left),
+        read=_read_in_time(predictions, content, time_left, saved.foreign.class_ids),
         run=None,
     )
 
@@ -216,11 +217,13 @@ def _of_run(
     )
 
 
-def _read_in_time(path: Path, content: Mapping[str, Any], time_left: TimeLeft) -> ReadResults:
+def _read_in_time(
+    path: Path, content: Mapping[str, Any], time_left: TimeLeft, classes: ClassIds = "auto"
+) -> ReadResults:
     """The predictions; a look at the clock at every row, for a file may have millions."""
     before = f"{path} was read"
     time_left.require(before)
-    return read_loosely(path, content, watch=lambda: time_left.require(before))
+    return read_loosely(path, content, classes, watch=lambda: time_left.require(before))
 
 
 def _as_scored(subject: _Subject, case: Case) -> tuple[str | None, tuple[str, ...]]:
@@ -300,6 +303,7 @@ def against(
     rows: Sequence[Row],
     run: Path | None,
     progress: Progress,
+    classes: ClassIds = "auto",
 ) -> Against:
     """Compare predictions with those of a reference.
 
@@ -309,12 +313,13 @@ def against(
         rows: The predictions.
         run: The run folder that they are of; None for a file.
         progress: Where notices go.
+        classes: What the category ids of a reference that is a file are.
 
     Raises:
         UsageError: The reference has no predictions.
         IntegrityError: They are not valid for the annotations, or a run's were damaged.
     """
-    theirs = read_source(reference, content)
+    theirs = read_source(reference, content, classes)
     for sentence in theirs.assumed:
         progress.notice(f"note: the reference: {sentence}")
     notes = []

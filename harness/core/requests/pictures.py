@@ -15,6 +15,7 @@ from harness.core.requests.inference import (
     InferenceRequest,
     SweepRequest,
 )
+from harness.core.requests.reports import ForeignOptions
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import part, setting
 from harness.core.tasks import ObjectTask
@@ -83,6 +84,7 @@ class ShowRequest:
     predictions: Path | None = setting(
         None, help="COCO results file, to be shown beside the annotations", none="the run's"
     )
+    foreign: ForeignOptions = part(ForeignOptions, group="what to show")
     task: ShownTask = setting(
         "bbox", help="what has to overlap for a true positive; panoptic_seg shows the maps of a run"
     )
@@ -135,6 +137,7 @@ class CompareRequest:
     annotations: Path | None = setting(
         None, help="COCO annotation file of files of predictions", none="the runs'"
     )
+    foreign: ForeignOptions = part(ForeignOptions, group="what to compare")
     others: tuple[Path, ...] = setting(
         (),
         help="more of them: then all are in one table with size and speed of their networks",

@@ -12,6 +12,41 @@ from typing import ClassVar, Literal
 from harness.core.errors import UsageError
 from harness.core.settings import part, setting
 
+ClassIds = Literal[
+    "auto",
+    "ids",
+    "index-from-0",
+    "index-from-1",
+    "file-order",
+    "id-plus-1",
+    "id-minus-1",
+    "coco-ids",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignOptions:
+    """What a file of predictions cannot say of itself."""
+
+    group: ClassVar[str] = "which predictions"
+
+    class_ids: ClassIds = setting(
+        "auto",
+        help="what the category ids of a file of predictions are; auto: what is certain",
+    )
+
+    def require_none(self) -> None:
+        """Check that nothing is said of files, for a run's own predictions are known.
+
+        Raises:
+            UsageError: Something is.
+        """
+        if self.class_ids != "auto":
+            raise UsageError(
+                "--class-ids belongs to files of predictions; those of a run are category ids",
+                hint="leave it out, or name the file: --predictions RUN/predictions.json",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPredictions:
@@ -29,6 +64,7 @@ class SavedPredictions:
         None, help="file of predictions, of COCO's form or another program's", none="the run's"
     )
     annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
+    foreign: ForeignOptions = part(ForeignOptions)
 
     def source(self, verb: str) -> Path | tuple[Path, Path]:
         """The run folder, or the file of predictions and that of annotations.
@@ -42,6 +78,7 @@ class SavedPredictions:
         if self.run is not None:
             if self.predictions is not None:
                 raise UsageError("give a run folder, or --predictions with --annotations, not both")
+            self.foreign.require_none()
             return self.run
         if self.predictions is None or self.annotations is None:
             raise UsageError(

@@ -186,7 +186,7 @@ def read_sources(
     if saved.run is not None:
         return content, path, read_predictions(path, content), facts
     try:
-        found = read_results(path, content)
+        found = read_results(path, content, saved.foreign.class_ids)
     except IntegrityError as error:
         hint = error.hint or _diagnosable(path, content, saved.annotations)
         raise IntegrityError(error.message, hint=hint) from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
+from harness.core.requests.reports import ClassIds
 from harness.data.coco import read_annotations
 from harness.files.environment import usable_cpus
 from harness.measure.coco import score
@@ -29,7 +32,13 @@ def are_files(first: Path, second: Path) -> bool:
 
 
 def compare_files(
-    first: Path, second: Path, annotations: Path | None, *, resamples: int, progress: Progress
+    first: Path,
+    second: Path,
+    annotations: Path | None,
+    *,
+    resamples: int,
+    progress: Progress,
+    classes: ClassIds = "auto",
 ) -> Comparison:
     """Compare the predictions of two files, or of a file and a run folder.
 
@@ -41,22 +50,14 @@ def compare_files(
         annotations: The annotation file of both.
         resamples: Draws of the paired bootstrap; 0 for none.
         progress: Receives notices and progress.
+        classes: What the category ids of the files are; those of a run folder are known.
 
     Raises:
         UsageError: There is no annotation file, or no predictions.
         IntegrityError: Predictions are not valid for the annotations.
     """
-    if annotations is None:
-        raise UsageError(
-            "files of predictions are compared on their annotation file",
-            hint="give it with --annotations FILE",
-        )
-    content = read_annotations(annotations)
-    found = [read_source(one, content) for one in (first, second)]
-    for path, one in zip((first, second), found, strict=True):
-        for sentence in one.assumed:
-            progress.notice(f"note: {path}: {sentence}")
-    predictions = [one.rows for one in found]
+    content = _annotations(annotations)
+    predictions = [_rows_of(one, content, classes, progress) for one in (first, second)]
     tasks = [task for task in tasks_of(predictions[0]) if task in tasks_of(predictions[1])]
     ids = sorted(image["id"] for image in content["images"])
     scores = [
@@ -78,3 +79,22 @@ def compare_files(
         first_differing=min(changed, default=None),
         maps_of_one=having_alone(*((one / PANOPTIC_FILE).is_file() for one in (first, second))),
     )
+
+
+def _annotations(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        raise UsageError(
+            "files of predictions are compared on their annotation file",
+            hint="give it with --annotations FILE",
+        )
+    return read_annotations(path)
+
+
+def _rows_of(
+    source: Path, content: Mapping[str, Any], classes: ClassIds, progress: Progress
+) -> list[dict[str, Any]]:
+    """The predictions of a file or a run folder; what was assumed of them is reported."""
+    found = read_source(source, content, classes)
+    for sentence in found.assumed:
+        progress.notice(f"note: {source}: {sentence}")
+    return found.rows

@@ -85,6 +85,7 @@ def find_subject(request: ShowRequest) -> Subject:
     if request.run is not None:
         if request.annotations or request.images or request.predictions:
             raise UsageError("give a run folder, or --annotations with --images, not both")
+        request.foreign.require_none()
         subject = _of_run(request.run)
     else:
         subject = _of_files(request)
@@ -191,7 +192,7 @@ def _of_files(request: ShowRequest) -> Subject:
     predictions: list[Row] | None = None
     assumed: tuple[str, ...] = ()
     if request.predictions is not None:
-        found = read_results(request.predictions, content)
+        found = read_results(request.predictions, content, request.foreign.class_ids)
         predictions, assumed = found.rows, found.assumed
     dataset = dataset_of(content, request.annotations, request.images)
     dataset = replace(dataset, warnings=(*dataset.warnings, *assumed))

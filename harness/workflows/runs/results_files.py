@@ -14,9 +14,18 @@ import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.printable import shown_text
-from harness.data.foreign_ids import AS_ULTRALYTICS, with_category_ids, with_image_ids
+from harness.core.requests.reports import ClassIds
+from harness.data import class_ids
+from harness.data.class_ids import class_table
+from harness.data.foreign_ids import (
+    AS_ULTRALYTICS,
+    with_category_ids,
+    with_image_ids,
+    with_said_ids,
+)
 from harness.data.foreign_results import MESSAGE, Adopted, adopted
 from harness.data.predictions import checked_predictions, loose_predictions, parsed, predictions_in
+from harness.data.shapes import whole
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import require_own_predictions
 from harness.zoo.torch_files import read_tables
@@ -39,36 +48,56 @@ class ReadResults:
     """What was assumed of another program's file, one sentence each."""
 
 
-def read_results(path: Path, content: Mapping[str, Any]) -> ReadResults:
+def read_results(path: Path, content: Mapping[str, Any], classes: ClassIds = "auto") -> ReadResults:
     """The valid predictions of a file, of COCO's form or another program's.
 
     Args:
         path: The file.
         content: Of ``data.coco.read_annotations``.
+        classes: What its category ids are.
 
     Raises:
         UsageError: It is not there.
         IntegrityError: It has no form that is known, or a row that is not valid.
     """
-    rows, assumed = _adopted(_parsed(path), path, content, loose=False)
-    if not assumed:
-        return ReadResults(rows=predictions_in(rows, path, content), assumed=())
-    return ReadResults(rows=checked_predictions(rows, content, where=str(path)), assumed=assumed)
+    rows, assumed = _adopted(_parsed(path), path, content, classes, loose=False)
+    try:
+        if assumed:
+            found = checked_predictions(rows, content, where=str(path))
+        else:
+            found = predictions_in(rows, path, content)
+    except IntegrityError as error:
+        if error.hint is None and classes == "auto" and _lacks_categories(rows, content):
+            raise IntegrityError(error.message, hint=class_ids.HINT) from error
+        raise
+    return ReadResults(rows=found, assumed=assumed)
 
 
-def read_source(source: Path, content: Mapping[str, Any]) -> ReadResults:
+def _lacks_categories(rows: Any, content: Mapping[str, Any]) -> bool:
+    """Whether category ids are none of the annotations."""
+    known = {category["id"] for category in content["categories"]}
+    if not isinstance(rows, list):
+        return False
+    given = {whole(row.get("category_id")) for row in rows if isinstance(row, Mapping)}
+    return bool(given - known - {None})
+
+
+def read_source(
+    source: Path, content: Mapping[str, Any], classes: ClassIds = "auto"
+) -> ReadResults:
     """The valid predictions of a file, or of a run folder, whose own are compared with its sums.
 
     Args:
         source: The file or folder.
         content: Of ``data.coco.read_annotations``.
+        classes: What the category ids of a file are; those of a run are known.
 
     Raises:
         UsageError: There are none.
         IntegrityError: As of ``read_results``; or a run's were damaged since it wrote them.
     """
     if not source.is_dir():
-        return read_results(source, content)
+        return read_results(source, content, classes)
     if not (source / PREDICTIONS).is_file():
         raise UsageError(f"{source} holds no predictions", hint="they are made by: harness eval")
     unknown = require_own_predictions(source)
@@ -77,20 +106,25 @@ def read_source(source: Path, content: Mapping[str, Any]) -> ReadResults:
 
 
 def read_loosely(
-    path: Path, content: Mapping[str, Any], *, watch: Callable[[], None] | None = None
+    path: Path,
+    content: Mapping[str, Any],
+    classes: ClassIds = "auto",
+    *,
+    watch: Callable[[], None] | None = None,
 ) -> ReadResults:
     """The predictions of a file whose ids and boxes need not fit the annotations.
 
     Args:
         path: The file.
         content: Of ``data.coco.read_annotations``.
+        classes: What its category ids are.
         watch: Called at every row; what it raises ends the reading.
 
     Raises:
         UsageError: It is not there.
         IntegrityError: It has no form that is known, or values that are beyond all bounds.
     """
-    rows, assumed = _adopted(_parsed(path, watch), path, content, loose=True)
+    rows, assumed = _adopted(_parsed(path, watch), path, content, classes, loose=True)
     found = loose_predictions(rows, where=str(path), watch=watch)
     if any(row.get("keypoints") for row in rows):
         assumed += ("keypoints are left out: faults of boxes and masks are what is looked for",)
@@ -104,31 +138,41 @@ def as_scored(rows: list[Row], content: Mapping[str, Any]) -> ReadResults:
         rows: Of ``read_loosely``, where it assumed nothing.
         content: Of ``data.coco.read_annotations``.
     """
-    meant, assumed = _with_ids(rows, content, None, loose=False)
+    meant, assumed = _with_ids(rows, content, None, "auto", loose=False)
     return ReadResults(rows=meant, assumed=assumed)
 
 
 def _adopted(
-    whole: Any, path: Path, content: Mapping[str, Any], *, loose: bool
+    content_of_file: Any,
+    path: Path,
+    content: Mapping[str, Any],
+    classes: ClassIds,
+    *,
+    loose: bool,
 ) -> tuple[Any, tuple[str, ...]]:
     """The rows of a parsed file as COCO results, and what was assumed of another program's."""
     try:
-        found = adopted(whole, content)
+        found = adopted(content_of_file, content, classes)
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
-    rows = whole if found is None else found.rows
+    rows = content_of_file if found is None else found.rows
     if not isinstance(rows, list):
         return rows, ()
     if path.suffix.lower() in PICKLED_ENDINGS:
         rows = [_without_arrays(row) for row in rows]
     try:
-        return _with_ids(rows, content, found, loose=loose)
+        return _with_ids(rows, content, found, classes, loose=loose)
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _with_ids(
-    rows: list[Any], content: Mapping[str, Any], found: Adopted | None, *, loose: bool
+    rows: list[Any],
+    content: Mapping[str, Any],
+    found: Adopted | None,
+    classes: ClassIds,
+    *,
+    loose: bool,
 ) -> tuple[list[Any], tuple[str, ...]]:
     """Rows with the ids of the annotations, and what was assumed.
 
@@ -138,6 +182,9 @@ def _with_ids(
     images = with_image_ids(rows, content, plain=not loose and found is None)
     if found is not None:  # which names its images as it always does
         return images.rows, (found.sentence,)
+    if classes != "auto":
+        said = with_said_ids(images.rows, class_table(classes, content))
+        return said.rows, (*images.sentences, *said.sentences)
     named = _has_file_names(rows) or any(AS_ULTRALYTICS in one for one in images.sentences)
     if loose and not named:
         return images.rows, images.sentences

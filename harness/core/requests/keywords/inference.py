@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from harness.core.requests.keywords.reports import ForeignOptionsKeys
+
 
 class ModelSpecKeys(TypedDict, total=False):
     """Keywords of `ModelSpec`."""
@@ -233,7 +235,7 @@ class SweepSettings(
     """Continue an unfinished sweep with the cells that are missing."""
 
 
-class ScoreSettings(CertaintyKeys, total=False):
+class ScoreSettings(ForeignOptionsKeys, CertaintyKeys, total=False):
     """Keywords of `score`, those of `ScoreRequest`."""
 
     predictions: str | Path | None
@@ -249,7 +251,7 @@ class ScoreSettings(CertaintyKeys, total=False):
     """Folder for a record of this scoring (default: no record)."""
 
 
-class DiagnoseSettings(TypedDict, total=False):
+class DiagnoseSettings(ForeignOptionsKeys, total=False):
     """Keywords of `diagnose`, those of `DiagnoseRequest`."""
 
     predictions: str | Path | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 from harness.core.requests.keywords.drawing import DrawingStyleKeys
 from harness.core.requests.keywords.inference import (
@@ -16,6 +16,7 @@ from harness.core.requests.keywords.inference import (
     ModelSpecKeys,
     RecipeOverridesKeys,
 )
+from harness.core.requests.keywords.reports import ForeignOptionsKeys
 
 
 class PredictSettings(
@@ -43,7 +44,7 @@ class PredictSettings(
     """Continue an unfinished run."""
 
 
-class ShowSettings(DrawingStyleKeys, total=False):
+class ShowSettings(ForeignOptionsKeys, DrawingStyleKeys, total=False):
     """Keywords of `show`, those of `ShowRequest`."""
 
     annotations: str | Path | None
@@ -79,7 +80,7 @@ class ShowSettings(DrawingStyleKeys, total=False):
     """Folder of the pictures (default: show in the run, or results/pictures/<name>)."""
 
 
-class CompareSettings(TypedDict, total=False):
+class CompareSettings(ForeignOptionsKeys, total=False):
     """Keywords of `compare`, those of `CompareRequest`."""
 
     annotations: str | Path | None

@@ -7,10 +7,26 @@ imported when a program runs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 
-class AnalyzeSettings(TypedDict, total=False):
+class ForeignOptionsKeys(TypedDict, total=False):
+    """Keywords of `ForeignOptions`."""
+
+    class_ids: Literal[
+        "auto",
+        "ids",
+        "index-from-0",
+        "index-from-1",
+        "file-order",
+        "id-plus-1",
+        "id-minus-1",
+        "coco-ids",
+    ]
+    """What the category ids of a file of predictions are; auto: what is certain (default: auto)."""
+
+
+class AnalyzeSettings(ForeignOptionsKeys, total=False):
     """Keywords of `analyze`, those of `AnalyzeRequest`."""
 
     predictions: str | Path | None
