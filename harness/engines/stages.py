@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.engines.detectron2 import Detectron2Engine
+from harness.engines.devices import apply_precision
 from harness.engines.native import NativeEngine, PreparedImage
 
 Stages = dict[str, npt.NDArray[np.float32]]
@@ -24,6 +25,7 @@ Stages = dict[str, npt.NDArray[np.float32]]
 @torch.inference_mode()
 def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor) -> Stages:
     """Return the stages of the native engine; the box head sees ``proposals`` (n, 4)."""
+    apply_precision(engine.info.precision, engine.device)  # another engine may have computed since
     network = engine.network
     if network.architecture.detector == "dense":
         return as_arrays(native_dense(engine, image))
@@ -64,6 +66,7 @@ def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tens
 @torch.inference_mode()
 def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[Stages, Tensor]:
     """Return the stages of Detectron2, and its proposals (n, 4)."""
+    apply_precision(engine.info.precision, engine.device)  # another engine may have computed since
     model = engine.model
     if engine.info.architecture.detector == "dense":
         return as_arrays(detectron2_dense(engine, image)), torch.zeros((0, 4))

@@ -60,6 +60,24 @@ def test_every_stage_equals_detectron2(case: tuple[NativeEngine, list[dict[str, 
         assert float((own - proposals).abs().max()) < BOX_BAR_PX
 
 
+def test_stages_are_computed_in_the_precision_of_their_engine(
+    case: tuple[NativeEngine, list[dict[str, Any]]],
+) -> None:
+    engine, recorded = case
+    prepared = engine.prepare(next(iter(pictures())), NULL_STOPWATCH)
+    proposals = torch.tensor(recorded[0]["proposals"])
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    try:
+        # As an engine leaves it that was opened for TF32 since: only a GPU computes in it.
+        for one in switches:
+            one.allow_tf32 = True
+        native_stages(engine, prepared, proposals)
+        assert [one.allow_tf32 for one in switches] == [False, False]
+    finally:
+        for one in switches:
+            one.allow_tf32 = False
+
+
 @pytest.mark.slow
 def test_detections_and_masks_equal_detectron2(
     case: tuple[NativeEngine, list[dict[str, Any]]],
