@@ -14,6 +14,12 @@ from harness.core.requests.zoo import (
     SeededWeightsRequest,
 )
 
+#: What is said of a file in the zoo's layout, made of weights that know their training.
+NO_PLACE = (
+    "a .pkl has no place for the classes and the size of images of the training: give them with "
+    "--annotations and --short-edge"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command each for proving, converting and generating a checkpoint."""
@@ -58,11 +64,14 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _convert(file: Path, output: Path) -> None:
+    from harness.files.safetensors_header import statement_text
     from harness.zoo.weights import open_checkpoint, write_checkpoint
 
     checkpoint = open_checkpoint(file)
-    write_checkpoint(output, checkpoint.tensors)
-    console.print_parts(f"wrote {output}", *checkpoint.notes)
+    statement = statement_text(file)
+    write_checkpoint(output, checkpoint.tensors, statement)
+    lost = statement is not None and output.suffix == ".pkl"
+    console.print_parts(f"wrote {output}", *checkpoint.notes, *([NO_PLACE] if lost else []))
 
 
 def _seed(model: str, output: Path, seed: int | None) -> None:

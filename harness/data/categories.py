@@ -10,7 +10,7 @@ from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 from harness.data.shapes import category_of
 from harness.data.synthetic import SHAPES
-from harness.data.trained import PANOPTIC, learned_from
+from harness.data.trained import PANOPTIC, learned_from, statement_of
 from harness.measure.keypoints import keypoint_count
 
 #: COCO's 80 categories in the order of their ids, which is that of the networks' classes
@@ -244,8 +244,8 @@ def stuff_for(
 ) -> tuple[Category, ...]:
     """Kinds of stuff of a model, by class of its semantic head from 1; none without one.
 
-    By the panoptic file that was given; else by the training that left these weights, where its
-    file is still there; else those of ``stuff_of``.
+    By the panoptic file that was given; else by the weights themselves; else by the training in
+    whose folder they are, where its file is still there; else those of ``stuff_of``.
 
     Args:
         semantic_classes: Of the model's published network.
@@ -263,6 +263,9 @@ def stuff_for(
                 hint="leave out --panoptic, or choose a model of: harness models panoptic",
             )
         return ()
+    said = None if panoptic else statement_of(weights)
+    if said is not None and said.stuff:
+        return said.stuff
     listed = panoptic or learned_from(weights, PANOPTIC)
     if listed is None:
         return stuff_of(semantic_classes)
@@ -291,13 +294,17 @@ def categories_for(
 ) -> tuple[Category, ...]:
     """The categories of a model, in the order of its classes.
 
-    By the annotation file that was given; else by the training that left these weights, where its
-    annotations are still there; else those of the model's own data set, built in.
+    By the annotation file that was given; else by the weights themselves; else by the training in
+    whose folder they are, where its annotations are still there; else those of the model's own data
+    set, built in.
 
     Args:
         dataset: Name of the data set of the model's entry.
         annotations: A file of the user; None for none.
         weights: The file of weights; None for the pinned ones.
     """
+    said = None if annotations else statement_of(weights)
+    if said is not None:
+        return said.categories
     listed = annotations or learned_from(weights)
     return categories_of(dataset) if listed is None else read_categories(listed)

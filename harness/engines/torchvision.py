@@ -33,21 +33,16 @@ from harness.engines.devices import (
 from harness.measure.masks import encode_region
 from harness.nn.rcnn import require_finite
 from harness.nn.torchvision_networks import (
+    CLASSIFIER,
     build_torchvision,
     coco_labels,
     preprocessing_of,
     published_labels,
     weight_shapes,
+    with_own_masks_only,
 )
 from harness.nn.unfilled import Unfilled
 from harness.zoo.weights import account_for, read_checkpoint
-
-#: The tensor with one number a label.
-CLASSIFIER = "roi_heads.box_predictor.cls_score.bias"
-
-
-#: The layer with one mask a label.
-MASK_LAYER = "roi_heads.mask_predictor.mask_fcn_logits."
 
 
 class PreparedImage(NamedTuple):
@@ -146,9 +141,10 @@ def class_labels(
     if count == published_labels(architecture) and len(labels) == architecture.class_count:
         return labels
     raise IntegrityError(
-        f"{where} has {count} labels, background included; the data set has "
-        f"{architecture.class_count} categories",
-        hint="use the data set these weights were trained for",
+        f"{where} has {count} labels, background included; {architecture.class_count} categories "
+        f"need {architecture.class_count + 1}",
+        hint="the checkpoint was trained for another number of classes; --annotations FILE says "
+        "what classes weights of your own know",
     )
 
 
@@ -171,23 +167,11 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) 
     Raises:
         IntegrityError: One is missing, left over, or of another shape.
     """
-    tensors = _with_own_masks_only(tensors, len(tensors.get(CLASSIFIER, ())))
+    tensors = with_own_masks_only(tensors)
     found = account_for(tensors, weight_shapes(network), where=where)
     state = network.state_dict()
     state.update({key: torch.tensor(value) for key, value in found.items()})
     network.load_state_dict(state)
-
-
-def _with_own_masks_only(tensors: Mapping[str, Any], label_count: int) -> Mapping[str, Any]:
-    """Return tensors whose mask layer has no more labels than the classifier.
-
-    Who replaces the box head alone keeps the mask layer of COCO's 91 labels; the mask of label n is
-    its output n, so the first ones are used and the others never were.
-    """
-    masks = {key: value for key, value in tensors.items() if key.startswith(MASK_LAYER)}
-    if not label_count or all(len(value) <= label_count for value in masks.values()):
-        return tensors
-    return {**tensors, **{key: value[:label_count] for key, value in masks.items()}}
 
 
 class TorchvisionEngine(OnDevice):

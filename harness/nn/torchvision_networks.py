@@ -6,6 +6,7 @@ weights come from a proven file, so that choice is made again: see ``_freeze_nor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,12 @@ from harness.nn.unfilled import Unfilled
 
 #: Outputs of torchvision's COCO networks: the background, and every category id up to 90.
 COCO_LABELS = 91
+
+#: The tensor with one number a label.
+CLASSIFIER = "roi_heads.box_predictor.cls_score.bias"
+
+#: The layer with one mask a label.
+MASK_LAYER = "roi_heads.mask_predictor.mask_fcn_logits."
 
 #: Names of labels that no object has; the ids COCO left out are called N/A.
 NOT_CLASSES = ("__background__", "N/A")
@@ -78,6 +85,19 @@ def torchvision_shapes(
     """Return every weight of the network's checkpoint and its shape, without allocating tensors."""
     with torch.device("meta"), Unfilled():
         return weight_shapes(build_torchvision(architecture, label_count))
+
+
+def with_own_masks_only(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return tensors whose mask layer has no more labels than the classifier.
+
+    Who replaces the box head alone keeps the mask layer of COCO's 91 labels; the mask of label n is
+    its output n, so the first ones are used and the others never were.
+    """
+    label_count = len(tensors.get(CLASSIFIER, ()))
+    masks = {key: value for key, value in tensors.items() if key.startswith(MASK_LAYER)}
+    if not label_count or all(len(value) <= label_count for value in masks.values()):
+        return tensors
+    return {**tensors, **{key: value[:label_count] for key, value in masks.items()}}
 
 
 def weight_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -151,13 +151,14 @@ def _loss_rows(summary: Mapping[str, Any], width: int) -> list[list[str]]:
     ):
         if summary[key] is None:
             continue
-        first, last = (decimal(value, 3) for value in summary[key])
+        # Of records of earlier versions the losses before the first iteration are not known.
+        *earlier, first, last = (decimal(value, 3) for value in summary[key])
         if key == "train_loss":
             # The first lines of the log belong to the weights before; the best has none of its own.
             at_first = "" if first == ABSENT else f"{first} at first"
             cells = [first, "", last] if before else [at_first, last]
         else:
-            cells = ["", first, last] if before else [first, last]
+            cells = [*(earlier or [""]), first, last] if before else [first, last]
         rows.append([name, *cells, *[""] * (width - len(cells))])
     return rows
 

@@ -247,7 +247,7 @@ def write_weights(path: Path, trainer: Trainer) -> None:
         for key, value in trainer.average.average.items():
             tensors[key] = value.detach().float().cpu().contiguous().numpy()
     with failing_disk(path):
-        write_checkpoint(path, tensors)
+        write_checkpoint(path, tensors, trainer.statement)
 
 
 def _read(path: Path, device: torch.device, notice: Callable[[str], None]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
     trainer = _trainer(setup, device)
     last = setup.schedule.iterations
     if trainer.start_iter == 0:
-        _write_weights(setup.folder / WEIGHTS_LAST, trainer.model)
+        _write_weights(setup.folder / WEIGHTS_LAST, trainer.model, setup)
         evaluate.before(setup.folder / WEIGHTS_LAST, progress.notice)
     with progress.task("train", total=last, done=trainer.start_iter, unit="it") as tick:
         trainer.register_hooks([_ticking(tick)])
@@ -67,9 +67,9 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
             ) from error
         except KeyboardInterrupt:
             raise Interrupted(f"stopped in iteration {trainer.iter + 1}") from None
-    _write_weights(setup.folder / WEIGHTS_LAST, trainer.model)
+    _write_weights(setup.folder / WEIGHTS_LAST, trainer.model, setup)
     scores = evaluate(setup.folder / WEIGHTS_LAST, last, progress.notice)
-    _write_weights(setup.folder / WEIGHTS_BEST, trainer.model)
+    _write_weights(setup.folder / WEIGHTS_BEST, trainer.model, setup)
     progress.notice(", ".join(f"{name} {scores[name]:.2f}" for name in scores if "/AP" in name[:8]))
 
 
@@ -248,8 +248,9 @@ def _ticking(tick: Any) -> Any:
     return Ticking()
 
 
-def _write_weights(path: Path, model: torch.nn.Module) -> None:
+def _write_weights(path: Path, model: torch.nn.Module, setup: Setup) -> None:
     write_checkpoint(
         path,
         {key: value.detach().cpu().float().numpy() for key, value in model.state_dict().items()},
+        setup.statement.text,
     )

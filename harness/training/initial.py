@@ -17,7 +17,7 @@ from harness.core.architecture import Architecture
 from harness.core.errors import IntegrityError
 from harness.nn.mobilenet import InvertedResidual
 from harness.nn.rcnn import RCNN
-from harness.nn.torchvision_networks import COCO_LABELS, coco_labels
+from harness.nn.torchvision_networks import COCO_LABELS, coco_labels, with_own_masks_only
 from harness.nn.torchvision_training import CLASS_LAYERS as TORCHVISION_CLASS_LAYERS
 from harness.nn.torchvision_training import class_rows, without_counters
 from harness.zoo.backbones import backbone_prefix, backbone_prefixes
@@ -177,6 +177,7 @@ def load_torchvision(
     """
     assert architecture.torchvision is not None
     own = without_counters(network.state_dict())
+    tensors = with_own_masks_only(tensors)
     given = {key: torch.from_numpy(np.array(tensors[key])) for key in own if key in tensors}
     bias = given.get("roi_heads.box_predictor.cls_score.bias")
     if architecture.class_count == 80 and bias is not None and len(bias) == COCO_LABELS:

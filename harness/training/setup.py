@@ -13,6 +13,7 @@ from torch import nn
 from harness.core.architecture import Architecture
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
+from harness.data.trained import Statement
 from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers
@@ -78,6 +79,17 @@ class Setup:
     """Signals that ask for a checkpoint but not for a stop."""
 
     @property
+    def statement(self) -> Statement:
+        """What the files of weights say of the training."""
+        learned = self.training.dataset
+        return Statement(
+            model=self.config.network.model,
+            short_edge_px=self.architecture.short_edge_px,
+            categories=learned.categories,
+            stuff=() if learned.panoptic is None else learned.panoptic.stuff,
+        )
+
+    @property
     def numbers(self) -> TrainingNumbers:
         """Twice the candidates of the test, as in the zoo, and the proposals of the training."""
         rois = self.config.augmentation.rois_per_image
@@ -127,6 +139,7 @@ def build_trainer(
         device=device,
         world=world,
         average=None if ema is None else MovingAverage(network, ema),
+        statement=setup.statement.text,
     )
     return trainer, initial
 

@@ -69,6 +69,9 @@ class Trainer:
     average: MovingAverage | None
     """Moving average of the weights; None without ``--ema``."""
 
+    statement: str | None = None
+    """What the files of weights say of the training; None for nothing."""
+
     iteration: int = 0
     """Iterations that are finished."""
     optimiser: torch.optim.Optimizer = field(init=False)

@@ -19,6 +19,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
+from harness.data.trained import statement_of
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures
@@ -283,6 +284,8 @@ def find_source(source: str | Path, *, model: str | None) -> Source:
         return Source(model=str(source), weights=None)
     if path.is_dir():
         return _of_run(path, model)
+    if model is None and (said := statement_of(path)) is not None:
+        model = said.model
     if model is None and not (path.parent / "run.json").is_file():
         raise UsageError(
             f"{path} does not say which network it is of",

@@ -11,11 +11,14 @@ from harness.core.errors import IntegrityError
 from harness.core.model import ModelEntry
 from harness.core.requests.zoo import CheckWeightsRequest
 from harness.data.coco import read_annotations
-from harness.data.trained import learned_from
+from harness.data.trained import Statement, learned_from, statement_of
 from harness.zoo.architectures import architecture_of, is_known
 from harness.zoo.checkpoints import facts_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.weights import account_for, open_checkpoint
+
+#: Classes of weights that are listed by name.
+NAMED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,8 @@ def check_weights(request: CheckWeightsRequest) -> CheckedWeights:
     entry = None if request.model is None else find_model(lock, request.model)
     checkpoint = open_checkpoint(request.file)
     tensors, where = checkpoint.tensors, str(request.file)
-    annotations = request.annotations or learned_from(request.file)
-    classes = None
-    if annotations is not None:
-        classes = len(read_annotations(annotations)["categories"])
+    said = statement_of(request.file)
+    classes = _class_count(request, said)
     if entry is None:
         known = [one for one in lock.models if is_known(one.architecture)]
         fitting = _fitting(known, tensors, where, classes)
@@ -71,7 +72,25 @@ def check_weights(request: CheckWeightsRequest) -> CheckedWeights:
         numbers=sum(tensor.size for tensor in tensors.values()),
         models=tuple(facts),
         pinned=tuple(name for name, one in facts.items() if one.pinned),
-        notes=tuple(checkpoint.notes),
+        notes=(*checkpoint.notes, *([] if said is None else [_sentence(said)])),
+    )
+
+
+def _class_count(request: CheckWeightsRequest, said: Statement | None) -> int | None:
+    """How many classes the weights know; None for as many as each model's own."""
+    if request.annotations is None and said is not None:
+        return len(said.categories)
+    annotations = request.annotations or learned_from(request.file)
+    return None if annotations is None else len(read_annotations(annotations)["categories"])
+
+
+def _sentence(said: Statement) -> str:
+    """What the weights say of their training."""
+    names = [one.name for one in said.categories]
+    listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+    return (
+        f"trained by harness as {said.model} on images with a short edge of {said.short_edge_px} "
+        f"px; {len(names)} classes: {listed}"
     )
 
 
@@ -114,8 +133,9 @@ def _require_fit(
     elif architecture.torchvision is None:
         shapes = tensor_shapes(replace(architecture, class_count=classes))
     else:
-        from harness.nn.torchvision_networks import torchvision_shapes
+        from harness.nn.torchvision_networks import torchvision_shapes, with_own_masks_only
 
         fitted = replace(architecture, class_count=classes)
         shapes = torchvision_shapes(fitted, classes + 1)
+        tensors = with_own_masks_only(tensors)
     account_for(tensors, shapes, where=where)

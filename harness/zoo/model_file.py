@@ -34,7 +34,7 @@ class StatedSizes(NamedTuple):
     """Greatest length of the longer edge after that."""
 
     source: Path
-    """What says so: the exported file, or the folder of the training that left the weights."""
+    """What says so: the file of weights, the exported file, or the folder of the training."""
 
     @property
     def sentence(self) -> str:
@@ -81,7 +81,8 @@ def stated_sizes(
 ) -> StatedSizes | None:
     """The sizes of images that the weights state; what is asked for wins over them.
 
-    An exported file has them in its metadata, of others the training in whose folder they are.
+    Weights of a training have them in their file, or in the folder that it left; an exported file
+    in its metadata.
 
     Args:
         architecture: With the model's own recipe.
@@ -105,10 +106,10 @@ def stated_sizes(
         source = find_exported(entry, network.weights, network.root, engine)
         trained = read_facts(source).architecture
     else:
-        short = short_edge_learned(network.weights)
-        if short is None or network.weights is None:
+        learned = short_edge_learned(network.weights)
+        if learned is None:
             return None
-        source, trained = network.weights.parent, architecture.resized_to(short)
+        source, trained = learned.source, architecture.resized_to(learned.short_edge_px)
     own, stated = ([getattr(one, name) for name in SIZES] for one in (architecture, trained))
     if stated == own:
         return None

@@ -2,7 +2,8 @@
 
 Format: eight bytes with the length of the header, the header (JSON: type, shape and position of
 each tensor), the numbers. Tensors are views of the file as it is on the disk until they are copied.
-The metadata of a file that is written here have a checksum, which is compared when it is read.
+The metadata of a file that is written here have a checksum, which is compared when it is read, and
+may have what a training says of its weights.
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ import numpy as np
 
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
+from harness.files.safetensors_header import (
+    LARGEST_HEADER_BYTES,
+    METADATA,
+    STATEMENT,
+    stated_in,
+)
 from harness.zoo.pickles import require_shape
 
 Values = np.ndarray[Any, np.dtype[Any]]
 
-#: As safetensors itself limits it.
-LARGEST_HEADER_BYTES = 100_000_000
-
-#: Name of the checksum in the metadata: of the header without them, and of the numbers.
+#: Name of the checksum in the metadata: of the header without them, of what a training says of the
+#: weights, and of the numbers.
 CHECKSUM = "harness_sha256"
+
+#: The numbers begin at a multiple of so many bytes; spaces fill the header.
+ALIGNED_BYTES = 8
 
 #: NumPy's code for the numbers of each type; "bf16" is the first half of an f4.
 CODES = {
@@ -48,15 +56,6 @@ CODES = {
 }
 
 
-def looks_like_safetensors(head: bytes) -> bool:
-    """Whether a file is one by its beginning: a length, then a table of JSON.
-
-    Args:
-        head: First bytes of the file.
-    """
-    return len(head) > 9 and head[8:9] == b"{" and head[6:8] == b"\0\0"
-
-
 def read_safetensors(path: Path) -> dict[str, Values]:
     """The tensors of a file by key, in the order of their numbers.
 
@@ -69,8 +68,10 @@ def read_safetensors(path: Path) -> dict[str, Values]:
     with path.open("rb") as file:
         # The arrays are views of the map, which lives as long as they do.
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    header, numbers, expected = _parts(data)
-    if expected is not None and (found := _checksum(header, numbers)) != expected:
+    header, numbers, metadata = _parts(data)
+    expected = metadata.get(CHECKSUM)
+    found = None if expected is None else _checksum(header, numbers, stated_in(metadata))
+    if found != expected:
         raise IntegrityError(
             f"it was damaged since it was written: expected sha256 {shown(expected)} of its "
             f"content, found {found}",
@@ -90,27 +91,37 @@ def read_safetensors(path: Path) -> dict[str, Values]:
     return tensors
 
 
-def safetensors_bytes(tensors: Mapping[str, Values]) -> bytes:
+def safetensors_bytes(tensors: Mapping[str, Values], statement: str | None = None) -> bytes:
     """The content of a file with its checksum.
 
     Args:
         tensors: By name; in native byte order, row by row.
+        statement: What a training says of them; None for nothing.
     """
     from safetensors.numpy import save
 
     header, numbers, _ = _parts(memoryview(save(dict(tensors))))
-    return save(dict(tensors), metadata={CHECKSUM: _checksum(header, numbers)})
+    metadata = {CHECKSUM: _checksum(header, numbers, statement)}
+    if statement is not None:
+        metadata[STATEMENT] = statement
+    # Not by safetensors, which writes several metadata in an order of chance.
+    table = {METADATA: metadata, **header}
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text.ljust(-(-len(text) // ALIGNED_BYTES) * ALIGNED_BYTES)
+    return b"".join((struct.pack("<Q", len(padded)), padded, numbers))
 
 
-def _checksum(header: Mapping[str, Any], numbers: memoryview) -> str:
-    """The sha256 of a header without its metadata, in any order, and of the numbers."""
+def _checksum(header: Mapping[str, Any], numbers: memoryview, statement: str | None) -> str:
+    """The sha256 of a header without its metadata, in any order, of a statement, and of numbers."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    if statement is not None:
+        digest.update(statement.encode())
     digest.update(numbers)
     return digest.hexdigest()
 
 
-def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, Any]:
-    """The rows of the header by key, the numbers behind it, and the checksum; None for none."""
+def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, dict[str, Any]]:
+    """The rows of the header by key, the numbers behind it, and the metadata."""
     if len(data) < 8:
         raise IntegrityError("it is cut off")
     (length,) = struct.unpack("<Q", data[:8])
@@ -119,8 +130,7 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, Any
     header = json.loads(bytes(data[8 : 8 + length]), object_pairs_hook=_table)
     if not isinstance(header, dict):
         raise IntegrityError("it is damaged: its header is not a table")
-    metadata = header.pop("__metadata__", None)
-    checksum = metadata.get(CHECKSUM) if isinstance(metadata, dict) else None
+    metadata = header.pop(METADATA, None)
     for key, row in header.items():
         match row:
             case {"dtype": str(), "shape": list(), "data_offsets": [int(), int()]}:
@@ -129,7 +139,7 @@ def _parts(data: memoryview) -> tuple[dict[str, dict[str, Any]], memoryview, Any
                 raise IntegrityError(
                     f"it is damaged: its header says of {shown_text(key)} {shown(row)}"
                 )
-    return header, data[8 + length :], checksum
+    return header, data[8 + length :], metadata if isinstance(metadata, dict) else {}
 
 
 def _table(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

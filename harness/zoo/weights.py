@@ -18,13 +18,10 @@ from harness.core.printable import shown, shown_text
 from harness.files.atomic import replacing
 from harness.files.failures import unwritable
 from harness.files.readable import require_end
+from harness.files.safetensors_header import looks_like_safetensors
 from harness.zoo.families import family_of
 from harness.zoo.pickles import LeftOut
-from harness.zoo.safetensors_files import (
-    looks_like_safetensors,
-    read_safetensors,
-    safetensors_bytes,
-)
+from harness.zoo.safetensors_files import read_safetensors, safetensors_bytes
 from harness.zoo.torch_files import read_torch
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -300,12 +297,16 @@ def missing_statistics(
     }
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Array], statement: str | None = None
+) -> None:
     """Write tensors as ``.pkl`` (the zoo's own layout) or ``.safetensors``, by the ending.
 
     Args:
         path: The file.
         tensors: By name.
+        statement: What a training says of them (``harness.data.trained``); None for nothing. The
+            zoo's own layout has no place for it.
 
     Raises:
         UsageError: The ending is another one, or the file cannot be written.
@@ -320,7 +321,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array]) -> None:
     if path.suffix == ".pkl":
         data = pickle.dumps({"model": plain, "__author__": "harness"}, protocol=4)
     else:
-        data = safetensors_bytes(plain)
+        data = safetensors_bytes(plain, statement)
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)

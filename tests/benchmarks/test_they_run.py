@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import harness
 from tests.conftest import SHARED_DATA, write_small_coco
 from tests.slurm.cluster import missing_packages
 
@@ -51,7 +52,7 @@ TINY = {
 }
 
 #: What the others measure with.
-SHARED = {"pairs", "broken_predictions", "simulated_scenes"}
+SHARED = {"pairs", "broken_predictions", "simulated_scenes", "labelled_photos"}
 
 
 def missing(name: str) -> str | None:
@@ -113,3 +114,22 @@ def test_it_runs(name: str, data: Path, repository: Path, tmp_path: Path) -> Non
     assert {"cpu", "cpu_count", "packages", "load_average"} <= result["environment"].keys()
     assert result["settings"]["repeats"] == 1
     assert result["date"]
+
+
+def test_labelled_photos_are_converted_back(data: Path, repository: Path, tmp_path: Path) -> None:
+    content = json.loads((data / "annotations.json").read_text("utf-8"))
+    names = ",".join(one["name"] for one in content["categories"])
+    words = ["--annotations", data / "annotations.json", "--images", data / "images"]
+    words += ["--output", tmp_path / "labelled", "--categories", names]
+    command = [sys.executable, "benchmarks/labelled_photos.py", *map(str, words)]
+    subprocess.run(command, cwd=repository, check=True, capture_output=True)
+    objects = [row for row in content["annotations"] if not row["iscrowd"]]
+    for source in ("photos", "export.json"):
+        target = tmp_path / f"{source}.coco.json"
+        images = tmp_path / "labelled" / "photos"
+        harness.convert(tmp_path / "labelled" / source, images=images, output=target)
+        found = json.loads(target.read_text("utf-8"))
+        assert len(found["annotations"]) == len(objects), source
+        assert {row["file_name"] for row in found["images"]} == {
+            path.name for path in images.iterdir() if path.suffix != ".json"
+        }

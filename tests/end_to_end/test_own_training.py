@@ -243,15 +243,23 @@ def test_a_training_on_smaller_images_is_used_on_smaller_images(
     for source in ("run", "run/model_best.safetensors", "run/evaluations/iteration-0000001"):
         with load(composed(LoadRequest, source=source, threads=1)) as model:
             assert model.info.engine.architecture.short_edge_px == 64, source
+    # Moved away, the weights alone say what they are; their training has another folder's name.
+    moved = project / "elsewhere" / "mine.safetensors"
+    moved.parent.mkdir()
+    moved.write_bytes((project / "run" / "model_best.safetensors").read_bytes())
+    with load(composed(LoadRequest, source=str(moved), threads=1)) as model:
+        assert model.info.engine.architecture.short_edge_px == 64
+    told = harness("weights", "check", str(moved))
+    assert "trained by harness as tiny on images with a short edge of 64 px; 8 classes" in told.out
     (evaluating,) = [shlex.split(line) for line in printed if line.split()[1] == "eval"]
     again = harness(*evaluating[1:], "--threads", "1", "--no-report", "--output", "again")
     assert again.code == 0, again.err
-    assert "images are resized as run states: short edge 64 px, long edge at most 112 px" in (
+    assert "images are resized as run/model_best.safetensors states: short edge 64 px, long" in (
         again.out + again.err
     )
     assert "not comparable: short_edge_px" not in again.out + again.err
     record = json.loads((project / "again" / "record.json").read_text("utf-8"))
-    assert record["resolved"]["sizes_stated_by"] == "run"
+    assert record["resolved"]["sizes_stated_by"] == "run/model_best.safetensors"
     first = project / "run" / "evaluations" / "iteration-0000001" / "predictions.json"
     assert (project / "again" / "predictions.json").read_bytes() == first.read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Image
 from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.core.requests.inference import EngineOptions
+from harness.core.requests.zoo import CheckWeightsRequest
 from harness.core.run_lengths import decode
 from harness.engines.native import open_native
 from harness.engines.observed import observed, parameters_by_stage
@@ -23,11 +25,18 @@ from harness.engines.opening import own_engine, require_network, require_setting
 from harness.engines.torchvision import TorchvisionEngine, open_torchvision
 from harness.measure.profile import StageMeter
 from harness.measure.timing import NULL_STOPWATCH
-from harness.nn.torchvision_networks import coco_labels, preprocessing_of
+from harness.nn.torchvision_networks import (
+    build_torchvision,
+    coco_labels,
+    preprocessing_of,
+    torchvision_shapes,
+)
+from harness.training.initial import load_torchvision
+from harness.workflows.weights import check_weights
 from harness.zoo.architectures import architecture_of, mask_rcnn_r50_fpn
 from harness.zoo.lock import find_artefact, find_model, read_lock
 from harness.zoo.seeded import seeded_checkpoint
-from harness.zoo.weights import write_checkpoint
+from harness.zoo.weights import read_checkpoint, write_checkpoint
 from tests.conftest import Seeded
 from tests.golden.cases import pictures
 
@@ -190,6 +199,31 @@ def test_a_mask_layer_of_more_labels_than_the_classifier_is_read(tmp_path: Path)
     )
     loaded = engine.network.state_dict()[f"{layer}.weight"].numpy()
     assert np.array_equal(loaded, tensors[f"{layer}.weight"])
+    # A training that begins with it keeps every layer.
+    network = build_torchvision(architecture, 11)
+    begun = load_torchvision(
+        network, architecture, read_checkpoint(tmp_path / "Best.pth.tar"), where="Best.pth.tar"
+    )
+    assert begun.fresh == ()
+    assert np.array_equal(network.state_dict()[f"{layer}.weight"].numpy(), loaded)
+
+
+def test_such_weights_are_accounted_for(tmp_path: Path) -> None:
+    published = architecture_of("maskrcnn_resnet50_fpn")
+    tensors = {
+        key: np.zeros(shape, np.float32)
+        for key, shape in torchvision_shapes(replace(published, class_count=3), 4).items()
+    }
+    layer = "roi_heads.mask_predictor.mask_fcn_logits"
+    tensors |= {f"{layer}.weight": np.zeros((91, 256, 1, 1)), f"{layer}.bias": np.zeros(91)}
+    table = {f"module.{key}": torch.from_numpy(value) for key, value in tensors.items()}
+    path = tmp_path / "Best.pth.tar"  # of a DataParallel
+    torch.save({"state_dict": table, "optimizer": {"state": {}}}, path)
+    names = tmp_path / "own.json"
+    rows = [{"id": number, "name": str(number)} for number in range(1, 4)]
+    names.write_text(json.dumps({"images": [], "annotations": [], "categories": rows}))
+    request = CheckWeightsRequest(file=path, annotations=names)
+    assert "torchvision_maskrcnn_resnet50_fpn" in check_weights(request).models
 
 
 def test_recipe_fields_reach_torchvision(eight_classes: Path) -> None:

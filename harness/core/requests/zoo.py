@@ -130,7 +130,7 @@ class CheckWeightsRequest:
     annotations: Path | None = setting(
         None,
         help="COCO file that lists the classes of weights of your own",
-        none="that of the training in its folder, else the model's own classes",
+        none="what weights or training in the folder say, else the model's own classes",
     )
 
 

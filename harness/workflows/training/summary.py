@@ -154,11 +154,12 @@ class TrainingSummary:
     """Total loss of training images: of the first lines of the log, and of the last. The first is
     None where the log has one line: it is of all iterations."""
 
-    validation_loss: tuple[float, float] | None
-    """Total loss of validation images: of the best weights, and of the last."""
+    validation_loss: tuple[float | None, float, float] | None
+    """Total loss of validation images: of the weights before the first iteration (None where they
+    were not evaluated), of the best, and of the last."""
 
-    test_loss: tuple[float, float] | None
-    """Total loss of test images: of the best weights, and of the last."""
+    test_loss: tuple[float | None, float, float] | None
+    """The same of test images."""
 
     weights: str
     """File of the best weights."""
@@ -255,12 +256,12 @@ def _median(values: Sequence[float]) -> float:
 
 def _losses(
     lines: Sequence[Mapping[str, Any]], name: str, best_iteration: int
-) -> tuple[float, float] | None:
+) -> tuple[float | None, float, float] | None:
     found = {line["iteration"]: float(line[name]) for line in lines if line.get(name) is not None}
     if not found:
         return None
     last = found[max(found)]
-    return found.get(best_iteration, last), last
+    return found.get(0), found.get(best_iteration, last), last
 
 
 def _next(job: TrainingJob, folder: Path, best_iteration: int) -> Iterator[str]:

@@ -66,8 +66,8 @@ class CheckWeightsSettings(TypedDict, total=False):
     """Model entry it must fit (default: any)."""
 
     annotations: str | Path | None
-    """COCO file that lists the classes of weights of your own (default: that of the training in its
-    folder, else the model's own classes)."""
+    """COCO file that lists the classes of weights of your own (default: what weights or training in
+    the folder say, else the model's own classes)."""
 
 
 class ExportModelSettings(ModelSpecKeys, total=False):
