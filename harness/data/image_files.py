@@ -22,6 +22,7 @@ from PIL import Image as PillowImage
 
 from harness.core.errors import UsageError
 from harness.core.printable import shown_text
+from harness.data.image_bounds import require_bounded
 from harness.data.own_results import in_own_result, is_own_result
 from harness.files.readable import not_a_file
 
@@ -90,17 +91,23 @@ class UnreadableImage(Exception):
         self.is_missing = is_missing
 
 
-def open_image(source: Path | BytesIO) -> PillowImage.Image:
+def open_image(source: Path | BytesIO, *, pixels: bool = True) -> PillowImage.Image:
     """The opened image, its pixels not decoded yet; close it.
+
+    Args:
+        source: The file, or its content.
+        pixels: Whether they are going to be decoded, and not the header alone.
 
     Raises:
         PIL.UnidentifiedImageError: It is none of FORMATS.
         OSError: It cannot be read.
+        ValueError: What it takes to decode it is not bounded by its size.
         Exception: Any error of Pillow's decoders on damaged bytes.
     """
     reason = not_a_file(source) if isinstance(source, Path) else None
     if reason is not None:
         raise OSError(errno.EINVAL, reason)
+    require_bounded(source, pixels=pixels)
     return PillowImage.open(source, formats=_known_formats())
 
 
@@ -151,7 +158,7 @@ def size_of(path: Path) -> Size:
         UnreadableImage: It is missing, damaged, or none of FORMATS.
     """
     try:
-        with open_image(path) as image:
+        with open_image(path, pixels=False) as image:
             return upright_size(image)
     except Exception as bad:  # Pillow's many decoders raise anything on damaged bytes
         raise unreadable(path, bad) from bad

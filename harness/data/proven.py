@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,23 +109,39 @@ def stamp_of(path: Path, *, contents: bool = False) -> str:
     return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
-def require_same_images(dataset: Dataset, stamps: Mapping[int, str]) -> None:
+def require_same_images(
+    dataset: Dataset, stamps: Mapping[int, str], *, notice: Callable[[str], None] | None = None
+) -> None:
     """Refuse to continue with images that were replaced since others were inferred with them.
 
     Args:
         dataset: The data set of the run.
         stamps: By image id, of the images that are finished, as they were then.
+        notice: Called with a sentence where images have another time of modification alone, as
+            copies have; None to refuse them as well.
 
     Raises:
         AnotherRunError: The file of one or more of them is another one now.
     """
-    replaced = [
-        record
-        for record in dataset.images
-        if (then := stamps.get(record.image_id))
-        and stamp_of(dataset.images_dir / record.file_name, contents=then.startswith(HASHED))
-        != then
-    ]
+    replaced, retimed = [], 0
+    for record in dataset.images:
+        then = stamps.get(record.image_id)
+        if not then:
+            continue
+        path = dataset.images_dir / record.file_name
+        now = stamp_of(path, contents=then.startswith(HASHED))
+        if now == then:
+            continue
+        if notice is not None and now.partition(" ")[0] == then.partition(" ")[0]:
+            retimed += 1
+        else:
+            replaced.append(record)
+    if notice is not None and retimed:
+        notice(
+            f"{retimed} of {len(stamps)} images in {dataset.images_dir} have other times of "
+            "modification than when they were evaluated: if they are other images, begin again in "
+            "another --output"
+        )
     if replaced:
         first = replaced[0]
         raise AnotherRunError(

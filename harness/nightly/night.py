@@ -12,7 +12,13 @@ from pathlib import Path
 
 from harness import __version__, api
 from harness.core.checks import Check, Status
-from harness.core.errors import HarnessError, Interrupted, RunFailedError, UsageError
+from harness.core.errors import (
+    AnotherRunError,
+    HarnessError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
 from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix, Night
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
@@ -33,6 +39,7 @@ from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
 from harness.workflows.runs.files import NIGHT, PAGE, RECORD, SHARDS
 from harness.workflows.runs.folder import read_record
+from harness.workflows.runs.measured_on import require_same_data
 
 HISTORY = "history.sqlite"
 NIGHTS = "nights"
@@ -43,6 +50,9 @@ MATRIX = "matrix.json"
 
 #: A copy of the file that says so, which its ``config.toml`` names.
 GIVEN = "matrix.toml"
+
+#: In the folder of a cell: its evaluation.
+EVAL = "eval"
 
 #: How a night continues.
 AGAIN = "continue it with the same command and --resume"
@@ -108,6 +118,7 @@ def _continued(request: NightRequest, matrix: Matrix) -> str | None:
     """The newest night, which has no page yet, where it is to be continued.
 
     Raises:
+        AnotherRunError: The data of a finished cell were replaced since.
         UsageError: It is finished, measures something else, or does not say what.
     """
     if not request.resume:
@@ -125,7 +136,27 @@ def _continued(request: NightRequest, matrix: Matrix) -> str | None:
             f"{folders[-1]} was begun with another matrix or --root, and cannot be continued",
             hint="give the same ones, or begin a new night without --resume",
         )
+    _require_same_data(folders[-1], matrix)
     return folders[-1].name
+
+
+def _require_same_data(folder: Path, matrix: Matrix) -> None:
+    """Check that the finished cells of a night are of the data that the others will be of.
+
+    Raises:
+        AnotherRunError: Annotations or images of one were replaced since.
+    """
+    for cell in cells_of(matrix):
+        done = folder / cell.name / EVAL
+        if not (done / RECORD).exists():
+            continue
+        try:
+            require_same_data(done)
+        except AnotherRunError as error:
+            hint = "put them back, or begin a new night without --resume"
+            raise AnotherRunError(error.message, hint=hint) from error
+        except HarnessError:
+            continue  # what is damaged or gone is the failure of its cell
 
 
 def _meant(request: NightRequest, matrix: Matrix) -> str:
@@ -283,7 +314,7 @@ def _measured(
 def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterator[RunRecord]:
     """Yield the records of evaluation and timing; those that exist are read, not made again."""
     inference = inference_of(cell, root)
-    output = folder / cell.name / "eval"
+    output = folder / cell.name / EVAL
     command = command_of("eval", cell, root)
     if (output / RECORD).exists():
         yield read_record(output)

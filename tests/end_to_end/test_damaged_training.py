@@ -125,6 +125,31 @@ def test_a_training_that_began_before_a_setting_existed_is_continued(
     assert "continuing at iteration 2" in answer.err
 
 
+def test_evaluations_of_other_data_are_not_compared(
+    whole: tuple[Path, Path], killed: Path, harness: Callable[..., Answer], tmp_path: Path
+) -> None:
+    asked = [word.replace(str(whole[0]), str(tmp_path / "data")) for word in words(whole[0])]
+    shutil.copytree(whole[0], tmp_path / "data", copy_function=shutil.copyfile)
+    learned = [word.replace(str(tmp_path / "data"), str(whole[0])) for word in asked[:4]]
+    asked = [*learned, *asked[4:], "--output", str(killed), "--resume"]
+    annotations = tmp_path / "data" / "annotations.json"
+    content = annotations.read_bytes()
+    annotations.write_bytes(content + b" ")
+    answer = harness("train", *asked)
+    assert answer.code == 4, answer.err
+    assert "was evaluated on other annotations than" in answer.err
+    annotations.write_bytes(content)
+    image = min((tmp_path / "data" / "images").iterdir())
+    image.write_bytes(image.read_bytes() + b" ")
+    answer = harness("train", *asked)
+    assert answer.code == 4, answer.err
+    assert "finished images were replaced since" in answer.err
+    shutil.copyfile(min((whole[0] / "images").iterdir()), image)
+    answer = harness("train", *asked)
+    assert answer.code == 0, answer.err
+    assert "have other times of modification than when they were evaluated" in answer.err
+
+
 def test_a_training_is_repeated_from_its_own_file(
     whole: tuple[Path, Path], tmp_path: Path, harness: Callable[..., Answer]
 ) -> None:

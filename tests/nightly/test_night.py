@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -123,6 +124,28 @@ def test_an_interrupted_night_is_continued_and_measures_no_cell_again(
     assert (folder / "index.html").is_file()
     assert nightly(results, TWO, "--resume") == 2
     assert f"{folder}, is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["annotations.json", "images"])
+def test_a_night_is_not_continued_with_other_data(
+    what: str,
+    results: Path,
+    embedded_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (results.parent / "datasets").unlink()
+    shutil.copytree(embedded_root, results.parent / "datasets")
+    folder = interrupted(results, monkeypatch)
+    (place,) = (results.parent / "datasets").glob(f"synthetic/*/*/{what}")
+    file = min(place.iterdir()) if place.is_dir() else place
+    file.write_bytes(file.read_bytes() + b" ")
+    capsys.readouterr()
+    assert nightly(results, TWO, "--resume") == 4
+    said = capsys.readouterr().err
+    assert ("other annotations than" if file == place else "1 of 3 finished images") in said
+    assert "begin a new night without --resume" in said
+    assert not (folder / "index.html").exists()
 
 
 def test_resume_without_an_interrupted_night_is_an_error(

@@ -20,6 +20,7 @@ from harness.core.printable import counted
 from harness.core.progress import Advance, Progress
 from harness.core.requests.inference import SweepRequest
 from harness.core.settings import recorded, replaced
+from harness.data.proven import require_same_images
 from harness.engines.opening import (
     default_batch_sizes,
     device_class_of,
@@ -242,8 +243,11 @@ def _cell(
     """Return one cell, also one that failed.
 
     Raises:
+        AnotherRunError: Its images are not those of the reference cell any more.
         HarnessError: The reference cell failed, and with it the sweep.
     """
+    if task.reference is not None:
+        require_same_images(job.dataset, standard().stamps)  # before time is spent on others
     try:
         _measure(task, run, measure, advance)
     except AnotherRunError:
@@ -253,6 +257,7 @@ def _cell(
             raise
         log(run, f"error: {error}")
         return _without_numbers(setting, "failed", _line(error, setting))
+    require_same_images(job.dataset, standard().stamps)
     accuracy = accuracy_of(job, standard(), task.folder, run.progress.notice)
     return SweepCell(
         setting=setting,

@@ -38,7 +38,7 @@ from harness.workflows.evaluation.inference import (
     prepared_batches,
 )
 from harness.workflows.evaluation.resolve import Job, open_job_engine
-from harness.workflows.runs.checksums import read_sums, require_undamaged, write_checked
+from harness.workflows.runs.checksums import Line, read_sums, require_undamaged, write_checked
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import (
     finished_images,
@@ -46,6 +46,7 @@ from harness.workflows.runs.shards import (
     read_lines,
     shard_path,
     shard_paths,
+    stamps_of,
     write_predictions,
 )
 
@@ -266,6 +267,9 @@ class Standard:
     matches: Mapping[Task, Sequence[Matches]]
     """Matches of these rows with the ground truth by task, one an image and category."""
 
+    stamps: Mapping[int, str]
+    """State of the images' files when the reference cell inferred them, by image id."""
+
 
 def standard_of(job: Job, reference: Path) -> Standard:
     """Return what the cells are compared with.
@@ -278,7 +282,8 @@ def standard_of(job: Job, reference: Path) -> Standard:
         IntegrityError: The shard lacks images, or is damaged.
     """
     annotations = job.dataset.ground_truth
-    predictions = _merged(job, annotations, reference)
+    lines = read_lines(shard_paths(reference))
+    predictions = _merged(job, annotations, reference, lines)
     return Standard(
         annotations=annotations,
         image_ids=job.dataset.image_ids,
@@ -287,6 +292,7 @@ def standard_of(job: Job, reference: Path) -> Standard:
             task: matches_of(annotations, predictions, task, job.dataset.image_ids)
             for task in of_objects(job.architecture.tasks)
         },
+        stamps=stamps_of(lines),
     )
 
 
@@ -305,7 +311,8 @@ def accuracy_of(job: Job, standard: Standard, folder: Path, notice: Notice) -> A
     found = kept(folder / ACCURACY, Accuracy, notice)
     if found is not None:
         return found
-    predictions = _merged(job, standard.annotations, folder)
+    lines = read_lines(shard_paths(folder))
+    predictions = _merged(job, standard.annotations, folder, lines)
     tasks = of_objects(job.architecture.tasks)
     metrics = score(
         standard.annotations,
@@ -322,8 +329,7 @@ def accuracy_of(job: Job, standard: Standard, folder: Path, notice: Notice) -> A
     return found
 
 
-def _merged(job: Job, annotations: Mapping[str, Any], folder: Path) -> Rows:
-    lines = read_lines(shard_paths(folder))
+def _merged(job: Job, annotations: Mapping[str, Any], folder: Path, lines: Sequence[Line]) -> Rows:
     check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
     rows = write_predictions(folder / PREDICTIONS, lines)
     return checked_predictions(rows, annotations, where=str(folder / PREDICTIONS))

@@ -33,7 +33,7 @@ from harness.training.run import VALIDATION_IMAGES
 from harness.training.setup import Setup
 from harness.training.weight_files import WEIGHTS_BEST
 from harness.workflows.evaluation.report import write_report_again
-from harness.workflows.runs.files import has_checkpoint
+from harness.workflows.runs.files import EVALUATIONS, RECORD, has_checkpoint
 from harness.workflows.runs.folder import (
     Run,
     announce,
@@ -43,11 +43,12 @@ from harness.workflows.runs.folder import (
     read_record,
     write_record,
 )
+from harness.workflows.runs.measured_on import require_same_data
 from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.memory import require_memory
 from harness.workflows.training.sample import draw_progress
-from harness.workflows.training.scoring import Scoring, evaluation_folder
+from harness.workflows.training.scoring import TEST, Scoring, evaluation_folder
 from harness.workflows.training.summary import (
     CURVES,
     TrainingSummary,
@@ -99,12 +100,37 @@ def train(
                 announce(run, f"not comparable: {sentence}")
         for sentence in job.training.left_out:
             announce(run, f"left out: {sentence}")
+        _require_same_data(job, run)
         setup = replace(setup, folder=run.folder)
         scoring = Scoring(job=job, folder=run.folder)
         with stopwatch.phase("train"), _continuable(run):
             _train(setup, job.request, progress=progress, shown=shown, scoring=scoring)
         record = _finished(job, run, scoring, stopwatch)
     return record, run.folder
+
+
+def _require_same_data(job: TrainingJob, run: Run) -> None:
+    """Check that evaluations of an earlier start, from which the best is chosen, are of these data.
+
+    Of those between, the newest stands for all, as each start checks it. Times of modification are
+    no reason to refuse: a copy need not keep them.
+
+    Raises:
+        AnotherRunError: Validation or test data were replaced since.
+    """
+    folder = run.folder
+    between = [one.parent for one in sorted((folder / EVALUATIONS).glob(f"iteration-*/{RECORD}"))]
+    ended = folder / EVALUATIONS / TEST
+    done = [(one, job.validation) for one in between[-1:]]
+    if job.test is not None and (ended / RECORD).exists():
+        done.append((ended, job.test))
+    for place, dataset in done:
+        try:
+            require_same_data(place, dataset, notice=run.progress.notice)
+        except IntegrityError as error:
+            if isinstance(error, AnotherRunError):
+                raise
+            # A damaged evaluation is made again.
 
 
 def _finished(job: TrainingJob, run: Run, scoring: Scoring, stopwatch: PhaseTimer) -> RunRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
+from harness.core.errors import (
+    AnotherRunError,
+    IntegrityError,
+    Interrupted,
+    RunFailedError,
+    UsageError,
+)
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest, TimingOptions
 from harness.core.settings import replaced
@@ -20,6 +28,11 @@ from harness.workflows.runs.files import SWEEP
 from harness.workflows.runs.folder import utc_now
 from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
 
+AXES: dict[str, Any] = {
+    "compiled": (False,),
+    "memory_formats": ("contiguous",),
+    "batch_sizes": (1,),
+}
 Swept = Callable[..., tuple[Sweep, Path]]
 
 
@@ -116,6 +129,28 @@ def test_what_was_measured_is_not_measured_again(swept: Swept, tmp_path: Path) -
     again, _ = swept(resume=True)
     assert again.cells == found.cells
     assert measured(folder).count("tf32-contiguous-b1") == 1
+
+
+@pytest.mark.slow
+def test_cells_of_other_images_are_not_compared(
+    swept: Swept, asked: InferenceRequest, tmp_path: Path
+) -> None:
+    folder, images = tmp_path / "images", asked.data.images
+    assert images is not None
+    shutil.copytree(images, folder)
+    own = {"images": folder, "axes": SweepAxes(**AXES, precisions=("tf32", "fp16"))}
+    with pytest.raises(Interrupted, match="interrupted"):
+        swept(measure=measure_and_stop_at_fp16, **own)
+    first = min(folder.iterdir())
+    content, facts = first.read_bytes(), first.stat()
+    first.write_bytes(bytes(reversed(content)))
+    with pytest.raises(AnotherRunError, match="1 of 6 finished images were replaced since"):
+        swept(resume=True, **own)
+    assert measured(tmp_path / "run") == [f"{one}-contiguous-b1" for one in ("fp32", "tf32")]
+    first.write_bytes(content)
+    os.utime(first, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    found, _ = swept(resume=True, **own)
+    assert len(found.measured) == 3
 
 
 @pytest.mark.slow

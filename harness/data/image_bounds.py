@@ -1,0 +1,122 @@
+"""Bounds on what decoding an image computes, held against its bytes before a decoder has them.
+
+The size of a file does not bound the work of Pillow and libjpeg: parts of EXIF are joined one by
+one, which takes time with the square of their number; each scan of a JPEG goes over all its pixels;
+the rest of a block of text is copied for each comment of a portable anymap.
+"""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+#: Parts of a JPEG before its pixels; a profile of colours has 255 at most, an image of depth in
+#: XMP a hundred or so. Chosen.
+MOST_PARTS = 10_000
+
+#: Parts of EXIF, of 64 KiB at most; cameras write one. Chosen.
+MOST_EXIF_PARTS = 256
+
+#: Scans of a JPEG; the usual progressive one has 10, the most detailed of encoders 20. Chosen.
+MOST_SCANS = 100
+
+#: Comments of a portable anymap in plain text; programs write one. Chosen.
+MOST_COMMENTS = 1000
+
+#: Of a JPEG whose pixels are not wanted, what is read at first.
+BEGINNING_BYTES = 1 << 16
+
+#: What is looked through of a file at most.
+MOST_BYTES = 1 << 29
+
+#: A marker: neither an escaped byte of compressed data, nor one of those that fill.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+
+#: Markers without a length: as Pillow has it before the pixels, and as libjpeg has it in them.
+_BARE_IN_HEADER = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
+_BARE_IN_SCANS = frozenset((0x01, *range(0xD0, 0xD9)))
+_END, _SCAN, _EXIF = 0xD9, 0xDA, 0xE1
+_SCANS = b"\xff\xda"
+
+
+def require_bounded(source: Path | BytesIO, *, pixels: bool) -> None:
+    """Check that an image can be decoded in a time that its size bounds.
+
+    Args:
+        source: The file, or its content, which is left at its beginning.
+        pixels: Whether its pixels are wanted as well, and not its header alone.
+
+    Raises:
+        ValueError: It cannot; the text is the reason.
+        OSError: It cannot be read.
+    """
+    if isinstance(source, BytesIO):
+        _require_bounded(source, pixels=pixels)
+        source.seek(0)
+    elif source.is_file():
+        with source.open("rb") as file:
+            _require_bounded(file, pixels=pixels)
+
+
+def _require_bounded(file: IO[bytes], *, pixels: bool) -> None:
+    begin = file.read(3)
+    if begin == b"\xff\xd8\xff":
+        content = b"\xff" + file.read(BEGINNING_BYTES)
+        scan = _require_bounded_header(content)
+        if len(content) > BEGINNING_BYTES and (scan is None or pixels):
+            content += file.read(MOST_BYTES)
+            scan = _require_bounded_header(content)
+        # Counting the bytes is quick, and few JPEGs have so many of them, as in a film behind one.
+        if pixels and scan is not None and content.count(_SCANS) > MOST_SCANS:
+            _require_bounded_scans(content, scan)
+    elif pixels and begin[:2] in (b"P1", b"P2", b"P3"):
+        _require_few_comments(file)
+
+
+def _require_bounded_header(content: bytes) -> int | None:
+    """Return where the first scan of a JPEG begins; None where it has none."""
+    position = parts = exif = 0
+    while found := _MARKER.search(content, position):
+        marker, position = found[1][0], found.end()
+        if marker == _SCAN:
+            return found.start()
+        parts += 1
+        if parts > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS:,} parts before its pixels")
+        if marker in _BARE_IN_HEADER:
+            continue
+        if marker == _EXIF and content[position + 2 : position + 8] == b"Exif\0\0":
+            exif += 1
+            if exif > MOST_EXIF_PARTS:
+                raise ValueError(f"its EXIF has more than {MOST_EXIF_PARTS} parts")
+        position += _length(content, position)
+    return None
+
+
+def _require_bounded_scans(content: bytes, position: int) -> None:
+    scans = 0
+    while found := _MARKER.search(content, position):
+        marker, position = found[1][0], found.end()
+        if marker == _END:
+            return
+        if marker in _BARE_IN_SCANS:
+            continue
+        scans += marker == _SCAN
+        if scans > MOST_SCANS:
+            raise ValueError(f"it has more than {MOST_SCANS} scans")
+        position += _length(content, position)
+
+
+def _length(content: bytes, position: int) -> int:
+    """The length of a part, itself included."""
+    return max(int.from_bytes(content[position : position + 2], "big"), 2)
+
+
+def _require_few_comments(file: IO[bytes]) -> None:
+    comments = 0
+    while piece := file.read(1 << 20):
+        comments += piece.count(b"#")
+        if comments > MOST_COMMENTS:
+            raise ValueError(f"it has more than {MOST_COMMENTS:,} comments")
