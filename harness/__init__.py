@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.api import download as download
     from harness.api import draw as draw
     from harness.api import evaluate as evaluate
+    from harness.api import evaluate_share as evaluate_share
     from harness.api import export_model as export_model
     from harness.api import list_models as list_models
     from harness.api import load_dataset as load_dataset
@@ -75,6 +76,7 @@ _HOMES = {
     "download": "harness.api",
     "draw": "harness.api",
     "evaluate": "harness.api",
+    "evaluate_share": "harness.api",
     "export_model": "harness.api",
     "list_models": "harness.api",
     "load_dataset": "harness.api",
@@ -114,6 +116,7 @@ __all__ = [
     "download",
     "draw",
     "evaluate",
+    "evaluate_share",
     "export_model",
     "list_models",
     "load_dataset",

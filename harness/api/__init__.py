@@ -9,6 +9,7 @@ from harness.api.measuring import analyze as analyze
 from harness.api.measuring import benchmark as benchmark
 from harness.api.measuring import diagnose as diagnose
 from harness.api.measuring import evaluate as evaluate
+from harness.api.measuring import evaluate_share as evaluate_share
 from harness.api.measuring import score as score
 from harness.api.measuring import sweep as sweep
 from harness.api.measuring import track_run as track_run

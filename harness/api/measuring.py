@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,12 @@ from harness.core.requests.inference import (
     DiagnoseRequest,
     EvalRequest,
     ScoreRequest,
+    ShareRequest,
     SweepRequest,
 )
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, TrackerName
 from harness.core.results import RunResult
+from harness.core.settings import replaced
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from harness.workflows.diagnose import Diagnosis
     from harness.workflows.evaluation.analyze import Analysis
     from harness.workflows.evaluation.report import ReportResult
+    from harness.workflows.evaluation.share import ShareResult
 
 
 @public
@@ -65,6 +68,50 @@ def evaluate(
         stopwatch=stopwatch(),
     )
     return RunResult(record=record, folder=folder)
+
+
+@public
+def evaluate_share(
+    share: str,
+    *,
+    image_ids: Collection[int] | None = None,
+    progress: Shown = False,
+    command: Sequence[str] | None = None,
+    begun: datetime | None = None,
+    **settings: Unpack[keywords.EvaluateShareSettings],
+) -> ShareResult:
+    """Infer one part of an evaluation beside the others, as ``harness eval --share``.
+
+    All parts have one ``output``, on a file system that they share; they may run at once, in any
+    order and again. `evaluate` with ``resume=True`` and the same ``output`` scores them.
+
+    Args:
+        share: Which part of how many, such as ``3/8``.
+        image_ids: The images of the part; None for every N-th batch.
+        progress: As of `evaluate`.
+        command: As of `evaluate`.
+        begun: As of `evaluate`.
+        **settings: Those of `EvalRequest`, the same for every part, without ``workers`` and
+            ``resume``; ``output`` is needed.
+
+    Returns:
+        How many images were inferred, and how many all parts together lack.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.evaluation.share import evaluate_share
+
+    request = composed("evaluate_share", ShareRequest, settings)
+    asked = replaced(request, share=share)
+    return evaluate_share(
+        request.evaluation,
+        share,
+        image_ids=image_ids,
+        progress=shown_by(progress),
+        command=typed(command, "eval", asked),
+        now=begun or now(),
+    )
 
 
 @public

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-import time
+import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +11,9 @@ from pathlib import Path
 from harness import api
 from harness.cluster.status import shard_is_done, status_of, unfinished
 from harness.core.errors import HarnessError, RunFailedError, UsageError
-from harness.core.progress import Progress, Silent
+from harness.core.progress import Progress
 from harness.core.requests.cluster import SubmitEval
-from harness.core.requests.inference import EvalRequest
+from harness.core.requests.inference import EvalRequest, ShareRequest
 from harness.core.requests.signatures import keywords_of
 from harness.core.settings import recorded, replaced
 from harness.core.tasks import is_accuracy
@@ -25,17 +25,12 @@ from harness.launch.profile import Profile, read_profile
 from harness.launch.shared import require_below_shared, require_shared
 from harness.launch.slurm import Size, log_of, script, submit
 from harness.launch.slurm_tasks import PartTask
-from harness.measure.timing import PhaseTimer
-from harness.workflows.evaluation.evaluate import conclude_run
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.workers import (
     WORKER_THREADS,
-    ShardFacts,
     ShardTask,
     divided,
-    infer_shard,
     missing_batches,
-    read_facts,
     with_threads_of_run,
 )
 from harness.workflows.runs.files import (
@@ -46,7 +41,7 @@ from harness.workflows.runs.files import (
     new_run_id,
     require_own_model,
 )
-from harness.workflows.runs.folder import Run, keeping, log, open_run, read_record, utc_now
+from harness.workflows.runs.folder import Run, continuing, log, open_run, read_record
 from harness.workflows.runs.shards import finished_images, shard_path
 from harness.workflows.runs.submissions import (
     JOBS,
@@ -74,6 +69,26 @@ class Submitted:
 
     submission: Submission
     """Its jobs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPart:
+    """What one task of the array does."""
+
+    request: EvalRequest
+    """The run, with the device and threads of the task."""
+
+    number: int
+    """Number of the shard, from 0."""
+
+    shards: int
+    """How many there are."""
+
+    image_ids: tuple[int, ...]
+    """Ids of the images to infer."""
+
+    again: tuple[str, ...]
+    """The command that continues the run after a failure."""
 
 
 def submit_evaluation(
@@ -154,7 +169,9 @@ def _submitted(
     jobs, name = folder / JOBS, f"harness-{run.run_id}"
     size = Size(gpus=min(profile.gpus_per_node, 1))
     before = [len(finished_images([shard_path(folder, task.number)])) for task in tasks]
-    parts = [_slurm_task(task, request.test_preemption) for task in tasks]
+    again = tuple(shlex.split(continuing(run.command, folder)))
+    shared = [_shared(task, asked, len(tasks), again) for task in tasks]
+    parts = [_slurm_task(folder, part, preempted=request.test_preemption) for part in shared]
     forget_failures(folder)  # of an earlier submission
     job_ids = submit(parts, profile, folder=jobs, name=name, size=size)
     array = job_ids[0].partition("_")[0]
@@ -188,16 +205,33 @@ def _submitted(
     )
 
 
-def _slurm_task(task: ShardTask, preempted: bool) -> PartTask[ShardTask]:
-    log_path = shard_path(task.folder, task.number).with_suffix(".log")
-    work = Work(name=f"shard {task.number:04d}", item=task, log=log_path)
-    half = replace(task, image_ids=task.image_ids[: (len(task.image_ids) + 1) // 2])
+def _shared(task: ShardTask, asked: EvalRequest, shards: int, again: tuple[str, ...]) -> SharedPart:
+    return SharedPart(
+        request=replace(asked, inference=task.request, output=task.folder, resume=False),
+        number=task.number,
+        shards=shards,
+        image_ids=task.image_ids,
+        again=again,
+    )
+
+
+def _slurm_task(folder: Path, part: SharedPart, *, preempted: bool) -> PartTask[SharedPart]:
+    log_path = shard_path(folder, part.number).with_suffix(".log")
+    work = Work(name=f"shard {part.number:04d}", item=part, log=log_path)
+    half = replace(part, image_ids=part.image_ids[: (len(part.image_ids) + 1) // 2])
     return PartTask(
-        infer_shard,
+        infer_part,
         work,
-        failure_path(task.folder, task.number),
+        failure_path(folder, part.number),
         replace(work, item=half) if preempted else None,
     )
+
+
+def infer_part(part: SharedPart) -> None:
+    """Infer the images of a part that its shard lacks, on a node, which proves the job again."""
+    settings = keywords_of("evaluate_share", ShareRequest(evaluation=part.request))
+    share = f"{part.number + 1}/{part.shards}"
+    api.evaluate_share(share, image_ids=part.image_ids, command=part.again, **settings)
 
 
 def finish(folder: Path) -> None:
@@ -208,34 +242,12 @@ def finish(folder: Path) -> None:
     """
     submission = read_submission(folder)
     if not (folder / RECORD).exists():
-        _score(folder, submission)
+        if not all(shard_is_done(folder, *one) for one in enumerate(submission.shards)):
+            raise unfinished(folder, status_of(folder))
+        request = replace(submission.request, output=folder, resume=True)
+        api.evaluate(**keywords_of("evaluate", request), command=submission.command)
     if submission.preemption_test and not is_finished(folder, submission):
         _require_undisturbed(folder, submission)
-
-
-def _score(folder: Path, submission: Submission) -> None:
-    request = replace(submission.request, output=folder, resume=True)
-    stopwatch = PhaseTimer(time.perf_counter, lambda: None)
-    with stopwatch.phase("resolve"):
-        job = resolve(request.inference)
-    with open_run(
-        request,
-        job.dataset_facts,
-        job.checkpoint,
-        command=submission.command,
-        now=utc_now(),
-        progress=Silent(),
-    ) as run:
-        with keeping(run):
-            facts = _collected(folder, submission)
-        conclude_run(request, with_threads_of_run(job, folder), run, facts, stopwatch)
-
-
-def _collected(folder: Path, submission: Submission) -> list[ShardFacts]:
-    """What the workers left, if every shard has all its images."""
-    if not all(shard_is_done(folder, *numbered) for numbered in enumerate(submission.shards)):
-        raise unfinished(folder, status_of(folder))
-    return [read_facts(folder, number) for number in range(len(submission.shards))]
 
 
 def _require_undisturbed(folder: Path, submission: Submission) -> None:

@@ -114,16 +114,16 @@ def restarts() -> int:
 def preempt_this_job() -> None:
     """Have SLURM send the signal it sends before it preempts a job; the job is then requeued."""
     say("preemption test: half is done, now this job has itself preempted")
-    ask("scancel", "--signal=USR2", this_job())
+    ask("scancel", "--signal=USR2", str(this_job()))
 
 
-def this_job() -> str:
-    """The id by which SLURM knows this job alone.
+def this_job() -> str | None:
+    """The id by which SLURM knows this job alone; None outside a job.
 
     SLURM_JOB_ID is not enough: in one task of an array it is the id of the whole array.
     """
     array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
-    return os.environ["SLURM_JOB_ID"] if array is None else f"{array}_{task}"
+    return os.environ.get("SLURM_JOB_ID") if array is None else f"{array}_{task}"
 
 
 def _wait_for_the_end() -> None:

@@ -40,6 +40,7 @@ NAMES = [
     "download",
     "draw",
     "evaluate",
+    "evaluate_share",
     "export_model",
     "list_models",
     "load_dataset",
@@ -57,6 +58,7 @@ NAMES = [
 #: What every function takes beside the settings of its request; * before what is keyword-only.
 BESIDE = {
     "evaluate": "* progress command begun",
+    "evaluate_share": "share * image_ids progress command begun",
     "benchmark": "* progress command begun",
     "sweep": "* progress command",
     "score": "run * command",

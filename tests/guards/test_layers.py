@@ -38,6 +38,7 @@ BEHIND_API = (
     "harness.workflows.benchmark.sweep.sweep",
     "harness.workflows.diagnose.diagnose_predictions",
     "harness.workflows.evaluation.evaluate.evaluate",
+    "harness.workflows.evaluation.share.evaluate_share",
     "harness.workflows.evaluation.score.score_saved",
     "harness.workflows.training.dry_run.plan_of",
     "harness.workflows.training.train.follow",

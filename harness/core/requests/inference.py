@@ -243,6 +243,25 @@ class EvalRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareRequest:
+    """One accuracy run, or one part of it, inferred beside the others."""
+
+    group: ClassVar[str] = "the run"
+
+    evaluation: EvalRequest = part(EvalRequest, nested=True)
+    share: str | None = setting(
+        None,
+        help="infer only the K-th of N parts of the images, such as 3/8, into the --output of all "
+        "parts: one job a part, under any scheduler. Afterwards the same command with --resume in "
+        "the place of --share scores them",
+        none="the whole run",
+        metavar="K/N",
+        kept=False,
+        numbers=False,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimingOptions:
     """How long speed is measured: of a run, or of each cell of a sweep."""
 

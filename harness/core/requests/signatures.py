@@ -12,6 +12,7 @@ from harness.core.requests.inference import (
     DiagnoseRequest,
     EvalRequest,
     ScoreRequest,
+    ShareRequest,
     SweepRequest,
 )
 from harness.core.requests.loading import DatasetRequest, DrawRequest, LoadRequest
@@ -31,6 +32,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: What a request of each function is made of; `train` has a function of its own for the dry run.
 REQUESTS: Mapping[str, type[Any]] = {
     "evaluate": EvalRequest,
+    "evaluate_share": ShareRequest,
     "benchmark": BenchRequest,
     "sweep": SweepRequest,
     "score": ScoreRequest,
@@ -54,6 +56,7 @@ REQUESTS: Mapping[str, type[Any]] = {
 
 #: Settings of a request that its function does not take.
 NOT_TAKEN: Mapping[str, tuple[str, ...]] = {
+    "evaluate_share": ("share", "workers", "resume"),
     "train": ("dry_run",),
     "plan_training": ("dry_run",),
     "compare": ("others", "plot"),

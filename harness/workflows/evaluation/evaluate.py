@@ -29,6 +29,7 @@ from harness.measure.proposals import score_proposals
 from harness.measure.side_by_side import Measuring, Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
+from harness.workflows.evaluation.finished import finished_facts
 from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.evaluation.report import write_report
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
@@ -59,7 +60,13 @@ from harness.workflows.runs.panoptic_files import (
     write_panoptic,
     write_semantic,
 )
-from harness.workflows.runs.shards import read_stored, shard_paths, shard_sums, write_predictions
+from harness.workflows.runs.shards import (
+    read_stored,
+    shard_paths,
+    shard_sums,
+    wait_for_writers,
+    write_predictions,
+)
 from harness.workflows.runs.submissions import require_no_jobs
 from harness.zoo.model_file import remarks
 
@@ -136,11 +143,17 @@ def evaluate_job(
         require_no_jobs(run.folder)
         job = with_threads_of_run(job, run.folder)
         _announce(job, run)
-        if request.workers is None:
-            facts = _infer_here(job, run, stopwatch, open_engine)
+        with stopwatch.phase("infer"), keeping(run):
+            wait_for_writers(run.folder, run.progress.notice)
+            missing = missing_batches(job, run.folder, notice=run.progress.notice)
+            facts = None if missing else finished_facts(job, run.folder)
+        if facts is not None:
+            announce(run, "every image was inferred before: no engine is opened")
+        elif request.workers is None:
+            facts = _infer_here(job, run, missing, stopwatch, open_engine)
         else:
             with stopwatch.phase("infer"), keeping(run):
-                facts = infer_with_workers(job, run, request.workers)
+                facts = infer_with_workers(job, run, missing, request.workers)
         record = conclude_run(request, job, run, facts, stopwatch)
     return record, run.folder
 
@@ -245,14 +258,17 @@ def _write_maps(job: Job, folder: Path, lines: Sequence[Line]) -> dict[str, str]
 
 
 def _infer_here(
-    job: Job, run: Run, stopwatch: PhaseTimer, open_engine: Callable[[Job], Engine]
+    job: Job,
+    run: Run,
+    missing: Sequence[tuple[int, ...]],
+    stopwatch: PhaseTimer,
+    open_engine: Callable[[Job], Engine],
 ) -> list[ShardFacts]:
     with stopwatch.phase("open engine"):
         engine = open_engine(job)
     with closing(engine), stopwatch.phase("infer"), keeping(run):
-        batches = missing_batches(job, run.folder, notice=run.progress.notice)
-        missing = tuple(image for batch in batches for image in batch)
-        task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=missing)
+        images = tuple(image for batch in missing for image in batch)
+        task = ShardTask(request=job.request, folder=run.folder, number=0, image_ids=images)
         return [infer_share(job, engine, task, run.progress)]
 
 

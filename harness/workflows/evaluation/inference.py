@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from harness import __version__
 from harness.core.dataset import ImageRecord
 from harness.core.detections import Detections
-from harness.core.engine import Engine, EngineAhead
+from harness.core.engine import Engine, EngineAhead, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.proven import require_same_images, stamp_of
@@ -162,9 +162,28 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
 
     It does not say which of several equal GPUs computes, and the number of threads only on a CPU.
     """
-    info = engine.info
+    return {**asked_identity(job), **engine_identity(engine.info)}
+
+
+def engine_identity(info: EngineInfo) -> dict[str, Any]:
+    """Return the part of the identity that an engine knows."""
+    return {
+        "engine": info.name,
+        "engine_version": info.version,
+        "device_class": info.device_class,
+        "precision": info.precision,
+        "memory_format": info.memory_format,
+        "compiled": info.compiled,
+        "exact": info.exact,
+        "threads": info.threads if info.device == "cpu" else None,
+        **{f"architecture.{name}": one for name, one in to_plain(info.architecture).items()},
+    }
+
+
+def asked_identity(job: Job) -> dict[str, Any]:
+    """Return the part of the identity that is known before an engine is open."""
     ids = ",".join(str(image) for image in job.dataset.image_ids)
-    architecture, panoptic = to_plain(info.architecture), job.dataset.panoptic
+    panoptic = job.dataset.panoptic
     return {
         "harness": __version__,
         "model": job.entry.name,
@@ -174,16 +193,7 @@ def identity_of(job: Job, engine: Engine) -> dict[str, Any]:
         "images": len(job.dataset.images),
         "images_sha256": hashlib.sha256(ids.encode()).hexdigest(),
         **({} if panoptic is None else {"panoptic_sha256": panoptic.digest}),
-        "engine": info.name,
-        "engine_version": info.version,
-        "device_class": info.device_class,
-        "precision": info.precision,
-        "memory_format": info.memory_format,
-        "compiled": info.compiled,
-        "exact": info.exact,
-        "threads": info.threads if info.device == "cpu" else None,
         "batch_size": job.request.options.batch_size,
-        **{f"architecture.{name}": value for name, value in architecture.items()},
     }
 
 

@@ -22,7 +22,7 @@ from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.local import Work, run_workers
 from harness.workflows.evaluation.inference import grouped, identity_of, infer_missing
-from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
+from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.runs.folder import Run
 from harness.workflows.runs.shards import (
     new_images,
@@ -91,17 +91,6 @@ class ShardFacts:
     """What the engine did otherwise than asked, a sentence each."""
 
 
-def infer_shard(task: ShardTask) -> None:
-    """Infer the images of ``task`` that its shard lacks, on a node, which proves its job again.
-
-    Raises:
-        HarnessError: The job cannot be proven there, or inference failed.
-    """
-    job = resolve(task.request)
-    with closing(open_job_engine(job)) as engine:
-        infer_share(job, engine, task, Silent())
-
-
 def infer_proven(item: ProvenTask) -> None:
     """Infer a part on this machine, where the job was proven; what a worker's process does.
 
@@ -148,12 +137,15 @@ def worker_modules(job: Job) -> tuple[str, ...]:
     return of_engine and (__name__, *of_engine)
 
 
-def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
+def infer_with_workers(
+    job: Job, run: Run, missing: Sequence[tuple[int, ...]], workers: int
+) -> list[ShardFacts]:
     """Infer the missing images of a run in processes on this machine.
 
     Args:
         job: The evaluation.
         run: The open run folder.
+        missing: As `missing_batches` returns them.
         workers: Number of processes; fewer when fewer images are missing.
 
     Returns:
@@ -162,7 +154,6 @@ def infer_with_workers(job: Job, run: Run, workers: int) -> list[ShardFacts]:
     Raises:
         RunFailedError: A worker failed; what was finished stays.
     """
-    missing = missing_batches(job, run.folder, notice=run.progress.notice)
     done = len(job.dataset.images) - sum(len(batch) for batch in missing)
     count = min(workers, max(1, len(missing)))
     devices = worker_devices(job.engine, job.request.options.device, count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,13 +25,13 @@ from harness.core.errors import (
 from harness.core.printable import printable, spreadsheet_cell
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, CheckpointFacts, DatasetFacts, RunRecord
-from harness.core.requests.inference import BenchRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest
 from harness.core.requests.pictures import FolderRequest
 from harness.files.atomic import open_to_append, remove_leftovers, write_text
 from harness.files.failures import failure_of, unwritable
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.files.layout import runs_folder
-from harness.files.locks import held_at_once
+from harness.files.locks import held, held_at_once
 from harness.files.toml import CONFIG, config_text
 from harness.workflows.runs.checksums import UNKNOWN, read_sums, require_undamaged, write_checked
 from harness.workflows.runs.files import (
@@ -120,18 +120,73 @@ def open_run(
         if facts is asked:  # a new run, or one whose run.json was damaged
             _begin(folder, facts, request, checkpoint)
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
-        run = Run(
-            run_id=facts.run_id,
-            folder=folder,
-            begun=now,
-            command=command,
-            again=again,
-            kind=facts.kind,
-            progress=progress,
-        )
+        run = _run(facts, folder, command=command, again=again, now=now, progress=progress)
         with _logged(run):
             announce(run, f"run folder: {folder}")
             yield run
+
+
+@contextmanager
+def join_run(
+    request: EvalRequest,
+    dataset: DatasetFacts,
+    checkpoint: CheckpointFacts | None,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
+    progress: Progress,
+) -> Iterator[Run]:
+    """Open the run in ``request.output``, which the first of several processes begins.
+
+    Its folder is locked only until it is known that its run is the one asked for, so that all of
+    them work in it at once, each on a shard of its own. Failures are as of `open_run`; the command
+    that continues is the one that was typed.
+
+    Args:
+        request: The settings of the run; its output is set.
+        dataset: As of `open_run`.
+        checkpoint: As of `open_run`.
+        command: As of `open_run`.
+        now: As of `open_run`.
+        progress: As of `open_run`.
+
+    Raises:
+        UsageError: The folder cannot be written, or has a run that is finished or of another kind.
+    """
+    asked, folder = _begun_now(request, dataset, now), request.output
+    assert folder is not None
+    with _held(folder, waiting=progress.notice):
+        if (folder / RUN).is_file():
+            facts = resumable(folder, asked, progress.notice)
+        else:
+            require_no_run(folder)
+            facts = asked
+        if facts is asked:
+            _begin(folder, facts, request, checkpoint)
+    again = shlex.join(command)
+    run = _run(facts, folder, command=command, again=again, now=now, progress=progress)
+    with _logged(run):
+        yield run
+
+
+def _run(
+    facts: RunFile,
+    folder: Path,
+    *,
+    command: tuple[str, ...],
+    again: str | None,
+    now: datetime,
+    progress: Progress,
+) -> Run:
+    return Run(
+        run_id=facts.run_id,
+        folder=folder,
+        begun=now,
+        command=command,
+        again=again,
+        kind=facts.kind,
+        progress=progress,
+    )
 
 
 def _begun_now(request: FolderRequest, dataset: DatasetFacts, now: datetime) -> RunFile:
@@ -192,8 +247,12 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Lock the folder, and remove what killed processes left in it.
+
+    Args:
+        folder: Of a run.
+        waiting: Called with who holds it, which is waited for; None where that is an error.
 
     Raises:
         UsageError: It cannot be written, or another process is at work in it.
@@ -202,7 +261,9 @@ def _held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    with held_at_once(folder / LOCK, hint="wait until it ends, or choose another --output"):
+    hint = "wait until it ends, or choose another --output"
+    lock = folder / LOCK
+    with held_at_once(lock, hint=hint) if waiting is None else held(lock, notice=waiting):
         for inner in (folder, *(one for one in folder.iterdir() if one.is_dir())):
             remove_leftovers(inner)
         yield

@@ -138,13 +138,35 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
         AnotherRunError: The run was begun with another identity.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with held(path.with_name(f".{path.stem}.lock"), notice=notice):
+    with held(_lock_of(path), notice=notice):
         key = _require_identity(path.parent, identity, notice)
         lines = _mended(path, identity, key, notice)
         # Unbuffered: a full disk must fail the line that it cuts off, not the closing of the file.
         with FileIO(path, "a") as file:
             yield Shard(file, key, lines)
             os.fsync(file.fileno())
+
+
+def wait_for_writers(run_folder: Path, notice: Notice) -> None:
+    """Wait for every process that still writes a shard of a run, such as a part of it elsewhere.
+
+    Args:
+        run_folder: The run folder.
+        notice: Called with each process that is waited for.
+    """
+    for path in shard_paths(run_folder):
+        if (lock := _lock_of(path)).exists():
+            with held(lock, notice=notice):
+                pass
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.lock")
+
+
+def read_identity(run_folder: Path) -> dict[str, Any] | None:
+    """Return what all shards of a run were begun with; None where that is not known."""
+    return read_sealed(run_folder / SHARDS / IDENTITY).header
 
 
 def read_header(path: Path) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from harness.files.json import dumps, read, to_plain, to_typed
 from harness.launch.clients import cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
+from harness.launch.slurm_tasks import this_job
 from harness.workflows.runs.files import LOG, PAGE, RECORD
 from harness.workflows.runs.shards import shard_path
 
@@ -175,8 +176,8 @@ def require_no_jobs(folder: Path) -> None:
     Raises:
         UsageError: Jobs are still queued or running.
     """
-    if not (folder / SUBMITTED).is_file():
-        return
+    if not (folder / SUBMITTED).is_file() or submission_of_this_job(folder) is not None:
+        return  # the last job begins when the others have ended
     try:
         found = states(read_submission(folder).job_ids)
     except PrerequisiteError:
@@ -188,6 +189,22 @@ def require_no_jobs(folder: Path) -> None:
             f"SLURM jobs are still at work in {folder}: {', '.join(live)}",
             hint=f"wait: harness wait {named}; or stop them: harness cancel {named}",
         )
+
+
+def submission_of_this_job(folder: Path) -> Submission | None:
+    """Return the submission whose last job this process is in; None for any other process.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        IntegrityError: Its file is damaged.
+    """
+    job_id = this_job()
+    if job_id is None or not (folder / SUBMITTED).is_file():
+        return None
+    submission = read_submission(folder)
+    return submission if submission.final_job == job_id else None
 
 
 def cancel_jobs(folder: Path) -> list[str]:

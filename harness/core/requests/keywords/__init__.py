@@ -8,6 +8,7 @@ from harness.core.requests.keywords.data import ConvertSettings as ConvertSettin
 from harness.core.requests.keywords.inference import BenchmarkSettings as BenchmarkSettings
 from harness.core.requests.keywords.inference import DiagnoseSettings as DiagnoseSettings
 from harness.core.requests.keywords.inference import EvaluateSettings as EvaluateSettings
+from harness.core.requests.keywords.inference import EvaluateShareSettings as EvaluateShareSettings
 from harness.core.requests.keywords.inference import ScoreSettings as ScoreSettings
 from harness.core.requests.keywords.inference import SweepSettings as SweepSettings
 from harness.core.requests.keywords.loading import DrawSettings as DrawSettings

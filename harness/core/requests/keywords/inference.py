@@ -152,6 +152,22 @@ class EvaluateSettings(InferenceRequestKeys, CertaintyKeys, total=False):
     """Write report.html, the page of the run (default: on)."""
 
 
+class EvaluateShareSettings(InferenceRequestKeys, CertaintyKeys, total=False):
+    """Keywords of `evaluate_share`, those of `ShareRequest`."""
+
+    evaluator: Literal["fast", "pycocotools", "both"]
+    """What computes AP; both: compares the two, and fails on any difference (default: fast)."""
+
+    output: str | Path | None
+    """Run folder (default: results/runs/<run id>)."""
+
+    require_reference: bool
+    """Nothing to compare counts as failure."""
+
+    report: bool
+    """Write report.html, the page of the run (default: on)."""
+
+
 class TimingOptionsKeys(TypedDict, total=False):
     """Keywords of `TimingOptions`."""
 

@@ -1,0 +1,73 @@
+"""A run whose images are all inferred: who did it, read from its files, without an engine.
+
+What merges and scores such a run may be a machine without the device, or after a crash in scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.files.json import to_plain
+from harness.workflows.evaluation.inference import asked_identity, engine_identity
+from harness.workflows.evaluation.resolve import Job
+from harness.workflows.evaluation.workers import ShardFacts, facts_path, read_facts
+from harness.workflows.runs.shards import read_identity, shard_paths
+from harness.workflows.runs.submissions import submission_of_this_job
+
+
+def finished_facts(job: Job, run_folder: Path) -> list[ShardFacts] | None:
+    """Return the facts of the workers that inferred all images of a job.
+
+    Args:
+        job: The evaluation, none of whose images is missing.
+        run_folder: Where its shards are.
+
+    Returns:
+        One a shard. They count images of now only in the last job of a submission, whose shards
+        were inferred together; otherwise no one knows what was inferred beside what. None where an
+        engine has to say whether this is the run that was asked for.
+    """
+    identity = read_identity(run_folder)
+    if identity is None or not _is_asked(job, identity):
+        return None
+    submission = submission_of_this_job(run_folder)
+    numbers = range(len(shard_paths(run_folder) if submission is None else submission.shards))
+    try:
+        found = [
+            read_facts(run_folder, number)
+            for number in numbers
+            if submission is not None or facts_path(run_folder, number).exists()
+        ]
+    except HarnessError:
+        return None
+    if not all(_has(identity, engine_identity(one.engine)) for one in found):
+        return None
+    if submission is None:
+        found = [replace(one, images=0, images_before=0) for one in found]
+    return found or None
+
+
+def _is_asked(job: Job, identity: Mapping[str, Any]) -> bool:
+    """Return whether a run has the identity of a job, as far as is known without an engine."""
+    options = job.request.options
+    asked: dict[str, Any] = {
+        **asked_identity(job),
+        "engine": job.engine,
+        "precision": options.precision,
+        "compiled": options.compile,
+        "exact": options.exact,
+        **{f"architecture.{name}": one for name, one in to_plain(job.architecture).items()},
+    }
+    if options.memory_format is not None:
+        asked["memory_format"] = options.memory_format
+    if options.threads is not None and identity.get("threads") is not None:
+        asked["threads"] = options.threads
+    return _has(identity, asked)
+
+
+def _has(identity: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    return all(identity.get(name) == value for name, value in asked.items())
