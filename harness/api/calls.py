@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from harness.core.errors import UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.signatures import NOT_TAKEN, REQUESTS, signed
-from harness.core.settings import command_line, compose
+from harness.core.settings import command_line, compose, keyword_of
 from harness.files.failures import system_failures
 
 Request = TypeVar("Request")
@@ -43,7 +43,7 @@ def composed(function: str, kind: type[Request], settings: Mapping[str, Any]) ->
     for name in NOT_TAKEN.get(function, ()):
         if name in settings:
             raise UsageError(f"{function}() takes no {name!r}")
-    return compose(kind, settings, defaults=default_places())
+    return compose(kind, settings, defaults=default_places(), called=keyword_of)
 
 
 def typed(given: Sequence[str] | None, name: str, request: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from harness.core.errors import HarnessError, UsageError
 from harness.core.requests.asking import GeneralOptions, OutputOptions
-from harness.core.settings import Setting, compose, flat_settings
+from harness.core.settings import Setting, compose, flat_settings, flatten
 
 T = TypeVar("T")
 
@@ -114,17 +114,18 @@ def request_from(kind: type[T], arguments: argparse.Namespace) -> T:
         kind: The request's class.
         arguments: The parsed and completed command line.
     """
-    return compose(kind, settings_from(kind, arguments))
+    given = {one.name: getattr(arguments, one.name) for one in flat_settings(kind)}
+    return compose(kind, given)
 
 
 def settings_from(kind: type[Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a request by name: keywords of a function of the Python API.
+    """The settings of a request by name, checked: keywords of a function of the Python API.
 
     Args:
         kind: The request's class.
         arguments: The parsed and completed command line.
     """
-    return {one.name: getattr(arguments, one.name) for one in flat_settings(kind)}
+    return flatten(request_from(kind, arguments))
 
 
 def _default(one: Setting) -> Any:

@@ -243,7 +243,10 @@ def finish(folder: Path) -> None:
     submission = read_submission(folder)
     if not (folder / RECORD).exists():
         if not all(shard_is_done(folder, *one) for one in enumerate(submission.shards)):
-            raise unfinished(folder, status_of(folder))
+            error = unfinished(folder, status_of(folder))
+            again = continuing(submission.command, folder)
+            hint = f"finished images are kept; continue with: {again}"
+            raise type(error)(error.message, hint=hint)
         request = replace(submission.request, output=folder, resume=True)
         api.evaluate(**keywords_of("evaluate", request), command=submission.command)
     if submission.preemption_test and not is_finished(folder, submission):

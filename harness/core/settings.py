@@ -31,7 +31,7 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,10 +45,12 @@ __all__ = [
     "check_settings",
     "checked_value",
     "compose",
+    "flag_of",
     "flat_settings",
     "flatten",
     "identity_defaults",
     "identity_of",
+    "keyword_of",
     "part",
     "recalled",
     "recorded",
@@ -61,12 +63,29 @@ __all__ = [
 
 T = TypeVar("T")
 
+#: How errors name a setting.
+Called = Callable[[Setting], str]
+
 #: Of a whole number; what is larger is not a setting, and no float either.
 MOST_BITS = 63
 
 
+def flag_of(one: Setting) -> str:
+    """How the command line knows a setting: the flag, or the word of a positional one."""
+    return (one.metavar or one.name).upper() if one.positional else one.flag
+
+
+def keyword_of(one: Setting) -> str:
+    """How the Python API and files know a setting."""
+    return one.name
+
+
 def compose(
-    kind: type[T], values: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
+    kind: type[T],
+    values: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    called: Called = flag_of,
 ) -> T:
     """A request from flat values by name, each of them checked.
 
@@ -75,6 +94,7 @@ def compose(
         values: Setting name → value, as Python or TOML has it: lists for tuples, text for paths.
             What is missing has its default.
         defaults: Other defaults, by name of the setting or of its place; unknown ones are ignored.
+        called: How errors name a setting.
 
     Raises:
         UsageError: For an unknown name (with the nearest known one), a missing one, a wrong type,
@@ -86,11 +106,12 @@ def compose(
     checked: dict[str, Any] = {}
     for name, one in known.items():
         if name in values:
-            checked[name] = checked_value(one, values[name])
+            checked[name] = checked_value(one, values[name], called)
         elif name in other or one.place in other:
-            checked[name] = checked_value(one, other[name if name in other else str(one.place)])
+            value = other[name if name in other else str(one.place)]
+            checked[name] = checked_value(one, value, called)
         elif one.required:
-            raise UsageError(f"{_called(one)} is missing", hint=one.help)
+            raise UsageError(f"{called(one)} is missing", hint=one.help)
     return _built(kind, checked)
 
 
@@ -236,39 +257,45 @@ def signature_of(kind: type[Any]) -> inspect.Signature:
     )
 
 
-def checked_value(one: Setting, value: Any) -> Any:
-    """``value`` with the type of the setting; UsageError where it is not allowed."""
+def checked_value(one: Setting, value: Any, called: Called = flag_of) -> Any:
+    """``value`` with the type of the setting; UsageError where it is not allowed.
+
+    Args:
+        one: The setting.
+        value: As Python or TOML has it.
+        called: How errors name the setting.
+    """
     if value is None:
         if one.optional:
             return None
-        raise UsageError(f"{_called(one)} needs a value")
+        raise UsageError(f"{called(one)} needs a value")
     if not one.many:
-        return _checked_item(one, value)
+        return _checked_item(one, value, called)
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise UsageError(f"{_called(one)} must be a list, got {value!r}")
-    return tuple(_checked_item(one, item) for item in value)
+        raise UsageError(f"{called(one)} must be a list, got {value!r}")
+    return tuple(_checked_item(one, item, called) for item in value)
 
 
-def _checked_item(one: Setting, value: Any) -> Any:
-    typed = _typed(one, value)
+def _checked_item(one: Setting, value: Any, called: Called) -> Any:
+    typed = _typed(one, value, called)
     if one.choices and typed not in one.choices:
         near = difflib.get_close_matches(str(typed), one.choices, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"{_called(one)} must be one of {', '.join(one.choices)}, got {typed!r}{meant}"
+            f"{called(one)} must be one of {', '.join(one.choices)}, got {typed!r}{meant}"
         )
     if isinstance(typed, int | float) and not isinstance(typed, bool):
-        _check_bounds(one, typed)
+        _check_bounds(one, typed, called)
     return typed
 
 
-def _typed(one: Setting, value: Any) -> Any:
+def _typed(one: Setting, value: Any, called: Called) -> Any:
     if one.item is Path and isinstance(value, str | Path):
         if str(value):
             return Path(value)
-        raise UsageError(f"{_called(one)} must name a file or folder, got an empty text")
+        raise UsageError(f"{called(one)} must name a file or folder, got an empty text")
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise UsageError(f"{_called(one)} is {shown(value)}, more than {MOST_BITS} bits")
+        raise UsageError(f"{called(one)} is {shown(value)}, more than {MOST_BITS} bits")
     if one.item is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     is_right = isinstance(value, one.item) and not (one.item is int and isinstance(value, bool))
@@ -281,10 +308,10 @@ def _typed(one: Setting, value: Any) -> Any:
         str: "a text",
         Path: "a path",
     }
-    raise UsageError(f"{_called(one)} must be {kinds[one.item]}, got {shown(value)}")
+    raise UsageError(f"{called(one)} must be {kinds[one.item]}, got {shown(value)}")
 
 
-def _check_bounds(one: Setting, value: float) -> None:
+def _check_bounds(one: Setting, value: float, called: Called) -> None:
     right = (
         math.isfinite(value)
         and (one.minimum is None or value >= one.minimum)
@@ -294,7 +321,7 @@ def _check_bounds(one: Setting, value: float) -> None:
     )
     if not right:
         unit = "" if one.unit is None else f" {one.unit}"
-        raise UsageError(f"{_called(one)} must be {bounds_text(one)}, got {value:g}{unit}")
+        raise UsageError(f"{called(one)} must be {bounds_text(one)}, got {value:g}{unit}")
 
 
 def bounds_text(one: Setting) -> str:
@@ -309,11 +336,6 @@ def bounds_text(one: Setting) -> str:
     }
     named = [f"{word} {limit:g}" for word, limit in sides.items() if limit is not None]
     return " and ".join(named) or "a finite number"
-
-
-def _called(one: Setting) -> str:
-    """How users know the setting: the flag, or the word of a positional one."""
-    return (one.metavar or one.name).upper() if one.positional else one.flag
 
 
 def command_line(command: str, request: Any) -> tuple[str, ...]:
