@@ -121,7 +121,7 @@ def test_score_and_compare(data: dict[str, Path], tmp_path: Path) -> None:
 def test_errors_are_errors_of_harness(data: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(harness.UsageError, match="did you mean model"):
         harness.evaluate(modle="tiny")  # type: ignore[call-arg]
-    with pytest.raises(harness.UsageError, match="^batch_size must be"):
+    with pytest.raises(harness.UsageError, match=r"^batch_size must be"):
         harness.evaluate(batch_size=0)
     with pytest.raises(harness.UsageError, match="takes no 'dry_run'"):
         harness.train(dry_run=True)  # type: ignore[call-arg]
