@@ -12,7 +12,7 @@ from harness.core.printable import counted
 from harness.core.requests.inference import DiagnoseRequest
 
 if TYPE_CHECKING:
-    from harness.workflows.diagnose import Against, Diagnosis
+    from harness.workflows.diagnose import Against, Diagnosis, StageOf
 
 COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
 REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "these are")
@@ -109,8 +109,15 @@ def _print_reference(reference: Against, style: str) -> None:
             f"reference, the first is {reference.first_differing}"
         )
     if reference.stage is not None:
-        largest = reference.stage.max_absolute
-        by = "in its shape" if largest is None else f"by up to {largest:g}"
-        console.print_parts(f"on it the first stage that differs is {reference.stage.stage}, {by}")
+        console.print_parts(_stage_sentence(reference.stage))
     for note in reference.notes:
         console.print_parts(f"note: {note}")
+
+
+def _stage_sentence(stage: StageOf) -> str:
+    how = {
+        "values": f"by up to {stage.max_absolute:g}" if stage.max_absolute is not None else "",
+        "shape": "in its shape",
+        "rows": "in some of its rows, or in how many there are",
+    }
+    return f"on it the first stage that differs is {stage.stage}, {how[stage.differs]}"

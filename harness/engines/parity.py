@@ -199,6 +199,7 @@ def _final_rows(agreement: Agreement, mask_slack_px: int) -> tuple[StageDifferen
     count = max(agreement.detections, 1)
     paired = 1 - agreement.unmatched / count
     masks = 1 - agreement.masks_below / count
+    points = agreement.keypoints_below / count
     ok = agreement.share_within_bars >= SHARE_BAR
     slack = f" or {mask_slack_px} px" if mask_slack_px else ""
     return (
@@ -216,9 +217,32 @@ def _final_rows(agreement: Agreement, mask_slack_px: int) -> tuple[StageDifferen
             max_relative=1 - agreement.min_mask_iou,
             share=masks,
             tolerance=f"IoU 0.9999{slack} on ≥ 99.9 % of detections, with the row above",
+            ok=agreement.share_within_bars + points >= SHARE_BAR,
+        ),
+        *_keypoint_row(agreement, points, ok=ok),
+        *_map_row(agreement),
+    )
+
+
+def _keypoint_row(agreement: Agreement, off: float, *, ok: bool) -> tuple[StageDifference, ...]:
+    """The row of keypoints; none where they are all the same, as without any.
+
+    Args:
+        agreement: Of the detections.
+        off: Share of them with a keypoint outside its bars.
+        ok: Whether detections, masks and keypoints together are within theirs.
+    """
+    if not agreement.keypoints_below and not agreement.max_keypoint_px:
+        return ()
+    return (
+        StageDifference(
+            stage="keypoints",
+            max_absolute=agreement.max_keypoint_px,
+            max_relative=agreement.max_keypoint_px,
+            share=1 - off,
+            tolerance="1e-3 px and a thousandth of the score, with the rows above",
             ok=ok,
         ),
-        *_map_row(agreement),
     )
 
 

@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
 from harness.core.requests.reports import ClassIds, SavedPredictions
@@ -272,8 +273,11 @@ class StageOf:
 
     stage: str
     """Name of the stage."""
+    differs: Literal["values", "shape", "rows"]
+    """What differs: its values, its shape, or which rows there are, as of proposals and detections.
+    """
     max_absolute: float | None
-    """Largest difference there, in the unit of the stage; None where it has another shape."""
+    """Largest difference of values, in the unit of the stage; None where something else differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,10 +323,12 @@ def against(
         UsageError: The reference has no predictions.
         IntegrityError: They are not valid for the annotations, or a run's were damaged.
     """
-    theirs = read_source(reference, content, classes)
+    content, notes = _images_of_both(content, run, reference)
+    listed = {image["id"] for image in content["images"]}
+    rows = [row for row in rows if row["image_id"] in listed] if notes else rows
+    theirs = read_source(reference, content, classes, listed_only=True)
     for sentence in theirs.assumed:
         progress.notice(f"note: the reference: {sentence}")
-    notes = []
     metrics: dict[str, Difference] = {}
     try:
         own = checked_predictions([dict(row) for row in rows], content, where="the predictions")
@@ -343,6 +349,26 @@ def against(
         stage=stage,
         notes=tuple(notes),
     )
+
+
+def _images_of_both(
+    content: Mapping[str, Any], run: Path | None, reference: Path
+) -> tuple[Mapping[str, Any], list[str]]:
+    """The annotations of the images that both runs evaluated, and a note where one did fewer.
+
+    Args:
+        content: The annotations of the images that are diagnosed.
+        run: The run folder of these; None for a file.
+        reference: A run folder, or a file: how many images it is of is not known.
+    """
+    if run is None or not reference.is_dir() or run.samefile(reference):
+        return content, []
+    own, theirs = (read_run(folder).dataset for folder in (run, reference))
+    if own.digest != theirs.digest or theirs.evaluated_images >= len(content["images"]):
+        return content, []
+    ids = sorted(image["id"] for image in content["images"])[: theirs.evaluated_images]
+    note = f"compared on the {counted(len(ids), 'image')} that both runs evaluated"
+    return only_images(dict(content), frozenset(ids)), [note]
 
 
 def _metrics(
@@ -396,5 +422,8 @@ def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | 
         return None, f"stages are not compared: {error.message}"
     if found is None:
         return None, f"made again, image {image_id} gives the same in every stage"
-    largest = found[1] if math.isfinite(found[1]) else None
-    return StageOf(stage=found[0], max_absolute=largest), None
+    if found.share is not None:
+        return StageOf(stage=found.stage, differs="rows", max_absolute=None), None
+    if math.isinf(found.max_absolute):
+        return StageOf(stage=found.stage, differs="shape", max_absolute=None), None
+    return StageOf(stage=found.stage, differs="values", max_absolute=found.max_absolute), None

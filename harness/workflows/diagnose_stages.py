@@ -10,13 +10,13 @@ from harness.core.errors import UsageError
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import recalled
 from harness.engines.native import NativeEngine
-from harness.engines.parity import compare_engines
+from harness.engines.parity import StageDifference, compare_engines
 from harness.engines.stages import own_stages
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.runs.files import read_run
 
 
-def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[str, float] | None:
+def first_differing_stage(run: Path, reference: Path, image_id: int) -> StageDifference | None:
     """The first stage in which two evaluations part on an image, and by how much.
 
     Both networks are opened as the runs' settings say, and compared as ``harness parity`` does.
@@ -27,8 +27,7 @@ def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[st
         image_id: An image of both.
 
     Returns:
-        Name of the stage and its largest difference; None where no stage differs by more than
-        rounding.
+        That stage; None where none differs by more than rounding.
 
     Raises:
         UsageError: A run is of an engine that has no stages.
@@ -43,8 +42,7 @@ def first_differing_stage(run: Path, reference: Path, image_id: int) -> tuple[st
         report = compare_engines(
             first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)
         )
-    worst = next((row for row in report.stages if not row.ok), None)
-    return None if worst is None else (worst.stage, worst.max_absolute)
+    return next((row for row in report.stages if not row.ok), None)
 
 
 def _job(folder: Path) -> Job:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from harness.cli.main import run
-from harness.engines.parity import _difference, _proposal_difference
+from harness.engines.parity import _difference, _final_rows, _proposal_difference
+from harness.measure.agreement import Agreement
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
 from tests.golden.cases import pictures
@@ -47,6 +49,23 @@ def test_proposals_are_compared_as_a_set() -> None:
     assert not difference.ok
     assert difference.share == pytest.approx(0.985)
     assert not _proposal_difference(boxes[:-1], boxes).ok
+
+
+@pytest.mark.parametrize(
+    ("off", "stage"),
+    [
+        ({"unmatched": 3}, "final boxes, scores, classes"),
+        ({"masks_below": 3}, "pasted masks"),
+        ({"keypoints_below": 3, "max_keypoint_px": 2.0}, "keypoints"),
+        ({"max_keypoint_px": 1e-4}, None),
+    ],
+)
+def test_what_is_off_in_the_detections_is_named(off: dict[str, Any], stage: str | None) -> None:
+    same = {"unmatched": 0, "masks_below": 0, "reordered": 0, "mask_off_px": 0}
+    sure = {"max_box_px": 0.0, "max_score": 0.0, "min_mask_iou": 1.0}
+    agreement = Agreement(**{"detections": 100, **same, **sure, **off})
+    failing = [row.stage for row in _final_rows(agreement, 0) if not row.ok]
+    assert failing[:1] == ([] if stage is None else [stage])
 
 
 @pytest.mark.filterwarnings("ignore")

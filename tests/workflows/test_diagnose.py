@@ -37,21 +37,31 @@ def run(embedded_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("settings", "stage"),
+    ("settings", "stage", "differs"),
     [
-        pytest.param({"short_edge_px": 112}, "resized input", id="another size"),
-        pytest.param({"precision": "bf16"}, "backbone p2", id="another precision"),
+        pytest.param({"short_edge_px": 112}, "resized input", "shape", id="another size"),
+        pytest.param({"channel_order": "RGB"}, "resized input", "values", id="another order"),
+        pytest.param({"precision": "bf16"}, "backbone p2", "values", id="another precision"),
+        pytest.param(
+            {"score_threshold": 0.9}, "final boxes, scores, classes", "rows", id="another cut"
+        ),
     ],
 )
 def test_the_first_stage_that_differs_is_named(
-    run: Path, embedded_root: Path, tmp_path: Path, settings: dict[str, Any], stage: str
+    run: Path,
+    embedded_root: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    stage: str,
+    differs: str,
 ) -> None:
     other = evaluated(embedded_root, tmp_path / "other", **settings)
     found = harness.diagnose(run=run, reference=other).reference
     assert found is not None
     assert found.differing_images == 1
     assert found.stage is not None
-    assert found.stage.stage == stage
+    assert (found.stage.stage, found.stage.differs) == (stage, differs)
+    assert (found.stage.max_absolute is None) is (differs != "values")
     assert found.notes == ()
 
 
@@ -61,6 +71,19 @@ def test_a_run_is_its_own_reference(run: Path) -> None:
     assert found.differing_images == 0
     assert found.stage is None
     assert all(one.difference == 0 for one in found.metrics.values())
+
+
+def test_runs_of_other_numbers_of_images_are_compared_on_those_of_both(
+    run: Path, embedded_root: Path, tmp_path: Path
+) -> None:
+    more = evaluated(embedded_root, tmp_path / "more", limit=2)
+    for one, other in ((run, more), (more, run)):
+        found = harness.diagnose(run=one, reference=other).reference
+        assert found is not None
+        assert found.differing_images == 0
+        assert set(found.metrics) >= {"bbox/AP", "segm/AP"}
+        assert all(each.difference == 0 for each in found.metrics.values())
+    assert found.notes == ("compared on the 1 image that both runs evaluated",)
 
 
 def as_file(folder: Path, name: str, rows: list[Row]) -> Path:

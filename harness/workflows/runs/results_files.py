@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.printable import shown_text
+from harness.core.printable import counted, shown_text
 from harness.core.requests.reports import ClassIds
 from harness.data import class_ids
 from harness.data.class_ids import class_table
@@ -48,19 +48,29 @@ class ReadResults:
     """What was assumed of another program's file, one sentence each."""
 
 
-def read_results(path: Path, content: Mapping[str, Any], classes: ClassIds = "auto") -> ReadResults:
+def read_results(
+    path: Path,
+    content: Mapping[str, Any],
+    classes: ClassIds = "auto",
+    *,
+    listed_only: bool = False,
+) -> ReadResults:
     """The valid predictions of a file, of COCO's form or another program's.
 
     Args:
         path: The file.
         content: Of ``data.coco.read_annotations``.
         classes: What its category ids are.
+        listed_only: Whether rows of images that the annotations do not list are left out.
 
     Raises:
         UsageError: It is not there.
         IntegrityError: It has no form that is known, or a row that is not valid.
     """
     rows, assumed = _adopted(_parsed(path), path, content, classes, loose=False)
+    if listed_only and isinstance(rows, list):
+        rows, left_out = _of_listed_images(rows, content)
+        assumed += left_out
     try:
         if assumed:
             found = checked_predictions(rows, content, where=str(path))
@@ -73,6 +83,24 @@ def read_results(path: Path, content: Mapping[str, Any], classes: ClassIds = "au
     return ReadResults(rows=found, assumed=assumed)
 
 
+def _of_listed_images(
+    rows: list[Any], content: Mapping[str, Any]
+) -> tuple[list[Any], tuple[str, ...]]:
+    """The rows but those of images that the annotations do not list, and a sentence about these."""
+    listed: set[int | None] = {None, *(image["id"] for image in content["images"])}
+    kept = [
+        row for row in rows if not isinstance(row, Mapping) or whole(row.get("image_id")) in listed
+    ]
+    if len(kept) == len(rows):
+        return rows, ()
+    left_out = counted(
+        len(rows) - len(kept),
+        "row is of an image that is not compared",
+        "rows are of images that are not compared",
+    )
+    return kept, (left_out,)
+
+
 def _lacks_categories(rows: Any, content: Mapping[str, Any]) -> bool:
     """Whether category ids are none of the annotations."""
     known = {category["id"] for category in content["categories"]}
@@ -83,7 +111,11 @@ def _lacks_categories(rows: Any, content: Mapping[str, Any]) -> bool:
 
 
 def read_source(
-    source: Path, content: Mapping[str, Any], classes: ClassIds = "auto"
+    source: Path,
+    content: Mapping[str, Any],
+    classes: ClassIds = "auto",
+    *,
+    listed_only: bool = False,
 ) -> ReadResults:
     """The valid predictions of a file, or of a run folder, whose own are compared with its sums.
 
@@ -91,17 +123,18 @@ def read_source(
         source: The file or folder.
         content: Of ``data.coco.read_annotations``.
         classes: What the category ids of a file are; those of a run are known.
+        listed_only: As of ``read_results``.
 
     Raises:
         UsageError: There are none.
         IntegrityError: As of ``read_results``; or a run's were damaged since it wrote them.
     """
     if not source.is_dir():
-        return read_results(source, content, classes)
+        return read_results(source, content, classes, listed_only=listed_only)
     if not (source / PREDICTIONS).is_file():
         raise UsageError(f"{source} holds no predictions", hint="they are made by: harness eval")
     unknown = require_own_predictions(source)
-    found = read_results(source / PREDICTIONS, content)
+    found = read_results(source / PREDICTIONS, content, listed_only=listed_only)
     return found if unknown is None else replace(found, assumed=(*found.assumed, unknown))
 
 
