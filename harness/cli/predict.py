@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
     from harness.report.tables import render
+    from harness.workflows.runs.panoptic_files import PANOPTIC_FILE
 
     if report.by_category:
         rows = [(str(one.category_id), one.name, str(one.detections)) for one in report.by_category]
@@ -67,5 +68,7 @@ def _print(report: PredictReport, arguments: argparse.Namespace) -> None:
         console.print_parts(f"note: {note}")
     folder = Path(report.output)
     console.print_parts(f"predictions: {folder / report.predictions}")
+    if (folder / PANOPTIC_FILE).is_file():
+        console.print_parts(f"maps of segments: {folder / PANOPTIC_FILE}")
     if report.page is not None:
         console.print_parts(f"pictures: {folder / report.page}")

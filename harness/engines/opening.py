@@ -95,8 +95,15 @@ def own_engine(architecture: Architecture) -> EngineName:
     return "native" if architecture.torchvision is None else "torchvision"
 
 
-def require_network(name: EngineName, architecture: Architecture) -> None:
+def require_network(
+    name: EngineName, architecture: Architecture, *, repair: str | None = None
+) -> None:
     """Check that an engine knows a network; the fake one knows all.
+
+    Args:
+        name: The engine.
+        architecture: The network.
+        repair: What to do where the engine is not chosen by ``--engine``; None where it is.
 
     Raises:
         UsageError: It does not.
@@ -107,7 +114,7 @@ def require_network(name: EngineName, architecture: Architecture) -> None:
     if name not in engines:
         raise UsageError(
             f"the {name} engine does not know this network: it is {kind}",
-            hint=f"leave out --engine, or choose --engine {own_engine(architecture)}",
+            hint=repair or f"leave out --engine, or choose --engine {own_engine(architecture)}",
         )
 
 
@@ -154,12 +161,12 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
     if name != "native" and options.compile:
         raise UsageError(
             f"the {name} engine is not compiled here",
-            hint="leave out --compile, or choose --engine native",
+            hint=_left_out("--compile", name),
         )
     if name != "native" and options.memory_format == "channels_last":
         raise UsageError(
             f"the {name} engine computes on contiguous feature maps, not on channels_last",
-            hint="leave out --memory-format, or choose --engine native",
+            hint=_left_out("--memory-format", name),
         )
     _require_exact(name, options)
     if name == "fake":
@@ -184,6 +191,11 @@ def require_settings(name: EngineName, options: EngineOptions) -> None:
         require_detectron2(*MODULES)
     if name != "native":
         require_single_precision(name, options.precision)
+
+
+def _left_out(option: str, name: EngineName) -> str:
+    """What to do about an option of the native engine, which has no network of torchvision."""
+    return f"leave out {option}" + ("" if name == "torchvision" else ", or choose --engine native")
 
 
 def require_file_settings(name: EngineName, device: str, precision: Precision) -> None:
@@ -214,7 +226,7 @@ def _require_exact(name: EngineName, options: EngineOptions) -> None:
     if name != "native":
         raise UsageError(
             f"the {name} engine has no other arithmetic than its own",
-            hint="leave out --exact, or choose --engine native",
+            hint=_left_out("--exact", name),
         )
     wrong = {
         "--compile": options.compile,

@@ -12,7 +12,7 @@ from harness.core.requests.inference import (
     InferenceRequest,
     ModelSpec,
 )
-from harness.engines.opening import require_network
+from harness.engines.opening import own_engine, require_network
 from harness.files.toml import read_toml
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
@@ -30,7 +30,10 @@ def read_matrix(path: Path | None) -> Matrix:
     for block in matrix.block:
         for name, engine in product(block.models, block.engines):
             # An invalid matrix is not a failed cell.
-            require_network(engine, architecture_of(find_model(lock, name).architecture))
+            architecture = architecture_of(find_model(lock, name).architecture)
+            own = own_engine(architecture)
+            repair = f'{name} needs a block of its own with engines = ["{own}"]'
+            require_network(engine, architecture, repair=repair)
     return matrix
 
 

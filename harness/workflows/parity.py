@@ -15,7 +15,14 @@ from typing import NamedTuple
 
 from harness.core.architecture import Architecture
 from harness.core.detections import Image
-from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo, ExportFormat, Precision
+from harness.core.engine import (
+    EXPORT_FORMATS,
+    Engine,
+    EngineInfo,
+    EngineName,
+    ExportFormat,
+    Precision,
+)
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Advance, Progress
 from harness.core.record import CheckpointFacts
@@ -80,7 +87,8 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
     lock, threads, against = read_lock(), request.threads, request.against
     entry = find_model(lock, request.network.model)
     architecture = architecture_of(entry.architecture)
-    require_network("native" if against == "float64" else against, architecture)
+    engine: EngineName = "native" if against == "float64" else against
+    require_network(engine, architecture, repair=_comparable(architecture))
     _require(request)
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     if against in EXPORT_FORMATS:
@@ -253,6 +261,13 @@ def images_in(folder: Path) -> list[Path]:
     if not paths:
         raise UsageError(f"no image in {folder}", hint=known_endings())
     return paths
+
+
+def _comparable(architecture: Architecture) -> str:
+    """What a network that Detectron2 does not know can be compared with."""
+    if architecture.torchvision is None:
+        return "compare it with its own arithmetic: --against float64"
+    return "compare it with an exported file: --against onnx or --against pt2"
 
 
 def _require(request: ParityRequest) -> None:

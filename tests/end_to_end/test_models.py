@@ -16,6 +16,7 @@ from torchvision.models import mobilenet_v2
 from harness.files.layout import LOCK_NAME
 from harness.zoo.lock import find_artefact, read_lock
 from tests.end_to_end.conftest import Answer
+from tests.panoptic_data import write_panoptic_data
 
 LIGHT = "MobileNetV2_FPNLite_3x"
 #: A file as other programs call their best weights.
@@ -117,6 +118,40 @@ def test_torchvisions_network_on_classes_of_ones_own(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "repair"),
+    [
+        (("train", "--init", "none", "--engine", "detectron2"), "  leave out --engine\n"),
+        (
+            ("parity", "--images", "panoptic"),
+            "  compare it with an exported file: --against onnx or",
+        ),
+        (("eval", "--exact"), "  leave out --exact\n"),
+        (("eval", "--compile"), "  leave out --compile\n"),
+        (("bench", "--memory-format", "channels_last"), "  leave out --memory-format\n"),
+    ],
+)
+def test_torchvisions_network_is_offered_no_engine_that_cannot_compute_it(
+    words: tuple[str, ...],
+    repair: str,
+    harness: Callable[..., Answer],
+    embedded_root: Path,
+    project: Path,
+) -> None:
+    images = write_panoptic_data(project, images=1, root=embedded_root)
+    pair = {"annotations": project / "instances.json", "images": images}
+    sets = {"train": ("train-", "val-"), "parity": ()}.get(words[0], ("",))
+    data = [
+        word for each in sets for name, one in pair.items() for word in (f"--{each}{name}", one)
+    ]
+    if words[0] in ("eval", "bench"):
+        (project / "unread.safetensors").write_bytes(b"refused before it is read")
+        data = [*data, "--weights", "unread.safetensors"]
+    answer = harness(words[0], "--model", THEIRS, *words[1:], *data)
+    assert answer.code == 2, answer.err
+    assert repair in answer.err
+
+
 def test_a_network_of_torchvision_is_fine_tuned_stopped_and_continued(
     harness: Callable[..., Answer], on_small: list[str], project: Path
 ) -> None:

@@ -357,7 +357,7 @@ def check_values(request: InferenceRequest) -> None:
     if request.options.engine in EXPORT_FORMATS and request.options.batch_size != 1:
         raise UsageError(
             f"an exported file computes one image at a time, not {request.options.batch_size}",
-            hint="leave out --batch-size, or choose --engine native",
+            hint="leave out --batch-size; or --engine: the model itself takes batches",
         )
     if request.network.weights is not None and not request.network.weights.is_file():
         raise UsageError(f"no such checkpoint file: {request.network.weights}")

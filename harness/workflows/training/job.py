@@ -349,7 +349,7 @@ def require_trainable(request: TrainRequest, published: Architecture) -> None:
             hint="leave out --engine: the native engine has Detectron2's losses",
         )
     if published.torchvision is None or request.runtime.engine == "detectron2":
-        require_network(request.runtime.engine, published)
+        require_network(request.runtime.engine, published, repair="leave out --engine")
     elif request.initial.init == "imagenet":
         raise UsageError(
             f"{request.network.model} begins with torchvision's checkpoint, a file or random "
