@@ -147,9 +147,12 @@ def reason_of(result: CellResult) -> str:
     ]
     if failing:
         return "; ".join(failing)
-    lines = result.error.strip().splitlines() or [""]
-    # The last line of a traceback has the error, as has the first line of a HarnessError.
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    lines = [line.strip() for line in result.error.strip().splitlines()] or [""]
+    # The last line of a traceback has the error, as has the first line of a HarnessError, which may
+    # be the heading of a list.
+    if lines[0].startswith("Traceback"):
+        return lines[-1]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 def night_markdown(night: Night) -> str:

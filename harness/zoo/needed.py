@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.errors import PrerequisiteError
+from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import Artefact, Lock, ModelEntry
 from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, PANOPTIC_LAYOUT, panoptic_places
 from harness.zoo.lock import find_artefact
@@ -102,11 +102,14 @@ def require_all(missing: Sequence[Missing], root: Path) -> None:
 
     Raises:
         PrerequisiteError: With everything that is missing, and the command that fetches it.
+        UsageError: All of it are files of the user.
     """
     if len(missing) < 2:
         return
     command = fetching(missing, root)
-    raise PrerequisiteError(
-        f"{len(missing)} downloads are missing:\n" + "\n".join(f"  {one.what}" for one in missing),
-        hint="check their paths" if command is None else f"run: {command}",
-    )
+    kind = "downloads" if all(one.groups for one in missing) else "things"
+    listed = f"{len(missing)} {kind} are missing:\n" + "\n".join(f"  {one.what}" for one in missing)
+    if command is None:
+        raise UsageError(listed, hint="check their paths")
+    own = "" if kind == "downloads" else "; check the other paths"
+    raise PrerequisiteError(listed, hint=f"run: {command}{own}")

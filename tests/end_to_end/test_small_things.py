@@ -33,6 +33,14 @@ def test_data_and_checkpoint_are_missed_together(
     assert answer.code == 3
     assert "2 downloads are missing" in answer.err
     assert "--only val,annotations,checkpoints --model R_50_FPN_3x" in answer.err
+    own = ["--annotations", "none.json", "--images", "nowhere"]
+    answer = harness("eval", "--model", "R_50_FPN_3x", *own)
+    assert answer.code == 3
+    for told in ("3 things are missing", "none.json", "nowhere", "R_50_FPN_3x: no ", "run: "):
+        assert told in answer.err
+    answer = harness("eval", *own)  # the embedded model is there: nothing can be downloaded
+    assert answer.code == 2
+    assert "2 things are missing" in answer.err
 
 
 def test_weights_of_ones_own_classes_fit_with_their_annotations(
@@ -49,9 +57,12 @@ def test_weights_of_ones_own_classes_fit_with_their_annotations(
     words.append("--no-pictures")
     assert harness("train", *words, "--threads", "1", "--output", "run").code == 0
     moved = (project / "run" / "model_last.safetensors").rename(project / "moved.safetensors")
-    assert harness("weights", "check", moved, "--model", "tiny").code == 4
-    beside = "run/model_best.safetensors"  # the training names its annotations
-    for named in ((moved, "--annotations", file), (beside,)):
+    told = harness("weights", "convert", moved, "silent.pkl")
+    assert "a .pkl has no place for the classes" in told.out
+    assert harness("weights", "check", "silent.pkl", "--model", "tiny").code == 4
+    # What the weights say themselves, moved or not; and an annotation file.
+    best = "run/model_best.safetensors"
+    for named in (("silent.pkl", "--annotations", file), (moved,), (best,)):
         fitting = harness("weights", "check", *named, "--model", "tiny")
         assert fitting.code == 0, fitting.err
         assert "fits tiny" in fitting.out

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,7 @@ from harness.core.progress import Silent
 from harness.core.requests.cluster import NightRequest
 from harness.nightly.matrix import cells_of, read_matrix
 from harness.nightly.night import read_night, run_night
+from harness.report.night import reason_of
 from harness.workflows.runs.folder import utc_now
 
 QUICK = """
@@ -187,6 +189,20 @@ def test_a_failed_cell_does_not_end_the_night(
     assert (junit.get("errors"), junit.get("failures")) == ("1", "0")
     assert "harness download" in (folder / "index.html").read_text("utf-8")
     assert "FAILED" in (folder / "summary.md").read_text("utf-8")
+
+
+def test_several_missing_downloads_are_named_in_the_table() -> None:
+    error = (
+        "2 downloads are missing:\n  data set coco_2017_val: no a.json\n  R_50: no b.pkl\n  run: c"
+    )
+    for text, why in (
+        (error, "2 downloads are missing: data set coco_2017_val: no a.json"),
+        ("one line\n  and a hint", "one line"),
+        ("Traceback (most recent call last):\n  File\nValueError: x", "ValueError: x"),
+        ("", ""),
+    ):
+        failed: Any = SimpleNamespace(checks=(), error=text)
+        assert reason_of(failed) == why
 
 
 def test_a_night_is_repeated_from_its_own_file(results: Path) -> None:

@@ -48,6 +48,7 @@ from harness.zoo.needed import (
     Missing,
     missing_checkpoint,
     missing_dataset,
+    missing_files,
     missing_proposals,
     require_all,
 )
@@ -225,9 +226,11 @@ def resolve(request: InferenceRequest) -> Job:
 def _missing(
     lock: Lock, entry: ModelEntry, request: InferenceRequest, dataset: str | None
 ) -> tuple[Missing, ...]:
-    """Return which of data set and pinned checkpoint are not on disk."""
+    """Return which of data set, files of the user and pinned checkpoint are not on disk."""
     root, weights = request.network.root, request.network.weights
+    data = request.data
     found = missing_dataset(dataset, root)
+    found += missing_files(data.annotations, data.images, data.panoptic)
     if weights is None and request.options.engine not in ("fake", *EXPORT_FORMATS):
         found += missing_checkpoint(lock, entry, root)
     if request.data.proposals is None and request.options.engine != "fake":
