@@ -141,6 +141,7 @@ def proven(
     found: dict[str, Any] = {
         "short_edge_px": architecture.short_edge_px,
         "regions": architecture.rpn_post_nms,
+        "score_threshold": architecture.score_threshold,
     }
     if proofs.exact is not None:
         found |= {

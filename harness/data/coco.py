@@ -46,6 +46,12 @@ __all__ = [
     "shown",
 ]
 
+#: Where COCO's keypoints are, for hints.
+KEYPOINTS_FROM = (
+    "COCO's are in person_keypoints_val2017.json and person_keypoints_train2017.json, beside "
+    "instances_*.json in annotations_trainval2017.zip: harness download --only annotations"
+)
+
 REQUIRED_KEYS = {
     "images": ("id", "file_name", "height", "width"),
     "categories": ("id", "name"),

@@ -1,4 +1,9 @@
-"""Faster, Mask and Keypoint R-CNN: the parts in order.
+"""Every network of the zoo: the parts that an ``Architecture`` chooses, in order.
+
+Its ``neck`` says what regions are proposed on and pooled from: a pyramid, C4 or DC5. Its
+``detector`` says whether heads on regions find the objects, one dense head does (RetinaNet), or
+nothing does (RPN). Heads for boxes, in one stage or in a cascade, for masks, keypoints and kinds of
+stuff are there where it has numbers for them.
 
 The stages are separate methods so that training, timing and the stage-by-stage parity check call
 the same code that inference calls.

@@ -84,6 +84,13 @@ def test_what_lacks_keypoints_says_which_file_has_them(
     assert answer.code == 4
     assert "bare.json has no keypoints" in answer.err
     assert "person_keypoints_val2017.json" in answer.err
+    for learned, judged in (("bare.json", "persons.json"), ("persons.json", "bare.json")):
+        given = ["--train-annotations", learned, "--val-annotations", judged]
+        given += ["--train-images", str(persons), "--val-images", str(persons), "--init", "none"]
+        answer = harness("train", "--model", MODEL, *given, "--iterations", "1")
+        assert answer.code == 4
+        assert "bare.json has no keypoints" in answer.err
+        assert "person_keypoints_train2017.json" in answer.err
     answer = harness("eval", "--model", MODEL, "--dataset", "keypoints_coco_2017_val")
     assert answer.code == 3
     assert "harness download --only val,annotations" in answer.err

@@ -17,6 +17,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, recorded
 from harness.data.catalog import find_dataset, limited
 from harness.data.categories import stuff_for
+from harness.data.coco import KEYPOINTS_FROM
 from harness.data.images import require_resizable
 from harness.data.panoptic import how_to_give, require_pngs
 from harness.data.proven import (
@@ -387,8 +388,7 @@ def _check_keypoints(entry: ModelEntry, architecture: Architecture, dataset: Dat
     if not dataset.keypoint_count:
         raise IntegrityError(
             f"{dataset.annotations_path} has no keypoints, and {entry.name} is measured by them",
-            hint="COCO's are in person_keypoints_val2017.json, beside instances_val2017.json in "
-            "annotations_trainval2017.zip: harness download --only annotations",
+            hint=KEYPOINTS_FROM,
         )
     if dataset.keypoint_count != architecture.keypoint_count:
         raise IntegrityError(

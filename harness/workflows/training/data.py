@@ -14,6 +14,7 @@ from harness.core.model import ModelEntry, TrainRecipe
 from harness.core.printable import shown_text
 from harness.core.requests.training import TrainRequest
 from harness.data.catalog import VALIDATION_OF, find_dataset
+from harness.data.coco import KEYPOINTS_FROM
 from harness.data.objects import BOXES_ONLY, TrainingSet, training_set
 from harness.data.panoptic import how_to_give, require_pngs
 from harness.data.proven import require_images
@@ -157,9 +158,15 @@ def require_usable(dataset: Dataset, model: str, published: Architecture, option
 
     Raises:
         UsageError: It has panoptic annotations, and the network makes no maps.
-        IntegrityError: It has none, and the network does; or images or PNGs are missing.
+        IntegrityError: It has none, and the network does; it has no keypoints, and the network
+            finds some; or images or PNGs are missing.
     """
     require_images(dataset, option.replace("panoptic", "images"))
+    if published.keypoint_count and not dataset.keypoint_count:
+        raise IntegrityError(
+            f"{dataset.annotations_path} has no keypoints, which {model} learns and is measured by",
+            hint=KEYPOINTS_FROM,
+        )
     truth = dataset.panoptic
     if truth is None:
         if published.is_panoptic:
