@@ -109,6 +109,16 @@ def test_a_dry_run_needs_nothing(harness: Callable[..., Answer], project: Path) 
     assert refused.code == 3
     for told in (*plan["missing"], plan["fetch"]):
         assert told in refused.err
+    # A schedule in epochs needs the number of images, and says what is missing besides.
+    in_epochs = harness(*words, "--epochs", "5", "--dry-run")
+    assert in_epochs.code == 2
+    for told in (
+        "--epochs 5: how many images",
+        "give --iterations",
+        *plan["missing"],
+        plan["fetch"],
+    ):
+        assert told in in_epochs.err
 
 
 def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(

@@ -117,7 +117,7 @@ def plan_of(request: TrainRequest, progress: Progress, on_plan: OnPlan = None) -
         on_plan: Called with the plan before the iteration is measured.
 
     Raises:
-        UsageError: An invalid argument.
+        UsageError: An invalid argument, or epochs without the training data.
         IntegrityError: What is there is not what it claims to be.
         RunFailedError: The iteration failed, for instance for want of memory.
     """
@@ -154,7 +154,7 @@ def _plan_without(
     except PrerequisiteError as error:
         missing = (*missing, Missing(what=error.message))
     training = _training(request, entry, recipe, published)
-    plan = planned(request, recipe, training)
+    plan = _planned(request, recipe, training, missing)
     check_division(request, plan.schedule.batch_size)
     own = has_own_data(request)
     classes = COCO_CATEGORIES if training is None else training.dataset.categories
@@ -188,6 +188,29 @@ def _plan_without(
         measured_on="generated images of 640 × 480 px"
         if training is None
         else "the training images",
+    )
+
+
+def _planned(
+    request: TrainRequest,
+    recipe: TrainRecipe,
+    training: TrainingSet | None,
+    missing: tuple[Missing, ...],
+) -> Plan:
+    """Return the schedule, where the iterations are known without what is missing.
+
+    Raises:
+        UsageError: They were asked for as epochs; with everything that is missing.
+    """
+    asked = request.schedule
+    if training is not None or asked.epochs is None or asked.iterations is not None:
+        return planned(request, recipe, training)
+    command = fetching(missing, request.network.root)
+    run = "" if command is None else f"run: {command}, or "
+    raise UsageError(
+        f"--epochs {asked.epochs:g}: how many images an epoch has is not known without the "
+        "training data; missing:\n" + "\n".join(f"  {one.what}" for one in missing),
+        hint=f"{run}give --iterations, which needs no data",
     )
 
 
