@@ -97,6 +97,7 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.file,
         arguments.images,
         with_masks=not arguments.boxes_only,
+        decode=arguments.decode,
         panoptic=arguments.panoptic,
         panoptic_masks=arguments.panoptic_masks,
         progress=console.progress_of(arguments),
@@ -140,6 +141,10 @@ def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
     for sentence in (*notes, *(f"left out: {one}" for one in report.left_out)):
         console.print_parts(f"note: {sentence}")
     checked = "every image is there and of its listed size"
+    if report.images_decoded:
+        checked += ", and was decoded"
+    elif report.images_checked:
+        checked += " (headers were read; --decode finds damaged pixels)"
     console.print_parts(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
 
 

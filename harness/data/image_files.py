@@ -11,6 +11,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -24,6 +25,7 @@ from harness.core.errors import UsageError
 from harness.core.printable import shown_text
 from harness.data.image_bounds import require_bounded
 from harness.data.own_results import in_own_result, is_own_result
+from harness.files.environment import usable_cpus
 from harness.files.readable import not_a_file
 
 #: Pillow's names of what is opened, the likeliest first. JPEG is also what some cameras write with
@@ -151,15 +153,22 @@ class Size:
         return self.height_px, self.width_px
 
 
-def size_of(path: Path) -> Size:
+def size_of(path: Path, *, decode: bool = False) -> Size:
     """The size of an image file; only its header is read.
+
+    Args:
+        path: The file.
+        decode: Decode its pixels as well, to see whether they are damaged.
 
     Raises:
         UnreadableImage: It is missing, damaged, or none of FORMATS.
     """
     try:
-        with open_image(path, pixels=False) as image:
-            return upright_size(image)
+        with open_image(path, pixels=decode) as image:
+            size = upright_size(image)
+            if decode:
+                image.load()
+            return size
     except Exception as bad:  # Pillow's many decoders raise anything on damaged bytes
         raise unreadable(path, bad) from bad
 
@@ -223,6 +232,9 @@ def _looks_like(path: Path) -> str:
     return f"it begins with {head[:12]!r}; formats: {' '.join(_known_formats())}"
 
 
+#: Threads that decode images to see whether they are damaged; each may hold a large one.
+MOST_DECODERS = 16
+
 #: Characters of a file name that a fault shows.
 SHOWN_NAME = 200
 
@@ -243,23 +255,27 @@ class ImageFault:
 
 
 def image_faults(
-    folder: Path, images: Sequence[Mapping[str, Any]], advance: Callable[[int], None]
+    folder: Path,
+    images: Sequence[Mapping[str, Any]],
+    advance: Callable[[int], None],
+    *,
+    decode: bool = False,
 ) -> Iterator[ImageFault]:
-    """A fault for each listed image whose file is not as listed; only headers are read.
+    """A fault for each listed image whose file is not as listed.
 
     Args:
         folder: What file names are relative to.
         images: Rows with ``file_name``, ``height`` and ``width``.
         advance: Called with 1 for each row.
+        decode: Decode the pixels of each, in threads, and do not read headers alone.
     """
-    for image in images:
+    paths = [str(image["file_name"]) for image in images]
+    found = _sizes([folder / path for path in paths], decode=decode)
+    for image, path, size in zip(images, paths, found, strict=True):
         advance(1)
-        path = str(image["file_name"])
         name = shown_text(path, SHOWN_NAME)
-        try:
-            size = size_of(folder / path)
-        except UnreadableImage as bad:
-            yield _unreadable_fault(folder, path, name, bad)
+        if isinstance(size, UnreadableImage):
+            yield _unreadable_fault(folder, path, name, size)
             continue
         listed = (image["height"], image["width"])
         if listed == (size.height_px, size.width_px):
@@ -274,6 +290,25 @@ def image_faults(
             yield ImageFault(kind="turned", text=turned)
         else:
             yield ImageFault(kind="size", text=text)
+
+
+def _sizes(paths: Sequence[Path], *, decode: bool) -> Iterator[Size | UnreadableImage]:
+    """Yield the size of each file, or why it has none, in order."""
+
+    def size(path: Path) -> Size | UnreadableImage:
+        try:
+            return size_of(path, decode=decode)
+        except UnreadableImage as bad:
+            return bad
+
+    if not decode:
+        yield from map(size, paths)
+        return
+    pool = ThreadPoolExecutor(min(usable_cpus(), MOST_DECODERS), thread_name_prefix="decoder")
+    try:
+        yield from pool.map(size, paths)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _unreadable_fault(folder: Path, path: str, name: str, bad: UnreadableImage) -> ImageFault:

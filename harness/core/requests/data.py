@@ -57,7 +57,10 @@ class CheckRequest:
 
     file: Path = setting(help="COCO annotation file", positional=True)
     images: Path | None = setting(
-        None, help="folder of its images: every one is looked at", none="not looked at"
+        None, help="folder of its images: the header of each is read", none="not looked at"
+    )
+    decode: bool = setting(
+        False, help="decode the pixels of every image, which finds those that are damaged"
     )
     boxes_only: bool = setting(False, help="for a network without masks")
     panoptic: Path | None = setting(
@@ -80,8 +83,11 @@ class CleanRequest:
     output: Path = setting(help="file to write")
     images: Path | None = setting(
         None,
-        help="folder of its images: every one is looked at",
+        help="folder of its images: the header of each is read",
         none="sizes in the file are believed",
+    )
+    decode: bool = setting(
+        False, help="decode the pixels of every image, and leave out those that are damaged"
     )
     same_names: SameNames = setting("keep", help="what becomes of categories that share a name")
     renumber: bool = setting(False, help="category ids 1, 2, 3, …")

@@ -32,6 +32,9 @@ class Cleaning:
     images: Path | None = None
     """Folder of the images; None to take sizes and names from the file."""
 
+    decode: bool = False
+    """Decode the pixels of every image, and leave out those that are damaged."""
+
     same_names: SameNames = "keep"
     """Categories that share a name stay so, get numbers behind it, or become one."""
 
@@ -140,7 +143,7 @@ def _images(
                 tally.image("without an id and a usable file name", f"images[{position}]")
                 continue
             name, where = row["file_name"], f"image {shown(row['id'])}: {shown(row['file_name'])}"
-            sized = _sized(row, cleaning.images, where, tally)
+            sized = _sized(row, cleaning, where, tally)
             if isinstance(sized, str):
                 tally.image(sized, where)
                 left_out.add(row["id"])
@@ -189,16 +192,16 @@ def _whole_ids(found: list[Any]) -> list[int]:
 
 
 def _sized(
-    row: dict[str, Any], folder: Path | None, where: str, tally: Tally
+    row: dict[str, Any], cleaning: Cleaning, where: str, tally: Tally
 ) -> dict[str, Any] | str:
     """The row with a height and a width of whole numbers, or why it cannot stay."""
     size = stated_size(row.get("height"), row.get("width"))
-    if folder is not None:
-        path = folder / row["file_name"]
+    if cleaning.images is not None:
+        path = cleaning.images / row["file_name"]
         if not is_file(path):
             return "whose file is missing"
         try:
-            found = size_of(path)
+            found = size_of(path, decode=cleaning.decode)
         except UnreadableImage:
             return "whose file is not a readable image"
         if size is None:

@@ -38,7 +38,13 @@ from harness.workflows.evaluation.inference import (
     prepared_batches,
 )
 from harness.workflows.evaluation.resolve import Job, open_job_engine
-from harness.workflows.runs.checksums import Line, read_sums, require_undamaged, write_checked
+from harness.workflows.runs.checksums import (
+    Line,
+    damage_of,
+    read_sums,
+    require_undamaged,
+    write_checked,
+)
 from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import (
     finished_images,
@@ -121,13 +127,16 @@ def is_measured(task: CellTask, notice: Notice) -> bool:
     """
     if kept(task.folder / SPEED, Speed, notice) is None:
         return False
-    found = finished_images(shard_paths(task.folder), notice=notice)
+    faults: list[str] = []
+    found = finished_images(shard_paths(task.folder), notice=faults.append)
+    for fault in faults:
+        notice(fault)
     if missing := len(set(task.job.dataset.image_ids) - found):
         notice(
             f"{task.folder}: {counted(missing, 'image is', 'images are')} missing or damaged "
             "and inferred again"
         )
-    return not missing
+    return not missing and not faults  # measuring writes a damaged identity again, too
 
 
 def kept(path: Path, kind: type[T], notice: Notice) -> T | None:
@@ -309,7 +318,8 @@ def accuracy_of(job: Job, standard: Standard, folder: Path, notice: Notice) -> A
         IntegrityError: The shard lacks images, or is damaged.
     """
     found = kept(folder / ACCURACY, Accuracy, notice)
-    if found is not None:
+    sums = read_sums(folder)
+    if found is not None and not damage_of(folder, {PREDICTIONS: sums.get(PREDICTIONS, "")}):
         return found
     lines = read_lines(shard_paths(folder))
     predictions = _merged(job, standard.annotations, folder, lines)

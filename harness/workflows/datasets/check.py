@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import counted, shown, shown_text
 from harness.core.progress import Progress
 from harness.data.coco import read_dataset
@@ -72,7 +72,10 @@ class DataReport:
     """What is not for training, a sentence a reason."""
 
     images_checked: bool
-    """Whether every image was looked at."""
+    """Whether the header of every image was read."""
+
+    images_decoded: bool = False
+    """Whether the pixels of every image were decoded as well."""
 
     keypoint_count: int = 0
     """Keypoints of an object; 0 where there are none."""
@@ -90,6 +93,7 @@ def check_data(
     *,
     with_masks: bool,
     progress: Progress,
+    decode: bool = False,
     panoptic: Path | None = None,
     panoptic_masks: Path | None = None,
 ) -> DataReport:
@@ -100,20 +104,19 @@ def check_data(
         images: Folder of its images; None to look at none.
         with_masks: For a network with masks.
         progress: Receives progress.
+        decode: Decode the pixels of every image as well.
         panoptic: Of the same images; its PNGs are in ``panoptic_masks``, or beside it.
         panoptic_masks: Their folder.
 
     Raises:
-        UsageError: The panoptic annotations, or the folder of their PNGs, are not there.
-        IntegrityError: It cannot be used: the file is not COCO's, or images or PNGs are missing,
-            unreadable, or of another size than listed.
+        UsageError: A file or folder is not there, or not given and images are to be decoded.
+        IntegrityError: The file is not COCO's, or an image or PNG is not as listed.
     """
-    dataset = read_dataset(annotations, images or annotations.parent)
-    if not dataset.images:
-        raise IntegrityError(f"{annotations} lists no image")
+    require_folder_to_decode(images, decode=decode)
+    dataset = _read(annotations, images)
     notes = dataset.warnings
     if images is not None:
-        notes += _require_images(dataset.ground_truth["images"], annotations, images, progress)
+        notes += _require_images(dataset, images, progress, decode=decode)
     notes += _narrow(dataset.images)
     maps = check_panoptic(panoptic, panoptic_masks, dataset, progress)
     training = _training_of(dataset, with_masks=with_masks)
@@ -129,10 +132,19 @@ def check_data(
         warnings=notes,
         left_out=training.left_out,
         images_checked=images is not None,
+        images_decoded=decode,
         keypoint_count=dataset.keypoint_count,
         labelled_objects=sum(_labelled(one) for one in training.images),
         panoptic=maps,
     )
+
+
+def _read(annotations: Path, images: Path | None) -> Dataset:
+    """The data set of a file; IntegrityError where it lists no image."""
+    dataset = read_dataset(annotations, images or annotations.parent)
+    if not dataset.images:
+        raise IntegrityError(f"{annotations} lists no image")
+    return dataset
 
 
 def _training_of(dataset: Dataset, *, with_masks: bool) -> TrainingSet:
@@ -187,6 +199,16 @@ def _labelled(image: AnnotatedImage) -> int:
     return 0 if points is None else int((points[:, :, 2] > 0).any(axis=1).sum())
 
 
+def require_folder_to_decode(images: Path | None, *, decode: bool) -> None:
+    """Check that the folder of images is given where they are to be decoded.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if decode and images is None:
+        raise UsageError("--decode needs the images", hint="give their folder: --images DIR")
+
+
 #: What corrects a kind of fault, the most particular first.
 REMEDIES = {
     "turned": "to turn the objects with their images: harness data convert {file} --from coco "
@@ -198,19 +220,20 @@ LEAVE_OUT = "to leave them out: harness data clean {file} --images {images} --ou
 
 
 def _require_images(
-    rows: list[dict[str, object]], file: Path, folder: Path, progress: Progress
+    dataset: Dataset, folder: Path, progress: Progress, *, decode: bool
 ) -> tuple[str, ...]:
     """What is odd about the images, a sentence each; IntegrityError where one is not as listed."""
+    rows, file = dataset.ground_truth["images"], dataset.annotations_path
     _require_folder(rows, folder)
     with progress.task("images", total=len(rows), unit="img") as tick:
-        found = list(image_faults(folder, rows, tick))
+        found = list(image_faults(folder, rows, tick, decode=decode))
     faults = [one for one in found if one.kind != "wide"]
     if faults:
         named = "\n  ".join(one.text for one in faults[:NAMED])
         more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise IntegrityError(
             f"{counted(len(faults), 'image')} of {folder}:\n  {named}{more}",
-            hint=_remedy(faults, file, folder),
+            hint=_remedy(faults, file, folder, decode=decode),
         )
     if not found:
         return ()
@@ -240,11 +263,11 @@ def _require_folder(rows: list[dict[str, object]], folder: Path) -> None:
     )
 
 
-def _remedy(faults: list[ImageFault], file: Path, folder: Path) -> str:
+def _remedy(faults: list[ImageFault], file: Path, folder: Path, *, decode: bool) -> str:
     """The commands that correct the faults."""
     kinds = {one.kind for one in faults}
     wanted = list(dict.fromkeys(text for kind, text in REMEDIES.items() if kind in kinds))
     if kinds - REMEDIES.keys():
-        wanted.append(LEAVE_OUT)
+        wanted.append(LEAVE_OUT + (" --decode" if decode else ""))
     places = {"file": shlex.quote(str(file)), "images": shlex.quote(str(folder))}
     return "\n  ".join(text.format(**places) for text in wanted)

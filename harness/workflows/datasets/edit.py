@@ -29,6 +29,7 @@ from harness.files.failures import disk_errors
 from harness.files.json import dumps
 from harness.files.json import read as read_json
 from harness.files.readable import resolved
+from harness.workflows.datasets.check import require_folder_to_decode
 
 #: What parts are called by default, by how many there are.
 PART_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
@@ -125,6 +126,7 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
         IntegrityError: The file has not the three lists of COCO's format, its contradictions cannot
             be decided, or no image or no object is left.
     """
+    require_folder_to_decode(request.images, decode=request.decode)
     content = read_json(request.file)
     foreign = foreign_annotations(content)
     if foreign is not None:
@@ -140,6 +142,7 @@ def clean(request: CleanRequest, progress: Progress) -> EditReport:
     tally = Tally()
     wish = Cleaning(
         images=request.images,
+        decode=request.decode,
         same_names=request.same_names,
         renumber=request.renumber,
         keep_boxes=request.keep_boxes,

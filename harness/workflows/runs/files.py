@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,12 @@ from harness.core.settings import flat_settings, identity_of, recalled, recorded
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.files.toml import placed
-from harness.workflows.runs.checksums import damage_of, read_sums, require_undamaged
+from harness.workflows.runs.checksums import (
+    damage_of,
+    read_sealed,
+    read_sums,
+    require_undamaged,
+)
 
 T = TypeVar("T")
 
@@ -34,6 +39,11 @@ SWEEP = "sweep.json"  # record of a sweep
 REPORT = "predict.json"  # record of predictions on images without annotations
 LOG = "log.txt"
 SHARDS = "shards"
+
+#: The identity of a run, beside its shards: it distinguishes a damaged or foreign shard from the
+#: shard of a run with other settings.
+IDENTITY = "identity.json"
+
 CHECKPOINTS = "checkpoints"
 CELLS = "cells"
 EVALUATIONS = "evaluations"  # of a training
@@ -273,9 +283,38 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
 def _damage_of_finished(folder: Path) -> list[str]:
     """Return a sentence for each file of a finished run that was damaged since."""
     try:
-        return damage_of(folder, {**_hashes_in_record(folder), **read_sums(folder)})
+        damage = damage_of(folder, {**_hashes_in_record(folder), **read_sums(folder)})
     except IntegrityError as error:
         return [error.message]
+    images = _image_count(folder)
+    measured = sorted(one.parent for one in (folder / CELLS).glob(f"*/{PREDICTIONS}"))
+    return [*damage, *(fault for cell in measured for fault in _damage_of_cell(cell, images))]
+
+
+def _image_count(folder: Path) -> int:
+    """Return how many images a run has; 0 where that is damaged."""
+    try:
+        return read_run(folder).dataset.evaluated_images
+    except HarnessError:
+        return 0
+
+
+def _damage_of_cell(folder: Path, image_count: int) -> Iterator[str]:
+    """Yield a sentence for each file and line of a measured cell that was damaged since."""
+    try:
+        yield from damage_of(folder, read_sums(folder))
+    except IntegrityError as error:
+        yield error.message
+    found: set[int] = set()
+    own = read_sealed(folder / SHARDS / IDENTITY)
+    for path in sorted((folder / SHARDS).glob("*.jsonl")):
+        shard = read_sealed(path)
+        if None not in (own.key, shard.key) and own.key != shard.key:
+            yield f"{path} belongs to another run"
+        yield from (f"{path}: {fault}" for fault in shard.faults)
+        found |= {line["image_id"] for _, line in shard.images}
+    if len(found) < image_count:
+        yield f"{folder} has {len(found)} of {image_count} images"
 
 
 def _hashes_in_record(folder: Path) -> dict[str, str]:

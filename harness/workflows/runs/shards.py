@@ -30,12 +30,8 @@ from harness.files.digest import file_digest
 from harness.files.json import differences, dumps
 from harness.files.locks import held
 from harness.workflows.runs.checksums import Line, SealedFile, add_sums, key_of, read_sealed, seal
-from harness.workflows.runs.files import SHARDS
+from harness.workflows.runs.files import IDENTITY, SHARDS
 from harness.workflows.runs.panoptic_files import KEY, panoptic_line
-
-#: The identity of the run, beside its shards: it distinguishes a damaged or foreign shard from the
-#: shard of a run with other settings.
-IDENTITY = "identity.json"
 
 #: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
 STAMP = "image_file"

@@ -153,6 +153,37 @@ def test_cells_of_other_images_are_not_compared(
     assert len(found.measured) == 3
 
 
+def cut_a_line(path: Path) -> None:
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_damage_of_a_finished_sweep_is_found_and_mended(swept: Swept) -> None:
+    asked = {"axes": SweepAxes(**AXES, precisions=("tf32",))}
+    found, folder = swept(**asked)
+    cell = folder / "cells" / "fp32-contiguous-b1"
+    for damage, name in (
+        (cut_a_line, "shards/0000.jsonl"),
+        (flip_a_bit, "shards/0000.jsonl"),
+        (flip_a_bit, "speed.json"),
+        (flip_a_bit, "accuracy.json"),
+        (flip_a_bit, "predictions.json"),
+    ):
+        before = (cell / "predictions.json").read_bytes()
+        damage(cell / name)
+        again, _ = swept(resume=True, **asked)
+        assert [one.ap for one in again.cells] == [one.ap for one in found.cells]
+        assert (cell / "predictions.json").read_bytes() == before
+        with pytest.raises(UsageError, match="is finished"):
+            swept(resume=True, **asked)
+
+
 @pytest.mark.slow
 def test_another_sweep_is_not_continued(swept: Swept) -> None:
     with pytest.raises(Interrupted, match="interrupted"):

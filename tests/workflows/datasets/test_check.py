@@ -39,6 +39,29 @@ def test_broken_images_are_all_named(small_coco: Path) -> None:
     assert "000000000300.png is 5 × 5 px, listed 64 × 64 px" in told
 
 
+def test_damaged_pixels_are_found_where_images_are_decoded(
+    small_coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, images = small_coco / "annotations.json", small_coco / "images"
+    damaged = images / "000000000042.png"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    words = [str(file), "--images", str(images)]
+    assert run(["data", "check", *words]) == 0
+    assert "headers were read; --decode finds damaged pixels" in capsys.readouterr().out
+    assert run(["data", "check", *words, "--decode"]) == 4
+    told = capsys.readouterr().err
+    assert "1 image of" in told
+    assert "000000000042.png cannot be decoded" in told
+    assert "--output CLEAN --decode" in told
+    clean = str(tmp_path / "clean.json")
+    assert run(["data", "clean", *words, "--decode", "--output", clean]) == 0
+    assert "000000000042.png" in capsys.readouterr().out
+    assert run(["data", "check", clean, "--images", str(images), "--decode"]) == 0
+    assert "and was decoded" in capsys.readouterr().out
+    assert run(["data", "check", clean, "--decode"]) == 2
+    assert "--decode needs the images" in capsys.readouterr().err
+
+
 def test_the_command_prints_counts_and_notes(
     small_coco: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
