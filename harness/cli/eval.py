@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(ShareRequest, arguments)
     command = ("harness", *sys.argv[1:])
     if (share := settings.pop("share")) is not None:
+        _require_typed(command)
         _require_alone(settings, arguments)
         found = api.evaluate_share(
             share, **settings, progress=console.progress_of(arguments), command=command
@@ -41,6 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     result = api.evaluate(**settings, progress=console.progress_of(arguments), command=command)
     track(arguments, result.folder)
     return print_result(result, arguments)
+
+
+def _require_typed(command: tuple[str, ...]) -> None:
+    """Check that the share is of the command line: a file is of all parts, and of their scoring.
+
+    Raises:
+        UsageError: It is of a configuration file.
+    """
+    if not any(word == "--share" or word.startswith("--share=") for word in command):
+        raise UsageError(
+            "share is set in the configuration file, and every part has its own",
+            hint="take it out of the file, and type --share K/N with each command",
+        )
 
 
 def _require_alone(settings: dict[str, object], arguments: argparse.Namespace) -> None:

@@ -241,13 +241,22 @@ def _require_exact(name: EngineName, options: EngineOptions) -> None:
 
 
 def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
-    """Return the memory format an engine computes in by default."""
+    """Return the memory format an engine computes in by default.
+
+    Args:
+        name: Of the engine.
+        options: Its device is ``auto``, or one that need not be on this machine.
+    """
     if name != "native":
         return "contiguous"
+    import torch
+
     from harness.engines.devices import find_device
     from harness.engines.native import own_memory_format
 
-    return own_memory_format(find_device(options.device), options.precision, exact=options.exact)
+    auto = options.device == "auto"
+    device = find_device(options.device) if auto else torch.device(options.device)
+    return own_memory_format(device, options.precision, exact=options.exact)
 
 
 def loader_count(options: EngineOptions) -> int:

@@ -43,8 +43,7 @@ def held(path: Path, *, notice: Callable[[str], None]) -> Iterator[None]:
             notice(f"waiting for {_holder(path) or 'another process'}, at work here: {path}")
             lock.acquire()
     with _released(lock):
-        with suppress(OSError):  # some systems do not let anyone write to a locked file
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        _sign(path)
         yield
 
 
@@ -67,6 +66,7 @@ def held_at_once(path: Path, *, hint: str) -> Iterator[None]:
         except Timeout:
             raise UsageError(f"another process is at work in {path.parent}", hint=hint) from None
     with _released(lock):
+        _sign(path)
         yield
 
 
@@ -81,6 +81,12 @@ def _released(lock: FileLock) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _sign(path: Path) -> None:
+    """Say in a held lock who holds it, for those that wait."""
+    with suppress(OSError):  # some systems do not let anyone write to a locked file
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
 
 
 def _holder(path: Path) -> str:

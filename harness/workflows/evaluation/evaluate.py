@@ -136,7 +136,9 @@ def evaluate_job(
     """Evaluate a resolved request; nothing of ``job`` is read or proven again."""
     if request.workers:
         prepare_workers(worker_modules(job))
-    _require_workers(request, job)
+    check_settings(request)
+    if not request.resume:  # before there is a folder
+        require_job_settings(job)
     with open_run(
         request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
     ) as run:
@@ -147,6 +149,8 @@ def evaluate_job(
             wait_for_writers(run.folder, run.progress.notice)
             missing = missing_batches(job, run.folder, notice=run.progress.notice)
             facts = None if missing else finished_facts(job, run.folder)
+            if facts is None:
+                require_job_settings(job)
         if facts is not None:
             announce(run, "every image was inferred before: no engine is opened")
         elif request.workers is None:
@@ -156,17 +160,6 @@ def evaluate_job(
                 facts = infer_with_workers(job, run, missing, request.workers)
         record = conclude_run(request, job, run, facts, stopwatch)
     return record, run.folder
-
-
-def _require_workers(request: EvalRequest, job: Job) -> None:
-    """Check that an engine could be opened, before there is a folder.
-
-    Raises:
-        UsageError: The number of workers, or a setting of the engine, is invalid.
-        PrerequisiteError: The device, or a package of the engine, is missing.
-    """
-    check_settings(request)
-    require_job_settings(job)
 
 
 def conclude_run(
@@ -403,7 +396,12 @@ def record_of(
         harness_version=__version__,
         command=run.command,
         request=to_plain(recorded(request)),
-        resolved={**job.resolved, **resolved},
+        # Of what computed it, which may be a device that is not here.
+        resolved={
+            **job.resolved,
+            "memory_format": engine.memory_format or "contiguous",
+            **resolved,
+        },
         engine=engine,
         checkpoint=job.checkpoint,
         dataset=job.dataset_facts,

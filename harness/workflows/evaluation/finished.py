@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.engine import EngineInfo
 from harness.core.errors import HarnessError
+from harness.engines.opening import own_memory_format
 from harness.files.json import to_plain
 from harness.workflows.evaluation.inference import asked_identity, engine_identity
 from harness.workflows.evaluation.resolve import Job
@@ -35,16 +37,16 @@ def finished_facts(job: Job, run_folder: Path) -> list[ShardFacts] | None:
     if identity is None or not _is_asked(job, identity):
         return None
     submission = submission_of_this_job(run_folder)
-    numbers = range(len(shard_paths(run_folder) if submission is None else submission.shards))
     try:
-        found = [
-            read_facts(run_folder, number)
-            for number in numbers
-            if submission is not None or facts_path(run_folder, number).exists()
-        ]
+        if submission is None:
+            numbers = [int(one.stem) for one in shard_paths(run_folder) if one.stem.isdecimal()]
+            numbers = [one for one in numbers if facts_path(run_folder, one).exists()]
+        else:
+            numbers = list(range(len(submission.shards)))
+        found = [read_facts(run_folder, number) for number in numbers]
     except HarnessError:
         return None
-    if not all(_has(identity, engine_identity(one.engine)) for one in found):
+    if not all(_is_by(job, identity, one.engine) for one in found):
         return None
     if submission is None:
         found = [replace(one, images=0, images_before=0) for one in found]
@@ -62,11 +64,29 @@ def _is_asked(job: Job, identity: Mapping[str, Any]) -> bool:
         "exact": options.exact,
         **{f"architecture.{name}": one for name, one in to_plain(job.architecture).items()},
     }
-    if options.memory_format is not None:
-        asked["memory_format"] = options.memory_format
     if options.threads is not None and identity.get("threads") is not None:
         asked["threads"] = options.threads
     return _has(identity, asked)
+
+
+def _is_by(job: Job, identity: Mapping[str, Any], engine: EngineInfo) -> bool:
+    """Return whether a worker had the engine of its run, and computed as the job asks for.
+
+    The device may not be here: what a job leaves open is what the engine chooses there.
+    """
+    options = job.request.options
+    if not _has(identity, engine_identity(engine)):
+        return False
+    if options.device != "auto" and _family(options.device) != _family(engine.device):
+        return False
+    there = replace(options, device=engine.device)
+    asked = options.memory_format or own_memory_format(job.engine, there)
+    return engine.memory_format in (None, asked)
+
+
+def _family(device: str) -> str:
+    """Return the kind of a device: of equal GPUs any may have computed."""
+    return device.partition(":")[0]
 
 
 def _has(identity: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

@@ -91,7 +91,7 @@ def evaluate_share(
             hint="name it in the command of every part: --output results/runs/NAME",
         )
     check_settings(request)
-    require_own_model(request)
+    require_own_model(replace(request, resume=True))
     job = resolve(request.inference)
     require_job_settings(job)
     with join_run(
@@ -125,7 +125,7 @@ def _inferred(
     threads = job.request.options.threads or WORKER_THREADS
     job = replace(job, request=replaced(job.request, threads=threads))
     with keeping(run):
-        asked = _images_of(job, number, count) if image_ids is None else set(image_ids)
+        asked = _images_of(job, number, count) if image_ids is None else _known(job, image_ids)
         missing = _missing(job, run)
         task = ShardTask(
             request=job.request,
@@ -150,6 +150,22 @@ def _images_of(job: Job, number: int, count: int) -> set[int]:
     ids = [one.image_id for one in grouped(job.dataset.images, size)]
     starts = range((number - 1) * size, len(ids), count * size)
     return {one for start in starts for one in ids[start : start + size]}
+
+
+def _known(job: Job, image_ids: Collection[int]) -> set[int]:
+    """Return the ids, each once.
+
+    Raises:
+        UsageError: One is of no image of the job.
+    """
+    known = set(job.dataset.image_ids)
+    unknown = [one for one in image_ids if one not in known]
+    if unknown:
+        raise UsageError(
+            f"no image of the run has the id {shown(unknown[0])}",
+            hint=f"take ids of {job.dataset.annotations_path}, within --limit",
+        )
+    return set(image_ids)
 
 
 def _missing(job: Job, run: Run) -> list[int]:

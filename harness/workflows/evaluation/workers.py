@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.engine import Engine, EngineInfo
+from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
@@ -88,7 +89,7 @@ class ShardFacts:
     images: int
     """Images the worker has added."""
     notes: tuple[str, ...] = ()
-    """What the engine did otherwise than asked, a sentence each."""
+    """What the engine did otherwise than asked, a sentence each; of earlier workers as well."""
 
 
 def infer_proven(item: ProvenTask) -> None:
@@ -117,18 +118,38 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
     with open_shard(path, identity_of(job, engine), notice=progress.notice) as shard:
         before = len(shard.finished)
         facts = ShardFacts(
-            engine=engine.info, begun_s=time.time(), ended_s=None, images_before=before, images=0
+            engine=engine.info,
+            begun_s=time.time(),
+            ended_s=None,
+            images_before=before,
+            images=0,
+            notes=_notes_of(task) if before else (),
         )
         _write_facts(task, facts)
-        infer_missing(job, engine, shard, progress, share=task.image_ids)
+        try:
+            infer_missing(job, engine, shard, progress, share=task.image_ids)
+        except BaseException:  # Ctrl-C as well: its finished images are kept
+            with suppress(OSError, HarnessError):
+                _write_facts(task, _with_notes(facts, engine))
+            raise
         facts = replace(
-            facts,
-            ended_s=time.time(),
-            images=len(shard.finished) - before,
-            notes=tuple(getattr(engine, "notes", ())),
+            _with_notes(facts, engine), ended_s=time.time(), images=len(shard.finished) - before
         )
         _write_facts(task, facts)
     return facts
+
+
+def _with_notes(facts: ShardFacts, engine: Engine) -> ShardFacts:
+    own = getattr(engine, "notes", ())
+    return replace(facts, notes=tuple(dict.fromkeys((*facts.notes, *own))))
+
+
+def _notes_of(task: ShardTask) -> tuple[str, ...]:
+    """Return what was noted of the images that a shard has; nothing where that is not known."""
+    try:
+        return read_facts(task.folder, task.number).notes
+    except (OSError, HarnessError):
+        return ()
 
 
 def worker_modules(job: Job) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import csv
 import io
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,6 +52,7 @@ from harness.workflows.runs.files import (
     require_no_run,
     resumable,
 )
+from harness.workflows.runs.shards import being_part
 from harness.zoo.checkpoints import weights_digest
 
 #: Locked by the process at work in the folder. Never removed: two processes could then enter.
@@ -139,8 +140,8 @@ def join_run(
     """Open the run in ``request.output``, which the first of several processes begins.
 
     Its folder is locked only until it is known that its run is the one asked for, so that all of
-    them work in it at once, each on a shard of its own. Failures are as of `open_run`; the command
-    that continues is the one that was typed.
+    them work in it at once, each on a shard of its own. What scores them waits until the block of
+    each has ended. Failures are as of `open_run`; the command that continues is the one typed.
 
     Args:
         request: The settings of the run; its output is set.
@@ -155,18 +156,20 @@ def join_run(
     """
     asked, folder = _begun_now(request, dataset, now), request.output
     assert folder is not None
-    with _held(folder, waiting=progress.notice):
-        if (folder / RUN).is_file():
-            facts = resumable(folder, asked, progress.notice)
-        else:
-            require_no_run(folder)
-            facts = asked
-        if facts is asked:
-            _begin(folder, facts, request, checkpoint)
-    again = shlex.join(command)
-    run = _run(facts, folder, command=command, again=again, now=now, progress=progress)
-    with _logged(run):
-        yield run
+    with ExitStack() as at_work:
+        with _held(folder, waiting=progress.notice):
+            if (folder / RUN).is_file():
+                facts = resumable(folder, asked, progress.notice)
+            else:
+                require_no_run(folder)
+                facts = asked
+            if facts is asked:
+                _begin(folder, facts, request, checkpoint)
+            at_work.enter_context(being_part(folder))
+        again = shlex.join(command)
+        run = _run(facts, folder, command=command, again=again, now=now, progress=progress)
+        with _logged(run):
+            yield run
 
 
 def _run(
