@@ -60,11 +60,11 @@ from harness.workflows.runs.panoptic_files import (
     write_panoptic,
     write_semantic,
 )
+from harness.workflows.runs.parts import wait_for_writers
 from harness.workflows.runs.shards import (
     read_stored,
     shard_paths,
     shard_sums,
-    wait_for_writers,
     write_predictions,
 )
 from harness.workflows.runs.submissions import require_no_jobs
@@ -362,6 +362,11 @@ def _scoring(run: Run) -> Iterator[None]:
         ) from error
 
 
+def _computed_by(engine: EngineInfo) -> dict[str, Any]:
+    """Return what was resolved for the device that computed, which may be none of this machine."""
+    return {"memory_format": engine.memory_format or "contiguous"}
+
+
 def record_of(
     run: Run,
     request: EvalRequest | BenchRequest,
@@ -396,12 +401,7 @@ def record_of(
         harness_version=__version__,
         command=run.command,
         request=to_plain(recorded(request)),
-        # Of what computed it, which may be a device that is not here.
-        resolved={
-            **job.resolved,
-            "memory_format": engine.memory_format or "contiguous",
-            **resolved,
-        },
+        resolved={**job.resolved, **_computed_by(engine), **resolved},
         engine=engine,
         checkpoint=job.checkpoint,
         dataset=job.dataset_facts,

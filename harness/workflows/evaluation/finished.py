@@ -85,7 +85,7 @@ def _is_by(job: Job, identity: Mapping[str, Any], engine: EngineInfo) -> bool:
 
 
 def _family(device: str) -> str:
-    """Return the kind of a device: of equal GPUs any may have computed."""
+    """Return ``cpu`` or ``cuda``: any of equal GPUs may have computed."""
     return device.partition(":")[0]
 
 

@@ -212,6 +212,27 @@ def _same(facts: RunFile, request: dict[str, Any]) -> bool:
         return False
 
 
+def gives_numbers_of(facts: RunFile, asked: RunFile) -> bool:
+    """Return whether an evaluation gives the numbers of another one, whatever computes it.
+
+    A job of a cluster has its own device and threads; the identity of the shards has both.
+
+    Args:
+        facts: Of the one.
+        asked: Of the other.
+    """
+    if facts.dataset.digest != asked.dataset.digest:
+        return False
+    try:
+        found, wanted = (
+            replaced(absolute(recalled(EvalRequest, one.request)), device="auto", threads=None)
+            for one in (facts, asked)
+        )
+    except UsageError:  # of another version, with settings that are not known here
+        return False
+    return identity_of(found) == identity_of(wanted)
+
+
 def require_own_model(request: FolderRequest) -> None:
     """Check that a run that is to be continued is of the model that is asked for.
 

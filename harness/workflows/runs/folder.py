@@ -45,6 +45,7 @@ from harness.workflows.runs.files import (
     RunFile,
     RunKind,
     comparable,
+    gives_numbers_of,
     has_checkpoint,
     kind_of,
     new_run_id,
@@ -52,7 +53,7 @@ from harness.workflows.runs.files import (
     require_no_run,
     resumable,
 )
-from harness.workflows.runs.shards import being_part
+from harness.workflows.runs.parts import being_part, has_begun, parts_at_work
 from harness.zoo.checkpoints import weights_digest
 
 #: Locked by the process at work in the folder. Never removed: two processes could then enter.
@@ -118,6 +119,7 @@ def open_run(
     with _held(folder):
         if not resume:
             require_no_run(folder)
+        facts = _corrected(folder, facts, asked, progress)
         if facts is asked:  # a new run, or one whose run.json was damaged
             _begin(folder, facts, request, checkpoint)
         again = continuing(command, folder) if facts.kind in RESUMABLE else None
@@ -160,6 +162,7 @@ def join_run(
         with _held(folder, waiting=progress.notice):
             if (folder / RUN).is_file():
                 facts = resumable(folder, asked, progress.notice)
+                facts = _corrected(folder, facts, asked, progress)
             else:
                 require_no_run(folder)
                 facts = asked
@@ -210,6 +213,37 @@ def _found(
         return output or runs_folder() / asked.run_id, asked
     folder = output or newest_unfinished(asked, progress.notice)
     return folder, resumable(folder, asked, progress.notice)
+
+
+def _corrected(folder: Path, facts: RunFile, asked: RunFile, progress: Progress) -> RunFile:
+    """Return what an evaluation is that was begun otherwise and has no image: what is asked for.
+
+    What began it may have ended before its first image for the setting that is another one now.
+    From the first image on, the identity of the shards decides.
+
+    Args:
+        folder: The locked run folder.
+        facts: What ``run.json`` says.
+        asked: What it would say if the run were begun now.
+        progress: Receives a notice.
+
+    Raises:
+        AnotherRunError: The parts that began it are at work.
+    """
+    if (
+        facts is asked
+        or asked.kind != "eval"
+        or has_begun(folder)
+        or gives_numbers_of(facts, asked)
+    ):
+        return facts
+    if parts_at_work(folder):
+        raise AnotherRunError(
+            f"parts of another run are at work in {folder}",
+            hint="use the settings of those, or choose another --output",
+        )
+    progress.notice(f"{folder} was begun with other settings and has no image: it is begun again")
+    return asked
 
 
 def announce(run: Run, text: str) -> None:

@@ -16,9 +16,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,7 +134,7 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
         AnotherRunError: The run was begun with another identity.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with held(_lock_of(path), notice=notice):
+    with held(lock_of(path), notice=notice):
         key = _require_identity(path.parent, identity, notice)
         lines = _mended(path, identity, key, notice)
         # Unbuffered: a full disk must fail the line that it cuts off, not the closing of the file.
@@ -144,44 +143,8 @@ def open_shard(path: Path, identity: dict[str, Any], *, notice: Notice = silent)
             os.fsync(file.fileno())
 
 
-@contextmanager
-def being_part(run_folder: Path) -> Iterator[None]:
-    """Show until the block ends that a part of a run is at work, perhaps without a shard yet.
-
-    To be entered while the run folder is locked: whoever locks it afterwards sees this part.
-
-    Args:
-        run_folder: The run folder.
-    """
-    lock = run_folder / SHARDS / f".part-{uuid.uuid4().hex}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with held(lock, notice=silent):
-            yield
-    finally:
-        with suppress(OSError):  # no other part has its name, which is new each time
-            lock.unlink(missing_ok=True)
-
-
-def wait_for_writers(run_folder: Path, notice: Notice) -> None:
-    """Wait for every process that is still at work on shards of a run, such as parts elsewhere.
-
-    Args:
-        run_folder: The run folder, which is locked: no part can begin meanwhile.
-        notice: Called with each process that is waited for.
-    """
-    for lock in sorted((run_folder / SHARDS).glob(".part-*.lock")):
-        with held(lock, notice=notice):
-            pass
-        with suppress(OSError):  # of a part that was killed
-            lock.unlink(missing_ok=True)
-    for path in shard_paths(run_folder):
-        if (lock := _lock_of(path)).exists():
-            with held(lock, notice=notice):
-                pass
-
-
-def _lock_of(path: Path) -> Path:
+def lock_of(path: Path) -> Path:
+    """Return what the process that writes the shard at ``path`` has locked."""
     return path.with_name(f".{path.stem}.lock")
 
 

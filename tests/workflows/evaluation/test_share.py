@@ -38,7 +38,7 @@ from harness.workflows.evaluation.inference import asked_identity, engine_identi
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.evaluation.share import _images_of, parsed_share
 from harness.workflows.evaluation.workers import ShardFacts, facts_path
-from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.files import PREDICTIONS, read_run
 from harness.workflows.runs.shards import open_shard, read_lines, shard_path
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]
@@ -348,3 +348,34 @@ def test_a_share_is_not_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_text('share = "1/2"\noutput = "r"\n', encoding="utf-8")
     assert run(["eval", "--config", str(path)]) == 2
     assert "share is set in the configuration file" in capsys.readouterr().err
+
+
+def test_a_run_begun_with_a_wrong_setting_is_begun_again_while_it_has_no_image(
+    evaluated: Evaluate,
+    part: Part,
+    asked: InferenceRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What reads ``run.json`` later, such as ``harness score``, must not find the wrong setting."""
+    begun: list[float | None] = []
+
+    def failing(job: Job) -> Any:
+        threshold = job.request.recipe.score_threshold
+        if threshold is not None and not begun:
+            begun.append(threshold)
+            with pytest.raises(AnotherRunError, match="parts of another run are at work"):
+                part("2/2")
+            with pytest.raises(RunFailedError, match="no engine"):  # not as another run
+                part("2/2", score_threshold=threshold, device="cpu")
+        raise RunFailedError("no engine")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(share, "open_job_engine", failing)
+        for words in ({"score_threshold": 0.5}, {}, {"score_threshold": 0.7}):
+            with pytest.raises(RunFailedError, match="no engine"):
+                part("1/2", **words)
+            kept = read_run(tmp_path / "run").request["inference"]
+            assert kept["score_threshold"] == words.get("score_threshold")
+    evaluated(tmp_path / "run", resume=True)
+    assert read_run(tmp_path / "run").request["inference"]["score_threshold"] is None
