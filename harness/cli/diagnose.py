@@ -80,7 +80,8 @@ def _head(found: Diagnosis) -> Iterator[str]:
         after = decimal(known.ap_undone)
         yield f"{name} {decimal(known.ap)}; {after} with everything undone that was found"
     else:
-        yield f"{name} {decimal(known.ap)}; none of the known faults was found"
+        looked_for = "" if not known.not_reached else " that there was time to look for"
+        yield f"{name} {decimal(known.ap)}; none of the known faults{looked_for} was found"
 
 
 def _tail(found: Diagnosis) -> Iterator[str]:
@@ -90,6 +91,7 @@ def _tail(found: Diagnosis) -> Iterator[str]:
         yield f"APs are of {known.measured_images} of {found.image_count} images"
     if known.not_reached:
         yield f"not reached in time: {', '.join(known.not_reached)}"
+        yield "more time: --time-limit SECONDS"
 
 
 def _print_reference(reference: Against, style: str) -> None:

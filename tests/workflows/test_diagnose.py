@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness.cli.diagnose import _head
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import DiagnoseRequest
@@ -123,6 +124,30 @@ def test_keypoints_alone_are_refused_and_beside_boxes_left_out(
     both = as_file(tmp_path, "b.json", [{**row, "bbox": [10, 10, 30, 20]}])
     found = harness.diagnose(predictions=both, annotations=annotations)
     assert any("keypoints are left out" in one for one in found.assumed)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "said"),
+    [
+        (1.0, "none of the known faults was found"),
+        (0.01, "none of the known faults that there was time to look for was found"),
+    ],
+)
+def test_faults_that_were_not_looked_for_are_not_said_to_be_absent(
+    small_coco: Path, tmp_path: Path, limit_s: float, said: str
+) -> None:
+    annotations = small_coco / "annotations.json"
+    row = {"image_id": 42, "category_id": 3, "score": 0.5, "bbox": [10, 10, 30, 20]}
+    looks = itertools.count()
+    request = DiagnoseRequest(
+        saved=SavedPredictions(
+            predictions=as_file(tmp_path, "one.json", [row]), annotations=annotations
+        ),
+        limit_s=limit_s,
+    )
+    found = diagnose_predictions(request, progress=Silent(), clock=lambda: next(looks) * 1e-3)
+    assert bool(found.diagnosed.not_reached) is (limit_s < 1)
+    assert any(sentence.endswith(said) for sentence in _head(found))
 
 
 def test_a_time_limit_of_a_second_ends_the_reading_of_many_rows(
