@@ -6,9 +6,10 @@ checked as annotation files are: what would change a number without notice is an
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.core.panoptic import PanopticTruth
 from harness.core.printable import shown
 from harness.data.image_files import open_image
 from harness.data.shapes import finite, whole
+from harness.files.digest import file_digest
 from harness.files.json import read_with_digest
 
 Ids = npt.NDArray[np.int32]
@@ -50,6 +52,9 @@ LARGEST_ID = (1 << 24) - 1
 
 #: Bytes of one part of a path, at most (NAME_MAX of Linux and macOS).
 LONGEST_NAME_BYTES = 255
+
+#: Among what the record of a run resolved: the hash of the PNGs it was scored against.
+PNGS_SHA256 = "panoptic_pngs_sha256"
 
 #: Path.is_file raises for a path that is too long.
 _is_file = os.path.isfile
@@ -352,3 +357,19 @@ def require_pngs(truth: PanopticTruth, image_ids: Iterable[int]) -> None:
             f"is {missing[0]['file_name']}",
             hint=truth.repair or None,
         )
+
+
+def digest_of_pngs(truth: PanopticTruth, image_ids: Collection[int]) -> str:
+    """Return the sha256 of names and contents of the PNGs of some images.
+
+    Raises:
+        IntegrityError: One is missing.
+    """
+    require_pngs(truth, image_ids)
+    wanted, found = frozenset(image_ids), hashlib.sha256()
+    for row in sorted(truth.rows, key=lambda one: one["image_id"]):
+        if row["image_id"] in wanted:
+            content = file_digest(truth.folder / row["file_name"])
+            name = row["file_name"].encode("utf-8", "surrogateescape")
+            found.update(b"%s\0%s\n" % (name, content.encode()))
+    return found.hexdigest()

@@ -306,6 +306,22 @@ def test_a_true_segment_that_is_not_listed_counts_as_in_panopticapi(
     assert harness("show", "run", "--task", "panoptic_seg", "--most", "1").code == 0
 
 
+def test_annotated_maps_that_changed_are_named(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    assert harness("eval", *asked, "--output", "run", "--resamples", "0").code == 0
+    first, *_ = sorted((project / "panoptic").glob("*.png"))
+    kept = first.read_bytes()
+    with PillowImage.open(first) as picture:
+        picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(first)
+    answer = harness("score", "run", "--resamples", "0")
+    assert answer.code == 4, answer.out
+    assert "changed since the run was scored against them" in answer.err
+    first.write_bytes(kept)
+    assert harness("score", "run", "--resamples", "0").code == 0
+
+
 def test_counts_of_pixels_that_were_removed_are_missed(
     harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from harness import load_model
 from harness.core.requests.loading import ServeRequest
@@ -98,8 +99,12 @@ def test_stuff_of_ones_own_is_found_in_images_alone(
     (project / "apart").mkdir()
     moved = shutil.copy(project / "run" / "model_last.safetensors", project / "apart")
     words = ("predict", drawn[1], "--model", MODEL, *small)
+    answer = harness(*words, "--weights", moved, "--output", "stated")
+    assert answer.code == 0, answer.err
+    assert stuff_in(project / "stated") == OWN_STUFF
+    save_file(load_file(moved), moved)  # as other programs write it: without what it states
     answer = harness(*words, "--weights", moved, "--output", "unknown")
-    assert answer.code == 4
+    assert answer.code == 4, answer.out
     assert "sem_seg_head.predictor.weight: expected (54, " in answer.err
     assert "--panoptic FILE says what kinds of stuff" in answer.err
     answer = harness(*words, "--weights", moved, "--panoptic", "panoptic.json", "--output", "named")

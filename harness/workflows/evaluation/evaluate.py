@@ -19,6 +19,7 @@ from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.requests.inference import SIZES, BenchRequest, EvalRequest
 from harness.core.settings import check_settings, recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
+from harness.data.panoptic import PNGS_SHA256, digest_of_pngs
 from harness.data.predictions import checked_predictions
 from harness.files.environment import read_environment, usable_cpus
 from harness.files.failures import reason_of
@@ -233,12 +234,19 @@ def _recorded(
         artefacts={**ARTEFACTS, **(MAPS if maps else {})},
         notes=tuple(dict.fromkeys((*(note for one in facts for note in one.notes), *odd))),
         sha256={PREDICTIONS: read_sums(run.folder)[PREDICTIONS], **maps, **shards},
+        **_annotated_maps(job),
     )
     for sentence in record.notes:
         announce(run, f"note: {sentence}")
     log(run, record.verdict.line)
     write_record(run.folder, record)
     return record
+
+
+def _annotated_maps(job: Job) -> dict[str, str]:
+    """Return the hash of the annotated maps: what they were scored against."""
+    truth = job.dataset.panoptic
+    return {} if truth is None else {PNGS_SHA256: digest_of_pngs(truth, job.dataset.image_ids)}
 
 
 def _write_maps(job: Job, folder: Path, lines: Sequence[Line]) -> dict[str, str]:
