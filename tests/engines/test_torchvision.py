@@ -254,7 +254,8 @@ def test_weights_for_other_classes_count_them_from_one(eight_classes: Path) -> N
 
 def test_a_classifier_of_other_size_is_refused(eight_classes: Path) -> None:
     for count in (7, 80):
-        with pytest.raises(IntegrityError, match=f"has 9 labels.*{count} categories need {count + 1}"):
+        said = f"has 9 labels.*{count} categories need {count + 1}"
+        with pytest.raises(IntegrityError, match=said):
             open_torchvision(
                 architecture=light(class_count=count), weights=eight_classes, device="cpu"
             )
