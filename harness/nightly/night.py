@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 import traceback
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from harness.core.checks import Check, Status
 from harness.core.errors import (
     AnotherRunError,
     HarnessError,
+    IntegrityError,
     Interrupted,
     RunFailedError,
     UsageError,
@@ -23,13 +25,14 @@ from harness.core.nightly import Baselines, Cell, CellResult, CellStatus, Matrix
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.cluster import NightRequest
-from harness.core.requests.inference import BenchRequest, EvalRequest
+from harness.core.requests.inference import BenchRequest, EvalRequest, InferenceRequest
 from harness.core.requests.signatures import keywords_of
+from harness.core.settings import recorded
 from harness.files.atomic import remove_leftovers, write_text
 from harness.files.environment import read_environment
 from harness.files.failures import is_refusal, unwritable
 from harness.files.history import NightRow, add_night, check_history
-from harness.files.json import dumps, read, to_plain, to_typed
+from harness.files.json import differences, dumps, read, to_plain, to_typed
 from harness.files.locks import held
 from harness.files.toml import CONFIG, config_text
 from harness.measure.verdict import check_references
@@ -316,23 +319,59 @@ def _records(cell: Cell, folder: Path, root: Path, progress: Progress) -> Iterat
     inference = inference_of(cell, root)
     output = folder / cell.name / EVAL
     command = command_of("eval", cell, root)
-    if (output / RECORD).exists():
-        yield read_record(output)
+    kept = _kept(output, inference, progress)
+    if kept is not None:
+        yield kept
     else:
-        begun = any((output / SHARDS).glob("*"))
+        begun = (output / RECORD).exists() or any((output / SHARDS).glob("*"))
         request = EvalRequest(inference=inference, output=output, resume=begun)
         yield api.evaluate(
             **keywords_of("evaluate", request), progress=progress, command=command
         ).record
+    if not cell.bench:
+        return
     output = folder / cell.name / "bench"
-    if cell.bench and (output / RECORD).exists():
-        yield read_record(output)
-    elif cell.bench:
-        timing = BenchRequest(inference=inference, output=output)
-        command = command_of("bench", cell, root)
-        yield api.benchmark(
-            **keywords_of("benchmark", timing), progress=progress, command=command
-        ).record
+    kept = _kept(output, inference, progress)
+    if kept is not None:
+        yield kept
+        return
+    (output / RECORD).unlink(missing_ok=True)  # damaged, and a timing is not continued
+    timing = BenchRequest(inference=inference, output=output)
+    command = command_of("bench", cell, root)
+    yield api.benchmark(
+        **keywords_of("benchmark", timing), progress=progress, command=command
+    ).record
+
+
+#: What a record says of its cell: the numbers of another cell have others.
+_OF_CELL = ("model", "engine", "precision", "device", "dataset", "batch_size", "limit")
+
+
+def _kept(output: Path, asked: InferenceRequest, progress: Progress) -> RunRecord | None:
+    """The record of a finished part of a cell; None where there is none that is sound.
+
+    Raises:
+        AnotherRunError: It is of another cell.
+    """
+    if not (output / RECORD).exists():
+        return None
+    try:
+        record = read_record(output)
+    except IntegrityError as error:
+        if output.name != EVAL:  # which names its damage itself
+            progress.notice(f"damaged: {error.message}\n  it is measured again")
+        return None
+    found, expected = record.request.get("inference"), to_plain(recorded(asked))
+    found = found if isinstance(found, dict) else {}
+    differing = differences(
+        {name: found.get(name) for name in _OF_CELL}, {name: expected[name] for name in _OF_CELL}
+    )
+    if differing:
+        raise AnotherRunError(
+            f"{output} belongs to another cell:\n  " + "\n  ".join(differing),
+            hint=f"remove it: rm -r {shlex.quote(str(output))}",
+        )
+    return record
 
 
 def _checks(record: RunRecord, baselines: Baselines) -> tuple[Check, ...]:

@@ -20,7 +20,7 @@ from harness.core.requests.cluster import NightRequest
 from harness.nightly.matrix import cells_of, read_matrix
 from harness.nightly.night import read_night, run_night
 from harness.report.night import reason_of
-from harness.workflows.runs.folder import utc_now
+from harness.workflows.runs.folder import read_record, utc_now
 
 QUICK = """
 [[block]]
@@ -94,6 +94,11 @@ def test_the_matrix_of_the_repository_is_valid(repository: Path) -> None:
 
 
 TWO = QUICK + QUICK.replace("limit = 3", "limit = 2")
+TWO_CELLS = Matrix(
+    block=tuple(
+        Block(models=("tiny",), engines=("fake",), limit=one, bench=False) for one in (3, 2)
+    )
+)
 
 
 def interrupted(results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -126,6 +131,41 @@ def test_an_interrupted_night_is_continued_and_measures_no_cell_again(
     assert (folder / "index.html").is_file()
     assert nightly(results, TWO, "--resume") == 2
     assert f"{folder}, is finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["record.json", "run.json"])
+def test_only_what_is_damaged_of_a_cell_is_measured_again(
+    name: str,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (done,) = interrupted(results, monkeypatch).glob("*/eval/record.json")
+    before = read_record(done.parent).metrics["segm/AP"]
+    if name == "record.json":
+        done.write_bytes(done.read_bytes().replace(b"100.0", b"900.0", 1))
+    else:
+        done.unlink()
+        (done.parent / name).unlink()
+    capsys.readouterr()
+    assert nightly(results, TWO, "--resume") == 0
+    said = capsys.readouterr().err
+    assert f"damaged: {done.parent / name} is " in said
+    assert "every image was inferred before" in said
+    assert read_record(done.parent).metrics["segm/AP"] == before
+
+
+def test_a_cell_in_the_place_of_another_gives_no_number(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = interrupted(results, monkeypatch)
+    (done,) = folder.glob("*/eval/record.json")
+    other = next(folder / cell.name for cell in cells_of(TWO_CELLS) if cell.limit == 2)
+    shutil.rmtree(other, ignore_errors=True)
+    shutil.copytree(done.parents[1], other)
+    assert nightly(results, TWO, "--resume") == 5
+    said = capsys.readouterr().err
+    assert f"{other / 'eval'} belongs to another cell:\n  limit: 3 there, 2 now" in said
 
 
 @pytest.mark.parametrize("what", ["annotations.json", "images"])

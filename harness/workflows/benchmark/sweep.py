@@ -6,12 +6,14 @@ device. What a cell leaves in its folder is kept, so a sweep that was stopped me
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from harness import __version__
 from harness.core.engine import EngineName
@@ -46,12 +48,19 @@ from harness.workflows.benchmark.sweep_cell import (
     measure_cell,
     standard_of,
 )
+from harness.workflows.evaluation.inference import asked_identity
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.resolve import check_values as check_inference
 from harness.workflows.runs.checksums import write_checked
 from harness.workflows.runs.files import CELLS, PAGE, SWEEP, comparable, read_run, require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
-from harness.workflows.runs.shards import new_images, read_header, shard_path
+from harness.workflows.runs.shards import (
+    new_images,
+    read_header,
+    read_identity,
+    shard_path,
+    shard_paths,
+)
 
 PICTURE = "sweep.png"
 CELL_LOG = "log.txt"
@@ -194,19 +203,44 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
 
     differing = differences(facts(read_run(run.folder).request), facts(comparable(request)))
     expected = {
-        "harness": __version__,
+        **asked_identity(job),
+        **{f"architecture.{name}": one for name, one in to_plain(job.architecture).items()},
         "device_class": device_class_of(job.engine, request.inference.options.device),
-        "checkpoint_sha256": None if job.checkpoint is None else job.checkpoint.sha256,
-        "dataset_sha256": job.dataset.digest,
     }
-    for path in (run.folder / CELLS).glob("*/shards/*.jsonl"):
-        header = read_header(path) or expected
-        differing += differences({name: header.get(name) for name in expected}, expected)
+    strange = []
+    for setting in settings_of(request, job.engine):
+        folder = run.folder / CELLS / setting.name
+        fixed = {**expected, **_fixed_by(setting, job.engine)}
+        header = _begun_with(folder) or fixed
+        if found := differences({name: header.get(name) for name in fixed}, fixed):
+            strange.append(folder)
+            differing += [f"{CELLS}/{folder.name}: {one}" for one in found]
     if differing:
         raise AnotherRunError(
             f"{run.folder} holds another sweep:\n  " + "\n  ".join(dict.fromkeys(differing)),
-            hint="use the settings of that one, or choose another --output",
+            hint="use the settings of that one, or choose another --output" + _removing(strange),
         )
+
+
+def _begun_with(folder: Path) -> dict[str, Any] | None:
+    """Return what the measuring of a cell was begun with; None where that is not known."""
+    shards = (read_header(path) for path in shard_paths(folder))
+    return read_identity(folder) or next(filter(None, shards), None)
+
+
+def _fixed_by(setting: Setting, engine: EngineName) -> dict[str, object]:
+    """Return what the identity of a cell has of its setting."""
+    fixed: dict[str, object] = {"batch_size": setting.batch_size}
+    if engine != "fake":  # computes in fp32 whatever is asked
+        fixed |= {"precision": setting.precision, "compiled": setting.compile}
+        fixed |= {"memory_format": setting.memory_format}
+    return fixed
+
+
+def _removing(cells: Sequence[Path]) -> str:
+    """Return how cells of another sweep, or in the place of others, are measured again."""
+    names = " ".join(shlex.quote(str(folder)) for folder in cells)
+    return f"\n  or measure such cells again; remove them with: rm -r {names}" if names else ""
 
 
 def _measured(

@@ -277,7 +277,10 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
         UsageError: There is nothing to continue, or a run of another kind.
     """
     if not (folder / RUN).is_file():
-        raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
+        if not _has_work(folder):
+            raise UsageError(f"nothing to resume in {folder}", hint="leave out --resume")
+        notice(f"damaged: {folder / RUN} is missing\n  it is written again from this command")
+        return asked
     if is_finished(folder):
         damage = _damage_of_finished(folder)
         if not damage:
@@ -366,12 +369,16 @@ def require_no_run(folder: Path) -> None:
             f"{folder} holds a {PREDICTIONS} that no run of harness wrote",
             hint="choose another --output",
         )
-    begun = has_checkpoint(folder) or any((folder / name).exists() for name in (SHARDS, CELLS))
-    if finished or begun:
+    if finished or _has_work(folder):
         raise UsageError(
             f"{folder} already holds {'a finished' if finished else 'an unfinished'} run",
             hint="choose another --output" + ("" if finished else ", or continue it with --resume"),
         )
+
+
+def _has_work(folder: Path) -> bool:
+    """Return whether there is what a run of harness computed, also where its facts are lost."""
+    return has_checkpoint(folder) or any((folder / name).exists() for name in (SHARDS, CELLS))
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -24,8 +24,10 @@ from harness.core.settings import replaced
 from harness.files.json import read, to_typed
 from harness.measure.sweep import Sweep
 from harness.workflows.benchmark.sweep import settings_of, sweep
+from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.files import SWEEP
 from harness.workflows.runs.folder import utc_now
+from harness.workflows.runs.shards import read_identity
 from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
 
 AXES: dict[str, Any] = {
@@ -190,6 +192,27 @@ def test_another_sweep_is_not_continued(swept: Swept) -> None:
         swept(measure=measure_and_stop_at_fp16)
     with pytest.raises(IntegrityError, match="holds another sweep:\n  repeats"):
         swept(resume=True, repeats=2)
+
+
+def test_cells_of_other_sweeps_and_in_wrong_places_are_named(swept: Swept) -> None:
+    asked = {"axes": SweepAxes(**{**AXES, "batch_sizes": (1, 2)}, precisions=("fp32",))}
+    _, folder = swept(**asked)
+    (folder / SWEEP).unlink()
+    cells = folder / "cells"
+    first, second, aside = (cells / f"fp32-contiguous-b{one}" for one in (1, 2, 3))
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+    with pytest.raises(AnotherRunError, match=f"cells/{first.name}: batch_size: 2 there, 1 now"):
+        swept(resume=True, **asked)
+    shutil.rmtree(first)
+    identity = second / "shards" / "identity.json"
+    found = {**(read_identity(second) or {}), "batch_size": 2, "architecture.score_threshold": 0.5}
+    identity.write_bytes(seal(found, key_of(found)))
+    with pytest.raises(AnotherRunError, match=r"score_threshold: 0\.5 there") as caught:
+        swept(resume=True, **asked)
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith(f"rm -r {second}")
 
 
 def test_paths_may_be_relative(
