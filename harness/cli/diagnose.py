@@ -99,7 +99,7 @@ def _print_reference(reference: Against, style: str) -> None:
 
     if reference.metrics:
         rows = [
-            (name, f"{one.difference:+.3f}", f"{one.low:+.3f} … {one.high:+.3f}", one.word)
+            (name, f"{one.difference:+.3f}", f"{one.low:+.3f} … {one.high:+.3f}", one.meaning)
             for name, one in reference.metrics.items()
         ]
         console.print_parts("", render(REFERENCE_COLUMNS, rows, style), "")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.cli import console
@@ -22,6 +23,15 @@ SPOKEN = {
     "would-prove": "would be proven",
     "would-fetch": "would be fetched",
     "would-select": "would be selected",
+}
+
+#: Of what no source gives a hash for.
+SPOKEN_UNPROVEN = {
+    **SPOKEN,
+    "known": "there, not proven",
+    "proven": "there, not proven",
+    "fetched": "fetched, not proven",
+    "would-prove": "is there, cannot be proven",
 }
 
 
@@ -45,11 +55,20 @@ def run(arguments: argparse.Namespace) -> int:
         columns = PLAN_COLUMNS if arguments.dry_run else COLUMNS
         console.print_parts(render(columns, [_row(one) for one in outcomes], style))
         if not arguments.dry_run:
-            console.print_parts("", f"everything is proven: {arguments.root}")
+            console.print_parts("", f"{_summary(outcomes)}: {arguments.root}")
     return 0
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    unproven = [one.name for one in outcomes if not one.can_be_proven]
+    if not unproven:
+        return "everything is proven"
+    rest = "; everything else is proven" if len(unproven) < len(outcomes) else ""
+    return f"no source gives a hash to prove {', '.join(unproven)} with{rest}"
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
     size = "?" if outcome.bytes is None else f"{outcome.bytes / 1e6:,.0f} MB"
     last = ", ".join(outcome.proof) or outcome.url or ""
-    return (outcome.name, size, SPOKEN[outcome.action], last)
+    spoken = SPOKEN if outcome.can_be_proven else SPOKEN_UNPROVEN
+    return (outcome.name, size, spoken[outcome.action], last)

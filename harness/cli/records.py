@@ -66,7 +66,7 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
     console.print_parts(tables.render(columns, rows, style), "")
     for sentence in absent_lines(record.metrics, record.per_category):
         console.print_parts(sentence)
-    certainty = record_rows.certainty_line(record.intervals, record.dataset.evaluated_images)
+    certainty = record_rows.certainty_line(record)
     if certainty is not None:
         console.print_parts(certainty)
     console.print_parts(_verdict(record, style))

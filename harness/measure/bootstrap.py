@@ -46,6 +46,9 @@ SEED = 20171
 #: AP, which is less nearly a sum over its images, to 7 %.
 RESAMPLES = 100
 
+#: Of sums, in AP points: less is no difference.
+ROUNDING = 1e-9
+
 #: Probability of an error that a difference may have.
 LEVEL = 0.05
 
@@ -104,6 +107,8 @@ class Difference:
     @property
     def meaning(self) -> str:
         """The word, and why it is noise where the interval by itself would say otherwise."""
+        if self.p is None:
+            return "noise in so few images"
         sure_alone = replace(self, adjusted_p=None).word != "noise"
         return "noise among so many" if self.word == "noise" and sure_alone else self.word
 
@@ -301,9 +306,9 @@ def difference_of(value: float, drawn: Floats, *, enough: bool = True) -> Differ
         return None
     low, high = np.percentile(known, PERCENTILES)
     error = float(known.std())
-    p = 1.0 if value == 0 else None
-    if value != 0 and error and enough:
-        p = math.erfc(abs(value) / error / math.sqrt(2))
+    p = 1.0 if abs(value) < ROUNDING else None
+    if p is None and enough:  # without an error every draw says the same
+        p = math.erfc(abs(value) / error / math.sqrt(2)) if error else 0.0
     return Difference(difference=value, low=float(low), high=float(high), p=p)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.checks import Check
 from harness.core.printable import counted
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, SEMANTIC, TASKS, main_metric
+from harness.measure.bootstrap import LEAST_IMAGES
 from harness.report.tables import ABSENT, INTERVAL_COLUMN, decimal, number
 
 if TYPE_CHECKING:
@@ -47,17 +48,21 @@ def _range(interval: MetricInterval | None) -> str:
     return "" if interval is None else f"{interval.low:.2f} … {interval.high:.2f}"
 
 
-def certainty_line(intervals: Mapping[str, MetricInterval], images: int) -> str | None:
+def certainty_line(record: RunRecord) -> str | None:
     """The smallest difference that a data set can show, in one sentence; None without intervals.
 
+    Of too few images it says why there are none.
+
     Args:
-        intervals: By metric.
-        images: How many images were scored.
+        record: Of the run.
     """
-    known = {name: intervals.get(metric) for metric, name in MAIN_METRICS.items()}
+    images = record.dataset.evaluated_images
+    known = {name: record.intervals.get(metric) for metric, name in MAIN_METRICS.items()}
     least = [f"{one.detectable:.2f} {name}" for name, one in known.items() if one is not None]
     if not least:
-        return None
+        scored = any(record.metrics.get(main_metric(task)) is not None for task in TASKS)
+        few = f"{counted(images, 'image')}: too few for a 95 % interval"
+        return few if scored and images < LEAST_IMAGES else None
     return (
         f"{counted(images, 'image')} can show a difference of {' and '.join(least)} between two "
         "models; of runs on the same images harness compare finds smaller ones"

@@ -141,7 +141,7 @@ def _page(content: ReportContent) -> dict[str, Any]:
 def _summary(content: ReportContent) -> list[str]:
     """What the page says, in a few sentences."""
     record = content.record
-    certainty = certainty_line(record.intervals, record.dataset.evaluated_images)
+    certainty = certainty_line(record)
     found = [text for one in content.tasks for text in sentences_of(one, content.threshold)]
     absent = absent_lines(record.metrics, record.per_category)
     said = (text for text in (*absent, certainty, content.why_not, *found) if text)

@@ -37,7 +37,7 @@ def to_mlflow(one: Tracked) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
     experiment = client.get_experiment_by_name(name)
     number = client.create_experiment(name) if experiment is None else experiment.experiment_id
-    tags = {"harness.kind": one.kind, "harness.folder": str(one.folder), **one.tags}
+    tags = {"harness.kind": one.kind, "harness.folder": str(one.folder.absolute()), **one.tags}
     run = client.create_run(number, start_time=one.began_ms, tags=tags, run_name=one.name).info
     metrics = [Metric(allowed(key), value, one.began_ms, 0) for key, value in one.metrics.items()]
     metrics += [

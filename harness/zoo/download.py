@@ -28,6 +28,7 @@ from harness.zoo.lock import find_model
 from harness.zoo.proof import (
     Proven,
     add_to_manifest,
+    can_be_proven,
     evidence_digest,
     expected_of,
     folder_of,
@@ -159,6 +160,10 @@ class Outcome:
 
     proof: tuple[str, ...] = ()
     """What was proven, one phrase each."""
+
+    can_be_proven: bool = True
+    """False where no source gives a hash to prove it with: that it is there is all that is known.
+    """
 
 
 def download(
@@ -380,5 +385,11 @@ def _outcome(
     if size is None and path.is_file():
         size = path.stat().st_size
     return Outcome(
-        name=artefact.name, path=artefact.path, bytes=size, action=action, url=url, proof=proof
+        name=artefact.name,
+        path=artefact.path,
+        bytes=size,
+        action=action,
+        url=url,
+        proof=proof,
+        can_be_proven=can_be_proven(artefact),
     )

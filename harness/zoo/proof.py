@@ -140,6 +140,15 @@ def expected_of(artefact: Artefact) -> Expected:
     return Expected(size=artefact.bytes, algorithm="md5", digest=digest)
 
 
+def can_be_proven(artefact: Artefact) -> bool:
+    """Whether the lock has a hash, or a number of images, to prove any of it with."""
+    facts = artefact.unpacked
+    inside = facts is not None and (
+        facts.image_count is not None or any(one.sha256 for one in facts.files.values())
+    )
+    return bool(expected_of(artefact).digest) or inside
+
+
 def prove(artefact: Artefact, path: Path, *, sha256: str | None = None) -> None:
     """Check that a file has every size and hash the lock gives.
 

@@ -201,6 +201,8 @@ def test_too_few_images_have_no_interval_and_no_sure_difference(
             nothing, matches, images=count, resamples=20, seed=2, advance=lambda _: None
         )
         assert {one.word for one in found.metrics.values()} == {"noise"}
+        if count == 1:
+            assert found.metrics["AP"].meaning == "noise in so few images"
     with_objects = {row["image_id"] for row in annotations["annotations"]}
     enough = [one for one in image_ids if one in with_objects][:LEAST_IMAGES]
     matches = matches_by_size(annotations, rows, "bbox", enough)
@@ -212,6 +214,22 @@ def test_what_no_draw_changes_has_no_interval(
 ) -> None:
     matches = matches_by_size(annotations, [], "bbox", image_ids)
     assert intervals_of(matches, images=len(image_ids), resamples=20).metrics == {}
+
+
+def test_what_every_draw_says_is_no_noise(
+    annotations: dict[str, Any], image_ids: list[int]
+) -> None:
+    perfect = [{**row, "score": 0.9} for row in annotations["annotations"] if not row["iscrowd"]]
+    sides = [
+        matches_by_size(annotations, rows, "bbox", image_ids)  # type: ignore[arg-type]
+        for rows in ([], perfect)
+    ]
+    found = differences_of(
+        *sides, images=len(image_ids), resamples=20, seed=2, advance=lambda _: None
+    )
+    assert found.metrics["AP"].difference == pytest.approx(100)
+    assert {one.meaning for one in found.metrics.values()} == {"better"}
+    assert {one.meaning for one in found.categories.values()} == {"better"}
 
 
 def test_p_values_are_adjusted_as_benjamini_and_hochberg_did() -> None:

@@ -36,7 +36,8 @@ def test_mlflow_has_settings_numbers_and_files(
     store = (tmp_path / "store").as_uri()
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    where = track_run(run, "mlflow")
+    monkeypatch.chdir(run.parent)
+    where = track_run(Path(run.name), "mlflow")
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("harness")
     [found] = client.search_runs([experiment.experiment_id])
@@ -45,6 +46,7 @@ def test_mlflow_has_settings_numbers_and_files(
     assert found.data.metrics == pytest.approx(metrics_of(run))
     assert found.data.params["engine"] == "fake"
     assert found.data.tags["verdict"] == "nothing-to-compare"
+    assert found.data.tags["harness.folder"] == str(run)
     names = {one.path for one in client.list_artifacts(found.info.run_id)}
     assert names == {"record.json", "report.html", "per_category.csv"}
 

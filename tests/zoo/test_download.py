@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.main import run as main
 from harness.core.errors import (
     HarnessError,
     IntegrityError,
@@ -85,6 +86,21 @@ def test_everything_arrives_proven_and_archives_go(world: World) -> None:
     assert (world.root / "checkpoints/first/model_final_aaaaaa.pkl").read_bytes() == CHECKPOINT
 
 
+def test_what_no_source_gives_a_hash_for_is_not_called_proven(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["download", "--root", str(world.root), "--only"]
+    for word in ("fetched", "there"):
+        assert main([*words, "backbones"]) == 0
+        said = capsys.readouterr().out
+        assert f"{word}, not proven" in said
+        assert f"no source gives a hash to prove R-50.pkl with: {world.root}" in said
+    assert main([*words, "backbones,checkpoints"]) == 0
+    said = capsys.readouterr().out
+    assert "fetched and proven" in said
+    assert "R-50.pkl with; everything else is proven" in said
+
+
 def with_an_archive_in_an_archive(
     world: World, names: list[str], more: dict[str, bytes] | None = None
 ) -> None:
@@ -122,6 +138,7 @@ def test_an_archive_in_an_archive_is_unpacked_too(world: World) -> None:
     with_an_archive_in_an_archive(world, ["1.png", "2.png", "3.png"])
     outcome = bring(world, MAPS)["maps.zip"]
     assert outcome.action == "fetched"
+    assert outcome.can_be_proven  # by the archive's hash
     assert outcome.proof == (
         "maps.json is there; no source gives its hash",
         "maps has its 3 files; no source gives their hashes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
+from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, SavedPredictions
+from harness.core.settings import replaced
+from harness.report.record_rows import certainty_line
 from harness.workflows.evaluation.analyze import Analysis, analyze
 from harness.workflows.evaluation.report import ReportResult, report
 from harness.workflows.runs.checksums import write_checked
@@ -37,6 +41,16 @@ def test_an_evaluation_leaves_its_page(evaluated: Evaluate, tmp_path: Path) -> N
     assert record.verdict.line in page
     assert "No image has an error" in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_too_few_images_for_an_interval_are_named(
+    evaluated: Evaluate, asked: InferenceRequest, tmp_path: Path
+) -> None:
+    record, folder = evaluated(tmp_path / "run", inference=replaced(asked, limit=3))
+    assert certainty_line(record) == "3 images: too few for a 95 % interval"
+    assert "3 images: too few for a 95 % interval" in (folder / "report.html").read_text("utf-8")
+    unknown = replace(record, metrics=dict.fromkeys(record.metrics))
+    assert certainty_line(unknown) is None
 
 
 def test_the_page_can_be_left_out(evaluated: Evaluate, tmp_path: Path) -> None:
