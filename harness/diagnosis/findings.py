@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
@@ -26,6 +27,10 @@ SEEN_GAIN = 0.05
 
 #: What a cheap look may take (seconds of its clock) and see, and how many faults it names.
 CHEAP_S, CHEAP_IMAGES, MOST_SUSPICIONS = 3.0, 100, 3
+
+#: In healthy predictions of fewer images faults were found by chance: 12 in 106 single images, 10
+#: in 120 pairs, none in 360 samples of 4 to 16.
+FEW_IMAGES = 4
 
 #: Images whose masks are undone to see how long that takes.
 TIMED_IMAGES = 8
@@ -126,11 +131,19 @@ def diagnose(
         ap=found.ap,
         ap_undone=found.ap_undone,
         findings=found.findings,
-        notes=tuple(search.notes),
+        notes=_notes(search, found.findings),
         not_reached=search.not_reached,
         tried_images=int(search.images.sum()),
         measured_images=int(images.sum()),
     )
+
+
+def _notes(search: Search, findings: Sequence[Finding]) -> tuple[str, ...]:
+    images = len(search.case.truth.image_ids)
+    if not findings or images >= FEW_IMAGES:
+        return tuple(search.notes)
+    few = counted(images, "image")
+    return (*search.notes, f"{few}: what seems to be a fault may be chance")
 
 
 def suspicions(case: Case, *, clock: Callable[[], float]) -> tuple[str, ...]:

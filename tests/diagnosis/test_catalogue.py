@@ -422,6 +422,17 @@ def test_odd_cases_are_answered(boxes: Broken, kept: Any) -> None:
     assert found.ap is None or 0 <= found.ap <= 100
 
 
+@pytest.mark.parametrize("count", [2, 8])
+def test_what_is_found_on_few_images_may_be_chance(boxes: Broken, count: int) -> None:
+    content, rows = FAULTS["xyxy"](*boxes, np.random.default_rng(3))
+    kept = sorted(row["image_id"] for row in content["annotations"])[:: 200 // count][:count]
+    found = diagnosed(
+        of_images(content, kept), [row for row in rows if row["image_id"] in set(kept)]
+    )
+    assert "xyxy" in [one.name for one in found.findings]
+    assert any("may be chance" in one for one in found.notes) == (count == 2)
+
+
 def test_the_document_has_the_catalogue(repository: Path) -> None:
     text = (repository / "docs" / "diagnose.md").read_text(encoding="utf-8")
     for one in CATALOGUE:

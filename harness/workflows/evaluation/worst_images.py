@@ -80,8 +80,8 @@ def worst_images(run: Analyzed) -> tuple[tuple[WorstImage, ...], tuple[str, ...]
     images = tuple(one for one in drawn if isinstance(one, WorstImage))
     faults = [one for one in drawn if isinstance(one, str)]
     notes = [
-        f"The {len(images)} images with most errors, of {len(task.images):,}; detections that "
-        f"score at least {THRESHOLD:g}, matched at an IoU of 0.5."
+        f"{counted(len(images), 'image')} with most errors, of {len(task.images):,}; detections "
+        f"that score at least {THRESHOLD:g}, matched at an IoU of 0.5."
     ] * bool(images)
     if faults:
         notes.append(
