@@ -152,6 +152,48 @@ def require_same_images(
         )
 
 
+def map_stamps(truth: PanopticTruth | None, *, contents: bool = False) -> Callable[[int], str]:
+    """Return what gives the stamp of an image's annotated map.
+
+    Args:
+        truth: The ground truth; None where there is none, and every stamp is empty.
+        contents: As of ``stamp_of``.
+    """
+    rows = () if truth is None else truth.rows
+    names: dict[int, str] = {row["image_id"]: row["file_name"] for row in rows}
+
+    def stamp(image_id: int) -> str:
+        if truth is None or image_id not in names:
+            return ""
+        return stamp_of(truth.folder / names[image_id], contents=contents)
+
+    return stamp
+
+
+def require_same_maps(truth: PanopticTruth | None, stamps: Mapping[int, str]) -> None:
+    """Refuse to continue with annotated maps that were replaced since pixels were counted there.
+
+    Args:
+        truth: The ground truth, if any.
+        stamps: By image id, of the images that are finished, as they were then.
+
+    Raises:
+        AnotherRunError: The map of one or more of them is another one now.
+    """
+    by_kind = {kind: map_stamps(truth, contents=kind) for kind in (False, True)}
+    replaced = [
+        image
+        for image, then in stamps.items()
+        if then and by_kind[then.startswith(HASHED)](image) != then
+    ]
+    if truth is not None and replaced:
+        raise AnotherRunError(
+            f"{len(replaced)} of {len(stamps)} annotated maps in {truth.folder} were replaced "
+            f"since pixels were counted on them, the first is that of image {min(replaced)}",
+            hint="put them back with their times of modification, or choose another --output",
+        )
+
+
 def state_of_images(dataset: Dataset) -> dict[str, str]:
     """Return what changes when image files are replaced, for all of them together.
 

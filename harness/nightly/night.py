@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 import traceback
@@ -101,7 +102,7 @@ def run_night(
     try:
         (results / NIGHTS).mkdir(parents=True, exist_ok=True)
         with held(results / ".nightly.lock", notice=progress.notice):
-            remove_leftovers(results)
+            _remove_leftovers(results)
             chosen = night_id or _continued(request, matrix) or new_night_id(results, now)
             folder = results / NIGHTS / chosen
             write_text(folder / MATRIX, _meant(request, matrix))
@@ -115,6 +116,15 @@ def run_night(
             f"{error.filename or results}: {error.strerror or error}",
             hint=f"the records of finished cells are kept; make room, then {AGAIN}",
         ) from error
+
+
+def _remove_leftovers(results: Path) -> None:
+    """Remove what killed processes left here, and in nights that came to no end."""
+    remove_leftovers(results)
+    for night in (results / NIGHTS).iterdir():
+        if not (night / PAGE).exists():
+            for inner, _, _ in os.walk(night):
+                remove_leftovers(Path(inner))
 
 
 def _continued(request: NightRequest, matrix: Matrix) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -320,6 +321,25 @@ def test_annotated_maps_that_changed_are_named(
     assert "changed since the run was scored against them" in answer.err
     first.write_bytes(kept)
     assert harness("score", "run", "--resamples", "0").code == 0
+
+
+def test_annotated_maps_that_changed_before_resume_are_named(
+    harness: Callable[..., Answer], project: Path, data: tuple[str, ...]
+) -> None:
+    asked = ("--model", MODEL, "--engine", "fake", *data, "--panoptic", "panoptic.json")
+    asked = (*asked, "--output", "run", "--resamples", "0")
+    assert harness("eval", *asked).code == 0
+    (project / "run" / "record.json").unlink()
+    first, *_ = sorted((project / "panoptic").glob("*.png"))
+    kept, facts = first.read_bytes(), first.stat()
+    with PillowImage.open(first) as picture:
+        picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(first)
+    answer = harness("eval", *asked, "--resume")
+    assert answer.code == 4, answer.out
+    assert f"1 of {IMAGES} annotated maps" in answer.err
+    first.write_bytes(kept)
+    os.utime(first, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert harness("eval", *asked, "--resume").code == 0
 
 
 def test_counts_of_pixels_that_were_removed_are_missed(

@@ -17,6 +17,7 @@ from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
 from harness.core.progress import Silent
 from harness.core.requests.cluster import NightRequest
+from harness.files.atomic import temporary_path
 from harness.nightly.matrix import cells_of, read_matrix
 from harness.nightly.night import read_night, run_night
 from harness.report.night import reason_of
@@ -153,6 +154,20 @@ def test_only_what_is_damaged_of_a_cell_is_measured_again(
     assert f"damaged: {done.parent / name} is " in said
     assert "every image was inferred before" in said
     assert read_record(done.parent).metrics["segm/AP"] == before
+
+
+def test_the_next_night_removes_what_a_killed_one_left(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = interrupted(results, monkeypatch)
+    monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # beyond the ids of processes
+    left = [temporary_path(one) for one in (folder / "night.json", folder / "cell/eval/a.json")]
+    monkeypatch.undo()
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert nightly(results, QUICK) == 0
+    assert not [path for path in left if path.exists()]
 
 
 def test_a_cell_in_the_place_of_another_gives_no_number(

@@ -29,14 +29,15 @@ from harness.core.detections import Detections
 from harness.core.engine import Engine, EngineAhead, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
-from harness.data.proven import require_same_images, stamp_of
+from harness.data.proven import map_stamps, require_same_images, require_same_maps, stamp_of
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.panoptic import Counting
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.runs.shards import STAMP, SealedLine, Shard, line_of
+from harness.workflows.runs.checksums import Line
+from harness.workflows.runs.shards import MAP_STAMP, STAMP, SealedLine, Shard, line_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -76,14 +77,14 @@ def infer_missing(
         job.request.options.batch_size,
     )
     require_same_images(job.dataset, shard.stamps)
-    stamps: dict[int, str] = {}
+    require_same_maps(job.dataset.panoptic, shard.map_stamps)
+    stamps: dict[int, Line] = {}
     counting = Counting(job, wanted)
+    stamped = _stamper(job)
 
     def before(record: ImageRecord) -> None:
         # Before the file is decoded: one that is replaced meanwhile counts as replaced later.
-        stamps[record.image_id] = stamp_of(
-            job.dataset.images_dir / record.file_name, contents=job.request.data.verify_images
-        )
+        stamps[record.image_id] = stamped(record)
         counting.prepare(record)
 
     sealed = _sealer(job, shard, wanted, counting, stamps)
@@ -99,12 +100,27 @@ def infer_missing(
             advance(len(fresh))
 
 
+def _stamper(job: Job) -> Callable[[ImageRecord], Line]:
+    """Return what gives the stamps of an image and of its annotated map, as its line has them."""
+    contents = job.request.data.verify_images
+    of_map = map_stamps(job.dataset.panoptic, contents=contents)
+
+    def stamped(record: ImageRecord) -> Line:
+        path = job.dataset.images_dir / record.file_name
+        line: Line = {STAMP: stamp_of(path, contents=contents)}
+        if job.dataset.panoptic is not None:
+            line[MAP_STAMP] = of_map(record.image_id)
+        return line
+
+    return stamped
+
+
 def _sealer(
     job: Job,
     shard: Shard,
     wanted: Collection[int],
     counting: Counting,
-    stamps: Mapping[int, str],
+    stamps: Mapping[int, Line],
 ) -> Callable[[Detections], SealedLine | None]:
     """Return what makes the line of an image, in any thread; None of one that is not wanted.
 
@@ -113,7 +129,7 @@ def _sealer(
         shard: The line is for it.
         wanted: Ids of images.
         counting: Of the classes of pixels.
-        stamps: By image id, the state of the image's file.
+        stamps: By image id, the state of the image's files.
     """
 
     def sealed(detections: Detections) -> SealedLine | None:
@@ -121,7 +137,7 @@ def _sealer(
         if number not in wanted:
             return None
         line = line_of(detections, job.dataset.categories, job.stuff)
-        return shard.sealed({**line, **counting.counts_of(detections), STAMP: stamps[number]})
+        return shard.sealed({**line, **counting.counts_of(detections), **stamps[number]})
 
     return sealed
 

@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
-from harness.data.proven import require_same_images
+from harness.data.proven import require_same_images, require_same_maps
 from harness.engines.opening import modules_of, worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -26,6 +26,7 @@ from harness.workflows.evaluation.inference import grouped, identity_of, infer_m
 from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.runs.folder import Run
 from harness.workflows.runs.shards import (
+    MAP_STAMP,
     new_images,
     open_shard,
     read_header,
@@ -227,6 +228,7 @@ def missing_batches(
     """
     lines = read_lines(shard_paths(run_folder), notice=notice)
     require_same_images(job.dataset, stamps_of(lines))
+    require_same_maps(job.dataset.panoptic, stamps_of(lines, MAP_STAMP))
     finished = {line["image_id"] for line in lines}
     size = job.request.options.batch_size
     ids = [one.image_id for one in grouped(job.dataset.images, size)]

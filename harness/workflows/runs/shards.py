@@ -36,6 +36,9 @@ from harness.workflows.runs.panoptic_files import KEY, panoptic_line
 #: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
 STAMP = "image_file"
 
+#: In a line of a panoptic run, what changes when the image's annotated map is replaced.
+MAP_STAMP = "annotated_map"
+
 SYNC_PERIOD_S = 1.0
 
 Notice = Callable[[str], None]
@@ -60,6 +63,7 @@ class Shard:
     Attributes:
         finished: Ids of the images that it has.
         stamps: By image id, the state of the images' files when they were inferred, where known.
+        map_stamps: As ``stamps``, of their annotated maps.
     """
 
     def __init__(self, file: FileIO, key: str, lines: Sequence[Line]) -> None:
@@ -75,6 +79,7 @@ class Shard:
         self._synced_s = time.monotonic()
         self.finished: list[int] = [line["image_id"] for line in lines]
         self.stamps = stamps_of(lines)
+        self.map_stamps = stamps_of(lines, MAP_STAMP)
 
     def append(self, line: Line) -> None:
         """Append one finished image; it survives the end of this process when this returns.
@@ -221,16 +226,17 @@ def read_stored(paths: Sequence[Path], *, notice: Notice = silent) -> list[tuple
     return list(_by_image(paths, notice).values())
 
 
-def stamps_of(lines: Iterable[Line]) -> dict[int, str]:
+def stamps_of(lines: Iterable[Line], name: str = STAMP) -> dict[int, str]:
     """Return the state of the images' files when they were inferred.
 
     Args:
         lines: Of shards.
+        name: ``STAMP``, or ``MAP_STAMP`` for the annotated maps.
 
     Returns:
         By image id; without images of older versions, whose lines do not have it.
     """
-    return {line["image_id"]: line[STAMP] for line in lines if isinstance(line.get(STAMP), str)}
+    return {line["image_id"]: line[name] for line in lines if isinstance(line.get(name), str)}
 
 
 def shard_sums(run_folder: Path) -> dict[str, str]:
