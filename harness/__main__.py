@@ -80,10 +80,9 @@ class Interruption:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self)
         signal.signal(signal.SIGTERM, self)
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(
-                signal.SIGHUP, lambda _number, _frame: signal.raise_signal(signal.SIGTERM)
-            )
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and is refused in a sentence
+        if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+            signal.signal(hangup, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
 
     def finish(self, code: int) -> None:
         """Have a signal that comes while Python leaves change nothing.

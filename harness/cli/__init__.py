@@ -1,1 +1,1 @@
-"""L5: terminal, options, exit codes; one small module a command."""
+"""Terminal, options, exit codes; one small module a command."""

@@ -48,7 +48,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "doctor": "check this machine, with the fix for what is wrong",
     },
     "your own data": {
-        "data": "your own annotations: convert, check, clean, split, merge; fetch Open Images",
+        "data": "annotations: convert, check, clean, split, merge, subset; fetch Open Images",
         "train": "retrain a model, or fine-tune it on your own data",
     },
     "images and service": {
@@ -311,7 +311,7 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
         "--quiet",
         action="store_true",
         default=argparse.SUPPRESS,
-        help="print only results and errors",
+        help="print only results, warnings and errors",
     )
     parser.add_argument(
         "--verbose", action="store_true", default=argparse.SUPPRESS, help="print more details"

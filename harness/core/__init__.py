@@ -1,1 +1,1 @@
-"""L0: frozen types and the exception tree. Standard library only; numpy is touched lazily."""
+"""Frozen types and the exception tree. Standard library only; numpy is touched lazily."""

@@ -4,10 +4,11 @@
     ├── UsageError         2   invalid arguments: options, names or files
     ├── PrerequisiteError  3   a package, device or program is missing
     ├── IntegrityError     4   hash, lock, data set or weights are not what they should be
-    └── RunFailedError     5   a worker died, an output is not finite, predictions are missing
+    ├── RunFailedError     5   a worker ended, an output is not finite, predictions are missing
+    └── Interrupted      130   Ctrl-C or SIGTERM in a run, which can be continued
 
 A verdict that failed is no error: it is data, and the CLI ends with 1. Anything that is not a
-HarnessError is a bug and ends with 70 and a traceback; Ctrl-C and SIGTERM end with 130.
+HarnessError is a bug and ends with 70 and a traceback.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""L2: images and ground truth."""
+"""Images and ground truth."""

@@ -1,1 +1,1 @@
-"""L3: what turns images into detections."""
+"""What turns images into detections."""

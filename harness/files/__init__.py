@@ -1,1 +1,1 @@
-"""L1: atomic files, digests, downloads, the environment. Nothing else touches the network."""
+"""Atomic files, digests, downloads, the environment. Nothing else touches the network."""

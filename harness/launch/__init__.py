@@ -1,1 +1,1 @@
-"""L3: where work runs."""
+"""Where work runs."""

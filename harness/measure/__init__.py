@@ -1,1 +1,1 @@
-"""L1: COCO scoring, timing statistics and the arithmetic of verdicts. No files, no torch."""
+"""COCO scoring, timing statistics and the arithmetic of verdicts. No files, no torch."""

@@ -1,1 +1,1 @@
-"""L1: the network, in torch. Knows nothing of files, data sets or references."""
+"""The network, in torch. Knows nothing of files, data sets or references."""

@@ -1,1 +1,1 @@
-"""L3: tables and pictures."""
+"""Tables and pictures."""

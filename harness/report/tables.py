@@ -167,9 +167,10 @@ def _for_terminal(
 ) -> Any:
     """A rich table where it fits into ``width`` characters; else a block of lines for each row.
 
-    Nothing is cut but long names, and the source of a reference: the record has them whole.
+    Nothing is cut but long names, and the source of a reference: the record has them whole. A line
+    below the table names the columns of ``spare`` that had no room.
     """
-    rows = _with_shorter_words(columns, rows, width)
+    rows, offered = _with_shorter_words(columns, rows, width), columns
     # Where not even the numbers fit, the sources are left to the record.
     for column in (*spare, "source"):
         folded = [heading.replace(" ", "\n") for heading in columns] if column in spare else None
@@ -179,7 +180,17 @@ def _for_terminal(
     found = _folded(columns, rows, width)
     if found is None:
         return stacked(columns, rows, width)
-    return _rich_table(columns, *found)
+    table = _rich_table(columns, *found)
+    left_out = [column for column in spare if column in offered and column not in columns]
+    return _with_note(table, left_out) if left_out else table
+
+
+def _with_note(table: Any, left_out: Sequence[str]) -> Any:
+    """A table with a line below it that names the columns that a wider terminal has."""
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(table, Text(f"no room for: {', '.join(left_out)} (--format plain has them)"))
 
 
 def _folded(

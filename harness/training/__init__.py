@@ -1,1 +1,1 @@
-"""L3: retraining and fine-tuning: samples, schedule, optimiser, checkpoints, the loop."""
+"""Retraining and fine-tuning: samples, schedule, optimiser, checkpoints, the loop."""

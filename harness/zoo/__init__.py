@@ -1,1 +1,1 @@
-"""L2: the lock file, downloads, checkpoints read safely."""
+"""The lock file, downloads, checkpoints read safely."""

@@ -86,6 +86,7 @@ def test_a_narrow_terminal_cuts_no_number(
     for numbers in cells:
         shown = [number for number in numbers if number != "–"]
         assert any(all(number in line.split() for number in shown) for line in lines), numbers
+    assert "no room for: size, schedule (--format plain has them)" in lines
 
 
 def test_a_network_that_is_not_there_yet_is_marked_and_refused(

@@ -47,7 +47,9 @@ def draw_changed(
     try:
         facts = read_run(first).dataset
         content = read_annotations_of(facts, "compare without images: leave out --output")
-        dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
+        dataset = dataset_of(
+            content, Path(facts.annotations_path), Path(facts.images_dir), digest=facts.digest
+        )
         sides = [(path.name, _by_image(path, content, threshold)) for path in (first, second)]
     except HarnessError as error:
         progress.notice(f"no pictures: {error.message}")

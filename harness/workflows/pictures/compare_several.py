@@ -168,9 +168,9 @@ def _cost(record: RunRecord) -> tuple[int, float, float]:
     if checkpoint is None or engine is None:
         raise UsageError("no network was measured")
     weights = weights_of(checkpoint)
-    content = read_annotations_of(record.dataset, "put it back")
-    folder = Path(record.dataset.images_dir)
-    dataset = dataset_of(content, Path(record.dataset.annotations_path), folder)
+    facts = record.dataset
+    content, folder = read_annotations_of(facts, "put it back"), Path(facts.images_dir)
+    dataset = dataset_of(content, Path(facts.annotations_path), folder, digest=facts.digest)
     images = [load_image(one, folder) for one in dataset.images[:IMAGES]]
     if engine.architecture.given_proposals:  # as many as a file has: they take the same time
         images = [replace(one, proposals_xyxy_px=generated_proposals(one)) for one in images]

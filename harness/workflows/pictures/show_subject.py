@@ -123,7 +123,9 @@ def _of_run(folder: Path) -> Subject:
     )
     if _proposes(run.request):
         content = without_classes(content)
-    dataset = dataset_of(content, Path(facts.annotations_path), Path(facts.images_dir))
+    dataset = dataset_of(
+        content, Path(facts.annotations_path), Path(facts.images_dir), digest=facts.digest
+    )
     images = dataset.images[: facts.evaluated_images]
     if (folder / PREDICTIONS).exists():
         unknown = require_own_predictions(folder)
