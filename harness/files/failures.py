@@ -166,12 +166,17 @@ def unwritable(path: Path, error: OSError) -> HarnessError:
     return UsageError(message, hint="choose a place that can be written")
 
 
+#: Of downloads, in `disk_errors`.
+ARRIVED = "what has arrived is kept: "
+
+
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, *, kept: str = "") -> Iterator[None]:
     """Turn failures of the disk in the block into errors that name the file they happened to.
 
     Args:
         path: Named where the failure names no file.
+        kept: What of the work stays, such as `ARRIVED`; empty where nothing does.
 
     Raises:
         UsageError: Nothing may be written there.
@@ -185,5 +190,5 @@ def disk_errors(path: Path) -> Iterator[None]:
             hint = "choose a place that can be written, with --output or --root"
             raise UsageError(message, hint=hint) from error
         what = HINTS.get(error.errno or 0, "make room")
-        hint = f"what has arrived is kept: {what}, {AGAIN}"
+        hint = f"{kept}{what}, {AGAIN}"
         raise RunFailedError(message, hint=hint) from error

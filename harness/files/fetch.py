@@ -21,7 +21,7 @@ from typing import Literal
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError
 from harness.core.progress import Advance, Progress
 from harness.files.digest import file_digest
-from harness.files.failures import disk_errors
+from harness.files.failures import ARRIVED, disk_errors
 from harness.files.parts import Part, Span, gaps, open_part
 from harness.files.transport import (
     ANOTHER_MIRROR,
@@ -139,7 +139,7 @@ def fetch(urls: Sequence[str], target: Path, expected: Expected, options: FetchO
         UsageError: Nothing may be written there.
     """
     failures: list[HarnessError] = []
-    with disk_errors(target):
+    with disk_errors(target, kept=ARRIVED):
         target.parent.mkdir(parents=True, exist_ok=True)
         for url in urls:
             if failures:

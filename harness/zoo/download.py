@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError, IntegrityError, Interrupted, Usage
 from harness.core.model import GROUPS, Artefact, Lock, UnpackedFacts
 from harness.core.progress import Progress
 from harness.core.requests.zoo import DownloadRequest
-from harness.files.failures import disk_errors
+from harness.files.failures import ARRIVED, disk_errors
 from harness.files.fetch import FetchOptions, fetch
 from harness.files.locks import held
 from harness.files.parts import arrived_bytes
@@ -196,7 +196,7 @@ def download(
     if len(known) == len(artefacts):
         return [known[one.name] for one in artefacts]
     try:
-        with disk_errors(request.root):
+        with disk_errors(request.root, kept=ARRIVED):
             request.root.mkdir(parents=True, exist_ok=True)
             with held(request.root / LOCK, notice=options.progress.notice):
                 _require_space(artefacts, request, options.free_bytes)

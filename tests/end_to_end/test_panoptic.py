@@ -316,9 +316,11 @@ def test_annotated_maps_that_changed_are_named(
     kept = first.read_bytes()
     with PillowImage.open(first) as picture:
         picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(first)
-    answer = harness("score", "run", "--resamples", "0")
-    assert answer.code == 4, answer.out
-    assert "changed since the run was scored against them" in answer.err
+    shutil.copytree(project / "run", project / "other")
+    for words in (("score", "run", "--resamples", "0"), ("compare", "run", "other")):
+        answer = harness(*words)
+        assert answer.code == 4, answer.out
+        assert "changed since the run was scored against them" in answer.err
     first.write_bytes(kept)
     assert harness("score", "run", "--resamples", "0").code == 0
 

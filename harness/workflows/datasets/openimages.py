@@ -37,7 +37,7 @@ from harness.data.convert.image_matching import ImageFolder
 from harness.data.convert.source_annotations import Tally
 from harness.data.convert.to_coco import ConvertOptions, to_coco
 from harness.files.atomic import temporary_path, write_text
-from harness.files.failures import disk_errors
+from harness.files.failures import ARRIVED, disk_errors
 from harness.files.fetch import Expected, FetchOptions, fetch
 from harness.files.json import dumps
 from harness.files.locks import held
@@ -71,7 +71,7 @@ def fetch_openimages(
     check_settings(request)
     work = Fetching(request=request, options=options, known=known)
     try:
-        with disk_errors(request.output):
+        with disk_errors(request.output, kept=ARRIVED):
             request.output.mkdir(parents=True, exist_ok=True)
             with held(request.output / LOCK, notice=options.progress.notice):
                 return _fetch(work)

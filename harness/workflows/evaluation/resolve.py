@@ -12,6 +12,7 @@ from harness.core.detections import Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Lock, ModelEntry
+from harness.core.printable import counted
 from harness.core.record import CheckpointFacts, DatasetFacts
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import check_settings, recorded
@@ -373,7 +374,8 @@ def _check_categories(entry: ModelEntry, architecture: Architecture, dataset: Da
     if len(dataset.categories) != architecture.class_count:
         raise IntegrityError(
             f"{entry.name} knows {architecture.class_count} classes, "
-            f"{dataset.annotations_path} lists {len(dataset.categories)} categories",
+            f"{dataset.annotations_path} lists "
+            f"{counted(len(dataset.categories), 'category', 'categories')}",
             hint="classes and categories are matched by order; use the data set the model was "
             "trained for",
         )

@@ -19,7 +19,6 @@ from harness import __version__
 from harness.core.checks import Check
 from harness.core.dataset import ImageRecord
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.panoptic import PanopticTruth
 from harness.core.printable import counted
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
@@ -36,7 +35,6 @@ from harness.core.tasks import (
 )
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.edit.splitting import only_images
-from harness.data.panoptic import PNGS_SHA256, digest_of_pngs
 from harness.data.predictions import read_predictions
 from harness.data.proven import read_annotations_of, read_panoptic_of
 from harness.diagnosis.case import Case, rows_of, truth_of
@@ -53,6 +51,7 @@ from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
+from harness.workflows.runs.measured_on import require_same_pngs
 from harness.workflows.runs.results_files import read_loosely, read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
@@ -157,28 +156,8 @@ def _with_maps(
     found = with_maps(
         scores, truth, run, images, request.certainty.resamples, counted=_counted_pixels(run)
     )
-    _require_same_pngs(run, truth, wanted)  # afterwards: what cannot be read has been named
+    require_same_pngs(run, truth, wanted)  # afterwards: what cannot be read has been named
     return found
-
-
-def _require_same_pngs(run: Path, truth: PanopticTruth, image_ids: frozenset[int]) -> None:
-    """Compare the annotated maps with those that a run was scored against, where it says them.
-
-    Raises:
-        IntegrityError: One or more are others now.
-    """
-    if not (run / RECORD).exists():
-        return
-    expected = read_record(run).resolved.get(PNGS_SHA256)
-    if expected is None:  # of an older version
-        return
-    found = digest_of_pngs(truth, image_ids)
-    if found != expected:
-        raise IntegrityError(
-            f"the PNGs in {truth.folder} changed since the run was scored against them:\n"
-            f"  expected sha256 {expected}\n  found    sha256 {found}",
-            hint=truth.repair or None,
-        )
 
 
 def _counted_pixels(run: Path) -> bool:

@@ -23,6 +23,7 @@ from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import changed_maps, files_of_run, tallies_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
+from harness.workflows.runs.measured_on import require_same_pngs
 
 #: Facts that say nothing about a difference.
 UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")
@@ -138,6 +139,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         truth = read_panoptic_of(maps, facts.name)
         images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
         sure[PANOPTIC] = _map_differences((first, second), truth, images, resamples)
+        for folder in (first, second):  # afterwards: what cannot be read has been named
+            require_same_pngs(folder, truth, frozenset(one["id"] for one in images))
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.core.dataset import Dataset
-from harness.core.errors import AnotherRunError
+from harness.core.errors import AnotherRunError, IntegrityError
+from harness.core.panoptic import PanopticTruth
 from harness.data.coco import read_dataset
+from harness.data.panoptic import PNGS_SHA256, digest_of_pngs
 from harness.data.proven import require_same_images
+from harness.workflows.runs.files import RECORD
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import read_lines, shard_paths, stamps_of
 
@@ -43,3 +46,28 @@ def require_same_data(
             hint="put the file of then back, or begin again in another place",
         )
     require_same_images(dataset, stamps_of(read_lines(shard_paths(folder))), notice=notice)
+
+
+def require_same_pngs(run: Path, truth: PanopticTruth, image_ids: frozenset[int]) -> None:
+    """Compare the annotated maps with those that a run was scored against, where it says them.
+
+    Args:
+        run: Its folder; a run without a record says nothing.
+        truth: What is there now.
+        image_ids: Of all evaluated images.
+
+    Raises:
+        IntegrityError: One or more are others now.
+    """
+    if not (run / RECORD).exists():
+        return
+    expected = read_record(run).resolved.get(PNGS_SHA256)
+    if expected is None:  # of an older version
+        return
+    found = digest_of_pngs(truth, image_ids)
+    if found != expected:
+        raise IntegrityError(
+            f"the PNGs in {truth.folder} changed since the run was scored against them:\n"
+            f"  expected sha256 {expected}\n  found    sha256 {found}",
+            hint=truth.repair or None,
+        )
