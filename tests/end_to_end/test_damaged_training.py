@@ -212,6 +212,11 @@ def test_images_that_were_replaced_are_refused(
     image.write_bytes(image.read_bytes() + b"\0")
     answer = harness("train", *words(copied[0]), "--output", copied[1], "--resume")
     assert answer.code == 4, answer.err
+    assert "1 of 6 finished images were replaced since, the first is image" in answer.err
+    assert image.name in answer.err
+    shutil.rmtree(copied[1] / "evaluations")  # as of a training that was killed before the first
+    answer = harness("train", *words(copied[0]), "--output", copied[1], "--resume")
+    assert answer.code == 4, answer.err
     assert "image_sizes_sha256" in answer.err
     assert "use its settings and its images" in answer.err
 

@@ -155,6 +155,7 @@ def stocked(prepared: Path, harness: Callable[..., Answer]) -> Path:
     """The project with an evaluation, a training, an export and folders of other programs."""
     data = ["--annotations", "instances.json", "--images", "photos"]
     assert harness("eval", "--engine", "fake", *data, "--output", "evaluated").code == 0
+    _write_indices(prepared)
     trained = quick(["train", "--init", "zoo", "--output", "run"], prepared, prepared)
     answer = harness(*trained)
     assert answer.code == 0, answer.err
@@ -169,6 +170,16 @@ def stocked(prepared: Path, harness: Callable[..., Answer]) -> Path:
     shutil.copy(prepared / "photo.jpg", prepared / "more" / "one.png")
     _write_export(prepared)
     return prepared
+
+
+def _write_indices(project: Path) -> None:
+    """The predictions with class indices from 0 for category ids."""
+    known = json.loads((project / "instances.json").read_text("utf-8"))["categories"]
+    places = {number: at for at, number in enumerate(sorted(one["id"] for one in known))}
+    rows = json.loads((project / "evaluated" / "predictions.json").read_text("utf-8"))
+    for row in rows:
+        row["category_id"] = places[row["category_id"]]
+    (project / "indices.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
 def _write_export(project: Path) -> None:
