@@ -37,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model entries; return the exit code."""
-    from harness import api
+    # What `harness.list_models` calls, without the settings of the API's other functions: this
+    # command answers at once.
+    from harness.zoo.listing import list_models
 
-    models = api.list_models(*(arguments.contains or ()), root=arguments.root)
+    models = list_models(arguments.root, tuple(arguments.contains or ()))
     if arguments.json:
         console.print_json(
             [{**one.entry, "on_disk": one.on_disk, "computable": one.computable} for one in models]
