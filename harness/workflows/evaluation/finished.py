@@ -5,7 +5,7 @@ What merges and scores such a run may be a machine without the device, or after 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,6 @@ def finished_facts(job: Job, run_folder: Path) -> list[ShardFacts] | None:
         were inferred together; otherwise no one knows what was inferred beside what. None where an
         engine has to say whether this is the run that was asked for.
     """
-    identity = read_identity(run_folder)
-    if identity is None or not _is_asked(job, identity):
-        return None
     submission = submission_of_this_job(run_folder)
     try:
         if submission is None:
@@ -43,14 +40,44 @@ def finished_facts(job: Job, run_folder: Path) -> list[ShardFacts] | None:
             numbers = [one for one in numbers if facts_path(run_folder, one).exists()]
         else:
             numbers = list(range(len(submission.shards)))
-        found = [read_facts(run_folder, number) for number in numbers]
+        found = _facts_of(job, run_folder, numbers)
     except HarnessError:
         return None
-    if not all(_is_by(job, identity, one.engine) for one in found):
-        return None
-    if submission is None:
+    if found and submission is None:
         found = [replace(one, images=0, images_before=0) for one in found]
     return found or None
+
+
+def facts_of_shard(job: Job, run_folder: Path, number: int) -> ShardFacts | None:
+    """Return the facts of the worker of a shard, none of whose images is missing.
+
+    Args:
+        job: The evaluation.
+        run_folder: Where its shards are.
+        number: Of the shard, from 0.
+
+    Returns:
+        None where it has none, or where an engine has to say whether this is the run that was asked
+        for.
+    """
+    try:
+        found = _facts_of(job, run_folder, [number])
+    except HarnessError:
+        return None
+    return None if found is None else found[0]
+
+
+def _facts_of(job: Job, run_folder: Path, numbers: Sequence[int]) -> list[ShardFacts] | None:
+    """Return the facts of shards; None where they are not known to be of the job.
+
+    Raises:
+        HarnessError: A file of facts is missing or damaged.
+    """
+    identity = read_identity(run_folder)
+    if identity is None or not _is_asked(job, identity):
+        return None
+    found = [read_facts(run_folder, number) for number in numbers]
+    return found if all(_is_by(job, identity, one.engine) for one in found) else None
 
 
 def _is_asked(job: Job, identity: Mapping[str, Any]) -> bool:

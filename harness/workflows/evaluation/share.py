@@ -18,6 +18,7 @@ from harness.core.printable import shown
 from harness.core.progress import Progress
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import check_settings, replaced
+from harness.workflows.evaluation.finished import facts_of_shard
 from harness.workflows.evaluation.inference import grouped
 from harness.workflows.evaluation.resolve import (
     Job,
@@ -133,15 +134,22 @@ def _inferred(
             number=number - 1,
             image_ids=tuple(one for one in missing if one in asked),
         )
-        with closing(open_job_engine(job)) as engine:
-            facts = infer_share(job, engine, task, run.progress)
+        images = _infer(job, task, run)
         return ShareResult(
             share=f"{number}/{count}",
             folder=run.folder,
-            images=facts.images,
-            images_before=len(asked) - facts.images,
+            images=images,
+            images_before=len(asked) - images,
             left=len(_missing(job, run)),
         )
+
+
+def _infer(job: Job, task: ShardTask, run: Run) -> int:
+    """Infer the images of a part; return how many. One that was finished opens no engine."""
+    if not task.image_ids and facts_of_shard(job, run.folder, task.number) is not None:
+        return 0
+    with closing(open_job_engine(job)) as engine:
+        return infer_share(job, engine, task, run.progress).images
 
 
 def _images_of(job: Job, number: int, count: int) -> set[int]:

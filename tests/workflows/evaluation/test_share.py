@@ -77,11 +77,15 @@ def test_parts_in_any_order_give_the_bytes_of_the_whole(
 
 
 def test_a_part_is_inferred_once_and_whatever_is_missing_at_the_end(
-    evaluated: Evaluate, part: Part, tmp_path: Path
+    evaluated: Evaluate, part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part("2/3")
-    again = part("2/3")
+    with monkeypatch.context() as watched:
+        watched.setattr(share, "open_job_engine", no_engine)
+        again = part("2/3")
     assert (again.images, again.images_before) == (0, 2)
+    with pytest.raises(AnotherRunError):  # finished, of another threshold
+        part("2/3", score_threshold=0.5)
     other = part("1/1")  # all of it: what the second of three has is not inferred again
     assert (other.images, other.images_before) == (4, 2)
     assert len(read_lines([shard_path(tmp_path / "run", 0)])) == 4
