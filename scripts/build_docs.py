@@ -27,6 +27,7 @@ LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 API_MODULES = (
     "harness.api.measuring",
     "harness.api.training",
+    "harness.api.listing",
     "harness.api.models",
     "harness.api.pictures",
 )

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, public, shown_by, stopwatch, typed
+from harness.api.calls import Shown, now, public, shown_by, stopwatch
+from harness.api.settings import composed, public_with_settings, typed
 from harness.core.errors import UsageError
 from harness.core.requests.inference import (
     BenchRequest,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from harness.workflows.evaluation.share import ShareResult
 
 
-@public
+@public_with_settings
 def evaluate(
     *,
     progress: Shown = False,
@@ -70,7 +71,7 @@ def evaluate(
     return RunResult(record=record, folder=folder)
 
 
-@public
+@public_with_settings
 def evaluate_share(
     share: str,
     *,
@@ -114,7 +115,7 @@ def evaluate_share(
     )
 
 
-@public
+@public_with_settings
 def benchmark(
     *,
     progress: Shown = False,
@@ -148,7 +149,7 @@ def benchmark(
     return RunResult(record=record, folder=folder)
 
 
-@public
+@public_with_settings
 def sweep(
     *,
     progress: Shown = False,
@@ -180,7 +181,7 @@ def sweep(
     return SweepResult(sweep=found, folder=folder)
 
 
-@public
+@public_with_settings
 def score(
     run: str | Path | None = None,
     *,
@@ -211,7 +212,7 @@ def score(
     )
 
 
-@public
+@public_with_settings
 def analyze(
     run: str | Path | None = None,
     *,
@@ -238,7 +239,7 @@ def analyze(
     return analyze(request, progress=shown_by(progress))
 
 
-@public
+@public_with_settings
 def write_report(
     run: str | Path,
     *,
@@ -285,7 +286,7 @@ def track_run(folder: str | Path, tracker: TrackerName) -> str:
     return track_run(Path(folder), tracker)
 
 
-@public
+@public_with_settings
 def diagnose(
     run: str | Path | None = None,
     *,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, public, shown_by
+from harness.api.calls import Shown, now, shown_by
+from harness.api.settings import composed, public_with_settings
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.loading import DatasetRequest, LoadRequest
 from harness.core.requests.zoo import (
@@ -27,30 +28,9 @@ if TYPE_CHECKING:
     from harness.workflows.parity import ParityProofs
     from harness.workflows.weights import CheckedWeights
     from harness.zoo.download import Outcome
-    from harness.zoo.listing import ListedModel
 
 
-@public
-def list_models(*words: str, root: str | Path | None = None) -> tuple[ListedModel, ...]:
-    """List the zoo, as ``harness models``.
-
-    Args:
-        words: Only models whose name, title, network or task contains every one of these.
-        root: Folder of checkpoints; None for the default of the command line.
-
-    Returns:
-        The model entries with their references and whether their checkpoints are on disk.
-
-    Raises:
-        UsageError: No model has all the words.
-    """
-    from harness.files.layout import default_places
-    from harness.zoo.listing import list_models
-
-    return list_models(default_places()["datasets"] if root is None else Path(root), words)
-
-
-@public
+@public_with_settings
 def download(
     *,
     progress: Shown = False,
@@ -83,7 +63,7 @@ def download(
     )
 
 
-@public
+@public_with_settings
 def check_weights(
     file: str | Path,
     **settings: Unpack[keywords.CheckWeightsSettings],
@@ -105,7 +85,7 @@ def check_weights(
     return check_weights(composed("check_weights", CheckWeightsRequest, {"file": file, **settings}))
 
 
-@public
+@public_with_settings
 def export_model(
     *,
     progress: Shown = False,
@@ -129,7 +109,7 @@ def export_model(
     return export(composed("export_model", ExportRequest, settings), progress=shown_by(progress))
 
 
-@public
+@public_with_settings
 def check_parity(
     *,
     progress: Shown = False,
@@ -154,7 +134,7 @@ def check_parity(
     return check_parity(request, progress=shown_by(progress))
 
 
-@public
+@public_with_settings
 def load_model(
     source: str | Path | None = None,
     **settings: Unpack[keywords.LoadModelSettings],
@@ -178,7 +158,7 @@ def load_model(
     return load(composed("load_model", LoadRequest, {**given, **settings}))
 
 
-@public
+@public_with_settings
 def load_dataset(
     dataset: str | None = None,
     **settings: Unpack[keywords.LoadDatasetSettings],
@@ -203,7 +183,7 @@ def load_dataset(
     )
 
 
-@public
+@public_with_settings
 def convert(
     source: str | Path,
     *,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, composed, now, public, shown_by, typed
+from harness.api.calls import Shown, now, public, shown_by
+from harness.api.settings import composed, public_with_settings, typed
 from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
 from harness.core.requests.pictures import CompareRequest, PredictRequest, ShowRequest
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from harness.workflows.pictures.show_subject import ShowReport
 
 
-@public
+@public_with_settings
 def predict(
     paths: str | Path | Iterable[str | Path],
     *,
@@ -57,7 +58,7 @@ def predict(
     return predict(request, progress=shown_by(progress), command=command, now=now())
 
 
-@public
+@public_with_settings
 def show(
     run: str | Path | None = None,
     *,
@@ -84,7 +85,7 @@ def show(
     return show(request, progress=shown_by(progress))
 
 
-@public
+@public_with_settings
 def compare(
     first: str | Path,
     second: str | Path,
@@ -164,7 +165,7 @@ def compare_several(
     )
 
 
-@public
+@public_with_settings
 def draw(
     image: ImageLike | None,
     detections: Detections,

@@ -8,16 +8,8 @@ from datetime import datetime
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from harness.api.calls import (
-    Shown,
-    composed,
-    now,
-    progress_maker,
-    public,
-    shown_by,
-    stopwatch,
-    typed,
-)
+from harness.api.calls import Shown, now, progress_maker, public, shown_by, stopwatch
+from harness.api.settings import composed, public_with_settings, typed
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests.training import TrainRequest
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
     from harness.workflows.training.dry_run import DryRun, Planned
 
 
-@public
+@public_with_settings
 def train(
     *,
     progress: Shown | Callable[[], Progress] = False,
@@ -80,7 +72,7 @@ def train(
     return RunResult(record=record, folder=folder)
 
 
-@public
+@public_with_settings
 def plan_training(
     *,
     progress: Shown = False,

@@ -37,11 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the model entries; return the exit code."""
-    # What `harness.list_models` calls, without the settings of the API's other functions: this
-    # command answers at once.
-    from harness.zoo.listing import list_models
+    from harness import api
 
-    models = list_models(arguments.root, tuple(arguments.contains or ()))
+    models = api.list_models(*(arguments.contains or ()), root=arguments.root)
     if arguments.json:
         console.print_json(
             [{**one.entry, "on_disk": one.on_disk, "computable": one.computable} for one in models]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.api.calls import composed
+from harness.api.settings import composed
 from harness.cli.main import run
 from harness.core.progress import Advance
 from harness.core.requests.inference import BenchRequest, EvalRequest, TimingOptions

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import api
 from harness.cli.main import run
 from harness.files.layout import LOCK_NAME, find_lock
+from harness.zoo.listing import ListedModel
 
 
 @pytest.fixture
@@ -62,6 +64,23 @@ def test_every_model_with_its_published_numbers(
     assert by_start["keypoint_rcnn_R_50_FPN_3x"]["keypoint AP"] == "65.5"
     assert by_start["panoptic_fpn_R_101_3x"]["PQ"] == "43.0"
     assert len(found) == 62
+
+
+def test_the_command_lists_what_the_api_lists(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[tuple[str, ...], Path | None]] = []
+    itself = api.list_models
+
+    def listed(*words: str, root: Path | None = None) -> tuple[ListedModel, ...]:
+        asked.append((words, root))
+        return itself(*words, root=root)
+
+    monkeypatch.setattr(api, "list_models", listed)
+    found = rows(capsys, "mask", "--root", str(project))
+    assert asked == [(("mask",), project)]
+    names = [one.name for one in itself("mask", root=project)]
+    assert sorted(found) == sorted(names)
 
 
 def test_words_choose(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
