@@ -54,7 +54,7 @@ def share_cores(environment: MutableMapping[str, str]) -> None:
     for: a small network ran ten times slower. It is read when torch is imported, and inherited.
 
     Args:
-        environment: Of this process.
+        environment: Environment of this process.
     """
     if "OMP_WAIT_POLICY" not in environment:
         environment.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -89,9 +89,9 @@ def evaluate_share(
     Args:
         share: Which part of how many, such as ``3/8``.
         image_ids: The images of the part; None for every N-th batch.
-        progress: As of `evaluate`.
-        command: As of `evaluate`.
-        begun: As of `evaluate`.
+        progress: As in `evaluate`.
+        command: As in `evaluate`.
+        begun: As in `evaluate`.
         **settings: Those of `EvalRequest`, the same for every part, without ``workers`` and
             ``resume``; ``output`` is needed.
 
@@ -126,9 +126,9 @@ def benchmark(
     """Measure seconds per image and check them against references, as ``harness bench``.
 
     Args:
-        progress: As of `evaluate`.
-        command: As of `evaluate`.
-        begun: As of `evaluate`.
+        progress: As in `evaluate`.
+        command: As in `evaluate`.
+        begun: As in `evaluate`.
         **settings: Those of `BenchRequest`.
 
     Returns:
@@ -159,8 +159,8 @@ def sweep(
     """Measure speed, memory and AP of many settings of one model, as ``harness sweep``.
 
     Args:
-        progress: As of `evaluate`.
-        command: As of `evaluate`.
+        progress: As in `evaluate`.
+        command: As in `evaluate`.
         **settings: Those of `SweepRequest`.
 
     Returns:
@@ -192,7 +192,7 @@ def score(
 
     Args:
         run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
-        command: As of `evaluate`.
+        command: As in `evaluate`.
         **settings: Those of `ScoreRequest`.
 
     Returns:
@@ -223,7 +223,7 @@ def analyze(
 
     Args:
         run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `AnalyzeRequest`.
 
     Returns:
@@ -250,7 +250,7 @@ def write_report(
 
     Args:
         run: Run folder.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `ReportRequest`.
 
     Returns:
@@ -297,7 +297,7 @@ def diagnose(
 
     Args:
         run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `DiagnoseRequest`.
 
     Returns:

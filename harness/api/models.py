@@ -39,7 +39,7 @@ def download(
     """Fetch and prove data sets and checkpoints, as ``harness download``.
 
     Args:
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `DownloadRequest`.
 
     Returns:
@@ -94,7 +94,7 @@ def export_model(
     """Write a model as an ONNX or .pt2 file and compare it with its network, as ``harness export``.
 
     Args:
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `ExportRequest`.
 
     Returns:
@@ -118,7 +118,7 @@ def check_parity(
     """Compare two implementations of a network stage by stage, as ``harness parity``.
 
     Args:
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `ParityRequest`; ``images`` is needed.
 
     Returns:
@@ -194,7 +194,7 @@ def convert(
 
     Args:
         source: File or folder of annotations.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `ConvertRequest`; ``output`` is needed.
 
     Returns:

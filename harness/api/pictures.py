@@ -39,8 +39,8 @@ def predict(
 
     Args:
         paths: Image files, folders of them, or globs; one or several.
-        progress: As of `evaluate`.
-        command: As of `evaluate`.
+        progress: As in `evaluate`.
+        command: As in `evaluate`.
         **settings: Those of `PredictRequest`.
 
     Returns:
@@ -69,7 +69,7 @@ def show(
 
     Args:
         run: Run folder of an evaluation; None with ``annotations`` and ``images``.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `ShowRequest`.
 
     Returns:
@@ -99,7 +99,7 @@ def compare(
         first: Run folder of an evaluation or a training, which is its best evaluation then; or a
             file of predictions, with ``annotations``.
         second: Another one.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         **settings: Those of `CompareRequest`.
 
     Returns:
@@ -146,7 +146,7 @@ def compare_several(
     Args:
         *runs: Folders of evaluations, or of trainings, of which the best evaluation counts.
         plot: PNG of AP over time and size of the networks; None for none.
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
 
     Returns:
         AP, size, parameters, arithmetic and time of each.
@@ -178,7 +178,7 @@ def draw(
     Args:
         image: The file, array or Pillow image that was predicted; None for the file that
             `Detections.source` names.
-        detections: Of `Model.predict`.
+        detections: As returned by `Model.predict`.
         channel_order: RGB or BGR, of an array.
         **settings: Those of `DrawRequest`.
 

@@ -35,9 +35,9 @@ def train(
     """Retrain a model, or fine-tune it on data of your own, as ``harness train``.
 
     Args:
-        progress: As of `evaluate`; also what makes one, in the process that shows it.
-        command: As of `evaluate`.
-        begun: As of `evaluate`.
+        progress: As in `evaluate`; also what makes one, in the process that shows it.
+        command: As in `evaluate`.
+        begun: As in `evaluate`.
         checkpoint_signals: Signals that ask for a checkpoint and end nothing, such as the SIGTERM
             by which a cluster says that it may take the job away. Any other signal of a scheduler
             stops the training after the iteration.
@@ -85,7 +85,7 @@ def plan_training(
     fetches it, and generated images stand in for it.
 
     Args:
-        progress: As of `evaluate`.
+        progress: As in `evaluate`.
         on_plan: Called with the plan before the iteration is measured, which may take minutes.
         **settings: Those of `train`.
 

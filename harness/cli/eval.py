@@ -93,7 +93,7 @@ def scoring(command: tuple[str, ...]) -> str:
     """Return the command that scores what the parts inferred.
 
     Args:
-        command: Of one part.
+        command: Command of one part.
     """
     words = list(command)
     for index, word in enumerate(words):

@@ -45,7 +45,7 @@ def print_night(night: Night, arguments: argparse.Namespace, folder: Path) -> in
     Args:
         night: Its cells and their results.
         arguments: The parsed command line.
-        folder: Of the night.
+        folder: Folder of the night.
 
     Returns:
         0, 1 for a regression, 5 for a failure that is none.

@@ -18,7 +18,7 @@ def add_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> None:
     """Add one option for each setting, and those that every command has.
 
     Args:
-        parser: Of the command.
+        parser: Parser of the command.
         kinds: Requests whose fields are the settings; of two with the same name the first counts.
     """
     settings: dict[str, Setting] = {}
@@ -41,7 +41,7 @@ def add_output_settings(parser: argparse.ArgumentParser, *kinds: type[Any]) -> N
     """Add the same for a command whose result is a table, or JSON.
 
     Args:
-        parser: Of the command.
+        parser: Parser of the command.
         kinds: Requests whose fields are the settings.
     """
     add_settings(parser, *kinds, OutputOptions)

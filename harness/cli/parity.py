@@ -97,7 +97,7 @@ def print_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
     """Print one row a stage, and the sentence that sums them up.
 
     Args:
-        report: Of the comparison.
+        report: Report of the comparison.
         arguments: The parsed command line.
     """
     from harness.report.tables import render

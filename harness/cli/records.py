@@ -17,7 +17,7 @@ def print_result(result: RunResult, arguments: argparse.Namespace) -> int:
     """Print a finished run in the requested form.
 
     Args:
-        result: Of the run.
+        result: Result of the run.
         arguments: The parsed command line.
 
     Returns:
@@ -30,9 +30,9 @@ def print_outcome(record: RunRecord, arguments: argparse.Namespace, folder: Path
     """Print a finished run's record in the requested form.
 
     Args:
-        record: Of the run.
+        record: Record of the run.
         arguments: The parsed command line.
-        folder: Of the run.
+        folder: Folder of the run.
 
     Returns:
         0, or 1 for a failed verdict.
@@ -48,9 +48,9 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
     """Print one table of everything measured, the verdict, and where the record is.
 
     Args:
-        record: Of the run.
+        record: Record of the run.
         arguments: The parsed command line.
-        folder: Of the run; None where nothing was written.
+        folder: Folder of the run; None where nothing was written.
     """
     from harness.report import record_rows, tables
     from harness.report.absent import absent_lines
@@ -106,7 +106,7 @@ def track(arguments: argparse.Namespace, folder: Path) -> None:
 
     Args:
         arguments: The parsed command line.
-        folder: Of the run or night.
+        folder: Folder of the run or night.
     """
     if not arguments.track:
         return

@@ -150,8 +150,8 @@ def shard_tasks(job: Job, folder: Path, shards: int, *, gpus: int) -> list[Shard
     """A task a shard, no more than there are batches with missing images.
 
     Args:
-        gpus: Of each task; with one, ``auto`` means it, and a node that lacks it is an error rather
-            than a night on its CPU.
+        gpus: GPUs of each task; with one, ``auto`` means it, and a node that lacks it is an error
+            rather than a night on its CPU.
     """
     missing = missing_batches(job, folder)
     device = "cuda" if gpus and job.request.options.device == "auto" else job.request.options.device

@@ -255,8 +255,8 @@ class Architecture:
         """Return the same with as many classes and, in a keypoint head, keypoints as categories.
 
         Args:
-            categories: Of the data set that own weights were trained on. Names of keypoints that
-                they do not have leave the number of keypoints as it is.
+            categories: Categories of the data set that own weights were trained on. Names of
+                keypoints that they do not have leave the number of keypoints as it is.
             stuff: Its kinds of stuff; none leave the semantic head as it is.
         """
         points = max((len(one.keypoints) for one in categories), default=0)

@@ -226,7 +226,7 @@ class Detections:
         """The keypoints of an object as a COCO result has them: flat, half a pixel less.
 
         Args:
-            row: Of the object.
+            row: Row of the object.
 
         Returns:
             x, y, score, x, y, score, …; None for a network without a keypoint head.

@@ -246,7 +246,7 @@ class Expectation:
     """``inference`` of the weights, or a short ``training`` that begins with them."""
 
     metric: str
-    """As of ``Reference``."""
+    """As in ``Reference``."""
 
     value: float
     """The number, 0-100."""

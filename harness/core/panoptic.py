@@ -110,7 +110,7 @@ def category_of_segment(
     """The category of a segment.
 
     Args:
-        segment: Of a map.
+        segment: Segment of a map.
         things: The model's categories, by class index.
         stuff: Kinds of stuff; class 1 of the semantic head is the first.
     """

@@ -31,8 +31,8 @@ def counted(number: int, noun: str, nouns: str | None = None) -> str:
 
     Args:
         number: How many there are.
-        noun: Of one; with its verb where there is one, as in "image has".
-        nouns: Of any other number; None adds an "s".
+        noun: Noun in the singular; with its verb where there is one, as in "image has".
+        nouns: Noun in the plural; None adds an "s".
     """
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
@@ -99,7 +99,8 @@ def shown(value: Any, most: int = SHOWN) -> str:
     """A value as a message shows it; the work does not grow with what is cut off.
 
     Args:
-        value: Of JSON: text, numbers, lists and tables; of anything else only its type is shown.
+        value: A JSON value: text, numbers, lists and tables; of anything else only its type is
+            shown.
         most: Characters at most.
     """
     text = _text(value, most)

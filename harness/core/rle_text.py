@@ -182,7 +182,7 @@ def canonical(texts: Sequence[str], runs: Runs) -> list[str]:
 
     Args:
         texts: As parsed into ``runs``, every one readable and without negative runs.
-        runs: Of ``parse``.
+        runs: As returned by ``parse``.
     """
     follows = np.ones(len(runs.lengths), dtype=bool)
     follows[runs.starts[:-1]] = False

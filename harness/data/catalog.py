@@ -119,7 +119,7 @@ def find_dataset(
         images: Folder of its images.
         root: Where known data sets are.
         options: Names of the two options, for messages.
-        compact: As of ``harness.data.coco.read_dataset``.
+        compact: As in ``harness.data.coco.read_dataset``.
         panoptic: Panoptic annotation file of the same images, beside ``annotations``.
         panoptic_masks: Folder of its PNGs; None for the one beside it.
 
@@ -166,8 +166,8 @@ def requested_dataset(request: DatasetRequest) -> Dataset:
     """The data set of a request; the embedded one where nothing is named.
 
     Raises:
-        UsageError: As of ``find_dataset``.
-        PrerequisiteError: As of ``find_dataset``.
+        UsageError: As in ``find_dataset``.
+        PrerequisiteError: As in ``find_dataset``.
     """
     asked = request.data
     own = asked.annotations is not None or asked.images is not None

@@ -228,7 +228,8 @@ def stuff_of(semantic_classes: int) -> tuple[Category, ...]:
     """Kinds of stuff of a semantic head, where no panoptic file names them.
 
     Args:
-        semantic_classes: Of the head, with that of things; 0 for a network without one.
+        semantic_classes: Semantic classes of the head, with that of things; 0 for a network without
+            one.
 
     Returns:
         COCO's where there are as many, else numbered ones.
@@ -248,7 +249,7 @@ def stuff_for(
     whose folder they are, where its file is still there; else those of ``stuff_of``.
 
     Args:
-        semantic_classes: Of the model's published network.
+        semantic_classes: Semantic classes of the model's published network.
         panoptic: A file of the user; None for none.
         weights: The file of weights; None for the pinned ones.
 

@@ -77,7 +77,7 @@ def class_table(kind: ClassIds, content: Mapping[str, Any]) -> ClassTable:
 
     Args:
         kind: What it is; not ``auto``, which is nothing in particular.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
     """
     listed = [category["id"] for category in content["categories"]]
     ids = sorted(listed)

@@ -119,7 +119,7 @@ def dataset_of(
     """The data set of an annotation file that was read already.
 
     Args:
-        content: Of ``read_annotations``.
+        content: As returned by ``read_annotations``.
         annotations: Where it was read from.
         images_dir: Folder of its images.
         name: Its name in records; None takes the file's stem.
@@ -332,7 +332,7 @@ def make_writable(content: dict[str, Any]) -> None:
     """Replace what JSON cannot hold, in fields that nothing here uses, by null.
 
     Args:
-        content: Of an annotation file; it has the three lists.
+        content: Content of an annotation file; it has the three lists.
     """
     for kind, checked in CHECKED_KEYS.items():
         for row in content[kind]:

@@ -48,7 +48,7 @@ def images_by_name(content: Mapping[str, Any]) -> ImageNames:
     """The images of an annotation file by name.
 
     Args:
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
     """
     by_path: dict[str, int] = {}
     by_name: dict[str, int | None] = {}
@@ -85,7 +85,7 @@ def with_image_ids(rows: Sequence[Any], content: Mapping[str, Any], *, plain: bo
 
     Args:
         rows: Rows of any kind.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         plain: Whether numbers that are no ids may be numbers in file names, where no row has a
             name; and whether text that may mean two images is refused.
 
@@ -199,7 +199,7 @@ def with_category_ids(rows: Sequence[Any], content: Mapping[str, Any], *, plain:
 
     Args:
         rows: COCO results.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         plain: Whether nothing else in the rows says that Ultralytics wrote them. Category ids that
             are one too low or too high are then as likely, and what may be either stays as it is.
     """

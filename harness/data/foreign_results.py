@@ -92,8 +92,8 @@ def adopted(parsed: Any, content: Mapping[str, Any], classes: ClassIds = "auto")
     """The predictions of another program; None where they have no form that is known.
 
     Args:
-        parsed: Of JSON or of a file of torch.
-        content: Of ``data.coco.read_annotations``.
+        parsed: Content of a JSON file or of a file of torch.
+        content: As returned by ``data.coco.read_annotations``.
         classes: What its classes are; ``auto`` for what the program writes.
 
     Raises:

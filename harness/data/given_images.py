@@ -97,7 +97,7 @@ def decoded(given: GivenImage, channel_order: ChannelOrder | None) -> npt.NDArra
 
     Args:
         given: The file, array or opened image.
-        channel_order: Of an array; None where there are no arrays.
+        channel_order: Channel order of an array; None where there are no arrays.
 
     Returns:
         (H, W, 3) uint8 in BGR order, upright.

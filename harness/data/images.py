@@ -85,7 +85,7 @@ def read_own_pixels(path: Path, *, where: str) -> tuple[npt.NDArray[np.uint8], t
         where: What errors begin with.
 
     Returns:
-        Pixels as of ``own_pixels``, and a sentence for each difference.
+        Pixels as in ``own_pixels``, and a sentence for each difference.
 
     Raises:
         IntegrityError: It is missing, cut off, no image, or of numbers without a known range.
@@ -207,8 +207,8 @@ def resize_shape(
     Rounded as int(x + 0.5), in the reference's order of operations.
 
     Args:
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
         short_edge_px: Wanted length of the short edge.
         long_edge_max_px: Greatest length of the long edge.
 
@@ -238,8 +238,8 @@ def require_resizable(dataset: Dataset, short_edge_px: int, long_edge_max_px: in
 
     Args:
         dataset: Its images.
-        short_edge_px: Of `resize_shape`.
-        long_edge_max_px: Of `resize_shape`.
+        short_edge_px: As in `resize_shape`.
+        long_edge_max_px: As in `resize_shape`.
 
     Raises:
         IntegrityError: One or more have none; the first is named.
@@ -274,8 +274,8 @@ def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.
 
     Args:
         pixels: (H, W, 3) uint8 in any channel order, which stays.
-        height_px: Of the result.
-        width_px: Of the result.
+        height_px: Height of the result.
+        width_px: Width of the result.
 
     Returns:
         (height, width, 3) uint8, writable.

@@ -41,7 +41,7 @@ def files_below(folder: Path, pattern: str) -> Iterator[Path]:
 
     Args:
         folder: Itself may be one: it was named.
-        pattern: As of ``Path.rglob``.
+        pattern: As in ``Path.rglob``.
     """
     known: dict[Path, bool] = {}
     for path in folder.rglob(pattern):

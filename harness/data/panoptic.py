@@ -68,7 +68,7 @@ def read_panoptic(
     Args:
         path: Panoptic annotation file.
         folder: Its PNGs; None for the folder beside the file that has its name.
-        dataset: Of the same images, with boxes and masks.
+        dataset: Data set of the same images, with boxes and masks.
         option: That names the file, of the user's own; None for those of a known data set.
 
     Raises:
@@ -109,7 +109,7 @@ def panoptic_truth(
     Args:
         content: What the file holds; ids become integers in place.
         path: Where it was read from.
-        folder: Of its PNGs.
+        folder: Folder of its PNGs.
         digest: sha256 of the file.
         option: That names the file, of the user's own; None for those of a known data set.
         repair: What the user can do about a file that is missing or damaged; empty for what the
@@ -175,7 +175,7 @@ def repair_of(option: str | None, name: str = "") -> str:
 
     Args:
         option: That names the file, of the user's own; None for those of a known data set.
-        name: Of the file; one of COCO's own can be downloaded.
+        name: Name of the file; one of COCO's own can be downloaded.
     """
     if option is None:
         return WHERE_FROM

@@ -49,11 +49,11 @@ def read_predictions(path: Path, content: Mapping[str, Any] | None) -> list[Row]
 
     Args:
         path: The file.
-        content: Of ``data.coco.read_annotations``; None where ids may be any, and masks are
-            neither checked nor used.
+        content: As returned by ``data.coco.read_annotations``; None where ids may be any, and masks
+            are neither checked nor used.
 
     Returns:
-        Rows as of ``checked_predictions``.
+        Rows as in ``checked_predictions``.
 
     Raises:
         UsageError: When the file is absent.
@@ -90,7 +90,7 @@ def predictions_in(rows: Any, path: Path, content: Mapping[str, Any] | None) -> 
     Args:
         rows: What it holds.
         path: The file, for errors.
-        content: As of ``read_predictions``.
+        content: As in ``read_predictions``.
 
     Raises:
         IntegrityError: As ``read_predictions``.
@@ -135,7 +135,7 @@ def checked_predictions(
 
     Args:
         rows: Parsed from JSON.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         where: What errors call the file.
         first: Position of the first of the rows in the file.
 

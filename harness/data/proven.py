@@ -25,7 +25,7 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
 
     Args:
         lock: With the pinned annotation files.
-        dataset: Of any name.
+        dataset: Data set of any name.
         root: Folder of data sets, for the hint.
 
     Raises:
@@ -157,7 +157,7 @@ def map_stamps(truth: PanopticTruth | None, *, contents: bool = False) -> Callab
 
     Args:
         truth: The ground truth; None where there is none, and every stamp is empty.
-        contents: As of ``stamp_of``.
+        contents: As in ``stamp_of``.
     """
     rows = () if truth is None else truth.rows
     names: dict[int, str] = {row["image_id"]: row["file_name"] for row in rows}
@@ -270,7 +270,7 @@ def read_panoptic_of(facts: PanopticFacts, name: str) -> PanopticTruth:
 
     Args:
         facts: Where they are.
-        name: Of the run's data set.
+        name: Name of the run's data set.
 
     Raises:
         UsageError: They are no longer there.

@@ -96,7 +96,7 @@ def semantic_truths(
 
     Args:
         truth: Panoptic annotations.
-        image_ids: Of the images; None for all.
+        image_ids: Ids of the images; None for all.
 
     Raises:
         IntegrityError: There are too many kinds of stuff.

@@ -55,8 +55,8 @@ def segmentation_fault(segmentation: Any, height_px: int, width_px: int) -> str 
 
     Args:
         segmentation: As parsed from JSON; None for an object without a mask.
-        height_px: Of its image.
-        width_px: Of its image.
+        height_px: Height of its image.
+        width_px: Width of its image.
     """
     match segmentation:
         case None:
@@ -118,10 +118,10 @@ class Masks:
         Puts sizes and lists of run lengths into their canonical form.
 
         Args:
-            position: Of the row, for ``text_fault``.
-            row: Of an annotation or prediction; without a segmentation nothing is wrong.
-            height_px: Of its image.
-            width_px: Of its image.
+            position: Position of the row, for ``text_fault``.
+            row: Row of an annotation or prediction; without a segmentation nothing is wrong.
+            height_px: Height of its image.
+            width_px: Width of its image.
         """
         segmentation = row.get("segmentation")
         if isinstance(segmentation, list):
@@ -336,7 +336,7 @@ def flip_order(names: Sequence[str]) -> tuple[int, ...]:
     no counterpart stays.
 
     Args:
-        names: Of the keypoints, in order.
+        names: Names of the keypoints, in order.
     """
     places = {name: place for place, name in enumerate(names)}
     return tuple(places.get(_mirrored(name), place) for place, name in enumerate(names))

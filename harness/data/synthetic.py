@@ -42,7 +42,7 @@ def outlines(name: str) -> list[Points]:
     """Closed polygons (n, 2) with |x|, |y| ≤ 1; a second one is a hole in the first.
 
     Args:
-        name: Of a category.
+        name: Name of a category.
 
     Raises:
         ValueError: There is no such shape.
@@ -170,7 +170,7 @@ def scene(
 
     Args:
         random: Decides everything in it.
-        image_id: Of the image, for the annotations.
+        image_id: Id of the image, for the annotations.
 
     Returns:
         (H, W, 3) uint8 RGB, and COCO annotations.

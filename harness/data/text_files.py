@@ -121,7 +121,7 @@ def undecodable(where: Path | str, name: str, error: Exception) -> IntegrityErro
 
     Args:
         where: The file.
-        name: Of the encoding.
+        name: Name of the encoding.
         error: What the decoder raised.
     """
     detail = str(error)
@@ -185,7 +185,7 @@ def read_text(path: Path, *, encoding: str | None = None) -> str:
         encoding: That the user named; None where that is not needed.
 
     Raises:
-        IntegrityError: As of ``decoded``.
+        IntegrityError: As in ``decoded``.
         UsageError: It cannot be read.
     """
     return decoded(read_bytes(path), path, encoding=encoding)
@@ -202,7 +202,7 @@ def read_lines(path: Path, *, encoding: str | None = None) -> list[str]:
         encoding: That the user named; None where that is not needed.
 
     Raises:
-        IntegrityError: As of ``decoded``.
+        IntegrityError: As in ``decoded``.
         UsageError: It cannot be read.
     """
     return re.split(r"\r\n|\r|\n", read_text(path, encoding=encoding))

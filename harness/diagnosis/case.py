@@ -137,7 +137,7 @@ def truth_of(content: Mapping[str, Any], tasks: Sequence[Task]) -> Truth:
     """The ground truth of an annotation file.
 
     Args:
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         tasks: What is compared.
     """
     images = sorted(content["images"], key=lambda image: image["id"])

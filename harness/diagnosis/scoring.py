@@ -151,7 +151,7 @@ def precisions_of(
     Args:
         objects: What was matched.
         results: What was matched.
-        matching: Of one size class.
+        matching: Matching of one size class.
         categories: How many there are.
         images: How many there are.
     """

@@ -56,7 +56,7 @@ def open_detectron2(
     Args:
         architecture: The network and its test-time recipe.
         weights: A checkpoint of it.
-        device: As of ``find_device``.
+        device: As in ``find_device``.
         precision: fp32 or tf32.
         threads: CPU threads; None for ``devices.usable_threads``.
 
@@ -91,7 +91,8 @@ def require_detectron2(*modules: str) -> None:
     """Check that detectron2 can be imported.
 
     Args:
-        modules: Of its modules, those that will be used; they import what it depends on, and torch.
+        modules: Names of its modules, those that will be used; they import what it depends on, and
+            torch.
 
     Raises:
         PrerequisiteError: It cannot; the error says how to get it, or what it lacks.

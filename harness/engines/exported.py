@@ -66,7 +66,7 @@ class ExportedNetwork(ABC):
 
         Args:
             images: The one image, (3, H, W) uint8.
-            canvas: As of an ``RCNN``; alone in its batch, an image needs none.
+            canvas: As in an ``RCNN``; alone in its batch, an image needs none.
         """
         (image,) = images
         return Batch(image, ((int(image.shape[1]), int(image.shape[2])),))
@@ -75,7 +75,7 @@ class ExportedNetwork(ABC):
         """Return what an ``RCNN`` returns.
 
         Args:
-            batch: Of `batch`.
+            batch: As returned by `batch`.
             given: Proposals of the one image, of a network that makes none.
 
         Raises:
@@ -140,8 +140,8 @@ def info_of_file(
     Args:
         weights: The exported file.
         architecture: What it has to contain.
-        name: Of the engine.
-        version: Of what runs the file.
+        name: Name of the engine.
+        version: Version of what runs the file.
         place: Where it is run.
         threads: CPU threads; None for ``devices.usable_threads``.
 

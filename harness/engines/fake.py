@@ -44,7 +44,7 @@ def open_fake(
             of the objects missed, a tenth found twice. ``failing``: RuntimeError at one image.
             ``nan``: scores that are not numbers.
         fail_at_image: Id of the image at which ``failing`` fails.
-        seed: Of the random numbers of ``noisy``.
+        seed: Seed of the random numbers of ``noisy``.
     """
     classed = architecture.detector != "rpn"
     order = {one.category_id: index * classed for index, one in enumerate(dataset.categories)}

@@ -66,7 +66,7 @@ def prove_model(
         network: Model entry, weights, and where checkpoints are.
         options: How it will be computed.
         annotations: COCO file of the weights' categories; None for the model's or its training's.
-        panoptic: Panoptic file whose kinds of stuff the weights know; None as of ``annotations``.
+        panoptic: Panoptic file whose kinds of stuff the weights know; None as in ``annotations``.
         lowest_score: Objects of this score must be let through; None leaves that to the recipe.
         recipe: Other sizes of images than those that the weights state, or the model's own.
 

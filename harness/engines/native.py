@@ -77,9 +77,9 @@ def open_native(
     Args:
         architecture: The network and its test-time recipe.
         weights: A checkpoint of it.
-        device: As of ``find_device``.
+        device: As in ``find_device``.
         precision: What convolutions and matrix products compute in.
-        memory_format: Of feature maps; None for ``own_memory_format``.
+        memory_format: Memory format of feature maps; None for ``own_memory_format``.
         compiled: By torch.compile, at the first image.
         exact: In the reference's own arithmetic, bit for bit (``compute_exactly``).
         graphs: On a GPU, launch a shape of images that comes again as one CUDA graph.
@@ -279,7 +279,7 @@ class NativeEngine(OnDevice):
         """Return the detections of a batch that was begun.
 
         Raises:
-            RunFailedError: As of `infer`.
+            RunFailedError: As in `infer`.
         """
         found = list(pending.done)
         for part in pending.parts:

@@ -61,7 +61,7 @@ def canvas_of(
     """Return height and width of a batch's padded input.
 
     Args:
-        images: Of the batch.
+        images: Images of the batch.
         least: Smallest height and width.
         divisor_px: Both are multiples of it (``Architecture.size_divisor_px``).
     """
@@ -159,9 +159,9 @@ def restore(
     Args:
         image: As it was resized for the network.
         found: In all images of the batch.
-        index: Of the image in the batch.
+        index: Index of the image in the batch.
         size: Its height and width before padding, px.
-        numbers: Of the network.
+        numbers: Numbers of the network, its architecture.
     """
     raw = found.detections[index]
     scale_x, scale_y = image.width_px / size[1], image.height_px / size[0]

@@ -37,7 +37,7 @@ def open_onnx(
     Args:
         architecture: What the file has to contain.
         weights: The exported file.
-        device: As of `find_onnx_device`.
+        device: As in `find_onnx_device`.
         precision: fp32; nothing else is exported.
         threads: CPU threads; None for ``devices.usable_threads``.
 

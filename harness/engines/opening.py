@@ -32,8 +32,8 @@ def open_engine(
     """Return the engine called ``name``, with its weights loaded and its device ready.
 
     Args:
-        name: Of the engine; ``options.engine`` may leave it open.
-        architecture: Of the network.
+        name: Name of the engine; ``options.engine`` may leave it open.
+        architecture: Architecture of the network.
         weights: A checkpoint, for the onnx and pt2 engines an exported file.
         dataset: The ground truth, which the fake engine returns as detections; it needs nothing
             else, and the others do without it.
@@ -244,7 +244,7 @@ def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
     """Return the memory format an engine computes in by default.
 
     Args:
-        name: Of the engine.
+        name: Name of the engine.
         options: Its device is ``auto``, or one that need not be on this machine.
     """
     if name != "native":

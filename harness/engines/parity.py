@@ -228,7 +228,7 @@ def _keypoint_row(agreement: Agreement, off: float, *, ok: bool) -> tuple[StageD
     """The row of keypoints; none where they are all the same, as without any.
 
     Args:
-        agreement: Of the detections.
+        agreement: Agreement of the detections.
         off: Share of them with a keypoint outside its bars.
         ok: Whether detections, masks and keypoints together are within theirs.
     """

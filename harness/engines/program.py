@@ -174,7 +174,7 @@ class Program:
 
         Args:
             given: Its inputs: an image, and proposals of a network that makes none.
-            count: Of outputs.
+            count: Number of outputs.
 
         Raises:
             RunFailedError: An operator refused its arguments, or would make too much of them; an

@@ -36,7 +36,7 @@ def open_pt2(
     Args:
         architecture: What the file has to contain.
         weights: The exported file.
-        device: As of `find_device`.
+        device: As in `find_device`.
         precision: fp32; nothing else is exported.
         threads: CPU threads; None for ``devices.usable_threads``.
 

@@ -86,7 +86,7 @@ def without_slots(architecture: Architecture, notes: list[str]) -> bool:
     """Whether a network has a part that slots do not compute.
 
     Args:
-        architecture: Of the network.
+        architecture: Architecture of the network.
         notes: Receives a sentence that says which.
     """
     lacking = lacking_in_slots(architecture)
@@ -197,7 +197,7 @@ class SlotPath:
         """Give the device a batch to compute; returns at once.
 
         Args:
-            images: Of the batch.
+            images: Images of the batch.
             least: Height and width to which they are padded at least.
         """
         canvas = canvas_of(images, least)

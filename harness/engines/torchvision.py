@@ -68,7 +68,7 @@ def open_torchvision(
     Args:
         architecture: Names torchvision's builder.
         weights: A checkpoint of it.
-        device: As of ``find_device``.
+        device: As in ``find_device``.
         precision: fp32 or tf32.
         threads: CPU threads; None for ``devices.usable_threads``.
 

@@ -331,8 +331,8 @@ def keypoints_apart(
     """Return whether a keypoint is at two places, and the decision behind it.
 
     Args:
-        mine: Of the fast network.
-        their: Of the reference.
+        mine: Keypoints of the fast network.
+        their: Keypoints of the reference.
         box_off: How far boxes may be apart by rounding, px.
         heat_off: How far heat may be apart by rounding.
 

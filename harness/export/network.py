@@ -113,7 +113,7 @@ class TraceableDense(Traceable):
     """A network with a dense head."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Results, then stages, as of ``TraceableRCNN``.
+        """Results, then stages, as in ``TraceableRCNN``.
 
         Args:
             image: (H, W, 3) uint8 in the network's channel order, resized.
@@ -188,7 +188,7 @@ class TraceableRPN(TraceableProposing):
     """A network that proposes regions, and does not say what is in them."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Results, then stages, as of ``TraceableRCNN``; scores are those of an object, of class 0.
+        """Results, then stages, as in ``TraceableRCNN``; scores are those of an object, of class 0.
 
         Args:
             image: (H, W, 3) uint8 in the network's channel order, resized.
@@ -241,8 +241,8 @@ class TraceableRCNN(TraceableProposing):
         Args:
             pyramid: What regions are pooled from.
             proposals: (R, 4), px of ``image``.
-            height: Of ``image``.
-            width: Of ``image``.
+            height: Height of ``image``.
+            width: Width of ``image``.
             others: What has to be finite, too.
 
         Returns:
@@ -336,7 +336,7 @@ class TraceableGiven(TraceableRCNN):
     """A network whose regions come with the image."""
 
     def forward(self, image: Tensor, proposals: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """Results, then stages, as of ``TraceableRCNN``.
+        """Results, then stages, as in ``TraceableRCNN``.
 
         Args:
             image: (H, W, 3) uint8 in the network's channel order, resized.

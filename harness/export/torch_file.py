@@ -38,7 +38,7 @@ def write_program(
     """Write ``program`` to ``output``; return the metadata it has.
 
     Args:
-        program: Of a network; changed.
+        program: Program of a network; changed.
         output: The file.
         facts: Returns the metadata of a graph, from its number of bytes and its sha256.
 

@@ -53,7 +53,7 @@ def read(path: Path, *, convert: Callable[[dict[str, Any]], Any] | None = None) 
 
     Args:
         path: The file.
-        convert: As of ``read_with_digest``.
+        convert: As in ``read_with_digest``.
 
     Raises:
         UsageError: It is not there or cannot be read.
@@ -107,9 +107,9 @@ def parse(
     """Parse the content of a JSON file.
 
     Args:
-        path: Of the file, for the error.
-        content: Of the file.
-        convert: As of ``read_with_digest``.
+        path: Path of the file, for the error.
+        content: Content of the file.
+        convert: As in ``read_with_digest``.
 
     Raises:
         IntegrityError: It is not JSON.

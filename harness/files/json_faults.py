@@ -30,7 +30,7 @@ def fault_of(content: bytes, error: Exception) -> Fault:
     """What is wrong with the content of a file.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         error: What ``json.loads`` raised for it.
     """
     text = content.removeprefix(b"\xef\xbb\xbf").lstrip()

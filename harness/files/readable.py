@@ -15,7 +15,7 @@ def not_a_file(path: Path) -> str | None:
     """Why what is under a name must not be read; a link in a folder of others may be to a device.
 
     Args:
-        path: Of anything, or of nothing.
+        path: Any path; it need not exist.
 
     Returns:
         The reason as the end of a sentence. None for files, folders and names of nothing; also for

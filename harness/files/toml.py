@@ -140,7 +140,7 @@ def placed(one: Setting, value: Any, folder: Path) -> Any:
 
     Args:
         one: The setting.
-        value: Of its type.
+        value: Value of the setting's type.
         folder: What relative paths are relative to.
     """
     if isinstance(value, tuple):

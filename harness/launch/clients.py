@@ -63,7 +63,7 @@ def states(job_ids: Sequence[str]) -> dict[str, JobState]:
     """The state of each job by its id; UNKNOWN and not live where SLURM reports nothing.
 
     Args:
-        job_ids: Of jobs, or of tasks of arrays (``12_3``).
+        job_ids: Ids of jobs, or of tasks of arrays (``12_3``).
 
     Raises:
         PrerequisiteError: SLURM's programs or its controller are not there.

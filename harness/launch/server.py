@@ -60,7 +60,7 @@ def import_ahead(modules: Sequence[str], held_back: Sequence[signal.Signals]) ->
     """Have the server begin its imports, and return at once: the caller has work of its own first.
 
     Args:
-        modules: As of `contexts_for`.
+        modules: As in `contexts_for`.
         held_back: Signals that never reach the server.
     """
     if len(contexts_for(modules)) > 1:

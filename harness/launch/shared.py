@@ -31,9 +31,9 @@ def require_shared(
     the run folder's file system decides, unless all nodes are this machine.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         needed: Other paths that a job reads.
-        profile: Of the cluster.
+        profile: Profile of the cluster.
         nodes: Names of the nodes' machines; empty where they are not known.
         notice: Called with a sentence in case of doubt.
 

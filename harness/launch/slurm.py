@@ -50,10 +50,10 @@ def submit(
 
     Args:
         tasks: At least one.
-        profile: Of the cluster.
+        profile: Profile of the cluster.
         folder: For scripts, pickles and logs; seen by all nodes.
-        name: Of the job, as squeue shows it.
-        size: Of each job.
+        name: Name of the job, as squeue shows it.
+        size: Size of each job.
         after: A job that must have ended, whatever its result.
 
     Raises:
@@ -99,10 +99,10 @@ def script(
     """The batch script that ``submit`` would give to sbatch.
 
     Args:
-        profile: Of the cluster.
+        profile: Profile of the cluster.
         folder: For scripts, pickles and logs.
-        name: Of the job.
-        size: Of each job.
+        name: Name of the job.
+        size: Size of each job.
         count: How many tasks; several are an array.
         after: A job that must have ended.
     """
@@ -118,8 +118,8 @@ def log_of(folder: Path, job_id: str, rank: int = 0) -> Path:
 
     Args:
         folder: That the job was submitted with.
-        job_id: Of a job, or of a task of an array (``12_3``).
-        rank: Of the process in its job.
+        job_id: Id of a job, or of a task of an array (``12_3``).
+        rank: Rank of the process in its job.
     """
     return folder / f"{job_id}_{rank}_log.out"
 

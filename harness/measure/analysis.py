@@ -61,9 +61,9 @@ def analyze_tasks(
     """Analyze boxes and masks, where they were scored.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
-        curves: Of ``measure.coco.score``, for the same predictions and images.
+        curves: As returned by ``measure.coco.score``, for the same predictions and images.
         image_ids: The images that were scored.
         threshold: Score that counts for confusions, and for the errors of an image, 0 to 1.
     """

@@ -151,10 +151,10 @@ def intervals_of(
     (``benchmarks/interval_coverage.py``).
 
     Args:
-        matches: Of ``matches_by_size``.
+        matches: As returned by ``matches_by_size``.
         images: How many images there are.
         resamples: How many data sets to draw.
-        seed: Of the random draws.
+        seed: Seed of the random draws.
         threads: How many to compute on at once.
     """
     whole = _values(matches, np.ones((1, images)))
@@ -259,11 +259,11 @@ def differences_of(
     bound the part of false ones among those that are called different.
 
     Args:
-        first: Of ``matches_by_size``, of the first run.
-        second: Of the second run, on the same images.
+        first: As returned by ``matches_by_size``, of the first run.
+        second: The same of the second run, on the same images.
         images: How many images there are.
         resamples: How many data sets to draw.
-        seed: Of the random draws.
+        seed: Seed of the random draws.
         advance: Called with the number of finished resamples.
     """
     ones = np.ones((1, images))
@@ -297,7 +297,7 @@ def difference_of(value: float, drawn: Floats, *, enough: bool = True) -> Differ
     """A difference with its interval; None where it, or most of the drawn ones, are unknown.
 
     Args:
-        value: Of the whole data set.
+        value: Value of the whole data set.
         drawn: (S,) of the resampled ones.
         enough: Whether there are images enough to draw from.
     """
@@ -361,7 +361,7 @@ def compare_paired(
         second: Matches of the second run, on the same images.
         images: How many images there are.
         resamples: How many data sets to draw.
-        seed: Of the random draws; the same seed gives the same intervals.
+        seed: Seed of the random draws; the same seed gives the same intervals.
         advance: Called with the number of finished resamples.
     """
     ones = np.ones((1, images))

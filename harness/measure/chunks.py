@@ -82,7 +82,7 @@ def chunks_of(
     """Consecutive images with about as many detections each.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         image_ids: The images that count, one at least.
         table: The detections on them.
         tasks: Boxes, masks, or both.
@@ -226,8 +226,8 @@ def mask_overlaps(objects: Objects, results: Results, images: int) -> _KnownOver
     """The IoU of every mask with every object of its image.
 
     Args:
-        objects: Of masks.
-        results: Of masks.
+        objects: Objects of masks.
+        results: Results of masks.
         images: How many images there are.
 
     Returns:
@@ -270,7 +270,7 @@ def joined_chunks(parts: Sequence[Compared], table: Table) -> Compared:
     """What was found of all images, as one pass over them finds it.
 
     Args:
-        parts: Of one task, in the order of the images.
+        parts: Parts of one task, in the order of the images.
         table: The detections of all of them.
     """
     places = np.concatenate([one.object_places for one in parts])

@@ -77,7 +77,7 @@ def score(
     """The COCO metrics of predictions over some images.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: In COCO's results format; those of other images of the data set are left out.
         tasks: Boxes, masks, keypoints, or several of them.
         image_ids: The images that are scored.
@@ -112,7 +112,7 @@ def kept_predictions(
     """The predictions for some images.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: In COCO's results format.
         image_ids: The images that are scored.
 
@@ -128,8 +128,8 @@ def scores_of(annotations: Mapping[str, Any], curves: Mapping[Task, Curves]) -> 
     """The COCO metrics of what faster-coco-eval found.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
-        curves: Of all categories, by task.
+        annotations: As returned by ``data.coco.read_annotations``.
+        curves: Curves of all categories, by task.
     """
     return _scores(
         annotations,
@@ -286,8 +286,8 @@ def with_intervals(
     """The same scores with the 95 % interval of every AP.
 
     Args:
-        scores: Of the same predictions; its numbers stay as they are.
-        annotations: Of ``data.coco.read_annotations``.
+        scores: Scores of the same predictions; its numbers stay as they are.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         tasks: Boxes, masks, or both.
         image_ids: The images that were scored.
@@ -306,8 +306,8 @@ def with_drawn(
     """The same scores with intervals that were drawn.
 
     Args:
-        scores: Of the same predictions.
-        annotations: Of ``data.coco.read_annotations``.
+        scores: Scores of the same predictions.
+        annotations: As returned by ``data.coco.read_annotations``.
         drawn: By task.
     """
     metrics: dict[str, MetricInterval] = {}

@@ -95,7 +95,7 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
     (``measure.evaluators.ground_truth``).
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         task: Boxes or masks.
         image_ids: The images that count, in the order of their positions.
     """
@@ -134,7 +134,7 @@ def results_of(
     (``measure.evaluators.result_row``).
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results with what the task needs.
         task: Boxes or masks.
         image_ids: The images that count, in the order of their positions.
@@ -173,7 +173,7 @@ def category_positions(annotations: Mapping[str, Any]) -> dict[int, int]:
     """The position of each category among the sorted ids.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
     """
     ids = sorted(category["id"] for category in annotations["categories"])
     return {one: number for number, one in enumerate(ids)}
@@ -183,7 +183,7 @@ def has_shape(row: Mapping[str, Any], task: Task) -> bool:
     """Whether an annotation has what is compared in a task; without a mask it has nothing.
 
     Args:
-        row: Of an annotation file.
+        row: Row of an annotation file.
         task: Boxes, masks or keypoints.
     """
     segmentation = row.get("segmentation")

@@ -86,7 +86,7 @@ def numbering_of(annotations: Mapping[str, Any]) -> Numbering:
     """The numbers that stand for the ids of a data set wherever an evaluator sees them.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
     """
     images, categories = (
         {one: number for number, one in enumerate(sorted(row["id"] for row in rows), start=1)}
@@ -105,9 +105,9 @@ def ground_truth(
     (``measure.masks``) are left out, and for masks what has no other.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         task: What is scored.
-        numbering: Of ``annotations``.
+        numbering: Numbering of ``annotations``.
 
     Returns:
         An annotation file's content in new numbers: annotations are numbered from 1 by their
@@ -168,7 +168,7 @@ def result_row(row: Mapping[str, Any], task: Task, numbering: Numbering) -> dict
     Args:
         row: A valid COCO result; not changed.
         task: What is scored.
-        numbering: Of the annotations.
+        numbering: Numbering of the annotations.
 
     Raises:
         IntegrityError: The row lacks what the task needs.
@@ -217,7 +217,7 @@ def summary(evaluator: OneEvaluator, task: Task, curves: Curves) -> tuple[float,
     Args:
         evaluator: Whose summary to use.
         task: What was scored.
-        curves: Of all categories (``measure.scoring_processes.joined``).
+        curves: Curves of all categories (``measure.scoring_processes.joined``).
     """
     _, eval_class = evaluator_classes(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -267,7 +267,7 @@ def boundary_metrics(
     """``boundary/AP`` … ``boundary/ARl``, 0-100; None where there is no such ground truth.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results with masks; those of other images are left out.
         image_ids: The images that count.
     """

@@ -102,8 +102,8 @@ def match_pairs(
     """What ``match`` returns, of pairs that are known; no mask or keypoint is looked at.
 
     Args:
-        kept: Of ``kept_detections``.
-        pairs: Of ``overlapping``, with the least of ``ious``.
+        kept: As returned by ``kept_detections``.
+        pairs: As returned by ``overlapping``, with the least of ``ious``.
     """
     ignored = np.stack(
         [
@@ -263,7 +263,7 @@ def _ious_of_masks(
     """(P,) IoU of all pairs, one image and category after the other.
 
     Args:
-        masks: Of all detections.
+        masks: Masks of all detections.
         detections: (D,) positions of those that are evaluated, sorted by their cells.
         cells: (D,) images and categories.
         places: (D,) of the first object of each one's cell in the last, (D,) how many it has, and

@@ -41,7 +41,8 @@ def keypoint_count(annotations: Mapping[str, Any]) -> int:
     """How many keypoints an object has; 0 where no annotation has any.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``, which proves that all have as many.
+        annotations: As returned by ``data.coco.read_annotations``, which proves that all have as
+            many.
     """
     rows = (row.get("keypoints") for row in annotations["annotations"])
     return next((len(points) // 3 for points in rows if points), 0)
@@ -51,7 +52,7 @@ def oks_sigmas(annotations: Mapping[str, Any]) -> tuple[float, ...]:
     """The sigmas of a data set's keypoints: those its categories give, else COCO's.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
 
     Raises:
         IntegrityError: There are no keypoints; categories differ; or there are no sigmas for a
@@ -106,8 +107,8 @@ def oks(
 
     Args:
         found: Detections with ``keypoints``.
-        objects: Of ``evaluators.ground_truth``.
-        sigmas: Of ``oks_sigmas``.
+        objects: As returned by ``evaluators.ground_truth``.
+        sigmas: As returned by ``oks_sigmas``.
 
     Returns:
         (detections, objects) float64, 0…1.

@@ -40,8 +40,8 @@ def encode_region(
         region: (h, w) bool, wholly inside the image.
         top_px: Row of the region's first pixel.
         left_px: Column of the region's first pixel.
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
     """
     edges = _edges(region, top_px, left_px, height_px)
     return encode_edges(edges, height_px=height_px, width_px=width_px)
@@ -53,8 +53,8 @@ def encode_edges(edges: npt.NDArray[np.int64], *, height_px: int, width_px: int)
     Args:
         edges: (n,) int64, ascending positions x · height + y; the end of the mask, height · width,
             may be one.
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
     """
     end = height_px * width_px
     inside = edges[:-1] if len(edges) and edges[-1] == end else edges
@@ -69,8 +69,8 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
 
     Args:
         segmentation: Polygons in px that enclose nothing, or none at all, are an empty mask.
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
 
     Raises:
         IntegrityError: The size or the polygons are beyond the stated limits.
@@ -87,7 +87,7 @@ def rle_of(segmentation: Any, height_px: int, width_px: int) -> Rle:
 
 
 def compared_mask(segmentation: Any, height_px: int, width_px: int) -> dict[str, Any]:
-    """The same as a mask of pycocotools and faster-coco-eval, compressed; as of ``rle_of``."""
+    """The same as a mask of pycocotools and faster-coco-eval, compressed; as in ``rle_of``."""
     return {
         "size": [height_px, width_px],
         "counts": rle_of(segmentation, height_px, width_px).counts,
@@ -102,8 +102,8 @@ def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> np
 
     Args:
         polygons: x, y, x, y, … in px of the image; those that do not count are left out.
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
 
     Returns:
         (height, width) bool.
@@ -128,8 +128,8 @@ def size_fault(height_px: int, width_px: int) -> str | None:
     """Why no mask of this size is made, as the end of a sentence; None when it is.
 
     Args:
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
     """
     if max(height_px, width_px) > LARGEST_SIDE_PX or height_px * width_px > LARGEST_IMAGE_PX:
         return (
@@ -185,8 +185,8 @@ def mask_library(height_px: int, width_px: int) -> ModuleType:
     faster-coco-eval's strings grow.
 
     Args:
-        height_px: Of the image.
-        width_px: Of the image.
+        height_px: Height of the image.
+        width_px: Width of the image.
     """
     if height_px * width_px < SIX_CHARACTERS_PX:
         from pycocotools import mask as library
@@ -264,7 +264,7 @@ def drawing_fault(polygons: Sequence[Sequence[float]]) -> str | None:
     """Why the polygons of one object are not drawn, as the end of a sentence; None when they are.
 
     Args:
-        polygons: Of finite numbers, in px of the image.
+        polygons: Polygons of finite numbers, in px of the image.
     """
     if len(polygons) > MOST_POLYGONS:
         return f"has {len(polygons):,} polygons; at most {MOST_POLYGONS:,} are drawn"

@@ -162,7 +162,7 @@ def judge_images(
     """The verdict on each image, in the order of ``image_ids``.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results; all of them count, whatever they score.
         task: Boxes or masks.
         image_ids: The images to judge.
@@ -207,7 +207,7 @@ def match_images(
     """Match the detections of some images with their objects.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results; those of other images are left out.
         task: Boxes or masks.
         image_ids: The images.
@@ -234,7 +234,7 @@ def match_known(asked: Asked, known: KnownOverlaps | None) -> Matching:
     """Match the best detections of some images with their objects, in this process.
 
     Args:
-        asked: Annotations, predictions, task and image ids, as of ``match_images``.
+        asked: Annotations, predictions, task and image ids, as in ``match_images``.
         known: IoUs that were computed before: detections by score, objects as they are annotated,
             and of a crowd the share of a detection that is in it; None to compute them.
     """
@@ -311,7 +311,7 @@ class _Image:
         """The arrays of ``Matching`` for this image.
 
         Args:
-            position: Of the image in the list of image ids.
+            position: Position of the image in the list of image ids.
             before: Objects of the images before it.
         """
         count = len(self._rows)
@@ -372,7 +372,7 @@ class _Image:
         """(detections, objects) IoU or OKS; with crowds, the share of a detection that is in one.
 
         Args:
-            shapes: Of the detections; None where the overlaps are known.
+            shapes: Shapes of the detections; None where the overlaps are known.
             crowd: Whether with the crowds or with the other objects.
         """
         from pycocotools import mask as coco_mask

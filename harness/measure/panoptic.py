@@ -279,7 +279,7 @@ def map_differences(
 
     Args:
         first: One tally an image.
-        second: Of another run, on the same images.
+        second: The same of another run, on the same images.
         things: Names of the categories of single objects, by id.
         stuff: Names of the others, by id.
         resamples: Draws of the bootstrap.

@@ -74,7 +74,7 @@ def portions_of(
     """Every category of every task in one portion; none takes much longer than another.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         image_ids: The images that are scored.
         compared: What was found of each task.
         table: All detections.
@@ -103,7 +103,7 @@ def _portion(
 
     Args:
         task: Boxes or masks.
-        found: Of all categories.
+        found: Detections of all categories.
         table: All detections.
         number: (images,) number of each image for the evaluator.
         categories: Positions of the ones that are wanted.
@@ -261,6 +261,6 @@ def score_all(shares: Sequence[Share]) -> list[Scored]:
     """Score shares that were made of rows.
 
     Args:
-        shares: Of ``measure.scoring_processes.partitioned``.
+        shares: As returned by ``measure.scoring_processes.partitioned``.
     """
     return [(share.task, share.category_ids, curves_of(share)) for share in shares]

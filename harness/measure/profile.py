@@ -39,7 +39,7 @@ class StageMeter:
         """Charge a stage with what passes inside the block and inside no block within it.
 
         Args:
-            name: Of the stage; a name used twice adds up.
+            name: Name of the stage; a name used twice adds up.
         """
         self._charge()
         self._open.append(name)
@@ -185,8 +185,8 @@ def product_share(cost: StageCost, peak: Peak) -> float | None:
     """Operations a second as a share of the measured product's; None for a stage without any.
 
     Args:
-        cost: Of one stage, or of all.
-        peak: Of the same device and precision.
+        cost: Cost of one stage, or of all.
+        peak: Measured peak of the same device and precision.
     """
     return cost.flops / cost.seconds / peak.flops_per_s if cost.flops and cost.seconds else None
 
@@ -198,8 +198,8 @@ def copy_share(cost: StageCost, peak: Peak) -> float | None:
     not be.
 
     Args:
-        cost: Of one stage, or of all.
-        peak: Of the same device.
+        cost: Cost of one stage, or of all.
+        peak: Measured peak of the same device.
     """
     if not cost.moved_bytes or not cost.seconds:
         return None
@@ -211,7 +211,7 @@ def least_seconds(cost: StageCost, peak: Peak) -> float:
     longer.
 
     Args:
-        cost: Of one stage, or of all.
-        peak: Of the same device and precision.
+        cost: Cost of one stage, or of all.
+        peak: Measured peak of the same device and precision.
     """
     return max(cost.flops / peak.flops_per_s, cost.moved_bytes / peak.bytes_per_s)

@@ -65,7 +65,7 @@ def matches_of(
     """The matches of every category, by the order of the ids, with objects of all sizes.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         task: Boxes or masks.
         image_ids: The images that count; their order is that of ``Matches.image``.
@@ -85,7 +85,7 @@ def matches_by_size(
     """The same for each size class of the objects.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         task: Boxes or masks.
         image_ids: The images that count.
@@ -111,7 +111,7 @@ def matches_from(
     Args:
         objects: What was matched.
         results: What was matched.
-        matching: Of both.
+        matching: Matching of both.
         categories: How many there are.
     """
     return {
@@ -131,7 +131,7 @@ def matches_of_category(
     Args:
         objects: What was matched.
         results: What was matched.
-        matching: Of both.
+        matching: Matching of both.
         size: Position of the size class.
         category: Position of the category.
     """
@@ -292,7 +292,7 @@ def influences_of(matches: Mapping[str, Sequence[Matches]], images: int) -> Infl
     (MacKinnon & White 1985 as HC2; Bell & McCaffrey 2002 for samples of several stages).
 
     Args:
-        matches: Of ``matches_by_size``.
+        matches: As returned by ``matches_by_size``.
         images: How many images there are.
     """
     result = Influences(of_weight={}, corrected={})
@@ -323,7 +323,7 @@ def enlarged_by(matches: Matches, images: int) -> Floats:
     0 for an image that has all objects: what other images would give is not known from it.
 
     Args:
-        matches: Of a category that has objects.
+        matches: Matches of a category that has objects.
         images: How many images there are.
     """
     own = np.bincount(matches.objects, minlength=images)
@@ -337,7 +337,7 @@ def category_influences(matches: Matches, images: int) -> Floats:
     """(T, images) influence of each image on the AP of one category, in AP points.
 
     Args:
-        matches: Of a category that has objects.
+        matches: Matches of a category that has objects.
         images: How many images there are.
     """
     objects = len(matches.objects)
@@ -416,7 +416,7 @@ def spread_of(
         drawn: (S,) resampled values, NaN where unknown.
         sums: (S,) the influences of what was drawn, each as often as it was.
         influence: (images,) of each image.
-        corrected: (images,) the same as of ``Influences.corrected``; None where that is not known.
+        corrected: (images,) as in ``Influences.corrected``; None where that is not known.
 
     Returns:
         None where no draw changed the number: that shows nothing of what other images would give.

@@ -37,7 +37,7 @@ def partitioned(
     """Every category of every task in one share; no portion takes much longer than another.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         tasks: What is scored.
         image_ids: The images that are scored.
@@ -81,7 +81,7 @@ def owners_of(
     """The portion of each category: the costliest first, each to the portion that has least.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         tasks: What is scored.
         portions: How many there are.
@@ -101,7 +101,7 @@ def loads_shared(costs: Sequence[float], portions: int) -> list[int]:
     """The portion of each load: the costliest first, each to the portion that has least.
 
     Args:
-        costs: Of each load.
+        costs: Costs of each load.
         portions: How many portions there are.
     """
     owners = [0] * len(costs)

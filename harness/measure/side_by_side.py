@@ -108,7 +108,7 @@ class Measuring:
         """The same numbers with the 95 % interval of every AP.
 
         Args:
-            scores: Of ``scores``.
+            scores: As returned by ``scores``.
         """
         wanted = self.wanted
         return with_intervals(
@@ -125,7 +125,7 @@ class Measuring:
         """Why the numbers are what they are, of boxes and masks.
 
         Args:
-            curves: Of ``scores``.
+            curves: As returned by ``scores``.
         """
         wanted = self.wanted
         if wanted.threshold is None:
@@ -275,7 +275,7 @@ class Drawing:
         """The intervals of one task.
 
         Args:
-            matches: Of ``measure.resampling``.
+            matches: As returned by ``measure.resampling``.
         """
         return intervals_of(
             matches,

@@ -93,7 +93,7 @@ def table_of(
     """The predictions for some images, in their order.
 
     Args:
-        annotations: Of ``data.coco.read_annotations``.
+        annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results, all with the same keys.
         image_ids: The images that count.
     """

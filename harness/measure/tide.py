@@ -103,7 +103,7 @@ def analyze_errors(found: Matching) -> ErrorAnalysis:
     """What each type of error costs.
 
     Args:
-        found: Of ``measure.matching.match_images`` at its own limit of detections.
+        found: As returned by ``measure.matching.match_images`` at its own limit of detections.
     """
     corrections = _Corrections(found)
     nothing = np.zeros(len(found.rows), dtype=bool), np.zeros(len(found.object_rows), dtype=bool)

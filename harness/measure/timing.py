@@ -39,7 +39,7 @@ class PhaseTimer:
         """Add the block's time to a phase, also when the block raises.
 
         Args:
-            name: Of the phase; a name used twice adds up.
+            name: Name of the phase; a name used twice adds up.
         """
         self._synchronize()
         start = self._now()

@@ -62,7 +62,7 @@ def deviations(conditions: Conditions, published: Architecture) -> tuple[str, ..
     """One sentence for each way the conditions differ from the published protocol.
 
     Args:
-        conditions: Of the measurement.
+        conditions: Conditions of the measurement.
         published: The architecture with the published test recipe.
     """
     found = []

@@ -85,7 +85,7 @@ def run_night(
         request: What is asked for.
         progress: Receives notices.
         now: When the night began.
-        night_id: Of a night that was begun, and continues with the cells it lacks.
+        night_id: Id of a night that was begun, and continues with the cells it lacks.
 
     Returns:
         The night, the folder of its reports, and the proposed change of the accepted numbers.

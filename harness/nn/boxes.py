@@ -164,8 +164,8 @@ def clip(boxes: Tensor, height: float, width: float) -> Tensor:
 
     Args:
         boxes: (n, 4).
-        height: Of the image, px.
-        width: Of the image, px.
+        height: Height of the image, px.
+        width: Width of the image, px.
 
     Returns:
         (n, 4); a box outside the image becomes empty.

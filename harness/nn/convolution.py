@@ -131,8 +131,8 @@ class Deconv(nn.ConvTranspose2d):
     """A transposed convolution with its ReLU.
 
     Attributes:
-        one_pass: As of `Conv`.
-        gpu_passes: As of `Conv`.
+        one_pass: As in `Conv`.
+        gpu_passes: As in `Conv`.
     """
 
     one_pass = False

@@ -231,7 +231,7 @@ def stage_losses(
 
     Args:
         network: In training mode.
-        answer: Of this stage of the box head.
+        answer: Output of this stage of the box head.
         stage: Its number.
         rois: Regions, a record an image; as many targets.
         targets: Ground truth.

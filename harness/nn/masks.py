@@ -39,8 +39,8 @@ def paste_regions(
     Args:
         soft: (n, M, M) float32 probabilities in the frame of each box.
         boxes: (n, 4) float32, pixels of the original image, non-empty.
-        height: Of the original image, px.
-        width: Of the original image, px.
+        height: Height of the original image, px.
+        width: Width of the original image, px.
         threshold: Probability from which a pixel belongs to the mask.
     """
     x1, y1, x2, y2 = boxes.unbind(-1)  # (n,) each
@@ -67,8 +67,8 @@ def paste_outlines(
     Args:
         soft: (n, M, M) float32 probabilities in the frame of each box.
         boxes: (n, 4) float32, pixels of the original image, non-empty.
-        height: Of the original image, px.
-        width: Of the original image, px.
+        height: Height of the original image, px.
+        width: Width of the original image, px.
         threshold: Probability from which a pixel belongs to the mask.
 
     Returns:

@@ -169,7 +169,7 @@ class NormedConv(Conv):
         self.norm = make_norm(norm, channels, eps)
 
     def forward(self, x: Tensor, *, add: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Convolve, normalise, add, and apply ReLU; as of `Conv`."""
+        """Convolve, normalise, add, and apply ReLU; as in `Conv`."""
         if self.norm is None:
             return super().forward(x, add=add, relu=relu)
         out = self.normalised(x)  # nothing after a normalisation is part of the convolution

@@ -95,7 +95,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Te
         boxes: (n, 4).
         scores: (n,).
         groups: (n,) int64, from 0.
-        iou: As of `nms`.
+        iou: As in `nms`.
 
     Returns:
         (m,) int64, best first.

@@ -130,7 +130,7 @@ class RCNN(nn.Module):
         """Return detections of each image, with their soft masks and keypoints if it has them.
 
         Args:
-            batch: Of `batch`.
+            batch: As returned by `batch`.
             given: Proposals of each image (n, 4), px of the resized input, of a network that
                 proposes none.
 

@@ -68,7 +68,7 @@ class Transform(nn.Module):
         """Return a block's output: (B, C_in, H, W) → (B, C, H/stride, W/stride).
 
         Args:
-            x: Of the block.
+            x: x of the block.
             shortcut: (B, C, H/stride, W/stride); it is given up.
         """
         out = self.b(self.a(x, relu=True), relu=True)  # (B, C, H/stride, W/stride)

@@ -55,11 +55,11 @@ class BottleneckBlock(nn.Module):
 
         Args:
             architecture: Its numbers.
-            channels_in: Of the input.
-            channels: Of the output.
-            stride: Of the block.
+            channels_in: Channels of the input.
+            channels: Channels of the output.
+            stride: Stride of the block.
             stage: 0 for res2 … 3 for res5.
-            dilation: Of the 3×3 convolution.
+            dilation: Dilation of the 3×3 convolution.
         """
         super().__init__()
         a = architecture

@@ -63,7 +63,7 @@ def pool(
         boxes: Per image (n, 4), px of the resized input.
         side: Cells of a pooled region in each direction.
         exact: By torchvision's kernel everywhere, into a contiguous tensor, as Detectron2 does.
-        levels: Of the maps, without a gap; a cell of level l is 2 ** l pixels of the input.
+        levels: Levels of the maps, without a gap; a cell of level l is 2 ** l pixels of the input.
 
     Returns:
         (R, C, side, side). Reduced precisions are pooled in float32; float64 stays.
@@ -166,7 +166,7 @@ class RoIHeads(nn.Module):
         Args:
             maps: What regions are proposed on.
             proposals: Per image (n, 4), px of the resized input.
-            stage: Of a cascade.
+            stage: Stage of a cascade.
         """
         pooled = self.pooled(maps, proposals, self.architecture.box_pool_px)
         return Stage(list(proposals), *self.predicted(pooled, stage))

@@ -54,7 +54,7 @@ def build_for_training(architecture: Architecture, rois_per_image: int, seed: in
     Args:
         architecture: Names the builder; its classes decide the heads.
         rois_per_image: Regions for the box head.
-        seed: Of the random weights.
+        seed: Seed of the random weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -106,7 +106,7 @@ def class_rows(key: str, value: Tensor, labels: Sequence[int]) -> Tensor:
     Args:
         key: Name of the tensor; one of another layer is returned as it is.
         value: Its rows are numbers of the labels, one label after the other.
-        labels: Of the checkpoint; the background is 0.
+        labels: Labels of the checkpoint; the background is 0.
     """
     each = next((count for start, count in CLASS_LAYERS.items() if key.startswith(start)), None)
     if each is None:

@@ -78,7 +78,7 @@ def compared_metrics(changes: Sequence[Any]) -> dict[str, float | None]:
     """Return by name a number of either run of a comparison; None where neither has one.
 
     Args:
-        changes: Of the metrics, with the attributes ``metric``, ``first`` and ``second``.
+        changes: Changes of the metrics, with the attributes ``metric``, ``first`` and ``second``.
     """
     return {one.metric: one.second if one.first is None else one.first for one in changes}
 

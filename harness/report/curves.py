@@ -49,7 +49,7 @@ def draw_curves(lines: Lines, path: Path, *, title: str = "", reference: Lines =
     Losses, AP and learning rate have a panel each; legends are above the axes, off the lines.
 
     Args:
-        lines: Of losses, and of evaluations.
+        lines: Lines of losses, and of evaluations.
         path: A PNG.
         title: What was trained on what.
         reference: Lines of an earlier training, drawn in grey at the same share of the schedule.
@@ -66,7 +66,7 @@ def curves_figure(lines: Lines, *, title: str = "", reference: Lines = ()) -> An
     """The figure of ``draw_curves``.
 
     Args:
-        lines: Of losses, and of evaluations.
+        lines: Lines of losses, and of evaluations.
         title: What was trained on what.
         reference: Lines of an earlier training.
 
@@ -223,7 +223,7 @@ def draw_runs(runs: Sequence[RunPoint], path: Path) -> bool:
     """Write a plot of AP over each cost of runs; False where matplotlib is missing.
 
     Args:
-        runs: Of the same images.
+        runs: Runs of the same images.
         path: A PNG.
     """
     try:
@@ -238,7 +238,7 @@ def runs_figure(runs: Sequence[RunPoint]) -> Any:
     """The figure of ``draw_runs``.
 
     Args:
-        runs: Of the same images.
+        runs: Runs of the same images.
 
     Raises:
         ImportError: matplotlib is missing.

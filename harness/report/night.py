@@ -61,7 +61,7 @@ def troubles_of(
 
     Args:
         nights: Oldest first, ``night`` among them.
-        points: Of these nights.
+        points: Points of these nights.
     """
     known = [one for one in nights if one.created_utc <= night.created_utc]
     sound = {(point.night_id, point.cell) for point in points if point.status in SOUND}

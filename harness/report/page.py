@@ -56,7 +56,7 @@ def comparison_page(
     """The page of ``harness compare``.
 
     Args:
-        rows: Of its metrics, as its table shows them.
+        rows: Rows of its metrics, as its table shows them.
         pictures: Relative to the page, by image id.
         threshold: Score from which predictions are drawn on them.
     """

@@ -35,7 +35,7 @@ def with_interval_column(
     """Columns and rows of a record with the 95 % intervals, where there are any.
 
     Args:
-        rows: Of ``record_rows``.
+        rows: As returned by ``record_rows``.
         intervals: By metric.
     """
     if not intervals:
@@ -54,7 +54,7 @@ def certainty_line(record: RunRecord) -> str | None:
     Of too few images it says why there are none.
 
     Args:
-        record: Of the run.
+        record: Record of the run.
     """
     images = record.dataset.evaluated_images
     known = {name: record.intervals.get(metric) for metric, name in MAIN_METRICS.items()}

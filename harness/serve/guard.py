@@ -48,7 +48,7 @@ class Guarded:
             app: Receives the requests that are accepted.
             hosts: Names and addresses a request may have in its Host header; ``*`` accepts all.
             origins: Origins, beside the service's own, that pages may have; ``*`` accepts all.
-            max_upload_bytes: Of one request; bounds what is read of a refused body.
+            max_upload_bytes: Limit of one request; bounds what is read of a refused body.
         """
         self._app = app
         self._hosts = [host.lower().rstrip(".") for host in hosts]

@@ -151,7 +151,7 @@ def encode(pixels_bgr: npt.NDArray[np.uint8], format: PictureFormat) -> bytes:
 
     Args:
         pixels_bgr: (H, W, 3) uint8 in BGR order.
-        format: Of the file.
+        format: Format of the file.
 
     Returns:
         The content of the file.

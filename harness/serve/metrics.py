@@ -31,7 +31,7 @@ class Metrics:
     """Counts and latencies since the start of one service; nothing is shared with another.
 
     Attributes:
-        content_type: Of ``text``.
+        content_type: Content type of ``text``.
     """
 
     content_type = CONTENT_TYPE_LATEST
@@ -76,7 +76,7 @@ class Metrics:
         """Count one request.
 
         Args:
-            path: Of a route, never what a client sent: each path becomes a series of its own.
+            path: Path of a route, never what a client sent: each path becomes a series of its own.
             status: HTTP status.
             seconds: From the first byte of the request to the last of its answer.
         """

@@ -234,7 +234,7 @@ def at_least(detections: Detections, threshold: float) -> Detections:
     """Return the detections of ``threshold`` and above.
 
     Args:
-        detections: Of one image.
+        detections: Detections of one image.
         threshold: The lowest score that is kept.
 
     Returns:
@@ -259,7 +259,7 @@ def picture_answer(
 
     Args:
         name: The name the client gave it.
-        header: Of the file.
+        header: Header of the file.
         detections: All that the network found.
         categories: By class index.
         threshold: Objects with a lower score are not listed.
@@ -289,7 +289,7 @@ def masked_of(
     """Count the pixels of an image that are under masks.
 
     Args:
-        detections: Of one image.
+        detections: Detections of one image.
         categories: By class index.
         size: (height, width) of the image, px.
 

@@ -155,7 +155,7 @@ class Service:
         Args:
             uploads: The files.
             headers: What ``headers_of`` returned for them.
-            settings: Of the request.
+            settings: Settings of the request.
 
         Raises:
             Refusal: An image cannot be decoded.
@@ -187,8 +187,8 @@ class Service:
         Args:
             upload: The file.
             header: What ``headers_of`` returned for it.
-            settings: Of the request.
-            format: Of the picture.
+            settings: Settings of the request.
+            format: Format of the picture.
 
         Raises:
             Refusal: The image cannot be decoded.

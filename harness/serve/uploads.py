@@ -56,7 +56,7 @@ async def read_uploads(
     Args:
         request: The request.
         decoders: Parse forms.
-        max_bytes: Of the whole body.
+        max_bytes: Limit of the whole body.
         most: The maximum number of images.
 
     Returns:

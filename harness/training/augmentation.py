@@ -111,7 +111,7 @@ def draw_change(
     Args:
         record: The image.
         augmentation: The range of changes.
-        seed: Of the training.
+        seed: Seed of the training.
         ordinal: Place of the image in the sequence of the run, from 0.
     """
     random = generator(seed, AUGMENT, ordinal)

@@ -44,7 +44,7 @@ def save(folder: Path, trainer: Trainer, identity: dict[str, Any], facts: dict[s
     """Save a checkpoint with its checksum, and remove all but the last KEPT.
 
     Args:
-        folder: Of the checkpoints.
+        folder: Folder of the checkpoints.
         trainer: What is saved.
         identity: What must be equal in a run that continues.
         facts: What else such a run restores.
@@ -175,7 +175,7 @@ def resume(
     """Bring ``trainer`` to the newest checkpoint that is not damaged.
 
     Args:
-        folder: Of the checkpoints.
+        folder: Folder of the checkpoints.
         trainer: At iteration 0; it is changed.
         identity: What must be equal in the saved training.
         notice: Called with a sentence for each damaged checkpoint that is passed over.
@@ -335,7 +335,7 @@ class CheckpointClock:
         Args:
             every: Iterations between two checkpoints; None for PERIOD_S, and at least
                 LEAST_BETWEEN_CHECKPOINTS iterations.
-            iteration: Of the start.
+            iteration: Iteration of the start.
             clock: Returns seconds.
         """
         self._every = every

@@ -35,7 +35,7 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
     A signal interrupts it at once; it continues from its last checkpoint.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         progress: Shows iterations and receives notices.
         evaluate: Evaluates the last weights.
 

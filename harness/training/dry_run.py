@@ -71,7 +71,7 @@ def measure_iteration(
     computed at once; what a larger batch takes follows from them.
 
     Args:
-        setup: Of the training; nothing is written to its folder.
+        setup: Setup of the training; nothing is written to its folder.
         processes: Number of processes the batch is split over.
         clock: Returns seconds.
         progress: Where progress goes: on a CPU an iteration takes minutes.
@@ -145,7 +145,7 @@ def stand_in_data(folder: Path, architecture: Architecture) -> TrainingSet:
 
     Args:
         folder: Where they are written.
-        architecture: Of the network.
+        architecture: Architecture of the network.
     """
     random = np.random.default_rng(0)
     images = tuple(_generated(folder, number, random, architecture) for number in range(IMAGES))

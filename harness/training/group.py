@@ -40,7 +40,7 @@ def train_here(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> Best:
     """Run the whole training in this process.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         progress: Shows iterations and receives notices.
         evaluate: Evaluates weights.
 
@@ -63,7 +63,7 @@ def train_in_processes(
     Signals that stop a training are passed on to the processes.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         count: Number of processes.
         progress: Creates the progress of the first process, in that process.
         evaluate: Evaluates weights, in the first process; it is pickled, as is ``progress``.
@@ -111,7 +111,7 @@ def train_launched(setup: Setup, world: World, *, progress: Progress, evaluate: 
     nodes.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         world: As ``launched`` returns it.
         progress: Shows iterations and receives notices.
         evaluate: Evaluates weights; called in the first process only.
@@ -241,7 +241,7 @@ def prepared_device(setup: Setup, world: World) -> torch.device:
     """Return the device of this process, with precision and threads set.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         world: This process among those of its machine; it chooses the GPU.
 
     Raises:

@@ -84,7 +84,7 @@ def initialise(network: RCNN, seed: int) -> None:
 
     Args:
         network: On the CPU; it is changed.
-        seed: Of the training.
+        seed: Seed of the training.
     """
     generator = torch.Generator().manual_seed(seed)
     fan: Literal["fan_out", "fan_in"] = (
@@ -132,7 +132,7 @@ def load_matching(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
 
     Args:
         network: It is changed.
-        tensors: Of the checkpoint, by key.
+        tensors: Tensors of the checkpoint, by key.
         where: Names the checkpoint in messages.
 
     Returns:
@@ -166,7 +166,7 @@ def load_torchvision(
     Args:
         network: It is changed.
         architecture: With the number of classes.
-        tensors: Of the checkpoint, by key.
+        tensors: Tensors of the checkpoint, by key.
         where: Names the checkpoint in messages.
 
     Returns:
@@ -204,7 +204,7 @@ def load_backbone(network: RCNN, tensors: Mapping[str, Array], *, where: str) ->
 
     Args:
         network: It is changed.
-        tensors: Of the checkpoint, by the network's keys.
+        tensors: Tensors of the checkpoint, by the network's keys.
         where: Names the checkpoint in messages.
 
     Returns:

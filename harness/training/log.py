@@ -177,7 +177,7 @@ def _line_of(path: Path, where: str, text: bytes, sums: frozenset[str] | None) -
         path: The log.
         where: The line, for errors.
         text: Without its end.
-        sums: Of the lines that were written; None where they are not known.
+        sums: Checksums of the lines that were written; None where they are not known.
 
     Raises:
         IntegrityError: A training cannot have written it, or it was changed since.

@@ -46,7 +46,7 @@ class ObjectMasks:
         Args:
             boxes: (n, 4) x1, y1, x2, y2 in px of the resized image.
             truth: (n,) index of the object of each box.
-            side: Of the grid.
+            side: Side of the grid.
 
         Returns:
             (n, side, side) bool: the mask of object ``truth[i]`` inside ``boxes[i]``, on the boxes'

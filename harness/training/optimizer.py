@@ -49,7 +49,7 @@ def make_optimiser(
     Args:
         network: What is trained.
         kind: SGD with the zoo's momentum, or AdamW.
-        weight_decay: Of every other parameter.
+        weight_decay: Weight decay of every other parameter.
     """
     norms = {
         id(one)
@@ -78,7 +78,7 @@ def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute forward passes of the block in a precision.
 
     Args:
-        precision: Of the arithmetic.
+        precision: Precision of the arithmetic.
         device: Where the network is.
     """
     dtype = AUTOCAST[precision]

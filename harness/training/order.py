@@ -35,9 +35,9 @@ def batches(
     Images wait for a full batch, over the end of an epoch if need be; none is left out.
 
     Args:
-        wide: Of each image, whether it is wider than high.
+        wide: Whether each image is wider than high.
         batch_size: Images in a batch.
-        seed: Of the training.
+        seed: Seed of the training.
         start: Number of the first batch that is yielded, from 0.
     """
     waiting: tuple[list[Draw], list[Draw]] = ([], [])
@@ -56,7 +56,7 @@ def generator(seed: int, purpose: int, ordinal: int) -> np.random.Generator:
     """Return the random numbers of one purpose and one image of the sequence.
 
     Args:
-        seed: Of the training.
+        seed: Seed of the training.
         purpose: SHUFFLE, AUGMENT or SAMPLE.
         ordinal: Place in the sequence; the epoch for SHUFFLE.
     """

@@ -112,7 +112,7 @@ def published_schedule(recipe: TrainRecipe, named: str | None = None) -> Schedul
     """Return a recipe of the lock file as a schedule.
 
     Args:
-        recipe: Of the model.
+        recipe: Recipe of the model.
         named: ``1x`` or ``3x`` for another length; None keeps the recipe's.
     """
     iterations, steps = (recipe.iterations, recipe.steps) if named is None else NAMED[named]

@@ -35,7 +35,7 @@ class World:
         """Return the mean of a vector over all processes.
 
         Args:
-            values: Of the same length in all processes.
+            values: Values of the same length in all processes.
 
         Returns:
             The mean, on the device of ``values``.
@@ -61,9 +61,9 @@ def join(rank: int, size: int, device: torch.device, address: str) -> World:
     """Join a group of processes.
 
     Args:
-        rank: Of this process, from 0.
+        rank: Rank of this process, from 0.
         size: Number of processes; 1 needs no group.
-        device: Of this process; it chooses the backend.
+        device: Device of this process; it chooses the backend.
         address: Where the processes meet (``tcp://host:port``, ``env://``).
     """
     if size > 1:

@@ -234,7 +234,7 @@ def training_batches(
     """Yield the samples of every batch that one process trains on.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         trainer: Its iteration is the first.
         world: The process.
     """

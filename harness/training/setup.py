@@ -107,7 +107,7 @@ def build_trainer(
     """Build the trainer at iteration 0.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
         device: Where the network is moved to.
         world: This process among all.
 
@@ -148,7 +148,7 @@ def first_weights(setup: Setup) -> tuple[nn.Module, InitialWeights]:
     """Build the network as training begins with it.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
 
     Returns:
         The network on the CPU, and where its weights come from.
@@ -175,7 +175,7 @@ def first_native_weights(setup: Setup) -> tuple[RCNN, InitialWeights]:
     """Build a network of this package as training begins with it.
 
     Args:
-        setup: Of the training.
+        setup: Setup of the training.
 
     Returns:
         The network on the CPU, and where its weights come from.

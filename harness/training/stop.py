@@ -19,7 +19,7 @@ class Stop:
     """Remembers a signal until the iteration is finished.
 
     Attributes:
-        name: Of the signal.
+        name: Name of the signal.
     """
 
     def __init__(self, checkpoint_signals: Collection[signal.Signals] = ()) -> None:

@@ -22,7 +22,7 @@ def restored(folder: Path, trainer: Trainer, best: Best, notice: Callable[[str],
     Called in every process; the first one looks, and all of them agree.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         trainer: As its checkpoint has it.
         best: As the checkpoint has it.
         notice: Receives a sentence where something was lost.

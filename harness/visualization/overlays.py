@@ -153,7 +153,7 @@ def picture_of(
         image: What the detections are of; None for the file that they name.
         detections: With categories.
         style: How they are drawn.
-        channel_order: Of an array.
+        channel_order: Channel order of an array.
 
     Raises:
         UsageError: There is no such image, or it has another size.

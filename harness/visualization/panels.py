@@ -38,7 +38,7 @@ def draw_judged(
         rows: Its annotations, with their positions.
         predictions: All predictions that were judged.
         verdict: On this image.
-        names: Of the categories, by id.
+        names: Names of the categories, by id.
         style: How to draw.
 
     Returns:

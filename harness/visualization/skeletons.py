@@ -44,8 +44,8 @@ def found_skeleton(points: npt.NDArray[np.float32], bones: Bones | None = None) 
     """The keypoints of a detection.
 
     Args:
-        points: (K, 3), as of ``Detections.keypoints``.
-        bones: Of its category; None for ``bones_of``.
+        points: (K, 3), as in ``Detections.keypoints``.
+        bones: Bones of its category; None for ``bones_of``.
     """
     kept = [
         (float(x), float(y)) if score >= LEAST_SCORE else None for x, y, score in points.tolist()
@@ -80,9 +80,9 @@ def paint_skeleton(
     """Paint lines, then points, each on a dark one that shows on any ground.
 
     Args:
-        pen: Of the picture.
+        pen: Pen of the picture.
         skeleton: In px of the original image.
-        scale: Of the picture.
+        scale: Scale of the picture.
         line_px: Width of a line.
         ink: Colour of the object.
         dark: Colour around it.

@@ -66,8 +66,8 @@ def pairing(torch_version: str, torchvision_version: str, load_error: str | None
     """Return whether a release of torch and one of torchvision belong together.
 
     Args:
-        torch_version: Of the installed package, such as ``2.12.1+cu126``.
-        torchvision_version: Of the installed package.
+        torch_version: Version of the installed package, such as ``2.12.1+cu126``.
+        torchvision_version: Version of the installed package.
         load_error: First line of the error that importing them raised; None when they load.
     """
     subject, found = "torch with torchvision", f"{torch_version} with {torchvision_version}"

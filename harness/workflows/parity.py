@@ -150,7 +150,7 @@ def case_of(architecture: Architecture) -> type[Case]:
     """Return how a network's decisions are compared with those of float64.
 
     Args:
-        architecture: Of the network.
+        architecture: Architecture of the network.
     """
     if architecture.given_proposals:
         return GivenCase

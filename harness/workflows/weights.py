@@ -101,7 +101,7 @@ def _fitting(
 
     Args:
         entries: Those that are tried.
-        tensors: Of the file.
+        tensors: Tensors of the file.
         where: Names the file in messages.
         classes: How many the weights know; None for as many as each entry's own.
 

@@ -62,8 +62,8 @@ def backbone_of(tensors: Mapping[str, Array], architecture: Architecture) -> dic
     """The backbone's tensors by the network's keys; the classifier of ImageNet is left out.
 
     Args:
-        tensors: Of the file, float32, by its keys.
-        architecture: Of the network, which decides whose keys they are.
+        tensors: Tensors of the file, float32, by its keys.
+        architecture: Architecture of the network, which decides whose keys they are.
 
     Raises:
         IntegrityError: A MobileNetV2 has an unknown tensor.

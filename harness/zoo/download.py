@@ -177,7 +177,7 @@ def download(
     Args:
         lock: With the artefacts.
         request: What to fetch, and to where.
-        options: Of the connection.
+        options: Options of the connection.
         now: Clock for the manifest.
 
     Returns:

@@ -163,7 +163,7 @@ def is_as_exported(path: Path, facts: ExportFacts) -> bool:
 
     Args:
         path: The file; its graph is read.
-        facts: Of this file.
+        facts: Facts of this file.
     """
     if kind_of(path) == "pt2":
         with open_archive(path) as archive:
@@ -217,7 +217,7 @@ def proven_export(
         architecture: With the test recipe of this run.
         weights: A file of the user; None for the one ``harness export`` writes by default.
         root: Folder of downloads and exports.
-        categories: Of the data set, which the file's classes are matched to by order.
+        categories: Categories of the data set, which the file's classes are matched to by order.
         kind: Its format.
 
     Returns:
@@ -288,7 +288,7 @@ def require_match(
     """Check that the graph of a file is of an architecture and its test recipe.
 
     Args:
-        facts: Of the file.
+        facts: Facts of the file.
         asked: The architecture it must have.
         path: The file, for messages.
         model: The entry it must be of; None for any.

@@ -26,7 +26,7 @@ def family_of(shapes: Mapping[str, Shape]) -> str | None:
     """A network in words, such as ``Mask R-CNN R50-C4``; None for one that is not known.
 
     Args:
-        shapes: Of its tensors, by key.
+        shapes: Shapes of its tensors, by key.
     """
     if "roi_heads.box_predictor.cls_score.weight" in shapes and any(
         key.startswith("backbone.body.") for key in shapes

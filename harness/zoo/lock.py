@@ -17,7 +17,7 @@ def read_lock(path: Path | None = None) -> Lock:
     """The validated lock.
 
     Args:
-        path: Of the file; None finds it (``harness.files.layout.find_lock``).
+        path: Path of the file; None finds it (``harness.files.layout.find_lock``).
 
     Raises:
         IntegrityError: It does not fit its schema, or names a checkpoint it does not contain.

@@ -146,7 +146,7 @@ def find_model_file(
         lock: With the artefact of the pinned checkpoint.
         entry: The model.
         architecture: With the test recipe of this run.
-        categories: Of the data set.
+        categories: Categories of the data set.
         engine: Decides whether it is a checkpoint or an exported file.
         weights: A file of the user; None for the model's own.
         root: Folder of downloads and exports.

@@ -34,7 +34,7 @@ def missing_dataset(name: str | None, root: Path) -> tuple[Missing, ...]:
     """Return what a known data set lacks; nothing for an embedded or an unknown one.
 
     Args:
-        name: Of the data set; None for files of the user.
+        name: Name of the data set; None for files of the user.
         root: Folder of data sets.
     """
     paths = [root / part for part in COCO_LAYOUT.get(name or "", ())]

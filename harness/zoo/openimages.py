@@ -56,7 +56,7 @@ def mask_archive(split: OpenImagesSplit, image_id: str) -> str:
     """Path of the archive that has the masks of an image, below TABLES_URL.
 
     Args:
-        split: Of the image.
+        split: Split of the image.
         image_id: 16 hexadecimal digits.
     """
     return f"v5/{split}-masks/{split}-masks-{image_id[0]}.zip"
@@ -66,7 +66,7 @@ def image_url(split: OpenImagesSplit, image_id: str) -> str:
     """Address of an image, at most 1024 px wide and high.
 
     Args:
-        split: Of the image.
+        split: Split of the image.
         image_id: 16 hexadecimal digits.
     """
     return f"{IMAGES_URL}{split}/{image_id}.jpg"

@@ -108,7 +108,7 @@ class Budget:
         """Take bytes off the budget.
 
         Args:
-            count_bytes: Of the next allocation.
+            count_bytes: Size of the next allocation.
 
         Raises:
             IntegrityError: They are more than a file of its size may need.
@@ -166,7 +166,7 @@ class Array:
         Args:
             data: The bytes.
             kind: The type of the numbers.
-            shape: Of the array.
+            shape: Shape of the array.
             order: C for row by row, F for column by column.
 
         Raises:
@@ -310,8 +310,8 @@ class Machine:
         """Run one instruction.
 
         Args:
-            name: Of the instruction, as ``pickletools`` has it.
-            argument: Of the instruction; None where it has none.
+            name: Name of the instruction, as ``pickletools`` has it.
+            argument: Argument of the instruction; None where it has none.
 
         Raises:
             IntegrityError: Arrays do not need this instruction.
@@ -454,9 +454,9 @@ def unwrapped(value: Any, *, levels: int) -> Any:
     """A value with NumPy's arrays in place of their stand-ins, in a dict and the dicts inside it.
 
     Args:
-        value: Of ``Machine.run``.
-        levels: Of dicts to look into. A table of weights has few, and dicts that share dicts could
-            be endless.
+        value: As returned by ``Machine.run``.
+        levels: Levels of dicts to look into. A table of weights has few, and dicts that share dicts
+            could be endless.
     """
     match value:
         case Array():

@@ -75,7 +75,7 @@ def add_to_manifest(root: Path, name: str, proven: Proven) -> None:
 
     Args:
         root: Folder of the manifest.
-        name: Of the artefact.
+        name: Name of the artefact.
         proven: What was proven.
     """
     every = {**read_manifest(root).proven, name: proven}
@@ -87,7 +87,7 @@ def known_proof(manifest: Manifest, artefact: Artefact, root: Path) -> tuple[str
     """The proof of an artefact whose files and lock entry have not changed since, else None.
 
     Args:
-        manifest: Of this root.
+        manifest: Manifest of this root.
         artefact: Its entry in the lock.
         root: Folder of downloads.
     """
@@ -155,7 +155,7 @@ def prove(artefact: Artefact, path: Path, *, sha256: str | None = None) -> None:
     Args:
         artefact: Its entry in the lock.
         path: The file.
-        sha256: Of the file, when it is known already.
+        sha256: SHA-256 of the file, when it is known already.
 
     Raises:
         IntegrityError: It differs; every difference is named.
@@ -174,7 +174,7 @@ def mismatches(expected: Expected, path: Path, *, sha256: str | None = None) -> 
     Args:
         expected: What it must be.
         path: The file.
-        sha256: Of the file, when it is known already.
+        sha256: SHA-256 of the file, when it is known already.
 
     Returns:
         What differs, one line each.
@@ -197,7 +197,7 @@ def prove_unpacked(facts: UnpackedFacts, root: Path, *, progress: Progress) -> t
     Args:
         facts: Its entry in the lock.
         root: Folder of downloads.
-        progress: Of the files.
+        progress: Progress of the files.
 
     Returns:
         What was proven, one phrase each.

@@ -59,7 +59,7 @@ def read_proposals(path: Path, image_ids: Collection[int], *, published: bool) -
     Args:
         path: A pickle as Detectron2 writes it (``box_proposals.pkl``), or COCO results, which are
             JSON: then scores decide the order.
-        image_ids: Of the data set.
+        image_ids: Ids of the data set.
         published: As ``ProposalFile`` has it.
 
     Raises:

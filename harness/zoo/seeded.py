@@ -77,7 +77,7 @@ def seeded_checkpoint(architecture: Architecture, seed: int = DEFAULT_SEED) -> d
     platforms.
 
     Args:
-        architecture: Of the network.
+        architecture: Architecture of the network.
         seed: The same seed gives the same bytes.
     """
     from harness.nn.rcnn import tensor_shapes

@@ -22,7 +22,7 @@ def make_selection(artefact: Artefact, selection: Selection, root: Path) -> tupl
 
     Args:
         artefact: Its entry in the lock.
-        selection: Of the artefact.
+        selection: Selection of the artefact.
         root: Folder of downloads.
 
     Returns:

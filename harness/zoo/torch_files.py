@@ -409,9 +409,9 @@ def _filled(value: Any, budget: Budget, levels: int, made: dict[int, Any]) -> An
     """``value`` with arrays for tensors, in lists and tuples, too.
 
     Args:
-        value: Of ``_read``.
+        value: As returned by ``_read``.
         budget: For what is copied, and for what a reader meets again.
-        levels: Of lists and dicts to look into.
+        levels: Levels of lists and dicts to look into.
         made: What was made of each, by its id: lists that share lists could be endless.
     """
     key = id(value)
@@ -436,9 +436,9 @@ def _charge(value: Any, budget: Budget, levels: int) -> None:
     A few bytes of a pickle repeat a list of a million rows; whoever reads them makes all of them.
 
     Args:
-        value: Of ``_filled``.
+        value: As returned by ``_filled``.
         budget: For what is built of the file.
-        levels: Of lists and dicts to look into.
+        levels: Levels of lists and dicts to look into.
 
     Raises:
         IntegrityError: It is used up.

@@ -98,8 +98,8 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
     """Every tensor of a file of weights by name.
 
     Raises:
-        UsageError: As of ``open_checkpoint``.
-        IntegrityError: As of ``open_checkpoint``.
+        UsageError: As in ``open_checkpoint``.
+        IntegrityError: As in ``open_checkpoint``.
     """
     return open_checkpoint(path).tensors
 
@@ -333,7 +333,7 @@ def _table(content: Any, path: Path, notes: list[str]) -> dict[str, Array]:
     """The table of tensors inside a checkpoint, whatever it is wrapped in.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         path: The file, for messages.
         notes: Is appended to.
 
@@ -439,7 +439,7 @@ def named_by_caffe2(names: Collection[str]) -> str:
     """What a file with Caffe2's names is and what to do; empty for one with others.
 
     Args:
-        names: Of its tensors.
+        names: Names of its tensors.
     """
     if "conv1_w" not in names:
         return ""

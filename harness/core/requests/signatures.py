@@ -68,7 +68,7 @@ def keywords_of(function: str, request: Any) -> dict[str, Any]:
 
     Args:
         function: Name of the function, such as ``evaluate``.
-        request: Of the class that the function composes.
+        request: Request of the class that the function composes.
     """
     without = NOT_TAKEN.get(function, ())
     return {name: value for name, value in flatten(request).items() if name not in without}

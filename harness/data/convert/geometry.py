@@ -30,10 +30,10 @@ def box_outline(x1: float, y1: float, x2: float, y2: float) -> list[float]:
     """The four corners of a box.
 
     Args:
-        x1: Of one corner.
-        y1: Of the same corner.
-        x2: Of the opposite corner.
-        y2: Of the opposite corner.
+        x1: x of one corner.
+        y1: y of the same corner.
+        x2: x of the opposite corner.
+        y2: y of the opposite corner.
     """
     left, right = sorted((x1, x2))
     top, bottom = sorted((y1, y2))
@@ -62,8 +62,8 @@ def ellipse_outline(x: float, y: float, radius_x: float, radius_y: float) -> lis
     """A polygon of ROUND_CORNERS corners on an ellipse, in the unit of the arguments.
 
     Args:
-        x: Of the centre.
-        y: Of the centre.
+        x: x of the centre.
+        y: y of the centre.
         radius_x: Half of the width.
         radius_y: Half of the height.
     """

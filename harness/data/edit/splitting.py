@@ -35,9 +35,9 @@ def split(content: Content, fractions: Sequence[float], seed: int) -> list[Conte
     parts. Depends on ids and the seed alone, not on the file's order.
 
     Args:
-        content: Of a valid file.
-        fractions: Of the images, adding up to 1; one a part.
-        seed: Of the random order of images.
+        content: Content of a valid file.
+        fractions: Fractions of the images, adding up to 1; one a part.
+        seed: Seed of the random order of images.
 
     Returns:
         The content of every part.
@@ -128,8 +128,8 @@ def only_images(content: Content, ids: Collection[int]) -> Content:
     """The content of a file with only some of its images; all categories stay.
 
     Args:
-        content: Of a valid file.
-        ids: Of the images that stay.
+        content: Content of a valid file.
+        ids: Ids of the images that stay.
     """
     return {
         **content,
@@ -151,10 +151,10 @@ def subset(
     Ids stay.
 
     Args:
-        content: Of a valid file.
+        content: Content of a valid file.
         categories: Names; empty for all, and then images without an object stay, too.
         image_count: How many images; None for all.
-        seed: Of the random choice.
+        seed: Seed of the random choice.
         images: Ids of the only images that may be kept; None for all.
 
     Raises:
@@ -200,7 +200,7 @@ def merged(contents: Sequence[Content], prefixes: Sequence[str], tally: Tally) -
     once, with the keypoints of the file that has them.
 
     Args:
-        contents: Of valid files.
+        contents: Contents of valid files.
         prefixes: Put before the file names of each.
         tally: What is joined or left out is counted here.
 
@@ -350,10 +350,10 @@ def chosen_images(
     """Return the ids of the images that every given choice has; None where none is given.
 
     Args:
-        content: Of a valid file.
+        content: Content of a valid file.
         names: Text file with a file name or an id a line; empty lines do not count, nor do lines
             that begin with ``#`` and are no name.
-        ids: Of images; empty for all.
+        ids: Ids of images; empty for all.
         tags: One of which an image has in its list ``tags``; empty for all.
 
     Raises:

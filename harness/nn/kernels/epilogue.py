@@ -20,7 +20,7 @@ def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> 
     Args:
         out: (B, C, H, W), contiguous or channels last.
         bias: (C,), or None.
-        add: Of the shape of ``out``, or None; copied where its layout is another.
+        add: Map of the shape of ``out``, or None; copied where its layout is another.
         relu: Whether negative numbers become 0.
 
     Returns:

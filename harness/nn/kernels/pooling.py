@@ -25,7 +25,7 @@ def pooled_from_levels(
         boxes: (B, R, 4) float32, px of the resized input.
         levels: (B, R) int64, 2 … 5.
         side: Cells of a pooled region in each direction.
-        dtype: Of the result; sums are float32.
+        dtype: Data type of the result; sums are float32.
 
     Returns:
         (B · R, C, side, side), channels last in memory.

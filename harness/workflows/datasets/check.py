@@ -105,8 +105,8 @@ def check_data(
         with_masks: For a network with masks.
         progress: Receives progress.
         decode: Decode the pixels of every image as well.
-        panoptic: Of the same images; its PNGs are in ``panoptic_masks``, or beside it.
-        panoptic_masks: Their folder.
+        panoptic: Panoptic annotations of the same images.
+        panoptic_masks: Folder of their PNGs; None for the one beside ``panoptic``.
 
     Raises:
         UsageError: A file or folder is not there, or not given and images are to be decoded.

@@ -49,8 +49,8 @@ def check_panoptic(
 
     Args:
         file: In COCO's panoptic format; None where there are none.
-        folder: Of its PNGs; None for the folder beside the file that has its name.
-        dataset: Of the same images, with boxes and masks.
+        folder: Folder of its PNGs; None for the folder beside the file that has its name.
+        dataset: Data set of the same images, with boxes and masks.
         progress: Receives progress.
 
     Raises:

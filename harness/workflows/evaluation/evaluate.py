@@ -172,7 +172,7 @@ def conclude_run(
         request: What was asked for.
         job: The same, resolved.
         run: The open run folder.
-        facts: Of the workers that filled the shards.
+        facts: Facts of the workers that filled the shards.
         stopwatch: Records wall time by stage.
 
     Raises:
@@ -300,7 +300,7 @@ def sentences_on(job: Job, deviations: Sequence[str], *, published: bool) -> Ite
 
     Args:
         job: What will be computed.
-        deviations: Of the job, or of its speed.
+        deviations: Deviations of the job, or of its speed.
         published: Whether there are numbers that it could be compared with.
     """
     yield from remarks(False, job.stated)  # that a file was changed is among the deviations

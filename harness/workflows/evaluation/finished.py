@@ -54,7 +54,7 @@ def facts_of_shard(job: Job, run_folder: Path, number: int) -> ShardFacts | None
     Args:
         job: The evaluation.
         run_folder: Where its shards are.
-        number: Of the shard, from 0.
+        number: Number of the shard, from 0.
 
     Returns:
         None where it has none, or where an engine has to say whether this is the run that was asked

@@ -128,7 +128,7 @@ def _sealer(
         job: The evaluation.
         shard: The line is for it.
         wanted: Ids of images.
-        counting: Of the classes of pixels.
+        counting: Counts of the classes of pixels.
         stamps: By image id, the state of the image's files.
     """
 

@@ -135,9 +135,9 @@ def with_maps(
     The classes of pixels by the semantic head alone are among them, where the run counted them.
 
     Args:
-        scores: Of boxes and masks.
+        scores: Scores of boxes and masks.
         truth: What is true of the maps; None where nothing was asked about them.
-        folder: Of the run.
+        folder: Folder of the run.
         images: That are scored.
         resamples: Draws of the bootstrap over images; 0 for no intervals.
         counted: Whether the run is known to have counted these classes.
@@ -255,7 +255,7 @@ def undamaged_map(files: PanopticFiles, row: Row) -> Path:
 
     Args:
         files: Predicted maps.
-        row: Of the image, in the file that lists the segments.
+        row: Row of the image, in the file that lists the segments.
 
     Raises:
         IntegrityError: It is missing, or another one than the run wrote.
@@ -337,7 +337,7 @@ class Counting:
 
         Args:
             job: The evaluation.
-            image_ids: Of the images that are counted.
+            image_ids: Ids of the images that are counted.
         """
         truth = job.dataset.panoptic
         self._sources = {} if truth is None else semantic_truths(truth, image_ids)

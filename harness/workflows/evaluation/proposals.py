@@ -108,7 +108,7 @@ def load_with_proposals(
     """The decoded image of a record, with its region proposals if the network is given some.
 
     Raises:
-        IntegrityError: As of ``load_image``.
+        IntegrityError: As in ``load_image``.
     """
     image = load_image(record, images_dir)
     if proposals is None:

@@ -192,7 +192,7 @@ def _predictions(
     """The predictions of a run as it wrote them.
 
     Args:
-        content: Of its annotations, where it is read.
+        content: Content of its annotations, where it is read.
     """
     unknown = require_own_predictions(folder)
     if unknown is not None:
@@ -296,7 +296,7 @@ def differences(
 
     Args:
         content: The annotations.
-        predictions: Of the first and of the second run.
+        predictions: Predictions of the first and of the second run.
         tasks: What is compared.
         images: How many images were evaluated, the first by id.
         resamples: Draws of the paired bootstrap.
@@ -325,7 +325,7 @@ def metric_changes(
     Args:
         first: Metrics of the first run.
         second: Metrics of the second run.
-        sure: Of ``differences``.
+        sure: As returned by ``differences``.
     """
     intervals = {
         f"{task}/{name}": one for task, found in sure.items() for name, one in found.metrics.items()
@@ -354,7 +354,7 @@ def category_changes(
         first: AP by category of the first run.
         second: The same of the second run.
         content: The annotations, where they were read.
-        sure: Of ``differences``.
+        sure: As returned by ``differences``.
     """
     places = {} if content is None else category_positions(content)
     theirs = {(row.task, row.category_id): row.ap for row in second}

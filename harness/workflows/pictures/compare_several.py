@@ -95,7 +95,7 @@ def compare_several(
     data set: numbers of one machine can be compared.
 
     Args:
-        folders: Of evaluations, or of trainings, of which the best evaluation counts.
+        folders: Folders of evaluations, or of trainings, of which the best evaluation counts.
         plot: PNG to write; None for none.
         progress: Receives progress and notices.
 

@@ -166,7 +166,7 @@ def without_classes(content: Mapping[str, Any]) -> dict[str, Any]:
     """Annotations whose objects are all of one class, as proposals are.
 
     Args:
-        content: Of an annotation file; proposals have the first of its categories.
+        content: Content of an annotation file; proposals have the first of its categories.
     """
     first = min(one["id"] for one in content["categories"])
     rows = [{**row, "category_id": first} for row in content["annotations"]]

@@ -188,7 +188,7 @@ def key_of(identity: Line) -> str:
     """Return the key of a run.
 
     Args:
-        identity: Of the run; the order of its members does not matter.
+        identity: Identity of the run; the order of its members does not matter.
 
     Returns:
         16 hexadecimal digits, the same for equal identities.
@@ -201,7 +201,7 @@ def seal(line: Line, key: str) -> bytes:
 
     Args:
         line: Not empty, without the members ``run`` and ``checksum``.
-        key: Of the run it belongs to.
+        key: Key of the run it belongs to.
     """
     body = dumps(line).encode("utf-8")[:-1] + f',"run":"{key}"'.encode()
     return body + f',"checksum":"{_digest(body)}"}}\n'.encode()

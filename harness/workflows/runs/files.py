@@ -174,7 +174,7 @@ def newest_unfinished(facts: RunFile, notice: Callable[[str], None]) -> Path:
     """Find the newest run that can be continued.
 
     Args:
-        facts: Of the run that is requested.
+        facts: Facts of the run that is requested.
         notice: Called with a sentence for each run that cannot be read and is passed over.
 
     Returns:
@@ -218,8 +218,8 @@ def gives_numbers_of(facts: RunFile, asked: RunFile) -> bool:
     A job of a cluster has its own device and threads; the identity of the shards has both.
 
     Args:
-        facts: Of the one.
-        asked: Of the other.
+        facts: Facts of the one.
+        asked: Facts of the other.
     """
     if facts.dataset.digest != asked.dataset.digest:
         return False
@@ -239,7 +239,7 @@ def require_own_model(request: FolderRequest) -> None:
     Before anything of that model is read, whose data and weights may be others.
 
     Args:
-        request: Of an evaluation, a sweep, a training or predictions.
+        request: Request of an evaluation, a sweep, a training or predictions.
 
     Raises:
         AnotherRunError: The folder's run is of another model.

@@ -143,15 +143,15 @@ def join_run(
 
     Its folder is locked only until it is known that its run is the one asked for, so that all of
     them work in it at once, each on a shard of its own. What scores them waits until the block of
-    each has ended. Failures are as of `open_run`; the command that continues is the one typed.
+    each has ended. Failures are as in `open_run`; the command that continues is the one typed.
 
     Args:
         request: The settings of the run; its output is set.
-        dataset: As of `open_run`.
-        checkpoint: As of `open_run`.
-        command: As of `open_run`.
-        now: As of `open_run`.
-        progress: As of `open_run`.
+        dataset: As in `open_run`.
+        checkpoint: As in `open_run`.
+        command: As in `open_run`.
+        now: As in `open_run`.
+        progress: As in `open_run`.
 
     Raises:
         UsageError: The folder cannot be written, or has a run that is finished or of another kind.
@@ -288,7 +288,7 @@ def _held(folder: Path, *, waiting: Callable[[str], None] | None = None) -> Iter
     """Lock the folder, and remove what killed processes left in it.
 
     Args:
-        folder: Of a run.
+        folder: Folder of a run.
         waiting: Called with who holds it, which is waited for; None where that is an error.
 
     Raises:
@@ -397,7 +397,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
     Args:
         folder: The run folder.
-        record: Of the finished run.
+        record: Record of the finished run.
     """
     if record.per_category:
         write_checked(folder, PER_CATEGORY, category_table(record.per_category))

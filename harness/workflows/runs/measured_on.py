@@ -26,10 +26,10 @@ def require_same_data(
     """Refuse to go on beside a finished evaluation of other annotations or images.
 
     Args:
-        folder: Of the evaluation.
+        folder: Folder of the evaluation.
         dataset: What is evaluated now; None for what is under the names that its record has.
 
-        notice: As of ``require_same_images``.
+        notice: As in ``require_same_images``.
 
     Raises:
         AnotherRunError: The annotation file, or the file of an image, is another one now.
@@ -54,7 +54,7 @@ def require_same_pngs(run: Path, truth: PanopticTruth, image_ids: frozenset[int]
     Args:
         run: Its folder; a run without a record says nothing.
         truth: What is there now.
-        image_ids: Of all evaluated images.
+        image_ids: Ids of all evaluated images.
 
     Raises:
         IntegrityError: One or more are others now.

@@ -72,7 +72,7 @@ def write_panoptic(
     Args:
         folder: The run folder.
         lines: Each image once, in any order.
-        images: Of the data set; a map has the name of its image.
+        images: Images of the data set; a map has the name of its image.
         things: Categories of single objects, which the file lists.
         stuff: The others.
 

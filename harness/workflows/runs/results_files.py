@@ -59,7 +59,7 @@ def read_results(
 
     Args:
         path: The file.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         classes: What its category ids are.
         listed_only: Whether rows of images that the annotations do not list are left out.
 
@@ -121,13 +121,13 @@ def read_source(
 
     Args:
         source: The file or folder.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         classes: What the category ids of a file are; those of a run are known.
-        listed_only: As of ``read_results``.
+        listed_only: As in ``read_results``.
 
     Raises:
         UsageError: There are none.
-        IntegrityError: As of ``read_results``; or a run's were damaged since it wrote them.
+        IntegrityError: As in ``read_results``; or a run's were damaged since it wrote them.
     """
     if not source.is_dir():
         return read_results(source, content, classes, listed_only=listed_only)
@@ -149,7 +149,7 @@ def read_loosely(
 
     Args:
         path: The file.
-        content: Of ``data.coco.read_annotations``.
+        content: As returned by ``data.coco.read_annotations``.
         classes: What its category ids are.
         watch: Called at every row; what it raises ends the reading.
 
@@ -168,8 +168,8 @@ def as_scored(rows: list[Row], content: Mapping[str, Any]) -> ReadResults:
     """COCO results that were read loosely, as ``read_results`` would take them, not checked.
 
     Args:
-        rows: Of ``read_loosely``, where it assumed nothing.
-        content: Of ``data.coco.read_annotations``.
+        rows: As returned by ``read_loosely``, where it assumed nothing.
+        content: As returned by ``data.coco.read_annotations``.
     """
     meant, assumed = _with_ids(rows, content, None, "auto", loose=False)
     return ReadResults(rows=meant, assumed=assumed)

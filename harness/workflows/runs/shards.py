@@ -71,7 +71,7 @@ class Shard:
 
         Args:
             file: Open for appending.
-            key: Of the run.
+            key: Key of the run.
             lines: The images that it has.
         """
         self._file = file
@@ -93,7 +93,7 @@ class Shard:
         """The same line as the shard has it, which any thread may make.
 
         Args:
-            line: As of ``append``.
+            line: As in ``append``.
         """
         return SealedLine(line["image_id"], seal(line, self._key))
 
@@ -101,7 +101,7 @@ class Shard:
         """As ``append``.
 
         Args:
-            line: Of ``sealed``.
+            line: As returned by ``sealed``.
         """
         _write(self._file, line.raw)
         self.finished.append(line.image_id)
@@ -216,8 +216,8 @@ def read_stored(paths: Sequence[Path], *, notice: Notice = silent) -> list[tuple
     """Read the images of several shards with the text they have there.
 
     Args:
-        paths: As of ``read_lines``.
-        notice: As of ``read_lines``.
+        paths: As in ``read_lines``.
+        notice: As in ``read_lines``.
 
     Returns:
         The same lines, each after the bytes of it in the file; these are empty where they have no
@@ -230,7 +230,7 @@ def stamps_of(lines: Iterable[Line], name: str = STAMP) -> dict[int, str]:
     """Return the state of the images' files when they were inferred.
 
     Args:
-        lines: Of shards.
+        lines: Lines of shards.
         name: ``STAMP``, or ``MAP_STAMP`` for the annotated maps.
 
     Returns:
@@ -310,7 +310,7 @@ def _pieces(predictions: Sequence[Mapping[str, Any]], raw: bytes) -> list[bytes]
     A quotation mark in text has a backslash before it, so what is looked for is never in text.
 
     Args:
-        predictions: Of an image.
+        predictions: Predictions of an image.
         raw: The line, as this version wrote it, or nothing.
 
     Returns:
@@ -353,7 +353,7 @@ def line_of(
     """Convert one image's detections to a shard line.
 
     Args:
-        detections: Of one image, boxes in pixels of the original image.
+        detections: Detections of one image, boxes in pixels of the original image.
         categories: By class index.
         stuff: Kinds of stuff, by class of a semantic head from 1.
 
@@ -411,8 +411,8 @@ def _mended(path: Path, identity: dict[str, Any], key: str, notice: Notice) -> l
 
     Args:
         path: The shard; a foreign one is renamed.
-        identity: Of the run.
-        key: Of the identity.
+        identity: Identity of the run.
+        key: Key of the identity.
         notice: Called with a sentence for each damage.
     """
     shard, own = read_sealed(path), SealedFile(header=identity, key=key)

@@ -259,7 +259,7 @@ def failure_path(folder: Path, number: int | None) -> Path:
 
     Args:
         folder: The run folder.
-        number: Of the shard; None for the final job.
+        number: Number of the shard; None for the final job.
     """
     if number is None:
         return folder / JOBS / "final.error.json"
@@ -277,7 +277,7 @@ def failure_of(folder: Path, number: int | None) -> HarnessError | None:
 
     Args:
         folder: The run folder.
-        number: Of the shard; None for the final job.
+        number: Number of the shard; None for the final job.
 
     Returns:
         The error; None where the job left none. A file that is damaged stands for an error as well.

@@ -23,7 +23,7 @@ def weights_of(checkpoint: CheckpointFacts) -> Path:
     the file that an evaluation was made of has other weights soon after.
 
     Args:
-        checkpoint: Of the record of the run.
+        checkpoint: Checkpoint of the record of the run.
 
     Raises:
         IntegrityError: No file has them.
@@ -39,7 +39,7 @@ def sizes_of_run(run: RunFile) -> RecipeOverrides:
     """Return the sizes that a run was asked for.
 
     Args:
-        run: Of an evaluation, a benchmark, a sweep or predictions.
+        run: Run of an evaluation, a benchmark, a sweep or predictions.
     """
     asked = run.request["inference"]
     return RecipeOverrides(**{name: asked.get(name) for name in SIZES})

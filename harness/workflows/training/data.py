@@ -92,7 +92,7 @@ def both_data(
         recipe: Its published settings.
 
     Raises:
-        UsageError: As of `training_data` and `validation_data`.
+        UsageError: As in `training_data` and `validation_data`.
         PrerequisiteError: The data are not there.
         IntegrityError: An annotation file is not valid.
     """

@@ -316,7 +316,7 @@ def trained_architecture(
     Args:
         published: The model's own.
         request: What was asked for.
-        categories: Of the training data.
+        categories: Categories of the training data.
         stuff: Their kinds of stuff; none leave a semantic head as it is.
     """
     fitted = published.fitted_to(categories, stuff)

@@ -32,7 +32,7 @@ def require_memory(setup: Setup, *, progress: Progress) -> None:
     parts are of so few begins at once.
 
     Args:
-        setup: Of the training; nothing is written to its folder.
+        setup: Setup of the training; nothing is written to its folder.
         progress: Shows the measurement, and a warning where other programs have the memory.
 
     Raises:

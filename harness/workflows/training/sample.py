@@ -69,8 +69,8 @@ def keep_rows(
     """Write the predictions of the sample, so that the pictures need no others.
 
     Args:
-        folder: Of the training.
-        iteration: Of the weights that predicted.
+        folder: Folder of the training.
+        iteration: Iteration of the weights that predicted.
         sample: The images.
         rows: In COCO's results form; those of other images are left out.
     """
@@ -83,7 +83,7 @@ def kept_rows(folder: Path, dataset: Dataset) -> Mapping[int, list[Row]]:
     """Return the predictions of the sample by iteration, in the order of the training.
 
     Args:
-        folder: Of the training.
+        folder: Folder of the training.
         dataset: With its annotations; what does not fit them is damaged.
 
     Raises:
@@ -116,8 +116,8 @@ def draw_sample(
 
     Args:
         job: The training.
-        folder: Of the training.
-        iteration: Of the weights.
+        folder: Folder of the training.
+        iteration: Iteration of the weights.
         rows: Returns predictions in COCO's results form.
         notice: Receives the line.
     """
@@ -144,7 +144,7 @@ def draw_progress(job: TrainingJob, folder: Path, best: int, notice: Callable[[s
 
     Args:
         job: The training.
-        folder: Of the training.
+        folder: Folder of the training.
         best: Iteration of the best weights.
         notice: Receives why there are no pictures.
     """
@@ -172,7 +172,7 @@ def columns_of(iterations: Sequence[int], best: int | None) -> list[int]:
 
     Args:
         iterations: All that are kept, ascending.
-        best: Of the best weights; None where that is not known yet.
+        best: Iteration of the best weights; None where that is not known yet.
     """
     if len(iterations) <= MOST_COLUMNS:
         return list(iterations)

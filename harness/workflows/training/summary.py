@@ -195,8 +195,8 @@ def summarise(
 
     Args:
         job: The training.
-        folder: Of the run.
-        lines: Of its ``metrics.json``.
+        folder: Folder of the run.
+        lines: Lines of its ``metrics.json``.
         last: The record of the last evaluation.
         test: The record of the best weights on the test data.
     """

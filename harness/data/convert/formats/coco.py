@@ -65,7 +65,7 @@ def read(
     Args:
         source: The file.
         tally: What is left out is counted here.
-        encoding: Of the file, where that is not certain.
+        encoding: Encoding of the file, where that is not certain.
 
     Raises:
         IntegrityError: It is not a COCO file, contradicts itself, or has a flag that is none.

@@ -41,7 +41,7 @@ def detected(source: Path, *, encoding: str | None = None, besides: Path | None 
 
     Args:
         source: File or folder.
-        encoding: Of its text files, where that is not certain.
+        encoding: Encoding of its text files, where that is not certain.
         besides: A file that does not count: the one that will be written.
 
     Raises:
@@ -84,7 +84,7 @@ def evidence(folder: Path, encoding: str | None, besides: Path | None) -> Iterat
 
     Args:
         folder: Is searched with all below it.
-        encoding: Of its text files, where that is not certain.
+        encoding: Encoding of its text files, where that is not certain.
         besides: A file that does not count.
     """
     found: dict[Format, list[Path]] = {}

@@ -67,7 +67,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
     Args:
         source: Folder or file.
         tally: What is left out is counted here.
-        encoding: Of the files, where that is not certain.
+        encoding: Encoding of the files, where that is not certain.
     """
     for path in [source] if source.is_file() else sorted(files_below(source, "*.json")):
         content = read_json(path, encoding=encoding)

@@ -66,7 +66,7 @@ def read(
         tally: What is left out is counted here.
         annotator: Whose annotations are taken; None takes a task's ground truth, else the one
             changed last.
-        encoding: Of the file, where that is not certain.
+        encoding: Encoding of the file, where that is not certain.
 
     Raises:
         IntegrityError: It is no such export.

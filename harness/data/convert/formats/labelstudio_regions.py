@@ -80,7 +80,7 @@ def regions_of(results: Sequence[Any], where: str) -> list[Region]:
     Where labels are a control of their own, a region is there once for each control, under one id.
 
     Args:
-        results: Of one annotation.
+        results: Results of one annotation.
         where: File, task and annotation, for reports.
     """
     by_id: dict[Any, list[dict[str, Any]]] = {}
@@ -226,8 +226,8 @@ def decoded(rle: Sequence[int], height: int, width: int) -> npt.NDArray[np.bool_
 
     Args:
         rle: Bytes of the stream, 0…255.
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image.
+        width: Width of the image.
 
     Returns:
         (height, width) bool.

@@ -40,7 +40,7 @@ def read(source: Path, tally: Tally, *, encoding: str | None = None) -> Iterator
     Args:
         source: The table, or a folder.
         tally: What is left out is counted here.
-        encoding: Of the tables, where that is not certain.
+        encoding: Encoding of the tables, where that is not certain.
 
     Raises:
         IntegrityError: The table is none of Open Images, or has a box or flag that is none.
@@ -85,7 +85,7 @@ def rows_by_image(
     Args:
         table: The CSV file.
         labels: Only rows of these; None for all.
-        encoding: Of the file, where that is not certain.
+        encoding: Encoding of the file, where that is not certain.
 
     Raises:
         IntegrityError: It lacks a column, or a row is shorter than the first.
@@ -125,7 +125,7 @@ def read_descriptions(path: Path, *, encoding: str | None = None) -> dict[str, s
 
     Args:
         path: The CSV file.
-        encoding: Of the file, where that is not certain.
+        encoding: Encoding of the file, where that is not certain.
     """
     rows = [row for row in csv_rows(path, encoding=encoding) if len(row) >= 2]
     return {row[0]: row[1] for row in rows if row[0] not in ("LabelName", "Id")}
@@ -136,7 +136,7 @@ def labels_of(classes: Sequence[str], names: Mapping[str, str]) -> set[str]:
 
     Args:
         classes: Names of classes.
-        names: As of ``descriptions``.
+        names: As in ``descriptions``.
 
     Raises:
         UsageError: There is no class of one of the names.
@@ -183,8 +183,8 @@ def table_annotations(
 
     Args:
         table: The file, for reports.
-        rows: By image id, as of ``rows_by_image``.
-        names: As of ``descriptions``.
+        rows: By image id, as in ``rows_by_image``.
+        names: As in ``descriptions``.
         masks: PNG by its name.
         tally: What is left out is counted here.
     """

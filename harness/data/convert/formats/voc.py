@@ -50,7 +50,7 @@ def read(
         source: Folder or file.
         tally: What is left out is counted here.
         part: Only the images of ``ImageSets/…/PART.txt``; None for all.
-        encoding: Of the files, where they do not declare it.
+        encoding: Encoding of the files, where they do not declare it.
 
     Raises:
         IntegrityError: A file is no XML, or has a flag that is none.

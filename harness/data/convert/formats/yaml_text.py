@@ -64,8 +64,8 @@ class _Plain:
         """The value of a node.
 
         Args:
-            node: Of the file's tree.
-            depth: Of the node, from 0.
+            node: Node of the file's tree.
+            depth: Depth of the node, from 0.
 
         Raises:
             IntegrityError: The file is beyond the bounds.

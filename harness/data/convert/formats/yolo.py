@@ -64,7 +64,7 @@ def read(
         tally: What is left out is counted here.
         names: Used where no file has them.
         part: Only the images under this key of ``data.yaml``; None for all.
-        encoding: Of the text files, where that is not certain.
+        encoding: Encoding of the text files, where that is not certain.
 
     Raises:
         IntegrityError: A file is not what it should be.
