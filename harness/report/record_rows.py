@@ -64,8 +64,9 @@ def certainty_line(record: RunRecord) -> str | None:
         few = f"{counted(images, 'image')}: too few for a 95 % interval"
         return few if scored and images < LEAST_IMAGES else None
     return (
-        f"{counted(images, 'image')} can tell two models apart that differ by {' and '.join(least)}; "
-        "between runs on the same images, harness compare resolves smaller differences"
+        f"{counted(images, 'image')} can tell two models apart that differ by "
+        f"{' and '.join(least)}; between runs on the same images, harness compare resolves smaller "
+        "differences"
     )
 
 
