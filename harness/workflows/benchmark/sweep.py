@@ -105,10 +105,12 @@ def sweep(
     prepare_workers(_modules(job, measure))  # while this process imports the same
     settings = settings_of(request, job.engine)
     _require(job, settings[0])
+    if request.resume and request.output is not None and _is_sound(request.output):
+        _require_same(request.output, request, job)  # also of a sweep that is finished
     with open_run(
         request, job.dataset_facts, job.checkpoint, command=command, now=now, progress=progress
     ) as run:
-        _require_same(run, request, job)
+        _require_same(run.folder, request, job)
         with keeping(run):
             cells = _measured(request, job, run, settings, measure)
         found = Sweep(
@@ -189,8 +191,21 @@ def _require(job: Job, setting: Setting) -> None:
     require_settings(job.engine, with_setting(job, setting).request.options)
 
 
-def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
+def _is_sound(folder: Path) -> bool:
+    """Return whether a folder has a sweep, finished or not, whose settings are undamaged."""
+    try:
+        return read_run(folder).kind == "sweep"
+    except HarnessError:
+        return False
+
+
+def _require_same(folder: Path, request: SweepRequest, job: Job) -> None:
     """Check that the cells measured so far can be compared with new ones.
+
+    Args:
+        folder: Of the sweep.
+        request: What is asked for now.
+        job: The evaluation that each cell is.
 
     Raises:
         AnotherRunError: They are of another sweep.
@@ -201,7 +216,7 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
         assert isinstance(inference, dict)
         return {**inference, **{name: plain[name] for name in ("warmup", "repeats")}}
 
-    differing = differences(facts(read_run(run.folder).request), facts(comparable(request)))
+    differing = differences(facts(read_run(folder).request), facts(comparable(request)))
     expected = {
         **asked_identity(job),
         **{f"architecture.{name}": one for name, one in to_plain(job.architecture).items()},
@@ -209,15 +224,15 @@ def _require_same(run: Run, request: SweepRequest, job: Job) -> None:
     }
     strange = []
     for setting in settings_of(request, job.engine):
-        folder = run.folder / CELLS / setting.name
+        cell = folder / CELLS / setting.name
         fixed = {**expected, **_fixed_by(setting, job.engine)}
-        header = _begun_with(folder) or fixed
+        header = _begun_with(cell) or fixed
         if found := differences({name: header.get(name) for name in fixed}, fixed):
-            strange.append(folder)
-            differing += [f"{CELLS}/{folder.name}: {one}" for one in found]
+            strange.append(cell)
+            differing += [f"{CELLS}/{cell.name}: {one}" for one in found]
     if differing:
         raise AnotherRunError(
-            f"{run.folder} holds another sweep:\n  " + "\n  ".join(dict.fromkeys(differing)),
+            f"{folder} holds another sweep:\n  " + "\n  ".join(dict.fromkeys(differing)),
             hint="use the settings of that one, or choose another --output" + _removing(strange),
         )
 

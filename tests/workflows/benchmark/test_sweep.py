@@ -197,14 +197,16 @@ def test_another_sweep_is_not_continued(swept: Swept) -> None:
 def test_cells_of_other_sweeps_and_in_wrong_places_are_named(swept: Swept) -> None:
     asked = {"axes": SweepAxes(**{**AXES, "batch_sizes": (1, 2)}, precisions=("fp32",))}
     _, folder = swept(**asked)
-    (folder / SWEEP).unlink()
     cells = folder / "cells"
     first, second, aside = (cells / f"fp32-contiguous-b{one}" for one in (1, 2, 3))
     first.rename(aside)
     second.rename(first)
     aside.rename(second)
-    with pytest.raises(AnotherRunError, match=f"cells/{first.name}: batch_size: 2 there, 1 now"):
-        swept(resume=True, **asked)
+    for _ in ("finished", "unfinished"):
+        swapped = f"cells/{first.name}: batch_size: 2 there, 1 now"
+        with pytest.raises(AnotherRunError, match=swapped):
+            swept(resume=True, **asked)
+        (folder / SWEEP).unlink(missing_ok=True)
     shutil.rmtree(first)
     identity = second / "shards" / "identity.json"
     found = {**(read_identity(second) or {}), "batch_size": 2, "architecture.score_threshold": 0.5}
