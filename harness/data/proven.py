@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.core.dataset import Dataset
+from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import AnotherRunError, IntegrityError
 from harness.core.model import Lock
 from harness.core.panoptic import PanopticTruth
@@ -109,6 +109,39 @@ def stamp_of(path: Path, *, contents: bool = False) -> str:
     return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
+class ChangedImages(NamedTuple):
+    """Images whose files are not as they were."""
+
+    contents: tuple[ImageRecord, ...]
+    """Of another size, or another hash where they have one; or gone."""
+    times: tuple[ImageRecord, ...]
+    """Of another time of modification alone, as copies have."""
+
+
+def changed_images(
+    records: Iterable[ImageRecord], images_dir: Path, stamps: Mapping[int, str]
+) -> ChangedImages:
+    """Return the images whose files changed since their stamps were made.
+
+    Args:
+        records: Images; one without a stamp counts as unchanged.
+        images_dir: What their file names are relative to.
+        stamps: By image id, as of ``stamp_of``.
+    """
+    contents: list[ImageRecord] = []
+    times: list[ImageRecord] = []
+    for record in records:
+        then = stamps.get(record.image_id)
+        if not then:
+            continue
+        now = stamp_of(images_dir / record.file_name, contents=then.startswith(HASHED))
+        if now == then:
+            continue
+        same_size = now.partition(" ")[0] == then.partition(" ")[0]
+        (times if same_size else contents).append(record)
+    return ChangedImages(tuple(contents), tuple(times))
+
+
 def require_same_images(
     dataset: Dataset, stamps: Mapping[int, str], *, notice: Callable[[str], None] | None = None
 ) -> None:
@@ -123,24 +156,16 @@ def require_same_images(
     Raises:
         AnotherRunError: The file of one or more of them is another one now.
     """
-    replaced, retimed = [], 0
-    for record in dataset.images:
-        then = stamps.get(record.image_id)
-        if not then:
-            continue
-        path = dataset.images_dir / record.file_name
-        now = stamp_of(path, contents=then.startswith(HASHED))
-        if now == then:
-            continue
-        if notice is not None and now.partition(" ")[0] == then.partition(" ")[0]:
-            retimed += 1
-        else:
-            replaced.append(record)
-    if notice is not None and retimed:
+    changed = changed_images(dataset.images, dataset.images_dir, stamps)
+    replaced = list(changed.contents)
+    if notice is None:
+        either = frozenset((*changed.contents, *changed.times))
+        replaced = [one for one in dataset.images if one in either]
+    elif changed.times:
         notice(
-            f"{retimed} of {len(stamps)} images in {dataset.images_dir} have other times of "
-            "modification than when they were evaluated: if they are other images, begin again in "
-            "another --output"
+            f"{len(changed.times)} of {len(stamps)} images in {dataset.images_dir} have other "
+            "times of modification than when they were evaluated: if they are other images, begin "
+            "again in another --output"
         )
     if replaced:
         first = replaced[0]

@@ -25,13 +25,13 @@ from harness.core.tasks import Task, are_proposals
 from harness.data.coco import read_annotations
 from harness.data.edit.splitting import only_images
 from harness.data.predictions import checked_predictions
-from harness.data.proven import read_annotations_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import Diagnosed, diagnose
 from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions
+from harness.workflows.runs.measured_on import annotations_of_run, scored_images
 from harness.workflows.runs.results_files import (
     ReadResults,
     as_scored,
@@ -204,9 +204,9 @@ def _of_run(
     if unknown is not None:
         progress.notice(f"note: {unknown}")
     if annotations is None:
-        content = read_annotations_of(facts, "name the file to look at with --annotations")
-        ids = sorted(image["id"] for image in content["images"])
-        content = only_images(content, frozenset(ids[: facts.evaluated_images]))
+        otherwise = "name the file to look at with --annotations"
+        content = annotations_of_run(folder, facts, otherwise)
+        content = only_images(content, frozenset(scored_images(content, facts)))
     else:
         content = read_annotations(annotations)
     return _Subject(

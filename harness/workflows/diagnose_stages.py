@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.core.engine import Engine
-from harness.core.errors import UsageError
+from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import recalled
 from harness.engines.native import NativeEngine
@@ -14,6 +14,7 @@ from harness.engines.parity import StageDifference, compare_engines
 from harness.engines.stages import own_stages
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.runs.files import read_run
+from harness.workflows.runs.measured_on import replaced_images
 
 
 def first_differing_stage(run: Path, reference: Path, image_id: int) -> StageDifference | None:
@@ -37,7 +38,11 @@ def first_differing_stage(run: Path, reference: Path, image_id: int) -> StageDif
     records = {one.image_id: one for one in jobs[0].dataset.images}
     if image_id not in records:
         raise UsageError(f"image {image_id} is not one of those that {run} was evaluated on")
-    image = jobs[0].image_of(records[image_id])
+    record = records[image_id]
+    for job, folder in zip(jobs, (run, reference), strict=True):
+        for sentence in replaced_images(folder, job.dataset.images_dir, [record]).values():
+            raise IntegrityError(sentence)
+    image = jobs[0].image_of(record)
     with closing(_native(jobs[0], run)) as first, closing(_native(jobs[1], reference)) as second:
         report = compare_engines(
             first, second, [image], reference_stages=lambda prepared: own_stages(second, prepared)

@@ -317,12 +317,32 @@ def test_annotated_maps_that_changed_are_named(
     with PillowImage.open(first) as picture:
         picture.transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT).save(first)
     shutil.copytree(project / "run", project / "other")
-    for words in (("score", "run", "--resamples", "0"), ("compare", "run", "other")):
+    changed = "changed since the run was scored against them"
+    score = ("score", "run", "--resamples", "0")
+    for words in (
+        score,
+        (*score, "--annotations", "instances.json"),
+        ("compare", "run", "other"),
+        ("analyze", "run"),
+        ("diagnose", "run"),
+        ("show", "run", "--task", "bbox"),
+        ("show", "run", "--task", "panoptic_seg"),
+    ):
         answer = harness(*words)
         assert answer.code == 4, answer.out
-        assert "changed since the run was scored against them" in answer.err
+        assert changed in answer.err, words
+    assert changed in harness("report", "run").err  # without what is computed of the annotations
+    assert "1 image with most errors" not in (project / "run" / "report.html").read_text("utf-8")
+    first.write_bytes(b"damaged")
+    assert f"{first} cannot be read as a PNG" in harness("analyze", "run").err
     first.write_bytes(kept)
-    assert harness("score", "run", "--resamples", "0").code == 0
+    assert harness(*score).code == harness("analyze", "run").code == 0
+    own = json.loads((project / "instances.json").read_text("utf-8"))
+    own["images"] = own["images"][1:]
+    own["annotations"] = [one for one in own["annotations"] if one["image_id"] != 1]
+    (project / "fewer.json").write_text(json.dumps(own), "utf-8")
+    answer = harness(*score, "--annotations", "fewer.json")
+    assert changed not in answer.err
 
 
 def test_annotated_maps_that_changed_before_resume_are_named(

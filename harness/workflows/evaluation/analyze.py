@@ -13,6 +13,7 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.evaluators import boundary_metrics
 from harness.measure.side_by_side import Wanted, measuring
 from harness.workflows.evaluation.score import of_proposals, read_sources, tasks_of
+from harness.workflows.runs.measured_on import scored_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:
     if of_proposals(request.saved.run):
         raise UsageError("proposals have no class, and so no AP to be explained")
     content, _, predictions, facts = read_sources(request.saved, "analyze")
-    image_ids = sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
+    image_ids = scored_images(content, facts)
     tasks = tasks_of(predictions)
     if request.boundary and "segm" not in tasks:
         raise UsageError("the predictions have no masks", hint="leave out --boundary")

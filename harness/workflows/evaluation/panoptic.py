@@ -306,6 +306,18 @@ def changed_maps(first: Path, second: Path) -> list[int]:
     return sorted(apart | {image for image, pair in pairs.items() if not _are_same(files, pair)})
 
 
+def mapped_images(folder: Path) -> list[int]:
+    """Ids of the images that a run made maps of, in ascending order.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        IntegrityError: The file that lists them is missing or damaged.
+    """
+    return sorted(_rows(files_of_run(folder)))
+
+
 def _rows(files: PanopticFiles) -> dict[int, Row]:
     listed = panoptic_truth(read(files.path), files.path, files.folder, "")
     return {row["image_id"]: row for row in listed.rows}

@@ -14,7 +14,6 @@ from harness.core.record import RunRecord
 from harness.core.requests.reports import ReportRequest
 from harness.core.tasks import TASKS, are_proposals
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of
 from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors, reason_of
@@ -24,6 +23,7 @@ from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed, worst_images
 from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
 from harness.workflows.runs.folder import read_record, require_own_predictions
+from harness.workflows.runs.measured_on import annotations_of_run, scored_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,8 @@ def report(request: ReportRequest, *, progress: Progress) -> ReportResult:
         return _written(page, _bare(folder, record, why_not))
     unknown = require_own_predictions(folder)
     try:
-        content = read_annotations_of(record.dataset, "score it against another: harness score")
+        otherwise = "score it against another: harness score"
+        content = annotations_of_run(folder, record.dataset, otherwise)
     except HarnessError as error:
         return _written(page, _bare(folder, record, f"{error.message}."))
     predictions = read_predictions(folder / PREDICTIONS, content)
@@ -77,6 +78,7 @@ def report(request: ReportRequest, *, progress: Progress) -> ReportResult:
             annotations=content,
             predictions=predictions,
             tasks=measured.analyses(curves),
+            finished_before=True,
         )
         found = _content(analyzed)
         advance(1)
@@ -161,14 +163,13 @@ def _wanted(
     record: RunRecord, content: Mapping[str, Any], predictions: list[dict[str, Any]]
 ) -> Wanted:
     """What is measured of a run: its predictions on the images that were evaluated."""
-    image_ids = sorted(image["id"] for image in content["images"])
     # No row says what there might have been.
     listed = tuple(task for task in TASKS if f"{task}/AP" in record.metrics)
     return Wanted(
         annotations=content,
         predictions=predictions,
         tasks=tasks_of(predictions) if predictions or not listed else listed,
-        image_ids=image_ids[: record.dataset.evaluated_images],
+        image_ids=scored_images(content, record.dataset),
         threshold=THRESHOLD,
     )
 

@@ -36,7 +36,7 @@ from harness.core.tasks import (
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.edit.splitting import only_images
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of, read_panoptic_of
+from harness.data.proven import read_panoptic_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
 from harness.files.atomic import write_text
@@ -48,10 +48,14 @@ from harness.measure.proposals import score_proposals
 from harness.measure.side_by_side import Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
-from harness.workflows.evaluation.panoptic import with_maps
+from harness.workflows.evaluation.panoptic import mapped_images, with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
-from harness.workflows.runs.measured_on import require_same_pngs
+from harness.workflows.runs.measured_on import (
+    annotations_of_run,
+    require_same_maps_of,
+    scored_images,
+)
 from harness.workflows.runs.results_files import read_loosely, read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
@@ -115,7 +119,7 @@ def _scored(
     stopwatch: PhaseTimer,
 ) -> tuple[Scores, tuple[str, ...]]:
     """Return the numbers of the evaluated images, with their intervals, and what is suspected."""
-    image_ids = _scored_images(content, facts)
+    image_ids = scored_images(content, facts)
     if tasks == (PROPOSALS,):
         with stopwatch.phase("score"):
             found = score_proposals(content, predictions, image_ids)
@@ -147,17 +151,15 @@ def _with_maps(
     if run is None or facts.panoptic is None:
         return scores, ()
     truth = read_panoptic_of(facts.panoptic, facts.name)
-    wanted = frozenset(_scored_images(content, facts))
+    wanted = frozenset(scored_images(content, facts))
     images = [
         ImageRecord(one["id"], one["file_name"], one["height"], one["width"])
         for one in content["images"]
         if one["id"] in wanted
     ]
-    found = with_maps(
+    return with_maps(
         scores, truth, run, images, request.certainty.resamples, counted=_counted_pixels(run)
     )
-    require_same_pngs(run, truth, wanted)  # afterwards: what cannot be read has been named
-    return found
 
 
 def _counted_pixels(run: Path) -> bool:
@@ -165,11 +167,6 @@ def _counted_pixels(run: Path) -> bool:
     if not (run / RECORD).exists():
         return False
     return any(name.startswith(f"{SEMANTIC}/") for name in read_record(run).metrics)
-
-
-def _scored_images(content: Mapping[str, Any], facts: DatasetFacts) -> list[int]:
-    """Return the ids of the images that count."""
-    return sorted(image["id"] for image in content["images"])[: facts.evaluated_images]
 
 
 def read_sources(
@@ -257,9 +254,11 @@ def _of_run(folder: Path, annotations: Path | None) -> tuple[dict[str, Any], Pat
     if unknown is not None:
         facts = replace(facts, warnings=(*facts.warnings, unknown))
     if annotations is None:
-        content = read_annotations_of(facts, "name the file to score against with --annotations")
-        return content, folder / PREDICTIONS, facts
+        otherwise = "name the file to score against with --annotations"
+        return annotations_of_run(folder, facts, otherwise), folder / PREDICTIONS, facts
     content = read_annotations(annotations)
+    if facts.panoptic is not None:
+        require_same_maps_of(folder, facts, mapped_images(folder))
     dataset = dataset_of(content, annotations, annotations.parent)
     if dataset.digest != facts.digest:
         count = len(dataset.images)
@@ -312,7 +311,7 @@ def _suspicions(
     if not {"bbox", "segmentation"} & predictions[0].keys():
         return ()
     if facts.evaluated_images < len(content["images"]):  # the others were not run on
-        content = only_images(content, frozenset(_scored_images(content, facts)))
+        content = only_images(content, frozenset(scored_images(content, facts)))
     needed: tuple[Task, ...] = ("bbox", "segm") if "segm" in tasks else ("bbox",)
     case = Case(rows=rows_of(predictions), truth=truth_of(content, needed))
     # Of the processor: on a busy machine no less is found.

@@ -26,6 +26,7 @@ from harness.measure.operating import ImageErrors
 from harness.report.run_page import WorstImage
 from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
 from harness.visualization.panels import draw_judged
+from harness.workflows.runs.measured_on import replaced_images
 
 Row = Mapping[str, Any]
 
@@ -55,6 +56,8 @@ class Analyzed:
     """Valid COCO results."""
     tasks: tuple[TaskAnalysis, ...]
     """Boxes, masks, or both; the first is drawn."""
+    finished_before: bool = False
+    """Whether its images may have been replaced since."""
 
     @property
     def names(self) -> dict[int, str]:
@@ -104,6 +107,7 @@ class _Painter:
             for one in content["images"]
             if one["id"] in wanted
         }
+        self._replaced = self._replaced_since() if run.finished_before else {}
         own = only_images(dict(content), wanted)
         self._rows: dict[int, list[tuple[int, Row]]] = defaultdict(list)
         for position, row in enumerate(own["annotations"]):
@@ -116,9 +120,14 @@ class _Painter:
         judged = judge_images(own, self._predictions, run.tasks[0].task, ids)
         self._judged = {one.image_id: one for one in judged}
 
+    def _replaced_since(self) -> dict[int, str]:
+        return replaced_images(self._folder, self._images_dir, list(self._records.values()))
+
     def draw(self, errors: ImageErrors) -> WorstImage | str:
         """The image with its drawing written; or why there is none."""
         number = errors.image_id
+        if number in self._replaced:
+            return self._replaced[number]
         record = self._records[number]
         picture, small = (self._folder / name / f"{number}.jpg" for name in (PICTURES, SMALL))
         try:

@@ -14,7 +14,7 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of, read_panoptic_of
+from harness.data.proven import read_panoptic_of
 from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Difference, Differences, differences_of
 from harness.measure.columns import category_positions
@@ -23,7 +23,11 @@ from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import changed_maps, files_of_run, tallies_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
-from harness.workflows.runs.measured_on import require_same_pngs
+from harness.workflows.runs.measured_on import (
+    annotations_of_run,
+    require_same_maps_of,
+    scored_images,
+)
 
 #: Facts that say nothing about a difference.
 UNTELLING = ("run_id", "output", "resume", "hostname", "memory_bytes", "git_dirty")
@@ -119,7 +123,10 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
     _require_comparable(records[0], records[1], first, second)
     tasks = _tasks_of_both(records[0], records[1], first, second)
     _require_same_maps(*records)
-    content = _annotations(records[0], resamples)
+    content = _annotations(first, records[0], resamples)
+    if content is not None:
+        others = records[1].dataset
+        require_same_maps_of(second, others, scored_images(content, others))
     predictions = [_predictions(folder, content, progress) for folder in (first, second)]
     changed = changed_images(*predictions)
     facts = records[0].dataset
@@ -139,8 +146,6 @@ def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progres
         truth = read_panoptic_of(maps, facts.name)
         images = sorted(content["images"], key=lambda one: int(one["id"]))[: facts.evaluated_images]
         sure[PANOPTIC] = _map_differences((first, second), truth, images, resamples)
-        for folder in (first, second):  # afterwards: what cannot be read has been named
-            require_same_pngs(folder, truth, frozenset(one["id"] for one in images))
     return Comparison(
         first=records[0].run_id,
         second=records[1].run_id,
@@ -268,7 +273,7 @@ def _flattened(tree: Any, prefix: str = "") -> dict[str, str]:
     return leaves
 
 
-def _annotations(record: RunRecord, resamples: int) -> dict[str, Any] | None:
+def _annotations(run: Path, record: RunRecord, resamples: int) -> dict[str, Any] | None:
     """The annotations of both runs; None where nothing is resampled, which needs them."""
     if resamples < 0:
         raise UsageError(f"--resamples must be 0 or more, got {resamples}")
@@ -280,7 +285,7 @@ def _annotations(record: RunRecord, resamples: int) -> dict[str, Any] | None:
         )
     if not resamples:
         return None
-    return read_annotations_of(record.dataset, "compare without it: --resamples 0")
+    return annotations_of_run(run, record.dataset, "compare without it: --resamples 0")
 
 
 def differences(

@@ -13,7 +13,6 @@ from harness.core.progress import Progress
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_annotations_of
 from harness.files.atomic import write_text
 from harness.files.failures import disk_errors
 from harness.report.page import comparison_page
@@ -23,6 +22,7 @@ from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
 from harness.workflows.pictures.compare import Comparison, metric_rows
 from harness.workflows.runs.files import PREDICTIONS, read_run
+from harness.workflows.runs.measured_on import annotations_of_run, replaced_images
 
 #: The same category has the same colour on both sides.
 STYLE = DrawingStyle(colour_by="class")
@@ -46,7 +46,7 @@ def draw_changed(
         return {}
     try:
         facts = read_run(first).dataset
-        content = read_annotations_of(facts, "compare without images: leave out --output")
+        content = annotations_of_run(first, facts, "compare without images: leave out --output")
         dataset = dataset_of(
             content, Path(facts.annotations_path), Path(facts.images_dir), digest=facts.digest
         )
@@ -57,7 +57,12 @@ def draw_changed(
     records = {record.image_id: record for record in dataset.images}
     names = {one.category_id: one.name for one in dataset.categories}
     drawn: dict[int, str] = {}
+    seen = [records[image] for image in ids]
+    replaced = replaced_images(first, dataset.images_dir, seen, notice=progress.notice)
     for image in ids:
+        if image in replaced:
+            progress.notice(f"no picture: {replaced[image]}")
+            continue
         try:
             pixels = load_image(records[image], dataset.images_dir).pixels_bgr
         except HarnessError as error:

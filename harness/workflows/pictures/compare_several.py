@@ -16,11 +16,11 @@ from harness.core.requests.inference import EngineOptions
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.proposals import generated_proposals
-from harness.data.proven import read_annotations_of
 from harness.engines.opening import open_engine
 from harness.files.extras import install_command
 from harness.report.curves import RunPoint, draw_runs
 from harness.workflows.runs.folder import evaluation_of, read_record
+from harness.workflows.runs.measured_on import annotations_of_run
 from harness.workflows.runs.weights import weights_of
 
 #: Images of the first run that every network is timed on.
@@ -139,7 +139,7 @@ def _row(folder: Path, record: RunRecord) -> RunRow:
     parameters = flops = seconds = None
     note = ""
     try:
-        parameters, flops, seconds = _cost(record)
+        parameters, flops, seconds = _cost(folder, record)
     except HarnessError as error:
         note = error.message
     checkpoint = record.checkpoint
@@ -156,7 +156,7 @@ def _row(folder: Path, record: RunRecord) -> RunRow:
     )
 
 
-def _cost(record: RunRecord) -> tuple[int, float, float]:
+def _cost(run: Path, record: RunRecord) -> tuple[int, float, float]:
     """Return parameters, arithmetic and seconds of an image.
 
     Raises:
@@ -169,7 +169,7 @@ def _cost(record: RunRecord) -> tuple[int, float, float]:
         raise UsageError("no network was measured")
     weights = weights_of(checkpoint)
     facts = record.dataset
-    content, folder = read_annotations_of(facts, "put it back"), Path(facts.images_dir)
+    content, folder = annotations_of_run(run, facts, "put it back"), Path(facts.images_dir)
     dataset = dataset_of(content, Path(facts.annotations_path), folder, digest=facts.digest)
     images = [load_image(one, folder) for one in dataset.images[:IMAGES]]
     if engine.architecture.given_proposals:  # as many as a file has: they take the same time

@@ -26,7 +26,6 @@ from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
 from harness.data.predictions import checked_predictions, read_predictions
-from harness.data.proven import read_annotations_of
 from harness.files.environment import usable_cpus
 from harness.files.layout import results_folder
 from harness.report.gallery import Card
@@ -35,6 +34,7 @@ from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
 from harness.workflows.runs.folder import require_own_predictions
+from harness.workflows.runs.measured_on import annotations_of_run, replaced_images
 from harness.workflows.runs.results_files import read_results
 from harness.workflows.runs.shards import read_lines, shard_paths
 from harness.zoo.architectures import architecture_of
@@ -61,6 +61,9 @@ class Subject:
 
     output: Path
     """Folder of the page."""
+
+    run: Path | None = None
+    """The run whose images they are; None for files."""
 
     @property
     def names(self) -> dict[int, str]:
@@ -116,7 +119,8 @@ def _of_run(folder: Path) -> Subject:
             f"{folder} holds predictions on pictures without ground truth",
             hint=f"they are drawn already: {folder / PAGE}",
         )
-    content = read_annotations_of(
+    content = annotations_of_run(
+        folder,
         facts,
         "show it against another: --annotations FILE --images FOLDER --predictions "
         + shlex.quote(str(folder / PREDICTIONS)),
@@ -153,6 +157,7 @@ def _of_run(folder: Path) -> Subject:
         content=content,
         predictions=predictions,
         output=folder / SHOWN,
+        run=folder,
     )
 
 
@@ -252,9 +257,14 @@ def write_pictures(
         draw: Returns the picture of an image's pixels.
         progress: Receives progress.
     """
+    folder, replaced = subject.dataset.images_dir, {}
+    if subject.run is not None:
+        replaced = replaced_images(subject.run, folder, records, notice=progress.notice)
 
     def work(record: ImageRecord) -> None:
-        image = load_image(record, subject.dataset.images_dir)
+        if record.image_id in replaced:
+            raise IntegrityError(replaced[record.image_id])
+        image = load_image(record, folder)
         picture, small = _places(record)
         write_picture(
             subject.output / picture,

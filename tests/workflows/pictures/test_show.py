@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,12 @@ from harness.core.drawing import DrawingStyle
 from harness.core.errors import UsageError
 from harness.core.progress import Silent
 from harness.core.requests.pictures import ShowRequest
+from harness.core.requests.reports import ReportRequest
 from harness.core.settings import flat_settings
 from harness.core.tasks import PANOPTIC, TASKS
+from harness.workflows.evaluation.report import report as write_again
+from harness.workflows.pictures.compare import compare_runs
+from harness.workflows.pictures.compare_images import draw_changed
 from harness.workflows.pictures.show import show
 from harness.workflows.pictures.show_subject import ShowReport
 from harness.workflows.runs.checksums import write_checked
@@ -156,6 +162,35 @@ def test_a_broken_image_does_not_end_it(run: Path, small_coco: Path) -> None:
     report = shown(run=run)
     assert [one.file for one in report.unreadable] == ["000000000007.png"]
     assert report.drawn == IMAGES - 1
+
+
+def test_an_image_that_was_replaced_since_is_not_drawn_as_the_run_s(
+    run: Path, small_coco: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    write_checked(other, "predictions.json", "[]")
+    path = small_coco / "images" / "000000000012.png"
+    with PillowImage.open(path) as picture:
+        inverted = picture.convert("RGB").transpose(PillowImage.Transpose.FLIP_LEFT_RIGHT)
+    inverted.save(path, compress_level=0)
+    os.utime(path.with_name("000000000042.png"), ns=(0, 0))
+    replaced = f"image 12: {path} was replaced since the run was evaluated on it"
+    noted = Noted()
+    report = show(ShowRequest(run=run), progress=noted)
+    assert (report.images, report.drawn) == (IMAGES, IMAGES - 1)
+    assert [one.reason for one in report.unreadable] == [replaced]
+    assert any("1 of 6 images in" in one for one in noted.notices), noted.notices
+    written = write_again(ReportRequest(run=run), progress=noted)
+    assert written.images == 0
+    assert any(replaced in one for one in written.notes), written.notes
+    compared = compare_runs(run, other, resamples=0, progress=Silent())
+    drawn = draw_changed(compared, run, other, tmp_path / "drawn", 0.5, noted)
+    assert sorted(drawn) == [7, 9, 42, 1001]
+    inverted.save(path.with_name("000000000042.png"), compress_level=0)
+    again = draw_changed(compared, run, other, tmp_path / "drawn", 0.5, noted)
+    assert sorted(again) == [7, 9, 1001]
+    assert any("no picture: image 42: " in one for one in noted.notices)
 
 
 def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: Path) -> None:
