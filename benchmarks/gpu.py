@@ -33,10 +33,10 @@ from benchmarks.pairs import compared, environment, in_turn
 from harness.core.detections import Detections, Image
 from harness.core.errors import PrerequisiteError
 from harness.data.images import read_pixels
-from harness.engines.bits import prove_exact, same_detections
 from harness.engines.detectron2 import MODULES, open_detectron2, require_detectron2
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import float64_network, prove_fast
+from harness.engines.parity.bits import prove_exact, same_detections
+from harness.engines.parity.rounding import float64_network, prove_fast
 from harness.files.environment import usable_cpus
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from harness.core.dataset import Dataset
     from harness.core.requests import keywords
-    from harness.engines.parity import ParityReport
+    from harness.engines.parity.comparison import ParityReport
     from harness.workflows.datasets.convert import ConvertReport
     from harness.workflows.export import Export
     from harness.workflows.model import Model

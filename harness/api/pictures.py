@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from harness.core.predicted import PredictReport
     from harness.core.requests import keywords
     from harness.data.given_images import ImageLike, Picture
-    from harness.workflows.pictures.compare import Comparison
-    from harness.workflows.pictures.compare_several import SeveralRuns
+    from harness.workflows.comparison.compare import Comparison
+    from harness.workflows.comparison.several import SeveralRuns
     from harness.workflows.pictures.show_subject import ShowReport
 
 
@@ -109,9 +109,9 @@ def compare(
     Raises:
         HarnessError: As `evaluate`.
     """
-    from harness.workflows.pictures.compare import compare_runs
-    from harness.workflows.pictures.compare_files import are_files, compare_files
-    from harness.workflows.pictures.compare_images import write_page
+    from harness.workflows.comparison.compare import compare_runs
+    from harness.workflows.comparison.files import are_files, compare_files
+    from harness.workflows.comparison.images import write_page
     from harness.workflows.runs.folder import evaluation_of
 
     shown = shown_by(progress)
@@ -154,7 +154,7 @@ def compare_several(
     Raises:
         HarnessError: As `evaluate`.
     """
-    from harness.workflows.pictures.compare_several import compare_several
+    from harness.workflows.comparison.several import compare_several
 
     if len(runs) < 2:
         raise UsageError("give two or more runs to compare")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_output_settings, settings_from
-from harness.core.requests.asking import RecordOptions
+from harness.core.requests.queries import RecordOptions
 from harness.core.requests.reports import AnalyzeRequest
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_settings
-from harness.core.requests.asking import RunFolderRequest
+from harness.core.requests.queries import RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

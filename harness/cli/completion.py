@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_settings, request_from
-from harness.core.requests.asking import CompletionRequest
+from harness.core.requests.queries import CompletionRequest
 from harness.core.settings import Setting
 
 #: What shtab writes for bash, and the same with readline's own completion of file names, which

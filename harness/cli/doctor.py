@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_output_settings
-from harness.core.requests.asking import DoctorRequest
+from harness.core.requests.queries import DoctorRequest
 
 BROKEN_EXIT_CODE = 3
 

@@ -11,8 +11,8 @@ from harness.cli import console
 from harness.cli.options import add_output_settings, settings_from
 from harness.cli.records import print_result, require_trackers, track
 from harness.core.errors import UsageError
-from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import ShareRequest
+from harness.core.requests.queries import RecordOptions
 from harness.core.requests.reports import TrackOptions
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_output_settings
-from harness.core.requests.asking import HistoryRequest
+from harness.core.requests.queries import HistoryRequest
 
 COLUMNS = ("cell", "metric", "last", "nights", "trend", "drift")
 

@@ -7,7 +7,7 @@ import argparse
 from harness.cli import console
 from harness.cli.options import add_settings
 from harness.core.errors import UsageError
-from harness.core.requests.asking import LogsRequest
+from harness.core.requests.queries import LogsRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_output_settings
-from harness.core.requests.asking import ModelsRequest
+from harness.core.requests.queries import ModelsRequest
 
 if TYPE_CHECKING:
     from harness.zoo.listing import ListedModel

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.errors import HarnessError, UsageError
-from harness.core.requests.asking import GeneralOptions, OutputOptions
+from harness.core.requests.queries import GeneralOptions, OutputOptions
 from harness.core.settings import Setting, compose, flat_settings, flatten
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from harness.core.printable import counted
 from harness.core.requests.zoo import ParityRequest
 
 if TYPE_CHECKING:
-    from harness.engines.bits import ExactProof
-    from harness.engines.parity import ParityReport
-    from harness.engines.rounding import FastProof
+    from harness.engines.parity.bits import ExactProof
+    from harness.engines.parity.comparison import ParityReport
+    from harness.engines.parity.rounding import FastProof
     from harness.workflows.parity import ParityProofs
 
 NO_PARITY_EXIT_CODE = 1
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print one row a stage; return 0, or 1 where a stage differs."""
     from harness import api
-    from harness.engines.parity import ParityReport
+    from harness.engines.parity.comparison import ParityReport
 
     report = api.check_parity(
         **settings_from(ParityRequest, arguments), progress=console.progress_of(arguments)

@@ -8,8 +8,8 @@ import sys
 from harness.cli import console
 from harness.cli.options import add_output_settings, settings_from
 from harness.cli.records import FAILED_VERDICT_EXIT_CODE, print_record
-from harness.core.requests.asking import RecordOptions
 from harness.core.requests.inference import ScoreRequest
+from harness.core.requests.queries import RecordOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

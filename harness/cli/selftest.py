@@ -6,7 +6,7 @@ import argparse
 
 from harness.cli import console
 from harness.cli.options import add_output_settings
-from harness.core.requests.asking import SelftestRequest
+from harness.core.requests.queries import SelftestRequest
 
 DIFFERENT_EXIT_CODE = 1
 

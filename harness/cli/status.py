@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_output_settings
-from harness.core.requests.asking import RunFolderRequest
+from harness.core.requests.queries import RunFolderRequest
 
 if TYPE_CHECKING:
     from harness.cluster.status import RunStatus

@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_settings, request_from
-from harness.core.requests.asking import JsonOutput
 from harness.core.requests.cluster import SubmitBench, SubmitEval, SubmitNight, SubmitTrain
+from harness.core.requests.queries import JsonOutput
 
 #: Kind of work → its request, and one line of help.
 WORK: dict[str, tuple[type[Any], str]] = {

@@ -8,7 +8,7 @@ from harness.cli import console
 from harness.cli.nightly import print_night
 from harness.cli.options import add_output_settings
 from harness.cli.records import print_outcome
-from harness.core.requests.asking import RecordOptions, RunFolderRequest
+from harness.core.requests.queries import RecordOptions, RunFolderRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

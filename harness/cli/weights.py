@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.cli import console
 from harness.cli.options import add_settings, settings_from
-from harness.core.requests.asking import JsonOutput
+from harness.core.requests.queries import JsonOutput
 from harness.core.requests.zoo import (
     CheckWeightsRequest,
     ConvertWeightsRequest,

@@ -12,7 +12,7 @@ from harness.core.errors import RunFailedError, UsageError
 from harness.core.panoptic import PanopticMap
 from harness.core.printable import counted
 from harness.core.run_lengths import Rle, decode
-from harness.core.shortest import shortest
+from harness.core.shortest_digits import shortest
 
 if TYPE_CHECKING:
     import numpy as np

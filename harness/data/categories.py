@@ -10,7 +10,7 @@ from harness.data.catalog import COCO_LAYOUT, KEYPOINTS, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 from harness.data.shapes import category_of
 from harness.data.synthetic import SHAPES
-from harness.data.trained import PANOPTIC, learned_from, statement_of
+from harness.data.trained_weights import PANOPTIC, learned_from, statement_of
 from harness.measure.keypoints import keypoint_count
 
 #: COCO's 80 categories in the order of their ids, which is that of the networks' classes

@@ -21,7 +21,7 @@ from typing import Any
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import counted, shown
-from harness.data.foreign import foreign_annotations
+from harness.data.not_coco import foreign_annotations
 from harness.data.shapes import (
     KeypointRows,
     Masks,

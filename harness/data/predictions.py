@@ -21,7 +21,7 @@ from harness.core.errors import IntegrityError
 from harness.core.printable import shown
 from harness.core.tasks import TASKS, scorable_tasks
 from harness.data.coco import FARTHEST_BOX_PX, box_fault
-from harness.data.foreign import foreign_predictions
+from harness.data.not_coco import foreign_predictions
 from harness.data.shapes import NUMBERS, KeypointRows, Masks, finite, whole
 from harness.files.json import read
 from harness.measure.keypoints import keypoint_count

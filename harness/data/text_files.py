@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.files.json_faults import fault_of
+from harness.files.json import fault_of
 from harness.files.readable import require_end
 
 #: The longer marks first: UTF-32's begins with UTF-16's.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.core.collector import collector_paused
+from harness.core.garbage_collection import collector_paused
 from harness.core.tasks import Task
 from harness.measure.coco import PrecisionCurves
 from harness.measure.matching import Matching, match_images

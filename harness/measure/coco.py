@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError, RunFailedError
+from harness.core.garbage_collection import collector_paused
 from harness.core.record import CategoryScore, MetricInterval
 from harness.core.requests.inference import Evaluator
 from harness.core.tasks import TASKS, Task

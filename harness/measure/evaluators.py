@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.collector import collector_paused
 from harness.core.errors import IntegrityError
+from harness.core.garbage_collection import collector_paused
 from harness.core.tasks import DETECTION_METRICS, TASKS, Task
 from harness.measure.keypoints import SIGMAS_KEY, oks_sigmas, spanned_box, visible_count
 from harness.measure.masks import usable_polygons

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.core.collector import collector_paused
+from harness.core.garbage_collection import collector_paused
 from harness.core.tasks import TASKS, Task
 from harness.measure.chunks import Compared
 from harness.measure.columns import Booleans, Floats, Integers

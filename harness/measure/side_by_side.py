@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.core.collector import collector_paused
+from harness.core.garbage_collection import collector_paused
 from harness.core.requests.inference import Evaluator
 from harness.core.tasks import Task
 from harness.measure import coco

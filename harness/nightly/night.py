@@ -43,7 +43,7 @@ from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
 from harness.workflows.runs.files import NIGHT, PAGE, RECORD, SHARDS
 from harness.workflows.runs.folder import read_record
-from harness.workflows.runs.measured_on import require_same_data
+from harness.workflows.runs.same_data import require_same_data
 
 HISTORY = "history.sqlite"
 NIGHTS = "nights"

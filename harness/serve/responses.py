@@ -12,7 +12,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.panoptic import PanopticMap, Segment, category_of_segment
 from harness.core.run_lengths import Rle
-from harness.core.shortest import shortest
+from harness.core.shortest_digits import shortest
 from harness.measure.masks import areas_px, decode_region, encode_region, union_px
 from harness.serve.images import Header
 

@@ -21,7 +21,7 @@ from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError,
 from harness.core.printable import printable
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import identity_defaults
-from harness.data.proven import SIZES, TIMES
+from harness.data.run_dataset import SIZES, TIMES
 from harness.files.atomic import replacing, write_text
 from harness.files.json import differences
 from harness.nn.dense import mean_positives_of, remember_mean_positives

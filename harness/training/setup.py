@@ -13,7 +13,7 @@ from torch import nn
 from harness.core.architecture import Architecture
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
-from harness.data.trained import Statement
+from harness.data.trained_weights import Statement
 from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, convolve_by_onednn
 from harness.nn.targets import TrainingNumbers

@@ -31,13 +31,13 @@ from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions
-from harness.workflows.runs.measured_on import annotations_of_run, scored_images
 from harness.workflows.runs.results_files import (
     ReadResults,
     as_scored,
     read_loosely,
     read_source,
 )
+from harness.workflows.runs.same_data import annotations_of_run, scored_images
 
 Row = Mapping[str, Any]
 

@@ -10,11 +10,11 @@ from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.inference import EvalRequest
 from harness.core.settings import recalled
 from harness.engines.native import NativeEngine
-from harness.engines.parity import StageDifference, compare_engines
+from harness.engines.parity.comparison import StageDifference, compare_engines
 from harness.engines.stages import own_stages
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.runs.files import read_run
-from harness.workflows.runs.measured_on import replaced_images
+from harness.workflows.runs.same_data import replaced_images
 
 
 def first_differing_stage(run: Path, reference: Path, image_id: int) -> StageDifference | None:

@@ -20,7 +20,7 @@ from harness.core.settings import check_settings
 from harness.data.catalog import find_dataset
 from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import own_engine, require_network
-from harness.engines.parity import ParityReport
+from harness.engines.parity.comparison import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
 from harness.zoo.architectures import architecture_of
 from harness.zoo.checkpoints import find_checkpoint

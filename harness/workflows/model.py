@@ -19,7 +19,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.core.requests.loading import LoadRequest
 from harness.data.given_images import GivenImage, decoded, given_images
-from harness.data.trained import statement_of
+from harness.data.trained_weights import statement_of
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures

@@ -31,7 +31,6 @@ from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
 from harness.data.images import read_pixels
 from harness.data.proposals import generated_proposals
-from harness.engines.bits import ExactProof, prove_exact
 from harness.engines.detectron2 import (
     MODULES,
     Detectron2Engine,
@@ -41,9 +40,10 @@ from harness.engines.detectron2 import (
 from harness.engines.devices import find_device, require_precision
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
-from harness.engines.parity import ParityReport, compare_detections, compare_engines
-from harness.engines.rounding import Case, FastProof, float64_network, prove_fast
-from harness.engines.rounding_cases import DenseCase, GivenCase, PanopticCase, ProposalCase
+from harness.engines.parity.bits import ExactProof, prove_exact
+from harness.engines.parity.comparison import ParityReport, compare_detections, compare_engines
+from harness.engines.parity.rounding import Case, FastProof, float64_network, prove_fast
+from harness.engines.parity.rounding_cases import DenseCase, GivenCase, PanopticCase, ProposalCase
 from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of

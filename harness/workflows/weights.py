@@ -11,7 +11,7 @@ from harness.core.errors import IntegrityError
 from harness.core.model import ModelEntry
 from harness.core.requests.zoo import CheckWeightsRequest
 from harness.data.coco import read_annotations
-from harness.data.trained import Statement, learned_from, statement_of
+from harness.data.trained_weights import Statement, learned_from, statement_of
 from harness.zoo.architectures import architecture_of, is_known
 from harness.zoo.checkpoints import facts_of
 from harness.zoo.lock import find_model, read_lock

@@ -13,7 +13,7 @@ from harness.core.engine import EngineName
 from harness.core.model import Lock, ModelEntry
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
-from harness.data.trained import short_edge_learned
+from harness.data.trained_weights import short_edge_learned
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 

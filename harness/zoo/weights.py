@@ -305,8 +305,8 @@ def write_checkpoint(
     Args:
         path: The file.
         tensors: By name.
-        statement: What a training says of them (``harness.data.trained``); None for nothing. The
-            zoo's own layout has no place for it.
+        statement: What a training says of them (``harness.data.trained_weights``); None for
+            nothing. The zoo's own layout has no place for it.
 
     Raises:
         UsageError: The ending is another one, or the file cannot be written.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.core.shortest import LEAST, MOST, shortest
+from harness.core.shortest_digits import LEAST, MOST, shortest
 
 RANDOM = np.random.Generator(np.random.PCG64(5))
 COUNT = 20_000

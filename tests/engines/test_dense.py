@@ -13,8 +13,8 @@ from harness.core.architecture import Architecture
 from harness.core.errors import UsageError
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
-from harness.engines.rounding import FastProof, float64_network, prove_fast
-from harness.engines.rounding_cases import DenseCase
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
+from harness.engines.parity.rounding_cases import DenseCase
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
@@ -49,8 +49,8 @@ def test_exact_has_the_bits_of_detectron2(
     checkpoint: Callable[[Architecture], dict[str, object]], tmp_path: Path
 ) -> None:
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
-    from harness.engines.bits import prove_exact
     from harness.engines.detectron2 import open_detectron2
+    from harness.engines.parity.bits import prove_exact
 
     path = tmp_path / "weights.safetensors"
     write_checkpoint(path, checkpoint(small()))

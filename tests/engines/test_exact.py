@@ -51,8 +51,8 @@ def test_exact_has_the_bits_of_detectron2(
     name: str, checkpoint: Callable[[Architecture], dict[str, object]], tmp_path: Path
 ) -> None:
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
-    from harness.engines.bits import prove_exact
     from harness.engines.detectron2 import open_detectron2
+    from harness.engines.parity.bits import prove_exact
 
     architecture = tiny() if name == "tiny" else network(name)
     weights = tmp_path / "weights.safetensors"

@@ -11,7 +11,7 @@ from _pytest.mark import ParameterSet
 
 from harness.core.architecture import Architecture
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import float64_network, prove_fast
+from harness.engines.parity.rounding import float64_network, prove_fast
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.parity import case_of
@@ -135,8 +135,8 @@ def test_the_fast_arithmetic_differs_by_rounding_only(name: str, seeded: Seeded)
 def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -> None:
     offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
-    from harness.engines.bits import prove_exact
     from harness.engines.detectron2 import open_detectron2
+    from harness.engines.parity.bits import prove_exact
 
     _, architecture, weights = family
     reference = open_detectron2(architecture=architecture, weights=weights, device="cpu", threads=1)

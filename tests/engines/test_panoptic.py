@@ -14,8 +14,8 @@ from harness.core.architecture import Architecture
 from harness.core.errors import RunFailedError
 from harness.core.panoptic import PanopticMap, Segment
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import FastProof, float64_network, prove_fast
-from harness.engines.rounding_cases import PanopticCase
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
+from harness.engines.parity.rounding_cases import PanopticCase
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.masks import PastedMask
 from harness.nn.panoptic import combined

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.cli.main import run
-from harness.engines.parity import _difference, _final_rows, _proposal_difference
+from harness.engines.parity.comparison import _difference, _final_rows, _proposal_difference
 from harness.measure.agreement import Agreement
 from harness.zoo.architectures import tiny
 from harness.zoo.checkpoints import EMBEDDED
@@ -73,7 +73,7 @@ def test_both_engines_agree_on_the_embedded_model_and_a_change_is_found() -> Non
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     from harness.engines.detectron2 import open_detectron2
     from harness.engines.native import open_native
-    from harness.engines.parity import compare_engines
+    from harness.engines.parity.comparison import compare_engines
     from harness.engines.stages import detectron2_stages
 
     weights = EMBEDDED / "tiny.safetensors"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import FastProof, float64_network, prove_fast
-from harness.engines.tracing import APART, sigmoid_bars, softmax_bars
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
+from harness.engines.parity.tracing import APART, sigmoid_bars, softmax_bars
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint
 from harness.zoo.weights import write_checkpoint

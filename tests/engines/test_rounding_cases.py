@@ -17,8 +17,8 @@ from harness.data.proposals import resized_proposals
 from harness.engines.loading import require_classes
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import require_network
-from harness.engines.rounding import FastProof, float64_network, prove_fast
-from harness.engines.rounding_cases import GivenCase, ProposalCase
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
+from harness.engines.parity.rounding_cases import GivenCase, ProposalCase
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import lacking_in_slots
 from harness.zoo.architectures import architecture_of, tiny
@@ -125,8 +125,8 @@ def test_both_arithmetics(architecture: Architecture, seeded: Seeded) -> None:
     assert not prove_fast(fast, exact, truth, pictures()[:1], case=ProposalCase).ok
 
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
-    from harness.engines.bits import prove_exact
     from harness.engines.detectron2 import open_detectron2
+    from harness.engines.parity.bits import prove_exact
 
     reference = open_detectron2(**opened)  # type: ignore[arg-type]
     bits = prove_exact(exact, reference, pictures())

@@ -21,7 +21,7 @@ from harness.data.proposals import generated_proposals, moved_proposals
 from harness.engines.exported import inputs_of, results_of
 from harness.engines.native import open_native
 from harness.engines.network_outputs import labels_of
-from harness.engines.parity import compare_engines
+from harness.engines.parity.comparison import compare_engines
 from harness.export.network import require_exportable, stage_names, traceable
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX, compare
 from harness.measure.timing import NULL_STOPWATCH

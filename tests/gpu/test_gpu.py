@@ -11,9 +11,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from harness.core.detections import Detections
-from harness.engines.bits import same_detections
 from harness.engines.native import NativeEngine, PreparedImage, open_native
-from harness.engines.rounding import float64_network, prove_fast
+from harness.engines.parity.bits import same_detections
+from harness.engines.parity.rounding import float64_network, prove_fast
 from harness.measure.timing import NULL_STOPWATCH
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
@@ -120,8 +120,8 @@ def test_what_differs_from_the_reference_is_rounding(engine: NativeEngine, weigh
 @pytest.mark.filterwarnings("ignore")
 def test_exact_has_the_bits_of_detectron2(weights: Path) -> None:
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
-    from harness.engines.bits import prove_exact
     from harness.engines.detectron2 import open_detectron2
+    from harness.engines.parity.bits import prove_exact
 
     exact = open_native(architecture=tiny(), weights=weights, device="cuda", exact=True)
     reference = open_detectron2(architecture=tiny(), weights=weights, device="cuda")

@@ -28,7 +28,16 @@ LAYERS = (
 WORKFLOWS = (
     ("runs", "parity", "datasets", "doctor", "weights"),
     ("evaluation", "export"),
-    ("benchmark", "training", "pictures", "model", "selftest", "diagnose_stages", "tracking"),
+    (
+        "benchmark",
+        "comparison",
+        "training",
+        "pictures",
+        "model",
+        "selftest",
+        "diagnose_stages",
+        "tracking",
+    ),
     ("diagnose",),
 )
 

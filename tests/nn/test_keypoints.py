@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.core.architecture import Architecture
-from harness.engines.bits import prove_exact
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.rounding import FastProof, float64_network, prove_fast
+from harness.engines.parity.bits import prove_exact
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.heads import located

@@ -19,7 +19,7 @@ from harness.core.requests.pictures import PredictRequest
 from harness.core.requests.zoo import ExportRequest, ParityRequest
 from harness.core.settings import replaced
 from harness.data.catalog import find_dataset
-from harness.engines.parity import ParityReport
+from harness.engines.parity.comparison import ParityReport
 from harness.files.extras import install_command
 from harness.serve.server import find_served
 from harness.workflows.evaluation.resolve import resolve

@@ -22,7 +22,7 @@ from harness.core.printable import counted
 from harness.core.progress import Advance, Progress
 from harness.core.requests.inference import SweepRequest
 from harness.core.settings import recorded, replaced
-from harness.data.proven import require_same_images
+from harness.data.run_dataset import require_same_images
 from harness.engines.opening import (
     default_batch_sizes,
     device_class_of,

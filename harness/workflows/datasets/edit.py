@@ -23,7 +23,7 @@ from harness.data.convert.formats.coco import is_coco
 from harness.data.convert.source_annotations import Counted, Tally
 from harness.data.edit.cleaning import Cleaning, cleaned
 from harness.data.edit.splitting import chosen_images, merged, split, subset
-from harness.data.foreign import foreign_annotations
+from harness.data.not_coco import foreign_annotations
 from harness.files.atomic import replacing, write_text
 from harness.files.failures import disk_errors
 from harness.files.json import dumps

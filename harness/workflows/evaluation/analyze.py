@@ -13,7 +13,7 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.evaluators import boundary_metrics
 from harness.measure.side_by_side import Wanted, measuring
 from harness.workflows.evaluation.score import of_proposals, read_sources, tasks_of
-from harness.workflows.runs.measured_on import scored_images
+from harness.workflows.runs.same_data import scored_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

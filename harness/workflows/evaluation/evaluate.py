@@ -11,9 +11,9 @@ from typing import Any
 
 from harness import __version__
 from harness.core.checks import Check
-from harness.core.collector import collector_paused
 from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
+from harness.core.garbage_collection import collector_paused
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.requests.inference import SIZES, BenchRequest, EvalRequest

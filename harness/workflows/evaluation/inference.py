@@ -29,7 +29,7 @@ from harness.core.detections import Detections
 from harness.core.engine import Engine, EngineAhead, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
-from harness.data.proven import map_stamps, require_same_images, require_same_maps, stamp_of
+from harness.data.run_dataset import map_stamps, require_same_images, require_same_maps, stamp_of
 from harness.engines.opening import loader_count
 from harness.files.failures import reason_of
 from harness.files.json import to_plain

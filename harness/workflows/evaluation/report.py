@@ -23,7 +23,7 @@ from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed, worst_images
 from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
 from harness.workflows.runs.folder import read_record, require_own_predictions
-from harness.workflows.runs.measured_on import annotations_of_run, scored_images
+from harness.workflows.runs.same_data import annotations_of_run, scored_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

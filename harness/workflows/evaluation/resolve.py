@@ -21,7 +21,7 @@ from harness.data.categories import stuff_for
 from harness.data.coco import KEYPOINTS_FROM
 from harness.data.images import require_resizable
 from harness.data.panoptic import how_to_give, require_pngs
-from harness.data.proven import (
+from harness.data.run_dataset import (
     facts_of_dataset,
     proven_dataset,
     require_images,

@@ -36,7 +36,7 @@ from harness.core.tasks import (
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.edit.splitting import only_images
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_panoptic_of
+from harness.data.run_dataset import read_panoptic_of
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import suspicions
 from harness.files.atomic import write_text
@@ -51,12 +51,12 @@ from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import mapped_images, with_maps
 from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
-from harness.workflows.runs.measured_on import (
+from harness.workflows.runs.results_files import read_loosely, read_results
+from harness.workflows.runs.same_data import (
     annotations_of_run,
     require_same_maps_of,
     scored_images,
 )
-from harness.workflows.runs.results_files import read_loosely, read_results
 
 OTHER_ANNOTATIONS = "scored against other annotations than the run was evaluated on"
 

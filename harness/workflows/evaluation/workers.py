@@ -17,7 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
-from harness.data.proven import require_same_images, require_same_maps
+from harness.data.run_dataset import require_same_images, require_same_maps
 from harness.engines.opening import modules_of, worker_devices
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed

@@ -26,7 +26,7 @@ from harness.measure.operating import ImageErrors
 from harness.report.run_page import WorstImage
 from harness.visualization.image_files import SMALL_PAIR_PX, write_picture
 from harness.visualization.panels import draw_judged
-from harness.workflows.runs.measured_on import replaced_images
+from harness.workflows.runs.same_data import replaced_images
 
 Row = Mapping[str, Any]
 

@@ -1,1 +1,1 @@
-"""What is looked at: predictions on images, runs beside the ground truth, two runs compared."""
+"""What is looked at: predictions on images, runs beside the ground truth."""

@@ -18,7 +18,7 @@ from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
 from harness.data.panoptic import read_ids
-from harness.data.proven import read_panoptic_of
+from harness.data.run_dataset import read_panoptic_of
 from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors

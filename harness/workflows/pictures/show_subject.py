@@ -34,8 +34,8 @@ from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
 from harness.workflows.runs.folder import require_own_predictions
-from harness.workflows.runs.measured_on import annotations_of_run, replaced_images
 from harness.workflows.runs.results_files import read_results
+from harness.workflows.runs.same_data import annotations_of_run, replaced_images
 from harness.workflows.runs.shards import read_lines, shard_paths
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock

@@ -17,7 +17,7 @@ from harness.data.catalog import VALIDATION_OF, find_dataset
 from harness.data.coco import KEYPOINTS_FROM
 from harness.data.objects import BOXES_ONLY, TrainingSet, training_set
 from harness.data.panoptic import how_to_give, require_pngs
-from harness.data.proven import require_images
+from harness.data.run_dataset import require_images
 from harness.workflows.evaluation.proposals import file_of
 from harness.zoo.checkpoints import pinned_file
 from harness.zoo.lock import find_artefact, find_model, read_lock

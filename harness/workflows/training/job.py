@@ -18,7 +18,7 @@ from harness.core.settings import check_settings, identity_of, replaced
 from harness.data.catalog import VALIDATION_OF
 from harness.data.images import require_resizable
 from harness.data.objects import TrainingSet
-from harness.data.proven import state_of_images
+from harness.data.run_dataset import state_of_images
 from harness.engines.opening import require_network
 from harness.training.group import launched
 from harness.training.log import read_curve

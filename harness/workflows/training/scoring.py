@@ -22,7 +22,7 @@ from harness.core.requests.inference import (
 )
 from harness.core.settings import command_line
 from harness.data.catalog import PANOPTIC_LAYOUT
-from harness.data.proven import proven_dataset
+from harness.data.run_dataset import proven_dataset
 from harness.files.digest import file_digest
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate_job

@@ -22,7 +22,7 @@ from harness.core.requests.loading import ServeRequest
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 from harness.core.settings import command_line, recorded
 from harness.core.tasks import MAIN_METRICS, listed_metrics
-from harness.data.proven import facts_of_dataset
+from harness.data.run_dataset import facts_of_dataset
 from harness.files.json import to_plain
 from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced

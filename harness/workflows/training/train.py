@@ -22,7 +22,7 @@ from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
-from harness.data.proven import facts_of_dataset
+from harness.data.run_dataset import facts_of_dataset
 from harness.files.extras import install_command
 from harness.measure.band import departures
 from harness.measure.timing import PhaseTimer
@@ -43,7 +43,7 @@ from harness.workflows.runs.folder import (
     read_record,
     write_record,
 )
-from harness.workflows.runs.measured_on import require_same_data
+from harness.workflows.runs.same_data import require_same_data
 from harness.workflows.training.data import learned_by, published_proposals, with_proposals
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.memory import require_memory

@@ -21,7 +21,7 @@ from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.pictures import PredictRequest
 from harness.data.coco import read_annotations, read_dataset
-from harness.data.proven import facts_of_dataset
+from harness.data.run_dataset import facts_of_dataset
 from harness.data.synthetic import scene
 from harness.files.json import to_plain
 from harness.workflows.evaluation.resolve import Job, open_job_engine

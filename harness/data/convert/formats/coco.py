@@ -24,7 +24,7 @@ from harness.data.convert.source_annotations import (
     stated_size,
 )
 from harness.data.fields import flag_of, number_of
-from harness.data.foreign import foreign_annotations
+from harness.data.not_coco import foreign_annotations
 from harness.data.text_files import read_json
 from harness.measure.masks import rle_of, usable_polygons
 

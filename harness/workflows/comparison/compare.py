@@ -14,7 +14,7 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
-from harness.data.proven import read_panoptic_of
+from harness.data.run_dataset import read_panoptic_of
 from harness.files.json import to_plain
 from harness.measure.bootstrap import SEED, Difference, Differences, differences_of
 from harness.measure.columns import category_positions
@@ -23,7 +23,7 @@ from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import changed_maps, files_of_run, tallies_of
 from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
-from harness.workflows.runs.measured_on import (
+from harness.workflows.runs.same_data import (
     annotations_of_run,
     require_same_maps_of,
     scored_images,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.engines.replay import Choice, Replay
+from harness.engines.parity.replay import Choice, Replay
 from harness.nn.heads import located
 from harness.nn.targets import pairwise_iou
 

@@ -20,9 +20,9 @@ from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
-from harness.workflows.pictures.compare import Comparison, metric_rows
+from harness.workflows.comparison.compare import Comparison, metric_rows
 from harness.workflows.runs.files import PREDICTIONS, read_run
-from harness.workflows.runs.measured_on import annotations_of_run, replaced_images
+from harness.workflows.runs.same_data import annotations_of_run, replaced_images
 
 #: The same category has the same colour on both sides.
 STYLE = DrawingStyle(colour_by="class")

@@ -3,7 +3,7 @@
 A fixed bar measures the weights: a checkpoint that amplifies rounding puts two correct networks
 far apart. So each stage is measured against the same network in float64, and may be at most
 ``MOST_RATIO`` times as far from it as the reference's own arithmetic is; and every detection that
-differs has to come down to a decision that this rounding tips (``engines.tracing``).
+differs has to come down to a decision that this rounding tips (``engines.parity.tracing``).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from harness.core.detections import Detections
 from harness.core.detections import Image as Picture
 from harness.engines.native import NativeEngine, load_network
 from harness.engines.network_outputs import Resized
-from harness.engines.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
-from harness.engines.tracing import (
+from harness.engines.parity.replay import Follow, Replay, Replayer, on_cpu, rows_of, sampling
+from harness.engines.parity.tracing import (
     APART,
     Decision,
     Heated,

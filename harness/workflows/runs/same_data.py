@@ -17,7 +17,7 @@ from harness.core.panoptic import PanopticTruth
 from harness.core.record import DatasetFacts
 from harness.data.coco import read_dataset
 from harness.data.panoptic import PNGS_SHA256, digest_of_pngs, read_ids
-from harness.data.proven import (
+from harness.data.run_dataset import (
     changed_images,
     read_annotations_of,
     read_panoptic_of,

@@ -11,7 +11,7 @@ import pytest
 from harness.core.dataset import Category
 from harness.core.errors import IntegrityError
 from harness.data.categories import categories_for, stuff_for
-from harness.data.trained import Statement, short_edge_learned, statement_of
+from harness.data.trained_weights import Statement, short_edge_learned, statement_of
 from harness.files.safetensors_header import METADATA, STATEMENT
 from harness.zoo.safetensors_files import CHECKSUM, read_safetensors, safetensors_bytes
 from harness.zoo.weights import write_checkpoint

@@ -20,7 +20,7 @@ from harness.engines.opening import open_engine
 from harness.files.extras import install_command
 from harness.report.curves import RunPoint, draw_runs
 from harness.workflows.runs.folder import evaluation_of, read_record
-from harness.workflows.runs.measured_on import annotations_of_run
+from harness.workflows.runs.same_data import annotations_of_run
 from harness.workflows.runs.weights import weights_of
 
 #: Images of the first run that every network is timed on.

@@ -12,8 +12,7 @@ from harness.core.requests.reports import ClassIds
 from harness.data.coco import read_annotations
 from harness.files.environment import usable_cpus
 from harness.measure.coco import score
-from harness.workflows.evaluation.score import tasks_of
-from harness.workflows.pictures.compare import (
+from harness.workflows.comparison.compare import (
     SHOWN,
     Comparison,
     category_changes,
@@ -22,6 +21,7 @@ from harness.workflows.pictures.compare import (
     having_alone,
     metric_changes,
 )
+from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE
 from harness.workflows.runs.results_files import read_source
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from harness.core.detections import Detections
 from harness.core.run_lengths import decode
-from harness.engines.bits import other_map
 from harness.engines.network_outputs import Resized
-from harness.engines.replay import Choice, Follow, Proposed, Replay, Replayer, Rows, choose
-from harness.engines.rounding import Case, Difference
-from harness.engines.tracing import (
+from harness.engines.parity.bits import other_map
+from harness.engines.parity.replay import Choice, Follow, Proposed, Replay, Replayer, Rows, choose
+from harness.engines.parity.rounding import Case, Difference
+from harness.engines.parity.tracing import (
     APART,
     Decision,
     Side,

@@ -1,0 +1,1 @@
+"""What differs between evaluations: two runs, two files of predictions, several runs in a table."""
