@@ -72,7 +72,7 @@ def _require_alone(settings: dict[str, object], arguments: argparse.Namespace) -
     if arguments.track:
         raise UsageError(
             "--share and --track exclude each other",
-            hint="a part has no numbers; --track the command that scores",
+            hint="a part has no numbers: give --track to the command that scores",
         )
 
 

@@ -232,7 +232,7 @@ def _known(dataset: str, root: Path) -> tuple[Path, Path]:
         near = difflib.get_close_matches(dataset, DATASET_NAMES, n=1)
         raise UsageError(
             f"unknown data set {dataset!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            hint=f"known are {', '.join(DATASET_NAMES)}",
+            hint=f"known data sets: {', '.join(DATASET_NAMES)}",
         )
     annotations, images = (root / part for part in COCO_LAYOUT[dataset])
     more = panoptic_places(dataset, root) if dataset in PANOPTIC_LAYOUT else ()

@@ -216,7 +216,7 @@ def _require_keys(path: Path, kind: str, rows: Any, keys: Iterable[str]) -> None
             raise IntegrityError(
                 f"{path}: {kind}[{position}] has the id {shown(row['id'])}; "
                 "expected an integer of 64 bits",
-                hint="harness data clean FILE --output CLEAN gives ids that are none new numbers",
+                hint="harness data clean FILE --output CLEAN replaces invalid ids by new numbers",
             )
         row["id"] = identifier
 
@@ -230,7 +230,7 @@ def _require_unique_ids(path: Path, kind: str, rows: list[dict[str, Any]]) -> No
         raise IntegrityError(
             f"{path}: {counted(len(repeated), 'id')} of {kind} repeated, "
             f"the first is {repeated[0]}",
-            hint="give every row an id of its own; scoring would count such rows twice or not",
+            hint="give every row an id of its own; scoring would count such rows twice or never",
         )
 
 

@@ -116,7 +116,7 @@ def _texts(rows: Sequence[Any], names: ImageNames, *, refuse: bool) -> Meant:
         raise IntegrityError(
             f"rows have the image_id as text, such as {shown(text)}, which is the id of one image "
             f"and the file name of another, whose id is {by_file[text]}",
-            hint="write ids as numbers; harness diagnose finds out which of both the boxes fit",
+            hint="write ids as numbers; harness diagnose finds out which of the two fits the boxes",
         )
     meant = {**by_id, **by_file} if padded else {**by_file, **by_id}
     changed = [

@@ -69,7 +69,7 @@ def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
 
     Raises:
         UsageError: It is no longer there.
-        IntegrityError: It is another one now: its numbers would not be those of the run.
+        IntegrityError: It was replaced since: its numbers would not be those of the run.
     """
     path = Path(facts.annotations_path)
     if path.is_file() and (found := file_digest(path)) != facts.digest:
@@ -154,7 +154,7 @@ def require_same_images(
             copies have; None to refuse them as well.
 
     Raises:
-        AnotherRunError: The file of one or more of them is another one now.
+        AnotherRunError: The file of one or more of them was replaced since.
     """
     changed = changed_images(dataset.images, dataset.images_dir, stamps)
     replaced = list(changed.contents)
@@ -203,7 +203,7 @@ def require_same_maps(truth: PanopticTruth | None, stamps: Mapping[int, str]) ->
         stamps: By image id, of the images that are finished, as they were then.
 
     Raises:
-        AnotherRunError: The map of one or more of them is another one now.
+        AnotherRunError: The map of one or more of them was replaced since.
     """
     by_kind = {kind: map_stamps(truth, contents=kind) for kind in (False, True)}
     replaced = [
@@ -299,7 +299,7 @@ def read_panoptic_of(facts: PanopticFacts, name: str) -> PanopticTruth:
 
     Raises:
         UsageError: They are no longer there.
-        IntegrityError: The file is another one now.
+        IntegrityError: The file was replaced since.
     """
     from harness.data.panoptic import WHERE_FROM, panoptic_truth
 

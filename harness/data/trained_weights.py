@@ -77,7 +77,7 @@ def statement_of(weights: Path | None) -> Statement | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(
             f"{weights} is damaged: what it says of its training cannot be read",
-            hint="take a copy of it, or make it again",
+            hint="restore it from a copy, or make it again",
         ) from error
     return Statement(model=model, short_edge_px=short, categories=listed[0], stuff=listed[1])
 

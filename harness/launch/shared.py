@@ -68,7 +68,7 @@ def require_below_shared(profile: Profile, paths: Sequence[Path]) -> None:
         if roots and not any(resolved(path).is_relative_to(root) for root in roots):
             raise UsageError(
                 f"the nodes cannot see {path}: it is in none of the profile's shared folders",
-                hint=f"shared are: {', '.join(str(root) for root in profile.shared)}",
+                hint=f"shared folders: {', '.join(str(root) for root in profile.shared)}",
             )
 
 

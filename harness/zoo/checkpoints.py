@@ -117,7 +117,7 @@ def weights_digest(path: Path) -> str:
         if not one.is_file():
             raise IntegrityError(
                 f"{path} names {one.name}, and there is no such file beside it",
-                hint="take a whole copy of all files",
+                hint="use a complete copy of all files",
             )
     lines = "".join(f"{file_digest(one)}  {one.name}\n" for one in files)
     return hashlib.sha256(lines.encode("utf-8")).hexdigest()

@@ -61,14 +61,16 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
             near = difflib.get_close_matches(group, GROUPS, n=1)
             raise UsageError(
                 f"unknown group {group!r}" + (f"; did you mean {near[0]}?" if near else ""),
-                hint=f"--only takes some of {','.join(GROUPS)}",
+                hint=f"--only takes one or more of {','.join(GROUPS)}",
             )
     named = {file for name in request.models for file in _files_of(lock, name)}
     if named and not set(request.only) & set(CHECKPOINT_GROUPS):
         raise UsageError("--model chooses among checkpoints, which --only leaves out")
     found = [one for one in lock.artefacts if _wanted(one, request.only, named)]
     if not found:
-        raise UsageError("nothing is asked for", hint=f"--only takes some of {','.join(GROUPS)}")
+        raise UsageError(
+            "nothing is asked for", hint=f"--only takes one or more of {','.join(GROUPS)}"
+        )
     wholes = {one.selection.artefact for one in found if one.selection is not None}
     return [one for one in lock.artefacts if one in found or one.name in wholes]
 
@@ -302,7 +304,7 @@ def _fetch_and_prove(
     except IntegrityError as error:
         file.unlink()  # or it would be unpacked again and again
         raise IntegrityError(
-            error.message, hint=f"{file.name} was removed; another place may serve it: --mirror URL"
+            error.message, hint=f"{file.name} was removed; another server may have it: --mirror URL"
         ) from error
     if not keep:
         file.unlink()

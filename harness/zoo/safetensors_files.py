@@ -75,7 +75,7 @@ def read_safetensors(path: Path) -> dict[str, Values]:
         raise IntegrityError(
             f"it was damaged since it was written: expected sha256 {shown(expected)} of its "
             f"content, found {found}",
-            hint="take a copy of it, or make it again; if another program changed it on purpose, "
+            hint="restore it from a copy, or make it again; if another program meant to change it, "
             f"have it leave {CHECKSUM} out of the metadata",
         )
     tensors: dict[str, Values] = {}

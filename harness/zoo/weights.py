@@ -88,7 +88,7 @@ def require_known_ending(path: Path) -> None:
     """
     name = path.name.lower()
     if not name.endswith((*ENDINGS, INDEX)):
-        known = f"known are {', '.join((*ENDINGS, INDEX))}"
+        known = f"known endings: {', '.join((*ENDINGS, INDEX))}"
         formats = [kind for kind in EXPORT_FORMATS if name.endswith(f".{kind}")]
         hint = f"exported files are for --engine {formats[0]}" if formats else known
         raise UsageError(f"{path} has an unknown ending", hint=hint)
@@ -210,7 +210,7 @@ def _read_index(path: Path) -> Checkpoint:
     if lacking:
         raise IntegrityError(
             f"{path} names tensors that its files do not hold: {_shortened(lacking)}",
-            hint="take a whole copy of all files",
+            hint="use a complete copy of all files",
         )
     return _named(tensors, path, [])
 

@@ -66,7 +66,7 @@ def test_ids_and_tags_choose_together(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--tags", "absent"], "there are good, night"),
+        (["--tags", "absent"], "tags of this file: good, night"),
         (["--ids", "999999"], "has id 999999"),
         (["--names", "absent.txt"], "absent.txt"),
     ],

@@ -91,7 +91,7 @@ def test_weights_that_have_changed_are_not_taken_for_those_of_the_run(
     last.write_bytes(b"of iteration 200")
     refused = again("other")
     assert refused.code == 4
-    assert f"{last} is not the file any more that {config} was written for" in refused.err
+    assert f"{last} is no longer the file that {config} was written for" in refused.err
     assert "expected sha256" in refused.err
     assert not (tmp_path / "other").exists()
     # The command that the message ends with.

@@ -31,11 +31,11 @@ class ConvertRequest:
     images: Path | None = setting(None, help="folder of the images", none="beside the annotations")
     categories: tuple[str, ...] = setting(
         (),
-        help="only these, with ids in this order",
+        help="only these categories, with ids in this order",
         none="all, by name",
         metavar="A,B,C",
     )
-    boxes_as_masks: bool = setting(False, help="a box stands for the pixels it encloses")
+    boxes_as_masks: bool = setting(False, help="use each box as a mask of the pixels it encloses")
     annotator: str | None = setting(
         None, help="whose annotations of Label Studio are taken", none="the only one's"
     )
@@ -44,7 +44,7 @@ class ConvertRequest:
     )
     encoding: str | None = setting(
         None,
-        help="of text files that do not say theirs: gbk, big5, shift_jis, …",
+        help="encoding of text files that do not declare one: gbk, big5, shift_jis, …",
         none="UTF-8 or UTF-16",
     )
 
@@ -65,7 +65,7 @@ class CheckRequest:
     boxes_only: bool = setting(False, help="for a network without masks")
     panoptic: Path | None = setting(
         None,
-        help="panoptic annotation file of the same images: every PNG is looked at",
+        help="panoptic annotation file of the same images: every PNG is checked",
         none="none",
     )
     panoptic_masks: Path | None = setting(
@@ -79,7 +79,7 @@ class CleanRequest:
 
     group: ClassVar[str] = "what to clean"
 
-    file: Path = setting(help="COCO annotation file, however odd", positional=True)
+    file: Path = setting(help="COCO annotation file, also one with errors", positional=True)
     output: Path = setting(help="file to write")
     images: Path | None = setting(
         None,
@@ -90,8 +90,8 @@ class CleanRequest:
         False, help="decode the pixels of every image, and leave out those that are damaged"
     )
     same_names: SameNames = setting("keep", help="what becomes of categories that share a name")
-    renumber: bool = setting(False, help="category ids 1, 2, 3, …")
-    keep_boxes: bool = setting(False, help="keep objects without a mask among others")
+    renumber: bool = setting(False, help="number the categories 1, 2, 3, …")
+    keep_boxes: bool = setting(False, help="keep objects without a mask beside those with one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +104,10 @@ class SplitRequest:
     fractions: tuple[float, ...] = setting(
         (0.8, 0.2), help="share of the images of each part", metavar="A,B"
     )
-    names: tuple[str, ...] = setting((), help="of the parts", none="train,val,test", metavar="A,B")
-    seed: int = setting(0, help="of the random choice")
+    names: tuple[str, ...] = setting(
+        (), help="names of the parts", none="train,val,test", metavar="A,B"
+    )
+    seed: int = setting(0, help="seed of the random choice")
     output: Path | None = setting(None, help="folder of the parts", none="the file's own")
 
 
@@ -130,10 +132,12 @@ class SubsetRequest:
 
     file: Path = setting(help="COCO annotation file", positional=True)
     output: Path = setting(help="file to write")
-    categories: tuple[str, ...] = setting((), help="only these", none="all", metavar="A,B")
+    categories: tuple[str, ...] = setting(
+        (), help="only these categories", none="all", metavar="A,B"
+    )
     names: Path | None = setting(
         None,
-        help="text file with an image a line, by file name or id; harness show --select saves one",
+        help="text file of images, one a line, by file name or id; harness show --select saves one",
         none="all",
         metavar="FILE",
     )
@@ -144,7 +148,7 @@ class SubsetRequest:
     image_count: int | None = setting(
         None, help="N random images of these", none="all", flag="--images", metavar="N"
     )
-    seed: int = setting(0, help="of the random choice")
+    seed: int = setting(0, help="seed of the random choice")
     copy_images: Path | None = setting(
         None,
         help="folder of the images: those that are kept are copied to the folder data beside the "
@@ -167,7 +171,7 @@ class OpenImagesRequest:
     split: OpenImagesSplit = setting("validation", help="part of Open Images")
     image_count: int = setting(100, help="N random images", flag="--images", metavar="N", minimum=1)
     all_images: bool = setting(False, help="every image, not only --images of them")
-    seed: int = setting(0, help="of the random choice")
+    seed: int = setting(0, help="seed of the random choice")
     mirror: str | None = setting(
         None,
         help="http, https or file address to fetch everything from, laid out as the originals",

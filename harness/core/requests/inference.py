@@ -108,10 +108,10 @@ class EngineOptions:
     )
     compile: bool = setting(False, help="compile with torch.compile, at the first image")
     exact: bool = setting(
-        False, help="compute in Detectron2's own arithmetic: each result has its bits, more slowly"
+        False, help="compute in Detectron2's own arithmetic: the same bits, but slower"
     )
     graphs: bool = setting(
-        True, help="launch what a GPU has computed before as one CUDA graph", numbers=False
+        True, help="on a GPU, run repeated shapes of images as CUDA graphs", numbers=False
     )
     batch_size: int = setting(1, help="images the network computes at once", minimum=1)
     """Published accuracy and speed are at 1."""
@@ -235,7 +235,7 @@ class EvalRequest:
     )
     """The run in ``output``, or the newest unfinished one of the same request."""
     require_reference: bool = setting(
-        False, help="nothing to compare counts as failure", numbers=False
+        False, help="fail where there is no reference to compare with", numbers=False
     )
     report: bool = setting(
         True, help="write report.html, the page of the run", kept=False, numbers=False
@@ -271,7 +271,7 @@ class TimingOptions:
     repeats: int = setting(3, help="least number of passes over the images", minimum=1)
     min_duration_s: float = setting(
         10.0,
-        help="passes go on until this much time was measured",
+        help="repeat passes until this much time was measured",
         unit="seconds",
         metavar="SECONDS",
         minimum=0,
@@ -287,7 +287,9 @@ class BenchRequest:
     inference: InferenceRequest = part(InferenceRequest, nested=True)
     timing: TimingOptions = part(TimingOptions)
     output: Path | None = setting(None, help="run folder", none=NEW_RUN, kept=False)
-    require_reference: bool = setting(False, help="nothing to compare counts as failure")
+    require_reference: bool = setting(
+        False, help="fail where there is no reference to compare with"
+    )
     profiling: bool = setting(
         False, help="afterwards, also report where the time goes", flag="--profile"
     )
@@ -307,7 +309,7 @@ class SweepAxes:
     group: ClassVar[str] = "the combinations"
 
     precisions: tuple[Precision, ...] = setting(
-        PRECISIONS, help="arithmetics to try; what the device cannot do is skipped", metavar="P,…"
+        PRECISIONS, help="precisions to try; those that the device lacks are skipped", metavar="P,…"
     )
     memory_formats: tuple[MemoryFormat, ...] = setting(
         MEMORY_FORMATS, help="layouts of feature maps to try", metavar="F,…"
@@ -379,7 +381,7 @@ class DiagnoseRequest:
     )
     limit_s: float = setting(
         120.0,
-        help="time to take; what is not reached is named",
+        help="time limit; what was not reached is named",
         unit="seconds",
         metavar="SECONDS",
         flag="--time-limit",

@@ -88,13 +88,13 @@ class ServeRequest:
     network: ModelSpec = part(ModelSpec, group="what to serve")
     annotations: Path | None = setting(
         None,
-        help="COCO annotation file whose categories the weights know",
+        help="COCO annotation file with the categories that the weights learned",
         none="the model's own",
         group="what to serve",
     )
     panoptic: Path | None = setting(
         None,
-        help="panoptic annotation file whose kinds of stuff the weights know",
+        help="panoptic annotation file with the kinds of stuff that the weights learned",
         none="the model's own",
         group="what to serve",
     )

@@ -51,11 +51,11 @@ class PredictRequest:
         ),
         changed={
             "annotations": {
-                "help": "COCO annotation file whose categories --weights know",
+                "help": "COCO annotation file with the categories that --weights learned",
                 "none": "the model's own",
             },
             "panoptic": {
-                "help": "panoptic annotation file whose kinds of stuff --weights know",
+                "help": "panoptic annotation file with the kinds of stuff that --weights learned",
                 "none": "the model's own",
             },
         },
@@ -91,7 +91,7 @@ class ShowRequest:
     sample: int | None = setting(
         None, help="N images at random", none="all", metavar="N", minimum=1, group="which images"
     )
-    seed: int = setting(0, help="of the random choice", group="which images")
+    seed: int = setting(0, help="seed of the random choice", group="which images")
     image_ids: tuple[int, ...] = setting(
         (),
         help="these images",
@@ -135,7 +135,9 @@ class CompareRequest:
     )
     second: Path = setting(help="another one, of the same images", positional=True)
     annotations: Path | None = setting(
-        None, help="COCO annotation file of files of predictions", none="the runs'"
+        None,
+        help="COCO annotation file that files of predictions are scored against",
+        none="the runs'",
     )
     foreign: ForeignOptions = part(ForeignOptions, group="what to compare")
     others: tuple[Path, ...] = setting(

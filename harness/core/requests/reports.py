@@ -116,7 +116,7 @@ class ReportRequest:
 
     run: Path = setting(help="run folder of harness eval", positional=True)
     output: Path | None = setting(
-        None, help="the page", none="report.html in the run", metavar="FILE", kept=False
+        None, help="file of the page", none="report.html in the run", metavar="FILE", kept=False
     )
 
 

@@ -73,7 +73,7 @@ class TrainingData:
     )
     test_annotations: Path | None = setting(
         None,
-        help="COCO annotation file that chooses nothing: its losses are a third curve, and the "
+        help="COCO annotation file that decides nothing: its losses are a third curve, and the "
         "best weights are evaluated on it in the end",
         none="none",
         numbers=False,
@@ -127,7 +127,7 @@ class ScheduleConfig:
     group: ClassVar[str] = "schedule (what is not given follows from the recipe)"
 
     schedule: Literal["1x", "3x"] | None = setting(
-        None, help="another length of the zoo's", none="the recipe's", numbers=False
+        None, help="another of the zoo's schedules", none="the recipe's", numbers=False
     )
     """Not part of the identity: the iterations it stands for are."""
     iterations: int | None = setting(
@@ -147,13 +147,15 @@ class ScheduleConfig:
     )
     learning_rate: float | None = setting(
         None,
-        help="after the warm-up",
+        help="learning rate after the warm-up",
         none="the recipe's, in proportion to the batch",
         flag="--lr",
         metavar="RATE",
         above=0,
     )
-    seed: int = setting(0, help="of order, augmentation, sampling and random weights", minimum=0)
+    seed: int = setting(
+        0, help="seed of the order, augmentation, sampling and random weights", minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class OptimizerConfig:
     optimiser: Optimiser = setting("sgd", help="rule of a step; the published one is sgd")
     weight_decay: float | None = setting(
         None,
-        help="decay of the weights a step",
+        help="weight decay of each step",
         none="1e-4 for sgd, 0.05 for adamw",
         metavar="RATE",
         minimum=0,
@@ -173,7 +175,7 @@ class OptimizerConfig:
     )
     clip_gradients: float | None = setting(
         None,
-        help="greatest norm of all gradients together",
+        help="largest norm of all gradients together",
         none="not clipped",
         metavar="NORM",
         above=0,
@@ -290,7 +292,7 @@ class TrainRequest:
     )
     """One is also written with new best weights, on a signal, and at the end."""
     best_by: BestBy = setting(
-        "ap", help="what the best weights have most of (mean AP), or least of (validation loss)"
+        "ap", help="how the best weights are chosen: highest mean AP, or lowest validation loss"
     )
     reference_curve: Path | None = setting(
         None,

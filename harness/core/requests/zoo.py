@@ -153,7 +153,7 @@ class SeededWeightsRequest:
     model: str = setting(help="model entry; see: harness models")
     output: Path = setting(help="file to write, ending .pkl or .safetensors")
     seed: int | None = setting(
-        None, help="of the random numbers", none="that of the golden numbers", minimum=0
+        None, help="seed of the random numbers", none="that of the golden numbers", minimum=0
     )
 
 
@@ -169,7 +169,7 @@ class ParityRequest:
         "detectron2", help="what the native engine is compared with"
     )
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N; an exported file: on the CPU")
-    precision: Precision = setting("fp32", help="arithmetic to prove, against its own rounding")
+    precision: Precision = setting("fp32", help="precision to prove, against its own rounding")
     exact_only: bool = setting(False, help="only the proof that --exact has Detectron2's bits")
     exported: Path | None = setting(
         None, help="exported file, with --against onnx or pt2", none="where harness export writes"

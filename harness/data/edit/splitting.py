@@ -177,7 +177,8 @@ def _only_categories(content: Content, names: Sequence[str]) -> Content:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
-            f"no category is called {', '.join(unknown)}", hint=f"there are {', '.join(known)}"
+            f"no category is called {', '.join(unknown)}",
+            hint=f"those there are: {', '.join(known)}",
         )
     kept = [row for row in content["categories"] if row["name"] in names]
     ids = {row["id"] for row in kept}
@@ -271,7 +272,7 @@ def _require_same_keypoints(contents: Sequence[Content]) -> None:
             raise IntegrityError(
                 f"category {name} has other keypoints in another of these files:\n"
                 f"  {shown(names[name])}\n  {shown(own)}",
-                hint="give them the same names in the same order, or the categories two names",
+                hint="give them the same names in the same order, or rename the categories",
             )
 
 
@@ -444,7 +445,7 @@ def _tagged(content: Content, tags: Sequence[str]) -> set[int]:
     if unknown:
         raise UsageError(
             f"--tags: no image has the tag {unknown[0]!r}",
-            hint=f"there are {', '.join(every[:20])}"
+            hint=f"tags of this file: {', '.join(every[:20])}"
             if every
             else "no image of this file has tags",
         )

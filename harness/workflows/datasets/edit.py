@@ -175,7 +175,7 @@ def _require_something_left(
         return
     raise IntegrityError(
         f"no {left} of {file} is left, and nothing is written:\n  " + "\n  ".join(reasons),
-        hint="correct the file where this says; annotations of another program are read by: "
+        hint="correct the places listed above; annotations of another program are read by: "
         "harness data convert",
     )
 

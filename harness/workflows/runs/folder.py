@@ -218,7 +218,7 @@ def _found(
 def _corrected(folder: Path, facts: RunFile, asked: RunFile, progress: Progress) -> RunFile:
     """Return what an evaluation is that was begun otherwise and has no image: what is asked for.
 
-    What began it may have ended before its first image for the setting that is another one now.
+    What began it may have ended before its first image for a setting that has changed since.
     From the first image on, the identity of the shards decides.
 
     Args:

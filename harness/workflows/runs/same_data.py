@@ -40,7 +40,7 @@ def require_same_data(
         notice: As in ``require_same_images``.
 
     Raises:
-        AnotherRunError: The annotation file, or the file of an image, is another one now.
+        AnotherRunError: The annotation file, or the file of an image, was replaced since.
         IntegrityError: The record, or the annotation file, is damaged.
         UsageError: The annotation file is no longer there.
     """
@@ -51,7 +51,7 @@ def require_same_data(
         raise AnotherRunError(
             f"{folder} was evaluated on other annotations than {dataset.annotations_path}:\n"
             f"  then sha256 {facts.digest}\n  now  sha256 {dataset.digest}",
-            hint="put the file of then back, or begin again in another place",
+            hint="put the original file back, or start again with another --output",
         )
     require_same_images(dataset, stamps_of(read_lines(shard_paths(folder))), notice=notice)
 
@@ -69,7 +69,7 @@ def annotations_of_run(run: Path, facts: DatasetFacts, otherwise: str) -> dict[s
 
     Raises:
         UsageError: It is no longer there.
-        IntegrityError: It, or what is annotated of the segments, is another one now.
+        IntegrityError: It, or what is annotated of the segments, was replaced since.
     """
     content = read_annotations_of(facts, otherwise)
     require_same_maps_of(run, facts, scored_images(content, facts))
@@ -147,7 +147,7 @@ def _require_same_pngs(run: Path, truth: PanopticTruth, image_ids: Collection[in
         image_ids: Ids of all evaluated images.
 
     Raises:
-        IntegrityError: One or more are others now; one that cannot be read is named.
+        IntegrityError: One or more were replaced since; one that cannot be read is named.
     """
     if not (run / RECORD).exists():
         return

@@ -73,7 +73,7 @@ def unchanged_file(path: Path, sha256: str, *, config: Path, option: str) -> Pat
     if not path.is_file():
         return path  # what reads it says that it is not there
     raise IntegrityError(
-        f"{path} is not the file any more that {config} was written for\n"
+        f"{path} is no longer the file that {config} was written for\n"
         f"  expected sha256 {sha256}\n"
         f"  found    sha256 {weights_digest(path)}",
         hint="a training replaces its weights, and keeps the best and the last; to take the file "

@@ -26,10 +26,10 @@ class ConvertSettings(TypedDict, total=False):
     """Folder of the images (default: beside the annotations)."""
 
     categories: Iterable[str]
-    """Only these, with ids in this order (default: all, by name)."""
+    """Only these categories, with ids in this order (default: all, by name)."""
 
     boxes_as_masks: bool
-    """A box stands for the pixels it encloses."""
+    """Use each box as a mask of the pixels it encloses."""
 
     annotator: str | None
     """Whose annotations of Label Studio are taken (default: the only one's)."""
@@ -38,4 +38,5 @@ class ConvertSettings(TypedDict, total=False):
     """Part of a YOLO or VOC data set: train, val, … (default: all)."""
 
     encoding: str | None
-    """Of text files that do not say theirs: gbk, big5, shift_jis, … (default: UTF-8 or UTF-16)."""
+    """Encoding of text files that do not declare one: gbk, big5, shift_jis, … (default: UTF-8 or
+    UTF-16)."""

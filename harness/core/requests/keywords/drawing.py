@@ -16,13 +16,13 @@ class DrawingStyleKeys(TypedDict, total=False):
     """Lowest score that is drawn and counted (default: 0.5)."""
 
     background: Literal["colour", "grey"]
-    """Grey: all that is not an object (default: colour)."""
+    """Grey: everything but the objects in grey (default: colour)."""
 
     colour_by: Literal["instance", "class"]
-    """What has a colour of its own (default: instance)."""
+    """What gets a colour of its own (default: instance)."""
 
     opacity: float
-    """Of masks, 0 to 1 (default: 0.5)."""
+    """Opacity of masks, 0 to 1 (default: 0.5)."""
 
     boxes: bool
     """Draw boxes (default: on)."""

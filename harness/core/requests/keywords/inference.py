@@ -75,10 +75,10 @@ class EngineOptionsKeys(TypedDict, total=False):
     """Compile with torch.compile, at the first image."""
 
     exact: bool
-    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+    """Compute in Detectron2's own arithmetic: the same bits, but slower."""
 
     graphs: bool
-    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+    """On a GPU, run repeated shapes of images as CUDA graphs (default: on)."""
 
     batch_size: int
     """Images the network computes at once (default: 1)."""
@@ -146,7 +146,7 @@ class EvaluateSettings(InferenceRequestKeys, CertaintyKeys, total=False):
     """Continue an unfinished run with the images that are missing."""
 
     require_reference: bool
-    """Nothing to compare counts as failure."""
+    """Fail where there is no reference to compare with."""
 
     report: bool
     """Write report.html, the page of the run (default: on)."""
@@ -162,7 +162,7 @@ class EvaluateShareSettings(InferenceRequestKeys, CertaintyKeys, total=False):
     """Run folder (default: results/runs/<run id>)."""
 
     require_reference: bool
-    """Nothing to compare counts as failure."""
+    """Fail where there is no reference to compare with."""
 
     report: bool
     """Write report.html, the page of the run (default: on)."""
@@ -178,7 +178,7 @@ class TimingOptionsKeys(TypedDict, total=False):
     """Least number of passes over the images (default: 3)."""
 
     min_duration_s: float
-    """Passes go on until this much time was measured (in seconds; default: 10)."""
+    """Repeat passes until this much time was measured (in seconds; default: 10)."""
 
 
 class BenchmarkSettings(InferenceRequestKeys, TimingOptionsKeys, total=False):
@@ -188,7 +188,7 @@ class BenchmarkSettings(InferenceRequestKeys, TimingOptionsKeys, total=False):
     """Run folder (default: results/runs/<run id>)."""
 
     require_reference: bool
-    """Nothing to compare counts as failure."""
+    """Fail where there is no reference to compare with."""
 
     profiling: bool
     """Afterwards, also report where the time goes."""
@@ -198,8 +198,8 @@ class SweepAxesKeys(TypedDict, total=False):
     """Keywords of `SweepAxes`."""
 
     precisions: Iterable[Literal["fp32", "tf32", "bf16", "fp16"]]
-    """Arithmetics to try; what the device cannot do is skipped (of fp32, tf32, bf16, fp16; default:
-    fp32,tf32,bf16,fp16)."""
+    """Precisions to try; those that the device lacks are skipped (of fp32, tf32, bf16, fp16;
+    default: fp32,tf32,bf16,fp16)."""
 
     memory_formats: Iterable[Literal["channels_last", "contiguous"]]
     """Layouts of feature maps to try (of channels_last, contiguous; default:
@@ -229,10 +229,10 @@ class SweepSettings(
     """Auto, cpu, cuda or cuda:N (default: auto)."""
 
     exact: bool
-    """Compute in Detectron2's own arithmetic: each result has its bits, more slowly."""
+    """Compute in Detectron2's own arithmetic: the same bits, but slower."""
 
     graphs: bool
-    """Launch what a GPU has computed before as one CUDA graph (default: on)."""
+    """On a GPU, run repeated shapes of images as CUDA graphs (default: on)."""
 
     loaders: int | None
     """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
@@ -280,4 +280,4 @@ class DiagnoseSettings(ForeignOptionsKeys, total=False):
     """Run folder or predictions of the same images to compare with (default: not compared)."""
 
     limit_s: float
-    """Time to take; what is not reached is named (in seconds; default: 120)."""
+    """Time limit; what was not reached is named (in seconds; default: 120)."""

@@ -69,13 +69,13 @@ class DrawSettings(TypedDict, total=False):
     """Keywords of `draw`, those of `DrawRequest`."""
 
     background: Literal["colour", "grey"]
-    """Grey: all that is not an object (default: colour)."""
+    """Grey: everything but the objects in grey (default: colour)."""
 
     colour_by: Literal["instance", "class"]
-    """What has a colour of its own (default: instance)."""
+    """What gets a colour of its own (default: instance)."""
 
     opacity: float
-    """Of masks, 0 to 1 (default: 0.5)."""
+    """Opacity of masks, 0 to 1 (default: 0.5)."""
 
     boxes: bool
     """Draw boxes (default: on)."""

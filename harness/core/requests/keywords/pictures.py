@@ -29,10 +29,12 @@ class PredictSettings(
     """Keywords of `predict`, those of `PredictRequest`."""
 
     annotations: str | Path | None
-    """COCO annotation file whose categories --weights know (default: the model's own)."""
+    """COCO annotation file with the categories that --weights learned (default: the model's
+    own)."""
 
     panoptic: str | Path | None
-    """Panoptic annotation file whose kinds of stuff --weights know (default: the model's own)."""
+    """Panoptic annotation file with the kinds of stuff that --weights learned (default: the model's
+    own)."""
 
     output: str | Path | None
     """Run folder (default: results/runs/<run id>)."""
@@ -64,7 +66,7 @@ class ShowSettings(ForeignOptionsKeys, DrawingStyleKeys, total=False):
     """N images at random (default: all)."""
 
     seed: int
-    """Of the random choice (default: 0)."""
+    """Seed of the random choice (default: 0)."""
 
     image_ids: Iterable[int]
     """These images (default: all)."""
@@ -84,7 +86,7 @@ class CompareSettings(ForeignOptionsKeys, total=False):
     """Keywords of `compare`, those of `CompareRequest`."""
 
     annotations: str | Path | None
-    """COCO annotation file of files of predictions (default: the runs')."""
+    """COCO annotation file that files of predictions are scored against (default: the runs')."""
 
     resamples: int
     """Draws of the paired bootstrap; 0 for none (default: 200)."""

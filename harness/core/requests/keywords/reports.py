@@ -47,4 +47,4 @@ class WriteReportSettings(TypedDict, total=False):
     """Keywords of `write_report`, those of `ReportRequest`."""
 
     output: str | Path | None
-    """The page (default: report.html in the run)."""
+    """File of the page (default: report.html in the run)."""

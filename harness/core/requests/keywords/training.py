@@ -49,7 +49,7 @@ class TrainingDataKeys(TypedDict, total=False):
     with)."""
 
     test_annotations: str | Path | None
-    """COCO annotation file that chooses nothing: its losses are a third curve, and the best weights
+    """COCO annotation file that decides nothing: its losses are a third curve, and the best weights
     are evaluated on it in the end (default: none)."""
 
     test_images: str | Path | None
@@ -81,7 +81,7 @@ class ScheduleConfigKeys(TypedDict, total=False):
     """Keywords of `ScheduleConfig`."""
 
     schedule: Literal["1x", "3x"] | None
-    """Another length of the zoo's (default: the recipe's)."""
+    """Another of the zoo's schedules (default: the recipe's)."""
 
     iterations: int | None
     """Optimiser steps (default: as many images as the recipe)."""
@@ -93,10 +93,10 @@ class ScheduleConfigKeys(TypedDict, total=False):
     """Images an iteration, all processes together (default: the recipe's)."""
 
     learning_rate: float | None
-    """After the warm-up (default: the recipe's, in proportion to the batch)."""
+    """Learning rate after the warm-up (default: the recipe's, in proportion to the batch)."""
 
     seed: int
-    """Of order, augmentation, sampling and random weights (default: 0)."""
+    """Seed of the order, augmentation, sampling and random weights (default: 0)."""
 
 
 class OptimizerConfigKeys(TypedDict, total=False):
@@ -106,10 +106,10 @@ class OptimizerConfigKeys(TypedDict, total=False):
     """Rule of a step; the published one is sgd (default: sgd)."""
 
     weight_decay: float | None
-    """Decay of the weights a step (default: 1e-4 for sgd, 0.05 for adamw)."""
+    """Weight decay of each step (default: 1e-4 for sgd, 0.05 for adamw)."""
 
     clip_gradients: float | None
-    """Greatest norm of all gradients together (default: not clipped)."""
+    """Largest norm of all gradients together (default: not clipped)."""
 
     ema: float | None
     """Decay of a moving average of the weights, which is then what is evaluated (default: no
@@ -184,7 +184,7 @@ class TrainSettings(
     """Iterations between checkpoints (default: every 10 minutes, at least 100 iterations apart)."""
 
     best_by: Literal["ap", "loss"]
-    """What the best weights have most of (mean AP), or least of (validation loss) (default: ap)."""
+    """How the best weights are chosen: highest mean AP, or lowest validation loss (default: ap)."""
 
     reference_curve: str | Path | None
     """Metrics.json of the zoo or of an earlier training: warn when losses or AP leave it (default:

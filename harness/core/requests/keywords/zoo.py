@@ -137,7 +137,7 @@ class CheckParitySettings(TypedDict, total=False):
     """Auto, cpu, cuda or cuda:N; an exported file: on the CPU (default: auto)."""
 
     precision: Literal["fp32", "tf32", "bf16", "fp16"]
-    """Arithmetic to prove, against its own rounding (default: fp32)."""
+    """Precision to prove, against its own rounding (default: fp32)."""
 
     exact_only: bool
     """Only the proof that --exact has Detectron2's bits."""
