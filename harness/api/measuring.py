@@ -291,6 +291,7 @@ def diagnose(
     run: str | Path | None = None,
     *,
     progress: Shown = False,
+    begun: float | None = None,
     **settings: Unpack[keywords.DiagnoseSettings],
 ) -> Diagnosis:
     """Find out why an AP is what it is, as ``harness diagnose``.
@@ -298,6 +299,7 @@ def diagnose(
     Args:
         run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
         progress: As in `evaluate`.
+        begun: When the time limit began, on the clock `time.monotonic`; None for now.
         **settings: Those of `DiagnoseRequest`.
 
     Returns:
@@ -310,4 +312,6 @@ def diagnose(
     from harness.workflows.diagnose import diagnose_predictions
 
     request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
-    return diagnose_predictions(request, progress=shown_by(progress), clock=time.monotonic)
+    return diagnose_predictions(
+        request, progress=shown_by(progress), clock=time.monotonic, begun=begun
+    )

@@ -12,6 +12,7 @@ from harness.core.printable import counted
 from harness.core.requests.inference import DiagnoseRequest
 
 if TYPE_CHECKING:
+    from harness.diagnosis.findings import Finding
     from harness.workflows.diagnose import Against, Diagnosis, StageOf
 
 COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
@@ -28,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from harness import api
 
     found = api.diagnose(
-        **settings_from(DiagnoseRequest, arguments), progress=console.progress_of(arguments)
+        **settings_from(DiagnoseRequest, arguments),
+        progress=console.progress_of(arguments),
+        begun=arguments.begun,
     )
     if arguments.json:
         console.print_json(found)
@@ -49,7 +52,7 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
                 one.fault,
                 decimal(one.before),
                 decimal(one.after),
-                f"{one.gain:+.2f}" if one.after is not None else "cannot be undone",
+                _gain(one),
                 one.details,
                 one.fix,
             )
@@ -60,6 +63,14 @@ def _print(found: Diagnosis, arguments: argparse.Namespace) -> None:
         console.print_parts(sentence)
     if found.reference is not None:
         _print_reference(found.reference, style)
+
+
+def _gain(found: Finding) -> str:
+    from harness.diagnosis.catalogue import BY_NAME
+
+    if found.before is not None and found.after is not None:
+        return f"{found.gain:+.2f}"
+    return "no time to measure it" if BY_NAME[found.name].undone else "cannot be undone"
 
 
 def _head(found: Diagnosis) -> Iterator[str]:

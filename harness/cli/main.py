@@ -13,6 +13,7 @@ import platform
 import re
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -127,15 +128,18 @@ class Overview(Parser):
         return formatter.format_help()
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], *, begun: float | None = None) -> int:
     """Run a command line; return its exit code.
 
     Args:
         argv: Without the program's name.
+        begun: When the program began, on the clock ``time.monotonic``; None for now.
     """
+    begun = time.monotonic() if begun is None else begun
     try:
         _require_working_folder()
         arguments = _arguments(argv)
+        arguments.begun = begun
         _require_supported_system()
         code: int = import_module(f"harness.cli.{arguments.command}").run(arguments)
         return code

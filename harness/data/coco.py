@@ -14,7 +14,7 @@ import math
 import posixpath
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,19 +148,28 @@ def dataset_of(
     )
 
 
-def read_annotations(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path, *, watch: Callable[[], None] | None = None) -> dict[str, Any]:
     """The parsed annotation file, valid and canonical in the sense of this module.
+
+    Args:
+        path: The file.
+        watch: Called at every object of the file and every row; what it raises ends the reading.
 
     Raises:
         UsageError: When it is absent.
         IntegrityError: When it is not valid; names the row and what is wrong with it.
     """
-    content: dict[str, Any] = read(path)
-    _require_valid(path, content)
+
+    def watched(value: dict[str, Any]) -> dict[str, Any]:
+        watch()  # type: ignore[misc]  # only used where there is one
+        return value
+
+    content: dict[str, Any] = read(path, convert=None if watch is None else watched)
+    _require_valid(path, content, watch or (lambda: None))
     return content
 
 
-def _require_valid(path: Path, content: Any) -> None:
+def _require_valid(path: Path, content: Any, watch: Callable[[], None] = lambda: None) -> None:
     """Raise IntegrityError unless the content of ``path`` is valid; make it canonical."""
     _require_tables(content, path)
     for kind, keys in REQUIRED_KEYS.items():
@@ -172,6 +181,7 @@ def _require_valid(path: Path, content: Any) -> None:
     named = named_keypoints(content["categories"])
     masks, keypoints = Masks(), KeypointRows(labelled=True, names=named)
     for position, row in enumerate(content["annotations"]):
+        watch()
         fault = (
             _fault(row, sizes, categories)
             or masks.fault(position, row, *sizes[row["image_id"]])
@@ -179,7 +189,7 @@ def _require_valid(path: Path, content: Any) -> None:
         )
         if fault:
             raise IntegrityError(f"{path}: annotation {row['id']} {fault}")
-    text_fault = masks.text_fault()
+    text_fault = masks.text_fault(watch=watch)
     if text_fault is not None:
         position, fault = text_fault
         raise IntegrityError(f"{path}: annotation {content['annotations'][position]['id']} {fault}")

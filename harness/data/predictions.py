@@ -359,7 +359,7 @@ def loose_predictions(
                 fault = masks.fault(position, kept[-1], *kept[-1]["segmentation"]["size"])
         if fault is not None:
             raise IntegrityError(f"{where}: prediction {position} {fault}")
-    text_fault = masks.text_fault()
+    text_fault = masks.text_fault(watch=watch or (lambda: None))
     if text_fault is not None:
         raise IntegrityError(f"{where}: prediction {text_fault[0]} {text_fault[1]}")
     return _alike(kept, where)
@@ -392,7 +392,9 @@ def _loose_fault(row: Any) -> str | None:
     image, category = row["image_id"], whole(row["category_id"])
     if whole(image) is None and not isinstance(image, str):
         return f"has the image_id {shown(image)}; expected an integer or a file name"
-    if category is None or abs(category) >= MOST_ID or abs(whole(image) or 0) >= MOST_ID:
+    if abs(whole(image) or 0) >= MOST_ID:
+        return f"has the image_id {shown(image)}; expected an integer below 2⁶²"
+    if category is None or abs(category) >= MOST_ID:
         return f"has the category_id {shown(row['category_id'])}; expected an integer"
     if not finite([row["score"]]):
         return f"has the score {shown(row['score'])}; expected a finite number"

@@ -57,12 +57,15 @@ def proven_dataset(lock: Lock, dataset: Dataset, root: Path) -> Dataset:
     return dataset
 
 
-def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
+def read_annotations_of(
+    facts: DatasetFacts, otherwise: str, *, watch: Callable[[], None] | None = None
+) -> dict[str, Any]:
     """Read the annotations that a run was evaluated on.
 
     Args:
         facts: The data set as the run's files name it.
         otherwise: What the user can do where the file changed.
+        watch: As of ``data.coco.read_annotations``.
 
     Returns:
         The parsed annotation file, valid.
@@ -78,7 +81,7 @@ def read_annotations_of(facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
             f"  expected sha256 {facts.digest}\n  found    sha256 {found}",
             hint=f"put the file of the run back, or {otherwise}",
         )
-    return read_annotations(path)
+    return read_annotations(path, watch=watch)
 
 
 #: Members of `state_of_images`; a copy of the same files may change their times.

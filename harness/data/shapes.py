@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -180,14 +180,20 @@ class Masks:
         ]
         return True
 
-    def text_fault(self) -> tuple[int, str] | None:
+    def text_fault(self, *, watch: Callable[[], None] = lambda: None) -> tuple[int, str] | None:
         """The first row, by its position, whose text is wrong, and how; None when all are right.
 
         Where all are right, every text is canonical then.
+
+        Args:
+            watch: Called after each block of texts; what it raises ends the check.
         """
         with ThreadPoolExecutor(usable_cpus()) as pool:  # NumPy lets other threads run
-            faults = pool.map(self._fault_in, self._blocks())
-            return next((one for one in faults if one is not None), None)
+            for fault in pool.map(self._fault_in, self._blocks()):
+                watch()
+                if fault is not None:
+                    return fault
+        return None
 
     def _blocks(self) -> Iterator[slice]:
         """Some of the texts after the other; one at least is in each."""

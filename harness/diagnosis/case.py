@@ -6,7 +6,7 @@ whether the data set knows them or not, and boxes are four numbers of unknown me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,17 +133,23 @@ class Case:
         return self.truth.sizes_px[np.maximum(self.position, 0)]
 
 
-def truth_of(content: Mapping[str, Any], tasks: Sequence[Task]) -> Truth:
+def truth_of(
+    content: Mapping[str, Any],
+    tasks: Sequence[Task],
+    *,
+    watch: Callable[[], None] = lambda: None,
+) -> Truth:
     """The ground truth of an annotation file.
 
     Args:
         content: As returned by ``data.coco.read_annotations``.
         tasks: What is compared.
+        watch: Called before each mask; what it raises ends the reading.
     """
     images = sorted(content["images"], key=lambda image: image["id"])
     categories = sorted(content["categories"], key=lambda category: category["id"])
     ids = [image["id"] for image in images]
-    objects = {task: objects_of(content, task, ids) for task in tasks}
+    objects = {task: objects_of(content, task, ids, watch=watch) for task in tasks}
     lengths = {}
     for task in tasks:
         rows = [row for row in content["annotations"] if task == "bbox" or row.get("segmentation")]
@@ -165,26 +171,31 @@ def truth_of(content: Mapping[str, Any], tasks: Sequence[Task]) -> Truth:
     )
 
 
-def rows_of(predictions: Sequence[Mapping[str, Any]]) -> Rows:
+def rows_of(
+    predictions: Sequence[Mapping[str, Any]], *, watch: Callable[[], None] = lambda: None
+) -> Rows:
     """Predictions as columns.
 
     Args:
         predictions: COCO results of ``data.predictions``: ids are integers, boxes four
             finite numbers, masks readable; every row has a box, or every row a mask.
+        watch: Called before each column; what it raises ends the reading.
     """
+
+    def column(key: str, kind: type[np.generic]) -> npt.NDArray[Any]:
+        watch()
+        return np.array([row[key] for row in predictions], dtype=kind)
+
     has_boxes = all("bbox" in row for row in predictions)
     masks = None
     if predictions and all("segmentation" in row for row in predictions):
         masks = tuple(row["segmentation"] for row in predictions)
-    if has_boxes:
-        boxes = np.array([row["bbox"] for row in predictions], dtype=np.float64).reshape(-1, 4)
-    else:
-        boxes = enclosing(masks or ())
+    boxes = column("bbox", np.float64).reshape(-1, 4) if has_boxes else enclosing(masks or ())
     return Rows(
-        image_id=np.array([row["image_id"] for row in predictions], dtype=np.int64),
-        category_id=np.array([row["category_id"] for row in predictions], dtype=np.int64),
+        image_id=column("image_id", np.int64),
+        category_id=column("category_id", np.int64),
         boxes=boxes,
-        score=np.array([row["score"] for row in predictions], dtype=np.float64),
+        score=column("score", np.float64),
         masks=masks,
         has_boxes=has_boxes,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
+from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import limited, masks_as_boxes, sample_of
 from harness.diagnosis.scoring import average_precision
-from harness.diagnosis.search import OF_MASKS, SAMPLE, SAMPLE_ROWS, OutOfTimeError, Search
+from harness.diagnosis.search import OF_MASKS, SAMPLE, SAMPLE_ROWS, Search
 from harness.measure.columns import Booleans
 
 #: Faults that cannot be undone, what costs most first; and where those belong whose AP is known.
@@ -103,32 +104,29 @@ def diagnose(
         clock: Seconds that rise.
         most_images: How many images hypotheses are tried on.
         measured: Whether APs are measured at last on all images; without it on the same ones.
+
+    Raises:
+        OutOfTimeError: Not even the AP of these images was measured in time.
     """
-    begun = clock()
     case = masks_as_boxes(case)
-    task: Task = "bbox" if case.rows.has_boxes or case.rows.masks is None else "segm"
-    search = Search(
-        case=case,
-        task=task,
-        images=sample_of(case, most=_affordable(case, most_images)),
-        seconds_left=lambda: begun + SEARCH_PART * limit_s - clock(),
-    )
+    search, scored = _prepared(case, limit_s, clock, most_images)
+    images = search.images
     if len(case.truth.image_ids) and len(case.rows) and len(case.truth.objects["bbox"].image):
         search.run()
     else:  # nothing that any hypothesis could be tried on
         search.tried.update(BY_NAME)
-    images, deadline = search.images, begun + limit_s
-    searched = clock()
-    found = _costs(search, images, clock, deadline)
-    if measured and deadline - clock() > clock() - searched:  # more images take longer
+    fewer = images is not search.images
+    images = search.images
+    found = _costs(search, images, search.pace, ap=None if fewer else scored.ap)
+    if measured and search.pace.seconds_left > found.seconds:  # more images take longer
         with suppress(OutOfTimeError):
-            wanted = _measured_images(search, deadline, clock)
+            wanted = _measured_images(search, found)
             if wanted.sum() > images.sum():
-                found = _costs(search, wanted, clock, deadline, strict=True)
+                found = _costs(search, wanted, _pace_on(wanted, search, scored), strict=True)
                 images = wanted
     return Diagnosed(
-        task=task,
-        ap=found.ap,
+        task=search.task,
+        ap=scored.ap if found.ap is None else found.ap,
         ap_undone=found.ap_undone,
         findings=found.findings,
         notes=_notes(search, found.findings),
@@ -136,6 +134,49 @@ def diagnose(
         tried_images=int(search.images.sum()),
         measured_images=int(images.sum()),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """The first scoring of the images that hypotheses are tried on."""
+
+    ap: float | None
+    """As the rows are."""
+    longest_s: float
+    """How long the longest step of it took."""
+
+
+def _prepared(
+    case: Case, limit_s: float, clock: Callable[[], float], most_images: int
+) -> tuple[Search, _Scored]:
+    """The search that begins, which knows how long it takes to score its images, and their AP."""
+    begun = clock()
+    task: Task = "bbox" if case.rows.has_boxes or case.rows.masks is None else "segm"
+    images = sample_of(case, most=_affordable(case, most_images))
+    pace = Pace(deadline=begun + limit_s, clock=clock)
+    before = clock()
+    ap = _scored(limited(case, images), task, images, pace)
+    search = Search(
+        case=case,
+        task=task,
+        images=images,
+        seconds_left=lambda: begun + SEARCH_PART * limit_s - clock(),
+        pace=Pace(deadline=pace.deadline, clock=clock),
+        scoring_s=clock() - before,
+    )
+    return search, _Scored(ap=ap, longest_s=pace.longest_s)
+
+
+def _pace_on(images: Booleans, search: Search, scored: _Scored) -> Pace:
+    """What is left of the time, where a step of scoring takes as much longer as there are images.
+
+    Args:
+        images: (M,) what is scored.
+        search: That was made.
+        scored: Its first scoring.
+    """
+    larger = scored.longest_s * images.sum() / max(1, search.images.sum())
+    return replace(search.pace, longest_s=max(search.pace.longest_s, larger))
 
 
 def _notes(search: Search, findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -167,17 +208,13 @@ def _affordable(case: Case, most: int) -> int:
     return max(1, min(most, int(SAMPLE_ROWS / rows)))
 
 
-def _measured_images(search: Search, deadline: float, clock: Callable[[], float]) -> Booleans:
+def _measured_images(search: Search, found: _Costs) -> Booleans:
     """All images where there is time for them; else as many as there is time for."""
-    begun = clock()
-    small = search.undone(images=search.images)
-    for task in _tasks(search):
-        _value(small, task, search.images)
-    took = max(clock() - begun, 1e-3) / max(1, int(search.images.sum()))
     count = len(search.images)
+    took = max(found.undone_s, 1e-3) / max(1, int(search.images.sum()))
     scorings = 2 + len(search.steps)
-    each = scorings * took + _undoing_masks_s(search, clock)
-    affordable = 0.7 * (deadline - clock()) / each
+    each = scorings * took + _undoing_masks_s(search, search.pace.clock)
+    affordable = 0.7 * search.pace.seconds_left / each
     if affordable >= count:
         return np.ones(count, dtype=bool)
     wanted = max(int(affordable), int(search.images.sum()))
@@ -197,7 +234,7 @@ def _undoing_masks_s(search: Search, clock: Callable[[], float]) -> float:
     return (clock() - begun) / float(others.sum())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Costs:
     """APs on some images."""
 
@@ -207,58 +244,69 @@ class _Costs:
     """With everything undone."""
     findings: tuple[Finding, ...]
     """The strongest first."""
+    seconds: float
+    """How long measuring took."""
+    undone_s: float
+    """How long it took with everything undone."""
 
 
 def _costs(
-    search: Search,
-    images: Booleans,
-    clock: Callable[[], float],
-    deadline: float,
-    *,
-    strict: bool = False,
+    search: Search, images: Booleans, pace: Pace, *, ap: float | None = None, strict: bool = False
 ) -> _Costs:
     """The findings and what they cost.
 
     Args:
         search: What was found.
         images: What APs are measured on.
-        clock: Seconds that rise.
-        deadline: On the clock.
+        pace: The time for it.
+        ap: As the rows are; None to measure it.
         strict: Whether to end where there is no time; otherwise what there is no time for is None.
 
     Raises:
         OutOfTimeError: The time is over, and that matters.
     """
 
-    def watch() -> None:
-        if clock() > deadline:
-            raise OutOfTimeError("the time for measuring is over")
-
     def values(without: Undo | None, tasks: Sequence[Task]) -> dict[Task, float | None]:
         try:
+            pace.look()
             undone = search.undone(without=without, images=images)
-            return {task: _timed(undone, task, images, watch if strict else None) for task in tasks}
+            pace.look()
+            return {task: _scored(undone, task, images, pace) for task in tasks}
         except OutOfTimeError:
             if strict:
                 raise
-            return dict.fromkeys(tasks)  # no time for the masks
+            return dict.fromkeys(tasks)
 
-    search.watch = watch
-    ap = _timed(limited(search.case, images), search.task, images, watch if strict else None)
-    whole = values(None, _tasks(search))
+    search.watch = pace.look
+    begun = pace.clock()
+    if ap is None:
+        with nullcontext() if strict else suppress(OutOfTimeError):
+            ap = _scored(limited(search.case, images), search.task, images, pace)
+    undoing = pace.clock()
+    whole = values(None, _tasks(search)) if search.steps else {search.task: ap}
+    undone_s = pace.clock() - undoing if search.steps else search.scoring_s
     found = []
     for step in search.steps:
         task: Task = "segm" if step.name in OF_MASKS else search.task
-        before: float | None = None
-        if clock() < deadline:
-            before = values(step, (task,))[task]
+        before = values(step, (task,))[task]
         found.append(_finding(step.name, step.details, task, before, whole[task]))
+    return _Costs(
+        ap=ap,
+        ap_undone=whole[search.task],
+        findings=_ordered(search, found),
+        seconds=pace.clock() - begun,
+        undone_s=undone_s,
+    )
+
+
+def _ordered(search: Search, found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What was found, what costs most first; faults that cannot be undone are among it."""
     signs = [_finding(one.name, one.details, search.task, None, None) for one in search.signs]
+    signs.sort(key=lambda one: SEVERITY.index(one.name))
     strong = [one for one in found if one.gain >= SEEN_GAIN or one.before is None]
     weak = [one for one in found if one not in strong]
     strong.sort(key=lambda one: -one.gain)
-    signs.sort(key=lambda one: SEVERITY.index(one.name))
-    return _Costs(ap, whole[search.task], (*strong, *signs, *weak))
+    return (*strong, *signs, *weak)
 
 
 def _finding(
@@ -282,17 +330,8 @@ def _tasks(search: Search) -> tuple[Task, ...]:
     return (search.task,)
 
 
-def _timed(
-    case: Case, task: Task, images: Booleans, watch: Callable[[], None] | None
-) -> float | None:
-    if watch is None:
-        return _known(average_precision(case, task, images))
-    watch()
-    return _known(average_precision(case, task, images, watch=watch))
-
-
-def _value(case: Case, task: Task, images: Booleans) -> float:
-    return average_precision(case, task, images)
+def _scored(case: Case, task: Task, images: Booleans, pace: Pace) -> float | None:
+    return _known(average_precision(case, task, images, watch=pace.look))
 
 
 def _known(value: float) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +27,9 @@ SAME_PLACE = 0.8
 #: Part of the rows with a better one in their place that shows that nothing was suppressed.
 LEAST_DUPLICATES = 0.15
 
+#: Pairs that are computed at once: those of millions of rows have no room together.
+BLOCK_PAIRS = 2_000_000
+
 #: Pairs that must exist before anything is said of where they end.
 LEAST_PAIRS = 20
 
@@ -43,7 +48,9 @@ class Overlaps:
     """(P,) whether both have one category."""
 
 
-def overlaps_of(case: Case, images: Booleans, *, least: float, most: int = COMPARED) -> Overlaps:
+def overlaps_of(
+    case: Case, images: Booleans, *, least: float, most: int = COMPARED, same_only: bool = False
+) -> Overlaps:
     """Pairs among the best predictions of each image.
 
     Args:
@@ -51,25 +58,58 @@ def overlaps_of(case: Case, images: Booleans, *, least: float, most: int = COMPA
         images: (M,) those to look at.
         least: The least IoU of a pair.
         most: How many of each image are compared.
+        same_only: Whether pairs of different categories are left out.
     """
     position = case.position
     looked_at = (position >= 0) & images[np.maximum(position, 0)]
     rows = np.flatnonzero(looked_at)
     order = rows[np.lexsort((-case.rows.score[rows], position[rows]))]
-    image = position[order]
-    begins = np.flatnonzero(np.diff(image, prepend=-2))
-    sizes = np.diff(begins, append=len(image))
-    rank = np.arange(len(image)) - np.repeat(begins, sizes)
-    order, image, rank = order[rank < most], image[rank < most], rank[rank < most]
-    worse = np.repeat(np.arange(len(order)), rank)
-    inner = np.arange(len(worse)) - np.repeat(np.cumsum(rank) - rank, rank)
-    better = worse - np.repeat(rank, rank) + inner
-    boxes = case.rows.boxes[order]
-    iou = box_ious(boxes[worse], boxes[better], np.zeros(len(worse), dtype=bool))
-    near = iou >= least
-    worse, better, iou = order[worse[near]], order[better[near]], iou[near]
+    rank = _rank(position[order])
+    order, rank = order[rank < most], rank[rank < most]
     category = case.rows.category_id
+    if same_only:  # the rows of an image by category, in each the best one first
+        order = order[np.lexsort((rank, category[order], position[order]))]
+        rank = _rank(position[order], category[order])
+    found = list(_near(case.rows.boxes[order], rank, least))
+    better, worse, iou = (np.concatenate(one) for one in zip(*found, strict=True))
+    better, worse = order[better], order[worse]
     return Overlaps(better=better, worse=worse, iou=iou, same=category[worse] == category[better])
+
+
+def _rank(*groups: Integers) -> Integers:
+    """(N,) how many rows of its group are before each; those of a group are one after the other.
+
+    Args:
+        groups: (N,) each; rows with the same numbers are a group.
+    """
+    begins = np.zeros(len(groups[0]), dtype=bool)
+    begins[:1] = True
+    for one in groups:
+        begins[1:] |= one[1:] != one[:-1]
+    starts = np.flatnonzero(begins)
+    return np.arange(len(begins)) - np.repeat(starts, np.diff(starts, append=len(begins)))
+
+
+def _near(
+    boxes: Floats, rank: Integers, least: float
+) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Positions of a better and a worse box, and their IoU, for some of the boxes after the other.
+
+    Args:
+        boxes: (N, 4), those of a group one after the other.
+        rank: (N,) how many of its group are before each.
+        least: The least IoU of a pair.
+    """
+    blocks = np.cumsum(rank) // BLOCK_PAIRS
+    limits = [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist(), len(rank)]
+    for begin, end in pairwise(limits):
+        before = rank[begin:end]
+        worse = np.repeat(np.arange(begin, end), before)
+        inner = np.arange(len(worse)) - np.repeat(np.cumsum(before) - before, before)
+        better = worse - np.repeat(before, before) + inner
+        iou = box_ious(boxes[worse], boxes[better], np.zeros(len(worse), dtype=bool))
+        near = iou >= least
+        yield better[near], worse[near], iou[near]
 
 
 def suppressed(case: Case, threshold: float) -> Booleans:
@@ -80,8 +120,8 @@ def suppressed(case: Case, threshold: float) -> Booleans:
         threshold: Overlaps above it are suppressed.
     """
     everything = np.ones(len(case.truth.image_ids), dtype=bool)
-    pairs = overlaps_of(case, everything, least=threshold, most=SUPPRESSED)
-    chosen = pairs.same & (pairs.iou > threshold)
+    pairs = overlaps_of(case, everything, least=threshold, most=SUPPRESSED, same_only=True)
+    chosen = pairs.iou > threshold
     better, worse = pairs.better[chosen], pairs.worse[chosen]
     kept = np.ones(len(case.rows), dtype=bool)
     # Pairs are in the order of the worse one's rank, image by image: what is better is decided.

@@ -106,7 +106,7 @@ def average_precision(
     watch()
     kept = kept_detections(results)
     watch()
-    pairs = overlapping(objects, results, kept, least=float(ious.min()))
+    pairs = overlapping(objects, results, kept, least=float(ious.min()), watch=watch)
     watch()
     matching = match_pairs(objects, results, kept, pairs, ious=ious, sizes=(SIZES["all"],))
     watch()

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.core.errors import HarnessError
 from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.gains import LEAST_GAIN, better, margin, number
+from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
 from harness.diagnosis.scoring import average_precision, matched_growth, size_precisions
@@ -65,10 +65,6 @@ class Sign:
     """What shows it."""
 
 
-class OutOfTimeError(HarnessError):
-    """The time for the search is over."""
-
-
 @dataclass(slots=True)
 class Search:
     """What was found so far, and what was tried."""
@@ -81,6 +77,10 @@ class Search:
     """(M,) those that hypotheses are tried on."""
     seconds_left: Callable[[], float]
     """What is left of the time for the search."""
+    pace: Pace
+    """The time that there is for the search and what follows it."""
+    scoring_s: float
+    """How long it takes to score the images once; that follows for each fault."""
     steps: list[Undo] = field(default_factory=list)
     """What is to be undone, in its order."""
     signs: list[Sign] = field(default_factory=list)
@@ -138,6 +138,7 @@ class Search:
         """
         steps = [one for one in self.steps if one is not without]
         numbers = [one for one in steps if one.name in OF_IDS]
+        self.watch()
         result = _applied(self.case, *numbers)
         if images is not None:
             result = limited(result, images)
@@ -489,6 +490,7 @@ class Search:
     def _require_time(self) -> None:
         if self.seconds_left() <= 0:
             raise OutOfTimeError("the time for the search is over")
+        self.pace.look(after_s=self.scoring_s * (1 + len(self.steps)))
 
 
 def _applied(case: Case, *undos: Undo | None) -> Case:

@@ -6,7 +6,7 @@ scored are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,13 @@ class Results:
         return len(self.image)
 
 
-def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[int]) -> Objects:
+def objects_of(
+    annotations: Mapping[str, Any],
+    task: Task,
+    image_ids: Sequence[int],
+    *,
+    watch: Callable[[], None] = lambda: None,
+) -> Objects:
     """The objects of some images.
 
     A missing area is the box's; for masks, what has no mask is left out, as the evaluators do
@@ -98,6 +104,7 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
         annotations: As returned by ``data.coco.read_annotations``.
         task: Boxes or masks.
         image_ids: The images that count, in the order of their positions.
+        watch: Called before each mask is drawn; what it raises ends that.
     """
     images = {one: number for number, one in enumerate(image_ids)}
     categories = category_positions(annotations)
@@ -106,7 +113,11 @@ def objects_of(annotations: Mapping[str, Any], task: Task, image_ids: Sequence[i
     masks = None
     if task == "segm":
         rows = [row for row in rows if has_shape(row, task)]
-        masks = tuple(compared_mask(row["segmentation"], *sizes[row["image_id"]]) for row in rows)
+        drawn = []
+        for row in rows:
+            watch()
+            drawn.append(compared_mask(row["segmentation"], *sizes[row["image_id"]]))
+        masks = tuple(drawn)
     boxes = np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
     areas = [
         row.get("area", area) for row, area in zip(rows, boxes[:, 2] * boxes[:, 3], strict=True)

@@ -10,7 +10,7 @@ matched together, then the second ones. Equal to pycocotools to the last match
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -145,6 +145,7 @@ def overlapping(
     *,
     least: float,
     known: Overlaps | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> Pairs:
     """The pairs of one image and category whose IoU is not below ``least``.
 
@@ -157,6 +158,7 @@ def overlapping(
         kept: Positions of those that are evaluated.
         least: The least IoU of a pair, above 0.
         known: IoUs of masks that were computed before, of all pairs.
+        watch: Called before the masks of each image and category; what it raises ends them.
     """
     cells = _cells(results.image[kept], results.category[kept])
     order = np.argsort(cells, kind="stable")
@@ -181,7 +183,7 @@ def overlapping(
         )
     else:
         places = first, count, object_order
-        iou = _ious_of_masks(results.masks, detections, cells, places, objects)
+        iou = _ious_of_masks(results.masks, detections, cells, places, objects, watch)
     near = iou >= least
     owner, chosen, iou = owner[near], chosen[near], iou[near]
     ordered = np.lexsort((chosen, iou, owner))
@@ -259,6 +261,7 @@ def _ious_of_masks(
     cells: Integers,
     places: tuple[Integers, Integers, Integers],
     objects: Objects,
+    watch: Callable[[], None],
 ) -> Floats:
     """(P,) IoU of all pairs, one image and category after the other.
 
@@ -269,22 +272,18 @@ def _ious_of_masks(
         places: (D,) of the first object of each one's cell in the last, (D,) how many it has, and
             the objects' order by cells.
         objects: The ground truth.
+        watch: Called before each image and category.
     """
     first, count, object_order = places
     begins = np.flatnonzero(np.diff(cells, prepend=-1))
     ends = np.append(begins[1:], len(cells))[: len(begins)]  # none without detections
-    return np.concatenate(
-        [np.zeros(0)]
-        + [
-            _mask_ious(
-                [masks[one] for one in detections[begin:end]],
-                object_order[first[begin] : first[begin] + count[begin]],
-                objects,
-            )
-            for begin, end in zip(begins, ends, strict=True)
-            if count[begin]
-        ]
-    )
+    found = [np.zeros(0)]
+    for begin, end in zip(begins, ends, strict=True):
+        if count[begin]:
+            watch()
+            chosen = object_order[first[begin] : first[begin] + count[begin]]
+            found.append(_mask_ious([masks[one] for one in detections[begin:end]], chosen, objects))
+    return np.concatenate(found)
 
 
 def _mask_ious(found: Sequence[Mask], there: Integers, objects: Objects) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_keypoints_alone_are_refused_and_beside_boxes_left_out(
     ("limit_s", "said"),
     [
         (1.0, "none of the known faults was found"),
-        (0.01, "none of the known faults that there was time to look for was found"),
+        (0.2, "none of the known faults that there was time to look for was found"),
     ],
 )
 def test_faults_that_were_not_looked_for_are_not_said_to_be_absent(
@@ -166,6 +167,34 @@ def test_a_time_limit_of_a_second_ends_the_reading_of_many_rows(
     assert next(looks) < 10_100
     found = diagnose_predictions(request, progress=Silent(), clock=lambda: 0.0)
     assert found.row_count == 30_000
+
+
+def test_the_time_limit_counts_from_where_the_program_began_and_in_every_part(
+    small_coco: Path, tmp_path: Path
+) -> None:
+    row = {"image_id": 42, "category_id": 3, "score": 0.5, "bbox": [10, 10, 30, 20]}
+    request = DiagnoseRequest(
+        saved=SavedPredictions(
+            predictions=as_file(tmp_path, "one.json", [row]),
+            annotations=small_coco / "annotations.json",
+        ),
+        limit_s=10.0,
+    )
+    ends = set()
+    for begun in range(-76, 0, 2):  # on a clock on which each look takes 0.1 s
+        looks = itertools.count()
+
+        def clock(looks: Iterator[int] = looks) -> float:
+            return next(looks) * 0.1
+
+        try:
+            diagnose_predictions(request, progress=Silent(), clock=clock, begun=begun * 0.1)
+        except UsageError as error:
+            ends.add(str(error).partition(" ended before ")[2].partition(";")[0].split("/")[-1])
+        # 0.3 of the start is kept for leaving the program; a few looks follow the last one.
+        assert (next(looks) - begun) * 0.1 <= 10.5 + 0.03 * begun
+    expected = {"annotations.json was read", "one.json was read", "the search began"}
+    assert ends == {*expected, "the predictions were scored"}
 
 
 def test_score_names_what_a_cheap_look_shows_also_in_a_run(

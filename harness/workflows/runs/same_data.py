@@ -56,13 +56,16 @@ def require_same_data(
     require_same_images(dataset, stamps_of(read_lines(shard_paths(folder))), notice=notice)
 
 
-def annotations_of_run(run: Path, facts: DatasetFacts, otherwise: str) -> dict[str, Any]:
+def annotations_of_run(
+    run: Path, facts: DatasetFacts, otherwise: str, *, watch: Callable[[], None] | None = None
+) -> dict[str, Any]:
     """Read the annotations of a run, once all that is true of its images is what it was then.
 
     Args:
         run: Its folder.
         facts: The data set as the run's files name it.
         otherwise: What the user can do where the annotation file changed.
+        watch: As of ``data.coco.read_annotations``.
 
     Returns:
         The parsed annotation file, valid.
@@ -71,7 +74,7 @@ def annotations_of_run(run: Path, facts: DatasetFacts, otherwise: str) -> dict[s
         UsageError: It is no longer there.
         IntegrityError: It, or what is annotated of the segments, was replaced since.
     """
-    content = read_annotations_of(facts, otherwise)
+    content = read_annotations_of(facts, otherwise, watch=watch)
     require_same_maps_of(run, facts, scored_images(content, facts))
     return content
 
