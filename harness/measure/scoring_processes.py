@@ -44,6 +44,8 @@ def partitioned(
         evaluator: The evaluator to use.
         portions: How many lists of shares to make at most.
     """
+    if not tasks:
+        return []
     numbering = numbering_of(annotations)
     owners = owners_of(annotations, predictions, tasks, portions)
     shares: list[list[Share]] = [[] for _ in range(portions)]

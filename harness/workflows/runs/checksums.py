@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.core.errors import IntegrityError
+from harness.data.shapes import finite
 from harness.files.atomic import write_text
 from harness.files.digest import file_digest
 from harness.files.json import dumps
@@ -299,15 +299,11 @@ def _refuse(constant: str) -> NoReturn:
 def _is_image(line: Line) -> bool:
     """Return whether a line names an image and lists predictions with scores."""
     predictions = line.get("predictions")
-    return (
-        type(line.get("image_id")) is int
-        and isinstance(predictions, list)
-        and all(isinstance(row, dict) and _is_number(row.get("score")) for row in predictions)
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    if type(line.get("image_id")) is not int or not isinstance(predictions, list):
+        return False
+    if not {dict}.issuperset(map(type, predictions)):
+        return False
+    return finite([row.get("score") for row in predictions])
 
 
 def _digest(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from hashlib import sha256
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workflows.runs.checksums import add_sums, read_sums
+from harness.workflows.runs.checksums import add_sums, key_of, read_sealed, read_sums, seal
 
 OLD, NEW = "0" * 64, "1" * 64
 
@@ -47,3 +48,15 @@ def test_sha256sum_reads_the_same_names(tmp_path: Path) -> None:
     subprocess.run(
         ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=True
     )
+
+
+@pytest.mark.parametrize("score", ["1" + "0" * 400, "true", '"1"', "null"])
+def test_a_line_with_a_score_that_is_no_number_is_named(tmp_path: Path, score: str) -> None:
+    path, identity = tmp_path / "shard.jsonl", {"model": "tiny"}
+    key = key_of(identity)
+    line = {"image_id": 7, "predictions": [{"category_id": 1, "score": json.loads(score)}]}
+    sound = {"image_id": 8, "predictions": [{"category_id": 1, "score": 0.5}]}
+    path.write_bytes(seal(identity, key) + seal(line, key) + seal(sound, key))
+    found = read_sealed(path)
+    assert found.faults == ["line 2 is not that of an image"]
+    assert [line for _, line in found.images] == [sound]
