@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
+from harness.diagnosis.evidence import keep_evident
 from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import limited, masks_as_boxes, sample_of
@@ -28,10 +28,6 @@ SEEN_GAIN = 0.05
 
 #: What a cheap look may take (seconds of its clock) and see, and how many faults it names.
 CHEAP_S, CHEAP_IMAGES, MOST_SUSPICIONS = 3.0, 100, 3
-
-#: In healthy predictions of fewer images faults were found by chance: 12 in 106 single images, 10
-#: in 120 pairs, none in 360 samples of 4 to 16.
-FEW_IMAGES = 4
 
 #: Images whose masks are undone to see how long that takes.
 TIMED_IMAGES = 8
@@ -113,6 +109,8 @@ def diagnose(
     images = search.images
     if len(case.truth.image_ids) and len(case.rows) and len(case.truth.objects["bbox"].image):
         search.run()
+        with suppress(OutOfTimeError):
+            keep_evident(search)
     else:  # nothing that any hypothesis could be tried on
         search.tried.update(BY_NAME)
     fewer = images is not search.images
@@ -129,7 +127,7 @@ def diagnose(
         ap=scored.ap if found.ap is None else found.ap,
         ap_undone=found.ap_undone,
         findings=found.findings,
-        notes=_notes(search, found.findings),
+        notes=tuple(search.notes),
         not_reached=search.not_reached,
         tried_images=int(search.images.sum()),
         measured_images=int(images.sum()),
@@ -177,14 +175,6 @@ def _pace_on(images: Booleans, search: Search, scored: _Scored) -> Pace:
     """
     larger = scored.longest_s * images.sum() / max(1, search.images.sum())
     return replace(search.pace, longest_s=max(search.pace.longest_s, larger))
-
-
-def _notes(search: Search, findings: Sequence[Finding]) -> tuple[str, ...]:
-    images = len(search.case.truth.image_ids)
-    if not findings or images >= FEW_IMAGES:
-        return tuple(search.notes)
-    few = counted(images, "image")
-    return (*search.notes, f"{few}: what seems to be a fault may be chance")
 
 
 def suspicions(case: Case, *, clock: Callable[[], float]) -> tuple[str, ...]:

@@ -162,17 +162,18 @@ def precisions_of(
     return category_precisions(found, np.ones((1, images)))
 
 
-def met_objects(case: Case, images: Booleans) -> Booleans:
-    """(objects,) whether a box of its category meets each; False on other images.
+def met_objects(case: Case, images: Booleans, task: Task = "bbox") -> Booleans:
+    """(objects,) whether a prediction of its category meets each; False on other images.
 
     Args:
         case: Boxes in the frame of their images; categories are right.
         images: (M,) those to look at.
+        task: Boxes or masks.
     """
-    objects, results = columns_of(case, "bbox", images, agnostic=False)
+    objects, results = columns_of(case, task, images, agnostic=False)
     matching = match(objects, results, ious=np.array([0.5]), sizes=(SIZES["all"],))
     matched = matching.object[0, 0]
-    every = case.truth.objects["bbox"].image
+    every = case.truth.objects[task].image
     chosen = np.flatnonzero((images & case.truth.scored)[every])
     found = np.zeros(len(every), dtype=bool)
     found[chosen[matched[matched >= 0]]] = True
