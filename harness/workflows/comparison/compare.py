@@ -209,9 +209,11 @@ def _require_comparable(one: RunRecord, other: RunRecord, first: Path, second: P
     facts = [(record.dataset.digest, record.dataset.evaluated_images) for record in (one, other)]
     if facts[0] != facts[1]:
         raise UsageError(
-            f"{first} and {second} evaluated other images: {one.dataset.evaluated_images} of "
-            f"{one.dataset.name} ({one.dataset.digest[:12]}), {other.dataset.evaluated_images} of "
-            f"{other.dataset.name} ({other.dataset.digest[:12]})"
+            f"{first} and {second} were evaluated on different images: "
+            f"{one.dataset.evaluated_images} of {one.dataset.name} ({one.dataset.digest[:12]}), "
+            f"{other.dataset.evaluated_images} of {other.dataset.name} "
+            f"({other.dataset.digest[:12]})",
+            hint="evaluate both on the same data set, with the same --limit",
         )
 
 

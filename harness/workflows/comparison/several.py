@@ -108,8 +108,9 @@ def compare_several(
         facts = record.dataset
         if (facts.digest, facts.evaluated_images) != (first.digest, first.evaluated_images):
             raise UsageError(
-                f"{folder} evaluated other images than {folders[0]}: {facts.evaluated_images} of "
-                f"{facts.name}, not {first.evaluated_images} of {first.name}"
+                f"{folder} was evaluated on other images than {folders[0]}: "
+                f"{facts.evaluated_images} of {facts.name}, not {first.evaluated_images} of "
+                f"{first.name}"
             )
     rows = []
     with progress.task("measure", total=len(records), unit="run") as tick:

@@ -121,6 +121,6 @@ def test_runs_of_other_images_are_refused(
     words = ["--annotations", annotations, "--images", images, "--output", str(tmp_path / "less")]
     assert run(["eval", "--engine", "fake", *words, "--limit", "2"]) == 0
     assert run(["compare", str(runs[0]), str(tmp_path / "less")]) == 2
-    assert "evaluated other images" in capsys.readouterr().err
+    assert "were evaluated on different images" in capsys.readouterr().err
     assert run(["compare", str(runs[0]), str(tmp_path)]) == 2
     assert "holds no finished evaluation" in capsys.readouterr().err
