@@ -71,6 +71,9 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         console.print_parts(certainty)
     console.print_parts(_verdict(record, style))
     if folder is not None:
+        accuracies = [value for name, value in record.metrics.items() if name.endswith("/AP")]
+        if accuracies and not any(value is not None for value in accuracies):
+            console.print_parts(f"predictions: {folder / 'predictions.json'}")
         if (folder / "report.html").is_file():
             console.print_parts(f"report: {folder / 'report.html'}")
         console.print_parts(f"record: {folder / 'record.json'}")

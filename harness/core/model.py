@@ -17,6 +17,7 @@ Group = Literal[
     "rem",
     "mlperf",
     "train",
+    "test",
     "train_proposals",
     "checkpoints",
     "zoo",
@@ -42,7 +43,7 @@ class UnpackedFacts:
     """
 
     annotation_count: int | None = None
-    """Number of images the annotation file must list."""
+    """Number of annotations the annotation file must have; None where it has none."""
 
     files: dict[str, FileFacts] = field(default_factory=dict)
     """sha256 and size of single unpacked files, by path."""

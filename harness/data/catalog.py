@@ -18,6 +18,8 @@ from harness.data.coco import read_dataset
 COCO_LAYOUT = {
     "coco_2017_val": ("coco/annotations/instances_val2017.json", "coco/val2017"),
     "coco_2017_train": ("coco/annotations/instances_train2017.json", "coco/train2017"),
+    "coco_2017_test": ("coco/annotations/image_info_test2017.json", "coco/test2017"),
+    "coco_2017_test-dev": ("coco/annotations/image_info_test-dev2017.json", "coco/test2017"),
     "coco_2017_val_100": ("coco/annotations/instances_val2017_100.json", "coco/val2017"),
     "coco_2017_val_rem": ("coco/annotations/instances_valrem.json", "coco/val2017"),
     "coco_2017_val_mlperf": ("coco/annotations/instances_val2017_mlperf.json", "coco/val2017"),
@@ -75,6 +77,8 @@ KEYPOINTS = "keypoints_coco_"
 DOWNLOAD_GROUPS = {
     "coco_2017_val": "val,annotations",
     "coco_2017_train": "train,annotations",
+    "coco_2017_test": "test",
+    "coco_2017_test-dev": "test",
     "coco_2017_val_100": "val100",
     "coco_2017_val_rem": "val,rem",
     "coco_2017_val_mlperf": "val,mlperf",

@@ -80,7 +80,8 @@ def read_dataset(
     """The data set of an annotation file and the folder of its images, with the parsed file.
 
     Args:
-        annotations: COCO annotation file.
+        annotations: COCO annotation file; or one that only lists images and categories, as COCO's
+            ``image_info_test-dev2017.json`` does. Its images can be inferred, and nothing scored.
         images_dir: Folder of its images.
         name: What records call it; None takes the file's stem.
         compact: Keep polygons as arrays of float64, which take a quarter of the memory of lists:
@@ -93,8 +94,15 @@ def read_dataset(
     if not images_dir.is_dir():
         raise UsageError(f"no such folder of images: {images_dir}", hint="give it with --images")
     content, digest = read_with_digest(annotations, convert=_compact if compact else None)
+    if _lists_images(content):
+        content["annotations"] = []
     _require_valid(annotations, content)
     return dataset_of(content, annotations, images_dir, name=name, digest=digest)
+
+
+def _lists_images(content: Any) -> bool:
+    """Whether a file has images and categories, and no table of annotations."""
+    return isinstance(content, dict) and REQUIRED_KEYS.keys() - content.keys() == {"annotations"}
 
 
 def _compact(parsed: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +209,13 @@ def _require_tables(content: Any, path: Path) -> None:
     foreign = foreign_annotations(content)
     if foreign is not None:
         raise IntegrityError(f"{path} is {foreign.what}", hint=foreign.hint)
+    if _lists_images(content):
+        raise IntegrityError(
+            f"{path} lists images and has no annotations, as COCO's files of test images: nothing "
+            "can be scored or compared with it",
+            hint="what a model finds in its images: harness eval --annotations FILE --images "
+            "FOLDER, or harness predict",
+        )
     if not isinstance(content, dict) or not REQUIRED_KEYS.keys() <= content.keys():
         found = "none" if content == {} else type(content).__name__
         if isinstance(content, dict) and content:
@@ -416,7 +431,9 @@ def _mask_oddities(segmentations: Sequence[Any]) -> Iterator[str]:
 
 def _image_oddities(content: dict[str, Any]) -> Iterator[str]:
     bare = len(content["images"]) - len({row["image_id"] for row in content["annotations"]})
-    if bare:
+    if bare and not content["annotations"]:
+        yield "no image has an annotation: nothing can be scored"
+    elif bare:
         yield f"{counted(bare, 'image has', 'images have')} no annotation"
     files = Counter(file_key(image["file_name"]) for image in content["images"])
     several = sorted(name for name, count in files.items() if count > 1)

@@ -99,6 +99,16 @@ def test_a_data_set_without_masks_says_so(tmp_path: Path) -> None:
     assert dataset.warnings == ()
 
 
+def test_images_alone_are_a_data_set_that_nothing_is_scored_on(tmp_path: Path) -> None:
+    path = written(tmp_path, {key: MINIMAL[key] for key in ("images", "categories")})
+    dataset = read_dataset(path, tmp_path)
+    assert dataset.image_ids == (4, 9)
+    assert (dataset.annotation_count, dataset.ground_truth["annotations"]) == (0, [])
+    assert dataset.warnings == ("no image has an annotation: nothing can be scored",)
+    with pytest.raises(IntegrityError, match="lists images and has no annotations"):
+        read_annotations(path)
+
+
 def test_places_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read_annotations(tmp_path / "nowhere.json")

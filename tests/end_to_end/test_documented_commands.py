@@ -46,6 +46,7 @@ SMALL = {
     "coco_2017_val_100": "synthetic_val",
     "coco_2017_val_rem": "synthetic_val",
     "coco_2017_val_mlperf": "synthetic_val",
+    "coco_2017_test-dev": "synthetic_val",
     "model_final_f10217.pkl": "run/model_best.safetensors",
     "RUN/model_best.safetensors": "run/model_best.safetensors",
     "my-run.toml": "evaluated/config.toml",

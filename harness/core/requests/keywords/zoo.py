@@ -28,6 +28,7 @@ class DownloadSettings(TypedDict, total=False):
             "rem",
             "mlperf",
             "train",
+            "test",
             "train_proposals",
             "checkpoints",
             "zoo",
@@ -36,8 +37,8 @@ class DownloadSettings(TypedDict, total=False):
         ]
     ]
     """Groups of files; the default is what evaluation needs (of annotations, panoptic,
-    panoptic_train, val, val100, rem, mlperf, train, train_proposals, checkpoints, zoo, torchvision,
-    backbones; default: annotations,val,checkpoints)."""
+    panoptic_train, val, val100, rem, mlperf, train, test, train_proposals, checkpoints, zoo,
+    torchvision, backbones; default: annotations,val,checkpoints)."""
 
     models: Iterable[str]
     """Only the checkpoints of these model entries (default: all)."""
