@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harness.api.listing import list_models as list_models
     from harness.api.measuring import analyze as analyze
     from harness.api.measuring import benchmark as benchmark
+    from harness.api.measuring import compare as compare
+    from harness.api.measuring import compare_several as compare_several
     from harness.api.measuring import diagnose as diagnose
     from harness.api.measuring import evaluate as evaluate
     from harness.api.measuring import evaluate_share as evaluate_share
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from harness.api.models import export_model as export_model
     from harness.api.models import load_dataset as load_dataset
     from harness.api.models import load_model as load_model
-    from harness.api.pictures import compare as compare
-    from harness.api.pictures import compare_several as compare_several
     from harness.api.pictures import draw as draw
     from harness.api.pictures import predict as predict
     from harness.api.pictures import show as show
@@ -44,8 +44,8 @@ _HOMES = {
     "benchmark": "harness.api.measuring",
     "check_parity": "harness.api.models",
     "check_weights": "harness.api.models",
-    "compare": "harness.api.pictures",
-    "compare_several": "harness.api.pictures",
+    "compare": "harness.api.measuring",
+    "compare_several": "harness.api.measuring",
     "convert": "harness.api.models",
     "diagnose": "harness.api.measuring",
     "download": "harness.api.models",

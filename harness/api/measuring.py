@@ -1,4 +1,4 @@
-"""Measure a model: evaluation, speed, sweep, scoring again, and why a number is what it is."""
+"""Measure and compare models: evaluation, speed, sweep, scoring, and why a number is what it is."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from harness.core.requests.inference import (
     ShareRequest,
     SweepRequest,
 )
+from harness.core.requests.pictures import CompareRequest
 from harness.core.requests.reports import AnalyzeRequest, ReportRequest, TrackerName
 from harness.core.results import RunResult
 from harness.core.settings import replaced
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from harness.core.record import RunRecord
     from harness.core.requests import keywords
     from harness.workflows.benchmark.sweep import SweepResult
+    from harness.workflows.comparison.runs import Comparison
+    from harness.workflows.comparison.several import SeveralRuns
     from harness.workflows.diagnose import Diagnosis
     from harness.workflows.evaluation.analyze import Analysis
     from harness.workflows.evaluation.report import ReportResult
@@ -314,4 +317,62 @@ def diagnose(
     request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
     return diagnose_predictions(
         request, progress=shown_by(progress), clock=time.monotonic, begun=begun
+    )
+
+
+@public_with_settings
+def compare(
+    first: str | Path,
+    second: str | Path,
+    *,
+    progress: Shown = False,
+    **settings: Unpack[keywords.CompareSettings],
+) -> Comparison:
+    """Compare two evaluations of the same images, as ``harness compare``.
+
+    Args:
+        first: Run folder of an evaluation or a training, which is its best evaluation then; or a
+            file of predictions, with ``annotations``.
+        second: Another one.
+        progress: As in `evaluate`.
+        **settings: Those of `CompareRequest`.
+
+    Returns:
+        What differs in settings, metrics (with what resampling says of noise), categories and
+        images; the second against the first.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.comparison.compare import compare
+
+    request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
+    return compare(request, shown_by(progress))
+
+
+@public
+def compare_several(
+    *runs: str | Path, plot: str | Path | None = None, progress: Shown = False
+) -> SeveralRuns:
+    """Put several evaluations of the same images into one table, as ``harness compare A B C``.
+
+    Args:
+        *runs: Folders of evaluations, or of trainings, of which the best evaluation counts.
+        plot: PNG of AP over time and size of the networks; None for none.
+        progress: As in `evaluate`.
+
+    Returns:
+        AP, size, parameters, arithmetic and time of each.
+
+    Raises:
+        HarnessError: As `evaluate`.
+    """
+    from harness.workflows.comparison.several import compare_several
+
+    if len(runs) < 2:
+        raise UsageError("give two or more runs to compare")
+    return compare_several(
+        [Path(run) for run in runs],
+        plot=None if plot is None else Path(plot),
+        progress=shown_by(progress),
     )

@@ -1,4 +1,4 @@
-"""Look at results: predict and draw images, show data and runs, compare evaluations."""
+"""Look at results: predict and draw images, show data and runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, now, public, shown_by
+from harness.api.calls import Shown, now, shown_by
 from harness.api.settings import composed, public_with_settings, typed
-from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
-from harness.core.requests.pictures import CompareRequest, PredictRequest, ShowRequest
+from harness.core.requests.pictures import PredictRequest, ShowRequest
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from harness.core.predicted import PredictReport
     from harness.core.requests import keywords
     from harness.data.given_images import ImageLike, Picture
-    from harness.workflows.comparison.compare import Comparison
-    from harness.workflows.comparison.several import SeveralRuns
     from harness.workflows.pictures.show_subject import ShowReport
 
 
@@ -83,86 +80,6 @@ def show(
 
     request = composed("show", ShowRequest, {"run": run, **settings})
     return show(request, progress=shown_by(progress))
-
-
-@public_with_settings
-def compare(
-    first: str | Path,
-    second: str | Path,
-    *,
-    progress: Shown = False,
-    **settings: Unpack[keywords.CompareSettings],
-) -> Comparison:
-    """Compare two evaluations of the same images, as ``harness compare``.
-
-    Args:
-        first: Run folder of an evaluation or a training, which is its best evaluation then; or a
-            file of predictions, with ``annotations``.
-        second: Another one.
-        progress: As in `evaluate`.
-        **settings: Those of `CompareRequest`.
-
-    Returns:
-        What differs in settings, metrics (with what resampling says of noise), categories and
-        images; the second against the first.
-
-    Raises:
-        HarnessError: As `evaluate`.
-    """
-    from harness.workflows.comparison.compare import compare_runs
-    from harness.workflows.comparison.files import are_files, compare_files
-    from harness.workflows.comparison.images import write_page
-    from harness.workflows.runs.folder import evaluation_of
-
-    shown = shown_by(progress)
-    request = composed("compare", CompareRequest, {"first": first, "second": second, **settings})
-    draws = request.resamples
-    runs = (request.first, request.second)
-    if are_files(*runs):
-        classes = request.foreign.class_ids
-        found = compare_files(
-            *runs, request.annotations, resamples=draws, progress=shown, classes=classes
-        )
-    elif request.annotations is not None:
-        raise UsageError(
-            "two runs are compared on the annotations that they were evaluated on",
-            hint="leave out --annotations, or name the files: RUN/predictions.json",
-        )
-    else:
-        request.foreign.require_none()
-        runs = (evaluation_of(request.first), evaluation_of(request.second))
-        found = compare_runs(*runs, resamples=draws, progress=shown)
-    if request.html is not None:
-        write_page(found, *runs, request.html, request.threshold, shown)
-    return found
-
-
-@public
-def compare_several(
-    *runs: str | Path, plot: str | Path | None = None, progress: Shown = False
-) -> SeveralRuns:
-    """Put several evaluations of the same images into one table, as ``harness compare A B C``.
-
-    Args:
-        *runs: Folders of evaluations, or of trainings, of which the best evaluation counts.
-        plot: PNG of AP over time and size of the networks; None for none.
-        progress: As in `evaluate`.
-
-    Returns:
-        AP, size, parameters, arithmetic and time of each.
-
-    Raises:
-        HarnessError: As `evaluate`.
-    """
-    from harness.workflows.comparison.several import compare_several
-
-    if len(runs) < 2:
-        raise UsageError("give two or more runs to compare")
-    return compare_several(
-        [Path(run) for run in runs],
-        plot=None if plot is None else Path(plot),
-        progress=shown_by(progress),
-    )
 
 
 @public_with_settings

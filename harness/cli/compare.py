@@ -15,7 +15,7 @@ from harness.core.requests.pictures import CompareRequest
 from harness.core.settings import flat_settings
 
 if TYPE_CHECKING:
-    from harness.workflows.comparison.compare import Comparison
+    from harness.workflows.comparison.runs import Comparison
 
 COLUMNS = ("metric", "first", "second", "delta", "95 % of resamples", "second is")
 
@@ -86,7 +86,7 @@ def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:
 def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     from harness.report.absent import absent_lines, compared_metrics
     from harness.report.tables import render
-    from harness.workflows.comparison.compare import category_rows, metric_rows
+    from harness.workflows.comparison.runs import category_rows, metric_rows
 
     style = arguments.format or console.default_format()
     console.print_parts(render(COLUMNS, metric_rows(comparison.metrics), style), "")

@@ -15,8 +15,8 @@ from harness.core.progress import Silent
 from harness.core.requests.pictures import ShowRequest
 from harness.core.requests.reports import ReportRequest
 from harness.report.page import night_page, sweep_page
-from harness.workflows.comparison.compare import compare_runs
 from harness.workflows.comparison.images import write_page
+from harness.workflows.comparison.runs import compare_runs
 from harness.workflows.evaluation.report import report
 from harness.workflows.pictures.show import show
 from harness.workflows.runs.checksums import write_checked

@@ -12,7 +12,7 @@ from harness.core.requests.reports import ClassIds
 from harness.data.coco import read_annotations
 from harness.files.environment import usable_cpus
 from harness.measure.coco import score
-from harness.workflows.comparison.compare import (
+from harness.workflows.comparison.runs import (
     SHOWN,
     Comparison,
     category_changes,

@@ -20,7 +20,7 @@ from harness.visualization.canvas import paint
 from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
-from harness.workflows.comparison.compare import Comparison, metric_rows
+from harness.workflows.comparison.runs import Comparison, metric_rows
 from harness.workflows.runs.files import PREDICTIONS, read_run
 from harness.workflows.runs.same_data import annotations_of_run, replaced_images
 

@@ -17,8 +17,8 @@ from harness.core.requests.pictures import ShowRequest
 from harness.core.requests.reports import ReportRequest
 from harness.core.settings import flat_settings
 from harness.core.tasks import PANOPTIC, TASKS
-from harness.workflows.comparison.compare import compare_runs
 from harness.workflows.comparison.images import draw_changed
+from harness.workflows.comparison.runs import compare_runs
 from harness.workflows.evaluation.report import report as write_again
 from harness.workflows.pictures.show import show
 from harness.workflows.pictures.show_subject import ShowReport

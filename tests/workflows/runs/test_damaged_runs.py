@@ -22,7 +22,7 @@ from harness.core.requests.pictures import ShowRequest
 from harness.core.settings import compose, replaced
 from harness.engines.fake import open_fake
 from harness.measure.timing import PhaseTimer
-from harness.workflows.comparison.compare import compare_runs
+from harness.workflows.comparison.runs import compare_runs
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.evaluation.score import score_saved
 from harness.workflows.pictures.show import show
