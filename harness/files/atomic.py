@@ -34,7 +34,6 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers_in_turn(path.parent)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -91,10 +90,13 @@ _DUE: dict[Path, float] = {}
 def temporary_path(path: Path, *, ending: str = "") -> Path:
     """Return where to write a file until it is whole: beside it, hidden, named after the process.
 
+    What killed processes left in the folder is removed, for whatever file it was.
+
     Args:
         path: The file to be.
         ending: An ending for libraries that go by it, with its dot.
     """
+    remove_leftovers_in_turn(path.parent)
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp{ending}")
 
 
@@ -143,6 +145,10 @@ def _is_alive(pid: int) -> bool:
         return False
     except (OSError, OverflowError):  # another user's process; or no process id
         return True
+    # A container whose first process waits for no other keeps what has ended in its table.
+    with suppress(OSError, IndexError):
+        state = Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()[0]
+        return state not in (b"Z", b"X")
     return True
 
 

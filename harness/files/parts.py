@@ -170,7 +170,7 @@ class Part:
     def finish(self, target: Path) -> None:
         """Give the sealed and proven file its name."""
         self.path.replace(target)
-        _journal(self.path).unlink()
+        _journal(self.path).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Forget everything that has arrived."""
@@ -220,6 +220,14 @@ def open_part(
 def part_path(target: Path) -> Path:
     """Return where ``target`` is while it is fetched."""
     return target.with_name(target.name + ".part")
+
+
+def remove_orphan(target: Path) -> None:
+    """Remove the journal of a file that has its name: what fetched it was ended just then."""
+    path = part_path(target)
+    if target.is_file() and not path.exists():
+        with suppress(OSError):
+            _journal(path).unlink()
 
 
 def arrived_bytes(target: Path) -> int:

@@ -20,6 +20,7 @@ from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, SpawnContext
 
 from harness.core.errors import RunFailedError
+from harness.files.scratch import claim_sockets
 
 #: What the server imports first.
 PREPARATION = "harness.launch.server_process"
@@ -47,6 +48,7 @@ def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnConte
     with suppress(*SERVER_ERRORS):
         # Its start lets SIGINT and SIGTERM through again, so it must come before they are blocked.
         resource_tracker.ensure_running()
+        claim_sockets()
     by_spawning = multiprocessing.get_context("spawn")
     offered = "forkserver" in multiprocessing.get_all_start_methods()
     if not modules or not offered or sys.platform == "darwin" or not _same_environment():

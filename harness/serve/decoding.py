@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from harness.core.detections import Image
+from harness.files.scratch import claim_sockets
 from harness.launch.local import end_with_parent
 from harness.serve.failures import Fault, Refusal, refused
 from harness.serve.forms import files_of_form
@@ -201,6 +202,7 @@ class _Decoder:
     def __init__(self, max_megapixels: float) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
+        claim_sockets()
         self._connection, inner = context.Pipe()
         self._process = context.Process(
             target=_work, args=(inner, max_megapixels), name="decoder", daemon=True

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.core.engine import EngineName
 from harness.core.progress import Progress, Silent
@@ -20,6 +19,7 @@ from harness.core.requests.inference import (
 from harness.core.tasks import is_accuracy
 from harness.files.digest import file_digest
 from harness.files.json import read
+from harness.files.scratch import scratch_folder
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.runs.files import PREDICTIONS
@@ -73,11 +73,11 @@ def try_shards(
     )
     trials = []
     with (
-        TemporaryDirectory(prefix="harness-selftest-") as folder,
+        scratch_folder("selftest") as folder,
         progress.task("try", total=len(counts), unit="runs") as advance,
     ):
         for count in counts:
-            trials.append(_trial(request, count, Path(folder) / str(count)))
+            trials.append(_trial(request, count, folder / str(count)))
             advance(1)
     return trials
 

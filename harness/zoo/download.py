@@ -21,7 +21,7 @@ from harness.core.requests.zoo import DownloadRequest
 from harness.files.failures import ARRIVED, disk_errors
 from harness.files.fetch import FetchOptions, fetch
 from harness.files.locks import held
-from harness.files.parts import arrived_bytes
+from harness.files.parts import arrived_bytes, remove_orphan
 from harness.files.transport import SCHEMES
 from harness.files.unpack import unpack
 from harness.zoo.lock import find_model
@@ -253,6 +253,7 @@ def _bring(
     known = _known([artefact], root)  # another process may have brought it while this one waited
     if known:
         return known[artefact.name]
+    remove_orphan(root / artefact.path)
     proof = _prove_if_there(artefact, root, options.progress)
     outcome = _outcome(artefact, root, "proven", proof=proof or ())
     if proof is None and artefact.selection is not None:

@@ -80,6 +80,7 @@ CASES = {
         most=6,
         after=EVAL,
     ),
+    "show": Case(words=("show", "run"), results=("run/show/pictures/*.jpg",), most=3, after=EVAL),
     "report": Case(
         words=("report", "run"), results=("run/report.html",), most=4, after=EVAL, follows=False
     ),

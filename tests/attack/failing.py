@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,12 +47,19 @@ EVENTS = {
 }
 
 
+#: In the folder of a command, what is its folder of temporary files where it is there.
+TEMPORARY_FOLDER = "tmp"
+
+#: As the number of an error: SIGKILL to the process and all that it started.
+KILLED = -signal.SIGKILL
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What fails.
 
-    at: Number of the operation, from 0; None for none. error: Its number. lasting: Whether all
-    that follow fail as well, as on a disk that stays full.
+    at: Number of the operation, from 0; None for none. error: Its number; KILLED where the process
+    is ended before it. lasting: Whether all that follow fail as well, as on a disk that stays full.
     """
 
     at: int | None = None
@@ -83,6 +91,8 @@ class Operations:
         if at is not None and (number == at or (lasts and number > at)):
             file = None if kind in ("write", "fsync") else str(name)
             error = self.fault.error
+            if error == KILLED:
+                os.killpg(0, signal.SIGKILL)
             raise OSError(error, os.strerror(error), file)
 
     def _is_below(self, name: object) -> bool:
@@ -202,7 +212,9 @@ def commands(streams: Path) -> Iterator[Command]:
     requests, answers = server.stdin, server.stdout
 
     def run(words: Sequence[object], folder: Path, fault: Fault = Fault()) -> Failed:
+        temporary = folder / TEMPORARY_FOLDER
         asked = {
+            "temporary": str(temporary) if temporary.is_dir() else "",
             "words": [str(word) for word in words],
             "folder": str(folder),
             "streams": str(streams),
@@ -242,7 +254,7 @@ def main() -> None:
         _, status = os.waitpid(child, 0)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
-        operations = json.loads(seen.read_bytes()) if seen.exists() else []
+        operations = json.loads(seen.read_bytes() or b"[]")  # nothing of one that was killed
         answer = {"code": os.waitstatus_to_exitcode(status), "operations": operations}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
@@ -255,6 +267,8 @@ def _run(asked: dict[str, Any], seen: Path) -> None:
         os.dup2(os.open(streams / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(asked["folder"])
+    if asked["temporary"]:
+        os.environ["TMPDIR"] = tempfile.tempdir = asked["temporary"]
     signal.alarm(SECONDS)
     report = os.open(seen, os.O_WRONLY | os.O_CREAT)
     fault = Fault(at=asked["at"], error=asked["error"], lasting=asked["lasting"])

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -65,6 +66,40 @@ def test_files_of_the_living_and_of_others_stay(tmp_path: Path) -> None:
         assert remove_leftovers(tmp_path) == [old]
         assert sorted(tmp_path.iterdir()) == sorted(stay)
         living.kill()
+
+
+def test_a_process_that_has_ended_and_that_nobody_waits_for_is_dead(tmp_path: Path) -> None:
+    """As in a container whose first process waits for none: its number stays in the table."""
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        host = temporary_path(tmp_path / "x").name.split(".")[2].rpartition("-")[0]
+        left = tmp_path / f".x.{host}-{ended.pid}.tmp"
+        left.touch()
+        assert remove_leftovers(tmp_path) == [left]
+
+
+SCRATCH = """
+import os, signal
+from harness.files.scratch import claim_sockets, scratch_folder
+from multiprocessing.connection import Listener
+claim_sockets()
+with Listener(family="AF_UNIX"), scratch_folder("plan") as folder:
+    (folder / "file").touch()
+    if {killed}:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_temporary_folders_of_killed_processes_are_removed() -> None:
+    with tempfile.TemporaryDirectory(prefix="h") as short:  # addresses of sockets have a limit
+        for killed, left in ((True, ["mp", "plan"]), (False, [])):
+            done = subprocess.run(
+                [sys.executable, "-c", SCRATCH.format(killed=killed)],
+                env={**os.environ, "TMPDIR": short},
+                check=False,
+            )
+            assert done.returncode == (-signal.SIGKILL if killed else 0)
+            assert sorted(one.name.split("-")[1] for one in Path(short).iterdir()) == left
 
 
 def test_folders_are_removed_as_well_and_links_are_not_followed(tmp_path: Path) -> None:

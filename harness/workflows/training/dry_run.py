@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.core.architecture import Architecture
 from harness.core.errors import PrerequisiteError, UsageError
@@ -17,6 +16,7 @@ from harness.core.requests.training import TrainRequest
 from harness.core.settings import check_settings
 from harness.data.categories import COCO_CATEGORIES, COCO_PERSON
 from harness.data.objects import TrainingSet
+from harness.files.scratch import scratch_folder
 from harness.training.dry_run import Measured, measure_iteration, stand_in_data
 from harness.training.plan import Plan, Schedule
 from harness.training.setup import Setup
@@ -270,8 +270,8 @@ def _data(training: TrainingSet | None, published: Architecture) -> Iterator[Tra
     if training is not None:
         yield training
         return
-    with TemporaryDirectory(prefix="harness-plan-") as folder:
-        yield stand_in_data(Path(folder), published)
+    with scratch_folder("plan") as folder:
+        yield stand_in_data(folder, published)
 
 
 def _dry_run(
