@@ -8,9 +8,10 @@ the rest of a block of text is copied for each comment of a portable anymap.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 #: Parts of a JPEG before its pixels; a profile of colours has 255 at most, an image of depth in
 #: XMP a hundred or so. Chosen.
@@ -38,6 +39,10 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _BARE_IN_HEADER = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
 _BARE_IN_SCANS = frozenset((0x01, *range(0xD0, 0xD9)))
 _END, _SCAN, _EXIF = 0xD9, 0xDA, 0xE1
+
+#: Begin of frames: their pixels are in one scan, or more; and those of a frame without progression.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset((0xC0, 0xC1))
 _SCANS = b"\xff\xda"
 
 
@@ -64,24 +69,47 @@ def _require_bounded(file: IO[bytes], *, pixels: bool) -> None:
     begin = file.read(3)
     if begin == b"\xff\xd8\xff":
         content = b"\xff" + file.read(BEGINNING_BYTES)
-        scan = _require_bounded_header(content)
-        if len(content) > BEGINNING_BYTES and (scan is None or pixels):
+        header = _require_bounded_header(content)
+        if len(content) > BEGINNING_BYTES and header.may_have_more(pixels=pixels):
             content += file.read(MOST_BYTES)
-            scan = _require_bounded_header(content)
+            header = _require_bounded_header(content)
+        scan = header.scan
         # Counting the bytes is quick, and few JPEGs have so many of them, as in a film behind one.
-        if pixels and scan is not None and content.count(_SCANS) > MOST_SCANS:
+        if (
+            scan is not None
+            and header.may_have_more(pixels=pixels)
+            and content.count(_SCANS) > MOST_SCANS
+        ):
             _require_bounded_scans(content, scan)
     elif pixels and begin[:2] in (b"P1", b"P2", b"P3"):
         _require_few_comments(file)
 
 
-def _require_bounded_header(content: bytes) -> int | None:
-    """Return where the first scan of a JPEG begins; None where it has none."""
+class _Header(NamedTuple):
+    """What is before the pixels of a JPEG."""
+
+    scan: int | None
+    """Where the first scan begins; None where there is none."""
+    is_whole: bool
+    """Whether that scan has all pixels, after which libjpeg takes no other: it decodes row by row
+    what is not progressive and has all components in its first scan, and a further scan is an
+    error."""
+
+    def may_have_more(self, *, pixels: bool) -> bool:
+        """Whether what follows the beginning decides how much is computed."""
+        return self.scan is None or (pixels and not self.is_whole)
+
+
+def _require_bounded_header(content: bytes) -> _Header:
     position = parts = exif = 0
+    frames: list[tuple[int, int]] = []
     while found := _MARKER.search(content, position):
         marker, position = found[1][0], found.end()
         if marker == _SCAN:
-            return found.start()
+            whole = _is_whole(frames, _byte(content, position + 2))
+            return _Header(found.start(), whole)
+        if marker in _FRAMES:
+            frames.append((marker, _byte(content, position + 7)))
         parts += 1
         if parts > MOST_PARTS:
             raise ValueError(f"it has more than {MOST_PARTS:,} parts before its pixels")
@@ -92,7 +120,25 @@ def _require_bounded_header(content: bytes) -> int | None:
             if exif > MOST_EXIF_PARTS:
                 raise ValueError(f"its EXIF has more than {MOST_EXIF_PARTS} parts")
         position += _length(content, position)
-    return None
+    return _Header(None, is_whole=False)
+
+
+def _is_whole(frames: Sequence[tuple[int, int]], components: int) -> bool:
+    """Return whether the first scan has all pixels, as of ``_Header``.
+
+    Args:
+        frames: Marker and number of components of each frame before it; a file has one.
+        components: Of the scan.
+    """
+    if len(frames) != 1:
+        return False
+    marker, of_frame = frames[0]
+    return marker in _SEQUENTIAL and 0 < of_frame == components
+
+
+def _byte(content: bytes, position: int) -> int:
+    """The value of a byte; 0 behind the end."""
+    return content[position] if position < len(content) else 0
 
 
 def _require_bounded_scans(content: bytes, position: int) -> None:

@@ -34,7 +34,7 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 def claim_sockets() -> None:
     """Have ``multiprocessing`` put the sockets of this process where the next one finds them.
 
-    It would make a folder of any name, which nobody removes once the process was killed. Does
+    It would make a folder of any name, which stays once the process was killed. Does
     nothing where it has one already, or where names would be too long for a socket.
     """
     settings = getattr(multiprocessing.current_process(), "_config", None)

@@ -22,10 +22,6 @@ from harness.data.image_files import FORMATS, open_image, upright_size
 from harness.data.images import notes_on, own_pixels
 from harness.serve.failures import refused
 
-#: Passes over the pixels that a JPEG may need; programs write about ten.
-MOST_SCANS = 100
-SCAN_MARKER = b"\xff\xda"
-
 #: How pictures are written. PNG: by runs alone, which is as fast as zlib gets, and smaller here
 #: than its first levels. JPEG: with colours at full resolution, for thin lines are lost without.
 PNG: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
@@ -103,15 +99,6 @@ def read_header(upload: Upload, max_megapixels: float) -> Header:
         ) from None
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes
         raise _damaged(upload, error) from error
-    scans = upload.content.count(SCAN_MARKER)
-    if header.format in ("JPEG", "MPO") and scans > MOST_SCANS:
-        raise refused(
-            400,
-            f"{upload.name} has too many scans",
-            expected=f"a JPEG of at most {MOST_SCANS} passes over its pixels",
-            found=str(scans),
-            next_step="save it again with another program",
-        )
     if mode == "F":
         raise refused(
             400,

@@ -35,6 +35,20 @@ def with_scans(count: int) -> bytes:
     return whole[:-2] + last * count + whole[-2:]
 
 
+def of_single_components(count: int) -> bytes:
+    """As ``with_scans``, of one component of three each, not progressive."""
+    file = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(file, "JPEG")
+    whole = file.getvalue()
+    scan = part(0xDA, bytes((1, 1, 0, 0, 63, 0))) + bytes(8)
+    return whole[: whole.rindex(b"\xff\xda")] + scan * count + whole[-2:]
+
+
+def with_another_frame(content: bytes) -> bytes:
+    """With the frame of a JPEG of one scan before its own."""
+    return content[:2] + part(0xC0, b"\x08\0\x20\0\x30\1\1\x11\0") + content[2:]
+
+
 EXIF = part(0xE1, b"Exif\0\0" + bytes(10))
 PLAIN = b"P2\n3 2\n255\n%b1 2 3 4 5 6\n"
 
@@ -52,6 +66,8 @@ HEADERS = {
 }
 PIXELS = {
     "scans": with_scans(MOST_SCANS + 1),
+    "scans of single components": of_single_components(MOST_SCANS + 1),
+    "scans behind two frames": with_another_frame(with_scans(MOST_SCANS + 1)),
     "scans behind a table with an end": with_scans(1)[:-2]
     + part(0xFE, b"\xff\xd9")
     + with_scans(MOST_SCANS + 1)[len(with_scans(0)) - 2 :],
