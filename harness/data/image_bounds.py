@@ -2,7 +2,8 @@
 
 The size of a file does not bound the work of Pillow and libjpeg: parts of EXIF are joined one by
 one, which takes time with the square of their number; each scan of a JPEG goes over all its pixels;
-the rest of a block of text is copied for each comment of a portable anymap.
+Python steps over bytes that fill its header, a second or so a megabyte; the rest of a block of text
+is copied for each comment of a portable anymap.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ MOST_EXIF_PARTS = 256
 
 #: Scans of a JPEG; the usual progressive one has 10, the most detailed of encoders 20. Chosen.
 MOST_SCANS = 100
+
+#: Bytes between the parts of a JPEG before its pixels, which Pillow steps over one by one; programs
+#: that align parts write a few. Chosen.
+MOST_FILLING = 1 << 16
 
 #: Comments of a portable anymap in plain text; programs write one. Chosen.
 MOST_COMMENTS = 1000
@@ -101,9 +106,10 @@ class _Header(NamedTuple):
 
 
 def _require_bounded_header(content: bytes) -> _Header:
-    position = parts = exif = 0
+    position = parts = exif = filling = 0
     frames: list[tuple[int, int]] = []
     while found := _MARKER.search(content, position):
+        filling = _with_filling(filling, found.start() - position)
         marker, position = found[1][0], found.end()
         if marker == _SCAN:
             whole = _is_whole(frames, _byte(content, position + 2))
@@ -120,7 +126,19 @@ def _require_bounded_header(content: bytes) -> _Header:
             if exif > MOST_EXIF_PARTS:
                 raise ValueError(f"its EXIF has more than {MOST_EXIF_PARTS} parts")
         position += _length(content, position)
+    _with_filling(filling, len(content) - position)
     return _Header(None, is_whole=False)
+
+
+def _with_filling(known: int, more: int) -> int:
+    """Return how many bytes are between parts.
+
+    Raises:
+        ValueError: Too many.
+    """
+    if known + more > MOST_FILLING:
+        raise ValueError(f"it has more than {MOST_FILLING:,} bytes between its parts")
+    return known + max(more, 0)
 
 
 def _is_whole(frames: Sequence[tuple[int, int]], components: int) -> bool:

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from harness.core.errors import IntegrityError
-from harness.data.image_bounds import MOST_COMMENTS, MOST_EXIF_PARTS, MOST_PARTS, MOST_SCANS
+from harness.data.image_bounds import (
+    MOST_COMMENTS,
+    MOST_EXIF_PARTS,
+    MOST_FILLING,
+    MOST_PARTS,
+    MOST_SCANS,
+)
 from harness.data.image_files import UnreadableImage, size_of
 from harness.data.images import read_pixels
 
@@ -62,6 +68,9 @@ HEADERS = {
     "exif far behind": with_parts(
         *[part(0xFE, bytes(65_000))] * 3, *[EXIF] * (MOST_EXIF_PARTS + 1)
     ),
+    "bytes that fill": with_parts(b"\xff" * (MOST_FILLING + 2)),
+    "bytes that fill, in turn": with_parts(*[b"\xff" * 60 + part(0xFE, b"")] * 1200),
+    "nul bytes far behind": with_parts(part(0xFE, bytes(65_000)), bytes(MOST_FILLING + 2)),
     "comments": with_parts(part(0xFE, b"") * (MOST_PARTS + 1)),
 }
 PIXELS = {
@@ -76,6 +85,7 @@ PIXELS = {
 USUAL = {
     "a JPEG": jpeg(),
     "a progressive JPEG": jpeg(progressive=True),
+    "a JPEG with some bytes that fill": with_parts(b"\xff" * 5000),
     "exif in some parts": with_parts(*[EXIF] * 9),
     "a profile in 255 parts": with_parts(
         *[part(0xE2, b"ICC_PROFILE\0" + bytes([one, 255, 0])) for one in range(1, 256)]
