@@ -36,7 +36,7 @@ def read_environment() -> Environment:
     """The machine as it is now. What cannot be read is None or empty, never guessed."""
     gpus = _nvidia_smi("name")
     drivers = gpu_drivers()
-    commit, dirty = _git_state()
+    commit, dirty = _git_state(Path(__file__).resolve().parents[2])
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -151,13 +151,20 @@ def _nvidia_smi(field: str) -> list[str]:
     return _output(command).splitlines()
 
 
-def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether tracked files differ from it, of the checkout the package runs from."""
-    folder = Path(__file__).resolve().parents[2]
+def _git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of a checkout, and whether tracked files differ from it; None, None without one.
+
+    Git would lock its index to refresh it, and the lock stays where the process is killed: every
+    command of its owner would fail then.
+
+    Args:
+        folder: The root of the checkout.
+    """
     if not (folder / ".git").exists() or shutil.which("git") is None:
         return None, None
-    commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
-    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "-uno"])
+    git = ["git", "--no-optional-locks", "-C", str(folder)]
+    commit = _output([*git, "rev-parse", "HEAD"])
+    changes = _output([*git, "status", "--porcelain", "-uno"])
     return (commit, bool(changes)) if commit else (None, None)
 
 
