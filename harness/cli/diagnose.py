@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from harness.workflows.diagnose import Against, Diagnosis, StageOf
 
 COLUMNS = ("what was found", "AP", "undone", "gain", "why", "fix")
+#: How stages differ whose rows are those of the detections before them.
+OF_PARTS = {
+    "pasted masks": "in pixels of some of them",
+    "keypoints": "in the places or scores of some of them",
+    "maps of segments": "in the segments of some pixels",
+}
+
 REFERENCE_COLUMNS = ("metric", "delta", "95 % of resamples", "these are")
 
 
@@ -131,6 +138,6 @@ def _stage_sentence(stage: StageOf) -> str:
     how = {
         "values": f"by up to {stage.max_absolute:g}" if stage.max_absolute is not None else "",
         "shape": "in its shape",
-        "rows": "in some of its rows, or in how many there are",
+        "rows": OF_PARTS.get(stage.stage, "in some of its rows, or in how many there are"),
     }
     return f"on it the first stage that differs is {stage.stage}, {how[stage.differs]}"

@@ -31,6 +31,7 @@ SPOKEN_UNPROVEN = {
     "known": "there, not proven",
     "proven": "there, not proven",
     "fetched": "fetched, not proven",
+    "selected": "selected, not proven",
     "would-prove": "is there, cannot be proven",
 }
 

@@ -471,9 +471,21 @@ def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | 
     except HarnessError as error:
         return None, f"stages are not compared: {error.message}"
     if found is None:
-        return None, f"made again, image {image_id} gives the same in every stage"
+        differ = _settings_that_differ(run, reference)
+        because = f"; the runs differ in {', '.join(differ)}" if differ else ""
+        return None, f"made again alone, image {image_id} gives the same in every stage{because}"
     if found.share is not None:
         return StageOf(stage=found.stage, differs="rows", max_absolute=None), None
     if math.isinf(found.max_absolute):
         return StageOf(stage=found.stage, differs="shape", max_absolute=None), None
     return StageOf(stage=found.stage, differs="values", max_absolute=found.max_absolute), None
+
+
+def _settings_that_differ(run: Path, reference: Path) -> list[str]:
+    """Each setting of the inference that two runs have not in common, with both values."""
+    own, theirs = (read_run(folder).request["inference"] for folder in (run, reference))
+    return [
+        f"{name} ({own[name]}, of the reference {theirs[name]})"
+        for name in sorted(own.keys() & theirs.keys())
+        if own[name] != theirs[name]
+    ]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import harness
-from harness.cli.diagnose import _head
+from harness.cli.diagnose import _head, _stage_sentence
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import DiagnoseRequest
 from harness.core.requests.reports import SavedPredictions
 from harness.data.predictions import loose_predictions
 from harness.measure.masks import encode_region
-from harness.workflows.diagnose import diagnose_predictions
+from harness.workflows.diagnose import StageOf, diagnose_predictions
 
 Row = dict[str, Any]
 
@@ -65,6 +65,30 @@ def test_the_first_stage_that_differs_is_named(
     assert (found.stage.stage, found.stage.differs) == (stage, differs)
     assert (found.stage.max_absolute is None) is (differs != "values")
     assert found.notes == ()
+
+
+def test_what_a_batch_changes_is_no_stage_and_its_setting_is_named(
+    embedded_root: Path, tmp_path: Path
+) -> None:
+    runs = [
+        evaluated(embedded_root, tmp_path / str(size), limit=4, batch_size=size) for size in (1, 4)
+    ]
+    found = harness.diagnose(run=runs[0], reference=runs[1]).reference
+    assert found is not None
+    assert found.first_differing is not None
+    assert found.stage is None
+    (note,) = found.notes
+    assert note.endswith("in every stage; the runs differ in batch_size (1, of the reference 4)")
+
+
+def test_masks_differ_in_their_pixels_and_detections_in_their_rows() -> None:
+    said = [
+        _stage_sentence(StageOf(stage=name, differs="rows", max_absolute=None))
+        for name in ("proposals", "pasted masks", "maps of segments")
+    ]
+    assert said[0].endswith("proposals, in some of its rows, or in how many there are")
+    assert said[1].endswith("pasted masks, in pixels of some of them")
+    assert said[2].endswith("maps of segments, in the segments of some pixels")
 
 
 def test_a_run_is_its_own_reference(run: Path) -> None:

@@ -550,7 +550,9 @@ def test_what_an_earlier_version_called_proven_is_proven_again(world: World) -> 
     assert checkpoint.read_bytes() != forged
 
 
-def test_a_selection_brings_what_it_is_selected_from(world: World) -> None:
+def test_a_selection_brings_what_it_is_selected_from(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     rule = {
         "artefact": "annotations_trainval2017.zip",
         "annotations": "coco/annotations/instances_val2017.json",
@@ -573,3 +575,6 @@ def test_a_selection_brings_what_it_is_selected_from(world: World) -> None:
     (world.root / "coco/annotations/some.json").unlink()
     again = actions(bring(world, request))
     assert again == {"annotations_trainval2017.zip": "known", "some.json": "selected"}
+    (world.root / "coco/annotations/some.json").unlink()
+    assert main(["download", "--root", str(world.root), "--only", "mlperf"]) == 0
+    assert "selected, not proven" in capsys.readouterr().out  # it has no hash
