@@ -294,7 +294,7 @@ def diagnose(
     run: str | Path | None = None,
     *,
     progress: Shown = False,
-    begun: float | None = None,
+    begun: datetime | None = None,
     **settings: Unpack[keywords.DiagnoseSettings],
 ) -> Diagnosis:
     """Find out why an AP is what it is, as ``harness diagnose``.
@@ -302,7 +302,7 @@ def diagnose(
     Args:
         run: Run folder of an evaluation; or give ``predictions`` and ``annotations``.
         progress: As in `evaluate`.
-        begun: When the time limit began, on the clock `time.monotonic`; None for now.
+        begun: From when the time limit counts; None for now.
         **settings: Those of `DiagnoseRequest`.
 
     Returns:
@@ -315,8 +315,12 @@ def diagnose(
     from harness.workflows.diagnose import diagnose_predictions
 
     request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
+    before_s = 0.0 if begun is None else (now() - begun).total_seconds()
     return diagnose_predictions(
-        request, progress=shown_by(progress), clock=time.monotonic, begun=begun
+        request,
+        progress=shown_by(progress),
+        clock=time.monotonic,
+        begun=time.monotonic() - max(0.0, before_s),
     )
 
 

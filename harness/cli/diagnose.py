@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from harness.cli import console
@@ -35,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what was found; return 0: a fault of the predictions is a result."""
     from harness import api
 
+    running = timedelta(seconds=time.monotonic() - arguments.begun)
     found = api.diagnose(
         **settings_from(DiagnoseRequest, arguments),
         progress=console.progress_of(arguments),
-        begun=arguments.begun,
+        begun=datetime.now(timezone.utc) - running,  # the start of the program counts
     )
     if arguments.json:
         console.print_json(found)

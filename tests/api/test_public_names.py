@@ -63,7 +63,7 @@ BESIDE = {
     "sweep": "* progress command",
     "score": "run * command",
     "analyze": "run * progress",
-    "diagnose": "run * progress",
+    "diagnose": "run * progress begun",
     "write_report": "run * progress",
     "train": "* progress command begun checkpoint_signals",
     "plan_training": "* progress on_plan",
