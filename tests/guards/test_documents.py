@@ -100,6 +100,14 @@ def test_version_is_the_top_of_the_changelog(repository: Path) -> None:
     assert top[1] == harness.__version__
 
 
+def test_the_changelog_lists_capabilities(repository: Path) -> None:
+    lines = (repository / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200, (
+        "CHANGELOG.md says what a version offers: put a sentence below its capability, and look "
+        "whether a merge has brought removed lines back"
+    )
+
+
 def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What the command line says against ``argv``; empty when it is accepted."""
     stops = [index for index, word in enumerate(argv) if word in ("|", "&&", ">", ";")]
