@@ -145,7 +145,7 @@ def _print_check(report: DataReport, arguments: argparse.Namespace) -> None:
         checked += ", and was decoded"
     elif report.images_checked:
         checked += " (headers were read; --decode finds damaged pixels)"
-    console.print_parts(f"OK: {checked}" if report.images_checked else "OK (images not looked at)")
+    console.print_parts(f"OK: {checked}" if report.images_checked else "OK (images not checked)")
 
 
 def _edit(arguments: argparse.Namespace) -> None:

@@ -300,7 +300,7 @@ def _require_alike(rows: Sequence[Row], where: str) -> None:
     if rows and len(rows) not in counts.values():
         raise IntegrityError(
             f"{where}: some predictions have only a box and others only a mask",
-            hint="give each of them both, or put them into two files",
+            hint="give each row both, or put them into two files",
         )
     for key, count in counts.items():
         if 0 < count < len(rows):
@@ -443,6 +443,6 @@ def _alike(rows: Sequence[Row], where: str) -> list[Row]:
     if rows and not ("bbox" in rows[0] or "segmentation" in rows[0]):
         raise IntegrityError(
             f"{where}: some predictions have only a box and others only a mask, or neither",
-            hint="give each of them both, or put them into two files",
+            hint="give each row both, or put them into two files",
         )
     return list(rows)

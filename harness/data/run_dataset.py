@@ -176,7 +176,7 @@ def require_same_images(
             f"{len(replaced)} of {len(stamps)} finished images were replaced since, the first is "
             f"image {first.image_id}: {dataset.images_dir / first.file_name}",
             hint="put them back with their times of modification, or choose another --output; "
-            "a run that is begun with --verify-images compares contents instead",
+            "a run that is started with --verify-images compares contents instead",
         )
 
 

@@ -146,7 +146,7 @@ def _continued(request: NightRequest, matrix: Matrix) -> str | None:
     begun = folders[-1] / MATRIX
     if not begun.is_file() or begun.read_text("utf-8", "replace") != _meant(request, matrix):
         raise UsageError(
-            f"{folders[-1]} was begun with another matrix or --root, and cannot be continued",
+            f"{folders[-1]} was started with another matrix or --root, and cannot be continued",
             hint="give the same ones, or begin a new night without --resume",
         )
     _require_same_data(folders[-1], matrix)

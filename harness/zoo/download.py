@@ -69,7 +69,7 @@ def chosen(lock: Lock, request: DownloadRequest) -> list[Artefact]:
     found = [one for one in lock.artefacts if _wanted(one, request.only, named)]
     if not found:
         raise UsageError(
-            "nothing is asked for", hint=f"--only takes one or more of {','.join(GROUPS)}"
+            "no file is chosen", hint=f"--only takes one or more of {','.join(GROUPS)}"
         )
     wholes = {one.selection.artefact for one in found if one.selection is not None}
     return [one for one in lock.artefacts if one in found or one.name in wholes]

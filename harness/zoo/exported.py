@@ -306,7 +306,7 @@ def require_match(
         differing.insert(0, f"  model: asked {model}, in the file {facts.model}")
     if differing:
         raise IntegrityError(
-            f"{path} holds another network than was asked for:\n" + "\n".join(differing),
+            f"{path} has another network than the requested one:\n" + "\n".join(differing),
             hint="these are part of the graph: name the model the file was exported from, with the "
             f"same test recipe, or {EXPORT_AGAIN.format(model=model or facts.model)}",
         )

@@ -60,7 +60,7 @@ def test_ids_and_tags_choose_together(
     assert harness(*words, "good", "--ids", f"{second}").code == 0
     assert [row["id"] for row in images_of(project / "some.json")] == [second]
     none = harness(*words, "night", "--ids", f"{first}")
-    assert (none.code, "no image has all that is asked for" in none.err) == (2, True)
+    assert (none.code, "no image matches all of --names" in none.err) == (2, True)
 
 
 @pytest.mark.parametrize(

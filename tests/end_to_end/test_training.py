@@ -409,7 +409,7 @@ def test_a_run_folder_of_another_training_is_refused(
     assert "learning_rate: 0.005 there, 0.5 now" in answer.err
 
 
-ANOTHER = "run belongs to another run: it is of the model {}, and {} is asked for"
+ANOTHER = "run belongs to another run: it is of the model {}, and {} is requested"
 
 
 def test_a_run_folder_of_another_model_names_both(

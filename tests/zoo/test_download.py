@@ -382,7 +382,7 @@ def test_a_mirror_serves_the_same_paths(world: World, tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"only": ("vall",)}, "unknown group 'vall'; did you mean val?"),
-        ({"only": ()}, "nothing is asked for"),
+        ({"only": ()}, "no file is chosen"),
         ({"models": ("frist",)}, "unknown model 'frist'; did you mean first?"),
         ({"models": ("embedded",)}, "embedded has no checkpoint to fetch"),
         ({"models": ("first",), "only": ("val",)}, "--only leaves out"),

@@ -57,7 +57,7 @@ class CheckRequest:
 
     file: Path = setting(help="COCO annotation file", positional=True)
     images: Path | None = setting(
-        None, help="folder of its images: the header of each is read", none="not looked at"
+        None, help="folder of its images: the header of each is read", none="not checked"
     )
     decode: bool = setting(
         False, help="decode the pixels of every image, which finds those that are damaged"

@@ -252,8 +252,8 @@ class ShareRequest:
     share: str | None = setting(
         None,
         help="infer only the K-th of N parts of the images, such as 3/8, into the --output of all "
-        "parts: one job a part, under any scheduler. Afterwards the same command with --resume in "
-        "the place of --share scores them",
+        "parts: one job a part, under any scheduler. Afterwards the same command with --resume "
+        "instead of --share scores them",
         none="the whole run",
         metavar="K/N",
         kept=False,

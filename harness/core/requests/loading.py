@@ -36,12 +36,12 @@ class LoadRequest:
     )
     annotations: Path | None = setting(
         None,
-        help="COCO annotation file whose categories a checkpoint knows",
+        help="COCO annotation file with the categories that a checkpoint learned",
         none="the model's own",
     )
     panoptic: Path | None = setting(
         None,
-        help="panoptic annotation file whose kinds of stuff a checkpoint knows",
+        help="panoptic annotation file with the kinds of stuff that a checkpoint learned",
         none="the model's own",
     )
     root: Path = setting(ROOT, help="folder of checkpoints", place="datasets")

@@ -103,7 +103,7 @@ class ShowRequest:
     )
     most: int | None = setting(
         None,
-        help="draw at most so many images, the worst; 0 for all",
+        help="draw at most this many images, the worst; 0 for all",
         none=f"{MOST_SHOWN}, or all that --sample or --image chose",
         metavar="N",
         minimum=0,

@@ -375,7 +375,7 @@ def chosen_images(
         return None
     found = set.intersection(*choices)
     if not found:
-        raise UsageError("no image has all that is asked for: --names, --ids and --tags together")
+        raise UsageError("no image matches all of --names, --ids and --tags")
     return found
 
 

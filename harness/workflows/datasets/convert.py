@@ -32,7 +32,7 @@ ANYWHERE: tuple[Format, ...] = ("labelstudio", "coco")
 #: Formats with an annotation file an image, in folders that may say which.
 SIDECARS: tuple[Format, ...] = ("labelme", "voc")
 
-NOT_LOOKED_AT = "images not looked at: names and sizes are as stated"
+NOT_LOOKED_AT = "images not checked: names and sizes are as stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

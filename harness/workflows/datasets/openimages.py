@@ -67,7 +67,7 @@ def fetch_openimages(
     """
     check_mirror(request.mirror)
     if not request.classes:
-        raise UsageError("no class is asked for", hint="for instance --classes Panda,Dice,Duck")
+        raise UsageError("no class is given", hint="for instance --classes Panda,Dice,Duck")
     check_settings(request)
     work = Fetching(request=request, options=options, known=known)
     try:

@@ -255,7 +255,7 @@ def require_own_model(request: FolderRequest) -> None:
     asked = _asked_of(request)[0]
     if kept != asked:
         raise AnotherRunError(
-            f"{folder} belongs to another run: it is of the model {kept}, and {asked} is asked for",
+            f"{folder} belongs to another run: it is of the model {kept}, and {asked} is requested",
             hint=f"continue it with --model {kept}, or choose another --output for {asked}",
         )
 

@@ -242,7 +242,9 @@ def _corrected(folder: Path, facts: RunFile, asked: RunFile, progress: Progress)
             f"parts of another run are at work in {folder}",
             hint="use the settings of those, or choose another --output",
         )
-    progress.notice(f"{folder} was begun with other settings and has no image: it is begun again")
+    progress.notice(
+        f"{folder} was started with other settings and has no image yet: it is started again"
+    )
     return asked
 
 

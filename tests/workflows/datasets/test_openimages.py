@@ -194,7 +194,7 @@ def test_damaged_archives_and_missing_masks(site: Site, tmp_path: Path) -> None:
     [
         ({"classes": ("panda",)}, "did you mean Panda"),
         ({"classes": ("Unmasked",)}, "no mask of Unmasked in validation"),
-        ({"classes": ()}, "no class is asked for"),
+        ({"classes": ()}, "no class is given"),
         ({"image_count": 0}, "at least 1"),
     ],
 )

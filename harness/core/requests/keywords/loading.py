@@ -19,11 +19,12 @@ class LoadModelSettings(EngineOptionsKeys, total=False):
     """Model entry of a checkpoint (default: that of the run that left it)."""
 
     annotations: str | Path | None
-    """COCO annotation file whose categories a checkpoint knows (default: the model's own)."""
+    """COCO annotation file with the categories that a checkpoint learned (default: the model's
+    own)."""
 
     panoptic: str | Path | None
-    """Panoptic annotation file whose kinds of stuff a checkpoint knows (default: the model's
-    own)."""
+    """Panoptic annotation file with the kinds of stuff that a checkpoint learned (default: the
+    model's own)."""
 
     root: str | Path
     """Folder of checkpoints (default: datasets)."""

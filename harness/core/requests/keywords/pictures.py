@@ -72,7 +72,7 @@ class ShowSettings(ForeignOptionsKeys, DrawingStyleKeys, total=False):
     """These images (default: all)."""
 
     most: int | None
-    """Draw at most so many images, the worst; 0 for all (default: 200, or all that --sample or
+    """Draw at most this many images, the worst; 0 for all (default: 200, or all that --sample or
     --image chose)."""
 
     select: bool
