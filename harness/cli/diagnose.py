@@ -138,9 +138,10 @@ def _print_reference(reference: Against, style: str) -> None:
 
 
 def _stage_sentence(stage: StageOf) -> str:
+    everywhere = stage.stage == "resized input"  # any network has it
     how = {
         "values": f"by up to {stage.max_absolute:g}" if stage.max_absolute is not None else "",
-        "shape": "in its shape",
+        "shape": "in its shape" + ("" if everywhere else ", or in that only the reference has it"),
         "rows": OF_PARTS.get(stage.stage, "in some of its rows, or in how many there are"),
     }
     return f"on it the first stage that differs is {stage.stage}, {how[stage.differs]}"

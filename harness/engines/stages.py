@@ -59,7 +59,10 @@ def semantic_stage(logits: Tensor) -> Stages:
 def own_stages(engine: NativeEngine, image: PreparedImage) -> tuple[Stages, Tensor]:
     """Return the stages of the native engine on its own proposals, and these (n, 4)."""
     somewhere = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    proposals = torch.from_numpy(native_stages(engine, image, somewhere)["proposals"])
+    found = native_stages(engine, image, somewhere)
+    if "proposals" not in found:  # a dense head has none
+        return found, torch.zeros((0, 4))
+    proposals = torch.from_numpy(found["proposals"])
     return native_stages(engine, image, proposals), proposals
 
 

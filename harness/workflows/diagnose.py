@@ -325,6 +325,7 @@ class StageOf:
     """Name of the stage."""
     differs: Literal["values", "shape", "rows"]
     """What differs: its values, its shape, or which rows there are, as of proposals and detections.
+    A stage that only the network of the reference has differs in its shape.
     """
     max_absolute: float | None
     """Largest difference of values, in the unit of the stage; None where something else differs."""

@@ -11,12 +11,14 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.errors import UsageError
-from harness.engines.native import NativeEngine, open_native
+from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.opening import require_network
+from harness.engines.parity.comparison import compare_engines
 from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
 from harness.engines.parity.rounding_cases import DenseCase
+from harness.engines.stages import Stages, own_stages
 from harness.measure.timing import NULL_STOPWATCH
-from harness.zoo.architectures import architecture_of
+from harness.zoo.architectures import architecture_of, tiny
 from harness.zoo.seeded import amplifying_checkpoint, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.conftest import Seeded
@@ -95,3 +97,22 @@ def test_other_engines_say_that_they_do_not_know_it() -> None:
         require_network(name, dense)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="does not know this network"):
         require_network("torchvision", dense)
+
+
+def test_stages_of_a_dense_head_are_compared_also_with_a_network_of_another_kind(
+    weights: Path, seeded: Seeded
+) -> None:
+    def stages_of(engine: NativeEngine) -> Callable[[PreparedImage], tuple[Stages, torch.Tensor]]:
+        return lambda image: own_stages(engine, image)
+
+    dense = opened(weights, exact=False)
+    other = open_native(
+        architecture=tiny(), weights=seeded(tiny()), device="cpu", threads=1, exact=False
+    )
+    images = pictures()[:1]
+    found = compare_engines(dense, dense, images, reference_stages=stages_of(dense))
+    assert all(row.ok for row in found.stages)
+    assert found.stages[-1].stage == "pasted masks"
+    for one, reference in ((dense, other), (other, dense)):
+        found = compare_engines(one, reference, images, reference_stages=stages_of(reference))
+        assert found.first_failing is not None

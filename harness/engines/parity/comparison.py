@@ -98,7 +98,7 @@ def compare_engines(
         expected, proposals = reference_stages(theirs)
         found = native_stages(native, ours, proposals)
         for stage, value in expected.items():
-            difference = _difference(stage, found[stage], value)
+            difference = _difference(stage, found.get(stage), value)
             stages.setdefault(stage, []).append(difference)
         agreements.append(
             compare(
@@ -145,12 +145,13 @@ def _report(
 
 
 def _difference(
-    stage: str, found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
+    stage: str, found: npt.NDArray[np.float32] | None, expected: npt.NDArray[np.float32]
 ) -> StageDifference:
-    if stage == "proposals":
+    """Compare a stage; one that the other network does not have is None."""
+    if stage == "proposals" and found is not None:
         return _proposal_difference(found, expected)
     bar = 0.0 if stage == "resized input" else RELATIVE_BAR
-    if found.shape != expected.shape:
+    if found is None or found.shape != expected.shape:
         absolute = relative = float("inf")
     else:
         absolute = float(np.abs(found - expected).max(initial=0.0))
