@@ -16,6 +16,10 @@ from harness.files.safetensors_header import statement_text
 #: What a training leaves beside its weights.
 TRAINING = "run.json"
 
+#: Longest edge in pixels that a file may state images are resized to: beyond that it is damaged, or
+#: made to fill the memory. Chosen: no network is trained on images of half of it.
+LONGEST_EDGE_PX = 20_000
+
 #: Annotations that a training names there: of boxes and masks, and of every pixel.
 DETECTION, PANOPTIC = "detection", "panoptic"
 
@@ -72,7 +76,7 @@ def statement_of(weights: Path | None) -> Statement | None:
         said = json.loads(text)
         model, short = said["model"], said["short_edge_px"]
         listed = [tuple(map(_category, said[name])) for name in ("categories", "stuff")]
-        if type(model) is not str or type(short) is not int or short < 1:
+        if type(model) is not str or not is_edge(short):
             raise ValueError("neither a name nor a size")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(
@@ -80,6 +84,11 @@ def statement_of(weights: Path | None) -> Statement | None:
             hint="restore it from a copy, or make it again",
         ) from error
     return Statement(model=model, short_edge_px=short, categories=listed[0], stuff=listed[1])
+
+
+def is_edge(length_px: Any) -> bool:
+    """Whether a file may state this as the length that images are resized to."""
+    return type(length_px) is int and 1 <= length_px <= LONGEST_EDGE_PX
 
 
 def _category(row: Mapping[str, Any]) -> Category:

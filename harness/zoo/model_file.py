@@ -10,10 +10,12 @@ from typing import NamedTuple
 from harness.core.architecture import Architecture
 from harness.core.dataset import Category
 from harness.core.engine import EngineName
+from harness.core.errors import IntegrityError
 from harness.core.model import Lock, ModelEntry
+from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
-from harness.data.trained_weights import short_edge_learned
+from harness.data.trained_weights import LONGEST_EDGE_PX, is_edge, short_edge_learned
 from harness.zoo.checkpoints import find_checkpoint
 from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 
@@ -109,11 +111,28 @@ def stated_sizes(
         learned = short_edge_learned(network.weights)
         if learned is None:
             return None
-        source, trained = learned.source, architecture.resized_to(learned.short_edge_px)
+        source = learned.source
+        _require_edges(source, learned.short_edge_px)
+        trained = architecture.resized_to(learned.short_edge_px)
+    _require_edges(source, *(getattr(trained, name) for name in SIZES))
     own, stated = ([getattr(one, name) for name in SIZES] for one in (architecture, trained))
     if stated == own:
         return None
     return StatedSizes(**{**dict(zip(SIZES, stated, strict=True)), **asked}, source=source)
+
+
+def _require_edges(source: Path, *lengths_px: int) -> None:
+    """Check the size of images that a file states before an image is made of it.
+
+    Raises:
+        IntegrityError: It would fill the memory.
+    """
+    if not all(map(is_edge, lengths_px)):
+        raise IntegrityError(
+            f"{source} states that images are resized to an edge of {shown(max(lengths_px))} px; "
+            f"allowed are 1 to {LONGEST_EDGE_PX:,}",
+            hint="restore it from a copy, or say the sizes with --short-edge and --long-edge-max",
+        )
 
 
 def with_recipe(

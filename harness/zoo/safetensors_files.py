@@ -115,7 +115,7 @@ def _checksum(header: Mapping[str, Any], numbers: memoryview, statement: str | N
     """The sha256 of a header without its metadata, in any order, of a statement, and of numbers."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     if statement is not None:
-        digest.update(statement.encode())
+        digest.update(statement.encode(errors="surrogatepass"))
     digest.update(numbers)
     return digest.hexdigest()
 

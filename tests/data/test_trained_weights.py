@@ -78,6 +78,8 @@ def test_no_byte_of_what_is_said_can_change_unseen(weights: Path) -> None:
         "[" * 100_000,
         SAID.text.replace("96", '"96"'),
         SAID.text.replace("96", "-96"),
+        SAID.text.replace("96", "20001"),
+        SAID.text.replace("96", "9" * 400),
         SAID.text.replace('"cat"', "null"),
         SAID.text.replace('"id":7', '"id":7.5'),
         SAID.text.replace("[1,2]", "[1]"),

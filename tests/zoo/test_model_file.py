@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.engine import EngineName
-from harness.core.errors import PrerequisiteError
+from harness.core.errors import IntegrityError, PrerequisiteError
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.zoo.architectures import tiny
 from harness.zoo.exported import metadata_of
@@ -47,6 +47,18 @@ def test_an_exported_file_states_its_own(tmp_path: Path) -> None:
     assert stated(write(tmp_path / "b.onnx", metadata_of(facts())), "onnx") is None
     with pytest.raises(PrerequisiteError, match="not exported"):
         stated(tmp_path / "none.onnx", "onnx")
+
+
+def test_sizes_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    for sizes in ({"short_edge_px": 96, "long_edge_max_px": 10**9}, {"short_edge_px": 20_001}):
+        large = replace(tiny(), **sizes)
+        path = write(tmp_path / "a.onnx", metadata_of(replace(facts(), architecture=large)))
+        with pytest.raises(IntegrityError, match=r"a\.onnx states that images are resized to"):
+            stated(path, "onnx")
+    asked = {"kind": "train", "request": {"short_edge_px": 10**400}}
+    (tmp_path / "run.json").write_text(json.dumps(asked), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="allowed are 1 to 20,000"):
+        stated(tmp_path / "model_best.safetensors")
 
 
 def test_the_training_beside_weights_states_those_it_was_asked_for(tmp_path: Path) -> None:
