@@ -384,6 +384,15 @@ def test_a_cheap_look_names_what_is_wrong_in_a_line(boxes: Broken) -> None:
     assert "\n" not in line
 
 
+def test_a_few_boxes_that_overlap_no_more_are_no_suppression(
+    masks: Broken, shared_data: Path
+) -> None:
+    file = shared_data / "evaluators" / "cocoapi_fake100"
+    fixture = json.loads((file / "instances_val2014_fakebbox100_results.json").read_text())
+    for seed in (950, 951, 952):
+        assert diagnosed(*half_of((masks[0], fixture), seed)).findings == ()
+
+
 def case_of(content: dict[str, Any], rows: list[dict[str, Any]]) -> Case:
     return Case(rows=rows_of(rows), truth=truth_of(content, ("bbox",)))
 
