@@ -175,6 +175,10 @@ def _best(category_id: int | None, scores: Floats, hits: Bools, objects: int) ->
     )
 
 
+#: Why no threshold is best where there are detections alone.
+NO_OBJECT = "no object"
+
+
 def _reason(objects: int, detections: int) -> str:
     """Why no threshold is best."""
     lacking = [

@@ -12,8 +12,9 @@ from harness.core.printable import counted
 from harness.core.tasks import TASKS
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import RECALL_LEVELS
-from harness.measure.operating import BestThreshold, Calibration, Confusion
+from harness.measure.operating import NO_OBJECT, BestThreshold, Calibration, Confusion
 from harness.measure.tide import MAIN_ERRORS, SPECIAL_ERRORS, ErrorAnalysis
+from harness.report.absent import WHY
 from harness.report.tables import decimal
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -107,7 +108,11 @@ def sentences_of(one: TaskAnalysis, threshold: float) -> list[str]:
         return [f"{word}: there are neither objects nor detections; nothing can be analyzed."]
     known = [error for error in one.errors.main if error.dap is not None]
     undefined = " and ".join(error.name for error in one.errors.main if error.dap is None)
+    best = one.thresholds[0]
     sentences = []
+    if best.reason == NO_OBJECT and one.task in ("bbox", "segm", "keypoints"):
+        lacks = WHY[one.task]
+        sentences.append(f"{word}: {lacks}: every detection counts as one of background.")
     if undefined:
         sentences.append(
             f"{word}: what {undefined} errors cost is not defined: without them no AP is left."
@@ -118,7 +123,6 @@ def sentences_of(one: TaskAnalysis, threshold: float) -> list[str]:
         )
     elif not undefined:
         sentences.append(f"{word}: no type of error costs any AP at an IoU of 0.5.")
-    best = one.thresholds[0]
     if best.threshold is None:
         sentences.append(f"{word}: no threshold is best: {best.reason}.")
     else:

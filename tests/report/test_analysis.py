@@ -34,6 +34,8 @@ def test_without_objects_false_detections_are_not_said_to_cost_nothing() -> None
     content, predictions = generated(10, 0)
     told = told_of({**content, "annotations": []}, predictions)
     assert "what background errors cost is not defined" in told
+    assert "there is no object that counts" in told
+    assert "every detection counts as one of background" in told
     assert "no type of error costs" not in told
 
 
