@@ -52,12 +52,3 @@ class Pace:
         self._looked = now
         if now + self.longest_s + after_s > self.deadline:
             raise OutOfTimeError("the time of the diagnosis is over")
-
-    def of_larger_steps(self, factor: float) -> None:
-        """Expect longer steps from now on: those that follow are of more rows.
-
-        Args:
-            factor: How many times as many.
-        """
-        self._looked = self.clock()
-        self.longest_s *= max(1.0, factor)
