@@ -95,6 +95,8 @@ def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
     if comparison.categories:
         rows = category_rows(comparison.categories)
         console.print_parts(render(CATEGORY_COLUMNS, rows, style), "")
+        if comparison.few is not None:
+            console.print_parts(comparison.few, "")
     if comparison.facts:
         console.print_parts(
             render(("what differs", "first", "second"), comparison.facts, style), ""

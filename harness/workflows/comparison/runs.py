@@ -16,7 +16,7 @@ from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_
 from harness.data.predictions import read_predictions
 from harness.data.run_dataset import read_panoptic_of
 from harness.files.json import to_plain
-from harness.measure.bootstrap import SEED, Difference, Differences, differences_of
+from harness.measure.bootstrap import LEAST_IMAGES, SEED, Difference, Differences, differences_of
 from harness.measure.columns import category_positions
 from harness.measure.panoptic import map_differences
 from harness.measure.resampling import matches_by_size
@@ -111,6 +111,17 @@ class Comparison:
     """The run that alone has maps of segments, which are compared with nothing then; None where
     both have some, or neither.
     """
+
+    @property
+    def few(self) -> str | None:
+        """Why categories have no interval where metrics have one; None where all have it."""
+        if all(one.interval for one in self.categories):
+            return None
+        if not any(one.interval for one in self.metrics):
+            return None
+        return (
+            f"nothing is said of categories whose objects are in fewer than {LEAST_IMAGES} images"
+        )
 
 
 def compare_runs(first: Path, second: Path, *, resamples: int, progress: Progress) -> Comparison:

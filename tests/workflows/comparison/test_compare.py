@@ -58,6 +58,34 @@ def test_files_of_predictions_are_compared_on_their_annotations(
     assert found["differing_images"] == 2
 
 
+@pytest.mark.parametrize(("images_of_cats", "said"), [(2, True), (8, False)])
+def test_categories_in_few_images_are_said_to_have_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], images_of_cats: int, said: bool
+) -> None:
+    images = [{"id": one, "file_name": f"{one}.jpg", "height": 80, "width": 80} for one in range(8)]
+    objects = [
+        {"image_id": image, "category_id": category, "bbox": [9.0, 9.0, 30.0, 40.0]}
+        for category, count in ((1, 8), (2, images_of_cats))
+        for image in range(count)
+    ]
+    rows = [
+        {"id": number, "area": 1200.0, "iscrowd": 0, **one}
+        for number, one in enumerate(objects, start=1)
+    ]
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    content = {"images": images, "annotations": rows, "categories": categories}
+    files = [tmp_path / name for name in ("annotations.json", "first.json", "second.json")]
+    found = [[{**one, "score": 0.5} for one in part] for part in (objects, objects[1:-1])]
+    for file, plain in zip(files, (content, *found), strict=True):
+        file.write_text(json.dumps(plain), "utf-8")
+    page = tmp_path / "page.html"
+    words = ["--annotations", str(files[0]), "--resamples", "20", "--html", str(page)]
+    assert run(["compare", str(files[1]), str(files[2]), *words]) == 0
+    sentence = "is said of categories whose objects are in fewer than 5 images"
+    assert (sentence in capsys.readouterr().out) is said
+    assert (sentence in page.read_text("utf-8")) is said
+
+
 def test_two_runs_are_not_compared_on_other_annotations(
     runs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
