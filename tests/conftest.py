@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.uncompiled import offer_deformable_convolutions
+
 if TYPE_CHECKING:
     from harness.core.architecture import Architecture
 
@@ -39,6 +41,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # whatever imports it first.
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# Before any test imports Detectron2: once its layers are there, it is too late.
+offer_deformable_convolutions()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

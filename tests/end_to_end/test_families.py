@@ -15,7 +15,6 @@ from harness.zoo.lock import find_model, read_lock
 from tests.conftest import SHARED_DATA
 from tests.end_to_end.conftest import Answer
 from tests.families import ALL, Family
-from tests.golden.families import offer_deformable_convolutions
 from tests.keypoint_data import write_keypoint_data
 from tests.panoptic_data import write_panoptic_data
 
@@ -124,7 +123,6 @@ def test_exact_leaves_the_bytes_of_detectron2(
 ) -> None:
     if family.torchvision:
         pytest.skip("Detectron2 does not know torchvision's networks")
-    offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     assert left(evaluated("ours", "--exact")) == left(evaluated("theirs", "--engine", "detectron2"))
 

@@ -17,7 +17,7 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.parity import case_of
 from tests.conftest import Seeded
 from tests.golden.cases import classes_of_pixels, detections_of, pictures_for, read_golden
-from tests.golden.families import FAMILIES, narrow, offer_deformable_convolutions
+from tests.golden.families import FAMILIES, narrow
 
 #: Of these one of each kind of neck and head is enough at every step in bf16.
 QUICK_IN_BF16 = (
@@ -133,7 +133,6 @@ def test_the_fast_arithmetic_differs_by_rounding_only(name: str, seeded: Seeded)
 
 @pytest.mark.filterwarnings("ignore")
 def test_it_has_the_bits_of_detectron2(family: tuple[str, Architecture, Path]) -> None:
-    offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     from harness.engines.detectron2 import open_detectron2
     from harness.engines.parity.bits import prove_exact

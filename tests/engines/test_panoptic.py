@@ -23,7 +23,6 @@ from harness.zoo.architectures import tiny
 from harness.zoo.seeded import seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.golden.cases import pictures
-from tests.golden.families import offer_deformable_convolutions
 
 #: As the embedded network, with a semantic head of as many channels as GroupNorm has groups.
 SMALL = replace(tiny(), semantic_classes=6, semantic_channels=32, combine_score=0.1)
@@ -78,7 +77,6 @@ def test_what_is_covered_weak_or_small_is_left_out() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_random_maps_are_detectron2s() -> None:
-    offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     from detectron2.modeling.meta_arch.panoptic_fpn import combine_semantic_and_instance_outputs
 

@@ -233,7 +233,7 @@ def test_detectron2_has_the_same_stages(tmp_path: Path, engine: NativeEngine) ->
         clock=time.perf_counter,
         progress=Silent(),
     )
-    assert {one.stage for one in profile.stages} == set(STAGES) - {"transfer"}
+    assert {one.stage for one in profile.stages} == set(STAGES) - {"transfer", "dense head"}
     assert {one.stage for one in profile.stages if one.flops} == ARITHMETIC
     ours = parameters_by_stage(engine)
     theirs = {one.stage: one.parameters for one in profile.stages}

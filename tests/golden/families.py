@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from dataclasses import replace
 
 from harness.core.architecture import Architecture
@@ -105,12 +103,3 @@ def trained_parameters(architecture: Architecture) -> tuple[str, ...]:
         *(() if a.given_proposals else (f"proposal_generator.rpn_head.{rpn}.weight",)),
         *(f"roi_heads.{name}" for name, there in heads.items() if there),
     )
-
-
-def offer_deformable_convolutions() -> None:
-    """Let Detectron2's own deformable convolution be used where it is not compiled.
-
-    On a CPU it calls torchvision's operator, and its compiled part never; but without that part it
-    offers a class that only raises. To be called before Detectron2 is imported.
-    """
-    sys.modules.setdefault("detectron2._C", types.ModuleType("detectron2._C"))

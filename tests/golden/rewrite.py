@@ -33,11 +33,11 @@ from tests.golden.families import (
     FAMILIES,
     TRAINED,
     narrow,
-    offer_deformable_convolutions,
     trained_parameters,
 )
 from tests.golden.losses import CASE as LOSSES
 from tests.golden.losses import detectron2_losses
+from tests.uncompiled import offer_deformable_convolutions
 
 
 def main() -> None:

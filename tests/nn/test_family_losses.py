@@ -11,7 +11,6 @@ from tests.golden.cases import read_golden
 from tests.golden.families import (
     TRAINED,
     narrow,
-    offer_deformable_convolutions,
     trained_parameters,
 )
 from tests.golden.losses import detectron2_losses, native_losses
@@ -53,7 +52,6 @@ def test_norms_of_gradients_equal_the_recorded_ones(
 def test_losses_equal_the_installed_detectron2(
     family: tuple[str, Architecture, dict[str, Any]],
 ) -> None:
-    offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     _, small, native = family
     expected = detectron2_losses(small, trained_parameters(small))

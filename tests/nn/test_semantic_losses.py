@@ -12,7 +12,6 @@ from harness.core.panoptic import UNKNOWN
 from harness.nn.panoptic import semantic_losses
 from harness.nn.targets import Targets
 from tests.golden.cases import read_golden
-from tests.golden.families import offer_deformable_convolutions
 from tests.golden.semantic_losses import CASE, NETWORKS, detectron2_losses, native_losses, samples
 
 #: The largest relative difference of a loss that was seen is 2.5e-7.
@@ -47,7 +46,6 @@ def test_losses_and_gradients_are_those_recorded_from_detectron2(name: str) -> N
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_gradients_are_detectron2s(name: str) -> None:
-    offer_deformable_convolutions()
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     require_equal(native_losses(name), detectron2_losses(name))
 
