@@ -111,7 +111,7 @@ class EngineOptions:
         False, help="compute in Detectron2's own arithmetic: the same bits, but slower"
     )
     graphs: bool = setting(
-        True, help="on a GPU, run repeated shapes of images as CUDA graphs", numbers=False
+        True, help="run repeated shapes of images as CUDA graphs on a GPU", numbers=False
     )
     batch_size: int = setting(1, help="images the network computes at once", minimum=1)
     """Published accuracy and speed are at 1."""

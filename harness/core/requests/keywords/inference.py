@@ -78,7 +78,7 @@ class EngineOptionsKeys(TypedDict, total=False):
     """Compute in Detectron2's own arithmetic: the same bits, but slower."""
 
     graphs: bool
-    """On a GPU, run repeated shapes of images as CUDA graphs (default: on)."""
+    """Run repeated shapes of images as CUDA graphs on a GPU (default: on)."""
 
     batch_size: int
     """Images the network computes at once (default: 1)."""
@@ -232,7 +232,7 @@ class SweepSettings(
     """Compute in Detectron2's own arithmetic: the same bits, but slower."""
 
     graphs: bool
-    """On a GPU, run repeated shapes of images as CUDA graphs (default: on)."""
+    """Run repeated shapes of images as CUDA graphs on a GPU (default: on)."""
 
     loaders: int | None
     """Threads that decode and resize ahead (default: 2, and for a GPU as many as there are cores,
