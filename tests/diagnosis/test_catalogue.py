@@ -393,6 +393,14 @@ def test_a_few_boxes_that_overlap_no_more_are_no_suppression(
         assert diagnosed(*half_of((masks[0], fixture), seed)).findings == ()
 
 
+@pytest.mark.parametrize("seed", [1003, 1039, 1053, 1087])
+def test_where_overlaps_of_few_images_end_is_no_limit(shared_data: Path, seed: int) -> None:
+    content, _ = box_case(shared_data)
+    ids = [image["id"] for image in content["images"]]
+    part = of_images(content, np.random.default_rng(seed).choice(ids, 30, replace=False).tolist())
+    assert diagnosed(part, seeded(part, seed, spread=0.12, recall=0.45)).findings == ()
+
+
 def case_of(content: dict[str, Any], rows: list[dict[str, Any]]) -> Case:
     return Case(rows=rows_of(rows), truth=truth_of(content, ("bbox",)))
 
