@@ -62,19 +62,26 @@ def share_cores(environment: MutableMapping[str, str]) -> None:
         environment.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
-#: No start takes longer; where one seems to, the system counts in another way.
-LONGEST_START_S = 60.0
+#: Seconds of a start in which nothing is computed: reading from a disk. Chosen.
+LONGEST_READING_S = 2.0
 
 
 def age_of_process_s() -> float:
-    """How long this process is there; what it has computed where the system does not say."""
+    """How long this program is there; what it has computed where the system does not say.
+
+    A shell that ends in a program gives it its process, and its age: what it waited for before,
+    such as a download, is no part of the program's start.
+    """
+    computed = time.process_time()
     try:
         after_name = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2]
         begun = int(after_name.split()[19]) / os.sysconf("SC_CLK_TCK")
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - begun
+        turns = Path("/proc/self/schedstat").read_text(encoding="utf-8").split()
+        busy = (int(turns[0]) + int(turns[1])) / 1e9  # on a core, and waiting for one
     except (OSError, ValueError, IndexError, AttributeError):
-        age = -1.0
-    return age if 0 <= age < LONGEST_START_S else time.process_time()
+        return computed
+    return max(computed, min(age, busy + LONGEST_READING_S))
 
 
 class Interruption:

@@ -67,6 +67,34 @@ _HOMES = {
     "write_report": "harness.api.measuring",
 }
 
+__all__ = [
+    "analyze",
+    "benchmark",
+    "check_parity",
+    "check_weights",
+    "compare",
+    "compare_several",
+    "convert",
+    "diagnose",
+    "download",
+    "draw",
+    "evaluate",
+    "evaluate_share",
+    "export_model",
+    "follow_training",
+    "list_models",
+    "load_dataset",
+    "load_model",
+    "plan_training",
+    "predict",
+    "score",
+    "show",
+    "sweep",
+    "track_run",
+    "train",
+    "write_report",
+]
+
 
 def __getattr__(name: str) -> Any:
     """Import a function when it is first used."""

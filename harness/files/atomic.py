@@ -80,6 +80,10 @@ TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)-(?P<pid>[0-9]{1,10})\.tmp(\.[^.]+
 #: Other machines that share the folder may still write; none takes this long for one file. Chosen.
 FOREIGN_AGE_S = 24 * 3600.0
 
+#: The namespace of this process's id; and the number of that outside of all containers (Linux:
+#: PROC_PID_INIT_INO).
+PROCESSES, FIRST_NAMESPACE = Path("/proc/self/ns/pid"), 0xEFFFFFFC
+
 #: Share of a process's time that goes into looking for leftovers, at most. Chosen.
 LOOKING_SHARE = 0.05
 
@@ -97,11 +101,20 @@ def temporary_path(path: Path, *, ending: str = "") -> Path:
         ending: An ending for libraries that go by it, with its dot.
     """
     remove_leftovers_in_turn(path.parent)
+    return named_after_process(path, ending=ending)
+
+
+def named_after_process(path: Path, *, ending: str = "") -> Path:
+    """Return the name alone, as of ``temporary_path``; nothing is removed."""
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.tmp{ending}")
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
+def remove_leftovers(folder: Path, *, begin: str = ".") -> list[Path]:
     """Remove temporary files and folders whose process has ended without doing so.
+
+    Args:
+        folder: Where they are.
+        begin: What their names begin with, where a folder is shared with other programs.
 
     Returns:
         What was removed. What cannot be removed stays: it does no harm.
@@ -110,7 +123,9 @@ def remove_leftovers(folder: Path) -> list[Path]:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = TEMPORARY.fullmatch(entry.name)
-            if found and _is_left_over(entry, found["host"], int(found["pid"])):
+            if not found or not entry.name.startswith(begin):
+                continue
+            if _is_left_over(entry, found["host"], int(found["pid"])):
                 path = Path(entry.path)
                 with suppress(OSError):
                     shutil.rmtree(path) if entry.is_dir(follow_symlinks=False) else path.unlink()
@@ -153,4 +168,13 @@ def _is_alive(pid: int) -> bool:
 
 
 def _host() -> str:
-    return re.sub(r"[^\w]", "_", socket.gethostname()) or "host"
+    """What process ids are of: a machine, or a container.
+
+    One with the network of its machine has the machine's name as well, and process ids of its own.
+    """
+    name = re.sub(r"[^\w]", "_", socket.gethostname()) or "host"
+    with suppress(OSError):  # there are no namespaces
+        namespace = PROCESSES.stat().st_ino
+        if namespace != FIRST_NAMESPACE:
+            return f"{name}_{namespace}"
+    return name

@@ -11,10 +11,13 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from uuid import uuid4
 
-from harness.files.atomic import temporary_path
+from harness.files.atomic import named_after_process, remove_leftovers
 
 #: Of the folder of sockets; addresses have 107 bytes at most, and names of sockets 18.
 LONGEST_SOCKETS_BYTES = 85
+
+#: How the names of the folders begin.
+BEGIN = "harness-"
 
 
 @contextmanager
@@ -51,8 +54,9 @@ def claim_sockets() -> None:
 
 
 def _new(purpose: str) -> Path:
-    """Make a folder; those of killed processes are removed before."""
-    name = f"harness-{purpose}-{uuid4().hex[:6]}"
-    folder = temporary_path(Path(tempfile.gettempdir(), name))
+    """Make a folder; those of killed processes are removed before, and no other program's."""
+    everyones = Path(tempfile.gettempdir())
+    remove_leftovers(everyones, begin=f".{BEGIN}")
+    folder = named_after_process(everyones / f"{BEGIN}{purpose}-{uuid4().hex[:6]}")
     folder.mkdir(mode=0o700)
     return folder

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import harness
+from harness import api
 from harness.core.requests import signatures
 from harness.core.settings import flat_settings
 
@@ -96,6 +97,15 @@ def test_names_are_complete_sorted_and_there() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = harness.nothing
     assert set(NAMES) <= set(dir(harness))
+
+
+def test_the_package_of_the_functions_is_imported_with_a_star_too() -> None:
+    assert sorted(api.__all__) == api.__all__ == sorted(api._HOMES)
+    given: dict[str, object] = {}
+    exec("from harness.api import *", given)
+    assert {name for name in given if not name.startswith("__")} == set(api._HOMES)
+    for name, home in api._HOMES.items():
+        assert given[name].__module__ == home, name
 
 
 @pytest.mark.parametrize("name", BESIDE)

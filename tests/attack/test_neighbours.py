@@ -16,10 +16,12 @@ import pytest
 
 from harness.cli.main import run
 from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
+from harness.files import atomic
 from harness.files import history as histories
 from harness.files.atomic import remove_leftovers, temporary_path, write_text
 from harness.files.history import check_history
 from harness.files.locks import held, held_at_once
+from harness.files.scratch import scratch_folder
 from tests.attack.trials import Trials, mutated, seeds
 
 KILLED = """
@@ -100,6 +102,35 @@ def test_temporary_folders_of_killed_processes_are_removed() -> None:
             )
             assert done.returncode == (-signal.SIGKILL if killed else 0)
             assert sorted(one.name.split("-")[1] for one in Path(short).iterdir()) == left
+
+
+def test_processes_of_another_container_of_this_machine_are_not_taken_for_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the machine's network it has its name too; its process ids are others."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(atomic, "FIRST_NAMESPACE", 0)  # so this one is that of a container
+        left = temporary_path(tmp_path / "x")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = left.with_name(left.name.replace(str(os.getpid()), str(dead.pid)))
+    left.touch()
+    monkeypatch.setattr(atomic, "FIRST_NAMESPACE", atomic.PROCESSES.stat().st_ino)
+    assert remove_leftovers(tmp_path) == []
+    monkeypatch.setattr(atomic, "FIRST_NAMESPACE", 0)
+    assert remove_leftovers(tmp_path) == [left]
+
+
+def test_nothing_of_other_programs_among_temporary_files_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs, ours = tmp_path / ".org.browser-1.tmp", tmp_path / ".harness-plan-1.elsewhere-1.tmp"
+    for path in (theirs, ours):
+        path.touch()
+        os.utime(path, (time.time() - 90_000,) * 2)
+    with scratch_folder("plan") as folder:
+        assert sorted(tmp_path.iterdir()) == sorted((theirs, folder))
 
 
 def test_folders_are_removed_as_well_and_links_are_not_followed(tmp_path: Path) -> None:

@@ -227,3 +227,23 @@ def test_a_compiled_module_that_a_full_disk_cut_off(tmp_path: Path) -> None:
     assert f"{compiled} is damaged" in again.stderr
     assert "-delete" in again.stderr
     assert "Traceback" not in again.stderr
+
+
+AGE = """
+from pathlib import Path
+import harness.__main__ as program
+program.LONGEST_READING_S = 0.0
+print(program.age_of_process_s(), *Path("/proc/self/schedstat").read_text().split()[:2])
+"""
+
+
+def test_what_a_shell_waited_for_before_is_no_part_of_the_start() -> None:
+    """A shell hands its process over to the last program of a script, and with it its age."""
+    done = subprocess.run(
+        ["sh", "-c", 'sleep 1; exec "$1" -c "$2"', "sh", sys.executable, AGE],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    age_s, on_core_ns, ready_ns = map(float, done.stdout.split())
+    assert 0 < age_s <= (on_core_ns + ready_ns) / 1e9
