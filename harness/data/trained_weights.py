@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.core.dataset import Category
-from harness.core.errors import IntegrityError
+from harness.core.errors import IntegrityError, UsageError
 from harness.files.json import read
 from harness.files.safetensors_header import statement_text
 
@@ -89,6 +89,25 @@ def statement_of(weights: Path | None) -> Statement | None:
 def is_edge(length_px: Any) -> bool:
     """Whether a file may state this as the length that images are resized to."""
     return type(length_px) is int and 1 <= length_px <= LONGEST_EDGE_PX
+
+
+def require_edges(*lengths_px: int | None, hint: str) -> None:
+    """Check sizes that weights or an exported file are to state, which is read again later.
+
+    Args:
+        lengths_px: Edges that images are resized to; None for one that is not asked for.
+        hint: What to do where one is too long.
+
+    Raises:
+        UsageError: One would be refused then.
+    """
+    largest = max((one for one in lengths_px if one is not None), default=0)
+    if largest > LONGEST_EDGE_PX:
+        raise UsageError(
+            f"images would be resized to an edge of up to {largest:,} px; a file of weights may "
+            f"state {LONGEST_EDGE_PX:,} px at most",
+            hint=hint,
+        )
 
 
 def _category(row: Mapping[str, Any]) -> Category:

@@ -231,6 +231,15 @@ def test_one_image_at_a_time(exported_tiny: Path, scenes: Path) -> None:
         resolve(asked)
 
 
+def test_no_file_is_written_that_states_sizes_it_would_be_refused_for(
+    scenes: Path, tmp_path: Path
+) -> None:
+    asked = {"root": scenes, "output": tmp_path / "large.pt2", "long_edge_max_px": 20_001}
+    with pytest.raises(UsageError, match="edge of up to 20,001 px; a file of weights may state"):
+        export(composed(ExportRequest, **asked), progress=Silent())
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def smaller(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A file of weights in the folder of a training on 64 px, exported for 96 px."""

@@ -50,10 +50,14 @@ def test_an_exported_file_states_its_own(tmp_path: Path) -> None:
 
 
 def test_sizes_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
-    for sizes in ({"short_edge_px": 96, "long_edge_max_px": 10**9}, {"short_edge_px": 20_001}):
+    for sizes, found in (
+        ({"short_edge_px": 96, "long_edge_max_px": 10**9}, 10**9),
+        ({"short_edge_px": 20_001}, 20_001),
+    ):
         large = replace(tiny(), **sizes)
         path = write(tmp_path / "a.onnx", metadata_of(replace(facts(), architecture=large)))
-        with pytest.raises(IntegrityError, match=r"a\.onnx states that images are resized to"):
+        said = rf"a\.onnx states that images are resized to an edge of {found} px; allowed are 1 to"
+        with pytest.raises(IntegrityError, match=said):
             stated(path, "onnx")
     asked = {"kind": "train", "request": {"short_edge_px": 10**400}}
     (tmp_path / "run.json").write_text(json.dumps(asked), encoding="utf-8")

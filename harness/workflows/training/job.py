@@ -19,6 +19,7 @@ from harness.data.catalog import VALIDATION_OF
 from harness.data.images import require_resizable
 from harness.data.objects import TrainingSet
 from harness.data.run_dataset import state_of_images
+from harness.data.trained_weights import require_edges
 from harness.engines.opening import require_network
 from harness.training.group import launched
 from harness.training.log import read_curve
@@ -318,9 +319,15 @@ def trained_architecture(
         request: What was asked for.
         categories: Categories of the training data.
         stuff: Their kinds of stuff; none leave a semantic head as it is.
+
+    Raises:
+        UsageError: Its images would be larger than weights may state.
     """
     fitted = published.fitted_to(categories, stuff)
-    return fitted.resized_to(request.augmentation.short_edge_px or published.short_edge_px)
+    trained = fitted.resized_to(request.augmentation.short_edge_px or published.short_edge_px)
+    sizes_px = (trained.short_edge_px, trained.long_edge_max_px)
+    require_edges(*sizes_px, hint="give less with --short-edge")
+    return trained
 
 
 def _check_engine(request: TrainRequest) -> None:
