@@ -8,7 +8,8 @@ a POST.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -29,6 +30,9 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 ANY = "*"
 
 NAME_LENGTH = 100
+
+#: A Host header, in lower case: a name or an address, IPv6 in brackets, and perhaps a port.
+_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:@/]*))(?::\d*)?", re.ASCII)
 
 
 class Guarded:
@@ -70,29 +74,14 @@ class Guarded:
             await discard(Request(scope, receive), self._max_upload_bytes)
         await answer_of(refusal.fault)(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Mapping[str, str], own: str | None) -> Refusal | None:
+    def _refusal(self, method: str, headers: Headers, own: str | None) -> Refusal | None:
         """Return why a request is refused; None where it is accepted."""
         host = headers.get("host")
         if host is not None and not self._is_ours(_name_of(host), own):
-            return refused(
-                403,
-                "the request is for another host",
-                expected="a name of this machine",
-                found=_shown(host),
-                next_step="if it is this machine's, start the service with "
-                f"--allow-host {_shown(_name_of(host))}",
-            )
+            return _for_another_host(host)
         if method in SAFE_METHODS or self._is_same_site(headers):
             return None
-        origin = headers.get("origin") or f"a page with Sec-Fetch-Site: {headers['sec-fetch-site']}"
-        return refused(
-            403,
-            "the request comes from a page of another site",
-            expected="the service's own page, or a program that is no browser",
-            found=_shown(origin),
-            next_step="if that page may use it, start the service with "
-            f"--allow-origin {_shown(origin)}",
-        )
+        return _from_another_site(headers)
 
     def _is_ours(self, name: str, own: str | None) -> bool:
         """Return whether a host is this machine's, or one that the user allowed."""
@@ -105,26 +94,62 @@ class Guarded:
         # An address cannot be rebound: the one that the client reached is this machine's.
         return address.is_loopback or name == own
 
-    def _is_same_site(self, headers: Mapping[str, str]) -> bool:
+    def _is_same_site(self, headers: Headers) -> bool:
         """Return whether a request comes from the service's own page, or from no page at all."""
-        origin = headers.get("origin")
-        if origin is None:
+        origins = headers.getlist("origin")
+        if not origins:
             return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+        host = headers.get("host", "").lower()
+        return all(self._is_own_or_allowed(origin, host) for origin in origins)
+
+    def _is_own_or_allowed(self, origin: str, host: str) -> bool:
+        """Return whether an Origin header names the service's own page, or one that is allowed."""
         if ANY in self._origins or origin.lower() in self._origins:
             return True
         try:
-            netloc = urlsplit(origin).netloc
+            parts = urlsplit(origin)
         except ValueError:
             return False
-        return bool(netloc) and netloc.lower() == headers.get("host", "").lower()
+        own_scheme = parts.scheme in ("http", "https")  # https behind a proxy
+        return own_scheme and bool(parts.netloc) and parts.netloc.lower() == host
 
 
 def _name_of(host: str) -> str:
-    """Return the name in a Host header, without its port, in lower case."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0].rstrip(".")
+    """Return the name in a Host header, without its port, in lower case; empty where it has none.
+
+    What is behind it must be a port: another program may read another name there.
+    """
+    found = _HOST.fullmatch(host.strip().lower())
+    if found is None:
+        return ""
+    return found[1] if found[1] is not None else found[2].rstrip(".")
+
+
+def _for_another_host(host: str) -> Refusal:
+    name = _shown(_name_of(host))
+    return refused(
+        403,
+        "the request is for another host",
+        expected="a name of this machine",
+        found=_shown(host),
+        next_step=f"if it is this machine's, start the service with --allow-host {name}"
+        if name
+        else "send a Host header of a name or an address, and perhaps a port",
+    )
+
+
+def _from_another_site(headers: Headers) -> Refusal:
+    origin = _shown(", ".join(headers.getlist("origin")))
+    site = _shown(headers.get("sec-fetch-site", ""))
+    return refused(
+        403,
+        "the request comes from a page of another site",
+        expected="the service's own page, or a program that is no browser",
+        found=origin or (f"Sec-Fetch-Site: {site}" if site else "an empty Origin header"),
+        next_step=f"if that page may use it, start the service with --allow-origin {origin}"
+        if origin
+        else "a program that is no browser leaves these headers out",
+    )
 
 
 def _shown(text: str) -> str:

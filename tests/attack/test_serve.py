@@ -341,6 +341,9 @@ def answers(url: str) -> bool:
         ("192.168.1.7", 403),
         ("[2001:db8::1]", 403),
         ("", 403),
+        ("localhost:80@evil.example", 403),
+        ("[::1]evil.example", 403),
+        ("[::1", 403),
         ("named.example", 200),
     ],
 )
@@ -353,7 +356,7 @@ def test_only_requests_for_this_host_are_taken(
     for path in ("/info", "/health", "/"):
         response = requests.get(f"{url}{path}", headers={"Host": host}, timeout=60)
         assert response.status_code == status
-    if status == 403 and host:
+    if status == 403 and host in ("evil.example", "192.168.1.7"):
         assert "--allow-host" in response.json()["error"]["next_step"]
 
 
@@ -365,6 +368,8 @@ def test_only_requests_for_this_host_are_taken(
         ({"Origin": "{url}", "Sec-Fetch-Site": "same-origin"}, 200),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Origin": "", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://localhost:1"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
@@ -383,6 +388,18 @@ def test_pages_of_other_sites_may_not_post(
     assert engine.calls == (status == 200)
     allowed = response.headers.get("Access-Control-Allow-Origin")
     assert allowed == ("https://friend.example" if "friend" in str(headers) else None)
+
+
+def test_two_origins_are_both_looked_at(scripted: Scripted) -> None:  # noqa: F811
+    url, engine = scripted()
+    own = urlsplit(url).netloc.encode()
+    head = HEAD.replace(b"localhost", own) + b"Content-Length: 1\r\nConnection: close\r\n"
+    origins = (b"http://" + own, b"https://evil.example", b"//" + own)
+    for first, second in ((0, 1), (1, 0), (0, 2)):
+        both = b"Origin: %s\r\nOrigin: %s\r\n\r\nx" % (origins[first], origins[second])
+        with raw(url, head + both) as connection:
+            assert rest_of(connection).startswith(b"HTTP/1.1 403")
+    assert engine.calls == 0
 
 
 def test_lines_of_the_log_cannot_be_forged(scripted: Scripted) -> None:  # noqa: F811
