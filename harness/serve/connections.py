@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -27,6 +28,14 @@ HEAD_S = 10.0
 STALLED_S = 15.0
 SLOWEST_BYTES_PER_S = 1000
 
+#: Chunks of a body, and one more for each so many bytes of it: programs send kilobytes in each, and
+#: reading one takes the event loop tens of microseconds. Chosen.
+MOST_SMALL_CHUNKS = 1000
+SMALL_CHUNK_BYTES = 128
+
+#: States in which no response was begun.
+_UNANSWERED = (h11.IDLE, h11.SEND_RESPONSE)
+
 #: Requests that are being answered when the service receives a signal get so long to finish.
 LAST_ANSWERS_S = 20.0
 
@@ -34,11 +43,44 @@ LAST_ANSWERS_S = 20.0
 ENDED_S = 29.0
 
 
+class ChunkBounded(h11.Connection):
+    """HTTP/1.1 of a server, without bodies in so many small chunks that they hold the event loop.
+
+    All chunks that arrived are read at once, before any other connection has its turn.
+    """
+
+    def __init__(self) -> None:
+        """Begin a connection."""
+        super().__init__(h11.SERVER)
+        self._chunks = self._bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Read what comes next.
+
+        Raises:
+            h11.RemoteProtocolError: It is not HTTP, or the body has too many small chunks.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            self._bytes += len(event.data)
+            if self._chunks > MOST_SMALL_CHUNKS + self._bytes // SMALL_CHUNK_BYTES:
+                raise h11.RemoteProtocolError("too many small chunks")
+        return event
+
+
 class TimedConnection(H11Protocol):
     """A connection that is closed when its client sends no headers or does not read its answer."""
 
     _head: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """Begin a connection with uvicorn's arguments."""
+        super().__init__(*args, **settings)
+        self.conn = ChunkBounded()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request.
@@ -64,6 +106,17 @@ class TimedConnection(H11Protocol):
         """Process ``data``; the timer runs until the headers of a request are complete."""
         super().data_received(data)
         self._time_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP; only close the connection where a response was begun before.
+
+        Args:
+            msg: The answer.
+        """
+        if self.conn.our_state in _UNANSWERED:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Begin to measure how fast the client reads."""

@@ -266,6 +266,37 @@ def test_fuzzed_requests_are_answered_or_closed(
     assert not [line for line in notices if "Traceback" in line or not line.isprintable()]
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def test_small_chunks_do_not_hold_the_other_connections(scripted: Scripted) -> None:  # noqa: F811
+    """Bodies of a byte a chunk, and of as many chunks as a program may send that is not hostile."""
+    url, _ = scripted()
+    with raw(url, HEAD + CHUNKED, b"1\r\na\r\n" * 2000) as connection:
+        assert rest_of(connection).startswith(b"HTTP/1.1 400")
+    image = noise(300)
+    some = [image[at : at + 130] for at in range(0, len(image), 130)]
+    assert len(some) > connections.MOST_SMALL_CHUNKS
+    headers = {"Content-Type": "image/png"}
+    assert requests.post(f"{url}/predict", data=iter(some), headers=headers, timeout=60).ok
+
+
+@pytest.mark.parametrize("sends", [b"zz\r\n\r\n", b"1\r\na\r\n" * 2000])
+def test_what_follows_an_answer_and_is_no_http_ends_the_connection(
+    scripted: Scripted,  # noqa: F811
+    sends: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url, _ = scripted()
+    with raw(url, b"GET /info HTTP/1.1\r\nHost: localhost\r\n" + CHUNKED) as connection:
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(sends)
+        rest_of(connection)
+    assert answers(url)
+    assert not [one for one in caplog.records if one.name == "asyncio"]
+
+
 @pytest.mark.parametrize(
     "sends", [b"", b"G", HEAD, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET"]
 )

@@ -84,7 +84,9 @@ def test_one_that_is_neither_of_two_is_damaged(tmp_path: Path) -> None:
     path = save(tmp_path, trainer_at(2, 1.0), IDENTITY, {})
     sums = path.with_name(f"{path.name}.sha256")
     assert len(sums.read_text(encoding="utf-8").splitlines()) == 1
-    for text in ("", "\n", f"{'0' * 64}  {path.name}\n{'1' * 64}  {path.name}\n"):
+    two = f"{'0' * 64}  {path.name}\n{'1' * 64}  {path.name}\n"
+    for text in ("", "\n", two, "x" * 1_000_000):
         sums.write_text(text, encoding="utf-8")
-        with pytest.raises(IntegrityError, match="expected sha256"):
+        with pytest.raises(IntegrityError, match="expected sha256") as raised:
             resume(tmp_path, trainer_at(0, 0.0), IDENTITY)
+        assert len(str(raised.value)) < 3000
