@@ -315,7 +315,8 @@ def diagnose(
     from harness.workflows.diagnose import diagnose_predictions
 
     request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
-    before_s = 0.0 if begun is None else (now() - begun).total_seconds()
+    # A time without a zone is local, as Python has it.
+    before_s = 0.0 if begun is None else (now() - begun.astimezone()).total_seconds()
     return diagnose_predictions(
         request,
         progress=shown_by(progress),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,24 @@ def test_the_time_limit_counts_from_where_the_program_began_and_in_every_part(
         assert (next(looks) - begun) * 0.1 <= 10.5 + 0.03 * begun
     expected = {"annotations.json was read", "one.json was read", "the search began"}
     assert ends == {*expected, "the predictions were scored"}
+
+
+def test_in_python_the_time_limit_counts_from_the_call_or_from_a_time_of_day(
+    small_coco: Path, tmp_path: Path
+) -> None:
+    row = {"image_id": 42, "category_id": 3, "score": 0.5, "bbox": [10, 10, 30, 20]}
+    asked: dict[str, Any] = {
+        "predictions": as_file(tmp_path, "one.json", [row]),
+        "annotations": small_coco / "annotations.json",
+        "limit_s": 60,
+    }
+    now = datetime.now(timezone.utc)
+    here = now.astimezone().replace(tzinfo=None)  # of the machine's zone, which it does not say
+    for begun in (None, now, here, now + timedelta(hours=1)):
+        assert harness.diagnose(**asked, begun=begun).seconds < 60
+    for begun in (now - timedelta(hours=1), here - timedelta(hours=1)):
+        with pytest.raises(UsageError, match="the time limit of 60 s ended before"):
+            harness.diagnose(**asked, begun=begun)
 
 
 def test_score_names_what_a_cheap_look_shows_also_in_a_run(
