@@ -19,8 +19,8 @@ UNPRINTABLE = re.compile(
 
 SPACES = re.compile(r"[\t\n]+")
 
-#: What begins a formula in a spreadsheet.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+#: What begins a formula in a spreadsheet, in East Asian ones also in full width.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 #: What Markdown and HTML in it read as markup.
 MARKUP = re.compile(r"([\\`*\[\]|<>])")
@@ -67,7 +67,8 @@ def markdown_block(text: str) -> str:
 def spreadsheet_cell(text: str) -> str:
     """Make text one line that a spreadsheet shows: an apostrophe before what begins a formula."""
     shown = one_line(text)
-    return f"'{shown}" if text.lstrip(" ").startswith(FORMULA) else shown
+    is_formula = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
+    return f"'{shown}" if is_formula else shown
 
 
 def _escaped(found: re.Match[str]) -> str:

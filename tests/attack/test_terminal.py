@@ -124,6 +124,7 @@ def test_fuzzed_text_is_clean_and_plain_text_stays(trials: Trials) -> None:
 
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "=cmd|' /C calc'!A0", "%0"]
+FORMULAS += ["\uff1d1", "\uff0b1", "\uff0d1", "\uff20SUM(1)", "\xa0=1", "\u3000=1"]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
