@@ -180,9 +180,9 @@ class Dot:
 
     @property
     def leader(self) -> tuple[float, float]:
-        """Where at the name a line from the dot ends."""
-        side = self.box.left - 2 if self.box.left > self.x else self.box.right + 2
-        return side, (self.box.top + self.box.bottom) / 2
+        """Where a line from the dot ends: at the nearest point of the name's box."""
+        across = min(max(self.x, self.box.left - 2), self.box.right + 2)
+        return across, min(max(self.y, self.box.top), self.box.bottom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,7 +350,7 @@ def _draw_dot(axes: Any, dot: Dot) -> None:
     axes.plot((dot.x, dot.x), (dot.low_y, dot.high_y), color=dot.colour, linewidth=1.2, alpha=0.7)
     for end in (dot.low_y, dot.high_y):
         axes.plot((dot.x - CAP, dot.x + CAP), (end, end), color=dot.colour, linewidth=1.2)
-    axes.plot((dot.x, dot.leader[0]), (dot.y, dot.leader[1]), color="0.7", linewidth=0.7, zorder=1)
+    axes.plot((dot.x, dot.leader[0]), (dot.y, dot.leader[1]), color="0.55", linewidth=0.7, zorder=1)
     marker = "o" if dot.setting.mode == "verdict" else "s"
     axes.plot(dot.x, dot.y, marker, color=dot.colour, markersize=2 * RADIUS * POINTS)
     if dot.picked:

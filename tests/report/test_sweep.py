@@ -14,7 +14,7 @@ from harness.files.environment import read_environment
 from harness.measure.sweep import Sweep, SweepCell, recommend
 from harness.report.page import sweep_page
 from harness.report.sweep import columns_of, recommendations, sweep_parts, sweep_rows
-from harness.report.sweep_plot import HEIGHT, SCALE, WIDTH, draw_sweep, plots_of
+from harness.report.sweep_plot import HEIGHT, SCALE, WIDTH, Box, draw_sweep, plots_of
 from tests.measure.test_sweep import cell, setting
 
 
@@ -123,6 +123,16 @@ def test_the_plot_has_every_measured_setting_in_its_frame(sweep: Sweep) -> None:
     for dot in box.dots:
         assert 0 < dot.high_y <= dot.low_y < HEIGHT
         assert 0 < dot.x < WIDTH
+
+
+def test_a_line_from_a_dot_ends_at_the_nearest_side_of_its_name(sweep: Sweep) -> None:
+    dot = plots_of(sweep)[0].dots[0]
+    above = Box(dot.x - 30, dot.y - 40, dot.x + 50, dot.y - 28)
+    assert replace(dot, box=above).leader == (dot.x, above.bottom)
+    beside = Box(dot.x + 20, dot.y - 6, dot.x + 90, dot.y + 6)
+    assert replace(dot, box=beside).leader == (beside.left - 2, dot.y)
+    before = Box(dot.x - 90, dot.y + 10, dot.x - 20, dot.y + 22)
+    assert replace(dot, box=before).leader == (before.right + 2, before.top)
 
 
 def test_the_picture_is_a_png_of_both_plots(sweep: Sweep, tmp_path: Path) -> None:
