@@ -49,7 +49,10 @@ def _print(found: Analysis, arguments: argparse.Namespace) -> None:
         if arguments.per_category:
             table = analysis.threshold_rows(task.thresholds, found.categories)
             console.print_parts(render(*table, style), "")
-    console.print_parts(render(*analysis.iou_rows(found.tasks), style), "")
+    if found.tasks:
+        console.print_parts(render(*analysis.iou_rows(found.tasks), style), "")
+    else:
+        console.print_parts("no boxes or masks: errors, curves and thresholds are of those")
     boundary = [
         (name, decimal(value))
         for name, value in found.metrics.items()

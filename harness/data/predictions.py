@@ -342,7 +342,7 @@ def loose_predictions(
     if rows and all(isinstance(row, dict) and _of_keypoints(row) for row in rows):
         raise IntegrityError(
             f"{where} holds keypoints alone: faults of boxes and masks are what is looked for",
-            hint="their AP: harness score; what each kind of error costs: harness analyze",
+            hint="for their AP run: harness score",
         )
     names: dict[str, int] = {}
     kept, masks = [], Masks()

@@ -121,6 +121,10 @@ CUTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.
 #: Different scores near a cut.
 LEAST_VALUES = 4
 
+#: Rows just above a score that show that the lower ones are missing: the lowest of some dozens are
+#: near some round number in any case.
+LEAST_NEAR = 6
+
 #: Rows of an image that published numbers count.
 MOST_ROWS = 100
 
@@ -178,7 +182,7 @@ def cut(case: Case) -> tuple[float, int] | None:
     near = int((score < at + 0.05).sum())
     # Where nothing was cut the fewest rows are at the end; where something was, many are.
     above = int(((score >= at + 0.05) & (score < at + 0.1)).sum())
-    if near < 0.01 * len(score) or near < 0.5 * above:
+    if near < max(LEAST_NEAR, 0.01 * len(score)) or near < 0.5 * above:
         return None
     # Scores that are rounded to tenths, say, are all at the least one.
     if len(np.unique(score[score < at + 0.05])) < min(LEAST_VALUES, near):

@@ -22,7 +22,7 @@ from benchmarks.diagnosed_faults import (
     seeded,
     seeded_masks,
 )
-from harness.diagnosis import outlines, search
+from harness.diagnosis import attributes, outlines, search
 from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
@@ -272,6 +272,18 @@ def test_a_cut_that_leaves_images_without_rows_is_named_first(boxes: Broken) -> 
     rows = [row for row in rows if row["image_id"] not in silent]
     names = {one.name for one in diagnosed(content, rows).findings}
     assert names == {"scores-cut", "images-without-rows"}
+
+
+def test_one_row_near_a_round_number_is_no_cut(boxes: Broken) -> None:
+    content, rows = boxes
+    scores = np.random.default_rng(0).uniform(0.25, 1, 90)
+    few = [{**row, "score": score} for row, score in zip(rows, [0.155, *scores], strict=False)]
+    assert attributes.cut(case_of(content, few)) is None
+    scores = np.random.default_rng(0).uniform(0.15, 1, 150)
+    many = [{**row, "score": score} for row, score in zip(rows, [0.15, *scores], strict=False)]
+    found = attributes.cut(case_of(content, many))
+    assert found is not None
+    assert found[0] == 0.15
 
 
 def test_nothing_is_claimed_of_untouched_predictions(boxes: Broken, masks: Broken) -> None:

@@ -144,6 +144,17 @@ def test_files_of_predictions_too(
     said(both, files / "page.html")
 
 
+def test_keypoints_alone(harness: Callable[..., Answer], files: Path) -> None:
+    content = truth("masks")
+    points = [5, 5, 2] * 17
+    content["annotations"] = [{**one, "keypoints": points} for one in content["annotations"]]
+    (files / "persons.json").write_text(json.dumps(content), "utf-8")
+    row = {"image_id": 1, "category_id": 1, "score": 0.5, "keypoints": points}
+    (files / "keypoints.json").write_text(json.dumps([row]), "utf-8")
+    given = ["--predictions", "keypoints.json", "--annotations", "persons.json"]
+    assert "no boxes or masks" in said(harness("analyze", *given))
+
+
 def test_neither_images_nor_categories(harness: Callable[..., Answer], files: Path) -> None:
     given = ["--annotations", "bare.json"]
     for command in ("score", "diagnose", "analyze"):
