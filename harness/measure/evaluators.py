@@ -204,6 +204,8 @@ def curves_of(share: Share) -> Curves:
         if share.truth[SIGMAS_KEY]:
             evaluation.params.kpt_oks_sigmas = np.array(share.truth[SIGMAS_KEY])
         evaluation.params.imgIds = list(share.image_ids)
+        # faster-coco-eval leaves out, of keypoints alone, the categories without an object.
+        evaluation.params.catIds = sorted(truth.getCatIds())
         # faster-coco-eval's threads hold each other up: what they call keeps Python's lock.
         evaluation.rle_iou_max_workers = 1
         evaluation.evaluate()

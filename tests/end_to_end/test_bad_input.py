@@ -153,6 +153,8 @@ def test_keypoints_alone(harness: Callable[..., Answer], files: Path) -> None:
     (files / "keypoints.json").write_text(json.dumps([row]), "utf-8")
     given = ["--predictions", "keypoints.json", "--annotations", "persons.json"]
     assert "no boxes or masks" in said(harness("analyze", *given))
+    scored = said(harness("score", *given, "--evaluator", "both"))
+    assert f"AP is the mean of 2 of {len(NAMES)} categories" in scored
 
 
 def test_neither_images_nor_categories(harness: Callable[..., Answer], files: Path) -> None:
