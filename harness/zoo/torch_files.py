@@ -182,12 +182,13 @@ class Bytes(io.RawIOBase):
 
     def readline(self, size: int | None = -1) -> bytes:
         """What is left of a line."""
-        start, line = self._position, b""
-        while b"\n" not in line and (more := self.read(256)):
-            line += more
-        line = line[: line.find(b"\n") + 1 or len(line)]
-        self._position = start + len(line)
-        return line
+        end = self._position
+        while piece := bytes(self._data[end : end + 256]):
+            length = piece.find(b"\n") + 1
+            end += length or len(piece)
+            if length:
+                break
+        return self.read(end - self._position)
 
 
 def read_torch(path: Path) -> Any:

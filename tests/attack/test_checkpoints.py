@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -206,3 +207,13 @@ def test_an_index_that_names_no_file_beside_it(name: str, tmp_path: Path) -> Non
     path.write_text(json.dumps({"weight_map": {"a": name}}), "utf-8")
     with pytest.raises(IntegrityError, match="not a file beside it"):
         read_checkpoint(path)
+
+
+def test_a_line_takes_time_with_its_length_and_not_with_the_square(tmp_path: Path) -> None:
+    """20 MB took minutes."""
+    path = tmp_path / "line.pkl"
+    path.write_bytes(b"I" + b"9" * 20_000_000 + b"\n.")
+    begun = time.process_time()
+    with pytest.raises(IntegrityError, match="cut off or damaged"):
+        read_checkpoint(path)
+    assert time.process_time() - begun < 10
