@@ -81,12 +81,13 @@ def test_every_stage_has_its_row_in_network_order(profiled: tuple[Profile, Any])
 
 def test_stages_add_up_to_the_time_outside(engine: NativeEngine) -> None:
     batch = batches_of(engine)[0]
-    meter = StageMeter(time.perf_counter, engine.synchronize)
+    clock = time.process_time  # on a busy machine others may have the core between two looks
+    meter = StageMeter(clock, engine.synchronize)
     with observed(engine, meter):
-        begun = time.perf_counter()
+        begun = clock()
         with meter.phase("rest"):
             engine.infer(batch, meter)
-        passed = time.perf_counter() - begun
+        passed = clock() - begun
     assert sum(meter.amounts.values()) == pytest.approx(passed, rel=0.01)
     assert meter.amounts["rest"] + meter.amounts["forward"] < 0.5 * passed
 
