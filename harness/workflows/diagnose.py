@@ -8,7 +8,6 @@ metric by metric, and down to the first image and stage that differ.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from harness.workflows.runs.results_files import (
     read_source,
 )
 from harness.workflows.runs.same_data import annotations_of_run, scored_images
+from harness.workflows.runs.same_predictions import differing_images
 
 Row = Mapping[str, Any]
 
@@ -313,9 +313,6 @@ def _refusal(subject: _Subject, case: Case) -> str | None:
 #: Draws behind the intervals.
 RESAMPLES = 200
 
-#: Digits that programs write of coordinates and scores; what differs less is the same.
-COORDINATE_DIGITS, SCORE_DIGITS = 2, 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOf:
@@ -386,7 +383,7 @@ def against(
         metrics = _metrics(content, own, theirs.rows)
     except HarnessError as error:
         notes.append(f"metrics are not compared: {error.message}")
-    differing = _differing(rows, theirs.rows)
+    differing = differing_images(rows, theirs.rows)
     first = min(differing, default=None)
     stage = None
     if first is not None:
@@ -437,28 +434,6 @@ def _metrics(
         )
         found |= {f"{task}/{name}": one for name, one in differences.metrics.items()}
     return found
-
-
-def _differing(rows: Sequence[Row], theirs: Sequence[Row]) -> set[int]:
-    """Ids of the images whose predictions are not the same."""
-    sides = [_by_image(one) for one in (rows, theirs)]
-    return {
-        image
-        for image in sides[0].keys() | sides[1].keys()
-        if sides[0].get(image) != sides[1].get(image)
-    }
-
-
-def _by_image(rows: Sequence[Row]) -> dict[int, list[Any]]:
-    images: dict[int, list[Any]] = defaultdict(list)
-    for row in rows:
-        box = tuple(round(side, COORDINATE_DIGITS) for side in row.get("bbox", ()))
-        mask = row.get("segmentation")
-        shape = None if mask is None else (*mask["size"], mask["counts"])
-        images[row["image_id"]].append(
-            (round(row["score"], SCORE_DIGITS), row["category_id"], box, shape)
-        )
-    return {image: sorted(found, key=repr) for image, found in images.items()}
 
 
 def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | None, str | None]:

@@ -16,7 +16,6 @@ from harness.workflows.comparison.runs import (
     SHOWN,
     Comparison,
     category_changes,
-    changed_images,
     differences,
     having_alone,
     metric_changes,
@@ -24,6 +23,7 @@ from harness.workflows.comparison.runs import (
 from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.runs.panoptic_files import PANOPTIC_FILE
 from harness.workflows.runs.results_files import read_source
+from harness.workflows.runs.same_predictions import differing_images
 
 
 def are_files(first: Path, second: Path) -> bool:
@@ -67,7 +67,7 @@ def compare_files(
     sure = differences(
         content, predictions, tasks, images=len(ids), resamples=resamples, progress=progress
     )
-    changed = changed_images(*predictions)
+    changed = differing_images(*predictions)
     return Comparison(
         first=str(first),
         second=str(second),
