@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -84,6 +85,19 @@ def age_of_process_s() -> float:
     return max(computed, min(age, busy + LONGEST_READING_S))
 
 
+def ignore_signals() -> None:
+    """Have signals change nothing from now on.
+
+    What is registered first is called last. Python then takes its handlers back, and a signal would
+    end the process with another exit code while modules are torn down, which takes a while where
+    torch is one of them. What is ignored stays ignored.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Interruption:
     """Handler of SIGINT and SIGTERM, which raises ``KeyboardInterrupt``.
 
@@ -107,6 +121,7 @@ class Interruption:
         hangup = getattr(signal, "SIGHUP", None)  # Windows has none, and is refused in a sentence
         if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
             signal.signal(hangup, lambda _number, _frame: signal.raise_signal(signal.SIGTERM))
+        atexit.register(ignore_signals)
 
     def finish(self, code: int) -> None:
         """Have a signal that comes while Python leaves change nothing.

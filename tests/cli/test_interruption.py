@@ -41,3 +41,27 @@ signal.raise_signal(signal.Signals[sys.argv[1]])
 def test_a_finished_command_keeps_its_exit_code(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", FINISHED, name], check=False)
     assert done.returncode == 4
+
+
+#: A module's object is torn down after Python has taken its handlers back.
+TORN_DOWN = """
+import os, signal, sys
+from harness.__main__ import Interruption
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+class Late:
+    def __init__(self):
+        self.kill, self.pid, self.number = os.kill, os.getpid(), signal.Signals[sys.argv[1]]
+    def __del__(self):
+        self.kill(self.pid, self.number)
+late = Late()
+answer = Interruption()
+answer.install()
+answer.finish(4)
+sys.exit(4)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_modules_are_torn_down_changes_no_exit_code(name: str) -> None:
+    done = subprocess.run([sys.executable, "-c", TORN_DOWN, name], check=False)
+    assert done.returncode == 4
