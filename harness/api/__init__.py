@@ -67,33 +67,7 @@ _HOMES = {
     "write_report": "harness.api.measuring",
 }
 
-__all__ = [
-    "analyze",
-    "benchmark",
-    "check_parity",
-    "check_weights",
-    "compare",
-    "compare_several",
-    "convert",
-    "diagnose",
-    "download",
-    "draw",
-    "evaluate",
-    "evaluate_share",
-    "export_model",
-    "follow_training",
-    "list_models",
-    "load_dataset",
-    "load_model",
-    "plan_training",
-    "predict",
-    "score",
-    "show",
-    "sweep",
-    "track_run",
-    "train",
-    "write_report",
-]
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:
