@@ -71,9 +71,12 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         console.print_parts(certainty)
     console.print_parts(_verdict(record, style))
     if folder is not None:
-        accuracies = [value for name, value in record.metrics.items() if name.endswith("/AP")]
-        if accuracies and not any(value is not None for value in accuracies):
-            console.print_parts(f"predictions: {folder / 'predictions.json'}")
+        predictions = folder / "predictions.json"
+        if predictions.is_file() and not any(
+            value is not None and not name.startswith("throughput/")
+            for name, value in record.metrics.items()
+        ):  # images without annotations: the file is what the run was for
+            console.print_parts(f"predictions: {predictions}")
         if (folder / "report.html").is_file():
             console.print_parts(f"report: {folder / 'report.html'}")
         console.print_parts(f"record: {folder / 'record.json'}")
