@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -33,6 +34,13 @@ NAME_LENGTH = 100
 
 #: A Host header, in lower case: a name or an address, IPv6 in brackets, and perhaps a port.
 _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\[\]:@/]*))(?::\d*)?", re.ASCII)
+
+#: A name of a host or an address that an option takes as it is: no comma, which parts the words of
+#: a list, and no character that a shell reads as another thing.
+_NAME = re.compile(r"[\w.:%-]{1,100}", re.ASCII)
+
+#: What a browser sends as Origin.
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[\w.:%\[\]-]{1,100}", re.ASCII | re.IGNORECASE)
 
 
 class Guarded:
@@ -126,30 +134,39 @@ def _name_of(host: str) -> str:
 
 
 def _for_another_host(host: str) -> Refusal:
-    name = _shown(_name_of(host))
+    name = _name_of(host)
     return refused(
         403,
         "the request is for another host",
         expected="a name of this machine",
         found=_shown(host),
         next_step=f"if it is this machine's, start the service with --allow-host {name}"
-        if name
+        if _NAME.fullmatch(name)
         else "send a Host header of a name or an address, and perhaps a port",
     )
 
 
 def _from_another_site(headers: Headers) -> Refusal:
-    origin = _shown(", ".join(headers.getlist("origin")))
+    origins = list(dict.fromkeys(headers.getlist("origin")))
     site = _shown(headers.get("sec-fetch-site", ""))
     return refused(
         403,
         "the request comes from a page of another site",
         expected="the service's own page, or a program that is no browser",
-        found=origin or (f"Sec-Fetch-Site: {site}" if site else "an empty Origin header"),
-        next_step=f"if that page may use it, start the service with --allow-origin {origin}"
-        if origin
-        else "a program that is no browser leaves these headers out",
+        found=_shown(", ".join(filter(None, origins)))
+        or (f"Sec-Fetch-Site: {site}" if site else "an empty Origin header"),
+        next_step=_how_to_allow(origins),
     )
+
+
+def _how_to_allow(origins: Sequence[str]) -> str:
+    """Return what to do where a request with these Origin headers was refused."""
+    if not any(origins):
+        return "a program that is no browser leaves these headers out"
+    if not all(_ORIGIN.fullmatch(one) for one in origins):
+        return "send one Origin header, of a scheme, a name and perhaps a port, or none"
+    allowed = shlex.quote(",".join(origins))  # the option takes a list without spaces
+    return f"if that page may use it, start the service with --allow-origin {allowed}"
 
 
 def _shown(text: str) -> str:

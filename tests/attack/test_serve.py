@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -425,12 +427,44 @@ def test_two_origins_are_both_looked_at(scripted: Scripted) -> None:  # noqa: F8
     url, engine = scripted()
     own = urlsplit(url).netloc.encode()
     head = HEAD.replace(b"localhost", own) + b"Content-Length: 1\r\nConnection: close\r\n"
-    origins = (b"http://" + own, b"https://evil.example", b"//" + own)
-    for first, second in ((0, 1), (1, 0), (0, 2)):
-        both = b"Origin: %s\r\nOrigin: %s\r\n\r\nx" % (origins[first], origins[second])
+    origins = (
+        b"http://" + own,
+        b"https://evil.example",
+        b"//" + own,
+        b"http://a,b",
+        b"https://[::1]",
+    )
+    for first, second in ((0, 1), (1, 0), (0, 2), (1, 1), (1, 3), (4, 1)):
+        pair = (origins[first], origins[second])
+        both = b"Origin: %s\r\nOrigin: %s\r\n\r\nx" % pair
         with raw(url, head + both) as connection:
-            assert rest_of(connection).startswith(b"HTTP/1.1 403")
+            answer = rest_of(connection)
+        assert answer.startswith(b"HTTP/1.1 403")
+        step = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["next_step"]
+        _, option, words = step.partition(" --allow-origin ")
+        assert bool(option) == (not {2, 3} & {first, second}), step
+        if option:  # as a shell and the command line read it: one word, a list without spaces
+            [listed] = shlex.split(words)
+            assert [one.encode() for one in listed.split(",")] == list(dict.fromkeys(pair))
     assert engine.calls == 0
+
+
+def test_a_hint_of_a_refused_host_is_safe_to_copy(scripted: Scripted) -> None:  # noqa: F811
+    url, _ = scripted()
+    for host, named in (
+        ("evil.example:80", True),
+        ("a,b", False),
+        ("$(id)", False),
+        ("a b", False),
+    ):
+        with raw(
+            url, HEAD.replace(b"localhost", host.encode()) + b"Connection: close\r\n\r\n"
+        ) as one:
+            answer = rest_of(one)
+        assert answer.startswith(b"HTTP/1.1 403")
+        step = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["next_step"]
+        assert ("--allow-host evil.example" in step) == named
+        assert ("--allow-host" in step) == named, step
 
 
 def test_lines_of_the_log_cannot_be_forged(scripted: Scripted) -> None:  # noqa: F811
