@@ -9,6 +9,7 @@ from harness.cli import console
 from harness.core.errors import HarnessError
 from harness.core.record import RunRecord
 from harness.core.results import RunResult
+from harness.core.tasks import has_accuracy
 
 FAILED_VERDICT_EXIT_CODE = 1
 
@@ -72,10 +73,7 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
     console.print_parts(_verdict(record, style))
     if folder is not None:
         predictions = folder / "predictions.json"
-        if predictions.is_file() and not any(
-            value is not None and not name.startswith("throughput/")
-            for name, value in record.metrics.items()
-        ):  # images without annotations: the file is what the run was for
+        if predictions.is_file() and not has_accuracy(record.metrics):
             console.print_parts(f"predictions: {predictions}")
         if (folder / "report.html").is_file():
             console.print_parts(f"report: {folder / 'report.html'}")

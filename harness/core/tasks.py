@@ -157,6 +157,19 @@ def tasks_measured(metrics: Iterable[str]) -> tuple[Task, ...]:
     return tuple(task for task in TASKS if main_metric(task) in names)
 
 
+def has_accuracy(metrics: Mapping[str, float | None]) -> bool:
+    """Whether a number of an evaluation says how right it is, not only how fast it was.
+
+    None does where the images have no annotations: the predictions are what the run was for.
+
+    Args:
+        metrics: As of a record.
+    """
+    return any(
+        value is not None and not name.startswith("throughput/") for name, value in metrics.items()
+    )
+
+
 def are_proposals(metrics: Iterable[str]) -> bool:
     """Whether metrics are those of region proposals, which have no class and no AP."""
     return main_metric(PROPOSALS) in metrics

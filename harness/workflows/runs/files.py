@@ -20,6 +20,7 @@ from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequ
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import flat_settings, identity_of, recalled, recorded, replaced, value_of
+from harness.core.tasks import has_accuracy
 from harness.files.json import read, to_plain, to_typed
 from harness.files.layout import runs_folder
 from harness.files.toml import placed
@@ -284,10 +285,8 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
     if is_finished(folder):
         damage = _damage_of_finished(folder)
         if not damage:
-            again = f"its numbers again: harness score {shlex.quote(str(folder))}"
             raise UsageError(
-                f"nothing to resume: the run in {folder} is finished",
-                hint=again if (folder / RECORD).exists() else "leave out --resume",
+                f"nothing to resume: the run in {folder} is finished", hint=_after_the_end(folder)
             )
         for sentence in damage:
             notice(f"damaged: {sentence}")
@@ -302,6 +301,20 @@ def resumable(folder: Path, asked: RunFile, notice: Callable[[str], None]) -> Ru
             hint=f"continue it as what it is, or choose another --output for the {asked.kind}",
         )
     return found
+
+
+def _after_the_end(folder: Path) -> str:
+    """Return what there is to do with a finished and undamaged run."""
+    try:
+        record = read(folder / RECORD)
+        kind, metrics = record["kind"], dict(record["metrics"])
+    except (HarnessError, KeyError, TypeError, ValueError):  # a sweep or predictions have none
+        kind, metrics = None, {}
+    if kind != "eval":
+        return f"nothing is left to do; what it made is in {folder}; another run: another --output"
+    if has_accuracy(metrics):
+        return f"its numbers again: harness score {shlex.quote(str(folder))}"
+    return f"nothing is left to do; its predictions: {folder / PREDICTIONS}"
 
 
 def _damage_of_finished(folder: Path) -> list[str]:

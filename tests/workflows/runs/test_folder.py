@@ -169,10 +169,20 @@ def test_nothing_to_resume_fails(tmp_path: Path, request_: EvalRequest, job: Job
         raise AssertionError("entered")
     assert not (tmp_path / "run").exists()
     with opened(with_output(request_, tmp_path / "run"), job) as run:
-        (run.folder / RECORD).touch()
-    with pytest.raises(UsageError, match="is finished") as caught, opened(request, job):
-        raise AssertionError("entered")
-    assert "harness score" in (caught.value.hint or "")
+        folder = run.folder
+    predictions = f"nothing is left to do; its predictions: {folder / PREDICTIONS}"
+    # In the order of the rows: scored; images without annotations; not of an evaluation; no record.
+    for content, expected in (
+        ({"kind": "eval", "metrics": {"bbox/AP": 0.0}}, "harness score"),
+        ({"kind": "eval", "metrics": {"bbox/AP": None, "throughput/fps": 3.0}}, predictions),
+        ({"kind": "eval", "metrics": {}}, predictions),
+        ({"kind": "train", "metrics": {"bbox/AP": 1.0}}, f"what it made is in {folder}"),
+        ([], f"what it made is in {folder}"),
+    ):
+        (folder / RECORD).write_text(json.dumps(content), "utf-8")
+        with pytest.raises(UsageError, match="is finished") as caught, opened(request, job):
+            raise AssertionError("entered")
+        assert expected in (caught.value.hint or "")
 
 
 def test_interruption_names_the_command_that_continues(
