@@ -86,6 +86,7 @@ def worst_images(run: Analyzed) -> tuple[tuple[WorstImage, ...], tuple[str, ...]
         f"{counted(len(images), 'image')} with most errors, of {len(task.images):,}; detections "
         f"that score at least {THRESHOLD:g}, matched at an IoU of 0.5."
     ] * bool(images)
+    notes += [f"{doubt}." for doubt in painter.doubts]
     if faults:
         notes.append(
             f"{len(faults)} of the worst images could not be drawn; the first: {faults[0]}."
@@ -107,6 +108,8 @@ class _Painter:
             for one in content["images"]
             if one["id"] in wanted
         }
+        #: Sentences about images that may be other ones than were inferred.
+        self.doubts: list[str] = []
         self._replaced = self._replaced_since() if run.finished_before else {}
         own = only_images(dict(content), wanted)
         self._rows: dict[int, list[tuple[int, Row]]] = defaultdict(list)
@@ -121,7 +124,9 @@ class _Painter:
         self._judged = {one.image_id: one for one in judged}
 
     def _replaced_since(self) -> dict[int, str]:
-        return replaced_images(self._folder, self._images_dir, list(self._records.values()))
+        records = list(self._records.values())
+        doubt = self.doubts.append
+        return replaced_images(self._folder, self._images_dir, records, notice=doubt)
 
     def draw(self, errors: ImageErrors) -> WorstImage | str:
         """The image with its drawing written; or why there is none."""

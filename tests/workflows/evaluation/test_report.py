@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -105,6 +106,20 @@ def test_images_that_are_gone_do_not_break_it(
     assert (result.analyzed, result.images) == (True, 0)
     assert "1 of the worst images could not be drawn" in result.notes[0]
     assert result.notes[0] in (folder / "report.html").read_text("utf-8").replace("&#39;", "'")
+
+
+def test_images_with_other_times_are_drawn_and_said_to_be_in_doubt(
+    evaluated: Evaluate, small_coco: Path, tmp_path: Path
+) -> None:
+    _, folder = evaluated(tmp_path / "run", report=False)
+    without(folder, 12)
+    assert not any("times of" in one for one in reported(folder).notes)
+    os.utime(small_coco / "images" / "000000000012.png", ns=(0, 0))
+    result = reported(folder)
+    assert result.images == 1
+    [doubt] = [one for one in result.notes if "other times of modification" in one]
+    assert doubt.startswith("1 of 1 images in ")
+    assert doubt in (folder / "report.html").read_text("utf-8").replace("&#39;", "'")
 
 
 def test_annotations_that_are_gone_leave_the_record(
