@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one row a cell and metric, with its drift if it has one; return the exit code."""
+    """Print one row a cell and metric, with its drifts, past ones too; return the exit code."""
     from harness.files.history import read_points
     from harness.report.tables import render
-    from harness.report.trends import WATCHED, sentence_of, sparkline, trends_of
+    from harness.report.trends import WATCHED, drifts_of, sparkline, trends_of
 
     path = arguments.results / "history.sqlite"
     trends = [
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{trend.values[-1]:.4g}",
             str(len(trend.values)),
             sparkline(trend.values),
-            sentence_of(trend) or "–",
+            drifts_of(trend) or "–",
         )
         for trend in trends
     ]

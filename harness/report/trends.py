@@ -107,6 +107,12 @@ def past_of(trend: Trend) -> list[str]:
     ]
 
 
+def drifts_of(trend: Trend) -> str:
+    """The drift of a trend and those that are over in one line; empty where there is none."""
+    over = [f"over: {text}" for text in past_of(trend)]
+    return "; ".join(filter(None, (sentence_of(trend), *over)))
+
+
 def _share(change: float, level: float) -> str:
     return f", {change / level:+.1%}" if level else ""
 

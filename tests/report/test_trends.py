@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.files.history import Point
-from harness.report.trends import Trend, past_of, sentence_of, trends_of
+from harness.report.trends import Trend, drifts_of, past_of, sentence_of, trends_of
 
 
 def trend(values: list[float]) -> Trend:
@@ -39,6 +39,12 @@ def test_a_drift_has_its_share_and_its_night() -> None:
     assert found.drift.change / found.drift.level == pytest.approx(0.08, abs=0.01)
     [past] = past_of(found)
     assert "from night n40 until night n50" in past
+    assert drifts_of(found) == f"{sentence_of(found)}; over: {past}"
+    values[80:] = 0.05
+    again = trend(values.tolist())
+    assert again.drift is None
+    assert drifts_of(again) == f"over: {past_of(again)[0]}"
+    assert drifts_of(trend([0.05] * 100)) == ""
 
 
 def test_without_the_package_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
