@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.broken_predictions import FAULTS, MASK_FAULTS, SHIFTS, of_images, of_masks
+from benchmarks.broken_predictions import (
+    FAULTS,
+    MASK_FAULTS,
+    SHIFTS,
+    of_images,
+    of_masks,
+    suppressed,
+)
 from benchmarks.diagnosed_faults import (
     box_case,
     diagnosed,
@@ -26,6 +33,7 @@ from harness.diagnosis import attributes, outlines, search
 from harness.diagnosis.case import Case, enclosing, rows_of, truth_of
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.findings import diagnose, suspicions
+from harness.diagnosis.overlaps import nms_across_classes
 from harness.diagnosis.shifts import shift_of
 from harness.measure.masks import rle_of
 
@@ -411,6 +419,23 @@ def test_where_overlaps_of_few_images_end_is_no_limit(shared_data: Path, seed: i
     ids = [image["id"] for image in content["images"]]
     part = of_images(content, np.random.default_rng(seed).choice(ids, 30, replace=False).tolist())
     assert diagnosed(part, seeded(part, seed, spread=0.12, recall=0.45)).findings == ()
+
+
+@pytest.mark.parametrize(("size", "seed"), [(20, 20026), (40, 40009)])
+def test_one_limit_within_and_across_categories_shows_in_few_images(
+    masks: Broken, shared_data: Path, size: int, seed: int
+) -> None:
+    folder = shared_data / "evaluators" / "cocoapi_fake100"
+    rows = json.loads((folder / "instances_val2014_fakebbox100_results.json").read_text("utf-8"))
+    ids = sorted({row["image_id"] for row in rows})
+    kept = np.random.default_rng(seed).choice(ids, size, replace=False).tolist()
+    part = of_images(masks[0], kept), [row for row in rows if row["image_id"] in kept]
+    everything = np.ones(size, dtype=bool)
+    assert nms_across_classes(case_of(*part), everything) is None
+    cut = suppressed(0.4, across=True)(*part, np.random.default_rng(0))
+    assert nms_across_classes(case_of(*cut), everything) is not None
+    within = suppressed(0.4, across=False)(*part, np.random.default_rng(0))
+    assert nms_across_classes(case_of(*within), everything) is None
 
 
 def case_of(content: dict[str, Any], rows: list[dict[str, Any]]) -> Case:
