@@ -19,6 +19,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "harness needs Python 3.10 or newer, this is " + sys.version.split()[0] + "; name another: make setup PYTHON=python3.12")'
+	@echo 'installing into .venv: some minutes and about 6 GB, most of it torch with its CUDA libraries'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

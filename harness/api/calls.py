@@ -8,6 +8,8 @@ from datetime import datetime, timezone
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
+from harness.core.errors import UsageError
+from harness.core.printable import shown
 from harness.core.progress import Progress, Silent
 from harness.files.failures import system_failures
 
@@ -32,6 +34,11 @@ def public(function: Callable[Taken, Returned]) -> Callable[Taken, Returned]:
 def shown_by(asked: Shown) -> Progress:
     """The progress that was asked for: an object of its own, the terminal's, or none."""
     if not isinstance(asked, bool):
+        if not all(callable(getattr(asked, name, None)) for name in ("task", "notice")):
+            raise UsageError(
+                "progress must be True, False, or an object with the methods task and notice, as "
+                f"harness.Progress has them; got {shown(asked)}"
+            )
         return asked
     if not asked:
         return Silent()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from harness.api.calls import Shown, now, shown_by
 from harness.api.settings import composed, public_with_settings, typed
+from harness.core.detections import Detections
+from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
 from harness.core.requests.pictures import PredictRequest, ShowRequest
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from harness.core.architecture import ChannelOrder
-    from harness.core.detections import Detections
     from harness.core.predicted import PredictReport
     from harness.core.requests import keywords
     from harness.data.given_images import ImageLike, Picture
@@ -107,5 +108,10 @@ def draw(
     """
     from harness.visualization.overlays import picture_of
 
+    if not isinstance(detections, Detections):
+        raise UsageError(
+            f"expected Detections to draw, got {type(detections).__name__}",
+            hint="those of one image: for found in model.predict(…): harness.draw(None, found)",
+        )
     style = composed("draw", DrawRequest, settings).style
     return picture_of(image, detections, style, channel_order=channel_order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.cli import console
@@ -21,7 +21,7 @@ from harness.core.requests.data import (
 )
 
 if TYPE_CHECKING:
-    from harness.report.data import Table
+    from harness.report.data import HasCounts, Table
     from harness.workflows.datasets.check import DataReport
     from harness.workflows.datasets.convert import ConvertReport
     from harness.workflows.datasets.edit import EditReport
@@ -84,8 +84,7 @@ def _print_conversion(report: ConvertReport, arguments: argparse.Namespace) -> N
         f"→ {report.output}"
     )
     images = "" if report.images is None else f" --images {shlex.quote(str(report.images))}"
-    # Of boxes alone a network with masks learns nothing, which the check would say of each.
-    only = " --boxes-only" if all(one.objects == one.boxes for one in report.categories) else ""
+    only = " --boxes-only" if _of_boxes_alone(report.categories) else ""
     console.print_parts(f"next: harness data check {shlex.quote(str(report.output))}{images}{only}")
 
 
@@ -194,6 +193,27 @@ def _print_edit(report: EditReport, arguments: argparse.Namespace) -> None:
         )
     if report.images is not None:
         console.print_parts(f"images: {shlex.quote(str(report.images))}")
+    console.print_parts(f"next: {_next_command(report, arguments)}")
+
+
+def _next_command(report: EditReport, arguments: argparse.Namespace) -> str:
+    """What usually follows: a training on the parts of a split, else a check."""
+    given = arguments.images if arguments.action == "clean" else report.images
+    images = "DIR" if given is None else shlex.quote(str(given))
+    paths = [shlex.quote(str(one.path)) for one in report.written]
+    of_boxes = _of_boxes_alone(one for part in report.written for one in part.categories)
+    if len(paths) == 1:
+        return f"harness data check {paths[0]} --images {images}{' --boxes-only' * of_boxes}"
+    model = "faster_rcnn_R_50_FPN_3x" if of_boxes else "R_50_FPN_3x"
+    return (
+        f"harness train --model {model} --init zoo --train-annotations {paths[0]} "
+        f"--train-images {images} --val-annotations {paths[1]} --val-images {images}"
+    )
+
+
+def _of_boxes_alone(categories: Iterable[HasCounts]) -> bool:
+    """Whether no object has a mask: a network with masks learns nothing from them."""
+    return all(one.objects == one.boxes for one in categories)
 
 
 class _Action(NamedTuple):

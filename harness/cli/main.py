@@ -337,6 +337,7 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
             for nested in _nested(command).values():
                 nested.allow_abbrev = False
                 nested.formatter_class = formatter
+                nested.description = nested.description or _help_line(command, nested)
     return parser
 
 
@@ -352,6 +353,18 @@ def _formatter() -> type[argparse.HelpFormatter]:
         help_markup = False
 
     return Formatter
+
+
+def _help_line(command: argparse.ArgumentParser, nested: argparse.ArgumentParser) -> str | None:
+    """What the help of a command says of one of its own commands."""
+    listed = (
+        one
+        for action in command._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for one in action._choices_actions
+        if action.choices[one.dest] is nested
+    )
+    return next((one.help for one in listed), None)
 
 
 def _nested(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

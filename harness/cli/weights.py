@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from harness.cli import console
 from harness.cli.options import add_settings, settings_from
@@ -13,6 +14,13 @@ from harness.core.requests.zoo import (
     ConvertWeightsRequest,
     SeededWeightsRequest,
 )
+
+#: Action → its line of help, then what its settings are.
+ACTIONS: dict[str, tuple[str, tuple[type[Any], ...]]] = {
+    "check": ("read a checkpoint and account for every tensor", (CheckWeightsRequest, JsonOutput)),
+    "convert": ("rewrite a checkpoint, for instance to safetensors", (ConvertWeightsRequest,)),
+    "seeded": ("write calibrated random weights of a model", (SeededWeightsRequest,)),
+}
 
 #: What is said of a file in the zoo's layout, made of weights that know their training.
 NO_PLACE = (
@@ -24,14 +32,8 @@ NO_PLACE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add one sub-command each for proving, converting and generating a checkpoint."""
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    check = actions.add_parser("check", help="read a checkpoint and account for every tensor")
-    add_settings(check, CheckWeightsRequest, JsonOutput)
-    convert = actions.add_parser(
-        "convert", help="rewrite a checkpoint, for instance to safetensors"
-    )
-    add_settings(convert, ConvertWeightsRequest)
-    seeded = actions.add_parser("seeded", help="write calibrated random weights of a model")
-    add_settings(seeded, SeededWeightsRequest)
+    for name, (text, requests) in ACTIONS.items():
+        add_settings(actions.add_parser(name, help=text), *requests)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.printable import counted
+
 if TYPE_CHECKING:
     from harness.core.panoptic import PanopticTruth
 
@@ -47,7 +49,7 @@ class Category:
     """Pairs of keypoints that a line connects, counted from 1, as COCO does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Dataset:
     """Images and categories, each sorted by id; a class index is a position in ``categories``."""
 
@@ -90,6 +92,15 @@ class Dataset:
     content: Content | None = field(default=None, repr=False, compare=False)
     """The parsed file, valid; None where only the facts above are needed, and for images that no
     annotation file lists."""
+
+    def __repr__(self) -> str:
+        """Its name and how much it has: all images would be a screen of text."""
+        parts = (
+            counted(len(self.images), "image"),
+            counted(len(self.categories), "category", "categories"),
+            counted(self.annotation_count, "annotation"),
+        )
+        return f"<Dataset {self.name}: {', '.join(parts)} ({self.annotations_path})>"
 
     @property
     def image_ids(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.core.dataset import Category
@@ -43,7 +43,7 @@ class Image:
         return int(self.pixels_bgr.shape[1])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Detections:
     """All objects found in one image, best score first.
 
@@ -112,6 +112,18 @@ class Detections:
     def __len__(self) -> int:
         """How many objects there are."""
         return len(self.scores)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every number and mask is the same."""
+        import numpy as np
+
+        if not isinstance(other, Detections):
+            return NotImplemented
+        pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
+        return all(
+            np.array_equal(mine, its) if isinstance(mine, np.ndarray) else mine == its
+            for mine, its in pairs
+        )
 
     def __repr__(self) -> str:
         """The image and how many objects of each category it has."""

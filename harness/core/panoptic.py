@@ -39,7 +39,7 @@ class Segment:
     """Of the detection that a thing was; None for stuff."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PanopticMap:
     """The segments of one image.
 
@@ -53,12 +53,12 @@ class PanopticMap:
     segments: tuple[Segment, ...]
     """In the order they were put into the map."""
 
-    classes: npt.NDArray[np.uint8] | None = field(default=None, compare=False)
+    classes: npt.NDArray[np.uint8] | None = None
     """(H, W) uint8, class of each pixel by the semantic head alone: 0 for things, then each kind of
     stuff; None where it is not known.
     """
 
-    stuff: tuple[Category, ...] = field(default=(), compare=False)
+    stuff: tuple[Category, ...] = ()
     """Kinds of stuff, by class of the semantic head from 1; empty where they are not known."""
 
     def __post_init__(self) -> None:
@@ -71,6 +71,14 @@ class PanopticMap:
             raise RunFailedError(
                 f"a panoptic map has the segments {sorted(there)}, and {sorted(listed)} are listed"
             )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the segments and the segment of each pixel are the same."""
+        import numpy as np
+
+        if not isinstance(other, PanopticMap):
+            return NotImplemented
+        return np.array_equal(self.ids, other.ids) and self.segments == other.segments
 
     def __repr__(self) -> str:
         """Its size and the number of its segments."""

@@ -161,7 +161,7 @@ class CategoryScore:
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RunRecord:
     """One execution and its stored facts."""
 
@@ -234,3 +234,7 @@ class RunRecord:
     """Of its predictions and shards, by path relative to its folder; empty in records of older
     versions.
     """
+
+    def __repr__(self) -> str:
+        """Kind, run id and verdict: all facts would be a screen of text."""
+        return f"<RunRecord {self.kind} {self.run_id}: {self.verdict.line}>"

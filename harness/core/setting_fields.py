@@ -111,7 +111,8 @@ class Setting:
     def description(self) -> str:
         """Help with unit and default, as help texts and documents show it."""
         notes = [] if self.unit is None else [f"in {self.unit}"]
-        notes += [f"of {', '.join(self.choices)}"] if self.choices and self.many else []
+        listed = self.choices and (self.many or self.metavar)
+        notes += [f"of {', '.join(self.choices)}"] if listed else []
         notes += [] if self.default_text is None else [f"default: {self.default_text}"]
         return self.help + (f" ({'; '.join(notes)})" if notes else "")
 

@@ -55,11 +55,11 @@ def diagnose(root: Path | None = None) -> list[Finding]:
     Raises:
         UsageError: An environment variable that chooses a folder names a file.
     """
-    data = datasets_place()
+    data, below = datasets_place(), ""
     if root is not None and root.absolute() != data.path.absolute():
-        data = Place(path=root, reason="--root")
+        data, below = Place(path=root, reason="--root"), f" --root {shlex.quote(str(root))}"
     places = _places(data, results_place())
-    return [*_software(), *_devices(), _detectron2(), _onnx(), *places, *_data(data.path)]
+    return [*_software(), *_devices(), _detectron2(), _onnx(), *places, *_data(data.path, below)]
 
 
 def pairing(torch_version: str, torchvision_version: str, load_error: str | None) -> Finding:
@@ -173,7 +173,8 @@ def _places(data: Place, results: Place) -> Iterator[Finding]:
         yield Finding(subject=subject, found=f"{place.path} ({place.reason})", status="ok")
 
 
-def _data(root: Path) -> Iterator[Finding]:
+def _data(root: Path, below: str) -> Iterator[Finding]:
+    """Data sets and checkpoints; ``below`` is the option of a root that is not the default."""
     nearest = next(path for path in (root, *root.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     yield _finding(
@@ -183,24 +184,23 @@ def _data(root: Path) -> Iterator[Finding]:
         "evaluation needs about 3 GB; choose another --root",
         worst="warn",
     )
-    below = f"--root {shlex.quote(str(root))}"
     for name, parts in COCO_LAYOUT.items():
         there = all((root / part).exists() for part in parts)
         if name in SECOND_OPINIONS and not there:
             continue
-        fix = f"harness download --only {DOWNLOAD_GROUPS[name]} {below}"
+        fix = f"harness download --only {DOWNLOAD_GROUPS[name]}{below}"
         yield _finding(name, "there" if there else "not there", there, fix, worst="warn")
     try:
         lock = read_lock()
     except HarnessError as error:
         yield Finding(subject="lock", found=error.message, status="fail", fix=error.hint or "")
         return
-    yield from _checkpoints(lock, root)
+    yield from _checkpoints(lock, root, below)
 
 
-def _checkpoints(lock: Lock, root: Path) -> Iterator[Finding]:
+def _checkpoints(lock: Lock, root: Path, below: str) -> Iterator[Finding]:
     """A finding for each checkpoint, and one for all of the wide zoo that are not there."""
-    missing, below = 0, f"--root {shlex.quote(str(root))}"
+    missing = 0
     for entry in lock.models:
         if entry.checkpoint is None:
             continue
@@ -210,11 +210,12 @@ def _checkpoints(lock: Lock, root: Path) -> Iterator[Finding]:
             missing += 1
             continue
         found = "there" if there else "not there"
-        fix = f"harness download --only {artefact.group} --model {entry.name} {below}"
+        fix = f"harness download --only {artefact.group} --model {entry.name}{below}"
         yield _finding(f"checkpoint {entry.name}", found, there, fix, worst="warn")
     yield Finding(
         subject="other checkpoints",
-        found=f"{missing} of Detectron2's zoo are not there; each comes when a model needs it",
+        found=f"{missing} of Detectron2's zoo are not there; a command that needs one says how to "
+        "fetch it",
         status="ok",
     )
 

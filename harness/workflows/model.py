@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.data.given_images import ImageLike
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ModelInfo:
     """What a loaded model is."""
 
@@ -61,6 +61,14 @@ class ModelInfo:
 
     has_masks: bool
     """Whether detections have masks."""
+
+    def __repr__(self) -> str:
+        """Model, engine and weights: all numbers of the network would be a screen of text."""
+        engine, pinned = self.engine, "pinned" if self.checkpoint.pinned else "your own"
+        return (
+            f"<ModelInfo {self.name}: {engine.name} engine on {engine.device}, {engine.precision}; "
+            f"{pinned} weights {self.checkpoint.path}>"
+        )
 
 
 class Model:

@@ -205,3 +205,31 @@ def test_what_cannot_be_exported_or_compared_is_an_error(tmp_path: Path) -> None
         harness.check_parity(images=tmp_path / "nowhere", model="tiny", against="float64")
     with pytest.raises(harness.UsageError, match="images"):
         harness.check_parity()  # type: ignore[call-arg]
+
+
+def test_results_are_one_line_in_a_notebook(data: dict[str, Path], tmp_path: Path) -> None:
+    runs = [
+        harness.evaluate(engine="fake", output=tmp_path / name, report=False, **data)
+        for name in ("one", "other")
+    ]
+    folders = [one.folder for one in runs]
+    given = {name: data[name] for name in ("annotations", "images")}
+    shown = {
+        "<RunResult ": runs[0],
+        "<RunRecord eval ": runs[0].record,
+        "<Dataset annotations: 6 images, ": harness.load_dataset(**given),
+        "<Comparison of ": harness.compare(*folders),
+        "<Analysis of ": harness.analyze(folders[0]),
+    }
+    for begins, result in shown.items():
+        assert repr(result).startswith(begins), repr(result)
+        assert len(repr(result)) < 500
+    assert "box AP +0.000" in repr(shown["<Comparison of "])
+    assert "0 images differ" in repr(shown["<Comparison of "])
+
+
+def test_what_is_no_progress_and_what_are_no_detections_is_said(data: dict[str, Path]) -> None:
+    with pytest.raises(harness.UsageError, match="progress must be True, False, or an object"):
+        harness.evaluate(engine="fake", progress="yes", **data)  # type: ignore[arg-type]
+    with pytest.raises(harness.UsageError, match="expected Detections to draw, got list"):
+        harness.draw(None, [])  # type: ignore[arg-type]

@@ -54,6 +54,8 @@ def test_a_model_says_what_it_is(model: harness.Model) -> None:
     assert model.info.has_masks
     assert [one.name for one in model.categories][:2] == ["circle", "square"]
     assert repr(model) == "<Model tiny: native engine on cpu, fp32, 8 categories>"
+    known = "<ModelInfo tiny: native engine on cpu, fp32; pinned weights "
+    assert repr(model.info).startswith(known)
 
 
 def test_files_folders_globs_arrays_and_pillow_images_are_the_same(

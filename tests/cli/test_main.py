@@ -12,6 +12,7 @@ import pytest
 
 from harness import __version__
 from harness.__main__ import SPIN_COUNT, share_cores
+from harness.cli import data, submit, weights
 from harness.cli.main import COMMANDS, run
 from harness.files.layout import LOCK_NAME, find_lock
 
@@ -247,3 +248,25 @@ def test_what_a_shell_waited_for_before_is_no_part_of_the_start() -> None:
     )
     age_s, on_core_ns, ready_ns = map(float, done.stdout.split())
     assert 0 < age_s <= (on_core_ns + ready_ns) / 1e9
+
+
+ALL_COMMANDS = [
+    *([name] for name in COMMANDS if name not in ("data", "weights", "submit", "selftest", "help")),
+    *(["data", name] for name in data.ACTIONS),
+    *(["weights", name] for name in weights.ACTIONS),
+    *(["submit", name] for name in submit.WORK),
+    ["selftest", "shards"],
+]
+
+
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=" ".join)
+def test_each_help_says_what_the_command_does_in_80_columns(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        run([*words, "--help"])
+    usage, says, *_ = capsys.readouterr().out.split("\n\n")
+    assert usage.startswith(f"usage: harness {' '.join(words)}")
+    assert says[0].islower() or says.startswith("AP "), says
+    assert ":\n" not in says, "the first section follows at once"

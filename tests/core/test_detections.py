@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.core.dataset import Category
 from harness.core.detections import Detections
 from harness.core.errors import RunFailedError, UsageError
+from harness.core.panoptic import PanopticMap, Segment
 from harness.measure.masks import encode_region
 
 CATEGORIES = (Category(3, "duck"), Category(17, "goose"))
@@ -80,3 +84,22 @@ def test_a_wrong_shape_is_refused() -> None:
             class_index=np.zeros(3, dtype=np.int64),
             masks=None,
         )
+
+
+def test_detections_are_equal_where_every_number_and_mask_is() -> None:
+    assert found() == found()
+    assert found() == pickle.loads(pickle.dumps(found()))
+    other = replace(found(), scores=np.array([0.9, 0.31], dtype=np.float32))
+    assert found() != other
+    assert found() != found(with_masks=False)
+    assert found() != "pond.jpg"
+
+
+def test_maps_of_segments_are_equal_where_every_pixel_is() -> None:
+    def a_map(top_px: int) -> PanopticMap:
+        ids = masked(top_px).astype(np.int32)
+        return PanopticMap(ids=ids, segments=(Segment(segment_id=1, is_thing=True, class_index=0),))
+
+    assert a_map(2) == a_map(2)
+    assert a_map(2) != a_map(3)
+    assert replace(found(), panoptic=a_map(2)) != replace(found(), panoptic=a_map(3))

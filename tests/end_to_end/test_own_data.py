@@ -30,9 +30,16 @@ def test_labelled_photographs_become_a_model_and_its_ap(
         "eval --weights run/model_best.safetensors --annotations val.json --images photos "
         "--threads 1 --short-edge 64 --output measured",
     )
+    said = {}
     for step in steps:
         answer = harness(*step.split())
         assert answer.code == 0, answer.err
+        said[" ".join(step.split()[:2])] = answer.out
+    assert said["data convert"].endswith("next: harness data check pets.json --images photos\n")
+    assert said["data split"].endswith(
+        "next: harness train --model R_50_FPN_3x --init zoo --train-annotations train.json "
+        "--train-images DIR --val-annotations val.json --val-images DIR\n"
+    )
     record = json.loads((project / "measured" / "record.json").read_text("utf-8"))
     assert {"bbox/AP", "segm/AP"} <= record["metrics"].keys()
     table = (project / "measured" / "per_category.csv").read_text("utf-8")

@@ -104,3 +104,27 @@ def test_the_rule_that_chose_a_place_is_the_reason(
         run(["doctor", "--json", *words])
         found = {one["subject"]: one["found"] for one in json.loads(capsys.readouterr().out)}
         assert found["data sets and checkpoints"] == place
+
+
+def test_the_default_root_is_not_repeated_in_every_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    findings = {one.subject: one for one in diagnose(None)}
+    assert findings["coco_2017_val"].fix == "harness download --only val,annotations"
+    fix = "harness download --only checkpoints --model R_50_FPN_3x"
+    assert findings["checkpoint R_50_FPN_3x"].fix == fix
+
+
+def test_the_list_ends_in_what_it_comes_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["doctor", "--root", str(tmp_path)]) == 0
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert last.startswith("READY: harness eval runs the embedded model")
+    assert "warnings: only what it names needs the fix" in last
+    broken = Finding(subject="lock", found="cut off", status="fail", fix="get it again")
+    monkeypatch.setattr("harness.workflows.doctor.diagnose", lambda _: [broken])
+    assert run(["doctor"]) == 3
+    last = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert last == "NOT READY: every run needs what failed: lock"

@@ -33,6 +33,7 @@ class ForeignOptions:
     class_ids: ClassIds = setting(
         "auto",
         help="what the category ids of a file of predictions are; auto: what is certain",
+        metavar="KIND",
     )
 
     def require_none(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.panoptic import PanopticTruth
+from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_measured
@@ -77,7 +78,7 @@ class CategoryChange:
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """The differences of the second run from the first."""
 
@@ -111,6 +112,17 @@ class Comparison:
     """The run that alone has maps of segments, which are compared with nothing then; None where
     both have some, or neither.
     """
+
+    def __repr__(self) -> str:
+        """The runs and the differences of the main numbers."""
+        changes = [
+            f"{MAIN_METRICS[one.metric]} {one.second - one.first:+.3f}"
+            for one in self.metrics
+            if one.metric in MAIN_METRICS and one.first is not None and one.second is not None
+        ]
+        more = f": {', '.join(changes)}" if changes else ""
+        images = counted(self.differing_images, "image differs", "images differ")
+        return f"<Comparison of {self.second} with {self.first}{more}; {images}>"
 
     @property
     def few(self) -> str | None:

@@ -16,7 +16,7 @@ from harness.workflows.evaluation.score import of_proposals, read_sources, tasks
 from harness.workflows.runs.same_data import scored_images
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Analysis:
     """What ``harness analyze`` found."""
 
@@ -32,6 +32,11 @@ class Analysis:
     """Names by category id."""
     tasks: tuple[TaskAnalysis, ...]
     """Boxes, masks, or both."""
+
+    def __repr__(self) -> str:
+        """What was analyzed: all curves would be screens of text."""
+        tasks = " and ".join(one.task for one in self.tasks)
+        return f"<Analysis of {self.predictions:,} predictions, {self.dataset.name}: {tasks}>"
 
 
 def analyze(request: AnalyzeRequest, *, progress: Progress) -> Analysis:

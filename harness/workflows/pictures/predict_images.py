@@ -21,7 +21,7 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 from harness.core.record import DatasetFacts
-from harness.core.requests.inference import InferenceRequest
+from harness.core.requests.inference import EMBEDDED_MODEL, InferenceRequest
 from harness.core.requests.pictures import PredictRequest
 from harness.core.settings import replaced
 from harness.data.categories import categories_for
@@ -50,6 +50,12 @@ from harness.zoo.lock import find_model, read_lock
 
 #: What a run's facts call images that no annotation file lists.
 PHOTOS = "pictures"
+
+#: What is said before the embedded model sees images of a user.
+ONLY_SHAPES = (
+    f"{EMBEDDED_MODEL}, the embedded model, knows only generated shapes (circle, square, …); "
+    "--model R_50_FPN_3x, say, finds COCO's 80 categories"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +119,8 @@ def find_predict_job(
     if request.pictures != "none":
         names = picture_names([record.file_name for record in dataset.images], request.pictures)
         pictures = dict(zip(dataset.image_ids, names, strict=True))
+    if entry.name == EMBEDDED_MODEL and asked.network.weights is None:
+        notice(ONLY_SHAPES)
     return PredictJob(request=request, job=job, pictures=pictures)
 
 

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from harness.core.checks import Check, Reference, Tolerance, Verdict
@@ -215,7 +216,7 @@ def summarise(
         last=_aps(last),
         test=None if test is None else _aps(test),
         per_category=at_best.per_category,
-        train_loss=_train_loss(lines),
+        train_loss=train_loss(lines),
         validation_loss=_losses(lines, "validation/total_loss", best_iteration),
         test_loss=_losses(lines, "test/total_loss", best_iteration),
         weights=str(folder / WEIGHTS_BEST),
@@ -243,15 +244,18 @@ def _aps(record: RunRecord) -> dict[str, float | None]:
     }
 
 
-def _train_loss(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, float] | None:
+def train_loss(lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, float] | None:
+    """Return the total loss of training images at first and at last; None of an empty log.
+
+    Args:
+        lines: Lines of ``metrics.json``.
+    """
     losses = [float(line["total_loss"]) for line in lines if line.get("total_loss") is not None]
     if len(losses) < 2:
         return (None, losses[0]) if losses else None
-    return _median(losses[:LOSS_LINES]), _median(losses[-LOSS_LINES:])
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+    # Of a short log the first lines must not be the last ones, too.
+    lines_each = min(LOSS_LINES, len(losses) // 2)
+    return median(losses[:lines_each]), median(losses[-lines_each:])
 
 
 def _losses(

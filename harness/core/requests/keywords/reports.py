@@ -23,7 +23,8 @@ class ForeignOptionsKeys(TypedDict, total=False):
         "id-minus-1",
         "coco-ids",
     ]
-    """What the category ids of a file of predictions are; auto: what is certain (default: auto)."""
+    """What the category ids of a file of predictions are; auto: what is certain (of auto, ids,
+    index-from-0, index-from-1, file-order, id-plus-1, id-minus-1, coco-ids; default: auto)."""
 
 
 class AnalyzeSettings(ForeignOptionsKeys, total=False):
