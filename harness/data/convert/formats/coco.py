@@ -183,6 +183,8 @@ def _boxed(row: Mapping[str, Any], blank: SourceObject, tally: Tally) -> SourceO
         return None
     if row.get("segmentation"):
         tally.note("objects whose polygons do not count: their boxes are kept", blank.where)
+    if min(width, height) < 0:
+        tally.note("boxes with a negative side: taken as drawn the other way", blank.where)
     outline = box_outline(x, y, x + width, y + height)
     return replace(blank, outlines=(outline,), is_box=True)
 

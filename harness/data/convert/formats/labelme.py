@@ -7,7 +7,6 @@ box, a turned one too. What has no area (points, lines) is not an object. ``_bac
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 
 from harness.core.run_lengths import Rle
 from harness.data.convert.alignment import whole_mask
-from harness.data.convert.formats.mask_images import mask_in
+from harness.data.convert.formats.mask_images import bytes_in, mask_in
 from harness.data.convert.geometry import Point, box_outline, ellipse_outline, extent_xyxy, flat
 from harness.data.convert.source_annotations import (
     Outline,
@@ -101,7 +100,7 @@ def _annotations(content: dict[str, Any], path: Path, tally: Tally) -> SourceAnn
 def _embedded(data: Any) -> bytes:
     if not isinstance(data, str):
         raise ValueError("the image is not text")
-    return base64.b64decode(data, validate=True)
+    return bytes_in(data)
 
 
 def _objects(

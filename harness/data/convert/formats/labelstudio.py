@@ -7,14 +7,20 @@ rectangles are boxes, turned ones too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.data.convert.formats.labelstudio_regions import Region, region_object, regions_of
+from harness.data.convert.formats.labelstudio_regions import (
+    Region,
+    region_object,
+    regions_of,
+    shape_of,
+)
 from harness.data.convert.image_matching import paths_in
 from harness.data.convert.source_annotations import PERCENT, SourceAnnotations, SourceObject, Tally
 from harness.data.fields import flag_of
@@ -159,9 +165,8 @@ def _least(row: Mapping[str, Any], where: str) -> Annotation:
     """An annotation of JSON-MIN: regions are lists of what elsewhere is their value."""
     where = f"{where}, annotation {row.get('annotation_id')}"
     results = [
-        {"type": kind, "value": value, **value}
-        for values in row.values()
-        if isinstance(values, list)
+        {"type": shape_of(value) if kind == "labels" else kind, "value": value, **value}
+        for values in map(_listed, row.values())
         for value in values
         if isinstance(value, dict)
         if (kind := next((key for key in value if key.endswith("labels")), None))
@@ -173,6 +178,14 @@ def _least(row: Mapping[str, Any], where: str) -> Annotation:
         changed=str(row.get("updated_at") or row.get("created_at") or ""),
         regions=regions_of(results, where),
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    """The list of a field, also as text, as Label Studio's CSV has it; empty where it is none."""
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return value if isinstance(value, list) else []
 
 
 def _person(value: Any) -> str:

@@ -32,6 +32,19 @@ from harness.data.fields import flag_of, labels_of, number_of
 #: Kinds of region with an area, by what the type of a result begins with.
 KINDS = ("polygon", "rectangle", "ellipse", "brush", "bitmask", "vector")
 
+#: What the value of a kind has, for results that do not name it: their labels are a control of
+#: their own. The first that is there counts.
+SHAPES = (
+    ("sequence", "videorectangle"),
+    ("rle", "brush"),
+    ("imageDataURL", "bitmask"),
+    ("points", "polygon"),
+    ("vertices", "vector"),
+    ("radiusX", "ellipse"),
+    ("height", "rectangle"),
+    ("width", "keypoint"),
+)
+
 #: Kinds that enclose nothing.
 WITHOUT_AREA = ("keypoint",)
 
@@ -86,8 +99,16 @@ def regions_of(results: Sequence[Any], where: str) -> list[Region]:
     by_id: dict[Any, list[dict[str, Any]]] = {}
     for position, result in enumerate(results):
         if isinstance(result, dict) and result.get("type") not in WITHOUT_REGION:
-            by_id.setdefault(result.get("id") or ("nameless", position), []).append(result)
-    return [_region(results, f"{where}, region {key}") for key, results in by_id.items()]
+            by_id.setdefault(result.get("id") or (None, position), []).append(result)
+    return [
+        _region(results, f"{where}, region {key[1] if isinstance(key, tuple) else key}")
+        for key, results in by_id.items()
+    ]
+
+
+def shape_of(value: Mapping[str, Any]) -> str:
+    """The kind of a region whose type does not say it; ``labels`` where nothing is drawn."""
+    return next((kind for key, kind in SHAPES if key in value), "labels")
 
 
 def _region(results: list[dict[str, Any]], where: str) -> Region:

@@ -114,6 +114,10 @@ def _object(
     category = (element.findtext("name") or "").strip()
     if _flag(element, "difficult", where):
         tally.note("objects marked difficult: kept like any other", where)
+    if parts := len(element.findall("part")):
+        tally.note("parts of objects, such as heads: not read", where, parts)
+    if inner := len(element.findall(".//object")):
+        tally.drop("inside another object", where, inner)
     if pixels is not None and pixels.any():
         return SourceObject(category=category, where=where, mask=whole_mask(pixels))
     outlines = _polygons(element, where, tally)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.printable import shown
 from harness.data.convert.formats.yaml_text import names_in, read_yaml
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.image_matching import ImageFolder
@@ -28,6 +29,9 @@ NAME_FILES = ("classes.txt", "*.names")
 
 #: Text files that are in such folders and are not labels.
 NO_LABELS = ("classes", "readme", "requirements", "train", "val", "test", "notes", "labels")
+
+#: Of shares of an image that were rounded to a pixel of 1,000 at least.
+ROUNDING = 2e-3
 
 #: The visibility of a keypoint: not labelled, hidden, visible.
 VISIBILITIES = (0, 1, 2)
@@ -108,9 +112,10 @@ def _names(
     source: Path, described: Mapping[str, Any], encoding: str | None, tally: Tally
 ) -> list[str]:
     listed = names_in(described.get("names"), source)
+    _require_count(listed, described.get("nc"), source)
     folder = source if source.is_dir() else source.parent
     lists = {
-        path: tuple(line.strip() for line in read_lines(path, encoding=encoding) if line.strip())
+        path: _lines_of_names(path, encoding, counted=not listed)
         for pattern in NAME_FILES
         for path in sorted(files_below(folder, pattern))
     }
@@ -127,6 +132,47 @@ def _names(
             "without those files",
         )
     return list(next(iter(found.values()), ()))
+
+
+def _require_count(listed: Sequence[str], count: Any, source: Path) -> None:
+    """Check that there are as many names as data.yaml says; one more or less shifts the others.
+
+    Raises:
+        IntegrityError: There are not.
+    """
+    try:
+        known = len(listed) if count is None else whole_number_of(count)
+    except ValueError:
+        known = -1
+    if listed and known != len(listed):
+        raise IntegrityError(
+            f"{source}: data.yaml has {len(listed)} names, and nc is {shown(count)}",
+            hint="correct the one or the other: a missing name gives others the wrong number",
+        )
+
+
+def _lines_of_names(path: Path, encoding: str | None, *, counted: bool) -> tuple[str, ...]:
+    """The names of a class list, one a line.
+
+    Args:
+        path: The list.
+        encoding: Of the file, where that is not certain.
+        counted: Whether its lines are what classes are numbered by.
+
+    Raises:
+        IntegrityError: They are, and a line between or before names is empty: some programs count
+            it and some do not.
+    """
+    lines = [line.strip() for line in read_lines(path, encoding=encoding)]
+    while lines and not lines[-1]:
+        lines.pop()
+    if counted and "" in lines:
+        raise IntegrityError(
+            f"{path}: line {lines.index('') + 1} is empty, with names behind it: it is not clear "
+            "which numbers these have",
+            hint="remove the line, or write the name of the class there",
+        )
+    return tuple(filter(None, lines))
 
 
 def _keypoint_numbers(source: Path, described: Mapping[str, Any]) -> int:
@@ -257,16 +303,33 @@ def _object(
         shares = shares[:4]
     if len(shares) == 4:
         x, y, width, height = shares
+        if min(width, height) < 0:
+            tally.note("boxes with a negative side: taken without its sign", where)
         box = box_outline(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         return SourceObject(category=category, where=where, outlines=(box,), is_box=True)
     if not points and _looks_like_pose(shares):
         tally.drop("that look like keypoints: data.yaml has no kpt_shape", where)
     elif not points and len(shares) >= 6 and len(shares) % 2 == 0:
+        if len(shares) == 8 and _is_turned_box(shares):
+            tally.note(
+                "outlines of four corners that are turned boxes, as of YOLO-OBB: read as masks",
+                where,
+            )
         return SourceObject(category=category, where=where, outlines=(shares,))
     else:
         wanted = f"a box and {points} of keypoints" if points else "neither a box nor an outline"
         tally.drop(f"with {len(shares)} numbers: {wanted}", where)
     return None
+
+
+def _is_turned_box(shares: Sequence[float]) -> bool:
+    """Whether four corners are those of a box, which is turned: opposite sides are alike, whatever
+    the shape of the image, but for rounding.
+    """
+    xs, ys = shares[::2], shares[1::2]
+    alike = all(abs(one[0] - one[1] + one[2] - one[3]) < ROUNDING for one in (xs, ys))
+    upright = len({round(x, 4) for x in xs}) == 2 and len({round(y, 4) for y in ys}) == 2
+    return alike and not upright
 
 
 def _looks_like_pose(shares: Sequence[float]) -> bool:

@@ -205,3 +205,33 @@ def test_the_flat_export_holds_the_same(tmp_path: Path) -> None:
     assert [one.outlines for one in drawn.objects] == [([0, 0, 10, 0, 10, 10],)]
     assert "annotation 1" in drawn.where
     assert [one.count for one in tally.objects.values()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kind"),
+    [
+        ({"points": [[0, 0], [10, 0], [10, 10]]}, "polygon"),
+        ({"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 0}, "rectangle"),
+        ({"x": 50, "y": 50, "radiusX": 20, "radiusY": 10, "rotation": 0}, "ellipse"),
+        ({"x": 50, "y": 50, "width": 0.5}, "keypoint"),
+        ({"sequence": [], "framesCount": 3}, "videorectangle"),
+        ({}, "labels"),
+    ],
+)
+def test_the_flat_export_of_labels_of_their_own_says_by_its_values_what_was_drawn(
+    geometry: dict[str, Any], kind: str, tmp_path: Path
+) -> None:
+    region = {**geometry, "labels": ["cat"], "original_width": 200, "original_height": 100}
+    row = {"image": "cat.jpg", "id": 5, "annotator": 1, "annotation_id": 1}
+    for label in ([region], json.dumps([region])):  # as JSON has it, and its CSV made to JSON
+        tally = Tally()
+        (drawn,) = drawings(tmp_path, [{**row, "label": label}], tally)
+        if kind in ("polygon", "rectangle", "ellipse"):
+            (one,) = drawn.objects
+            assert (one.category, one.is_box) == ("cat", kind == "rectangle")
+        else:
+            assert drawn.objects == ()
+            [dropped] = tally.objects.values()
+            assert dropped.what.startswith(f"drawn as {kind}, which ")
+            assert dropped.first.endswith("region 0")
+    assert drawings(tmp_path, [{**row, "label": "[{not JSON"}], Tally())[0].objects == ()

@@ -420,3 +420,83 @@ def test_values_of_coco_that_are_none_are_named(tmp_path: Path) -> None:
         tally = Tally()
         assert coco_objects(tmp_path, tally, **more) == ()
         assert sum(row.count for row in tally.objects.values()) == 1
+
+
+def test_parts_and_objects_inside_an_object_are_counted(tmp_path: Path) -> None:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox>"
+    part = f"<part><name>head</name>{box}</part>"
+    inner = f"<object><name>wheel</name>{box}</object>"
+    tally = Tally()
+    voc_object(tmp_path, part + part + inner, tally)
+    assert [(one.what, one.count) for one in tally.notes.values()] == [
+        ("parts of objects, such as heads: not read", 2)
+    ]
+    assert [(one.what, one.count) for one in tally.objects.values()] == [
+        ("inside another object", 1)
+    ]
+
+
+@pytest.mark.parametrize("names", ["mug\n\ndie\n", "\nmug\ndie\n", "mug\r\r\ndie\r\r\n"])
+def test_an_empty_line_between_names_is_not_passed_over(names: str, tmp_path: Path) -> None:
+    """Numbers behind it would be of other names, in programs that count lines."""
+    photograph(tmp_path / "images" / "a.jpg", 80, 60)
+    (tmp_path / "classes.txt").write_bytes(names.encode())
+    with pytest.raises(IntegrityError, match=r"classes\.txt: line [12] is empty"):
+        yolo.read(tmp_path, ImageFolder(tmp_path), Tally())
+    (tmp_path / "classes.txt").write_bytes(b"mug\r\ndie\r\n\r\n")
+    assert yolo.read(tmp_path, ImageFolder(tmp_path), Tally())[0] == ["mug", "die"]
+    (tmp_path / "classes.txt").write_bytes(names.encode())
+    (tmp_path / "data.yaml").write_text("names: [mug, die]\n", encoding="utf-8")
+    assert yolo.read(tmp_path, ImageFolder(tmp_path), Tally())[0] == ["mug", "die"]
+
+
+@pytest.mark.parametrize("count", ["3", "1", "two", "[2]"])
+def test_another_number_of_names_than_the_description_has_is_refused(
+    count: str, tmp_path: Path
+) -> None:
+    with pytest.raises(IntegrityError, match=r"data\.yaml has 2 names, and nc is "):
+        yolo_objects(tmp_path, f"names: [mug, die]\nnc: {count}\n", "0 .5 .5 .1 .1\n", Tally())
+
+
+def test_turned_boxes_and_negative_sides_of_yolo_are_noted(tmp_path: Path) -> None:
+    lines = (
+        "0 0.1 0.3 0.3 0.1 0.5 0.3 0.3 0.5\n"  # a turned box
+        "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n"  # an upright one
+        "0 0.1 0.1 0.5 0.1 0.4 0.5 0.1 0.5\n"  # none
+        "1 0.5 0.5 -0.2 0.2\n"
+    )
+    tally = Tally()
+    _, objects = yolo_objects(tmp_path, "names: [mug, die]\nnc: 2\n", lines, tally)
+    assert [one.is_box for one in objects] == [False, False, False, True]
+    assert [(one.what[:40], one.count) for one in tally.notes.values()] == [
+        ("outlines of four corners that are turned", 1),
+        ("boxes with a negative side: taken withou", 1),
+    ]
+
+
+def test_negative_sides_of_coco_are_noted(tmp_path: Path) -> None:
+    rows = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [25, 25, -20, -20]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    tally = Tally()
+    _, found = coco.read(written(tmp_path / "a.json", rows), tally)
+    [image] = found
+    assert image.objects[0].outlines == ([5, 5, 25, 5, 25, 25, 5, 25],)
+    assert any("negative side" in one.what for one in tally.notes.values())
+
+
+@pytest.mark.parametrize("wrapped", ["data:image/png;base64,{}", "{}\n", "lines"])
+def test_images_and_masks_inside_may_be_addresses_and_have_lines(
+    wrapped: str, tmp_path: Path
+) -> None:
+    plain = full(5, 5)
+    text = "\r\n".join(plain[i : i + 20] for i in range(0, len(plain), 20))
+    text = text if wrapped == "lines" else wrapped.format(plain)
+    mask = shape("cow", [[1, 1], [5, 5]], "mask", mask=text)
+    labelme_file(tmp_path / "a.json", [mask], imageData=text)
+    (found,) = labelme.read(tmp_path, Tally())
+    assert found.embedded is not None
+    assert found.embedded() == base64.b64decode(plain)
+    assert area_px(found.objects[0].mask) == 25
