@@ -28,6 +28,7 @@ from harness.data.image_files import (
     orientation_of,
     unreadable,
 )
+from harness.data.pixel_memory import pixels_of
 
 #: Pixels, or pixels and notes.
 Decoded = TypeVar("Decoded")
@@ -128,7 +129,8 @@ def upright_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
     upright = _upright(image, orientation_of(image))
     # A transparent colour changes no pixel of the conversion, but makes Pillow warn.
     upright.info.pop("transparency", None)
-    return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+    # Where it is RGB already, Pillow's conversion is a copy.
+    return pixels_of(upright if upright.mode == "RGB" else upright.convert("RGB"), "BGR")
 
 
 def own_pixels(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
@@ -281,4 +283,4 @@ def resize(pixels: npt.NDArray[np.uint8], height_px: int, width_px: int) -> npt.
         (height, width, 3) uint8, writable.
     """
     image = PillowImage.fromarray(pixels)
-    return np.array(image.resize((width_px, height_px), PillowImage.Resampling.BILINEAR))
+    return pixels_of(image.resize((width_px, height_px), PillowImage.Resampling.BILINEAR))
