@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.core.model import Lock
-from harness.core.predicted import PredictReport
 from harness.core.record import RunRecord
+from harness.core.results import PredictReport
 from harness.files.atomic import write_text
 from harness.files.json import dumps, schema_of
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from harness.core.architecture import ChannelOrder
-    from harness.core.predicted import PredictReport
     from harness.core.requests import keywords
+    from harness.core.results import PredictReport
     from harness.data.given_images import ImageLike, Picture
     from harness.workflows.pictures.show_subject import ShowReport
 

@@ -14,7 +14,7 @@ from harness.core.printable import counted
 from harness.core.requests.pictures import PredictRequest
 
 if TYPE_CHECKING:
-    from harness.core.predicted import PredictReport
+    from harness.core.results import PredictReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

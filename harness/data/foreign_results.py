@@ -33,8 +33,7 @@ import numpy as np
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.printable import shown, shown_text
 from harness.core.requests.reports import ClassIds
-from harness.data.class_ids import ClassTable, class_table
-from harness.data.foreign_ids import images_by_name
+from harness.data.foreign_ids import ClassTable, class_table, images_by_name
 from harness.data.shapes import segmentation_fault, whole
 from harness.measure.masks import rle_of
 

@@ -1,4 +1,7 @@
-"""The AP of a case: quickly, over some images or all, by category or of all as one."""
+"""The AP of a case: quickly, over some images or all, by category or of all as one.
+
+Also by how much an AP must be above another one before a fault is claimed for it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy.typing as npt
 
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case, areas_of
+from harness.diagnosis.places import Undo
 from harness.measure.columns import Booleans, Floats, Integers, Objects, Results
 from harness.measure.greedy import (
     IOUS,
@@ -221,3 +225,40 @@ def matched_categories(case: Case, images: Booleans) -> Integers:
     return np.stack(
         [known.rows.category_id[matching.kept[there]], true_class[matched[there]]], axis=1
     )
+
+
+#: AP points that undoing a fault must bring, and as part of what AP is then.
+LEAST_GAIN = 1.0
+LEAST_PART = 0.1
+
+
+def better(
+    one: tuple[float, tuple[Undo, ...]], other: tuple[float, tuple[Undo, ...]]
+) -> tuple[float, tuple[Undo, ...]]:
+    """The higher AP of two; every fault that it assumes more must bring something.
+
+    Args:
+        one: AP, and what was undone for it.
+        other: The same.
+    """
+    more = len(other[1]) - len(one[1])
+    needed = margin(max(one[0], other[0])) * more if more else 0.0
+    return other if other[0] - one[0] > needed else one
+
+
+def margin(value: float) -> float:
+    """How much an AP must be above another one to count as higher.
+
+    Args:
+        value: The higher AP.
+    """
+    return max(LEAST_GAIN, LEAST_PART * value)
+
+
+def number(value: float) -> float:
+    """An AP; 0 where there is none.
+
+    Args:
+        value: AP, or NaN.
+    """
+    return 0.0 if np.isnan(value) else value

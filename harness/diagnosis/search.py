@@ -18,11 +18,18 @@ from harness.core.tasks import Task
 from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
-from harness.diagnosis.gains import LEAST_GAIN, better, margin, number
 from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
-from harness.diagnosis.scoring import average_precision, matched_growth, size_precisions
+from harness.diagnosis.scoring import (
+    LEAST_GAIN,
+    average_precision,
+    better,
+    margin,
+    matched_growth,
+    number,
+    size_precisions,
+)
 from harness.measure.columns import Booleans
 
 #: AP points of a size class that are worth a note.

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.predicted import PredictReport
 from harness.core.printable import counted
 from harness.core.requests.pictures import ShowRequest
+from harness.core.results import PredictReport
 from harness.core.tasks import TASKS
 from harness.measure.matching import FALSE_POSITIVE_KINDS, MATCH_IOU, JudgedImage
 from harness.report.page import link_to, template

@@ -10,8 +10,14 @@ from harness.core.nightly import Night
 from harness.core.record import RunRecord
 from harness.core.requests.reports import TrackerName
 from harness.files.json import read, to_plain, to_typed
-from harness.tracking.adapters import to_mlflow, to_tensorboard, to_wandb
-from harness.tracking.tracked import Tracked, flat, require_package
+from harness.tracking.adapters import (
+    Tracked,
+    flat,
+    require_package,
+    to_mlflow,
+    to_tensorboard,
+    to_wandb,
+)
 from harness.training.log import read_log
 from harness.workflows.runs.files import NIGHT, PAGE, PER_CATEGORY, RECORD, RUN_PAGE
 from harness.workflows.runs.folder import read_record

@@ -1,25 +1,31 @@
-"""``harness data check``: everything training and scoring would stumble over, found beforehand."""
+"""``harness data check``: everything training and scoring would stumble over, found beforehand.
+
+Of panoptic annotations the file is read, and every PNG of it.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 from harness.core.architecture import Architecture
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.panoptic import PanopticTruth
 from harness.core.printable import counted, shown, shown_text
-from harness.core.progress import Progress
+from harness.core.progress import Advance, Progress
 from harness.data.coco import read_dataset
 from harness.data.image_files import ImageFault, image_faults
 from harness.data.images import too_narrow
 from harness.data.objects import BOXES_ONLY, AnnotatedImage, TrainingSet, training_set
-from harness.workflows.datasets.check_panoptic import PanopticReport, check_panoptic
+from harness.data.panoptic import read_ids, read_panoptic, require_pngs
+from harness.measure.panoptic import Odd, odd_sentences, with_areas
 
-#: Faulty images named in the error.
+#: Faulty images, or PNGs, named in the error.
 NAMED = 5
 
 
@@ -271,3 +277,90 @@ def _remedy(faults: list[ImageFault], file: Path, folder: Path, *, decode: bool)
         wanted.append(LEAVE_OUT + (" --decode" if decode else ""))
     places = {"file": shlex.quote(str(file)), "images": shlex.quote(str(folder))}
     return "\n  ".join(text.format(**places) for text in wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanopticReport:
+    """What the panoptic annotations of a data set hold."""
+
+    digest: str
+    """sha256 of the file."""
+
+    map_count: int
+    """Images that it lists segments of, all of which were read."""
+
+    segment_count: int
+    """Segments that it lists."""
+
+    thing_count: int
+    """Kinds of single objects."""
+
+    stuff_count: int
+    """Kinds of stuff."""
+
+    warnings: tuple[str, ...]
+    """What is odd, but has a meaning, a sentence each."""
+
+
+def check_panoptic(
+    file: Path | None, folder: Path | None, dataset: Dataset, progress: Progress
+) -> PanopticReport | None:
+    """The report on panoptic annotations; every PNG is read.
+
+    Args:
+        file: In COCO's panoptic format; None where there are none.
+        folder: Folder of its PNGs; None for the folder beside the file that has its name.
+        dataset: Data set of the same images, with boxes and masks.
+        progress: Receives progress.
+
+    Raises:
+        UsageError: The file or the folder is not there, or a folder is given alone.
+        IntegrityError: The file is not valid, belongs to other images or categories, or PNGs are
+            missing, unreadable, or of another size than their image.
+    """
+    if file is None:
+        if folder is not None:
+            raise UsageError("--panoptic-masks goes with --panoptic FILE")
+        return None
+    truth = read_panoptic(file, folder, dataset, option="--panoptic").panoptic
+    assert truth is not None
+    sizes = {one.image_id: (one.height_px, one.width_px) for one in dataset.images}
+    require_pngs(truth, sizes)
+    rows = [row for row in truth.rows if row["image_id"] in sizes]
+    faults: list[IntegrityError] = []
+    with progress.task("PNGs", total=len(rows), unit="img") as tick:
+        every = list(_each(truth, rows, sizes, faults, tick))
+    if faults:
+        named = "\n  ".join(one.message for one in faults[:NAMED])
+        more = f"\n  … and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+        raise IntegrityError(
+            f"{counted(len(faults), 'panoptic PNG')} of {truth.folder}:\n  {named}{more}",
+            hint=truth.repair,
+        )
+    odd = Odd(*map(sum, zip(*every, strict=True)))
+    return PanopticReport(
+        digest=truth.digest,
+        map_count=len(rows),
+        segment_count=sum(len(row["segments_info"]) for row in rows),
+        thing_count=len(truth.things),
+        stuff_count=len(truth.stuff),
+        warnings=tuple(odd_sentences(odd, file.name)),
+    )
+
+
+def _each(
+    truth: PanopticTruth,
+    rows: list[dict[str, Any]],
+    sizes: Mapping[int, tuple[int, int]],
+    faults: list[IntegrityError],
+    advance: Advance,
+) -> Iterator[Odd]:
+    """Yield what is odd about each map; those that cannot be read are put among the faults."""
+    for row in rows:
+        advance(1)
+        try:
+            ids = read_ids(truth.folder / row["file_name"], sizes[row["image_id"]])
+        except IntegrityError as fault:
+            faults.append(fault)
+        else:
+            yield with_areas(ids, row["segments_info"])[1]

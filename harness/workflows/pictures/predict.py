@@ -13,10 +13,10 @@ from typing import Any
 from harness import __version__
 from harness.core.engine import Engine, EngineInfo
 from harness.core.errors import IntegrityError
-from harness.core.predicted import CategoryCount, PredictReport, Unreadable
 from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import PredictRequest
+from harness.core.results import CategoryCount, PredictReport, Unreadable
 from harness.files.atomic import replacing, write_text
 from harness.files.digest import file_digest
 from harness.files.json import dumps, to_plain

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.dataset import ImageRecord
-from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
+from harness.core.results import Unreadable
 from harness.core.tasks import PANOPTIC
 from harness.files.atomic import write_text
 from harness.files.failures import disk_errors

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import HarnessError, IntegrityError, UsageError
-from harness.core.predicted import Unreadable
 from harness.core.progress import Progress
 from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
+from harness.core.results import Unreadable
 from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image

@@ -15,10 +15,10 @@ import numpy as np
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.printable import counted, shown_text
 from harness.core.requests.reports import ClassIds
-from harness.data import class_ids
-from harness.data.class_ids import class_table
 from harness.data.foreign_ids import (
     AS_ULTRALYTICS,
+    CLASS_IDS_HINT,
+    class_table,
     with_category_ids,
     with_image_ids,
     with_said_ids,
@@ -78,7 +78,7 @@ def read_results(
             found = predictions_in(rows, path, content)
     except IntegrityError as error:
         if error.hint is None and classes == "auto" and _lacks_categories(rows, content):
-            raise IntegrityError(error.message, hint=class_ids.HINT) from error
+            raise IntegrityError(error.message, hint=CLASS_IDS_HINT) from error
         raise
     return ReadResults(rows=found, assumed=assumed)
 

@@ -16,10 +16,10 @@ from harness.core.detections import Detections
 from harness.core.drawing import DrawingStyle
 from harness.core.engine import Engine
 from harness.core.errors import AnotherRunError, RunFailedError, UsageError
-from harness.core.predicted import PredictReport
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.pictures import PredictRequest
+from harness.core.results import PredictReport
 from harness.data.coco import read_annotations, read_dataset
 from harness.data.run_dataset import facts_of_dataset
 from harness.data.synthetic import scene

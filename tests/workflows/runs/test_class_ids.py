@@ -14,8 +14,8 @@ import harness
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.requests.reports import ClassIds
 from harness.data.categories import COCO_CATEGORIES
-from harness.data.class_ids import class_table
 from harness.data.coco import read_annotations
+from harness.data.foreign_ids import class_table
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.workflows.runs.results_files import read_loosely, read_results
 
