@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.files.json import fault_of
-from harness.files.readable import require_end
+from harness.files.readable import read_bytes
 
 #: The longer marks first: UTF-32's begins with UTF-16's.
 MARKS = (
@@ -160,21 +160,6 @@ def _zeroed(data: bytes) -> str | None:
     if low > half * 0.6 and high < half * 0.1:
         return "utf-16-le"
     return "utf-16-be" if high > half * 0.6 and low < half * 0.1 else None
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file.
-
-    Raises:
-        UsageError: It cannot be read.
-    """
-    try:
-        require_end(path)
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_text(path: Path, *, encoding: str | None = None) -> str:

@@ -28,6 +28,19 @@ class Undo:
     """The case without it."""
 
 
+def applied(case: Case, *undos: Undo | None) -> Case:
+    """The case without several faults, undone one after the other; None is none.
+
+    Args:
+        case: With them.
+        undos: What undoes them.
+    """
+    for undo in undos:
+        if undo is not None:
+            case = undo.change(case)
+    return case
+
+
 #: Lengths that images are resized to: squares and long edges of common recipes.
 EDGES_PX: tuple[float, ...] = (
     *(300, 320, 384, 416, 448, 480, 512, 544, 550, 576, 600, 608, 640, 672, 700, 704, 736, 768),

@@ -19,7 +19,7 @@ from harness.diagnosis import attributes, coverage, outlines, overlaps, places, 
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
 from harness.diagnosis.pace import OutOfTimeError, Pace
-from harness.diagnosis.places import Undo
+from harness.diagnosis.places import Undo, applied
 from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
 from harness.diagnosis.scoring import (
     LEAST_GAIN,
@@ -146,11 +146,11 @@ class Search:
         steps = [one for one in self.steps if one is not without]
         numbers = [one for one in steps if one.name in OF_IDS]
         self.watch()
-        result = _applied(self.case, *numbers)
+        result = applied(self.case, *numbers)
         if images is not None:
             result = limited(result, images)
         others = [one for one in steps if one not in numbers]
-        return _applied(result, *(one for one in others if masks or one.name not in OF_MASKS))
+        return applied(result, *(one for one in others if masks or one.name not in OF_MASKS))
 
     def _scores_of_rows(self) -> None:
         self._reached("scores-equal", "scores-in-percent")
@@ -193,7 +193,7 @@ class Search:
             for form in places.formats() if self.case.rows.has_boxes else (None,):
                 chosen = tuple(one for one in (numbers, form) if one is not None)
                 # Frames may be what makes them possible.
-                if form is None or places.has_sizes(_applied(sample, form)):
+                if form is None or places.has_sizes(applied(sample, form)):
                     yield chosen
 
     def _frames(self, undos: Sequence[Undo]) -> Iterator[Undo]:
@@ -205,7 +205,7 @@ class Search:
     def _placed(self, undos: Sequence[Undo]) -> Case:
         """The best predictions of the sampled images, with some faults undone."""
         numbers = next((one for one in undos if one.name.startswith("image-")), None)
-        return _applied(self._best_with(numbers), *(one for one in undos if one is not numbers))
+        return applied(self._best_with(numbers), *(one for one in undos if one is not numbers))
 
     def _best_with(self, numbers: Undo | None) -> Case:
         """The best predictions of the sampled images by one meaning of image ids.
@@ -214,7 +214,7 @@ class Search:
         """
         key = "" if numbers is None else f"{numbers.name} {numbers.details}"
         if key not in self.best:
-            whole = of_images(_applied(self.case, numbers), self.images)
+            whole = of_images(applied(self.case, numbers), self.images)
             self.best[key] = best_of_each(whole, MOST_PLACED)
         return self.best[key]
 
@@ -498,10 +498,3 @@ class Search:
         if self.seconds_left() <= 0:
             raise OutOfTimeError("the time for the search is over")
         self.pace.look(after_s=self.scoring_s * (1 + len(self.steps)))
-
-
-def _applied(case: Case, *undos: Undo | None) -> Case:
-    for undo in undos:
-        if undo is not None:
-            case = undo.change(case)
-    return case

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
-from harness.core.errors import IntegrityError, UsageError
+from harness.core.errors import IntegrityError
 from harness.core.garbage_collection import collector_paused
-from harness.files.readable import require_end
+from harness.files.readable import read_bytes
 
 T = TypeVar("T")
 
@@ -81,23 +81,6 @@ def read_with_digest(
     content = read_bytes(path)
     digest = hashlib.sha256(content).hexdigest()
     return parse(path, content, convert), digest
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file that a user named.
-
-    Raises:
-        UsageError: It is not there or cannot be read.
-    """
-    try:
-        require_end(path)
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # a name that no file system can hold
-        raise UsageError(f"cannot read {path}: {error}") from error
 
 
 def parse(

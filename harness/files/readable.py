@@ -47,6 +47,23 @@ def require_end(path: Path) -> None:
         raise UsageError(f"cannot read {path}: {reason}")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that a user named.
+
+    Raises:
+        UsageError: It is not there or cannot be read.
+    """
+    try:
+        require_end(path)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # a name that no file system can hold
+        raise UsageError(f"cannot read {path}: {error}") from error
+
+
 def resolved(path: Path) -> Path:
     """The absolute place without links; of a link in a circle, which stands for nothing, its own.
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import Artefact, Lock, ModelEntry
-from harness.files.json import parse, read_bytes, to_typed
+from harness.files.json import parse, to_typed
 from harness.files.layout import find_lock
+from harness.files.readable import read_bytes
 
 
 def read_lock(path: Path | None = None) -> Lock:

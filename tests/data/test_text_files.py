@@ -18,6 +18,7 @@ from harness.data.text_files import (
     known_encoding,
     read_json,
     read_lines,
+    read_text,
     read_xml,
 )
 
@@ -105,3 +106,8 @@ def test_names_of_encodings_are_checked() -> None:
 def test_any_bytes_are_text_or_refused(data: bytes, encoding: str | None) -> None:
     with contextlib.suppress(IntegrityError):
         assert "\0" not in decoded(data, "it", encoding=encoding)
+
+
+def test_a_name_that_no_file_system_can_hold_is_an_error_of_its_user(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        read_text(tmp_path / "classes\0.txt")
