@@ -207,31 +207,37 @@ class Detections:
         number = self.image_id if image_id is None else image_id
         return [{"image_id": number, **row} for row in self.coco_rows(self._of_objects())]
 
-    def coco_rows(self, of_objects: Sequence[Category]) -> list[dict[str, Any]]:
-        """The same without the image, for the category of each object.
+    def coco_boxes(self) -> npt.NDArray[np.float32]:
+        """(n, 4) float32 x, y, width, height in px, as a COCO result has them.
 
         Width and height are subtracted in float32, as Detectron2's ``BoxMode.convert`` does.
         """
-        boxes_xywh_px = self.boxes_xyxy_px.copy()
+        boxes_xywh_px: npt.NDArray[np.float32] = self.boxes_xyxy_px.copy()
         boxes_xywh_px[:, 2:] -= boxes_xywh_px[:, :2]
-        sides_px = shortest(boxes_xywh_px.ravel())
-        rows = []
-        for row, score in enumerate(shortest(self.scores)):
-            found = {
-                "category_id": of_objects[row].category_id,
+        return boxes_xywh_px
+
+    def coco_rows(self, of_objects: Sequence[Category]) -> list[dict[str, Any]]:
+        """The same without the image, for the category of each object."""
+        sides_px = shortest(self.coco_boxes().ravel())
+        rows: list[dict[str, Any]] = [
+            {
+                "category_id": category.category_id,
                 "bbox": sides_px[4 * row : 4 * row + 4],
                 "score": score,
             }
-            if self.masks is not None:
-                mask = self.masks[row]
+            for row, (category, score) in enumerate(
+                zip(of_objects, shortest(self.scores), strict=True)
+            )
+        ]
+        if self.masks is not None:
+            for found, mask in zip(rows, self.masks, strict=True):
                 found["segmentation"] = {
                     "size": [mask.height_px, mask.width_px],
                     "counts": mask.counts,
                 }
-            points = self.coco_keypoints(row)
-            if points is not None:
-                found["keypoints"] = list(points)
-            rows.append(found)
+        if self.keypoints is not None:
+            for row, found in enumerate(rows):
+                found["keypoints"] = list(self.coco_keypoints(row) or ())
         return rows
 
     def coco_keypoints(self, row: int) -> tuple[float, ...] | None:

@@ -47,6 +47,22 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return text
 
 
+#: Sizes from and below which ``dump_usual`` writes floating-point numbers as ``dumps`` does.
+USUAL = (1e-4, 1e15)
+
+
+def dump_usual(value: Any) -> bytes:
+    """The bytes of ``dumps``, in a quarter of the time.
+
+    Args:
+        value: Its floating-point numbers are 0, or of sizes in ``USUAL``: exponents are written
+            in another way. Its text can be written as UTF-8.
+    """
+    from pydantic_core import to_json
+
+    return to_json(value)
+
+
 def read(path: Path, *, convert: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """Parse a JSON file.
 

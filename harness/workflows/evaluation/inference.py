@@ -37,7 +37,8 @@ from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.panoptic import Counting
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import Line
-from harness.workflows.runs.shards import MAP_STAMP, STAMP, SealedLine, Shard, line_of
+from harness.workflows.runs.line_text import text_of
+from harness.workflows.runs.shards import MAP_STAMP, STAMP, SealedLine, Shard
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -136,8 +137,9 @@ def _sealer(
         number = detections.image_id
         if number not in wanted:
             return None
-        line = line_of(detections, job.dataset.categories, job.stuff)
-        return shard.sealed({**line, **counting.counts_of(detections), **stamps[number]})
+        more = {**counting.counts_of(detections), **stamps[number]}
+        text = text_of(detections, job.dataset.categories, job.stuff, more)
+        return shard.sealed_text(number, text)
 
     return sealed
 

@@ -44,7 +44,8 @@ from harness.workflows.evaluation.inference import (
 from harness.workflows.evaluation.resolve import Job, check_values, job_of, require_job_settings
 from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.folder import Run, announce
-from harness.workflows.runs.shards import Shard, line_of
+from harness.workflows.runs.line_text import line_of
+from harness.workflows.runs.shards import Shard
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
 

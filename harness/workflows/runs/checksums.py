@@ -203,7 +203,17 @@ def seal(line: Line, key: str) -> bytes:
         line: Not empty, without the members ``run`` and ``checksum``.
         key: Key of the run it belongs to.
     """
-    body = dumps(line).encode("utf-8")[:-1] + f',"run":"{key}"'.encode()
+    return seal_text(dumps(line).encode("utf-8"), key)
+
+
+def seal_text(text: bytes, key: str) -> bytes:
+    """As ``seal``.
+
+    Args:
+        text: JSON of the line, as ``dumps`` makes it.
+        key: Key of the run it belongs to.
+    """
+    body = text[:-1] + f',"run":"{key}"'.encode()
     return body + f',"checksum":"{_digest(body)}"}}\n'.encode()
 
 

@@ -22,16 +22,21 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.core.dataset import Category
-from harness.core.detections import Detections
 from harness.core.errors import AnotherRunError
 from harness.files.atomic import replacing
 from harness.files.digest import file_digest
 from harness.files.json import differences, dumps
 from harness.files.locks import held
-from harness.workflows.runs.checksums import Line, SealedFile, add_sums, key_of, read_sealed, seal
+from harness.workflows.runs.checksums import (
+    Line,
+    SealedFile,
+    add_sums,
+    key_of,
+    read_sealed,
+    seal,
+    seal_text,
+)
 from harness.workflows.runs.files import IDENTITY, SHARDS
-from harness.workflows.runs.panoptic_files import KEY, panoptic_line
 
 #: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
 STAMP = "image_file"
@@ -96,6 +101,15 @@ class Shard:
             line: As in ``append``.
         """
         return SealedLine(line["image_id"], seal(line, self._key))
+
+    def sealed_text(self, image_id: int, text: bytes) -> SealedLine:
+        """As ``sealed``.
+
+        Args:
+            image_id: Of the image.
+            text: JSON of the line, as ``line_text.text_of`` makes it.
+        """
+        return SealedLine(image_id, seal_text(text, self._key))
 
     def append_sealed(self, line: SealedLine) -> None:
         """As ``append``.
@@ -345,26 +359,6 @@ def _lines_of(rows: list[dict[str, Any]]) -> str:
     if whole.count(_NEXT_ROW) == len(rows) - 1 and "\\u" not in whole:
         return whole.replace(_NEXT_ROW, _NEXT_ROW.replace(",", ",\n"))
     return ",\n".join(map(dumps, rows))
-
-
-def line_of(
-    detections: Detections, categories: Sequence[Category], stuff: Sequence[Category] = ()
-) -> Line:
-    """Convert one image's detections to a shard line.
-
-    Args:
-        detections: Detections of one image, boxes in pixels of the original image.
-        categories: By class index.
-        stuff: Kinds of stuff, by class of a semantic head from 1.
-
-    Returns:
-        The image id, its predictions in COCO's results format, and its map of segments, if any.
-    """
-    of_objects = [categories[index] for index in detections.class_index.tolist()]
-    line = {"image_id": detections.image_id, "predictions": detections.coco_rows(of_objects)}
-    if detections.panoptic is not None:
-        line[KEY] = panoptic_line(detections.panoptic, categories, stuff)
-    return line
 
 
 def _write(file: FileIO, raw: bytes) -> None:

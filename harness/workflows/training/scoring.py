@@ -30,7 +30,7 @@ from harness.workflows.evaluation.inference import inferred, prepared_batches
 from harness.workflows.evaluation.resolve import open_job_engine, resolve_on
 from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
 from harness.workflows.runs.folder import read_record, utc_now
-from harness.workflows.runs.shards import line_of
+from harness.workflows.runs.line_text import line_of
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.sample import Row, draw_sample, is_kept, predictions_of, sample_of
 from harness.zoo.lock import read_lock

@@ -28,7 +28,6 @@ from harness.workflows.evaluation.inference import (
     prepared_batches,
 )
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
-from harness.workflows.runs.checksums import Line
 from harness.workflows.runs.shards import SealedLine, Shard, open_shard
 
 ORDER = [7, 9, 12, 42, 300, 1001]
@@ -251,13 +250,13 @@ def test_lines_are_made_beside_the_thread_that_begins_batches(
     job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     threads: set[str] = set()
-    original = Shard.sealed
+    original = Shard.sealed_text
 
-    def sealed(self: Shard, line: Line) -> SealedLine:
+    def sealed(self: Shard, image_id: int, text: bytes) -> SealedLine:
         threads.add(threading.current_thread().name.partition("_")[0])
-        return original(self, line)
+        return original(self, image_id, text)
 
-    monkeypatch.setattr(Shard, "sealed", sealed)
+    monkeypatch.setattr(Shard, "sealed_text", sealed)
 
     infer(job, ahead_of(job), tmp_path / "shard.jsonl")
 

@@ -19,9 +19,9 @@ from harness.core.run_lengths import Rle
 from harness.files.json import dumps
 from harness.workflows.runs import shards
 from harness.workflows.runs.checksums import key_of, seal
+from harness.workflows.runs.line_text import line_of
 from harness.workflows.runs.shards import (
     finished_images,
-    line_of,
     new_images,
     open_shard,
     read_lines,
