@@ -7,14 +7,16 @@ import importlib.util
 import os
 import shutil
 import warnings
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 
 import torch
 
 from harness.core.engine import Precision
 from harness.core.errors import PrerequisiteError, UsageError, bounded
 from harness.core.printable import counted, printable
-from harness.files.environment import cpu_name, usable_cpus
+from harness.files.environment import NVIDIA_DEVICE, cpu_name, usable_cpus
 
 #: Digits of a number of threads; a longer one is none that a machine has.
 LONGEST_COUNT = 9
@@ -22,9 +24,6 @@ LONGEST_COUNT = 9
 #: glibc's names for what ``mallopt`` sets (``malloc.h``), and its value for "never".
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = -1
-
-#: There wherever an NVIDIA driver is loaded.
-NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 #: First compute capability with arithmetic in bfloat16 (Ampere; CUDA C++ Programming Guide, table
 #: of arithmetic by compute capability).
@@ -197,6 +196,35 @@ def keep_freed_memory(device: torch.device) -> None:
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, NEVER)
+
+
+@contextmanager
+def starting(device: torch.device, prepare: Callable[[], object]) -> Iterator[None]:
+    """Have a GPU begin in a thread of its own, while the block does what needs none.
+
+    The first use of a GPU in a process takes its driver a second or so, without Python's lock. The
+    thread has ended when the block is left.
+
+    Args:
+        device: Where will be computed; on a CPU nothing is done ahead.
+        prepare: Called in the thread afterwards. What it or the device raises is left to the caller
+            to meet, whose own use of them raises it again.
+    """
+    if device.type != "cuda":
+        yield
+        return
+
+    def begin() -> None:
+        with suppress(Exception):
+            torch.cuda.synchronize(device)
+            prepare()
+
+    thread = Thread(target=begin, name="device", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def synchronize(device: torch.device) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -30,14 +31,15 @@ from harness.engines.devices import (
     find_device,
     give_memory_back,
     keep_freed_memory,
+    starting,
     why_no_gpu,
 )
 from harness.engines.network_outputs import Overflow, Resized, canvas_of, encode, restore
-from harness.engines.slot_path import Begun, SlotPath, open_slot_path
+from harness.engines.slot_path import Begun, SlotPath, open_slot_path, prepare_slot_path
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
-from harness.nn.unfilled import Unfilled
+from harness.nn.unfilled import Unfilled, fill
 from harness.zoo.weights import account_for, missing_statistics, open_checkpoint
 
 
@@ -90,11 +92,9 @@ def open_native(
     keep_freed_memory(place)
     layout = memory_format or own_memory_format(place, precision, exact=exact)
     notes = [] if device != "auto" or (reason := why_no_gpu()) is None else [reason]
-    network = load_network(architecture, weights, notes)
-    if exact:
-        compute_exactly(network)
-    else:
-        prepare_for_inference(network, place, compiled=compiled)
+    with starting(place, partial(prepare_slot_path, architecture, exact or compiled)):
+        network = load_network(architecture, weights, notes)
+        _prepare(network, place, exact=exact, compiled=compiled)
     _move(network, place, layout, precision, compiled=compiled)
     info = EngineInfo(
         name="native",
@@ -110,6 +110,14 @@ def open_native(
     )
     slots = open_slot_path(network, info, place, graphs=graphs, notes=notes)
     return NativeEngine(network, info, place, slots, notes)
+
+
+def _prepare(network: RCNN, device: torch.device, *, exact: bool, compiled: bool) -> None:
+    """Prepare a network on the CPU for the arithmetic in which it will compute on a device."""
+    if exact:
+        compute_exactly(network)
+    else:
+        prepare_for_inference(network, device, compiled=compiled)
 
 
 def _move(
@@ -159,7 +167,8 @@ def load_network(architecture: Architecture, weights: Path, notes: list[str] | N
     """
     with Unfilled():
         network = RCNN(architecture).eval().requires_grad_(False)
-    expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    own = network.state_dict()
+    expected = {key: tuple(tensor.shape) for key, tensor in own.items()}
     checkpoint = open_checkpoint(weights)
     if notes is not None:
         notes.extend(checkpoint.notes)
@@ -168,8 +177,7 @@ def load_network(architecture: Architecture, weights: Path, notes: list[str] | N
                 f"{weights.name}: BatchNorm's statistics are not in it; mean 0 and variance 1 are "
                 "taken, as Detectron2 does for files of its first versions"
             )
-    tensors = account_for(checkpoint.tensors, expected, where=str(weights))
-    network.load_state_dict({key: torch.tensor(value) for key, value in tensors.items()})
+    fill(own, account_for(checkpoint.tensors, expected, where=str(weights)))
     return network
 
 

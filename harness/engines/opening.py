@@ -18,7 +18,7 @@ from harness.core.engine import (
 )
 from harness.core.errors import UsageError
 from harness.core.requests.inference import EngineOptions
-from harness.files.environment import usable_cpus
+from harness.files.environment import NVIDIA_DEVICE, usable_cpus
 
 
 def open_engine(
@@ -73,11 +73,15 @@ def open_engine(
             return open_fake(_truth(dataset), architecture)
 
 
-def modules_of(name: EngineName) -> tuple[str, ...]:
+def modules_of(name: EngineName, device: str) -> tuple[str, ...]:
     """Return the modules whose import takes most of the time until an engine is open.
 
-    They compute nothing and open no device when they are imported. Packages that may be missing, or
-    start threads, are not among them.
+    They open no device when they are imported, and start no thread. None of them fails where a
+    package is missing that an engine can do without.
+
+    Args:
+        name: Name of the engine.
+        device: As in ``find_device``; nothing is asked of it.
     """
     match name:
         case "fake":
@@ -86,6 +90,8 @@ def modules_of(name: EngineName) -> tuple[str, ...]:
             return ("harness.engines.exported",)
         case "detectron2":
             return ("harness.engines.detectron2", "torchvision")
+        case "native" if device.startswith("cuda") or (device == "auto" and NVIDIA_DEVICE.exists()):
+            return ("harness.engines.native", "harness.nn.kernels.ahead")
         case "native" | "torchvision":
             return (f"harness.engines.{name}",)
 

@@ -32,6 +32,17 @@ from harness.nn.rcnn import RCNN
 from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators, lacking_in_slots
 
 
+def prepare_slot_path(architecture: Architecture, otherwise: bool) -> None:
+    """Do what needs no network and takes a second, so that `open_slot_path` finds it done.
+
+    Args:
+        architecture: Architecture of the network.
+        otherwise: It is compiled, or has to be exact, and is not computed in slots.
+    """
+    if not otherwise and lacking_in_slots(architecture) is None:
+        import harness.nn.kernels.ahead  # noqa: F401
+
+
 def open_slot_path(
     network: RCNN,
     info: EngineInfo,

@@ -41,7 +41,7 @@ from harness.nn.torchvision_networks import (
     weight_shapes,
     with_own_masks_only,
 )
-from harness.nn.unfilled import Unfilled
+from harness.nn.unfilled import Unfilled, fill
 from harness.zoo.weights import account_for, read_checkpoint
 
 
@@ -168,10 +168,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Any], *, where: str) 
         IntegrityError: One is missing, left over, or of another shape.
     """
     tensors = with_own_masks_only(tensors)
-    found = account_for(tensors, weight_shapes(network), where=where)
-    state = network.state_dict()
-    state.update({key: torch.tensor(value) for key, value in found.items()})
-    network.load_state_dict(state)
+    fill(network.state_dict(), account_for(tensors, weight_shapes(network), where=where))
 
 
 class TorchvisionEngine(OnDevice):

@@ -31,11 +31,13 @@ PACKAGES = (
     "onnxruntime",
 )
 
+#: There wherever an NVIDIA driver is loaded.
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
+
 
 def read_environment() -> Environment:
     """The machine as it is now. What cannot be read is None or empty, never guessed."""
-    gpus = _nvidia_smi("name")
-    drivers = gpu_drivers()
+    drivers, gpus = _drivers_and_names()
     commit, dirty = _git_state(Path(__file__).resolve().parents[2])
     return Environment(
         python=platform.python_version(),
@@ -47,7 +49,7 @@ def read_environment() -> Environment:
         packages={"harness": __version__, **_package_versions()},
         cuda=_torch_cuda(),
         driver=drivers[0] if drivers else None,
-        gpus=tuple(gpus),
+        gpus=gpus,
         git_commit=commit,
         git_dirty=dirty,
     )
@@ -124,6 +126,12 @@ def gpu_drivers() -> list[str]:
     return _nvidia_smi("driver_version")
 
 
+def _drivers_and_names() -> tuple[list[str], tuple[str, ...]]:
+    """The driver's version and the name of each NVIDIA GPU; asked at once, which takes a while."""
+    rows = [line.partition(", ") for line in _nvidia_smi("driver_version,name")]
+    return [driver for driver, _, _ in rows], tuple(name for _, _, name in rows)
+
+
 def gpu_clock_mhz() -> float | None:
     """The first GPU's current clock, None where it cannot be read."""
     clocks = _nvidia_smi("clocks.sm")
@@ -144,10 +152,10 @@ def _torch_cuda() -> str | None:
     return built[1] if built else None
 
 
-def _nvidia_smi(field: str) -> list[str]:
+def _nvidia_smi(fields: str) -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
-    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
     return _output(command).splitlines()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 
@@ -26,3 +28,14 @@ class Unfilled(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return given["tensor"] if "tensor" in given else args[0]
         return func(*args, **given)
+
+
+def fill(tensors: Mapping[str, Tensor], values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Copy arrays into tensors on the CPU, in place, each number once.
+
+    Args:
+        tensors: By name, such as a network's ``state_dict``.
+        values: Of some of them or all; of the same shape and dtype.
+    """
+    for name, value in values.items():
+        np.copyto(tensors[name].numpy(), value, casting="no")

@@ -172,14 +172,16 @@ class Array:
         Raises:
             IntegrityError: They do not fit together, or are more than the budget.
         """
-        if not isinstance(kind, Type) or not isinstance(data, str | bytes | bytearray):
+        held = isinstance(data, str | bytes | bytearray | memoryview)
+        if not isinstance(kind, Type) or not held:
             raise IntegrityError("refused an array that is not of bytes and a type of numbers")
         require_shape(shape)
         # Python 2 wrote bytes as text, which the machine decodes as Latin-1.
         self._budget.spend(2 * len(data))
         flat = np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, kind.dtype)
         shaped = flat.reshape(shape, order="F" if order == "F" else "C")
-        self.values = np.array(shaped, dtype=kind.dtype.newbyteorder("="), order="C")
+        # A view of bytes that are a checkpoint's own map; a copy of what may not be written to.
+        self.values = np.require(shaped, kind.dtype.newbyteorder("="), ("C", "W"))
 
 
 def require_shape(shape: Any) -> None:

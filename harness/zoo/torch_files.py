@@ -2,12 +2,12 @@
 
 Two formats: since torch 1.6 a zip whose ``data.pkl`` names tensors that are files of their own
 beside it, before that several pickles and then the numbers of all tensors, one after the other.
-Tensors are views of the file as it is on the disk until they are copied.
+Tensors, and long bytes in a pickle, are views of the file as it is on the disk until they are
+copied.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import mmap
 import struct
@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.core.errors import IntegrityError
 from harness.core.printable import shown, shown_text
+from harness.zoo.bytes_as_files import Bytes, Stream
 from harness.zoo.pickles import (
     LEFT_OUT,
     STAND_INS,
@@ -140,57 +141,6 @@ class Tensor:
         return np.dtype("u2" if self.storage.kind.code == "bf16" else self.storage.kind.code)
 
 
-class Bytes(io.RawIOBase):
-    """A part of a file as a file: what is read is copied, the rest is not."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
-
-    def tell(self) -> int:
-        """Bytes from the beginning."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to an offset; the new position.
-
-        Args:
-            offset: In bytes.
-            whence: 0 from the beginning, 1 from here, 2 from the end.
-        """
-        self._position = max(0, offset + (0, self._position, len(self._data))[whence])
-        return self._position
-
-    def read(self, size: int | None = -1) -> bytes:
-        """At most ``size`` bytes from here.
-
-        Args:
-            size: Negative or None for all that are left.
-        """
-        end = len(self._data) if size is None or size < 0 else self._position + size
-        found = bytes(self._data[self._position : end])
-        self._position += len(found)
-        return found
-
-    def readline(self, size: int | None = -1) -> bytes:
-        """What is left of a line."""
-        end = self._position
-        while piece := bytes(self._data[end : end + 256]):
-            length = piece.find(b"\n") + 1
-            end += length or len(piece)
-            if length:
-                break
-        return self.read(end - self._position)
-
-
 def read_torch(path: Path) -> Any:
     """The content of a file of ``torch.save``, tensors as arrays.
 
@@ -216,9 +166,12 @@ def read_tables(path: Path) -> Any:
 
 
 def _mapped(path: Path) -> memoryview:
-    """The bytes of a file; arrays are views of the map, which lives as long as they do."""
+    """The bytes of a file; arrays are views of the map, which lives as long as they do.
+
+    What is written to such an array is in this process alone.
+    """
     with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
 def _read(data: memoryview, budget: Budget, depth: int = 0) -> Any:
@@ -277,7 +230,7 @@ def _stored(data: memoryview, entry: zipfile.ZipInfo) -> memoryview:
 
 def _read_stream(data: memoryview, budget: Budget, depth: int) -> Any:
     """Pickles one after the other: three of the format, the content, the order of its numbers."""
-    file = Bytes(data)
+    file = Stream(data)
     storages: dict[str, Storage] = {}
 
     def persistent(identity: Any) -> Storage:
@@ -312,7 +265,7 @@ def _nested(depth: int) -> Callable[..., Any]:
     """What a pickle of tensors keeps their numbers in: a file in the file, of one storage."""
 
     def load(machine: Machine, data: Any) -> Any:
-        if depth or not isinstance(data, bytes | bytearray):
+        if depth or not isinstance(data, bytes | bytearray | memoryview):
             raise IntegrityError("refused a file in a file in a file")
         machine.budget.spend(len(data))
         return _read(memoryview(data), machine.budget, depth + 1)

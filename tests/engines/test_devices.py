@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness.core.errors import PrerequisiteError, UsageError
-from harness.engines import devices
+from harness.engines import devices, opening
 
 FAULTS = """
 import resource
@@ -113,3 +114,102 @@ def test_threads_without_a_number_stay_below_the_limit_of_the_environment(
     if limit is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
     assert devices.usable_threads(processes) == count
+
+
+class GpuThatBegins:
+    """Stands for the part of ``torch.cuda`` that a GPU is started by."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+        self.threads: list[threading.Thread] = []
+
+    def synchronize(self, device: torch.device) -> None:
+        assert device == torch.device("cuda:1")
+        self.threads.append(threading.current_thread())
+        self.begun.set()
+        assert self.may_end.wait(20)
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_gpu_begins_beside_other_work_and_is_ready_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu, prepared = GpuThatBegins(), []
+    monkeypatch.setattr(torch.cuda, "synchronize", gpu.synchronize)
+    with devices.starting(torch.device("cuda:1"), lambda: prepared.append(1)):
+        assert gpu.begun.wait(20)  # while the block goes on
+        assert not prepared
+        gpu.may_end.set()
+    assert prepared == [1]
+    assert gpu.threads != [threading.current_thread()]
+    assert not gpu.threads[0].is_alive()
+
+
+def test_an_error_of_a_gpu_that_begins_is_left_to_its_first_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = GpuThatBegins(RuntimeError("CUDA error: out of memory"))
+    monkeypatch.setattr(torch.cuda, "synchronize", gpu.synchronize)
+    gpu.may_end.set()
+    with (
+        pytest.raises(UsageError, match="of the block"),
+        devices.starting(torch.device("cuda:1"), lambda: pytest.fail("it is not there")),
+    ):
+        raise UsageError("of the block")
+    assert not gpu.threads[0].is_alive()
+
+
+def test_on_a_cpu_no_gpu_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: pytest.fail("it was used"))
+    before = threading.enumerate()
+    with devices.starting(torch.device("cpu"), lambda: pytest.fail("it was prepared")):
+        assert threading.enumerate() == before
+
+
+@pytest.mark.parametrize(
+    ("device", "driver", "expected"),
+    [("cpu", True, False), ("auto", False, False), ("auto", True, True), ("cuda:1", False, True)],
+)
+def test_processes_import_the_kernels_ahead_where_they_compute_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: str, driver: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(opening, "NVIDIA_DEVICE", tmp_path if driver else tmp_path / "nvidiactl")
+    found = opening.modules_of("native", device)
+    assert ("harness.nn.kernels.ahead" in found) == expected
+    assert found[0] == "harness.engines.native"
+
+
+#: What is decided before processes are started, on a machine whose driver torch can ask for names
+#: alone; whatever else makes a context, which no process may have that is copied.
+DECIDED = """
+import torch
+def opened(*_, **__):
+    raise AssertionError("a GPU was opened before processes were started")
+torch.cuda.is_available = lambda: True
+torch.cuda.device_count = lambda: 2
+torch.cuda.get_device_name = lambda *_: "a GPU"
+torch.cuda.get_device_capability = lambda *_: (9, 0)
+torch.cuda.init = torch.cuda._lazy_init = torch._C._cuda_init = opened
+torch.cuda.synchronize = torch.cuda.current_stream = torch.Tensor.cuda = opened
+
+from harness.core.requests.inference import EngineOptions
+from harness.engines import opening
+options = EngineOptions(device="cuda", precision="bf16")
+opening.require_settings("native", options)
+assert opening.default_batch_sizes("native", "cuda") == (1, 2, 4, 8, 16)
+assert opening.own_memory_format("native", options) == "channels_last"
+assert opening.loader_count(options) >= 2
+assert opening.device_class_of("native", "cuda") == "a GPU"
+assert opening.worker_devices("native", "auto", 2) == ["cuda:0", "cuda:1"]
+for module in opening.modules_of("native", "cuda"):
+    __import__(module)
+print(torch.cuda.is_initialized())
+"""
+
+
+def test_nothing_that_is_decided_before_processes_start_opens_a_gpu() -> None:
+    done = subprocess.run([sys.executable, "-c", DECIDED], capture_output=True, text=True)
+    assert done.stdout.split() == ["False"], done.stderr

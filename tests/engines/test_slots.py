@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +155,18 @@ def test_output_that_is_not_finite_is_an_error_in_slots_too(engine: NativeEngine
             in_slots(engine, pictures()[:1], Capacity())
     finally:
         predictor.weight.copy_(kept)
+
+
+def test_kernels_are_prepared_for_a_network_that_is_computed_in_slots() -> None:
+    """In a process of its own, where nothing imported them before."""
+    code = (
+        "import sys; from harness.engines.slot_path import prepare_slot_path as prepare\n"
+        "from harness.zoo.architectures import architecture_of, tiny\n"
+        "prepare(tiny(), True)\n"
+        "prepare(architecture_of('retinanet_R_50_FPN'), False)\n"
+        "print('harness.nn.kernels.ahead' in sys.modules)\n"
+        "prepare(tiny(), False)\n"
+        "print('harness.nn.kernels.ahead' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr

@@ -63,7 +63,7 @@ import harness.workflows.evaluation.workers
 from harness.core.engine import ENGINE_NAMES
 from harness.engines.opening import modules_of
 for name in ENGINE_NAMES:
-    for module in modules_of(name):
+    for module in modules_of(name, "cuda"):
         __import__(module)
 import torch
 own = len(os.listdir("/proc/self/task")) if sys.platform == "linux" else threading.active_count()

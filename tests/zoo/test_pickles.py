@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import collections
 import io
+import mmap
 import os
 import pickle
 import re
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from harness.core.errors import IntegrityError
+from harness.zoo.bytes_as_files import LONG_BYTES
 from harness.zoo.pickles import NUMBER_CODES
 from harness.zoo.torch_files import read_torch
 from harness.zoo.weights import read_checkpoint
@@ -97,6 +99,48 @@ def test_the_spelling_of_python_2_is_read(file: Path) -> None:
     assert found["__author__"] == "Detectron2"
     np.testing.assert_array_equal(found["model"]["conv.weight"], values)
     np.testing.assert_array_equal(genuine["model"]["conv.weight"], values)
+
+
+def _in_python_2(values: Any) -> bytes:
+    """A file of one array, whose numbers are the text of Python 2."""
+    data = values.tobytes()
+    return (
+        b"\x80\x02}(U\x05model}(U\x0bconv.weightcnumpy.core.multiarray\n_reconstruct\n"
+        b"cnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01J" + struct.pack("<i", len(values)) + b"\x85"
+        b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89T" + struct.pack("<I", len(data)) + data + b"tbuu."
+    )
+
+
+@pytest.mark.parametrize("protocol", ["Python 2", *PROTOCOLS])
+def test_many_numbers_are_read_in_place_and_may_be_written_to(file: Path, protocol: Any) -> None:
+    """As those of the zoo's files are; a small array is a copy."""
+    values = np.arange(LONG_BYTES // 4 + 3, dtype="<f4")
+    written = {"model": {"conv.weight": values}}
+    data = _in_python_2(values) if protocol == "Python 2" else pickle.dumps(written, protocol)
+    expected = pickle.loads(data, encoding="latin1")["model"]["conv.weight"]
+    found = reread(file, data)["model"]["conv.weight"]
+    np.testing.assert_array_equal(found, expected)
+    # Protocol 2 of Python 3 spells bytes as text of another length; 5 makes a bytearray of them.
+    assert isinstance(_owner(found), mmap.mmap) == (protocol in ("Python 2", 3, 4))
+    found[:] = 0
+    assert file.read_bytes() == data
+
+
+def _owner(array: Any) -> Any:
+    """What holds the numbers of an array in the end."""
+    base = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    return base.obj if isinstance(base, memoryview) else base
+
+
+@pytest.mark.parametrize("kept", [0, 10, LONG_BYTES // 2])
+def test_many_numbers_that_are_cut_off_are_refused(file: Path, kept: int) -> None:
+    data = _in_python_2(np.arange(LONG_BYTES, dtype="<f4"))
+    file.write_bytes(data[: data.index(struct.pack("<I", 4 * LONG_BYTES)) + 4 + kept])
+    with pytest.raises(IntegrityError, match="cut off or damaged"):
+        read_checkpoint(file)
 
 
 def test_attributes_of_an_ordered_dict_are_left_out(file: Path) -> None:

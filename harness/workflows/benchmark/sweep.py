@@ -147,7 +147,7 @@ def _resolved(request: SweepRequest) -> Job:
 
 def _modules(job: Job, measure: Measure) -> tuple[str, ...]:
     """Return what the process of a cell imports, where that takes long."""
-    of_engine = modules_of(job.engine)
+    of_engine = modules_of(job.engine, job.request.options.device)
     return of_engine and (measure.__module__, *of_engine)
 
 

@@ -155,7 +155,7 @@ def _notes_of(task: ShardTask) -> tuple[str, ...]:
 
 def worker_modules(job: Job) -> tuple[str, ...]:
     """Return what a worker of a job imports, where that takes long."""
-    of_engine = modules_of(job.engine)
+    of_engine = modules_of(job.engine, job.request.options.device)
     return of_engine and (__name__, *of_engine)
 
 
