@@ -12,6 +12,7 @@ in C safe and numbers finite.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -206,9 +207,11 @@ def _are_ordinary(
     numbers = list(chain.from_iterable(boxes))
     if not NUMBERS.issuperset(map(type, numbers)):
         return False
-    # What is not a number is not between the two.
-    within = (-FARTHEST_BOX_PX <= one <= FARTHEST_BOX_PX for one in numbers)
-    return all(within) and all(row.get("segmentation", ()) is not None for row in rows)
+    if numbers and not -FARTHEST_BOX_PX <= min(numbers) <= max(numbers) <= FARTHEST_BOX_PX:
+        return False
+    # What is not a number is passed over by the two, but not by the sum.
+    masks = [row["segmentation"] for row in rows if "segmentation" in row]
+    return not math.isnan(sum(numbers)) and type(None) not in set(map(type, masks))
 
 
 def _lacking(row: Any) -> str | None:
@@ -296,7 +299,11 @@ def _ids_hint(row: Row, content: Mapping[str, Any]) -> str | None:
 
 def _require_alike(rows: Sequence[Row], where: str) -> None:
     """Raise IntegrityError where some rows have a box, a mask or keypoints and others have not."""
-    counts = {facts.key: sum(facts.key in row for row in rows) for facts in TASKS.values()}
+    orders = Counter(map(tuple, rows))  # of the keys
+    counts = {
+        facts.key: sum(count for keys, count in orders.items() if facts.key in keys)
+        for facts in TASKS.values()
+    }
     if rows and len(rows) not in counts.values():
         raise IntegrityError(
             f"{where}: some predictions have only a box and others only a mask",

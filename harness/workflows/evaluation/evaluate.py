@@ -146,7 +146,7 @@ def evaluate_job(
         require_no_jobs(run.folder)
         job = with_threads_of_run(job, run.folder)
         _announce(job, run)
-        with stopwatch.phase("infer"), keeping(run):
+        with stopwatch.phase("infer"), keeping(run), collector_paused():
             wait_for_writers(run.folder, run.progress.notice)
             missing = missing_batches(job, run.folder, notice=run.progress.notice)
             facts = None if missing else finished_facts(job, run.folder)
@@ -159,7 +159,9 @@ def evaluate_job(
         else:
             with stopwatch.phase("infer"), keeping(run):
                 facts = infer_with_workers(job, run, missing, request.workers)
-        record = conclude_run(request, job, run, facts, stopwatch)
+        # To its end: resumed earlier, the collector would search all predictions at once.
+        with collector_paused():
+            record = conclude_run(request, job, run, facts, stopwatch)
     return record, run.folder
 
 
@@ -179,7 +181,7 @@ def conclude_run(
         IntegrityError: A shard is damaged, or lacks images.
         RunFailedError: Scoring failed.
     """
-    with stopwatch.phase("merge"), keeping(run), collector_paused():
+    with stopwatch.phase("merge"), keeping(run):
         stored = read_stored(shard_paths(run.folder), notice=lambda text: log(run, text))
         lines = [line for _, line in stored]
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
@@ -320,8 +322,7 @@ def _measuring(
             content, proposals = job.dataset.ground_truth, job.architecture.tasks == (PROPOSALS,)
             # Their lines come from files, which another run, or a disk, may have changed.
             where = str(run.folder / PREDICTIONS)
-            with collector_paused():
-                checked = checked_predictions(predictions, content, where=where)
+            checked = checked_predictions(predictions, content, where=where)
             wanted = Wanted(
                 annotations=content,
                 predictions=checked,

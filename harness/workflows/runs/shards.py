@@ -299,14 +299,20 @@ def write_predictions(
 def _merged(line: Line, raw: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """Return the predictions of an image, the best first, and their text, one a line."""
     number, predictions = line["image_id"], line["predictions"]
-    order = sorted(range(len(predictions)), key=lambda one: -float(predictions[one]["score"]))
-    rows = [{"image_id": number, **predictions[one]} for one in order]
-    pieces = _pieces(predictions, raw)
-    if pieces is None:
-        return rows, _lines_of(rows).encode()
-    begin = b'{"image_id":%d,' % number
-    return rows, b",\n".join([begin + pieces[one] for one in order])
+    rows = [{"image_id": number, **one} for one in predictions]
+    text = _text_of(rows, predictions, raw)
+    scores = [float(one["score"]) for one in predictions]
+    if scores != sorted(scores, reverse=True):  # engines give the best first
+        order = sorted(range(len(rows)), key=lambda one: -scores[one])
+        rows = [rows[one] for one in order]
+        if text is not None:  # in which there is no line feed but between rows
+            lines = text.split(_BETWEEN)
+            text = _BETWEEN.join([lines[one] for one in order])
+    return rows, _lines_of(rows).encode() if text is None else text
 
+
+#: Between two rows of ``predictions.json``.
+_BETWEEN = b",\n"
 
 #: Where the text of predictions begins in a line of a shard, and where it ends.
 _FIRST_ROW, _AFTER_ROWS = b'"predictions":[{', b'}],"'
@@ -318,17 +324,20 @@ _NEXT_OWN, _NEXT_ROW = b'},{"category_id":', '},{"image_id":'
 _ROW = ("category_id", "bbox", "score", "segmentation", "keypoints")
 
 
-def _pieces(predictions: Sequence[Mapping[str, Any]], raw: bytes) -> list[bytes] | None:
-    """Return the text of each prediction as it is in a line, without the first brace.
+def _text_of(
+    rows: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]], raw: bytes
+) -> bytes | None:
+    """Return the text of an image's rows, one a line, made from the line that has them.
 
     A quotation mark in text has a backslash before it, so what is looked for is never in text.
 
     Args:
-        predictions: Predictions of an image.
+        rows: The predictions with their image.
+        predictions: The same, without it: as the line has them.
         raw: The line, as this version wrote it, or nothing.
 
     Returns:
-        The texts; None where they cannot be separated, or are not how they would be written now.
+        The text; None where rows cannot be separated, or are not how they would be written now.
     """
     begin = raw.find(_FIRST_ROW) + len(_FIRST_ROW)
     end = raw.find(_AFTER_ROWS, begin)
@@ -337,15 +346,13 @@ def _pieces(predictions: Sequence[Mapping[str, Any]], raw: bytes) -> list[bytes]
     orders = set(map(tuple, predictions))
     if any(tuple(key for key in _ROW if key in keys) != keys for keys in orders):
         return None
-    found = raw[begin:end].split(_NEXT_OWN)
-    own = _NEXT_OWN[len(b"},{") :]
-    pieces = [found[0] + b"}", *(own + one + b"}" for one in found[1:])]
-    if len(pieces) != len(predictions) or b"\\u" in raw:
+    own = raw[begin:end]
+    if own.count(_NEXT_OWN) != len(predictions) - 1 or b"\\u" in raw:
         return None
-    for place in (0, -1):
-        if dumps(predictions[place]).encode()[1:] != pieces[place]:
-            return None
-    return pieces
+    image = b'{"image_id":%d,' % rows[0]["image_id"]
+    text = image + own.replace(_NEXT_OWN, b"}" + _BETWEEN + image + _NEXT_OWN[len(b"},{") :]) + b"}"
+    ends = dumps(rows[0]).encode(), dumps(rows[-1]).encode()
+    return text if text.startswith(ends[0]) and text.endswith(ends[1]) else None
 
 
 def _lines_of(rows: list[dict[str, Any]]) -> str:
