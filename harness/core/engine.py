@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from harness.core.architecture import Architecture
+from harness.core.errors import UsageError
+from harness.core.printable import shown
 
 if TYPE_CHECKING:
     from harness.core.detections import Detections, Image
@@ -32,8 +35,21 @@ MOST_PROCESSES = 512
 ExportFormat = Literal["onnx", "pt2"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
+#: What a device is called, beside ``auto``; with its number, or the first one.
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,4})?", re.ASCII)
+
 #: Phases an engine reports while it prepares and infers; the pipeline adds ``load`` before them.
 PHASES = ("load", "resize", "transfer", "forward", "paste", "encode")
+
+
+def require_device_word(name: str) -> None:
+    """Check how a device is called; whether it is there, torch says.
+
+    Raises:
+        UsageError: It is another word than ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    if name != "auto" and _DEVICE.fullmatch(name) is None:
+        raise UsageError(f"unknown device {shown(name)}; choose auto, cpu, cuda or cuda:N")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,6 +225,20 @@ def _pair(
     return annotations, images
 
 
+def require_known(dataset: str) -> None:
+    """Check the name of a data set; whether it is on disk is another matter.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if dataset not in DATASET_NAMES:
+        near = difflib.get_close_matches(dataset, DATASET_NAMES, n=1)
+        raise UsageError(
+            f"unknown data set {dataset!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            hint=f"known data sets: {', '.join(DATASET_NAMES)}",
+        )
+
+
 def _known(dataset: str, root: Path) -> tuple[Path, Path]:
     """Annotation file and image folder of a known data set; an embedded one is generated."""
     if dataset in SYNTHETIC_SPLITS:
@@ -232,12 +246,7 @@ def _known(dataset: str, root: Path) -> tuple[Path, Path]:
 
         folder = generate(dataset, root)
         return folder / "annotations.json", folder / "images"
-    if dataset not in COCO_LAYOUT:
-        near = difflib.get_close_matches(dataset, DATASET_NAMES, n=1)
-        raise UsageError(
-            f"unknown data set {dataset!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            hint=f"known data sets: {', '.join(DATASET_NAMES)}",
-        )
+    require_known(dataset)
     annotations, images = (root / part for part in COCO_LAYOUT[dataset])
     more = panoptic_places(dataset, root) if dataset in PANOPTIC_LAYOUT else ()
     for path in (annotations, images, *more):

@@ -13,7 +13,7 @@ from threading import Thread
 
 import torch
 
-from harness.core.engine import Precision
+from harness.core.engine import Precision, require_device_word
 from harness.core.errors import PrerequisiteError, UsageError, bounded
 from harness.core.printable import counted, printable
 from harness.files.environment import NVIDIA_DEVICE, cpu_name, usable_cpus
@@ -49,10 +49,8 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
-        raise UsageError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
-    index, count = int(number or "0"), torch.cuda.device_count()
+    require_device_word(name)
+    index, count = int(name.partition(":")[2] or "0"), torch.cuda.device_count()
     if not torch.cuda.is_available() or index >= count:
         raise PrerequisiteError(
             why_no_gpu()

@@ -52,12 +52,18 @@ def read_table(path: Path, *, what: str) -> dict[str, Any]:
     """
     try:
         require_end(path)
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors write a byte order mark, which is no part of the text.
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"no such {what}: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"cannot read {what} {path}: {reason}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {what} {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{what} {path} is not UTF-8: byte 0x{error.object[error.start]:02x} at position "
+            f"{error.start}",
+            hint="save it as UTF-8, which TOML is written in",
+        ) from error
     except RecursionError as error:
         raise UsageError(f"{path} is not TOML that can be read: it is nested too deeply") from error
     except ValueError as error:  # also numbers of more digits than Python reads

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+from harness.core.engine import require_device_word
+from harness.core.errors import UsageError
 from harness.core.nightly import Cell, Matrix
 from harness.core.requests.inference import (
     DataSpec,
@@ -12,10 +14,15 @@ from harness.core.requests.inference import (
     InferenceRequest,
     ModelSpec,
 )
+from harness.core.settings import check_settings
+from harness.data.catalog import require_known
 from harness.engines.opening import own_engine, require_network
-from harness.files.toml import read_toml
+from harness.files.toml import read_table, read_toml
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
+
+#: A folder for requests of which only the settings are looked at.
+DATA_ROOT = Path("datasets")
 
 
 def read_matrix(path: Path | None) -> Matrix:
@@ -27,6 +34,14 @@ def read_matrix(path: Path | None) -> Matrix:
     if path is None:
         return Matrix()
     matrix, lock = read_toml(Matrix, path), read_lock()
+    if "block" not in read_table(path, what="file") or not cells_of(matrix):
+        raise UsageError(
+            f"{path} has nothing to measure: a night without a cell would pass",
+            hint='it takes blocks such as: [[block]] with models = ["R_50_FPN_3x"] below; without '
+            "--matrix the embedded model is measured",
+        )
+    for cell in cells_of(matrix):
+        _require_possible(cell, path)
     for block in matrix.block:
         for name, engine in product(block.models, block.engines):
             # An invalid matrix is not a failed cell.
@@ -35,6 +50,21 @@ def read_matrix(path: Path | None) -> Matrix:
             repair = f'{name} needs a block of its own with engines = ["{own}"]'
             require_network(engine, architecture, repair=repair)
     return matrix
+
+
+def _require_possible(cell: Cell, path: Path) -> None:
+    """Check what is known of a cell before the night: an invalid matrix is not a failed cell.
+
+    Raises:
+        UsageError: A value is not allowed, or a name is unknown.
+    """
+    try:
+        check_settings(inference_of(cell, DATA_ROOT))
+        require_device_word(cell.device)
+        if cell.dataset is not None:
+            require_known(cell.dataset)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def cells_of(matrix: Matrix) -> list[Cell]:

@@ -213,3 +213,14 @@ print(torch.cuda.is_initialized())
 def test_nothing_that_is_decided_before_processes_start_opens_a_gpu() -> None:
     done = subprocess.run([sys.executable, "-c", DECIDED], capture_output=True, text=True)
     assert done.stdout.split() == ["False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["gpu", "", "CUDA", "cuda:", "cuda:-1", "cuda:\u00b2", "cuda:\u0663", "cuda:" + "9" * 5000],
+)
+def test_a_word_that_is_no_device_is_refused(word: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"unknown device .{0,120}; choose auto, cpu, cuda or cuda:N"
+    ):
+        devices.find_device(word)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness.core.errors import UsageError
+from harness.core.requests.inference import EvalRequest
 from harness.core.requests.pictures import PredictRequest
 from harness.core.requests.training import TrainRequest
 from harness.core.settings import compose, flat_settings, flatten
@@ -64,3 +66,14 @@ def test_a_word_stays_a_word_beside_a_folder_of_that_name(word: str, here: Path)
     (here / "config.toml").write_text(f'init = "{word}"\n', encoding="utf-8")
     found = read_config(here / "config.toml", flat_settings(TrainRequest), command="train")
     assert found == ({"init": word}, {})
+
+
+def test_a_file_of_another_editor_is_read_or_says_in_what_to_save_it(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"\xef\xbb\xbflimit = 3\r\n")
+    known = flat_settings(EvalRequest)
+    assert read_config(file, known, command="eval").settings == {"limit": 3}
+    file.write_text("limit = 3\n", encoding="utf-16")
+    with pytest.raises(UsageError, match="is not UTF-8: byte 0xff at position 0") as caught:
+        read_config(file, known, command="eval")
+    assert caught.value.hint == "save it as UTF-8, which TOML is written in"

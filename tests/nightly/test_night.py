@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +75,36 @@ def test_a_misspelt_model_of_a_matrix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text('[[block]]\nmodels = ["tinny"]\n', encoding="utf-8")
     with pytest.raises(UsageError, match="did you mean tiny"):
         read_matrix(tmp_path / "m.toml")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "block = []\n", "[[block]]\nmodels = []\n", "[[block]]\nengines = []\n"]
+)
+def test_a_matrix_that_measures_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="has nothing to measure"):
+        read_matrix(tmp_path / "m.toml")
+    (tmp_path / "m.toml").write_text("\ufeff[[block]]\n", encoding="utf-8")
+    assert len(cells_of(read_matrix(tmp_path / "m.toml"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("batch_size = 0", "--batch-size must be at least 1"),
+        ("limit = -1", "--limit must be at least 1"),
+        ("limit = 99999999999999999999", "more than 63 bits"),
+        ('devices = ["cpu", "gpu"]', "unknown device 'gpu'; choose auto, cpu, cuda or cuda:N"),
+        ('dataset = "coco_2017_vall"', "did you mean coco_2017_val?"),
+    ],
+)
+def test_a_cell_that_cannot_be_measured_anywhere_is_refused_before_the_night(
+    line: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m.toml").write_text(f"[[block]]\n{line}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=re.escape(says)) as caught:
+        read_matrix(tmp_path / "m.toml")
+    assert str(tmp_path / "m.toml") in caught.value.message
 
 
 def test_an_engine_that_does_not_know_a_model_is_refused(tmp_path: Path) -> None:
