@@ -33,10 +33,10 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
-from harness.nn.rcnn import RCNN, convolve_by_onednn
+from harness.nn.rcnn import RCNN
 from harness.nn.targets import TrainingNumbers
 from harness.training.augmentation import Augmentation, draw_change
-from harness.training.optimizer import freeze
+from harness.training.placement import place, region_operators
 from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.samples import Sample, make_sample
@@ -123,19 +123,17 @@ def native(
     """One iteration of ours."""
     network = RCNN(architecture)
     network.load_state_dict(weights)
-    network.to(device).train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
-    if device.type == "cpu":
-        convolve_by_onednn(network)
-    freeze(network, 2)
+    place(network, device, precision, frozen=2)
+    numbers = TrainingNumbers()
     trainer = Trainer(
         network=network,
         config=replaced(TrainRequest(), precision=precision),
         schedule=replace(SCHEDULE, batch_size=len(samples)),
-        numbers=TrainingNumbers(),
+        numbers=numbers,
         device=device,
         world=World(),
         average=None,
+        operators=region_operators(architecture, numbers, device, notes=[]),
     )
     return lambda: run_iteration(trainer, samples)
 

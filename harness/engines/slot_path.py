@@ -72,14 +72,8 @@ def open_slot_path(
         or without_slots(network.architecture, notes)
     ):
         return None
-    try:
-        from harness.nn.kernels.epilogue import finish
-        from harness.nn.kernels.operators import TritonOperators
-
-        finish(torch.zeros((1, 1, 1, 1), device=device), None, None, True)
-    except Exception as error:  # whatever a compiler, a driver or a missing program raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        notes.append(f"Triton cannot be used here, the eager path computes: {reason}")
+    operators = triton_operators(device, notes, instead="the eager path computes")
+    if operators is None:
         return None
     passes = _passes(network, info, device)
     for module in network.modules():
@@ -90,7 +84,29 @@ def open_slot_path(
         if sentence not in notes:
             notes.append(sentence)
 
-    return SlotPath(network, TritonOperators(), device, graphs=graphs, notice=notice)
+    return SlotPath(network, operators, device, graphs=graphs, notice=notice)
+
+
+def triton_operators(
+    device: torch.device, notes: list[str], *, instead: str
+) -> SlotOperators | None:
+    """Return the kernels, after one was compiled and run; None where Triton does not work.
+
+    Args:
+        device: A GPU.
+        notes: Receives a sentence that says why not.
+        instead: What is done then, for the sentence.
+    """
+    try:
+        from harness.nn.kernels.epilogue import finish
+        from harness.nn.kernels.operators import TritonOperators
+
+        finish(torch.zeros((1, 1, 1, 1), device=device), None, None, True)
+    except Exception as error:  # whatever a compiler, a driver or a missing program raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        notes.append(f"Triton cannot be used here, {instead}: {reason}")
+        return None
+    return TritonOperators()
 
 
 def without_slots(architecture: Architecture, notes: list[str]) -> bool:

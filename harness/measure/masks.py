@@ -9,7 +9,7 @@ counterpart: objects drawn on an image of many megapixels are often few and smal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -114,14 +114,48 @@ def rasterised(polygons: Sequence[Polygon], height_px: int, width_px: int) -> np
     return decode(_union(usable, height_px, width_px))
 
 
+def rasterised_each(
+    masks: Sequence[Sequence[Polygon]], height_px: int, width_px: int
+) -> npt.NDArray[np.bool_]:
+    """As `rasterised` of each of many masks of one size, in a fraction of the time.
+
+    Args:
+        masks: The polygons of each.
+        height_px: Height of the image.
+        width_px: Width of the image.
+
+    Returns:
+        (n, height, width) bool.
+    """
+    found = np.zeros((len(masks), height_px, width_px), dtype=bool)
+    usable = [usable_polygons(polygons) for polygons in masks]
+    rows = [number for number, polygons in enumerate(usable) if polygons]
+    if not rows:
+        return found
+    library = mask_library(height_px, width_px)
+    every = [polygon for polygons in usable for polygon in polygons]
+    pieces = iter(library.frPyObjects(every, height_px, width_px))
+    unions = (_merged(library, list(islice(pieces, len(usable[one])))) for one in rows)
+    runs = parse([union["counts"].decode("ascii") for union in unions])
+    first = np.repeat(runs.starts[:-1], np.diff(runs.starts))
+    covered = (np.arange(len(runs.lengths)) - first) % 2 == 1  # every other run of a mask
+    pixels = np.repeat(covered, runs.lengths)
+    found[rows] = pixels.reshape(-1, width_px, height_px).transpose(0, 2, 1)
+    return found
+
+
 def _union(polygons: Sequence[Polygon], height_px: int, width_px: int) -> Rle:
     """What at least one of the polygons, all of three points or more, covers."""
     if not polygons:
         return Rle(height_px, width_px, spell([height_px * width_px]))
     library = mask_library(height_px, width_px)
-    pieces = library.frPyObjects(polygons, height_px, width_px)
-    union = pieces[0] if len(pieces) == 1 else library.merge(pieces)
+    union = _merged(library, library.frPyObjects(polygons, height_px, width_px))
     return Rle(height_px, width_px, union["counts"].decode("ascii"))
+
+
+def _merged(library: ModuleType, pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = pieces[0] if len(pieces) == 1 else library.merge(pieces)
+    return merged
 
 
 def size_fault(height_px: int, width_px: int) -> str | None:

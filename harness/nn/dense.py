@@ -18,16 +18,8 @@ from harness.nn.boxes import Anchored, apply_deltas, at_least_float32, cell_anch
 from harness.nn.convolution import Conv
 from harness.nn.operators import batched_nms
 from harness.nn.roi_heads import RawDetections
-from harness.nn.targets import (
-    IGNORED,
-    NEGATIVE,
-    POSITIVE,
-    Losses,
-    MeanCount,
-    Targets,
-    match,
-    pairwise_iou,
-)
+from harness.nn.sampling import IGNORED, NEGATIVE, match, pairwise_iou
+from harness.nn.targets import Losses, MeanCount, Targets
 
 #: Scales of dx, dy, dw, dh (RETINANET.BBOX_REG_WEIGHTS).
 DELTA_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
@@ -239,8 +231,8 @@ def _labelled(anchors: Tensor, target: Targets, class_count: int) -> tuple[Tenso
     if not len(target.boxes):
         return torch.full_like(matches.truth, class_count), anchors
     label = target.classes[matches.truth]
-    label[matches.label == NEGATIVE] = class_count
-    label[(matches.label != NEGATIVE) & (matches.label != POSITIVE)] = IGNORED
+    label.masked_fill_(matches.label == NEGATIVE, class_count)
+    label.masked_fill_(matches.label == IGNORED, IGNORED)
     return label, target.boxes[matches.truth]
 
 

@@ -7,7 +7,6 @@ loss_keypoint, loss_sem_seg. Beside them come the counts and rates Detectron2 lo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,25 +18,26 @@ from harness.nn.panoptic import semantic_losses
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
-from harness.nn.targets import (
-    NEGATIVE,
-    POSITIVE,
-    Losses,
-    MeanCount,
-    Targets,
-    TrainingNumbers,
-    match,
-    pairwise_iou,
-    sample,
+from harness.nn.sampling import (
+    SampledAnchors,
+    SampledRois,
+    fetched,
+    positive_rows,
+    rematched,
+    sampled_anchors,
+    sampled_rois,
 )
+from harness.nn.slot_regions import SlotProposals
+from harness.nn.targets import Losses, MeanCount, Targets, TrainingNumbers
 
 
 def rpn_losses(
     logits: Sequence[Tensor],
     deltas: Sequence[Tensor],
-    anchors: Sequence[Tensor],
+    anchors: Tensor,
+    sampled: Sequence[SampledAnchors],
     targets: Sequence[Targets],
-    numbers: TrainingNumbers,
+    budget: int,
 ) -> Losses:
     """Return objectness loss over sampled anchors, and localisation loss over the positive ones.
 
@@ -46,30 +46,41 @@ def rpn_losses(
     Args:
         logits: Per level (B, H·W·A).
         deltas: Per level (B, H·W·A, 4).
-        anchors: Per level (H·W·A, 4), px of the resized input.
+        anchors: (N, 4) of all levels, px of the resized input.
+        sampled: Anchors to train on, one record an image.
         targets: Ground truth, one an image.
-        numbers: Limits and budgets.
+        budget: Anchors of an image that were to be sampled.
     """
-    every_anchor = torch.cat(list(anchors))  # (N, 4)
-    every_logit = torch.cat(list(logits), dim=1).float()  # (B, N)
-    every_delta = torch.cat(list(deltas), dim=1).float()  # (B, N, 4)
-    objectness, wanted_objectness, moves, wanted_moves = [], [], [], []
-    for index, target in enumerate(targets):
-        positive, negative, truth = _sampled_anchors(every_anchor, target, numbers)
-        objectness.append(every_logit[index, torch.cat((positive, negative))])
-        wanted_objectness.append(torch.ones_like(positive, dtype=torch.float32))
-        wanted_objectness.append(torch.zeros_like(negative, dtype=torch.float32))
-        moves.append(every_delta[index, positive])
-        wanted_moves.append(
-            delta_targets(every_anchor[positive], target.boxes[truth], DELTA_WEIGHTS)
-        )
-    divisor = numbers.anchors_per_image * len(targets)
-    classification = F.binary_cross_entropy_with_logits(
-        torch.cat(objectness), torch.cat(wanted_objectness), reduction="sum"
+    # All images in one row: its gradient is written once, and not once for each image.
+    every_logit = torch.cat(list(logits), dim=1).float().flatten()  # (B·N,)
+    every_delta = torch.cat(list(deltas), dim=1).float().flatten(0, 1)  # (B·N, 4)
+    begins = range(0, len(anchors) * len(sampled), len(anchors))
+    positive = torch.cat([one.positive for one in sampled])  # (P,)
+    chosen = torch.cat(
+        [
+            torch.cat((one.positive, one.negative)) + begin
+            for one, begin in zip(sampled, begins, strict=True)
+        ]
     )
-    localisation = (torch.cat(moves) - torch.cat(wanted_moves)).abs().sum()
-    positives = sum(map(len, moves))
-    counts = (positives, sum(map(len, objectness)) - positives)
+    wanted = torch.cat(
+        [
+            torch.cat((torch.ones_like(one.positive), torch.zeros_like(one.negative)))
+            for one in sampled
+        ]
+    ).float()
+    classification = F.binary_cross_entropy_with_logits(
+        every_logit[chosen], wanted, reduction="sum"
+    )
+    moves = every_delta[
+        torch.cat([one.positive + begin for one, begin in zip(sampled, begins, strict=True)])
+    ]  # (P, 4)
+    objects = torch.cat(
+        [target.boxes[one.truth] for one, target in zip(sampled, targets, strict=True)]
+    )
+    wanted_moves = delta_targets(anchors[positive], objects, DELTA_WEIGHTS)  # (P, 4)
+    localisation = (moves - wanted_moves).abs().sum()
+    divisor = budget * len(targets)
+    counts = (len(positive), len(chosen) - len(positive))
     return (
         {"loss_rpn_cls": classification / divisor, "loss_rpn_loc": localisation / divisor},
         {
@@ -77,76 +88,6 @@ def rpn_losses(
             for kind, count in zip(("pos", "neg"), counts, strict=True)
         },
     )
-
-
-@torch.no_grad()
-def _sampled_anchors(
-    anchors: Tensor, target: Targets, numbers: TrainingNumbers
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return positive (p,) and negative (q,) anchors, and the ground truth (p,) of the first.
-
-    Anchors that reach over the border take part as well (RPN.BOUNDARY_THRESH −1).
-    """
-    matches = match(
-        pairwise_iou(target.boxes, anchors),
-        negative_below=numbers.anchor_negative_below,
-        positive_from=numbers.anchor_positive_from,
-        rescue=True,
-    )
-    positive, negative = sample(
-        matches.label == POSITIVE,
-        matches.label == NEGATIVE,
-        budget=numbers.anchors_per_image,
-        positive_share=numbers.anchor_positive_share,
-        generator=target.generator,
-    )
-    return positive, negative, matches.truth[positive]
-
-
-class SampledRois(NamedTuple):
-    """Regions of one image to train on."""
-
-    boxes: Tensor
-    """(r, 4) float32, px of the resized input."""
-
-    classes: Tensor
-    """(r,) int64; the background is K."""
-
-    truth: Tensor
-    """(r,) int64, index of the matched object; without meaning for the background."""
-
-
-def sample_rois(
-    proposals: Tensor, target: Targets, class_count: int, numbers: TrainingNumbers
-) -> SampledRois:
-    """Return regions to train on: proposals and ground-truth boxes, matched and sampled.
-
-    The ground truth is added because early proposals overlap no object enough to train on.
-
-    Args:
-        proposals: (n, 4), px of the resized input.
-        target: Ground truth of the image.
-        class_count: K, the class of the background.
-        numbers: Limits and budgets.
-    """
-    boxes = torch.cat((proposals, target.boxes))  # (n + g, 4)
-    matches = match(
-        pairwise_iou(target.boxes, boxes),
-        negative_below=numbers.roi_positive_from,
-        positive_from=numbers.roi_positive_from,
-        rescue=False,
-    )
-    positive, negative = sample(
-        matches.label == POSITIVE,
-        matches.label == NEGATIVE,
-        budget=numbers.rois_per_image,
-        positive_share=numbers.roi_positive_share,
-        generator=target.generator,
-    )
-    chosen = torch.cat((positive, negative))  # (r,)
-    classes = torch.full_like(chosen, class_count)
-    classes[: len(positive)] = target.classes[matches.truth[positive]]
-    return SampledRois(boxes[chosen], classes, matches.truth[chosen])
 
 
 def box_losses(
@@ -183,7 +124,7 @@ def box_losses(
                 boxes = heads.moved(answer, stage - 1, sizes)
                 iou = numbers.cascade_ious[stage - 1]
                 rois = [
-                    _rematched(one[nonempty(one)], target, iou, numbers.class_count)
+                    rematched(one[nonempty(one)], target, iou, numbers.class_count)
                     for one, target in zip(boxes, targets, strict=True)
                 ]
         pooled = heads.pooled(pyramid, [one.boxes for one in rois], numbers.box_pool_px)
@@ -196,17 +137,6 @@ def box_losses(
             first = stage == 0 and name.startswith("roi_head/")
             statistics[name if first else f"stage{stage}/{name}"] = value
     return found, statistics
-
-
-def _rematched(boxes: Tensor, target: Targets, iou: float, background: int) -> SampledRois:
-    """Return boxes of one image as regions to train on, all of them, with what they match."""
-    matches = match(
-        pairwise_iou(target.boxes, boxes), negative_below=iou, positive_from=iou, rescue=False
-    )
-    classes = torch.full_like(matches.truth, background)
-    positive = matches.label == POSITIVE
-    classes[positive] = target.classes[matches.truth[positive]]
-    return SampledRois(boxes, classes, matches.truth)
 
 
 def _with_share_of_gradient(values: Tensor, share: float) -> Tensor:
@@ -241,7 +171,7 @@ def stage_losses(
     classes = torch.cat([one.classes for one in rois])  # (R,)
     numbers = network.architecture
     background, beta = numbers.class_count, numbers.box_smooth_l1_beta
-    (positive,) = torch.nonzero(classes < background, as_tuple=True)
+    positive = positive_rows(rois)  # (P,)
     sources = torch.cat([one.boxes for one in rois])[positive]
     wanted = torch.cat(
         [
@@ -250,7 +180,7 @@ def stage_losses(
         ]
     )[positive]
     moves = delta_targets(sources, wanted, numbers.delta_weights[stage])  # (P, 4)
-    own = own_deltas(deltas, positive, classes[positive])  # (P, 4), P positive
+    own = own_deltas(deltas, positive, classes[positive])  # (P, 4)
     divisor = max(mean_count(len(classes)), 1.0)
     found = {
         "loss_cls": F.cross_entropy(logits, classes, reduction="sum") / divisor,
@@ -268,45 +198,67 @@ def stage_losses(
     return found, statistics
 
 
+def drawn_masks(
+    objects: Sequence[SampledRois], targets: Sequence[Targets], side: int
+) -> Tensor | None:
+    """Return (P, side, side) bool on the CPU: the mask of each object inside its region.
+
+    The CPU draws them. On a GPU that takes no time where enough was launched before, and the
+    regions have come down before that: a copy would wait for all that was launched.
+
+    Args:
+        objects: Per image regions that are not background, on the CPU.
+        targets: Ground truth, one an image.
+        side: Cells of a mask in each direction.
+
+    Returns:
+        None without objects.
+    """
+    drawn = [
+        target.masks.crop(one.boxes, one.truth, side)
+        for one, target in zip(objects, targets, strict=True)
+        if target.masks is not None and len(one.boxes)
+    ]
+    return torch.cat(drawn) if drawn else None
+
+
 def mask_losses(
     network: RCNN,
     pyramid: Sequence[Tensor],
-    rois: Sequence[SampledRois],
-    targets: Sequence[Targets],
+    objects: Sequence[SampledRois],
+    drawn: Tensor | None,
     mean_count: MeanCount,
 ) -> Losses:
-    """Return binary cross-entropy of the mask of each positive region's own class.
+    """Return binary cross-entropy of the mask of each object's own class.
 
-    It is the mean over all cells of all these regions.
+    It is the mean over all cells of all their regions.
+
+    Args:
+        network: In training mode.
+        pyramid: What regions are pooled from.
+        objects: Per image regions that are not background.
+        drawn: Of `drawn_masks`.
+        mean_count: Mean of a count over all processes.
     """
-    background = network.architecture.class_count
-    keep = [one.classes < background for one in rois]
-    boxes = [one.boxes[kept] for one, kept in zip(rois, keep, strict=True)]
-    classes = torch.cat([one.classes[kept] for one, kept in zip(rois, keep, strict=True)])
+    classes = torch.cat([one.classes for one in objects])
     divisor = max(mean_count(len(classes)), 1.0)
     head = network.roi_heads.mask_head
-    if not len(classes):
+    if drawn is None:
         # Touch every parameter: a part of the graph that is missing on one process would leave
         # the others waiting for its gradient.
         return {"loss_mask": torch.stack([one.sum() for one in head.parameters()]).sum() * 0}, {}
     side = network.architecture.mask_pool_px
-    pooled = network.roi_heads.pooled(pyramid, boxes, side)  # (P, C, S, S)
+    pooled = network.roi_heads.pooled(pyramid, [one.boxes for one in objects], side)  # (P, C, S, S)
     logits = head.own_class_logits(pooled, classes).float()
-    wanted = torch.cat(
-        [
-            target.masks.crop(own, one.truth[kept], logits.shape[-1])
-            for own, one, kept, target in zip(boxes, rois, keep, targets, strict=True)
-            if target.masks is not None and len(own)
-        ]
-    )
+    wanted = drawn.to(logits.device)
     cells = logits.shape[-1] ** 2
     loss = F.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype), reduction="sum")
     with torch.no_grad():
         wrong = (logits > 0) != wanted
         statistics = {
             "mask_rcnn/accuracy": 1.0 - _share(wrong),
-            "mask_rcnn/false_positive": _share(wrong[~wanted]),
-            "mask_rcnn/false_negative": _share(wrong[wanted]),
+            "mask_rcnn/false_positive": _share(wrong, of=~wanted),
+            "mask_rcnn/false_negative": _share(wrong, of=wanted),
         }
     return {"loss_mask": loss / (divisor * cells)}, statistics
 
@@ -314,20 +266,26 @@ def mask_losses(
 def keypoint_losses(
     network: RCNN,
     pyramid: Sequence[Tensor],
-    rois: Sequence[SampledRois],
+    objects: Sequence[SampledRois],
     targets: Sequence[Targets],
     mean_count: MeanCount,
 ) -> Losses:
     """Return cross-entropy of where each labelled keypoint is, over the cells of its region.
 
-    Only positive regions with a labelled keypoint inside take part; the loss is the mean over all
-    labelled keypoints inside their region.
+    Only regions with a labelled keypoint inside take part; the loss is the mean over all labelled
+    keypoints inside their region.
+
+    Args:
+        network: In training mode.
+        pyramid: What regions are pooled from.
+        objects: Per image regions that are not background.
+        targets: Ground truth, one an image.
+        mean_count: Mean of a count over all processes.
     """
     boxes, points, counts = [], [], []
-    for one, target in zip(rois, targets, strict=True):
+    for one, target in zip(objects, targets, strict=True):
         assert target.keypoints is not None  # of a network with keypoints
-        positive = one.classes < network.architecture.class_count
-        own, wanted = one.boxes[positive], target.keypoints[one.truth[positive]]
+        own, wanted = one.boxes, target.keypoints[one.truth]
         inside = (
             (wanted[..., :2] >= own[:, None, :2]) & (wanted[..., :2] <= own[:, None, 2:])
         ).all(dim=2)
@@ -376,8 +334,11 @@ def _smooth_l1(differences: Tensor, beta: float) -> Tensor:
     return torch.where(absolute < beta, 0.5 * absolute**2 / beta, absolute - 0.5 * beta)
 
 
-def _share(flags: Tensor) -> Tensor:
-    return flags.float().sum() / max(flags.numel(), 1)
+def _share(flags: Tensor, of: Tensor | None = None) -> Tensor:
+    """Return the share of true flags, of all or of those of a mask; 0 of none."""
+    if of is None:
+        return flags.float().sum() / max(flags.numel(), 1)
+    return (flags & of).float().sum() / of.float().sum().clamp(min=1)
 
 
 def losses(
@@ -386,8 +347,11 @@ def losses(
     targets: Sequence[Targets],
     numbers: TrainingNumbers,
     mean_count: MeanCount = float,
+    in_slots: SlotProposals | None = None,
 ) -> Losses:
     """Return all losses and statistics of one batch.
+
+    On a GPU the host waits for the device a fixed number of times, not once or more for each image.
 
     Args:
         network: In training mode.
@@ -395,25 +359,25 @@ def losses(
         targets: Ground truth, one an image.
         numbers: Limits and budgets.
         mean_count: Mean of a count over all processes.
+        in_slots: Selects the proposals of all images at once; None for one image after the other.
     """
     a = network.architecture
     pyramid = network.backbone(batch.pixels)
     if a.detector == "dense":
         return dense_losses(network.head, pyramid, targets, mean_count)
-    proposals, proposing = _proposed(network, pyramid, batch, targets, numbers)
+    proposals, proposing = _proposed(network, pyramid, batch, targets, numbers, in_slots)
     if a.detector == "rpn":
         return proposing
+    rois = sampled_rois(proposals, targets, a.class_count, numbers)
+    objects = [one.objects for one in rois]
+    on_cpu = fetched(objects) if a.has_masks else []
     parts = [proposing]
-    with torch.no_grad():
-        rois = [
-            sample_rois(one, target, a.class_count, numbers)
-            for one, target in zip(proposals, targets, strict=True)
-        ]
     parts.append(box_losses(network, pyramid, rois, targets, batch.sizes, mean_count))
     if a.has_masks:
-        parts.append(mask_losses(network, pyramid, rois, targets, mean_count))
+        drawn = drawn_masks(on_cpu, targets, a.mask_side_px)
+        parts.append(mask_losses(network, pyramid, objects, drawn, mean_count))
     if a.keypoint_count:
-        parts.append(keypoint_losses(network, pyramid, rois, targets, mean_count))
+        parts.append(keypoint_losses(network, pyramid, objects, targets, mean_count))
     if a.is_panoptic:
         parts.append(semantic_losses(network.sem_seg_head(pyramid), targets, mean_count))
     found: dict[str, Tensor] = {}
@@ -430,21 +394,30 @@ def _proposed(
     batch: Batch,
     targets: Sequence[Targets],
     numbers: TrainingNumbers,
+    in_slots: SlotProposals | None,
 ) -> tuple[list[Tensor], Losses]:
-    """Return the proposals of each image, (n, 4), and the losses of what proposes them."""
+    """Return the proposals of each image, (n, 4), and the losses of what proposes them.
+
+    A network that only proposes regions is not asked for them: its losses are of anchors.
+    """
     if network.architecture.given_proposals:
         return [one.proposals for one in targets if one.proposals is not None], ({}, {})
     rpn = network.proposal_generator
     logits, deltas = rpn.rpn_head(pyramid)
     anchors = rpn.anchors(pyramid)
-    part = rpn_losses(logits, deltas, anchors, targets, numbers)
+    together = torch.cat(anchors)  # (N, 4)
+    # After the layers were launched: a GPU computes them while the host launches the matching.
+    sampled = sampled_anchors(together, targets, numbers)
+    part = rpn_losses(logits, deltas, together, sampled, targets, numbers.anchors_per_image)
+    if network.architecture.detector == "rpn":
+        return [], part
+    limits = {
+        "pre_nms_per_level": numbers.rpn_pre_nms_per_level,
+        "post_nms": numbers.rpn_post_nms,
+    }
     with torch.no_grad():
-        proposals = rpn.select(
-            logits,
-            deltas,
-            anchors,
-            batch.sizes,
-            pre_nms_per_level=numbers.rpn_pre_nms_per_level,
-            post_nms=numbers.rpn_post_nms,
-        )
-    return proposals, part
+        if in_slots is None:
+            return rpn.select(logits, deltas, anchors, batch.sizes, **limits), part
+        sizes = torch.tensor(batch.sizes, dtype=torch.float32, device=together.device)
+        boxes, counts = in_slots(logits, deltas, pyramid, sizes, **limits)
+    return [one[:count] for one, count in zip(boxes, counts.tolist(), strict=True)], part

@@ -76,12 +76,14 @@ def pool(
         rois = rois.to(maps[0].dtype)
         return pooled_regions(maps[0], rois, side, 2 ** levels[0], exact=exact)
     level = pyramid_levels(everything, levels[0], levels[-1])  # (R,)
-    # The one wait for the device.
-    counts = torch.bincount(level - levels[0], minlength=len(levels)).tolist()
+    # The one wait for the device; torch.bincount would wait by itself, too.
+    counts = torch.stack([(level == number).sum() for number in levels]).tolist()
     channels = maps[0].shape[1]
-    # Channels lie last, as the heads read them, unless the reference's layout is asked for.
-    order = (0, 1, 2, 3) if exact else (0, 2, 3, 1)
-    shape = (channels, side, side) if exact else (side, side, channels)
+    # As the heads read them: channels last, unless the reference's layout is asked for, or a GPU
+    # convolves contiguous maps.
+    planes = exact or (maps[0].device.type != "cpu" and maps[0].is_contiguous())
+    order = (0, 1, 2, 3) if planes else (0, 2, 3, 1)
+    shape = (channels, side, side) if planes else (side, side, channels)
     pooled = maps[0].new_zeros((len(rois), *shape))
     by_level = level.argsort(stable=True).split(counts)
     for features, number, where in zip(maps, levels, by_level, strict=True):
@@ -89,7 +91,7 @@ def pool(
             level_rois = rois[where].to(features.dtype)
             regions = pooled_regions(features, level_rois, side, 2**number, exact=exact)
             pooled.index_copy_(0, where, regions.permute(order))
-    return pooled if exact else pooled.permute(0, 3, 1, 2)  # (R, C, side, side)
+    return pooled if planes else pooled.permute(0, 3, 1, 2)  # (R, C, side, side)
 
 
 class RoIHeads(nn.Module):

@@ -23,9 +23,14 @@ from torch import Tensor
 
 from harness.core.architecture import Architecture
 from harness.nn.boxes import apply_deltas, pyramid_levels
-from harness.nn.fpn import STRIDES_PX
 from harness.nn.rcnn import RCNN
-from harness.nn.rpn import DELTA_WEIGHTS
+from harness.nn.slot_regions import (
+    RegionOperators,
+    SlotProposals,
+    apart,
+    clip_each,
+    nonempty_each,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +45,8 @@ class Capacity:
     """Of the text of one image's masks; a multiple of 4."""
 
 
-class SlotOperators(Protocol):
+class SlotOperators(RegionOperators, Protocol):
     """Operators of fixed size that torch does not have; ``nn.kernels`` implements them."""
-
-    def kept_in_segments(
-        self, boxes: Tensor, valid: Tensor, starts: Tensor, longest: int, threshold: float
-    ) -> Tensor: ...
 
     def first_survivors(
         self, boxes: Tensor, counts: Tensor, threshold: float, limit: int
@@ -177,7 +178,7 @@ class SlotNetwork:
         numbers = network.architecture
         characters = capacity.characters if numbers.has_masks else 0
         self.layout = layout_of(numbers.max_detections, characters)
-        self._segments: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+        self.proposals = SlotProposals(network.proposal_generator, operators)
 
     def __call__(self, pixels: Tensor, frame: Frame) -> Tensor:
         """Compute a batch.
@@ -192,7 +193,7 @@ class SlotNetwork:
         network, numbers = self.network, self.network.architecture
         pyramid = network.backbone(self.normalised(pixels, frame.resized))
         logits, deltas = network.proposal_generator.rpn_head(pyramid)
-        proposals, proposed = self.proposals(pyramid, logits, deltas, frame.resized)
+        proposals, proposed = self.proposals(logits, deltas, pyramid, frame.resized)
         maps = _channels_last(pyramid[:4])  # once for both poolings
         del pyramid, deltas  # the largest tensors there are
         heads = network.roi_heads
@@ -237,53 +238,7 @@ class SlotNetwork:
         inside = (rows[:, :, None] & columns[:, None, :])[..., None]  # (B, H, W, 1)
         values = (pixels - network.pixel_mean.flatten()) / network.pixel_std.flatten()
         values = torch.where(inside, values, 0.0).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        weight = network.first_weight
-        lies_last = weight.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if lies_last else torch.contiguous_format
-        return values.to(weight.dtype).contiguous(memory_format=layout)
-
-    def proposals(
-        self,
-        pyramid: Sequence[Tensor],
-        logits: Sequence[Tensor],
-        deltas: Sequence[Tensor],
-        resized: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the proposals of each image.
-
-        Args:
-            pyramid: p2 … p6.
-            logits: Per level (B, H·W·A).
-            deltas: Per level (B, H·W·A, 4).
-            resized: (B, 2) float32, height and width of each image before padding.
-
-        Returns:
-            (B, P, 4) float32, px of the resized input, best first; (B,) int32, how many count.
-        """
-        rpn = self.network.proposal_generator
-        scores, moves, anchors = [], [], []
-        for number, (level, all_moves) in enumerate(zip(logits, deltas, strict=True)):
-            best, places = level.float().topk(min(level.shape[1], rpn.pre_nms_per_level), dim=1)
-            cell, width = rpn.get_buffer(f"cell_anchors{number}"), pyramid[number].shape[3]
-            scores.append(best)
-            moves.append(all_moves.gather(1, places[..., None].expand(-1, -1, 4)))
-            anchors.append(anchors_at(places, cell, width, STRIDES_PX[number]))
-        counts = tuple(one.shape[1] for one in scores)
-        objectness = torch.cat(scores, 1)  # (B, N), all levels
-        decoded = apply_deltas(
-            torch.cat(moves, 1).flatten(0, 1), torch.cat(anchors, 1).flatten(0, 1), DELTA_WEIGHTS
-        )
-        candidates = clip_each(decoded.view(*objectness.shape, 4), resized)
-        valid = _nonempty(candidates)  # (B, N)
-        starts, level_of = self._segments_of(counts, candidates.device)
-        apart = _apart(candidates, valid, level_of)
-        kept = self.operators.kept_in_segments(apart, valid, starts, max(counts), rpn.nms_iou)
-        ranked = objectness.masked_fill(~kept, -torch.inf).sort(
-            dim=1, descending=True, stable=True
-        )[1]
-        slots = min(rpn.post_nms, candidates.shape[1])
-        chosen = candidates.gather(1, ranked[:, :slots, None].expand(-1, -1, 4))  # (B, P, 4)
-        return chosen, kept.sum(1, dtype=torch.int32).clamp(max=slots)
+        return values.to(network.first_weight.dtype).contiguous(memory_format=self._layout)
 
     def detections(
         self, logits: Tensor, deltas: Tensor, proposals: Tensor, proposed: Tensor, resized: Tensor
@@ -317,7 +272,7 @@ class SlotNetwork:
         fitting = candidates.clamp(max=room)
         valid = torch.arange(room, device=scores.device) < fitting[:, None]
         rows, counts = self.operators.first_survivors(
-            _apart(boxes, valid, category), fitting, numbers.box_nms_iou, numbers.max_detections
+            apart(boxes, valid, category), fitting, numbers.box_nms_iou, numbers.max_detections
         )
         return Found(
             boxes.gather(1, rows[..., None].expand(-1, -1, 4)),
@@ -333,10 +288,10 @@ class SlotNetwork:
         """
         boxes = clip_each(found.boxes * frame.scale[:, None], frame.original.float())
         slots = torch.arange(boxes.shape[1], device=boxes.device)
-        return boxes, _nonempty(boxes) & (slots < found.counts[:, None])
+        return boxes, nonempty_each(boxes) & (slots < found.counts[:, None])
 
     def pooled(self, maps: Sequence[Tensor], boxes: Tensor, side: int) -> Tensor:
-        """Return pooled regions, in the network's precision, channels last.
+        """Return pooled regions, in the network's precision and layout.
 
         Args:
             maps: p2 … p5.
@@ -349,70 +304,18 @@ class SlotNetwork:
         maps = _channels_last(maps[:4])
         levels = pyramid_levels(boxes.flatten(0, 1)).view(boxes.shape[:2])
         dtype = self.network.roi_heads.dtype
-        return self.operators.pooled_from_levels(maps, boxes, levels, side, dtype)
+        pooled = self.operators.pooled_from_levels(maps, boxes, levels, side, dtype)
+        return pooled.contiguous(memory_format=self._layout)
 
-    def _segments_of(self, counts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return where each level's candidates begin, and the (1, N) level of each; kept, for
-        graphs.
-        """
-        if counts not in self._segments:
-            numbers = torch.tensor((0, *counts))
-            levels = torch.repeat_interleave(torch.arange(len(counts)), numbers[1:])
-            self._segments[counts] = (
-                numbers.cumsum(0).to(device, torch.int32),
-                levels[None].to(device),
-            )
-        return self._segments[counts]
+    @property
+    def _layout(self) -> torch.memory_format:
+        """Return the memory layout of the network's maps."""
+        lies_last = self.network.first_weight.is_contiguous(memory_format=torch.channels_last)
+        return torch.channels_last if lies_last else torch.contiguous_format
 
 
 def _channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
     return [one.contiguous(memory_format=torch.channels_last) for one in maps]
-
-
-def anchors_at(places: Tensor, cell: Tensor, width: int, stride_px: int) -> Tensor:
-    """Return the anchors at some positions of a map.
-
-    Args:
-        places: (…) int64 positions in the order of ``grid_anchors``.
-        cell: (A, 4) anchors around the origin.
-        width: Cells of the map from left to right.
-        stride_px: Pixels of the input in a cell.
-
-    Returns:
-        (…, 4) float32, px of the resized input.
-    """
-    where = places // len(cell)
-    x, y = where % width, where // width
-    return torch.stack((x, y, x, y), dim=-1) * float(stride_px) + cell[places % len(cell)]
-
-
-def clip_each(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """Return (B, n, 4) boxes cut at the borders of their image.
-
-    Args:
-        boxes: (B, n, 4).
-        sizes: (B, 2) float32, height and width of each image.
-    """
-    height, width = sizes[:, :1], sizes[:, 1:]
-    x1, y1, x2, y2 = (side.clamp(min=0) for side in boxes.unbind(-1))
-    return torch.stack(
-        (x1.minimum(width), y1.minimum(height), x2.minimum(width), y2.minimum(height)), dim=-1
-    )
-
-
-def _nonempty(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
-
-
-def _apart(boxes: Tensor, valid: Tensor, groups: Tensor) -> Tensor:
-    """Return boxes moved so that those of different groups never meet (torchvision's batched_nms).
-
-    The shift costs bits of the coordinates, and so can tip a pair at the threshold: what has to
-    decide as that operator does has to lose the same bits.
-    """
-    largest = boxes.masked_fill(~valid[..., None], 0.0).amax((1, 2))
-    shift = groups.to(boxes.dtype) * (largest[:, None] + 1)
-    return boxes + shift[..., None]
 
 
 def _all_finite(tensors: Sequence[Tensor], batch: int) -> Tensor:

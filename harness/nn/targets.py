@@ -9,91 +9,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-IGNORED = -1
-NEGATIVE = 0
-POSITIVE = 1
-
-
-class Matches(NamedTuple):
-    """What each candidate is matched to."""
-
-    truth: Tensor
-    """(n,) int64 index of the best ground truth; without meaning where there is none."""
-
-    label: Tensor
-    """(n,) int8: POSITIVE, NEGATIVE or IGNORED."""
-
-
-def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return (m, n) intersection over union of (m, 4) and (n, 4) boxes; 0 without overlap."""
-    corners = torch.min(first[:, None, 2:], second[:, 2:])  # (m, n, 2)
-    corners -= torch.max(first[:, None, :2], second[:, :2])
-    overlap = corners.clamp_(min=0).prod(dim=2)  # (m, n)
-    union = _areas(first)[:, None] + _areas(second) - overlap
-    return torch.where(overlap > 0, overlap / union, overlap.new_zeros(1))
-
-
-def match(iou: Tensor, *, negative_below: float, positive_from: float, rescue: bool) -> Matches:
-    """Match each candidate to the ground truth it overlaps most.
-
-    Args:
-        iou: (m ground truths, n candidates).
-        negative_below: Less overlap than this is negative.
-        positive_from: This overlap or more is positive; between the two a candidate is ignored.
-        rescue: Whether the candidates that overlap some ground truth most, however little, are
-            positive as well (ties included); they keep the index of the ground truth they overlap
-            most themselves.
-    """
-    count = iou.shape[1]
-    if iou.numel() == 0:
-        truth = torch.zeros(count, dtype=torch.int64, device=iou.device)
-        return Matches(truth, torch.full_like(truth, NEGATIVE, dtype=torch.int8))
-    best, truth = iou.max(dim=0)  # (n,) each
-    label = torch.full_like(truth, IGNORED, dtype=torch.int8)
-    label[best < negative_below] = NEGATIVE
-    label[best >= positive_from] = POSITIVE
-    if rescue:
-        closest = iou.max(dim=1, keepdim=True).values  # (m, 1)
-        label[(iou == closest).any(dim=0)] = POSITIVE
-    return Matches(truth, label)
-
-
-def sample(
-    positive: Tensor,
-    negative: Tensor,
-    *,
-    budget: int,
-    positive_share: float,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return random indices of positive and of negative candidates.
-
-    Args:
-        positive: (n,) bool.
-        negative: (n,) bool.
-        budget: Number of both together, at most.
-        positive_share: Share of the budget that may be positive; the rest is negative.
-        generator: Draws them.
-    """
-    (positives,) = torch.nonzero(positive, as_tuple=True)
-    (negatives,) = torch.nonzero(negative, as_tuple=True)
-    positive_count = min(len(positives), int(budget * positive_share))
-    negative_count = min(len(negatives), budget - positive_count)
-    return (
-        positives[_drawn(len(positives), positive_count, generator)],
-        negatives[_drawn(len(negatives), negative_count, generator)],
-    )
-
-
-def _drawn(candidates: int, count: int, generator: torch.Generator) -> Tensor:
-    order = torch.randperm(candidates, generator=generator, device=generator.device)
-    return order[:count]
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-
-
 #: Losses by name, scalars that carry gradients; and statistics by name, scalars for the log.
 Losses = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -141,12 +56,12 @@ class MaskTargets(Protocol):
         """Return the ground truth of masks in the frame of boxes.
 
         Args:
-            boxes: (n, 4), px of the resized input.
-            truth: (n,) index of an object.
+            boxes: (n, 4), px of the resized input, on the CPU.
+            truth: (n,) index of an object, on the CPU.
             side: Cells of a mask in each direction.
 
         Returns:
-            (n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the device of boxes.
+            (n, side, side) bool: mask ``truth[i]`` inside ``boxes[i]``, on the CPU.
         """
         ...
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from harness.core.run_lengths import decode
 from harness.data.convert.geometry import clipped
 from harness.data.objects import Segmentation
-from harness.measure.masks import rasterised
+from harness.measure.masks import rasterised, rasterised_each
 from harness.nn.operators import roi_align
 
 #: A polygon is drawn to at most this many sides of its region beyond the region: pycocotools keeps
@@ -44,22 +44,23 @@ class ObjectMasks:
         """Crop masks to boxes.
 
         Args:
-            boxes: (n, 4) x1, y1, x2, y2 in px of the resized image.
-            truth: (n,) index of the object of each box.
+            boxes: (n, 4) x1, y1, x2, y2 in px of the resized image, on the CPU.
+            truth: (n,) index of the object of each box, on the CPU.
             side: Side of the grid.
 
         Returns:
-            (n, side, side) bool: the mask of object ``truth[i]`` inside ``boxes[i]``, on the boxes'
-            device.
+            (n, side, side) bool: the mask of object ``truth[i]`` inside ``boxes[i]``, on the CPU.
         """
-        regions = boxes.detach().cpu()
-        cut = np.stack(
-            [
-                _cut(self.masks[index], box, side)
-                for index, box in zip(truth.tolist(), regions, strict=True)
-            ]
-        )
-        return torch.from_numpy(cut).to(boxes.device)
+        cut = np.zeros((len(boxes), side, side), dtype=bool)
+        outlines: dict[int, Polygons] = {}
+        for index in np.unique(truth.numpy()).tolist():
+            rows, mask = np.flatnonzero(truth.numpy() == index), self.masks[index]
+            if isinstance(mask, list):
+                outlines |= {row: _within(mask, boxes.numpy()[row], side) for row in rows.tolist()}
+            else:
+                cut[rows] = _pooled(mask, boxes[rows], side)
+        cut[list(outlines)] = rasterised_each(list(outlines.values()), side, side)
+        return torch.from_numpy(cut)
 
     def whole(self, height_px: int, width_px: int) -> Tensor:
         """Return (g, height, width) uint8: each mask as a bitmap of the resized image."""
@@ -121,28 +122,22 @@ def _moved(
     return bitmap[::-1] if flip_down else bitmap
 
 
-def _cut(mask: Polygons | Bitmap, box: Tensor, side: int) -> Bitmap:
-    """Return the (side, side) crop of one mask."""
-    if isinstance(mask, list):
-        return _drawn(mask, box.numpy(), side)
-    bitmap = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
-    pooled = roi_align(bitmap, F.pad(box[None], (1, 0)), side)  # of image 0
-    cut: Bitmap = (pooled[0, 0] >= 0.5).numpy()
+def _pooled(bitmap: Bitmap, boxes: Tensor, side: int) -> Bitmap:
+    """Return the (n, side, side) crops of a bitmap to boxes (n, 4)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(bitmap)).float()[None, None]
+    pooled = roi_align(pixels, F.pad(boxes, (1, 0)), side)  # of image 0
+    cut: Bitmap = (pooled[:, 0] >= 0.5).numpy()
     return cut
 
 
-def _drawn(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Bitmap:
-    """Draw polygons into the grid of a region."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    across = side / max(width, np.float32(THINNEST_PX))
-    down = side / max(height, np.float32(THINNEST_PX))
-    moved = []
-    for polygon in polygons:
-        points = np.empty_like(polygon)
-        points[0::2] = (polygon[0::2] - box[0]) * across
-        points[1::2] = (polygon[1::2] - box[1]) * down
-        moved.append(_within_reach(points, side))
-    return rasterised(moved, side, side)
+def _within(polygons: Polygons, box: npt.NDArray[np.float32], side: int) -> Polygons:
+    """Move polygons into the grid of a region."""
+    corner, extent = box[:2], box[2:] - box[:2]
+    scale = side / np.maximum(extent, np.float32(THINNEST_PX))  # of x and of y
+    return [
+        _within_reach(((polygon.reshape(-1, 2) - corner) * scale).ravel(), side)
+        for polygon in polygons
+    ]
 
 
 def _within_reach(points: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float64]:

@@ -113,6 +113,8 @@ def run_training(
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.config.resume else initial.sentence)
+        for note in trainer.notes:
+            progress.notice(note)
     stop = Stop(setup.checkpoint_signals)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
         try:

@@ -15,7 +15,7 @@ from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
 from harness.data.trained_weights import Statement
 from harness.nn.operators import register_everything
-from harness.nn.rcnn import RCNN, convolve_by_onednn
+from harness.nn.rcnn import RCNN
 from harness.nn.targets import TrainingNumbers
 from harness.nn.torchvision_training import (
     build_for_training,
@@ -30,7 +30,8 @@ from harness.training.initial import (
     load_matching,
     load_torchvision,
 )
-from harness.training.optimizer import MovingAverage, freeze
+from harness.training.optimizer import MovingAverage
+from harness.training.placement import place, region_operators
 from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.step import Trainer
@@ -121,16 +122,13 @@ def build_trainer(
     register_everything()
     torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
-    network.to(device)
-    frozen = config.initial.freeze or 0
+    frozen, notes = config.initial.freeze or 0, list[str]()
+    operators = None
     if isinstance(network, RCNN):
-        network.train()
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs
-        if device.type == "cpu":
-            convolve_by_onednn(network)
-        freeze(network, frozen)
+        place(network, device, config.runtime.precision, frozen)
+        operators = region_operators(setup.architecture, setup.numbers, device, notes)
     else:
-        freeze_torchvision(train_mode(network), frozen)
+        freeze_torchvision(train_mode(network.to(device)), frozen)
     trainer = Trainer(
         network=network,
         config=config,
@@ -140,6 +138,8 @@ def build_trainer(
         world=world,
         average=None if ema is None else MovingAverage(network, ema),
         statement=setup.statement.text,
+        operators=operators,
+        notes=tuple(notes),
     )
     return trainer, initial
 

@@ -15,6 +15,7 @@ from harness.core.errors import RunFailedError
 from harness.core.requests.training import TrainRequest
 from harness.nn.losses import losses
 from harness.nn.rcnn import RCNN, Batch
+from harness.nn.slot_regions import RegionOperators, SlotProposals
 from harness.nn.targets import Losses, Targets, TrainingNumbers
 from harness.nn.torchvision_training import Pixels, TorchvisionLosses, scaled
 from harness.training.optimizer import MovingAverage, computing_in, make_optimiser, set_rate
@@ -27,22 +28,33 @@ from harness.training.samples import Sample
 class LossModel(nn.Module):
     """The network as a function from a batch to its losses: what DistributedDataParallel wraps."""
 
-    def __init__(self, network: RCNN, numbers: TrainingNumbers, world: World) -> None:
+    def __init__(
+        self,
+        network: RCNN,
+        numbers: TrainingNumbers,
+        world: World,
+        operators: RegionOperators | None = None,
+    ) -> None:
         """Wrap a network.
 
         Args:
             network: What is trained.
             numbers: How many regions are sampled.
             world: Averages counts of samples over all processes.
+            operators: Select the proposals of all images at once; None for one after the other.
         """
         super().__init__()
         self.network = network
         self.numbers = numbers
         self.world = world
+        self._in_slots = (
+            None if operators is None else SlotProposals(network.proposal_generator, operators)
+        )
 
     def forward(self, batch: Batch, targets: Sequence[Targets]) -> Losses:
         """Return losses and statistics; see ``harness.nn.losses``."""
-        return losses(self.network, batch, targets, self.numbers, self.world.mean_count)
+        mean_count = self.world.mean_count
+        return losses(self.network, batch, targets, self.numbers, mean_count, self._in_slots)
 
 
 @dataclass(kw_only=True)
@@ -71,6 +83,12 @@ class Trainer:
 
     statement: str | None = None
     """What the files of weights say of the training; None for nothing."""
+
+    operators: RegionOperators | None = None
+    """Select the proposals of all images at once; None for one after the other."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences about what is done otherwise than asked."""
 
     iteration: int = 0
     """Iterations that are finished."""
@@ -116,8 +134,8 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
             total = torch.stack(list(found.values())).sum()
             _require_finite(trainer, total, found, part)
             torch.autograd.backward(trainer.scaler.scale(total / len(parts)))
-        for name, value in {**found, **statistics, "total_loss": total}.items():
-            shared = value.detach().cpu() / len(parts)
+        for name, value in _fetched({**found, **statistics, "total_loss": total}).items():
+            shared = value / len(parts)
             logged[name] = logged[name] + shared if name in logged else shared
     limit = trainer.config.optimizer.clip_gradients
     if limit is not None:
@@ -173,7 +191,7 @@ def _undistributed(trainer: Trainer, world: World) -> nn.Module:
         world: Processes over which counts of samples are averaged; torchvision counts for itself.
     """
     if isinstance(trainer.network, RCNN):
-        return LossModel(trainer.network, trainer.numbers, world)
+        return LossModel(trainer.network, trainer.numbers, world, trainer.operators)
     return TorchvisionLosses(trainer.network)
 
 
@@ -195,6 +213,16 @@ def _targets(sample: Sample, trainer: Trainer) -> Targets:
         if sample.proposals is None
         else torch.from_numpy(sample.proposals).to(trainer.device),
     )
+
+
+def _fetched(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return scalars on the CPU. What is elsewhere comes in one copy: each waits for a GPU."""
+    there = [name for name, value in values.items() if value.device.type != "cpu"]
+    fetched = {name: value.detach() for name, value in values.items()}
+    if there:
+        together = torch.stack([fetched[name].float() for name in there]).cpu()
+        fetched |= zip(there, together.unbind(), strict=True)
+    return fetched
 
 
 def _parts(samples: Sequence[Sample], count: int) -> list[Sequence[Sample]]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.run_lengths import decode
 from harness.measure.evaluators import ground_truth, numbering_of
-from harness.measure.masks import rasterised, rle_of, usable_polygons
+from harness.measure.masks import rasterised, rasterised_each, rle_of, usable_polygons
 
 SQUARE = [1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0]
 
@@ -37,3 +37,20 @@ def test_what_is_no_list_of_three_corners_counts_nowhere(name: str) -> None:
     content = {"images": images, "categories": [{"id": 1}], "annotations": rows}
     (scored,) = ground_truth(content, "segm", numbering_of(content))["annotations"]
     assert scored["segmentation"] == [SQUARE]
+
+
+def test_many_masks_drawn_at_once_are_those_drawn_one_by_one() -> None:
+    random = np.random.Generator(np.random.PCG64(4))
+
+    def polygon() -> list[float]:
+        return random.uniform(-20, 50, 2 * int(random.integers(1, 12))).tolist()
+
+    # More than a call takes, with parts that do not count, without any, and with many.
+    masks = [[polygon() for _ in range(int(random.integers(4)))] for _ in range(600)]
+    masks[7] = [polygon() for _ in range(300)]
+    at_once = rasterised_each(masks, 28, 30)
+    expected = np.stack([rasterised(one, 28, 30) for one in masks])
+    assert at_once.shape == (600, 28, 30)
+    assert 100 < expected.any(axis=(1, 2)).sum() < 600
+    assert np.array_equal(at_once, expected)
+    assert rasterised_each([], 28, 30).shape == (0, 28, 30)

@@ -43,6 +43,20 @@ def test_both_kinds_of_masks_give_nearly_the_same_targets() -> None:
     assert float((drawn == pooled).float().mean()) > 0.95
 
 
+def test_crops_together_are_those_made_one_by_one() -> None:
+    random = np.random.Generator(np.random.PCG64(6))
+    whole = rle_of(POLYGON, *SIZE)
+    other = [[5.0, 5.0, 30.0, 9.0, 25.0, 40.0], [50.0, 20.0, 75.0, 25.0, 60.0, 60.0]]
+    masks = transformed([POLYGON, whole, other, whole], SIZE, (1.0, 1.0), False)
+    corners = random.uniform(0, 50, (40, 4)).astype(np.float32)
+    corners[:, 2:] += corners[:, :2]
+    boxes, truth = torch.from_numpy(corners), torch.from_numpy(random.integers(0, 4, 40))
+    together = masks.crop(boxes, truth, 28)
+    alone = [masks.crop(boxes[row, None], truth[row, None], 28)[0] for row in range(40)]
+    assert torch.equal(together, torch.stack(alone))
+    assert 0.1 < float(together.float().mean()) < 0.9
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_both_kinds_equal_detectron2() -> None:
     structures = pytest.importorskip("detectron2.structures", reason="Detectron2 is not installed")

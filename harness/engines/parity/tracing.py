@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.engines.parity.replay import Choice, Replay
 from harness.nn.heads import located
-from harness.nn.targets import pairwise_iou
+from harness.nn.sampling import pairwise_iou
 
 #: How many times as far from float64 as the reference a stage may be.
 MOST_RATIO = 2.0

@@ -16,8 +16,12 @@ from torch import Tensor
 #: Candidates that one word of the overlap table has bits of.
 WORD = 32
 
-#: Candidates of one segment at most: its flags are one word in each lane of a warp.
-SEGMENT_MAX = WORD * WORD
+#: Words of a row of the table: of a test's candidates, at most 1,000 a level, and of a training's
+#: 2,000. A lane of a warp holds one, or two.
+ROWS_OF_WORDS = (32, 64)
+
+#: Candidates of one segment at most (``slot_regions.MOST_A_LEVEL``).
+SEGMENT_MAX = WORD * ROWS_OF_WORDS[-1]
 
 #: More than any position.
 NOWHERE = 1 << 30
@@ -45,13 +49,24 @@ def kept_in_segments(
         raise ValueError(f"a segment of {longest} candidates, at most {SEGMENT_MAX}")
     batch, count, _ = boxes.shape
     segments, tiles = len(starts) - 1, triton.cdiv(longest, WORD)
-    words = boxes.new_empty((batch, count, WORD), dtype=torch.int32)
+    width = next(one for one in ROWS_OF_WORDS if one >= tiles)
+    words = boxes.new_empty((batch, count, width), dtype=torch.int32)
     alive = valid.to(torch.int32)
     kept = torch.zeros_like(alive)
     _overlaps[(batch * segments, tiles, tiles)](
-        boxes.contiguous(), words, starts, count, segments, threshold, WORD=WORD, num_warps=4
+        boxes.contiguous(),
+        words,
+        starts,
+        count,
+        segments,
+        threshold,
+        WORD=WORD,
+        WIDTH=width,
+        num_warps=4,
     )
-    _sweep[(batch * segments,)](words, alive, kept, starts, count, segments, WORD=WORD, num_warps=1)
+    _sweep[(batch * segments,)](
+        words, alive, kept, starts, count, segments, WORD=WORD, WIDTH=width, num_warps=1
+    )
     return kept.bool()
 
 
@@ -102,7 +117,14 @@ def _iou_above(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, threshold):  # type: igno
 
 @triton.jit(do_not_specialize=["count", "segments"])
 def _overlaps(  # type: ignore[no-untyped-def]
-    boxes, words, starts, count, segments, threshold, WORD: tl.constexpr
+    boxes,
+    words,
+    starts,
+    count,
+    segments,
+    threshold,
+    WORD: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Write a tile of the table: bit c of word w of row r says that r would suppress 32w + c.
 
@@ -130,23 +152,32 @@ def _overlaps(  # type: ignore[no-untyped-def]
     above = _iou_above(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, threshold)
     above = above & (column[None, :] > row[:, None]) & there[None, :]
     bits = tl.sum(above.to(tl.int32) << lanes[None, :], axis=1)
-    place = words + (image * count + row) * WORD + tl.program_id(2)
+    place = words + (image * count + row) * WIDTH + tl.program_id(2)
     tl.store(place, bits, mask=here)
 
 
 @triton.jit(do_not_specialize=["count", "segments"])
-def _sweep(words, alive, kept, starts, count, segments, WORD: tl.constexpr):  # type: ignore[no-untyped-def]
+def _sweep(  # type: ignore[no-untyped-def]
+    words,
+    alive,
+    kept,
+    starts,
+    count,
+    segments,
+    WORD: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
     """Go through one segment, best candidate first: a kept one removes what it overlaps."""
     image = tl.program_id(0) // segments
     segment = tl.program_id(0) % segments
     first = tl.load(starts + segment)
     length = tl.load(starts + segment + 1) - first
     used = (length + WORD - 1) // WORD
-    lanes = tl.arange(0, WORD)
-    removed = tl.zeros((WORD,), dtype=tl.int32)
+    lanes = tl.arange(0, WIDTH)
+    removed = tl.zeros((WIDTH,), dtype=tl.int32)
     for index in range(0, length):
         place = image * count + first + index
-        row = tl.load(words + place * WORD + lanes, mask=lanes < used, other=0)
+        row = tl.load(words + place * WIDTH + lanes, mask=lanes < used, other=0)
         own = tl.sum(tl.where(lanes == index // WORD, removed, 0), axis=0)
         stays = ((own >> (index % WORD)) & 1 == 0) & (tl.load(alive + place) != 0)
         removed = tl.where(stays, removed | row, removed)

@@ -7,6 +7,7 @@ from torchvision.ops import batched_nms, nms
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
+from harness.nn.kernels import suppression
 from harness.nn.kernels.suppression import SEGMENT_MAX, first_survivors, kept_in_segments
 
 
@@ -18,10 +19,25 @@ def boxes_of(seed: int, *shape: int) -> Tensor:
     return torch.cat((corners, corners + sides), dim=-1).float()
 
 
-@pytest.mark.parametrize("segments", [(70, 33, 1), (32, 64), (20,)])
+@pytest.mark.parametrize(
+    "segments",
+    [(70, 33, 1), (32, 64), (20,), pytest.param((1, 1030), marks=pytest.mark.slow)],
+)
 def test_segments_keep_what_torchvision_keeps(
     segments: tuple[int, ...], device: torch.device
 ) -> None:
+    check_segments(segments, device)
+
+
+def test_the_wide_table_of_a_training_holds_the_same(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppression, "ROWS_OF_WORDS", (64,))
+    check_segments((70, 33, 1), device)
+
+
+def check_segments(segments: tuple[int, ...], device: torch.device) -> None:
+    """Compare what survives in two images with torchvision's."""
     count = sum(segments)
     boxes = boxes_of(1, 2, count)
     valid = torch.rand((2, count), generator=torch.Generator().manual_seed(2)) > 0.2
@@ -44,7 +60,7 @@ def test_segments_keep_what_torchvision_keeps(
 def test_a_segment_too_long_is_refused(device: torch.device) -> None:
     boxes = boxes_of(1, 1, 4).to(device)
     starts = torch.tensor([0, 4], dtype=torch.int32, device=device)
-    with pytest.raises(ValueError, match="at most 1024"):
+    with pytest.raises(ValueError, match="at most 2048"):
         kept_in_segments(boxes, boxes[..., 0] >= 0, starts, SEGMENT_MAX + 1, 0.5)
 
 
