@@ -54,31 +54,16 @@ def rpn_losses(
     # All images in one row: its gradient is written once, and not once for each image.
     every_logit = torch.cat(list(logits), dim=1).float().flatten()  # (B·N,)
     every_delta = torch.cat(list(deltas), dim=1).float().flatten(0, 1)  # (B·N, 4)
-    begins = range(0, len(anchors) * len(sampled), len(anchors))
-    positive = torch.cat([one.positive for one in sampled])  # (P,)
-    chosen = torch.cat(
-        [
-            torch.cat((one.positive, one.negative)) + begin
-            for one, begin in zip(sampled, begins, strict=True)
-        ]
-    )
-    wanted = torch.cat(
-        [
-            torch.cat((torch.ones_like(one.positive), torch.zeros_like(one.negative)))
-            for one in sampled
-        ]
-    ).float()
+    chosen, wanted, objects = _rows_of(sampled, len(anchors))
     classification = F.binary_cross_entropy_with_logits(
         every_logit[chosen], wanted, reduction="sum"
     )
-    moves = every_delta[
-        torch.cat([one.positive + begin for one, begin in zip(sampled, begins, strict=True)])
-    ]  # (P, 4)
-    objects = torch.cat(
+    boxes = torch.cat(
         [target.boxes[one.truth] for one, target in zip(sampled, targets, strict=True)]
     )
-    wanted_moves = delta_targets(anchors[positive], objects, DELTA_WEIGHTS)  # (P, 4)
-    localisation = (moves - wanted_moves).abs().sum()
+    positive = torch.cat([one.positive for one in sampled])  # (P,)
+    wanted_moves = delta_targets(anchors[positive], boxes, DELTA_WEIGHTS)  # (P, 4)
+    localisation = (every_delta[objects] - wanted_moves).abs().sum()
     divisor = budget * len(targets)
     counts = (len(positive), len(chosen) - len(positive))
     return (
@@ -88,6 +73,21 @@ def rpn_losses(
             for kind, count in zip(("pos", "neg"), counts, strict=True)
         },
     )
+
+
+def _rows_of(sampled: Sequence[SampledAnchors], count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where sampled anchors are in one row of those of all images, of ``count`` each.
+
+    Returns:
+        (S,) rows of all, an image's positive ones before its negative ones; (S,) float32, 1 for
+        those and 0 for these; (P,) rows of the positive ones.
+    """
+    chosen, wanted, objects = [], [], []
+    for begin, one in zip(range(0, count * len(sampled), count), sampled, strict=True):
+        chosen += [one.positive + begin, one.negative + begin]
+        wanted += [torch.ones_like(one.positive), torch.zeros_like(one.negative)]
+        objects.append(one.positive + begin)
+    return torch.cat(chosen), torch.cat(wanted).float(), torch.cat(objects)
 
 
 def box_losses(
