@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ def main() -> None:
     continue.
     """
     begun = time.monotonic() - age_of_process_s()
+    atexit.register(gc.freeze)  # at its end Python searches for cycles, half a second with torch
     prepare_streams()
     share_cores(os.environ)
     interruption = Interruption()

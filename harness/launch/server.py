@@ -22,8 +22,9 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from harness.core.errors import RunFailedError
 from harness.files.scratch import claim_sockets
 
-#: What the server imports first.
+#: What the server imports first, and last.
 PREPARATION = "harness.launch.server_process"
+READY = "harness.launch.server_ready"
 
 #: What starting a process by the server may end with: no place for its socket, a server that died.
 SERVER_ERRORS = (OSError, EOFError)
@@ -54,7 +55,7 @@ def contexts_for(modules: Sequence[str]) -> tuple[ForkServerContext | SpawnConte
     if not modules or not offered or sys.platform == "darwin" or not _same_environment():
         return (by_spawning,)
     by_server = multiprocessing.get_context("forkserver")
-    by_server.set_forkserver_preload([PREPARATION, *modules])
+    by_server.set_forkserver_preload([PREPARATION, *modules, READY])
     return by_server, by_spawning
 
 

@@ -1,11 +1,14 @@
-"""Imported by the fork server alone, before all else: how it ends when the system gives no process.
+"""Imported by the fork server alone, before all else: how it imports and how it ends.
 
-Its parent gets the failure as an end of the connection, starts the process in another way or says
-what to do. The server's own traceback would stand above that sentence.
+When the system gives no process, its parent gets the failure as an end of the connection, starts
+the process in another way or says what to do. The server's own traceback would stand above that
+sentence.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from types import TracebackType
 
@@ -22,3 +25,6 @@ def _quiet_about_failures_of_the_system(
 # Work at import, since importing is all that the server does for others. Copies of the server catch
 # what they raise themselves.
 sys.excepthook = _quiet_about_failures_of_the_system
+# Until ``launch.server_ready``: a search for cycles among what is imported finds none.
+gc.disable()
+atexit.register(gc.freeze)  # as in ``harness.__main__``

@@ -65,3 +65,19 @@ sys.exit(4)
 def test_a_signal_while_modules_are_torn_down_changes_no_exit_code(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", TORN_DOWN, name], check=False)
     assert done.returncode == 4
+
+
+#: What is registered first is called last.
+LEFT = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))
+from harness.__main__ import main
+sys.argv = ["harness", "--version"]
+main()
+"""
+
+
+def test_a_finished_command_looks_for_no_cycles() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True)
+    assert done.stdout.split()[-1:] == ["True"], done.stderr
+    assert done.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,11 @@ def report(path: Path) -> None:
     """What this process is: its parent, and a variable that a test sets."""
     found = {"parent": os.getppid(), "later": os.environ.get("HARNESS_TEST_LATER")}
     path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def look_at_collector(path: Path) -> None:
+    """Whether this process looks for reference cycles, and among how few objects."""
+    path.write_text(json.dumps([gc.isenabled(), gc.get_freeze_count()]), encoding="utf-8")
 
 
 def kill_parent(path: Path) -> None:

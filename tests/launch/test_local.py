@@ -57,6 +57,16 @@ def test_every_part_has_a_process_of_its_own(tmp_path: Path, modules: Sequence[s
     assert multiprocessing.active_children() == []
 
 
+def test_a_copy_looks_for_cycles_among_its_own_objects_only(
+    tmp_path: Path, modules: Sequence[str]
+) -> None:
+    """What was imported before is the memory of all copies, until one writes to it."""
+    assert run(parts.look_at_collector, works(tmp_path, "a"), modules) == []
+    enabled, frozen = json.loads((tmp_path / "a").read_text(encoding="utf-8"))
+    assert enabled
+    assert (frozen > 1000) == (len(modules) > 0)
+
+
 def test_what_a_process_says_goes_to_its_log(
     odd_tmp_path: Path, capfd: pytest.CaptureFixture[str], modules: Sequence[str]
 ) -> None:
