@@ -42,7 +42,8 @@ def train(
             by which a cluster says that it may take the job away. Any other signal of a scheduler
             stops the training after the iteration.
         **settings: Those of `TrainRequest`, without ``dry_run``: see `plan_training`. With
-            ``processes`` above 1 the calling script needs an ``if __name__ == "__main__"``.
+            ``processes`` above 1 a script with a ``progress`` of its own needs an
+            ``if __name__ == "__main__":``.
 
     Returns:
         The record of the last evaluation, and the run folder with weights and curves.

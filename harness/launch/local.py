@@ -31,6 +31,7 @@ from harness.launch.server import (
     SERVER_ERRORS,
     contexts_for,
     import_ahead,
+    program_left_out,
     signals_blocked,
     take_environment,
 )
@@ -109,7 +110,8 @@ def run_workers(
     function raises, all processes are stopped.
 
     Args:
-        function: Importable by name; must continue where a process that died stopped.
+        function: Importable by name, not from ``__main__``; must continue where a process that died
+            stopped.
         parts: One a process.
         notice: Called for restarts, with a sentence.
         poll: Called every POLL_S, and once in the end.
@@ -160,7 +162,7 @@ def _begun(
         daemon=True,
     )
     # Held back until the child has decided what to do with them; its parent sees them afterwards.
-    with closing(sender), signals_blocked(HELD_BACK):
+    with closing(sender), signals_blocked(HELD_BACK), program_left_out():
         process.start()
     return _Worker(work, process, answer, attempt)
 

@@ -13,11 +13,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import Any
 
 from harness.core.errors import RunFailedError
 from harness.files.scratch import claim_sockets
@@ -25,6 +27,9 @@ from harness.files.scratch import claim_sockets
 #: What the server imports first, and last.
 PREPARATION = "harness.launch.server_process"
 READY = "harness.launch.server_ready"
+
+#: Of the threads that start processes one at a time leaves the user's program out.
+LEAVING_OUT = threading.Lock()
 
 #: What starting a process by the server may end with: no place for its socket, a server that died.
 SERVER_ERRORS = (OSError, EOFError)
@@ -69,6 +74,26 @@ def import_ahead(modules: Sequence[str], held_back: Sequence[signal.Signals]) ->
     if len(contexts_for(modules)) > 1:
         with signals_blocked(held_back), suppress(*SERVER_ERRORS):
             forkserver.ensure_running()
+
+
+@contextmanager
+def program_left_out() -> Iterator[None]:
+    """Processes that are started inside do not import the program of the user.
+
+    ``multiprocessing`` imports a script in every process that it starts, for what is defined there.
+    Ours need nothing of it, and a script that calls harness outside of ``if __name__ ==
+    "__main__"`` would run once more in each of them, or stand still.
+    """
+    main = sys.modules["__main__"]
+    with LEAVING_OUT:
+        names = [name for name in ("__spec__", "__file__") if name in vars(main)]
+        kept: dict[str, Any] = {name: vars(main)[name] for name in names}
+        main.__spec__ = None
+        vars(main).pop("__file__", None)
+        try:
+            yield
+        finally:
+            vars(main).update(kept)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.engines.devices import (
 )
 from harness.files.failures import failure_of
 from harness.launch.local import end_with_parent
+from harness.launch.server import program_left_out
 from harness.training.log import Best
 from harness.training.processes import World, join, leave
 from harness.training.run import Evaluate, run_training
@@ -72,6 +74,7 @@ def train_in_processes(
         HarnessError: The first error of any process, after all have ended.
     """
     context = multiprocessing.get_context("spawn")
+    needs_program = b"__main__" in pickle.dumps(progress)
     address = f"tcp://127.0.0.1:{_free_port()}"
     processes: list[SpawnProcess] = []
     answers: list[Connection] = []
@@ -84,7 +87,9 @@ def train_in_processes(
                 target=_member,
                 args=(setup, World(rank, count), address, progress, scoring, sending),
             )
-            process.start()
+            # What shows progress may be of the user's own, from there.
+            with nullcontext() if needs_program else program_left_out():
+                process.start()
             processes.append(process)
             answers.append(receiving)
             sending.close()

@@ -18,6 +18,7 @@ from harness.core.errors import IntegrityError, RunFailedError, UsageError
 from harness.files.locks import held
 from harness.launch import server
 from harness.launch.local import ATTEMPTS, Work, run_workers
+from tests.conftest import REPOSITORY
 from tests.launch import parts
 
 #: What the server of processes imports in these tests.
@@ -235,3 +236,33 @@ def by_script(modules: str, folder: Path, **environment: str) -> str:
     assert done.returncode == 0, done.stderr
     assert (folder / "a").exists()
     return done.stderr
+
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+os.environ.pop("PYTEST_CURRENT_TEST", None)
+from harness.launch.local import Work, run_workers
+from tests.launch import parts
+print("runs")
+items = [Work(name=one, item=Path(one), log=Path(one + ".log")) for one in ("a", "b")]
+run_workers(parts.write_pid, items, notice=print, poll=lambda: None, modules=({modules}))
+print("done as", __name__, "of", Path(__file__).name, __spec__)
+"""
+
+
+@pytest.mark.parametrize("modules", ["", "'tests.launch.parts',"], ids=["spawned", "by server"])
+def test_a_script_without_a_guard_runs_once(modules: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.format(modules=modules), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    assert done.stdout == "runs\ndone as __main__ of script.py None\n"
+    assert len({(tmp_path / name).read_text(encoding="utf-8") for name in "ab"}) == 2
