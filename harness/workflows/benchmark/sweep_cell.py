@@ -46,6 +46,7 @@ from harness.workflows.runs.checksums import (
     write_checked,
 )
 from harness.workflows.runs.files import PREDICTIONS
+from harness.workflows.runs.merging import write_predictions
 from harness.workflows.runs.shards import (
     finished_images,
     open_shard,
@@ -53,7 +54,6 @@ from harness.workflows.runs.shards import (
     shard_path,
     shard_paths,
     stamps_of,
-    write_predictions,
 )
 
 SPEED = "speed.json"

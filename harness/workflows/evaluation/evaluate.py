@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ from harness.workflows.runs.files import (
     require_own_model,
 )
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
+from harness.workflows.runs.merging import merged_predictions, write_merged
 from harness.workflows.runs.panoptic_files import (
     PANOPTIC_FILE,
     SEMANTIC_FILE,
@@ -66,7 +68,6 @@ from harness.workflows.runs.shards import (
     read_stored,
     shard_paths,
     shard_sums,
-    write_predictions,
 )
 from harness.workflows.runs.submissions import require_no_jobs
 from harness.zoo.model_file import remarks
@@ -185,15 +186,18 @@ def conclude_run(
         stored = read_stored(shard_paths(run.folder), notice=lambda text: log(run, text))
         lines = [line for _, line in stored]
         check_coverage(job.dataset.image_ids, [line["image_id"] for line in lines])
-        texts = [raw for raw, _ in stored]
-        predictions = write_predictions(run.folder / PREDICTIONS, lines, texts)
         maps = _write_maps(job, run.folder, lines)
+        predictions, texts = merged_predictions(lines, [raw for raw, _ in stored])
+        del stored, lines
     with ExitStack() as measuring_ends:
+        finished = measuring_ends.enter_context(_finishing_files(run, texts))
         with stopwatch.phase("score"):
             begun = _measuring(request, job, predictions, run)
             measured = measuring_ends.enter_context(begun)
             scores, odd = _score(request, job, measured, run)
-        record = _recorded(request, job, run, facts, stopwatch, scores, odd, maps)
+        with stopwatch.phase("merge"), keeping(run):
+            shards = finished.result()
+        record = _recorded(request, job, run, facts, stopwatch, scores, odd, maps, shards)
         if request.report and not are_proposals(record.metrics):  # without an AP to be explained
             write_report(
                 lambda: Analyzed(
@@ -218,9 +222,9 @@ def _recorded(
     scores: Scores,
     odd: Sequence[str],
     maps: Mapping[str, str],
+    shards: Mapping[str, str],
 ) -> RunRecord:
     """Put the record of an evaluation together, and write it."""
-    shards = shard_sums(run.folder)
     add_sums(run.folder, shards, below=SHARDS)
     record = record_of(
         run,
@@ -243,6 +247,22 @@ def _recorded(
     log(run, record.verdict.line)
     write_record(run.folder, record)
     return record
+
+
+@contextmanager
+def _finishing_files(run: Run, texts: Sequence[bytes]) -> Iterator[Future[dict[str, str]]]:
+    """Write the predictions and hash the shards, in a thread that is waited for in the end.
+
+    Yields:
+        The sha256 of each shard, when all of that is done.
+    """
+
+    def finish() -> dict[str, str]:
+        write_merged(run.folder / PREDICTIONS, texts)
+        return shard_sums(run.folder)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="files") as pool:
+        yield pool.submit(finish)
 
 
 def _annotated_maps(job: Job) -> dict[str, str]:

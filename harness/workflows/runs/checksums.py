@@ -15,7 +15,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from harness.core.errors import IntegrityError
 from harness.data.shapes import finite
 from harness.files.atomic import write_text
 from harness.files.digest import file_digest
+from harness.files.environment import usable_cpus
 from harness.files.json import dumps
 
 SUMS = "SHA256SUMS"
@@ -164,6 +166,8 @@ def require_undamaged(path: Path, expected: str | None, *, repair: str) -> bool:
 Line = dict[str, Any]
 
 _SEAL = re.compile(rb',"run":"([0-9a-f]{16})","checksum":"([0-9a-f]{16})"\}\n')
+#: Lines that are hashed one after the other, and the threads that hash blocks of them.
+BLOCK, MOST_HASHING = 64, 4
 _SEAL_BYTES = len(',"run":"","checksum":""}\n') + 32
 
 
@@ -232,7 +236,7 @@ def read_sealed(path: Path) -> SealedFile:
     except FileNotFoundError:
         return SealedFile()
     raws = [part + b"\n" for part in whole.split(b"\n")[:-1]]
-    opened = [_opened(raw) for raw in raws]
+    opened = _all_opened(raws)
     if not any(key for key, _ in opened) and not any(_SEAL.search(raw) for raw in raws):
         return _without_seals(raws)
     return _with_seals(raws, opened)
@@ -276,16 +280,39 @@ def _without_seals(raws: list[bytes]) -> SealedFile:
     return SealedFile(header=header, images=images if header else [], faults=faults)
 
 
-def _opened(raw: bytes) -> tuple[str | None, Line | None]:
-    """Return key and content of a sealed line; (None, None) where it is damaged."""
+def _all_opened(raws: Sequence[bytes]) -> list[tuple[str | None, Line | None]]:
+    """Return key and content of each sealed line; (None, None) of one that is damaged.
+
+    They are hashed in other threads, which need no lock of Python for that, and parsed in this one.
+    """
+    blocks = [raws[begin : begin + BLOCK] for begin in range(0, len(raws), BLOCK)]
+    if len(blocks) < 2:
+        return [_opened(raw, _key_in(raw)) for raw in raws]
+    with ThreadPoolExecutor(min(MOST_HASHING, usable_cpus())) as pool:
+        return [
+            _opened(raw, key)
+            for block, keys in zip(blocks, pool.map(_keys_in, blocks), strict=True)
+            for raw, key in zip(block, keys, strict=True)
+        ]
+
+
+def _keys_in(raws: Sequence[bytes]) -> list[str | None]:
+    return [_key_in(raw) for raw in raws]
+
+
+def _key_in(raw: bytes) -> str | None:
+    """Return the key of a sealed line; None where its checksum does not fit."""
     found = _SEAL.fullmatch(raw[-_SEAL_BYTES:])
     if found is None:
-        return None, None
+        return None
     end = len(raw) - len(',"checksum":""}\n') - 16
-    if _digest(raw[:end]).encode() != found[2]:
-        return None, None
-    line = _parsed(raw[: len(raw) - _SEAL_BYTES] + b"}")
-    return (None, None) if line is None else (found[1].decode(), line)
+    return found[1].decode() if _digest(raw[:end]).encode() == found[2] else None
+
+
+def _opened(raw: bytes, key: str | None) -> tuple[str | None, Line | None]:
+    """Return the key and the content of a sealed line with a key."""
+    line = None if key is None else _parsed(raw[: len(raw) - _SEAL_BYTES] + b"}")
+    return (None, None) if line is None else (key, line)
 
 
 def _parsed(raw: bytes) -> Line | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from harness.core.requests.inference import InferenceRequest
 from harness.core.settings import replaced
 from harness.engines.fake import open_fake
 from harness.measure.coco import Scores
+from harness.workflows.evaluation import evaluate
 from harness.workflows.evaluation.evaluate import accuracy_checks
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
@@ -152,6 +155,25 @@ def test_a_failure_in_scoring_loses_no_prediction(tmp_path: Path, evaluated: Eva
     with pytest.raises(RunFailedError, match="scoring failed"):
         evaluated(run, open_engine=breaking)
     assert len(json.loads((run / PREDICTIONS).read_text(encoding="utf-8"))) == 9
+    record, _ = evaluated(run, resume=True)
+    assert record.metrics["segm/AP"] == pytest.approx(100)
+
+
+def test_predictions_that_cannot_be_written_end_the_run(
+    tmp_path: Path, evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written beside the scoring, in a thread."""
+    run = tmp_path / "run"
+
+    def full(path: Path, texts: Sequence[bytes]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "write_merged", full)
+        with pytest.raises(RunFailedError, match="No space left"):
+            evaluated(run)
+    assert not (run / PREDICTIONS).exists()
+    assert not (run / RECORD).exists()
     record, _ = evaluated(run, resume=True)
     assert record.metrics["segm/AP"] == pytest.approx(100)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.workflows.runs.checksums import add_sums, key_of, read_sealed, read_sums, seal
+from harness.workflows.runs.checksums import BLOCK, add_sums, key_of, read_sealed, read_sums, seal
 
 OLD, NEW = "0" * 64, "1" * 64
 
@@ -60,3 +60,25 @@ def test_a_line_with_a_score_that_is_no_number_is_named(tmp_path: Path, score: s
     found = read_sealed(path)
     assert found.faults == ["line 2 is not that of an image"]
     assert [line for _, line in found.images] == [sound]
+
+
+def test_damage_among_many_lines_is_named_where_it_is(tmp_path: Path) -> None:
+    """So many that several threads hash them."""
+    path, identity = tmp_path / "shard.jsonl", {"model": "tiny"}
+    key, other = key_of(identity), key_of({"model": "large"})
+    count = 5 * BLOCK + 3
+    lines = [{"image_id": number, "predictions": [{"score": 0.5}]} for number in range(count)]
+    raws = [seal(line, key) for line in lines]
+    damaged, foreign = (0, BLOCK - 2, BLOCK - 1, count - 1), 3 * BLOCK
+    for number in damaged:
+        raws[number] = raws[number].replace(b"0.5", b"0.6")
+    raws[foreign] = seal(lines[foreign], other)
+    path.write_bytes(seal(identity, key) + b"".join(raws) + b'{"image_id":')
+    found = read_sealed(path)
+    sound = [number for number in range(count) if number not in (*damaged, foreign)]
+    assert found.images == [(raws[number], lines[number]) for number in sound]
+    assert found.faults == [
+        *(f"line {number + 2} is damaged: its checksum does not fit" for number in damaged[:3]),
+        f"line {foreign + 2} belongs to another run",
+        f"line {count + 1} is damaged: its checksum does not fit",
+    ]

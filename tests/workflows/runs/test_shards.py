@@ -17,16 +17,16 @@ from harness.core.detections import Detections
 from harness.core.errors import IntegrityError
 from harness.core.run_lengths import Rle
 from harness.files.json import dumps
-from harness.workflows.runs import shards
+from harness.workflows.runs import merging
 from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.line_text import line_of
+from harness.workflows.runs.merging import merged_predictions, write_merged, write_predictions
 from harness.workflows.runs.shards import (
     finished_images,
     new_images,
     open_shard,
     read_lines,
     read_stored,
-    write_predictions,
 )
 
 IDENTITY = {"model": "tiny", "engine": "fake", "batch_size": 1}
@@ -136,7 +136,8 @@ def test_text_that_is_taken_from_shards_is_what_would_be_written(
     own = [line for _, line in stored]
 
     expected = write_predictions(written_again, own)
-    found = write_predictions(taken, own, [raw for raw, _ in stored])
+    found, texts = merged_predictions(own, [raw for raw, _ in stored])
+    write_merged(taken, texts)
 
     assert found == expected
     assert taken.read_bytes() == written_again.read_bytes()
@@ -154,9 +155,10 @@ def test_rows_of_networks_are_not_written_a_second_time(
     def never(rows: list[dict[str, Any]]) -> str:
         raise AssertionError(rows)
 
-    monkeypatch.setattr(shards, "_lines_of", never)
+    monkeypatch.setattr(merging, "_lines_of", never)
     filled = [one for one in stored if one[1]["predictions"]]
-    write_predictions(tmp_path / "p.json", [line for _, line in filled], [raw for raw, _ in filled])
+    _, texts = merged_predictions([line for _, line in filled], [raw for raw, _ in filled])
+    write_merged(tmp_path / "p.json", texts)
 
     assert (tmp_path / "p.json").read_bytes() == expected
 
