@@ -254,6 +254,20 @@ def exported_pt2(once: Once, embedded_root: Path) -> Path:
 
 
 @pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a checkout with the real lock and nothing else, whose default folders
+    are not those of the real one.
+    """
+    from harness.files.layout import LOCK_NAME, find_lock
+
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    shutil.copy(find_lock(), folder / LOCK_NAME)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def odd_tmp_path(tmp_path: Path) -> Path:
     """An empty folder whose name has what breaks careless code: spaces, quotes, non-ASCII."""
     folder = tmp_path / 'it\'s an "odd" földer; $HOME & 100%'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.cli.main import run
-from harness.files.layout import LOCK_NAME, find_lock
 
 #: Runs the command line with a progress that signals its own process after so many images.
 SIGNALLED = """
@@ -47,16 +45,6 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a project with the real lock, and nothing else."""
-    folder = tmp_path / "a project"
-    folder.mkdir()
-    shutil.copy(find_lock(), folder / LOCK_NAME)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.fixture

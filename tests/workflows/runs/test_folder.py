@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -15,7 +14,6 @@ from harness.core.errors import IntegrityError, Interrupted, RunFailedError, Usa
 from harness.core.progress import Silent
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.settings import replaced
-from harness.files.layout import LOCK_NAME, find_lock
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import SUMS
 from harness.workflows.runs.files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run
@@ -28,16 +26,6 @@ COMMAND = ("harness", "eval", "--images", "my images")
 @pytest.fixture
 def request_(job: Job) -> EvalRequest:
     return EvalRequest(inference=job.request)
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout of its own, so that default run folders are not made in the real one."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    shutil.copy(find_lock(), folder / LOCK_NAME)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def opened(
