@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
 
-import torch
-
 from harness.core.engine import Precision, require_device_word
 from harness.core.errors import PrerequisiteError, UsageError, bounded
+from harness.core.garbage_collection import collector_paused
 from harness.core.printable import counted, printable
 from harness.files.environment import NVIDIA_DEVICE, cpu_name, usable_cpus
+
+with collector_paused():  # which took a sixth of this import, for objects that all stay
+    import torch
 
 #: Digits of a number of threads; a longer one is none that a machine has.
 LONGEST_COUNT = 9
@@ -58,6 +60,11 @@ def find_device(name: str) -> torch.device:
             hint="run: harness doctor, or choose --device cpu",
         )
     return torch.device("cuda", index)
+
+
+def named_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is the one of this machine, others need not be here."""
+    return find_device(name) if name == "auto" else torch.device(name)
 
 
 def why_no_gpu() -> str | None:

@@ -255,13 +255,10 @@ def own_memory_format(name: EngineName, options: EngineOptions) -> MemoryFormat:
     """
     if name != "native":
         return "contiguous"
-    import torch
-
-    from harness.engines.devices import find_device
+    from harness.engines.devices import named_device
     from harness.engines.native import own_memory_format
 
-    auto = options.device == "auto"
-    device = find_device(options.device) if auto else torch.device(options.device)
+    device = named_device(options.device)
     return own_memory_format(device, options.precision, exact=options.exact)
 
 

@@ -224,3 +224,17 @@ def test_a_word_that_is_no_device_is_refused(word: str) -> None:
         UsageError, match=r"unknown device .{0,120}; choose auto, cpu, cuda or cuda:N"
     ):
         devices.find_device(word)
+
+
+IMPORTED = """
+import gc
+searched = []
+gc.callbacks.append(lambda phase, facts: searched.append(facts["generation"]))
+import harness.engines.devices
+print(gc.isenabled(), 2 in searched)
+"""
+
+
+def test_torch_is_imported_without_a_search_for_cycles_among_all_objects() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
