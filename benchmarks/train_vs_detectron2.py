@@ -33,13 +33,15 @@ from harness.engines.devices import (
     find_device,
     keep_freed_memory,
 )
+from harness.files.environment import usable_cpus
 from harness.nn.rcnn import RCNN
 from harness.nn.targets import TrainingNumbers
 from harness.training.augmentation import Augmentation, draw_change
+from harness.training.order import batches
 from harness.training.placement import place, region_operators
 from harness.training.plan import Schedule
 from harness.training.processes import World
-from harness.training.samples import Sample, make_sample
+from harness.training.samples import Sample, make_sample, sample_batches
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
@@ -98,9 +100,7 @@ def material(asked: argparse.Namespace) -> tuple[Architecture, Any, list[Sample]
 def _samples(asked: argparse.Namespace, architecture: Architecture) -> list[Sample]:
     dataset = read_dataset(asked.annotations, asked.images)
     found = training_set(dataset, with_masks=architecture.has_masks).images
-    still = Augmentation(
-        short_edges_px=(asked.short_edge,), long_edge_max_px=1333, flip_probability=0.0
-    )
+    still = _still(asked.short_edge)
     wide = [one for one in found if one.record.width_px > one.record.height_px]
     samples = []
     for number, image in enumerate(wide[: asked.batch_size]):
@@ -113,6 +113,12 @@ def _samples(asked: argparse.Namespace, architecture: Architecture) -> list[Samp
     return samples
 
 
+def _still(short_edge_px: int) -> Augmentation:
+    return Augmentation(
+        short_edges_px=(short_edge_px,), long_edge_max_px=1333, flip_probability=0.0
+    )
+
+
 def native(
     architecture: Architecture,
     weights: Any,
@@ -120,22 +126,58 @@ def native(
     device: torch.device,
     precision: Precision = "fp32",
 ) -> Any:
-    """One iteration of ours."""
+    """One iteration of ours, with samples that are there."""
+    trainer = trainer_of(architecture, weights, device, precision, batch_size=len(samples))
+    return lambda: run_iteration(trainer, samples)
+
+
+def loading_native(
+    asked: argparse.Namespace,
+    architecture: Architecture,
+    weights: Any,
+    device: torch.device,
+    precision: Precision = "fp32",
+) -> Any:
+    """One iteration of ours with its samples decoded and resized ahead, by a thread a core."""
+    dataset = read_dataset(asked.annotations, asked.images)
+    images = training_set(dataset, with_masks=architecture.has_masks).images
+    wide = [one.record.width_px > one.record.height_px for one in images]
+    coming = sample_batches(
+        images,
+        dataset.images_dir,
+        _still(asked.short_edge),
+        architecture,
+        batches(wide, asked.batch_size, seed=0),
+        seed=0,
+        loaders=usable_cpus(),
+    )
+    trainer = trainer_of(architecture, weights, device, precision, batch_size=asked.batch_size)
+    return lambda: run_iteration(trainer, next(coming))
+
+
+def trainer_of(
+    architecture: Architecture,
+    weights: Any,
+    device: torch.device,
+    precision: Precision,
+    *,
+    batch_size: int,
+) -> Trainer:
+    """Our trainer, at its first iteration."""
     network = RCNN(architecture)
     network.load_state_dict(weights)
     place(network, device, precision, frozen=2)
     numbers = TrainingNumbers()
-    trainer = Trainer(
+    return Trainer(
         network=network,
         config=replaced(TrainRequest(), precision=precision),
-        schedule=replace(SCHEDULE, batch_size=len(samples)),
+        schedule=replace(SCHEDULE, batch_size=batch_size),
         numbers=numbers,
         device=device,
         world=World(),
         average=None,
         operators=region_operators(architecture, numbers, device, notes=[]),
     )
-    return lambda: run_iteration(trainer, samples)
 
 
 def detectron2(
