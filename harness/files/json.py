@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 from harness.core.errors import IntegrityError
 from harness.core.garbage_collection import collector_paused
@@ -61,6 +61,30 @@ def dump_usual(value: Any) -> bytes:
     from pydantic_core import to_json
 
     return to_json(value)
+
+
+def parse_strictly(content: bytes) -> Any:
+    """What ``json.loads`` makes of the content, in half the time; NaN and infinity are refused.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: Its lists are in lists without end.
+    """
+    from pydantic_core import from_json
+
+    try:
+        return from_json(content, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:  # or half characters, which Python's text can have and this one's cannot
+        return json.loads(content, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Refuse NaN and infinity, which are not JSON.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{constant} is not JSON")
 
 
 def read(path: Path, *, convert: Callable[[dict[str, Any]], Any] | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import IntegrityError, UsageError
 from harness.data.text_files import read_json as read_user_json
-from harness.files.json import dumps, read, schema_of, to_plain, to_typed
+from harness.files.json import dumps, parse_strictly, read, schema_of, to_plain, to_typed
 
 
 class Colour(str, Enum):
@@ -182,3 +183,65 @@ def test_half_characters_are_written_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(dumps(value), encoding="utf-8")
     assert read(path) == value
+
+
+def outcome(function: Callable[[], Any]) -> str:
+    """What a function returns, with types and signs of zeros; or that it refuses."""
+    try:
+        return repr(function())
+    except (ValueError, RecursionError):
+        return "refused"
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(plain, st.booleans())
+def test_strict_parsing_is_that_of_python(value: Any, escaped: bool) -> None:
+    content = json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    expected = outcome(lambda: json.loads(content, parse_constant=refuse))
+    assert outcome(lambda: parse_strictly(content)) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            b"",
+            b"{",
+            b"[1,]",
+            b"01",
+            b"+1",
+            b".5",
+            b"1.",
+            b"1e5",
+            b"1E+2",
+            b"-0",
+            b"-0.0",
+            b"1e999",
+        ),
+        *(b"1e999", b"NaN", b"[Infinity]", b"-Infinity", b'{"a":1,"a":2}', b'"\x01"', b'"\x7f"'),
+        *(
+            b"\xff",
+            b'"\\ud800"',
+            b'"\\ud83d\\ude00"',
+            b'"\\x"',
+            b"\xef\xbb\xbf1",
+            "[1]".encode("utf-16"),
+        ),
+        *(b" [ 1 , 2 ] \n", b"[1] 2", b"true", b"True", b"9" * 60, b"[" * 500 + b"]" * 500),
+        b"[" * 100_000,
+    ],
+    ids=lambda content: repr(content[:24]),
+)
+def test_odd_content_is_parsed_or_refused_as_python_does(content: bytes) -> None:
+    expected = outcome(lambda: json.loads(content, parse_constant=refuse))
+    assert outcome(lambda: parse_strictly(content)) == expected

@@ -19,14 +19,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from harness.core.errors import IntegrityError
 from harness.data.shapes import finite
 from harness.files.atomic import write_text
 from harness.files.digest import file_digest
 from harness.files.environment import usable_cpus
-from harness.files.json import dumps
+from harness.files.json import dumps, parse_strictly
 
 SUMS = "SHA256SUMS"
 
@@ -318,19 +318,10 @@ def _opened(raw: bytes, key: str | None) -> tuple[str | None, Line | None]:
 def _parsed(raw: bytes) -> Line | None:
     """Return the object that a line contains; None where it is not one."""
     try:
-        line = json.loads(raw, parse_constant=_refuse)
+        line = parse_strictly(raw)
     except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
-
-
-def _refuse(constant: str) -> NoReturn:
-    """Refuse NaN and infinity, which are not JSON.
-
-    Raises:
-        ValueError: Always.
-    """
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_image(line: Line) -> bool:
