@@ -35,6 +35,10 @@ from harness.training.step import Trainer, run_iteration
 #: ends the process, and not torch, as on a GPU.
 MOST_AT_ONCE = 2
 
+#: Images of a process's share that are decoded where only some of them are computed. They decide
+#: how large the others are padded, which more of them would hardly change.
+MOST_DECODED = 64
+
 
 class Measured(NamedTuple):
     """Time and memory of one iteration."""
@@ -87,8 +91,8 @@ def measure_iteration(
     is_estimated = device.type == "cpu" and at_once > MOST_AT_ONCE
     # The rate is of a batch, and fewer images might diverge with it.
     setup = replace(setup, schedule=replace(setup.schedule, learning_rate=0.0))
-    whole = replace(setup, config=replaced(setup.config, accumulate=1))  # a batch is one part
-    trainer, _ = build_trainer(whole if is_estimated else setup, device, World())
+    setup = _of_few(setup, processes) if is_estimated else setup
+    trainer, _ = build_trainer(setup, device, World())
     passes = 2 if warmed else 1
     total = passes * (1 + is_estimated)
     with (
@@ -106,6 +110,16 @@ def measure_iteration(
         device_class=device_class(device),
         at_once=at_once,
         image_bytes=each,
+    )
+
+
+def _of_few(setup: Setup, processes: int) -> Setup:
+    """A setup whose batch is one part, and has no more images than are worth decoding."""
+    decoded = min(setup.schedule.batch_size, MOST_DECODED * processes)
+    return replace(
+        setup,
+        schedule=replace(setup.schedule, batch_size=decoded),
+        config=replaced(setup.config, accumulate=1),
     )
 
 

@@ -152,6 +152,30 @@ def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(
     assert "one image takes more: lower --short-edge" in answer.out
 
 
+def test_of_an_absurd_batch_few_images_are_decoded(
+    harness: Callable[..., Answer], own: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import harness.training.dry_run as measuring
+    import harness.training.samples as sampling
+
+    decoded = []
+    make = sampling.make_sample
+
+    def counted(*given: Any, **more: Any) -> Any:
+        decoded.append(1)
+        return make(*given, **more)
+
+    monkeypatch.setattr(sampling, "make_sample", counted)
+    monkeypatch.setattr(measuring, "MOST_DECODED", 3)
+    words = ["train", *own, "--device", "cpu", "--dry-run", "--batch-size", "4000000"]
+    answer = harness(*words, "--iterations", "2", "--json")
+    assert answer.code == 0, answer.err
+    plan = json.loads(answer.out)
+    assert plan["schedule"]["batch_size"] == 4_000_000
+    assert "--accumulate " in plan["advice"]
+    assert len(decoded) <= 8 * 3  # two batches of one, two of two, and those ahead
+
+
 def test_a_batch_that_does_not_fit_on_a_cpu_is_refused_before_it_begins(
     harness: Callable[..., Answer],
     own: list[str],

@@ -53,3 +53,14 @@ def test_a_single_image_that_is_too_large_is_said_so() -> None:
     said = advice(measured(80.0, at_once=4), 1)
     assert said is not None
     assert "one image takes more" in said
+
+
+def test_an_absurd_batch_is_answered_at_once() -> None:
+    # 10⁹ images, of which eight take 17 GiB and nine more than is usable.
+    images = 10**9
+    said = advice(measured(1.0 + 2.0 * images, at_once=images), 1)
+    assert said is not None
+    assert "--accumulate 125000000 computes the same batch in parts of 8 images, in about" in said
+    said = advice(measured(80.0, at_once=images, each_gib=0.0), 1)
+    assert said is not None
+    assert "one image takes more" in said

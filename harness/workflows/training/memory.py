@@ -70,14 +70,16 @@ def advice(measured: Measured, parts: int, processes: int = 1) -> str | None:
         return None
     at_once = measured.at_once
     says = f"this machine has {memory_bytes() / 2**30:.1f} GiB"
-    for images in range(at_once - 1, 0, -1):
-        needed = measured.memory_bytes - measured.image_bytes * (at_once - images)
-        if at_once % images == 0 and needed <= has:
-            whole = needed * processes / 2**30
-            return (
-                f"{says}: --accumulate {parts * at_once // images} computes the same batch in "
-                f"parts of {counted(images, 'image')}, in about {whole:.1f} GiB"
-            )
+    if measured.image_bytes > 0:
+        over = -(-(measured.memory_bytes - has) // measured.image_bytes)  # images too many
+        for images in range(at_once - over, 0, -1):
+            if at_once % images == 0:
+                needed = measured.memory_bytes - measured.image_bytes * (at_once - images)
+                whole = needed * processes / 2**30
+                return (
+                    f"{says}: --accumulate {parts * at_once // images} computes the same batch in "
+                    f"parts of {counted(images, 'image')}, in about {whole:.1f} GiB"
+                )
     return f"{says}, and one image takes more: lower --short-edge, or train on a GPU"
 
 
