@@ -13,6 +13,7 @@ from typing import Any, Literal
 from harness.core.checks import Check, Verdict
 from harness.core.engine import EngineInfo
 from harness.core.errors import UsageError
+from harness.core.printable import counted
 from harness.core.record import CategoryScore, CheckpointFacts, RunRecord
 
 
@@ -103,7 +104,7 @@ class Unreadable:
     """Why it could not be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class PredictReport:
     """``predict.json``, written last."""
 
@@ -160,3 +161,8 @@ class PredictReport:
 
     page: str | None
     """File of the page; None when no images were drawn."""
+
+    def __repr__(self) -> str:
+        """What was found, and where it is."""
+        found = f"{counted(self.detections, 'object')} in {counted(self.images, 'image')}"
+        return f"<PredictReport of {self.model}: {found} ({self.output})>"

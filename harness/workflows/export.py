@@ -34,7 +34,7 @@ from harness.zoo.model_file import stated_sizes, with_recipe
 EMBEDDED_PICTURES = "synthetic_val"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Export:
     """What was written, and how it compares."""
 
@@ -58,6 +58,12 @@ class Export:
 
     parity: ParityReport
     """The native engine compared with the file, stage by stage."""
+
+    def __repr__(self) -> str:
+        """The file, its size, and where it first differs from the network."""
+        first = self.parity.first_failing
+        proof = "as the network in every stage" if first is None else f"differs from {first} on"
+        return f"<Export of {self.facts.model}: {self.path}, {self.bytes / 1e6:.1f} MB, {proof}>"
 
 
 def export(request: ExportRequest, *, progress: Progress) -> Export:

@@ -179,6 +179,8 @@ def test_images_are_predicted_into_a_folder(
     assert report.images == 2
     assert report.unreadable == ()
     assert report.command[:2] == ("harness", "predict")
+    assert repr(report).startswith("<PredictReport of tiny: ")
+    assert repr(report).endswith(f" objects in 2 images ({tmp_path / 'run'})>")
     found = json.loads((tmp_path / "run" / report.predictions).read_text("utf-8"))
     assert len(found["annotations"]) == report.detections > 0
     one = harness.predict(images[0], output=tmp_path / "one", pictures="none", **settings)

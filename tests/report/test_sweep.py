@@ -15,6 +15,7 @@ from harness.measure.sweep import Sweep, SweepCell, recommend
 from harness.report.page import sweep_page
 from harness.report.sweep import columns_of, recommendations, sweep_parts, sweep_rows
 from harness.report.sweep_plot import HEIGHT, SCALE, WIDTH, Box, draw_sweep, plots_of
+from harness.workflows.benchmark.sweep import SweepResult
 from tests.measure.test_sweep import cell, setting
 
 
@@ -151,3 +152,8 @@ def test_the_page_needs_nothing_else(sweep: Sweep) -> None:
     for start in [at for at in range(len(page)) if page.startswith("<svg", at)]:
         drawing = ElementTree.fromstring(page[start : page.index("</svg>", start) + 6])
         assert len(list(drawing.iter("title"))) == 4
+
+
+def test_a_sweep_is_one_line_in_a_notebook(sweep: Sweep, tmp_path: Path) -> None:
+    result = SweepResult(sweep=sweep, folder=tmp_path)
+    assert repr(result) == f"<SweepResult of tiny: {len(sweep.cells)} cells ({tmp_path})>"

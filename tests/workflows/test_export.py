@@ -257,6 +257,8 @@ def test_a_file_states_the_sizes_that_were_asked_for_and_else_those_of_the_train
     numbers = smaller.facts.architecture
     assert (numbers.short_edge_px, numbers.long_edge_max_px) == (96, 112)
     assert smaller.parity.first_failing is None
+    assert repr(smaller).startswith(f"<Export of tiny: {smaller.path}, ")
+    assert repr(smaller).endswith(" MB, as the network in every stage>")
     (resized,) = [one for one in smaller.parity.stages if one.stage == "resized input"]
     assert resized.ok
 

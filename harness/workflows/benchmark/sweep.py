@@ -68,7 +68,7 @@ CELL_LOG = "log.txt"
 Measure = Callable[[CellTask], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SweepResult:
     """A finished sweep, as the API returns it."""
 
@@ -77,6 +77,11 @@ class SweepResult:
 
     folder: Path
     """The run folder, with the page and the plot of the sweep."""
+
+    def __repr__(self) -> str:
+        """How many cells there are, and where."""
+        cells = counted(len(self.sweep.cells), "cell")
+        return f"<SweepResult of {self.sweep.model}: {cells} ({self.folder})>"
 
 
 def sweep(
