@@ -49,5 +49,5 @@ def _summary(findings: Sequence[Finding]) -> str:
     if failed:
         return f"NOT READY: every run needs what failed: {', '.join(failed)}"
     warned = sum(one.status == "warn" for one in findings)
-    rest = f"; {counted(warned, 'warning')}: only what it names needs the fix" if warned else ""
+    rest = f"; {counted(warned, 'warning')}, each only for what it names" if warned else ""
     return f"READY: harness eval runs the embedded model without a download{rest}"

@@ -122,7 +122,7 @@ def test_the_list_ends_in_what_it_comes_to(
     assert run(["doctor", "--root", str(tmp_path)]) == 0
     last = capsys.readouterr().out.rstrip().splitlines()[-1]
     assert last.startswith("READY: harness eval runs the embedded model")
-    assert "warnings: only what it names needs the fix" in last
+    assert last.endswith(" warnings, each only for what it names")
     broken = Finding(subject="lock", found="cut off", status="fail", fix="get it again")
     monkeypatch.setattr("harness.workflows.doctor.diagnose", lambda _: [broken])
     assert run(["doctor"]) == 3
