@@ -10,7 +10,7 @@ import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from harness.core.dataset import Category
@@ -174,10 +174,8 @@ class Masks:
         if set(map(type, chain.from_iterable(sides))) != {int}:
             return False
         self._texts += texts
-        self._rows += [
-            (position, row, *size)
-            for position, (row, size) in enumerate(zip(rows, expected, strict=True), start=first)
-        ]
+        heights, widths = [size[0] for size in expected], [size[1] for size in expected]
+        self._rows += zip(count(first), rows, heights, widths, strict=False)
         return True
 
     def text_fault(self, *, watch: Callable[[], None] = lambda: None) -> tuple[int, str] | None:

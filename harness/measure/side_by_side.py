@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -140,22 +140,58 @@ class Measuring:
 
 
 @contextmanager
-def measuring(wanted: Wanted, *, processes: int = 1) -> Iterator[Measuring]:
+def ready_children(predictions: int, processes: int) -> Iterator[Children | None]:
+    """Begin the processes of ``measuring`` before there is work for them: their imports take time.
+
+    Args:
+        predictions: How many there are.
+        processes: As of ``measuring``.
+
+    Yields:
+        The processes, which are ended with the block; None where there are too few predictions.
+    """
+    count = _worth(predictions, processes)
+    if count < 2:
+        yield None
+        return
+    with children(count) as pool:
+        for number in range(count):
+            pool.submit(_imported, number)
+        yield pool
+
+
+def _imported(number: int) -> int:
+    """Have this module imported in a process, and what it compares masks with."""
+    import pycocotools.mask  # noqa: F401
+
+    return number
+
+
+def _worth(predictions: int, processes: int) -> int:
+    """Return how many processes are worth their start."""
+    return min(processes, predictions // coco.LEAST_PREDICTIONS)
+
+
+@contextmanager
+def measuring(
+    wanted: Wanted, *, processes: int = 1, ready: Children | None = None
+) -> Iterator[Measuring]:
     """Begin to find out what is wanted; processes are ended with the block.
 
     Args:
         wanted: What.
         processes: How many may be used; few predictions are not worth one.
+        ready: Of ``ready_children`` for as many predictions and processes; None to begin them.
 
     Raises:
         IntegrityError: Predictions of images or categories that the annotations do not have.
     """
-    count = min(processes, len(wanted.predictions) // coco.LEAST_PREDICTIONS)
+    count = _worth(len(wanted.predictions), processes)
     if count < 2 or not wanted.image_ids:
         yield Measuring(wanted, processes)
         return
     kept = kept_predictions(wanted.annotations, wanted.predictions, wanted.image_ids)
-    with children(count) as pool:
+    with children(count) if ready is None else nullcontext(ready) as pool:
         with collector_paused():
             found = _SideBySide(replace(wanted, predictions=kept), pool, count)
         yield found

@@ -22,7 +22,7 @@ from harness.measure.columns import objects_of, results_of
 from harness.measure.greedy import IOUS, kept_detections, overlapping
 from harness.measure.masks import compared_mask
 from harness.measure.matching import Matching, match_images
-from harness.measure.side_by_side import Wanted, measuring
+from harness.measure.side_by_side import Wanted, measuring, ready_children
 from harness.measure.table import table_of
 from tests.measure.test_coco import shaken
 
@@ -92,7 +92,11 @@ def measured_both_ways(
     found = []
     for least in (10_000, 1):
         monkeypatch.setattr(coco, "LEAST_PREDICTIONS", least)
-        with measuring(wanted, processes=2) as measured:
+        with (
+            ready_children(len(wanted.predictions), 2) as ready,
+            measuring(wanted, processes=2, ready=ready) as measured,
+        ):
+            assert (ready is None) == (least > 1)
             scores = measured.with_intervals(measured.scores())
             found.append((scores, measured.analyses(scores.curves)))
     assert found[0] == found[1]

@@ -28,7 +28,7 @@ from harness.files.json import to_plain
 from harness.launch.local import prepare_workers
 from harness.measure.coco import Scores, check_coverage
 from harness.measure.proposals import score_proposals
-from harness.measure.side_by_side import Measuring, Wanted, measuring
+from harness.measure.side_by_side import Measuring, Wanted, measuring, ready_children
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
 from harness.workflows.evaluation.finished import finished_facts
@@ -342,6 +342,8 @@ def _measuring(
             content, proposals = job.dataset.ground_truth, job.architecture.tasks == (PROPOSALS,)
             # Their lines come from files, which another run, or a disk, may have changed.
             where = str(run.folder / PREDICTIONS)
+            processes = 1 if proposals else usable_cpus()
+            ready = stack.enter_context(ready_children(len(predictions), processes))
             checked = checked_predictions(predictions, content, where=where)
             wanted = Wanted(
                 annotations=content,
@@ -352,8 +354,7 @@ def _measuring(
                 resamples=request.certainty.resamples,
                 threshold=THRESHOLD if request.report else None,
             )
-            processes = 1 if proposals else usable_cpus()
-            found = stack.enter_context(measuring(wanted, processes=processes))
+            found = stack.enter_context(measuring(wanted, processes=processes, ready=ready))
         yield found
 
 
