@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -238,3 +239,20 @@ print(gc.isenabled(), 2 in searched)
 def test_torch_is_imported_without_a_search_for_cycles_among_all_objects() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True)
     assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+AHEAD = """
+import sys
+if sys.argv[1:]:
+    sys.modules["triton"] = None  # as if it were not installed
+import harness.nn.kernels.ahead
+print("harness.nn.kernels.operators" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_kernels_are_imported_ahead_where_triton_is_installed(lacking: bool) -> None:
+    given = ["lacking"] if lacking else []
+    done = subprocess.run([sys.executable, "-c", AHEAD, *given], capture_output=True, text=True)
+    installed = importlib.util.find_spec("triton") is not None
+    assert done.stdout.split() == [str(installed and not lacking)], done.stderr

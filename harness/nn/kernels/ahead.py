@@ -11,8 +11,8 @@ from contextlib import suppress
 # Work at import, which is all that a server of processes does for its copies. Whatever a broken
 # Triton raises, the engine meets again, and reports.
 with suppress(Exception):
-    from triton.runtime.cache import triton_key
-
     import harness.nn.kernels.operators  # noqa: F401
+with suppress(Exception):  # other versions keep it elsewhere
+    from triton.runtime.cache import triton_key
 
     triton_key()
