@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.core.dataset import Dataset, ImageRecord
-from harness.core.errors import AnotherRunError, IntegrityError
+from harness.core.errors import AnotherRunError, IntegrityError, UsageError
 from harness.core.model import Lock
 from harness.core.panoptic import PanopticTruth
 from harness.core.record import DatasetFacts, PanopticFacts
@@ -74,12 +74,14 @@ def read_annotations_of(
         UsageError: It is no longer there.
         IntegrityError: It was replaced since: its numbers would not be those of the run.
     """
-    path = Path(facts.annotations_path)
+    path, hint = Path(facts.annotations_path), f"put the file of the run back, or {otherwise}"
+    if not path.exists():
+        raise UsageError(f"no such file: {path}", hint=hint)
     if path.is_file() and (found := file_digest(path)) != facts.digest:
         raise IntegrityError(
             f"{path} changed since the run was evaluated on it:\n"
             f"  expected sha256 {facts.digest}\n  found    sha256 {found}",
-            hint=f"put the file of the run back, or {otherwise}",
+            hint=hint,
         )
     return read_annotations(path, watch=watch)
 

@@ -170,7 +170,7 @@ def _cost(run: Path, record: RunRecord) -> tuple[int, float, float]:
         raise UsageError("no network was measured")
     weights = weights_of(checkpoint)
     facts = record.dataset
-    content, folder = annotations_of_run(run, facts, "put it back"), Path(facts.images_dir)
+    content, folder = annotations_of_run(run, facts, "leave the run out"), Path(facts.images_dir)
     dataset = dataset_of(content, Path(facts.annotations_path), folder, digest=facts.digest)
     images = [load_image(one, folder) for one in dataset.images[:IMAGES]]
     if engine.architecture.given_proposals:  # as many as a file has: they take the same time

@@ -204,6 +204,16 @@ def test_what_cannot_be_meant_is_refused(run: Path, small_coco: Path, tmp_path: 
         shown(run=tmp_path)
 
 
+def test_without_the_annotations_of_a_run_it_says_what_to_do(run: Path, small_coco: Path) -> None:
+    path = small_coco / "annotations.json"
+    path.unlink()
+    with pytest.raises(UsageError, match="no such file") as caught:
+        shown(run=run)
+    hint = caught.value.hint or ""
+    assert hint.startswith("put the file of the run back, or show it against another: --annot")
+    assert str(run / "predictions.json") in hint
+
+
 FALSE = ("localization", "classification", "duplicate", "background", "both")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.core.errors import IntegrityError, UsageError
-from harness.core.printable import shown
+from harness.core.printable import counted, shown
 from harness.data.convert.formats.yaml_text import names_in, read_yaml
 from harness.data.convert.geometry import box_outline
 from harness.data.convert.image_matching import ImageFolder
@@ -145,8 +145,9 @@ def _require_count(listed: Sequence[str], count: Any, source: Path) -> None:
     except ValueError:
         known = -1
     if listed and known != len(listed):
+        named = counted(len(listed), "class has a name", "classes have a name")
         raise IntegrityError(
-            f"{source}: data.yaml has {len(listed)} names, and nc is {shown(count)}",
+            f"{source}: {named}, and nc is {shown(count)}",
             hint="correct the one or the other: a missing name gives others the wrong number",
         )
 
