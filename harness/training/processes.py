@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -67,6 +68,8 @@ def join(rank: int, size: int, device: torch.device, address: str) -> World:
         address: Where the processes meet (``tcp://host:port``, ``env://``).
     """
     if size > 1:
+        # Torch says it of 1×1 convolutions, whose two layouts are the same bytes in the same order.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             init_method=address,

@@ -285,6 +285,7 @@ def test_two_processes_train_as_one(
     words = ["train", *on_small_twice, "--iterations", "2", "--batch-size", "4", "--no-pictures"]
     assert harness(*words, "--output", "one").code == 0
     answer = process(*words, "--nproc", "2", "--output", "two")
+    assert "Warning" not in answer.err
     assert answer.code == 0, answer.err
     one, two = first_losses(project / "one"), first_losses(project / "two")
     assert one.keys() == two.keys()
