@@ -52,7 +52,7 @@ TINY = {
 }
 
 #: What the others measure with.
-SHARED = {"pairs", "broken_predictions", "simulated_scenes", "labelled_photos"}
+SHARED = {"pairs", "broken_predictions", "simulated_scenes", "labelled_photos", "gpu_table"}
 
 
 def missing(name: str) -> str | None:
