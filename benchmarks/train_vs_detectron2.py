@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,7 @@ from harness.training.order import batches
 from harness.training.placement import place, region_operators
 from harness.training.plan import Schedule
 from harness.training.processes import World
-from harness.training.samples import Sample, make_sample, sample_batches
+from harness.training.samples import BATCHES_AHEAD, Sample, make_sample, sample_batches
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
@@ -131,18 +134,23 @@ def native(
     return lambda: run_iteration(trainer, samples)
 
 
-def loading_native(
+def loading_seconds(
     asked: argparse.Namespace,
     architecture: Architecture,
     weights: Any,
     device: torch.device,
-    precision: Precision = "fp32",
-) -> Any:
-    """One iteration of ours with its samples decoded and resized ahead, by a thread a core."""
+    precision: Precision,
+    count: int,
+) -> list[float]:
+    """Seconds of iterations of ours, one after the other, with samples loaded by a thread a core.
+
+    What was loaded before the first of them was needed is used up by iterations that do not count.
+    """
     dataset = read_dataset(asked.annotations, asked.images)
     images = training_set(dataset, with_masks=architecture.has_masks).images
     wide = [one.record.width_px > one.record.height_px for one in images]
-    coming = sample_batches(
+    trainer = trainer_of(architecture, weights, device, precision, batch_size=asked.batch_size)
+    loading = sample_batches(
         images,
         dataset.images_dir,
         _still(asked.short_edge),
@@ -151,8 +159,12 @@ def loading_native(
         seed=0,
         loaders=usable_cpus(),
     )
-    trainer = trainer_of(architecture, weights, device, precision, batch_size=asked.batch_size)
-    return lambda: run_iteration(trainer, next(coming))
+    seconds = []
+    with closing(loading):
+        for samples in islice(loading, BATCHES_AHEAD + 1 + count):
+            run_iteration(trainer, samples)
+            seconds.append(time.perf_counter())
+    return [end - begin for begin, end in pairwise(seconds)][-count:]
 
 
 def trainer_of(

@@ -121,7 +121,9 @@ class Detections:
             return NotImplemented
         pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
         return all(
-            np.array_equal(mine, its) if isinstance(mine, np.ndarray) else mine == its
+            np.array_equal(mine, its)  # not equal where only one of them is there
+            if isinstance(mine, np.ndarray) or isinstance(its, np.ndarray)
+            else mine == its
             for mine, its in pairs
         )
 

@@ -111,6 +111,8 @@ def decoded(given: GivenImage, channel_order: ChannelOrder | None) -> npt.NDArra
         return read_own_pixels(image, where=str(image))[0]
     if isinstance(image, np.ndarray):
         return _of_array(image, channel_order, f"image {given.number}")
+    if not image.width * image.height:
+        raise UsageError(f"image {given.number}: the opened image has no pixels")
     try:
         return own_pixels(image.copy())
     except Exception as error:  # Pillow's many decoders raise anything on damaged bytes

@@ -100,6 +100,8 @@ def _memory_of(image: PillowImage.Image) -> npt.NDArray[np.uint8] | None:
         _pointer_of()(capsule, b"arrow_array"), ctypes.POINTER(_ArrowArray)
     ).contents
     count = image.width * image.height
+    if count == 0:  # there is no memory
+        return None
     if (whole.length, whole.offset, whole.n_children) != (count, 0, 1):
         return None
     values = whole.children[0].contents

@@ -28,8 +28,8 @@ from harness.files.scratch import claim_sockets
 PREPARATION = "harness.launch.server_process"
 READY = "harness.launch.server_ready"
 
-#: Of the threads that start processes one at a time leaves the user's program out.
-LEAVING_OUT = threading.Lock()
+#: Of each thread: whether what it starts does without the user's program.
+LEFT_OUT = threading.local()
 
 #: What starting a process by the server may end with: no place for its socket, a server that died.
 SERVER_ERRORS = (OSError, EOFError)
@@ -78,22 +78,34 @@ def import_ahead(modules: Sequence[str], held_back: Sequence[signal.Signals]) ->
 
 @contextmanager
 def program_left_out() -> Iterator[None]:
-    """Processes that are started inside do not import the program of the user.
+    """Processes that this thread starts inside do not import the program of the user.
 
     ``multiprocessing`` imports a script in every process that it starts, for what is defined there.
     Ours need nothing of it, and a script that calls harness outside of ``if __name__ ==
-    "__main__"`` would run once more in each of them, or stand still.
+    "__main__"`` would run once more in each of them, or stand still. Processes of other threads,
+    which are the user's own, begin as ever.
     """
-    main = sys.modules["__main__"]
-    with LEAVING_OUT:
-        names = [name for name in ("__spec__", "__file__") if name in vars(main)]
-        kept: dict[str, Any] = {name: vars(main)[name] for name in names}
-        main.__spec__ = None
-        vars(main).pop("__file__", None)
-        try:
-            yield
-        finally:
-            vars(main).update(kept)
+    _leave_out_where_asked()
+    LEFT_OUT.here = True
+    try:
+        yield
+    finally:
+        LEFT_OUT.here = False
+
+
+@cache
+def _leave_out_where_asked() -> None:
+    """Have ``multiprocessing`` say nothing of the program to a process of `program_left_out`."""
+    prepared = spawn.get_preparation_data
+
+    def without_program(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = prepared(name)
+        if getattr(LEFT_OUT, "here", False):
+            found.pop("init_main_from_name", None)
+            found.pop("init_main_from_path", None)
+        return found
+
+    spawn.get_preparation_data = without_program
 
 
 @contextmanager

@@ -168,10 +168,16 @@ def read_tables(path: Path) -> Any:
 def _mapped(path: Path) -> memoryview:
     """The bytes of a file; arrays are views of the map, which lives as long as they do.
 
-    What is written to such an array is in this process alone.
+    What is written to such an array is in this process alone. A map that can be written to counts
+    as memory of the process; where a limit leaves too little, the map cannot, and what is written
+    to is copied. A file that another one replaces stays what it was; one that is changed in place
+    does not.
     """
     with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        try:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except OSError:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _read(data: memoryview, budget: Budget, depth: int = 0) -> Any:

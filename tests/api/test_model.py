@@ -122,6 +122,7 @@ def test_thresholds(model: harness.Model, photos: Path) -> None:
         (np.zeros((3, 8, 8), np.uint8), {"channel_order": "RGB"}, "transpose"),
         (np.zeros((8, 8, 4), np.uint8), {"channel_order": "RGB"}, "fourth channel"),
         (np.zeros((0, 8, 3), np.uint8), {"channel_order": "RGB"}, "no pixels"),
+        (Image.new("RGB", (0, 8)), {}, "no pixels"),
         (b"photo.jpg", {}, r"PIL\.Image\.open first, in an io\.BytesIO"),
         (io.BytesIO(b"encoded"), {}, r"PIL\.Image\.open first$"),
         ({"photo.jpg": 1}, {}, "got dict"),

@@ -93,6 +93,10 @@ def test_detections_are_equal_where_every_number_and_mask_is() -> None:
     assert found() != other
     assert found() != found(with_masks=False)
     assert found() != "pond.jpg"
+    pointed = replace(found(), keypoints=np.zeros((2, 17, 3), dtype=np.float32))
+    assert found() != pointed
+    assert pointed != found()
+    assert pointed in [found(), pointed]
 
 
 def test_maps_of_segments_are_equal_where_every_pixel_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import collections
+import errno
 import io
 import mmap
 import os
@@ -125,6 +126,24 @@ def test_many_numbers_are_read_in_place_and_may_be_written_to(file: Path, protoc
     assert isinstance(_owner(found), mmap.mmap) == (protocol in ("Python 2", 3, 4))
     found[:] = 0
     assert file.read_bytes() == data
+
+
+def test_a_file_larger_than_the_memory_left_is_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A map that can be written to is refused by a limit of memory, one for reading is not."""
+    real = mmap.mmap
+
+    def limited(number: int, length: int, *, access: int) -> mmap.mmap:
+        if access == mmap.ACCESS_COPY:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return real(number, length, access=access)
+
+    monkeypatch.setattr(mmap, "mmap", limited)
+    values = np.arange(LONG_BYTES, dtype="<f4")
+    found = reread(file, pickle.dumps({"model": {"conv.weight": values}}, 4))
+    np.testing.assert_array_equal(found["model"]["conv.weight"], values)
+    found["model"]["conv.weight"][:] = 0
 
 
 def _owner(array: Any) -> Any:

@@ -255,6 +255,9 @@ def _finishing_files(run: Run, texts: Sequence[bytes]) -> Iterator[Future[dict[s
 
     Yields:
         The sha256 of each shard, when all of that is done.
+
+    Raises:
+        RunFailedError: The block failed and the files as well: its advice may be to read them.
     """
 
     def finish() -> dict[str, str]:
@@ -262,7 +265,13 @@ def _finishing_files(run: Run, texts: Sequence[bytes]) -> Iterator[Future[dict[s
         return shard_sums(run.folder)
 
     with ThreadPoolExecutor(1, thread_name_prefix="files") as pool:
-        yield pool.submit(finish)
+        finished = pool.submit(finish)
+        try:
+            yield finished
+        except Exception:
+            with keeping(run):
+                finished.result()
+            raise
 
 
 def _annotated_maps(job: Job) -> dict[str, str]:

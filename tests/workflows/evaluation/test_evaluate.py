@@ -159,21 +159,41 @@ def test_a_failure_in_scoring_loses_no_prediction(tmp_path: Path, evaluated: Eva
     assert record.metrics["segm/AP"] == pytest.approx(100)
 
 
+def full(path: Path, texts: Sequence[bytes]) -> None:
+    """As the writing of predictions on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_predictions_that_cannot_be_written_end_the_run(
     tmp_path: Path, evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are written beside the scoring, in a thread."""
     run = tmp_path / "run"
-
-    def full(path: Path, texts: Sequence[bytes]) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as patched:
         patched.setattr(evaluate, "write_merged", full)
         with pytest.raises(RunFailedError, match="No space left"):
             evaluated(run)
     assert not (run / PREDICTIONS).exists()
     assert not (run / RECORD).exists()
+    record, _ = evaluated(run, resume=True)
+    assert record.metrics["segm/AP"] == pytest.approx(100)
+
+
+def test_a_full_disk_is_told_where_scoring_fails_as_well(
+    tmp_path: Path, evaluated: Evaluate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice after a failed scoring is to score the predictions again."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("a fault")
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "write_merged", full)
+        patched.setattr(evaluate, "_score", broken)
+        with pytest.raises(RunFailedError, match="No space left") as caught:
+            evaluated(run)
+    assert "--resume" in (caught.value.hint or "")
     record, _ = evaluated(run, resume=True)
     assert record.metrics["segm/AP"] == pytest.approx(100)
 
