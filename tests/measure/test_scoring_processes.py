@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ import sys
 from pathlib import Path
 from tests.measure.test_scoring_processes import Read, replace, score_shares, shares_of
 here, child = shares_of(Path(sys.argv[1]), 2)
-waits = f"open({sys.argv[2]!r}, 'w').write(str(__import__('os').getpid()))"
+waits = f"__import__('pathlib').Path({sys.argv[2]!r}).write_text(str(__import__('os').getpid()))"
 waits += " and __import__('time').sleep(600)"
 score_shares([here, [replace(child[0], rows=Read(eval, waits))]])
 """
@@ -102,11 +103,14 @@ score_shares([here, [replace(child[0], rows=Read(eval, waits))]])
 
 def test_no_child_outlives_a_parent_that_is_stopped(small_coco: Path, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    os.mkfifo(told)
+    told.touch()
     root = Path(__file__).parents[2]
     words = [sys.executable, "-c", SCORES_UNTIL_STOPPED, str(small_coco), str(told)]
     parent = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE)
-    child = int(told.read_text("utf-8"))  # comes when the child has it
+    while not told.read_text("utf-8"):  # until the child has its share
+        assert parent.poll() is None, parent.communicate()[1]
+        time.sleep(0.05)
+    child = int(told.read_text("utf-8"))
     parent.send_signal(signal.SIGINT)
     _, said = parent.communicate(timeout=60)
     assert b"KeyboardInterrupt" in said
