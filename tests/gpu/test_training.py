@@ -7,54 +7,36 @@ import warnings
 import pytest
 import torch
 
-from harness.core.requests.training import TrainRequest
-from harness.core.settings import replaced
 from harness.nn.rcnn import RCNN
 from harness.nn.slot_regions import SlotProposals
 from harness.nn.targets import TrainingNumbers
-from harness.training.placement import place, region_operators
-from harness.training.plan import Schedule
-from harness.training.processes import World
+from harness.training.placement import region_operators
 from harness.training.samples import Sample
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import tiny
-from tests.golden.losses import EVERYTHING, samples, seeded_weights
+from tests.golden.losses import EVERYTHING, samples
+from tests.training.steps import NUMBERS, trainer
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
 ]
 
-NUMBERS = TrainingNumbers(rpn_post_nms=300, anchors_per_image=64, rois_per_image=96)
-SCHEDULE = Schedule(
-    iterations=9, batch_size=2, learning_rate=1e-4, steps=(), warmup=1, checkpoint_period=9
-)
-
 #: Arrays of an image that are uploaded, from memory that is not pinned: each is a wait.
 MOST_UPLOADS = 6
 
 
-def trainer(device: torch.device, numbers: TrainingNumbers = NUMBERS) -> Trainer:
-    network = RCNN(tiny())
-    network.load_state_dict(seeded_weights(tiny()))
-    place(network, device, "fp32", frozen=2)
+def on(name: str, numbers: TrainingNumbers = NUMBERS) -> Trainer:
+    """A trainer on a device, with the kernels that it has there."""
     notes: list[str] = []
+    device = torch.device(name)
     operators = region_operators(tiny(), numbers, device, notes)
     assert notes == []
-    return Trainer(
-        network=network,
-        config=replaced(TrainRequest(), precision="fp32"),
-        schedule=SCHEDULE,
-        numbers=numbers,
-        device=device,
-        world=World(),
-        average=None,
-        operators=operators,
-    )
+    return trainer(device, operators, numbers)
 
 
 def test_proposals_in_slots_are_those_of_one_image_after_the_other() -> None:
-    state = trainer(torch.device("cuda"))
+    state = on("cuda")
     network = state.network
     assert isinstance(network, RCNN)
     assert state.operators is not None
@@ -88,7 +70,7 @@ def waits(state: Trainer, drawn: list[Sample]) -> int:
 
 
 def test_an_iteration_waits_as_often_for_a_batch_as_for_an_image() -> None:
-    state = trainer(torch.device("cuda"))
+    state = on("cuda")
     both = list(samples())
     for drawn in (both, both[:1]):  # constants are made, kernels compiled
         run_iteration(state, drawn)
@@ -98,8 +80,7 @@ def test_an_iteration_waits_as_often_for_a_batch_as_for_an_image() -> None:
 def test_an_iteration_has_the_losses_of_a_cpu() -> None:
     # All anchors and regions are trained on: generators of a GPU and of a CPU draw others.
     found, expected = (
-        run_iteration(trainer(torch.device(name), EVERYTHING), list(samples()))
-        for name in ("cuda", "cpu")
+        run_iteration(on(name, EVERYTHING), list(samples())) for name in ("cuda", "cpu")
     )
     assert found.keys() == expected.keys()
     for name, value in expected.items():

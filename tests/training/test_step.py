@@ -5,47 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.core.requests.training import TrainRequest
-from harness.core.settings import replaced
 from harness.nn import operators
-from harness.nn.rcnn import RCNN
-from harness.nn.slot_regions import RegionOperators
-from harness.nn.targets import TrainingNumbers
-from harness.training.placement import place, region_operators
-from harness.training.plan import Schedule
-from harness.training.processes import World
-from harness.training.step import Trainer, run_iteration
+from harness.training.placement import region_operators
+from harness.training.step import run_iteration
 from harness.zoo.architectures import architecture_of, tiny
 from tests.golden.losses import samples, seeded_weights
 from tests.nn.plain_operators import PlainOperators
+from tests.training.steps import NUMBERS, trainer
 
 CPU = torch.device("cpu")
-NUMBERS = TrainingNumbers(rpn_post_nms=300, anchors_per_image=64, rois_per_image=96)
-SCHEDULE = Schedule(
-    iterations=9, batch_size=2, learning_rate=1e-3, steps=(), warmup=1, checkpoint_period=9
-)
-
-
-def trainer(chosen: RegionOperators | None) -> Trainer:
-    network = RCNN(tiny())
-    network.load_state_dict(seeded_weights(tiny()))
-    place(network, CPU, "fp32", frozen=2)
-    return Trainer(
-        network=network,
-        config=replaced(TrainRequest(), precision="fp32"),
-        schedule=SCHEDULE,
-        numbers=NUMBERS,
-        device=CPU,
-        world=World(),
-        average=None,
-        operators=chosen,
-    )
 
 
 def test_a_step_is_the_same_with_proposals_in_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     # As a GPU does: all levels are suppressed in one call.
     monkeypatch.setattr(operators, "ONE_CALL_CPU", operators.ONE_CALL_ELSEWHERE)
-    one_by_one, at_once = trainer(None), trainer(PlainOperators())
+    one_by_one, at_once = trainer(CPU, None), trainer(CPU, PlainOperators())
     logged = [run_iteration(state, samples()) for state in (one_by_one, at_once)]
     assert {name: value.item() for name, value in logged[0].items()} == {
         name: value.item() for name, value in logged[1].items()
@@ -57,7 +31,7 @@ def test_a_step_is_the_same_with_proposals_in_slots(monkeypatch: pytest.MonkeyPa
 
 
 def test_frozen_stages_stay() -> None:
-    state = trainer(None)
+    state = trainer(CPU, None)
     run_iteration(state, samples())
     begun, weights = seeded_weights(tiny()), state.network.state_dict()
     frozen = [
