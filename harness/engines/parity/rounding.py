@@ -67,8 +67,8 @@ class Difference:
     class_index: int
     """Class of the detection."""
 
-    score: float
-    """Score of the detection."""
+    score: float | None
+    """Score of the detection; None of an image as a whole."""
 
     decision: Decision | None
     """What rounding tipped; None when there is no such decision: a fault."""
@@ -453,11 +453,12 @@ class Case:
         """Return a difference of this image."""
         classes = self.reference.scores.shape[1]
         side = pair_side(self.ours if what == "only ours" else self.reference)
+        score = side.score(pair)
         return Difference(
             image_id=self.image.image_id,
             what=what,
             class_index=pair % classes,
-            score=side.score(pair),
+            score=None if np.isnan(score) else score,
             decision=decision,
         )
 

@@ -257,7 +257,7 @@ class PanopticCase(Case):
             image_id=self.image.image_id,
             what="pixels",
             class_index=0,
-            score=float("nan"),
+            score=None,
             decision=decision if is_rounding else None,
         )
 
