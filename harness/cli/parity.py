@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 NO_PARITY_EXIT_CODE = 1
 
+#: Differences without a decision that are shown at most; ``--json`` has all.
+MOST_SHOWN = 10
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of ParityRequest."""
@@ -63,10 +66,28 @@ def print_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
         kinds = [(kind, str(count)) for kind, count in sorted(proofs.fast.explained.items())]
         if kinds:
             console.print_parts(render(("detections differ by", "count"), kinds, style), "")
+        unexplained = _unexplained(proofs.fast)
+        if unexplained:
+            heads = ("unexplained in image", "difference", "class index", "score")
+            console.print_parts(render(heads, unexplained[:MOST_SHOWN], style), "")
     if proofs.exact is not None:
         console.print_parts(_exact_sentence(proofs.exact))
     if proofs.fast is not None:
         console.print_parts(_fast_sentence(proofs.fast))
+
+
+def _unexplained(proof: FastProof) -> list[tuple[str, str, str, str]]:
+    """Return a row for each difference without a decision; of a whole image, without a score."""
+    return [
+        (
+            str(one.image_id),
+            one.what,
+            "" if one.score is None else str(one.class_index),
+            "" if one.score is None else f"{one.score:.6f}",
+        )
+        for one in proof.differences
+        if one.decision is None
+    ]
 
 
 def _exact_sentence(proof: ExactProof) -> str:
@@ -81,16 +102,15 @@ def _exact_sentence(proof: ExactProof) -> str:
 
 def _fast_sentence(proof: FastProof) -> str:
     seen = f"{proof.detections} detections of {counted(proof.images, 'image')}"
-    summary = (
-        f"{len(proof.differences)} differ from the reference, unexplained: {proof.unexplained}"
-    )
+    differences = counted(len(proof.differences), "difference")
+    summary = f"{differences} from the reference, unexplained: {proof.unexplained}"
     if proof.ok and proof.detections == 0:
         return f"FAST, but over {seen}: boxes and masks were not put to the test"
     if proof.ok:
-        return f"FAST: rounding only; of {seen} {summary}"
+        return f"FAST: rounding only; in {seen} {summary}"
     failing = next((stage.stage for stage in proof.stages if not stage.ok), None)
     stage = "" if failing is None else f"; the first stage too far from float64: {failing}"
-    return f"NO PARITY: of {seen} {summary}{stage}"
+    return f"NO PARITY: in {seen} {summary}{stage}"
 
 
 def print_parity(report: ParityReport, arguments: argparse.Namespace) -> None:

@@ -61,6 +61,19 @@ class Measured(NamedTuple):
     """
 
 
+class _Iteration(NamedTuple):
+    """One iteration as it was measured."""
+
+    seconds: float
+    """It took."""
+
+    memory_bytes: int
+    """Peak of the device; of the process on a CPU."""
+
+    input_bytes: int
+    """What the network reads of one image: padded, in float32. It takes no less."""
+
+
 def measure_iteration(
     setup: Setup,
     processes: int,
@@ -101,12 +114,14 @@ def measure_iteration(
     ):
         second = partial(_measured, trainer, samples, passes, clock=clock, advance=advance)
         if not is_estimated:
-            return Measured(*second(None), device_class(device), at_once)
-        (_, one), (seconds, most) = second(1), second(MOST_AT_ONCE)
-    each = (most - one) // (MOST_AT_ONCE - 1)
+            whole = second(None)
+            return Measured(whole.seconds, whole.memory_bytes, device_class(device), at_once)
+        one, most = second(1), second(MOST_AT_ONCE)
+    # Of a small network the difference of two peaks is mostly chance, and can be below zero.
+    each = max((most.memory_bytes - one.memory_bytes) // (MOST_AT_ONCE - 1), most.input_bytes)
     return Measured(
-        seconds=seconds / MOST_AT_ONCE * at_once * parts,
-        memory_bytes=one + each * (at_once - 1),
+        seconds=most.seconds / MOST_AT_ONCE * at_once * parts,
+        memory_bytes=one.memory_bytes + each * (at_once - 1),
         device_class=device_class(device),
         at_once=at_once,
         image_bytes=each,
@@ -131,8 +146,8 @@ def _measured(
     *,
     clock: Callable[[], float],
     advance: Advance,
-) -> tuple[float, int]:
-    """Return seconds and peak memory of the last of some iterations of ``count`` images."""
+) -> _Iteration:
+    """Return what the last of some iterations of ``count`` images took."""
     for _ in range(passes):
         batch = next(samples)[:count]
         forget_peak_process_bytes()
@@ -140,7 +155,8 @@ def _measured(
         float(run_iteration(trainer, batch)["total_loss"])  # waits for the device
         seconds = clock() - begun
         advance(1)
-    return seconds, peak_memory_bytes(trainer.device)
+    height, width = batch[0].canvas
+    return _Iteration(seconds, peak_memory_bytes(trainer.device), 3 * 4 * height * width)
 
 
 #: Of COCO: the usual size of an image, (height, width) px, and objects an image (860,001 in 118,287

@@ -152,8 +152,13 @@ def test_a_dry_run_computes_no_batch_that_a_cpu_has_no_memory_for(
     assert "one image takes more: lower --short-edge" in answer.out
 
 
+@pytest.mark.parametrize("peak", [None, 1 << 30], ids=["as measured", "as much for two as for one"])
 def test_of_an_absurd_batch_few_images_are_decoded(
-    harness: Callable[..., Answer], own: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Callable[..., Answer],
+    own: list[str],
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    peak: int | None,
 ) -> None:
     import harness.training.dry_run as measuring
     import harness.training.samples as sampling
@@ -167,6 +172,8 @@ def test_of_an_absurd_batch_few_images_are_decoded(
 
     monkeypatch.setattr(sampling, "make_sample", counted)
     monkeypatch.setattr(measuring, "MOST_DECODED", 3)
+    if peak is not None:
+        monkeypatch.setattr(measuring, "peak_memory_bytes", lambda _: peak)
     words = ["train", *own, "--device", "cpu", "--dry-run", "--batch-size", "4000000"]
     answer = harness(*words, "--iterations", "2", "--json")
     assert answer.code == 0, answer.err

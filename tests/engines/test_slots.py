@@ -11,18 +11,18 @@ import torch
 
 from harness.core.detections import Detections, Image
 from harness.engines.native import NativeEngine, open_native
-from harness.engines.network_outputs import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
+from harness.engines.network_outputs import Overflow
 from harness.engines.slot_path import without_slots
 from harness.measure.agreement import compare
 from harness.measure.timing import NULL_STOPWATCH
-from harness.nn.slots import Capacity, Frame, SlotNetwork, lacking_in_slots
+from harness.nn.slots import Capacity, lacking_in_slots
 from harness.zoo.architectures import architecture_of, tiny
 from harness.zoo.lock import find_model, read_lock
 from tests.conftest import Seeded
 from tests.families import ALL
 from tests.golden.cases import pictures
 from tests.golden.families import FAMILIES, narrow
-from tests.nn.plain_operators import PlainOperators
+from tests.nn.plain_operators import in_slots
 
 #: Families that a GPU computes in slots.
 IN_SLOTS = (
@@ -38,27 +38,6 @@ IN_SLOTS = (
 @pytest.fixture(scope="module")
 def engine(seeded: Seeded) -> NativeEngine:
     return open_native(architecture=tiny(), weights=seeded(tiny()), device="cpu", threads=1)
-
-
-@torch.inference_mode()
-def in_slots(
-    engine: NativeEngine, images: list[Image], capacity: Capacity
-) -> list[Detections | Overflow]:
-    prepared = [engine.prepare(image, NULL_STOPWATCH) for image in images]
-    # What lies outside an image is never read: noise has to change nothing.
-    noise = np.random.Generator(np.random.PCG64(1))
-    pixels = noise.integers(256, size=(len(images), *canvas_of(prepared), 3)).astype(np.uint8)
-    frame = np.zeros((len(images), FRAME_NUMBERS), dtype=np.float32)
-    fill(prepared, pixels, frame)
-    rows = torch.from_numpy(frame)
-    slots = SlotNetwork(engine.network, PlainOperators(), capacity)
-    parts = Frame(rows[:, :2], rows[:, 2:4].int(), rows[:, 4:])
-    answer = slots(torch.from_numpy(pixels), parts).numpy()
-    assert answer.shape == (len(images), slots.layout.width)
-    return [
-        detections_of(image, row, slots.layout, capacity, masks=True)
-        for image, row in zip(prepared, answer, strict=True)
-    ]
 
 
 @pytest.mark.parametrize("together", [False, True])

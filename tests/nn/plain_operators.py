@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
+from harness.core.detections import Detections, Image
+from harness.engines.native import NativeEngine
+from harness.engines.network_outputs import FRAME_NUMBERS, Overflow, canvas_of, detections_of, fill
 from harness.measure.masks import encode_edges
+from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.fpn import STRIDES_PX
 from harness.nn.masks import paste_outlines
 from harness.nn.roi_heads import pooled_regions
+from harness.nn.slots import Capacity, Frame, SlotNetwork
 
 
 class PlainOperators:
@@ -98,3 +104,24 @@ class PlainOperators:
             written = written[:capacity]
             text[image, : len(written)] = torch.tensor(list(written), dtype=torch.uint8)
         return text, lengths
+
+
+@torch.inference_mode()
+def in_slots(
+    engine: NativeEngine, images: list[Image], capacity: Capacity
+) -> list[Detections | Overflow]:
+    prepared = [engine.prepare(image, NULL_STOPWATCH) for image in images]
+    # What lies outside an image is never read: noise has to change nothing.
+    noise = np.random.Generator(np.random.PCG64(1))
+    pixels = noise.integers(256, size=(len(images), *canvas_of(prepared), 3)).astype(np.uint8)
+    frame = np.zeros((len(images), FRAME_NUMBERS), dtype=np.float32)
+    fill(prepared, pixels, frame)
+    rows = torch.from_numpy(frame)
+    slots = SlotNetwork(engine.network, PlainOperators(), capacity)
+    parts = Frame(rows[:, :2], rows[:, 2:4].int(), rows[:, 4:])
+    answer = slots(torch.from_numpy(pixels), parts).numpy()
+    assert answer.shape == (len(images), slots.layout.width)
+    return [
+        detections_of(image, row, slots.layout, capacity, masks=True)
+        for image, row in zip(prepared, answer, strict=True)
+    ]

@@ -55,6 +55,11 @@ class Choice:
     shifted: Tensor
     """(n, 4): boxes as NMS compares them."""
 
+    best: Tensor
+    """(m,) int64: numbers of the chosen ones, in the order in which the network has them. Among
+    equal scores it is not that of the rows.
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class Replay:
@@ -155,14 +160,13 @@ class Replayer:
         device = network.pixel_mean.device
         size = (image.pixels.shape[0], image.pixels.shape[1])
         found = self._proposed(image)
-        own = found.choice.ids[found.choice.chosen]
-        regions = own if follow is None else follow.anchors.to(device)
+        regions = found.choice.best if follow is None else follow.anchors.to(device)
         pyramid = [at_least_float32(level) for level in found.pyramid]
-        stages = self._classified(pyramid, found.boxes[regions], size)
+        stages = self._classified(pyramid, found.boxes[regions], size, found.levels)
         scores = network.roi_heads.scores(stages)
         moved = self._moved(stages[-1], scores.shape[1], size)
         pairs = self._pairs(regions, scores, moved)
-        chosen = pairs.ids[pairs.chosen] if follow is None else follow.pairs.to(device)
+        chosen = pairs.best if follow is None else follow.pairs.to(device)
         named = dict(found.named)
         for number, (_, *answer) in enumerate(stages, start=1):
             names = (stage_name("box logits", number), stage_name("box deltas", number))
@@ -247,14 +251,20 @@ class Replayer:
         )
 
     def _classified(
-        self, pyramid: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]
+        self, pyramid: Sequence[Tensor], boxes: Tensor, size: tuple[int, int], levels: Tensor
     ) -> list[Stage]:
+        """Return the stages of the box head; ``levels`` (N,) of all anchors say how many slots
+        there are.
+        """
         heads = self.network.roi_heads
         if self.slots is None:
             return heads.refine(pyramid, [boxes], [size])
-        side = self.network.architecture.box_pool_px
-        pooled = self.slots.pooled(pyramid, boxes[None], side)
-        return [Stage([boxes], *heads.predicted(pooled, 0))]  # a cascade is not computed in slots
+        numbers = self.network.architecture
+        candidates = torch.bincount(levels).clamp(max=numbers.rpn_pre_nms_per_level).sum()
+        slots = _filled(boxes, min(numbers.rpn_post_nms, int(candidates)))
+        pooled = self.slots.pooled(pyramid, slots[None], numbers.box_pool_px)
+        answer = (one[: len(boxes)] for one in heads.predicted(pooled, 0))
+        return [Stage([boxes], *answer)]  # a cascade is not computed in slots
 
     def _moved(self, last: Stage, classes: int, size: tuple[int, int]) -> Tensor:
         """Return (P, K, 4): the box of each class of each proposal."""
@@ -276,8 +286,10 @@ class Replayer:
         boxes, heads = moved[rows, classes], network.roi_heads
         if self.slots is None:
             return heads.soft_masks(pyramid, [boxes], classes)
-        pooled = self.slots.pooled(pyramid, boxes[None], network.architecture.mask_pool_px)
-        return heads.mask_head.probabilities(pooled.to(heads.dtype), classes)
+        numbers, count = network.architecture, len(boxes)
+        boxes, classes = (_filled(one, numbers.max_detections) for one in (boxes, classes))
+        pooled = self.slots.pooled(pyramid, boxes[None], numbers.mask_pool_px)
+        return heads.mask_head.probabilities(pooled.to(heads.dtype), classes)[:count]
 
     def _heat(
         self, pyramid: Sequence[Tensor], regions: Tensor, moved: Tensor, pairs: Tensor
@@ -320,6 +332,9 @@ def choose(
 ) -> Choice:
     """Return the choice among candidates: NMS within groups, and the best of all.
 
+    They come in the network's own order. Of equal scores, which reduced precisions have many of,
+    it decides which one is the last to be taken.
+
     Args:
         ids: (n,) int64.
         scores: (n,).
@@ -328,16 +343,31 @@ def choose(
         threshold: IoU above which a candidate is suppressed.
         most: Candidates chosen, at most.
     """
-    order = scores.sort(descending=True, stable=True)[1]
-    ids, scores, boxes, groups = ids[order], scores[order], boxes[order], groups[order]
+    survivors = batched_nms(boxes, scores, groups, threshold)
+    best = survivors[:most]
     kept = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     chosen = torch.zeros_like(kept)
-    best = batched_nms(boxes, scores, groups, threshold)
-    kept[best] = True
-    chosen[best[:most]] = True
+    kept[survivors] = True
+    chosen[best] = True
     largest = boxes.max() if len(boxes) else 0.0
     shifted = boxes + groups.to(boxes.dtype)[:, None] * (largest + 1)
-    return Choice(ids, scores, boxes, groups, kept, chosen, shifted)
+    order = scores.sort(descending=True, stable=True)[1]
+    return Choice(
+        ids=ids[order],
+        scores=scores[order],
+        boxes=boxes[order],
+        groups=groups[order],
+        kept=kept[order],
+        chosen=chosen[order],
+        shifted=shifted[order],
+        best=ids[best],
+    )
+
+
+def _filled(rows: Tensor, slots: int) -> Tensor:
+    """Return (slots, …): the rows and zeros. A product of another height may round otherwise."""
+    empty = rows.new_zeros((max(0, slots - len(rows)), *rows.shape[1:]))
+    return torch.cat((rows, empty))
 
 
 def rows_of(regions: Tensor, pairs: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -145,7 +145,7 @@ def prove_fast(
         if not image.is_as_replayed(answer):
             found.append(image.difference(0, "not as replayed", None))
         differences.extend(found)
-        detections += int(image.reference.detections.chosen.sum())
+        detections += len(image.reference.detections.best)
         count += 1
     stages = measured.rows()
     kinds = Counter(one.decision.kind for one in differences if one.decision is not None)
@@ -186,9 +186,7 @@ class Case:
         """Return the image replayed four times."""
         ours, theirs = on_cpu(fast.replay(image)), on_cpu(reference.replay(image))
         along = [
-            on_cpu(
-                truth.replay(image, Follow(one.regions, one.detections.ids[one.detections.chosen]))
-            )
+            on_cpu(truth.replay(image, Follow(one.regions, one.detections.best)))
             for one in (ours, theirs)
         ]
         return cls(image, ours, theirs, along[0], along[1], truth.architecture)
@@ -213,11 +211,10 @@ class Case:
         numbers = self.architecture
         regions = torch.ones(len(one.regions), dtype=torch.bool)
         if not one.pooled:
-            return regions, torch.ones(int(one.detections.chosen.sum()), dtype=torch.bool)
+            return regions, torch.ones(len(one.detections.best), dtype=torch.bool)
         for mine, exact in zip(one.pooled, true.pooled, strict=True):
             regions &= ~self._jumped(mine, exact, numbers.box_pool_px)
-        chosen = one.detections.ids[one.detections.chosen]
-        rows, classes = rows_of(one.regions, chosen, one.scores.shape[1])
+        rows, classes = rows_of(one.regions, one.detections.best, one.scores.shape[1])
         boxes = (one.moved[rows, classes], true.moved[rows, classes])
         smooth = regions[rows] & ~self._jumped(*boxes, numbers.mask_pool_px)
         return regions, smooth & ~self._jumped(*boxes, numbers.keypoint_pool_px)
@@ -356,7 +353,7 @@ class Case:
 
     def _heated(self, replay: Replay, one: int, side: Side) -> Heated:
         assert replay.heat is not None
-        order = replay.detections.ids[replay.detections.chosen].tolist()
+        order = replay.detections.best.tolist()
         return Heated(replay.heat[order.index(one)].float(), side.box(one).float())
 
     def _mask_jump(self, one: int, pairs: Traced) -> Decision | None:
@@ -392,7 +389,7 @@ class Case:
         image.
         """
         who = one if chooser is None else chooser
-        order = who.detections.ids[who.detections.chosen].tolist()
+        order = who.detections.best.tolist()
         places = {pair: place for place, pair in enumerate(order)}
         classes = one.scores.shape[1]
         pairs = torch.tensor(ids, dtype=torch.int64)

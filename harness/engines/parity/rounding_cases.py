@@ -47,7 +47,7 @@ class GivenReplayer(Replayer):
         every = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
         numbers = torch.arange(len(boxes), device=boxes.device)
         level, alike = torch.zeros_like(numbers), torch.zeros(len(boxes), device=boxes.device)
-        choice = Choice(numbers, alike, boxes, level, every, every, boxes)
+        choice = Choice(numbers, alike, boxes, level, every, every, boxes, numbers)
         return Proposed(pyramid, self._named(pyramid), alike, boxes, level, choice)
 
     def _answered(self, pyramid: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -128,7 +128,9 @@ class DenseReplayer(Replayer):
             logits=flat.amax(dim=1),
             boxes=boxes,
             anchor_levels=levels,
-            proposals=Choice(regions, flat.amax(dim=1), boxes, levels, every, every, boxes),
+            proposals=Choice(
+                regions, flat.amax(dim=1), boxes, levels, every, every, boxes, regions
+            ),
             regions=regions,
             pooled=(),
             scores=scores,
