@@ -117,8 +117,7 @@ def measure_iteration(
             whole = second(None)
             return Measured(whole.seconds, whole.memory_bytes, device_class(device), at_once)
         one, most = second(1), second(MOST_AT_ONCE)
-    # Of a small network the difference of two peaks is mostly chance, and can be below zero.
-    each = max((most.memory_bytes - one.memory_bytes) // (MOST_AT_ONCE - 1), most.input_bytes)
+    each = _bytes_each(one, most)
     return Measured(
         seconds=most.seconds / MOST_AT_ONCE * at_once * parts,
         memory_bytes=one.memory_bytes + each * (at_once - 1),
@@ -126,6 +125,14 @@ def measure_iteration(
         at_once=at_once,
         image_bytes=each,
     )
+
+
+def _bytes_each(one: _Iteration, most: _Iteration) -> int:
+    """Return what an image takes, of iterations of one and of MOST_AT_ONCE.
+
+    Of a small network the difference of two peaks is mostly chance, and can be below zero.
+    """
+    return max((most.memory_bytes - one.memory_bytes) // (MOST_AT_ONCE - 1), most.input_bytes)
 
 
 def _of_few(setup: Setup, processes: int) -> Setup:
