@@ -118,13 +118,9 @@ def measure_iteration(
             return Measured(whole.seconds, whole.memory_bytes, device_class(device), at_once)
         one, most = second(1), second(MOST_AT_ONCE)
     each = _bytes_each(one, most)
-    return Measured(
-        seconds=most.seconds / MOST_AT_ONCE * at_once * parts,
-        memory_bytes=one.memory_bytes + each * (at_once - 1),
-        device_class=device_class(device),
-        at_once=at_once,
-        image_bytes=each,
-    )
+    seconds = most.seconds / MOST_AT_ONCE * at_once * parts
+    memory_bytes = one.memory_bytes + each * (at_once - 1)
+    return Measured(seconds, memory_bytes, device_class(device), at_once, each)
 
 
 def _bytes_each(one: _Iteration, most: _Iteration) -> int:
