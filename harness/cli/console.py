@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.segment import Segment
 
-    from harness.report.tables import TableFormat
+    from harness.core.requests.queries import TableFormat
 
 
 def progress_of(arguments: argparse.Namespace) -> TerminalProgress:

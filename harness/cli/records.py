@@ -9,6 +9,7 @@ from harness.cli import console
 from harness.core.errors import HarnessError
 from harness.core.record import RunRecord
 from harness.core.results import RunResult
+from harness.core.run_files import PREDICTIONS, RECORD, RUN_PAGE
 from harness.core.tasks import has_accuracy
 
 FAILED_VERDICT_EXIT_CODE = 1
@@ -72,12 +73,12 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         console.print_parts(certainty)
     console.print_parts(_verdict(record, style))
     if folder is not None:
-        predictions = folder / "predictions.json"
+        predictions = folder / PREDICTIONS
         if predictions.is_file() and not has_accuracy(record.metrics):
             console.print_parts(f"predictions: {predictions}")
-        if (folder / "report.html").is_file():
-            console.print_parts(f"report: {folder / 'report.html'}")
-        console.print_parts(f"record: {folder / 'record.json'}")
+        if (folder / RUN_PAGE).is_file():
+            console.print_parts(f"report: {folder / RUN_PAGE}")
+        console.print_parts(f"record: {folder / RECORD}")
 
 
 def _verdict(record: RunRecord, style: str) -> object:

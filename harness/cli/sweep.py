@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure all combinations, print the table and the recommendations; return the exit code."""
     from harness import api
+    from harness.core.run_files import PAGE
     from harness.report.sweep import sweep_parts
     from harness.workflows.benchmark.sweep import PICTURE
-    from harness.workflows.runs.files import PAGE
 
     result = api.sweep(
         **settings_from(SweepRequest, arguments),

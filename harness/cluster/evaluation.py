@@ -15,6 +15,7 @@ from harness.core.progress import Progress
 from harness.core.requests.cluster import SubmitEval
 from harness.core.requests.inference import EvalRequest, ShareRequest
 from harness.core.requests.signatures import keywords_of
+from harness.core.run_files import PREDICTIONS, RECORD, RUN
 from harness.core.settings import recorded, replaced
 from harness.core.tasks import is_accuracy
 from harness.files.json import to_plain
@@ -33,14 +34,7 @@ from harness.workflows.evaluation.workers import (
     missing_batches,
     with_threads_of_run,
 )
-from harness.workflows.runs.files import (
-    PREDICTIONS,
-    RECORD,
-    RUN,
-    absolute,
-    new_run_id,
-    require_own_model,
-)
+from harness.workflows.runs.files import absolute, new_run_id, require_own_model
 from harness.workflows.runs.folder import Run, continuing, log, open_run, read_record
 from harness.workflows.runs.shards import finished_images, shard_path
 from harness.workflows.runs.submissions import (

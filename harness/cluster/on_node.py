@@ -23,13 +23,14 @@ from harness.core.requests.cluster import NightRequest
 from harness.core.requests.inference import BenchRequest
 from harness.core.requests.signatures import keywords_of
 from harness.core.requests.training import TrainRequest
+from harness.core.run_files import PAGE, RECORD
 from harness.core.settings import replaced
 from harness.engines.devices import gpu_count
 from harness.launch.slurm_tasks import preempt_this_job, restarts, say
 from harness.nightly.night import NIGHTS, REFERENCE, run_night
 from harness.training.group import launched
 from harness.training.weight_files import WEIGHTS_LAST
-from harness.workflows.runs.files import PAGE, RECORD, has_checkpoint
+from harness.workflows.runs.files import has_checkpoint
 from harness.workflows.runs.submissions import UNDISTURBED, write_preemption_test
 from harness.workflows.training.job import resolve_training
 

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.core.run_files import PAGE, RUN
+
 #: A run folder, by the beginning of its ``run.json``.
-RUN = "run.json"
 RUN_BEGINS = re.compile(rb'\s*\{\s*"run_id"\s*:')
 
 #: A folder of drawings without a run, by the head of its page.
-PAGE = "index.html"
 GENERATOR = '<meta name="generator" content="harness">'
 
 #: Bytes that are looked into.

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 from harness.core.dataset import Category
 from harness.core.errors import IntegrityError, UsageError
+from harness.core.run_files import RUN
 from harness.files.json import read
 from harness.files.safetensors_header import statement_text
-
-#: What a training leaves beside its weights.
-TRAINING = "run.json"
 
 #: Longest edge in pixels that a file may state images are resized to: beyond that it is damaged, or
 #: made to fill the memory. Chosen: no network is trained on images of half of it.
@@ -170,7 +168,7 @@ def short_edge_learned(weights: Path | None) -> LearnedEdge | None:
 
 def _training_beside(weights: Path | None) -> Mapping[str, Any] | None:
     """What ``run.json`` says where it is of the training that left ``weights``."""
-    if weights is None or not (weights.parent / TRAINING).is_file():
+    if weights is None or not (weights.parent / RUN).is_file():
         return None
-    run = read(weights.parent / TRAINING)
+    run = read(weights.parent / RUN)
     return run if isinstance(run, dict) and run.get("kind") == "train" else None

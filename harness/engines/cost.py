@@ -25,7 +25,7 @@ from harness.core.engine import Engine, EngineInfo
 from harness.engines.devices import DTYPES
 from harness.engines.observed import parameters_by_stage
 from harness.measure.profile import Peak
-from harness.measure.timing import NULL_STOPWATCH
+from harness.measure.timing import NULL_STOPWATCH, Clock
 
 
 class Cost(NamedTuple):
@@ -167,8 +167,6 @@ CHANNELS = 256
 
 #: Bytes of the tensor that is copied: beyond what most caches hold.
 COPIED_BYTES = 256 * 2**20
-
-Clock = Callable[[], float]
 
 
 @torch.inference_mode()

@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.core.engine import Engine, Stopwatch
 from harness.core.progress import Advance, Progress
-from harness.engines.cost import Clock, Traffic, fused_convolutions, measure_peak
+from harness.engines.cost import Traffic, fused_convolutions, measure_peak
 from harness.engines.observed import STAGES, observed, parameters_by_stage
 from harness.files.atomic import replacing
 from harness.measure.profile import REST, OperatorCost, Overhead, Profile, StageCost, StageMeter
-from harness.measure.timing import NULL_STOPWATCH
+from harness.measure.timing import NULL_STOPWATCH, Clock
 
 #: Images that are looked at, and batches of them that are traced: a trace has some thousand events
 #: an image, and a browser has to load it.

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.core.errors import IntegrityError
 from harness.core.progress import Advance
 
+#: Bytes of a file that are in memory at a time.
 READ_BYTES = 1 << 20
 
 

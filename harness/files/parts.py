@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Condition, Event
 
 from harness.files.atomic import write_text
+from harness.files.digest import READ_BYTES
 from harness.files.json import dumps
 from harness.files.transport import Remote
 
@@ -26,7 +27,6 @@ from harness.files.transport import Remote
 Span = tuple[int, int]
 
 JOURNAL_STEP_BYTES = 1 << 20
-READ_BYTES = 1 << 20
 
 #: A line of the journal: start, end, checksum. Positions are below a thousand terabytes.
 SPAN_LINE = re.compile(rb"([0-9]{1,15}) ([0-9]{1,15}) ([0-9a-f]{8})")

@@ -22,11 +22,11 @@ from typing import IO, Literal
 from harness.core.errors import HarnessError, IntegrityError
 from harness.core.progress import Advance, Progress
 from harness.files.atomic import remove_leftovers, temporary_path
+from harness.files.digest import READ_BYTES
 
 #: An archive may become this many times its size: JPEG stays, JSON grows to about four times; what
 #: is made to fill a disk grows to a thousand times. Chosen.
 LARGEST_GROWTH = 100
-READ_BYTES = 1 << 20
 
 #: A tar's headers are read whole into memory; a real one has some kilobytes. Chosen.
 LARGEST_READ_BYTES = 16 << 20

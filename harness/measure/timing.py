@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from harness.core.engine import Stopwatch
 
+#: A clock that never goes back, in seconds, such as ``time.perf_counter``.
+Clock = Callable[[], float]
+
 
 class _NullStopwatch:
     """Records nothing."""
@@ -29,7 +32,7 @@ class PhaseTimer:
             with its own work and with nothing queued before it.
     """
 
-    def __init__(self, now: Callable[[], float], synchronize: Callable[[], None]) -> None:
+    def __init__(self, now: Clock, synchronize: Callable[[], None]) -> None:
         self._now = now
         self._synchronize = synchronize
         self.seconds: dict[str, float] = {}

@@ -28,6 +28,7 @@ from harness.core.record import RunRecord
 from harness.core.requests.cluster import NightRequest
 from harness.core.requests.inference import BenchRequest, EvalRequest, InferenceRequest
 from harness.core.requests.signatures import keywords_of
+from harness.core.run_files import NIGHT, PAGE, RECORD, SHARDS
 from harness.core.settings import recorded
 from harness.files.atomic import remove_leftovers, write_text
 from harness.files.environment import read_environment
@@ -41,7 +42,6 @@ from harness.nightly.baselines import propose, proposed, read_baselines, referen
 from harness.nightly.matrix import cells_of, command_of, inference_of, read_matrix
 from harness.report.night import night_junit, night_markdown
 from harness.report.page import night_page
-from harness.workflows.runs.files import NIGHT, PAGE, RECORD, SHARDS
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.same_data import require_same_data
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core.errors import bounded
 from harness.core.printable import one_line
+from harness.report.tables import LONGEST_CELL
 
 #: Columns of a finding, in this order.
 CHECKLIST_COLUMNS = ("what", "status", "found", "fix")
@@ -19,9 +20,6 @@ STATUS_WIDTH = 6
 
 #: Width of the names of what was looked at; a longer one pushes what was found to the next line.
 LABEL_WIDTH = 38
-
-#: Characters of a cell.
-LONGEST_CELL = 1000
 
 
 def checklist(findings: Sequence[Sequence[str]]) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.engine import EngineInfo
+from harness.core.requests.queries import TableFormat
 from harness.measure.profile import (
     OperatorCost,
     Peak,
@@ -17,7 +18,7 @@ from harness.measure.profile import (
     product_share,
     whole,
 )
-from harness.report.tables import TableFormat, render
+from harness.report.tables import render
 
 STAGE_COLUMNS = (
     *("stage", "ms/image", "time", "GFLOP", "GFLOP/s", "of peak"),

@@ -6,10 +6,11 @@ from collections import Counter
 from typing import Any
 
 from harness.core.printable import counted
+from harness.core.requests.queries import TableFormat
 from harness.core.tasks import MAIN_METRICS
 from harness.measure.bootstrap import Interval
 from harness.measure.sweep import Choice, Mode, Setting, Sweep, SweepCell
-from harness.report.tables import TableFormat, decimal, number, render
+from harness.report.tables import decimal, number, render
 
 MODES: dict[Mode, str] = {
     "verdict": "one image at a time (verdict mode)",

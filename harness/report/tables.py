@@ -11,8 +11,8 @@ from typing import Any, Literal
 from harness.core.checks import Status
 from harness.core.errors import bounded
 from harness.core.printable import markdown_cell, one_line
+from harness.core.requests.queries import TableFormat
 
-TableFormat = Literal["rich", "markdown", "plain"]
 FORMATS: tuple[TableFormat, ...] = ("rich", "markdown", "plain")
 
 #: A number that is undefined.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.model import ModelEntry
+from harness.core.run_files import EVALUATIONS, RUN_PAGE
 from harness.data.catalog import COCO_LAYOUT, SYNTHETIC_SPLITS
 from harness.data.coco import read_annotations
 
@@ -14,9 +15,6 @@ EXAMPLES = 6
 
 #: Of files that browsers show.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-#: Name of the page in a run folder, as ``harness report`` calls it.
-RUN_PAGE = "report.html"
 
 
 def own_examples(images: Path, annotations: Path | None) -> tuple[Path, ...]:
@@ -49,7 +47,7 @@ def find_report(weights: Path | None) -> Path | None:
     """Return the page about the weights that a training left beside them; None without one."""
     if weights is None:
         return None
-    pages = [weights.parent / RUN_PAGE, *sorted(weights.parent.glob(f"evaluations/*/{RUN_PAGE}"))]
+    pages = [weights.parent / RUN_PAGE, *sorted(weights.parent.glob(f"{EVALUATIONS}/*/{RUN_PAGE}"))]
     found = [page for page in pages if page.is_file()]
     return found[-1] if found else None
 

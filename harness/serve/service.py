@@ -18,6 +18,7 @@ from harness.core.detections import Image
 from harness.core.errors import RunFailedError
 from harness.core.printable import counted
 from harness.core.requests.loading import ServeRequest
+from harness.core.run_files import RUN
 from harness.engines.loading import ProvenModel
 from harness.files.readable import resolved
 from harness.serve.decoding import Decoders
@@ -219,7 +220,7 @@ class Service:
         weights = self.request.network.weights
         if weights is None:
             return self.model.entry.title
-        run = weights.parent if (weights.parent / "run.json").is_file() else None
+        run = weights.parent if (weights.parent / RUN).is_file() else None
         name = weights.name if run is None else resolved(run).name
         classes = ", ".join(self.names[:MOST_NAMED])
         more = "" if len(self.names) <= MOST_NAMED else f" and {len(self.names) - MOST_NAMED} more"

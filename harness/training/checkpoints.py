@@ -30,7 +30,6 @@ from harness.training.plan import LEAST_BETWEEN_CHECKPOINTS
 from harness.training.step import Trainer
 from harness.zoo.weights import write_checkpoint
 
-CHECKPOINTS = "checkpoints"
 FORMAT = 2
 
 #: What a checkpoint of this format has.

@@ -13,12 +13,13 @@ import torch
 
 from harness.core.errors import Interrupted, RunFailedError, UsageError
 from harness.core.progress import Progress
+from harness.core.run_files import CHECKPOINTS
 from harness.data.shapes import flip_order
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
 from harness.training.augmentation import augmentation_for
-from harness.training.checkpoints import CHECKPOINTS, require_same
+from harness.training.checkpoints import require_same
 from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
 from harness.training.run import Evaluate
 from harness.training.setup import Setup, first_native_weights

@@ -18,12 +18,13 @@ import torch
 from harness.core.errors import HarnessError, Interrupted, RunFailedError
 from harness.core.printable import counted
 from harness.core.progress import Advance, Curves, Progress
+from harness.core.run_files import CHECKPOINTS
 from harness.data.objects import TrainingSet
 from harness.engines.devices import apply_precision, apply_threads
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
-from harness.training.checkpoints import CHECKPOINTS, CheckpointClock, resume, save, write_weights
+from harness.training.checkpoints import CheckpointClock, resume, save, write_weights
 from harness.training.log import CHOSEN_BY, Best, TrainingLog, selection_metric
 from harness.training.order import Draw, batches
 from harness.training.processes import World

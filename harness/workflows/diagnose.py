@@ -20,6 +20,7 @@ from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.inference import DiagnoseRequest
 from harness.core.requests.reports import ClassIds, SavedPredictions
+from harness.core.run_files import PREDICTIONS, RECORD
 from harness.core.tasks import Task, are_proposals
 from harness.data.coco import read_annotations
 from harness.data.edit.splitting import only_images
@@ -29,7 +30,7 @@ from harness.diagnosis.findings import Diagnosed, diagnose
 from harness.diagnosis.pace import OutOfTimeError
 from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
-from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.workflows.runs.results_files import (
     ReadResults,

@@ -18,6 +18,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.core.requests.loading import LoadRequest
+from harness.core.run_files import RECORD, RUN
 from harness.data.given_images import GivenImage, decoded, given_images
 from harness.data.trained_weights import statement_of
 from harness.engines.loading import ProvenModel, open_proven, prove_model
@@ -25,7 +26,7 @@ from harness.engines.opening import loader_count
 from harness.files.failures import reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
-from harness.workflows.runs.files import RECORD, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.weights import (
     TRAINED,
@@ -294,7 +295,7 @@ def find_source(source: str | Path, *, model: str | None) -> Source:
         return _of_run(path, model)
     if model is None and (said := statement_of(path)) is not None:
         model = said.model
-    if model is None and not (path.parent / "run.json").is_file():
+    if model is None and not (path.parent / RUN).is_file():
         raise UsageError(
             f"{path} does not say which network it is of",
             hint='name its model entry: model="R_50_FPN_3x"; see: harness models',

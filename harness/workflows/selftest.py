@@ -16,13 +16,13 @@ from harness.core.requests.inference import (
     ModelSpec,
     RecipeOverrides,
 )
+from harness.core.run_files import PREDICTIONS
 from harness.core.tasks import is_accuracy
 from harness.files.digest import file_digest
 from harness.files.json import read
 from harness.files.scratch import scratch_folder
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import utc_now
 
 

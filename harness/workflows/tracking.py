@@ -9,6 +9,7 @@ from harness.core.errors import RunFailedError, UsageError
 from harness.core.nightly import Night
 from harness.core.record import RunRecord
 from harness.core.requests.reports import TrackerName
+from harness.core.run_files import NIGHT, PAGE, PER_CATEGORY, RECORD, RUN_PAGE
 from harness.files.json import read, to_plain, to_typed
 from harness.tracking.adapters import (
     Tracked,
@@ -19,7 +20,6 @@ from harness.tracking.adapters import (
     to_wandb,
 )
 from harness.training.log import read_log
-from harness.workflows.runs.files import NIGHT, PAGE, PER_CATEGORY, RECORD, RUN_PAGE
 from harness.workflows.runs.folder import read_record
 
 #: Function of each tracker.

@@ -12,13 +12,14 @@ from rich.console import Console
 
 from harness.core.checks import Check, Reference, Status, Tolerance
 from harness.core.record import CategoryScore
+from harness.core.requests.queries import TableFormat
 from harness.report.record_rows import (
     RECORD_COLUMNS,
     category_rows,
     learned_rows,
     record_rows,
 )
-from harness.report.tables import FORMATS, INTERVAL_COLUMN, TableFormat, number, render, shortened
+from harness.report.tables import FORMATS, INTERVAL_COLUMN, number, render, shortened
 
 COMMIT = "facebookresearch/detectron2@02b5c4e295e990042a714712c21dc79b731e8833"
 

@@ -17,8 +17,8 @@ from harness.cluster.status import status_of, wait_for
 from harness.core.errors import HarnessError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
+from harness.core.run_files import PREDICTIONS
 from harness.launch.slurm import log_of
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import read_lines, shard_path, shard_paths
 from harness.workflows.runs.submissions import JOBS, read_submission

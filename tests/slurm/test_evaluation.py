@@ -14,7 +14,7 @@ import pytest
 
 from harness.cluster.status import status_of
 from harness.core.errors import RunFailedError
-from harness.workflows.runs.files import RECORD
+from harness.core.run_files import RECORD
 from harness.workflows.runs.shards import shard_path
 from tests.leases import leased
 from tests.slurm.cluster import NODES, Cluster

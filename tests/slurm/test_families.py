@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.workflows.runs.files import PREDICTIONS
+from harness.core.run_files import PREDICTIONS
 from harness.zoo.architectures import architecture_of
 from tests.conftest import Seeded
 from tests.keypoint_data import write_keypoint_data

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 from harness.cluster.status import RunStatus, status_of, wait_for
 from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
+from harness.core.run_files import RECORD
 from harness.training.log import read_log
-from harness.workflows.runs.files import RECORD
 from harness.workflows.runs.submissions import read_submission
 from tests.slurm.cluster import Cluster
 from tests.slurm.conftest import Answer, command, words_of

@@ -13,13 +13,14 @@ from harness.core.progress import Silent
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.training import TrainRequest
+from harness.core.run_files import RUN
 from harness.core.settings import recorded
 from harness.files.json import dumps, to_plain
 from harness.measure.timing import PhaseTimer
 from harness.training.weight_files import WEIGHTS_BEST
 from harness.workflows.evaluation.evaluate import evaluate
 from harness.workflows.evaluation.resolve import Job, resolve
-from harness.workflows.runs.files import RUN, RunFile
+from harness.workflows.runs.files import RunFile
 from harness.workflows.runs.folder import utc_now
 from tests.composing import composed
 

@@ -25,18 +25,18 @@ from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, SweepRequest, TimingOptions
+from harness.core.run_files import LOG
 from harness.core.settings import check_settings
 from harness.files.atomic import write_text
 from harness.files.environment import gpu_clock_mhz, peak_process_bytes
 from harness.files.json import dumps, read, to_plain, to_typed
 from harness.measure.profile import Profile
-from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency
+from harness.measure.timing import NULL_STOPWATCH, Clock, PhaseTimer, latency
 from harness.measure.verdict import check_references, unreferenced
 from harness.report.profile import draw_profile, explain
 from harness.workflows.evaluation.evaluate import record_of, sentences_on
 from harness.workflows.evaluation.inference import grouped, prepared_batches
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
-from harness.workflows.runs.files import LOG
 from harness.workflows.runs.folder import announce, log, open_run, write_record
 
 #: Phases that count as pure compute.
@@ -44,8 +44,6 @@ COMPUTE_PHASES = ("transfer", "forward", "paste")
 
 #: At most this many prepared images are held: 200 of 800 × 1333 px are 640 MB.
 IMAGES_HELD = 200
-
-Clock = Callable[[], float]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from harness.core.errors import AnotherRunError, HarnessError
 from harness.core.printable import counted
 from harness.core.progress import Advance, Progress
 from harness.core.requests.inference import SweepRequest
+from harness.core.run_files import CELLS, LOG, PAGE, SWEEP
 from harness.core.settings import recorded, replaced
 from harness.data.run_dataset import require_same_images
 from harness.engines.opening import (
@@ -52,7 +53,7 @@ from harness.workflows.evaluation.inference import asked_identity
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.resolve import check_values as check_inference
 from harness.workflows.runs.checksums import write_checked
-from harness.workflows.runs.files import CELLS, PAGE, SWEEP, comparable, read_run, require_own_model
+from harness.workflows.runs.files import comparable, read_run, require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run
 from harness.workflows.runs.shards import (
     new_images,
@@ -63,7 +64,6 @@ from harness.workflows.runs.shards import (
 )
 
 PICTURE = "sweep.png"
-CELL_LOG = "log.txt"
 
 Measure = Callable[[CellTask], None]
 
@@ -346,7 +346,7 @@ def _measure(task: CellTask, run: Run, measure: Measure, advance: Advance) -> No
         advance(images)
 
     if not is_measured(task, run.progress.notice):
-        part = Work(name=task.folder.name, item=task, log=task.folder / CELL_LOG)
+        part = Work(name=task.folder.name, item=task, log=task.folder / LOG)
         run_workers(
             measure,
             [part],

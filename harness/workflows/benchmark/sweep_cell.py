@@ -21,6 +21,7 @@ from harness.core.errors import IntegrityError
 from harness.core.printable import counted
 from harness.core.progress import Silent
 from harness.core.requests.inference import TimingOptions
+from harness.core.run_files import PREDICTIONS
 from harness.core.tasks import Task, main_metric, of_objects
 from harness.data.predictions import checked_predictions
 from harness.files.environment import peak_process_bytes, usable_cpus
@@ -29,7 +30,7 @@ from harness.measure.bootstrap import SEED, Interval, compare_paired
 from harness.measure.coco import check_coverage, score
 from harness.measure.resampling import Matches, matches_of
 from harness.measure.sweep import Speed
-from harness.measure.timing import NULL_STOPWATCH, PhaseTimer, latency, percentile
+from harness.measure.timing import NULL_STOPWATCH, Clock, PhaseTimer, latency, percentile
 from harness.workflows.benchmark.bench import COMPUTE_PHASES
 from harness.workflows.evaluation.inference import (
     grouped,
@@ -45,7 +46,6 @@ from harness.workflows.runs.checksums import (
     require_undamaged,
     write_checked,
 )
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.merging import write_predictions
 from harness.workflows.runs.shards import (
     finished_images,
@@ -63,7 +63,6 @@ IMAGES_TIMED = 32
 
 T = TypeVar("T")
 
-Clock = Callable[[], float]
 Notice = Callable[[str], None]
 OpenEngine = Callable[[Job], Engine]
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness.core.drawing import DrawingStyle
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress
+from harness.core.run_files import PREDICTIONS
 from harness.data.coco import dataset_of
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
@@ -21,7 +22,7 @@ from harness.visualization.image_files import write_picture
 from harness.visualization.panels import side_by_side
 from harness.visualization.truth import predicted_objects
 from harness.workflows.comparison.runs import Comparison, metric_rows
-from harness.workflows.runs.files import PREDICTIONS, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.same_data import annotations_of_run, replaced_images
 
 #: The same category has the same colour on both sides.

@@ -13,6 +13,7 @@ from harness.core.panoptic import PanopticTruth
 from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, RunRecord
+from harness.core.run_files import PREDICTIONS, RECORD
 from harness.core.tasks import MAIN_METRICS, PANOPTIC, Task, is_accuracy, tasks_measured
 from harness.data.predictions import read_predictions
 from harness.data.run_dataset import read_panoptic_of
@@ -22,7 +23,6 @@ from harness.measure.columns import category_positions
 from harness.measure.panoptic import map_differences
 from harness.measure.resampling import matches_by_size
 from harness.workflows.evaluation.panoptic import changed_maps, files_of_run, tallies_of
-from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.workflows.runs.same_data import (
     annotations_of_run,

@@ -18,6 +18,7 @@ from harness.core.garbage_collection import collector_paused
 from harness.core.progress import Progress
 from harness.core.record import CategoryScore, MetricInterval, RunRecord
 from harness.core.requests.inference import SIZES, BenchRequest, EvalRequest
+from harness.core.run_files import LOG, PER_CATEGORY, PREDICTIONS, RUN_PAGE, SHARDS
 from harness.core.settings import check_settings, recorded
 from harness.core.tasks import PROPOSALS, are_proposals, listed_metrics, of_objects
 from harness.data.panoptic import PNGS_SHA256, digest_of_pngs
@@ -47,14 +48,7 @@ from harness.workflows.evaluation.workers import (
 )
 from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed
 from harness.workflows.runs.checksums import Line, add_sums, read_sums
-from harness.workflows.runs.files import (
-    LOG,
-    PER_CATEGORY,
-    PREDICTIONS,
-    RUN_PAGE,
-    SHARDS,
-    require_own_model,
-)
+from harness.workflows.runs.files import require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, log, open_run, write_record
 from harness.workflows.runs.merging import merged_predictions, write_merged
 from harness.workflows.runs.panoptic_files import (

@@ -11,9 +11,9 @@ from harness.core.detections import Image
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.model import Lock, ModelEntry
 from harness.core.requests.inference import InferenceRequest
+from harness.core.run_files import PREDICTIONS, RECORD
 from harness.core.tasks import are_proposals
 from harness.data.images import load_image
-from harness.workflows.runs.files import PREDICTIONS, RECORD
 from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.zoo.checkpoints import pinned_file
 from harness.zoo.lock import find_artefact

@@ -12,6 +12,7 @@ from harness.core.errors import HarnessError, UsageError
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.reports import ReportRequest
+from harness.core.run_files import PAGE, PREDICTIONS, RECORD, RUN_PAGE
 from harness.core.tasks import TASKS, are_proposals
 from harness.data.predictions import read_predictions
 from harness.files.atomic import write_text
@@ -21,7 +22,7 @@ from harness.measure.side_by_side import Wanted, measuring
 from harness.report.run_page import ReportContent, run_page
 from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed, worst_images
-from harness.workflows.runs.files import PAGE, PREDICTIONS, RECORD, RUN_PAGE, is_finished
+from harness.workflows.runs.files import is_finished
 from harness.workflows.runs.folder import read_record, require_own_predictions
 from harness.workflows.runs.same_data import annotations_of_run, scored_images
 

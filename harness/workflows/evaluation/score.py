@@ -23,6 +23,7 @@ from harness.core.printable import counted
 from harness.core.record import DatasetFacts, RunRecord
 from harness.core.requests.inference import ScoreRequest
 from harness.core.requests.reports import SavedPredictions
+from harness.core.run_files import PREDICTIONS, RECORD
 from harness.core.settings import recorded
 from harness.core.tasks import (
     PANOPTIC,
@@ -49,7 +50,7 @@ from harness.measure.side_by_side import Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import mapped_images, with_maps
-from harness.workflows.runs.files import PREDICTIONS, RECORD, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.folder import read_record, require_own_predictions, write_record
 from harness.workflows.runs.results_files import read_loosely, read_results
 from harness.workflows.runs.same_data import (

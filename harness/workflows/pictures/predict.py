@@ -17,6 +17,7 @@ from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import PredictRequest
 from harness.core.results import CategoryCount, PredictReport, Unreadable
+from harness.core.run_files import PAGE, PREDICTIONS, REPORT
 from harness.files.atomic import replacing, write_text
 from harness.files.digest import file_digest
 from harness.files.json import dumps, to_plain
@@ -25,7 +26,7 @@ from harness.workflows.evaluation.resolve import Job, open_job_engine
 from harness.workflows.evaluation.workers import with_threads_of_run
 from harness.workflows.pictures.predict_images import PredictJob, find_predict_job, predict_missing
 from harness.workflows.runs.checksums import Line, add_sums, write_checked
-from harness.workflows.runs.files import PAGE, PREDICTIONS, REPORT, require_own_model
+from harness.workflows.runs.files import require_own_model
 from harness.workflows.runs.folder import Run, announce, keeping, open_run
 from harness.workflows.runs.panoptic_files import write_panoptic
 from harness.workflows.runs.shards import (

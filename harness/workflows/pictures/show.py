@@ -14,6 +14,7 @@ from harness.core.dataset import ImageRecord
 from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
 from harness.core.results import Unreadable
+from harness.core.run_files import PAGE
 from harness.core.tasks import PANOPTIC
 from harness.files.atomic import write_text
 from harness.files.failures import disk_errors
@@ -32,7 +33,6 @@ from harness.workflows.pictures.show_subject import (
     most_of,
     write_pictures,
 )
-from harness.workflows.runs.files import PAGE
 
 Pixels = npt.NDArray[np.uint8]
 Row = Mapping[str, Any]

@@ -17,6 +17,7 @@ from harness.core.panoptic import PanopticTruth
 from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import ShowRequest
+from harness.core.run_files import PAGE
 from harness.data.panoptic import read_ids
 from harness.data.run_dataset import read_panoptic_of
 from harness.files.atomic import write_text
@@ -40,7 +41,7 @@ from harness.workflows.pictures.show_subject import (
     most_of,
     write_pictures,
 )
-from harness.workflows.runs.files import PAGE, read_run
+from harness.workflows.runs.files import read_run
 
 Pixels = npt.NDArray[np.uint8]
 Row = Mapping[str, Any]

@@ -22,6 +22,7 @@ from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.core.results import Unreadable
+from harness.core.run_files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS
 from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
@@ -32,7 +33,7 @@ from harness.report.gallery import Card
 from harness.visualization.image_files import SMALL_PAIR_PX, SMALL_PX, write_picture
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.checksums import Line
-from harness.workflows.runs.files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.folder import require_own_predictions
 from harness.workflows.runs.results_files import read_results
 from harness.workflows.runs.same_data import annotations_of_run, replaced_images

@@ -1,4 +1,4 @@
-"""The files in the folder of a run, and what they contain.
+"""The folder of a run: what its files contain, and whether it can be continued.
 
 ``run.json`` describes the run from its first second on, so that a run that was killed can be
 continued and scored without knowing anything else.
@@ -19,6 +19,17 @@ from harness.core.record import DatasetFacts
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
 from harness.core.requests.pictures import FolderRequest, PredictRequest
 from harness.core.requests.training import TrainRequest
+from harness.core.run_files import (
+    CELLS,
+    CHECKPOINTS,
+    IDENTITY,
+    PREDICTIONS,
+    RECORD,
+    REPORT,
+    RUN,
+    SHARDS,
+    SWEEP,
+)
 from harness.core.settings import flat_settings, identity_of, recalled, recorded, replaced, value_of
 from harness.core.tasks import has_accuracy
 from harness.files.json import read, to_plain, to_typed
@@ -32,30 +43,6 @@ from harness.workflows.runs.checksums import (
 )
 
 T = TypeVar("T")
-
-RUN = "run.json"
-RECORD = "record.json"
-NIGHT = "night.json"  # record of a night
-SWEEP = "sweep.json"  # record of a sweep
-REPORT = "predict.json"  # record of predictions on images without annotations
-LOG = "log.txt"
-SHARDS = "shards"
-
-#: The identity of a run, beside its shards: it distinguishes a damaged or foreign shard from the
-#: shard of a run with other settings.
-IDENTITY = "identity.json"
-
-CHECKPOINTS = "checkpoints"
-CELLS = "cells"
-EVALUATIONS = "evaluations"  # of a training
-PREDICTIONS = "predictions.json"
-PER_CATEGORY = "per_category.csv"
-
-#: Of an evaluation.
-RUN_PAGE = "report.html"
-
-#: Of a night, a sweep and predictions. A night writes it last.
-PAGE = "index.html"
 
 RunKind = Literal["eval", "bench", "sweep", "train", "predict"]
 

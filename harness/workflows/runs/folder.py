@@ -27,6 +27,7 @@ from harness.core.progress import Progress
 from harness.core.record import CategoryScore, CheckpointFacts, DatasetFacts, RunRecord
 from harness.core.requests.inference import BenchRequest, EvalRequest
 from harness.core.requests.pictures import FolderRequest
+from harness.core.run_files import EVALUATIONS, LOG, PER_CATEGORY, PREDICTIONS, RECORD, RUN
 from harness.files.atomic import open_to_append, remove_leftovers, write_text
 from harness.files.failures import failure_of, unwritable
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -35,13 +36,7 @@ from harness.files.locks import held, held_at_once
 from harness.files.toml import CONFIG, config_text
 from harness.workflows.runs.checksums import UNKNOWN, read_sums, require_undamaged, write_checked
 from harness.workflows.runs.files import (
-    EVALUATIONS,
-    LOG,
-    PER_CATEGORY,
-    PREDICTIONS,
-    RECORD,
     RESUMABLE,
-    RUN,
     RunFile,
     RunKind,
     comparable,

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.core.errors import UsageError
+from harness.core.run_files import SHARDS
 from harness.files.locks import held, held_at_once
-from harness.workflows.runs.files import SHARDS
 from harness.workflows.runs.shards import Notice, lock_of, read_identity, shard_paths, silent
 
 

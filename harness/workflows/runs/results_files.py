@@ -15,6 +15,7 @@ import numpy as np
 from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.printable import counted, shown_text
 from harness.core.requests.reports import ClassIds
+from harness.core.run_files import PREDICTIONS
 from harness.data.foreign_ids import (
     AS_ULTRALYTICS,
     CLASS_IDS_HINT,
@@ -26,7 +27,6 @@ from harness.data.foreign_ids import (
 from harness.data.foreign_results import MESSAGE, Adopted, adopted
 from harness.data.predictions import checked_predictions, loose_predictions, parsed, predictions_in
 from harness.data.shapes import whole
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.folder import require_own_predictions
 from harness.zoo.torch_files import read_tables
 

@@ -15,6 +15,7 @@ from harness.core.dataset import Dataset, ImageRecord
 from harness.core.errors import AnotherRunError, IntegrityError
 from harness.core.panoptic import PanopticTruth
 from harness.core.record import DatasetFacts
+from harness.core.run_files import RECORD
 from harness.data.coco import read_dataset
 from harness.data.panoptic import PNGS_SHA256, digest_of_pngs, read_ids
 from harness.data.run_dataset import (
@@ -23,7 +24,6 @@ from harness.data.run_dataset import (
     read_panoptic_of,
     require_same_images,
 )
-from harness.workflows.runs.files import RECORD
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import read_lines, shard_paths, stamps_of
 

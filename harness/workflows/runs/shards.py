@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.core.errors import AnotherRunError
+from harness.core.run_files import IDENTITY, SHARDS
 from harness.files.atomic import replacing
 from harness.files.digest import file_digest
 from harness.files.json import differences
@@ -34,7 +35,6 @@ from harness.workflows.runs.checksums import (
     seal,
     seal_text,
 )
-from harness.workflows.runs.files import IDENTITY, SHARDS
 
 #: In a line, what changes when the image's file is replaced. Shards of older versions lack it.
 STAMP = "image_file"

@@ -19,6 +19,7 @@ from harness.core.errors import (
     UsageError,
 )
 from harness.core.requests.inference import EvalRequest
+from harness.core.run_files import LOG, PAGE, RECORD
 from harness.core.settings import recalled
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
@@ -26,7 +27,6 @@ from harness.launch.clients import cancel, states
 from harness.launch.profile import Profile
 from harness.launch.slurm import log_of
 from harness.launch.slurm_tasks import this_job
-from harness.workflows.runs.files import LOG, PAGE, RECORD
 from harness.workflows.runs.shards import shard_path
 
 T = TypeVar("T")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from harness.core.dataset import Dataset, ImageRecord
 from harness.core.drawing import DrawingStyle
 from harness.core.errors import HarnessError
+from harness.core.run_files import PREDICTIONS
 from harness.data.images import load_image
 from harness.data.predictions import read_predictions
 from harness.files.atomic import write_text
@@ -23,7 +24,6 @@ from harness.visualization.image_files import write_picture
 from harness.visualization.overlays import percent
 from harness.visualization.panels import GROUND, below_each_other, side_by_side
 from harness.visualization.truth import predicted_objects, truth_objects
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.training.job import TrainingJob
 
 Pixels = npt.NDArray[np.uint8]

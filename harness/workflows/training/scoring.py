@@ -20,6 +20,7 @@ from harness.core.requests.inference import (
     InferenceRequest,
     RecipeOverrides,
 )
+from harness.core.run_files import EVALUATIONS, RECORD, RUN
 from harness.core.settings import command_line
 from harness.data.catalog import PANOPTIC_LAYOUT
 from harness.data.run_dataset import proven_dataset
@@ -28,7 +29,6 @@ from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate_job
 from harness.workflows.evaluation.inference import inferred, prepared_batches
 from harness.workflows.evaluation.resolve import open_job_engine, resolve_on
-from harness.workflows.runs.files import EVALUATIONS, RECORD, RUN
 from harness.workflows.runs.folder import read_record, utc_now
 from harness.workflows.runs.line_text import line_of
 from harness.workflows.training.job import TrainingJob

@@ -21,6 +21,7 @@ from harness.core.record import CategoryScore, RunRecord
 from harness.core.requests.inference import DataSpec, EvalRequest, InferenceRequest, ModelSpec
 from harness.core.requests.loading import ServeRequest
 from harness.core.requests.pictures import PredictRequest, ShowRequest
+from harness.core.run_files import LOG, RUN_PAGE
 from harness.core.settings import command_line, recorded
 from harness.core.tasks import MAIN_METRICS, listed_metrics
 from harness.data.run_dataset import facts_of_dataset
@@ -30,7 +31,6 @@ from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.training.log import CHOSEN_BY, METRICS, selection_metric
 from harness.training.plan import Plan, Schedule
 from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST
-from harness.workflows.runs.files import LOG, RUN_PAGE
 from harness.workflows.runs.folder import Run, read_record
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.sample import FOLDER, SHEET

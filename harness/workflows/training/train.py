@@ -21,6 +21,7 @@ from harness.core.errors import (
 from harness.core.progress import Progress, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.training import TrainRequest
+from harness.core.run_files import EVALUATIONS, RECORD
 from harness.data.objects import TrainingSet
 from harness.data.run_dataset import facts_of_dataset
 from harness.files.extras import install_command
@@ -33,7 +34,7 @@ from harness.training.run import VALIDATION_IMAGES
 from harness.training.setup import Setup
 from harness.training.weight_files import WEIGHTS_BEST
 from harness.workflows.evaluation.report import write_report_again
-from harness.workflows.runs.files import EVALUATIONS, RECORD, has_checkpoint
+from harness.workflows.runs.files import has_checkpoint
 from harness.workflows.runs.folder import (
     Run,
     announce,

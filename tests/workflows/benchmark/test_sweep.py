@@ -20,12 +20,12 @@ from harness.core.errors import (
 )
 from harness.core.progress import Silent
 from harness.core.requests.inference import InferenceRequest, SweepAxes, SweepRequest, TimingOptions
+from harness.core.run_files import SWEEP
 from harness.core.settings import replaced
 from harness.files.json import read, to_typed
 from harness.measure.sweep import Sweep
 from harness.workflows.benchmark.sweep import settings_of, sweep
 from harness.workflows.runs.checksums import key_of, seal
-from harness.workflows.runs.files import SWEEP
 from harness.workflows.runs.folder import utc_now
 from harness.workflows.runs.shards import read_identity
 from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse

@@ -18,13 +18,13 @@ from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
+from harness.core.run_files import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
 from harness.core.settings import replaced
 from harness.engines.fake import open_fake
 from harness.measure.coco import Scores
 from harness.workflows.evaluation import evaluate
 from harness.workflows.evaluation.evaluate import accuracy_checks
 from harness.workflows.evaluation.resolve import Job
-from harness.workflows.runs.files import LOG, PER_CATEGORY, PREDICTIONS, RECORD, SHARDS
 from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.shards import shard_path
 

@@ -20,12 +20,12 @@ from harness.core.errors import (
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
 from harness.core.requests.zoo import DownloadRequest
+from harness.core.run_files import PREDICTIONS
 from harness.core.settings import replaced
 from harness.files.digest import file_digest
 from harness.nn.rcnn import tensor_shapes
 from harness.workflows.evaluation.proposals import OWN, UNPROVEN
 from harness.workflows.evaluation.resolve import resolve
-from harness.workflows.runs.files import PREDICTIONS
 from harness.workflows.runs.shards import read_header, shard_path
 from harness.zoo.architectures import architecture_of
 from harness.zoo.download import chosen

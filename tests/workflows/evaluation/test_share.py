@@ -28,6 +28,7 @@ from harness.core.errors import (
 )
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
+from harness.core.run_files import PREDICTIONS
 from harness.core.settings import flatten, replaced
 from harness.engines.fake import FakeEngine
 from harness.files.digest import file_digest
@@ -38,7 +39,7 @@ from harness.workflows.evaluation.inference import asked_identity, engine_identi
 from harness.workflows.evaluation.resolve import Job, open_job_engine, resolve
 from harness.workflows.evaluation.share import _images_of, parsed_share
 from harness.workflows.evaluation.workers import ShardFacts, facts_path
-from harness.workflows.runs.files import PREDICTIONS, read_run
+from harness.workflows.runs.files import read_run
 from harness.workflows.runs.shards import open_shard, read_lines, shard_path
 
 Evaluate = Callable[..., tuple[RunRecord, Path]]

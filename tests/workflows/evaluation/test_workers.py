@@ -25,6 +25,7 @@ from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.progress import Advance, Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest
+from harness.core.run_files import PREDICTIONS, RECORD, SHARDS
 from harness.core.settings import replaced
 from harness.engines.opening import worker_devices
 from harness.workflows.evaluation.resolve import Job, open_job_engine
@@ -35,7 +36,6 @@ from harness.workflows.evaluation.workers import (
     throughput,
     with_threads_of_run,
 )
-from harness.workflows.runs.files import PREDICTIONS, RECORD, SHARDS
 from harness.workflows.runs.shards import open_shard, read_lines, shard_path, shard_paths
 from tests.composing import composed
 from tests.leases import leased

@@ -19,6 +19,7 @@ from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import InferenceRequest, ScoreRequest
 from harness.core.requests.pictures import ShowRequest
+from harness.core.run_files import PER_CATEGORY, PREDICTIONS, RECORD, RUN
 from harness.core.settings import compose, replaced
 from harness.engines.fake import open_fake
 from harness.measure.timing import PhaseTimer
@@ -27,7 +28,6 @@ from harness.workflows.evaluation.resolve import Job
 from harness.workflows.evaluation.score import score_saved
 from harness.workflows.pictures.show import show
 from harness.workflows.runs.checksums import SUMS
-from harness.workflows.runs.files import PER_CATEGORY, PREDICTIONS, RECORD, RUN
 from harness.workflows.runs.folder import read_record, utc_now
 from harness.workflows.runs.shards import IDENTITY, shard_path
 

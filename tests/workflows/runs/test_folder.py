@@ -13,10 +13,11 @@ import pytest
 from harness.core.errors import IntegrityError, Interrupted, RunFailedError, UsageError
 from harness.core.progress import Silent
 from harness.core.requests.inference import BenchRequest, EvalRequest, SweepRequest
+from harness.core.run_files import PREDICTIONS, RECORD, RUN, SHARDS
 from harness.core.settings import replaced
 from harness.workflows.evaluation.resolve import Job
 from harness.workflows.runs.checksums import SUMS
-from harness.workflows.runs.files import PREDICTIONS, RECORD, RUN, SHARDS, new_run_id, read_run
+from harness.workflows.runs.files import new_run_id, read_run
 from harness.workflows.runs.folder import Run, announce, keeping, next_step, open_run
 
 NOW = datetime(2026, 11, 20, 22, 45, 7, tzinfo=timezone.utc)
