@@ -53,7 +53,9 @@ def open_fake(
         if row["image_id"] in rows and not row.get("iscrowd", 0):
             rows[row["image_id"]].append({**row, "class_index": order[row["category_id"]]})
     maps = None if dataset.panoptic is None else TrueMaps(dataset.panoptic, order)
-    return FakeEngine(rows, architecture, behaviour, fail_at_image, seed, maps)
+    return FakeEngine(
+        rows, architecture, behaviour=behaviour, fail_at_image=fail_at_image, seed=seed, maps=maps
+    )
 
 
 class FakeEngine:
@@ -63,9 +65,10 @@ class FakeEngine:
         self,
         rows: dict[int, list[dict[str, Any]]],
         architecture: Architecture,
-        behaviour: Behaviour,
-        fail_at_image: int | None,
-        seed: int,
+        *,
+        behaviour: Behaviour = "perfect",
+        fail_at_image: int | None = None,
+        seed: int = 0,
         maps: TrueMaps | None = None,
     ) -> None:
         self.info = EngineInfo(

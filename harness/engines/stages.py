@@ -45,7 +45,9 @@ def native_stages(engine: NativeEngine, image: PreparedImage, proposals: Tensor)
         stages = network.roi_heads.refine(pyramid, [proposals.to(engine.device)], batch.sizes)
         answers = [(one.logits, one.deltas) for one in stages]
     maps = dict(zip(network.architecture.map_names, pyramid, strict=True))
-    found = named_stages(resized, maps, logits, deltas, own, answers)
+    found = named_stages(
+        resized, maps, logits=logits, deltas=deltas, proposals=own, answers=answers
+    )
     if network.architecture.is_panoptic:
         found |= semantic_stage(network.sem_seg_head(pyramid)[0])
     return found
@@ -86,7 +88,9 @@ def detectron2_stages(engine: Detectron2Engine, image: dict[str, Any]) -> tuple[
     answers = [] if numbers.detector == "rpn" else _box_answers(model.roi_heads, features, found)
     boxes = found[0].proposal_boxes.tensor
     maps = dict(zip(numbers.map_names, pyramid, strict=True))
-    named = named_stages(image["image"], maps, logits, deltas, boxes, answers)
+    named = named_stages(
+        image["image"], maps, logits=logits, deltas=deltas, proposals=boxes, answers=answers
+    )
     if numbers.is_panoptic:
         named |= semantic_stage(model.sem_seg_head.layers(features)[0])
     return named, boxes
@@ -133,6 +137,7 @@ def _box_answers(heads: Any, features: Any, proposals: Any) -> list[tuple[Tensor
 def named_stages(
     resized: Tensor,
     maps: Mapping[str, Tensor],
+    *,
     logits: Sequence[Tensor],
     deltas: Sequence[Tensor],
     proposals: Tensor,

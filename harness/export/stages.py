@@ -62,10 +62,10 @@ def exported_stages(network: ExportedNetwork, image: PreparedImage) -> tuple[Sta
     stages = named_stages(
         resized,
         {one: found[one] for one in maps},
-        [found[f"rpn_logits_{one}"] for one in levels],
-        [found[f"rpn_deltas_{one}"] for one in levels],
-        proposals,
-        [(found[f"box_logits{one}"], found[f"box_deltas{one}"]) for one in ends],
+        logits=[found[f"rpn_logits_{one}"] for one in levels],
+        deltas=[found[f"rpn_deltas_{one}"] for one in levels],
+        proposals=proposals,
+        answers=[(found[f"box_logits{one}"], found[f"box_deltas{one}"]) for one in ends],
     )
     if SEMANTICS in found:
         stages |= semantic_stage(found[SEMANTICS])

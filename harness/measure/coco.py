@@ -93,7 +93,9 @@ def score(
 
     def results(one: OneEvaluator) -> dict[Task, _Result]:
         count = min(processes, len(kept) // LEAST_PREDICTIONS) if one == "fast" else 1
-        shares = partitioned(annotations, kept, tasks, image_ids, one, max(1, count))
+        shares = partitioned(
+            annotations, kept, tasks, image_ids=image_ids, evaluator=one, portions=max(1, count)
+        )
         curves = joined(score_shares(shares))
         return {task: _Result(summary(one, task, curves[task]), curves[task]) for task in tasks}
 
@@ -299,7 +301,9 @@ def with_intervals(
     """
     if resamples == 0 or not image_ids or not annotations["categories"]:
         return scores
-    drawn = _drawn(annotations, predictions, tasks, image_ids, resamples, threads)
+    drawn = _intervals_by_task(
+        annotations, predictions, tasks, image_ids, resamples=resamples, threads=threads
+    )
     return with_drawn(scores, annotations, drawn)
 
 
@@ -331,11 +335,12 @@ def with_drawn(
     )
 
 
-def _drawn(
+def _intervals_by_task(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     tasks: Sequence[Task],
     image_ids: Sequence[int],
+    *,
     resamples: int,
     threads: int,
 ) -> dict[Task, Intervals]:

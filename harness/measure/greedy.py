@@ -183,7 +183,7 @@ def overlapping(
         )
     else:
         places = first, count, object_order
-        iou = _ious_of_masks(results.masks, detections, cells, places, objects, watch)
+        iou = _ious_of_masks(results.masks, detections, cells, places, objects=objects, watch=watch)
     near = iou >= least
     owner, chosen, iou = owner[near], chosen[near], iou[near]
     ordered = np.lexsort((chosen, iou, owner))
@@ -260,6 +260,7 @@ def _ious_of_masks(
     detections: Integers,
     cells: Integers,
     places: tuple[Integers, Integers, Integers],
+    *,
     objects: Objects,
     watch: Callable[[], None],
 ) -> Floats:

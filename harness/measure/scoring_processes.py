@@ -30,6 +30,7 @@ def partitioned(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     tasks: Sequence[Task],
+    *,
     image_ids: Sequence[int],
     evaluator: OneEvaluator,
     portions: int,

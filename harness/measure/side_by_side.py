@@ -270,7 +270,14 @@ class _SideBySide(Measuring):
         portions = portions_of(wanted.annotations, ids, compared, self._table, self._count)
         self._curves = [self._pool.submit(score_portion, one) for one in portions]
         others = tuple(task for task in wanted.tasks if task not in compared)
-        for shares in partitioned(wanted.annotations, wanted.predictions, others, ids, "fast", 1):
+        for shares in partitioned(
+            wanted.annotations,
+            wanted.predictions,
+            others,
+            image_ids=ids,
+            evaluator="fast",
+            portions=1,
+        ):
             self._curves.append(self._pool.submit(score_all, shares))
 
     def _intervals(self, task: Task, found: Compared | None) -> Future[Intervals]:

@@ -85,7 +85,8 @@ def train_in_processes(
             scoring: Evaluate = evaluate if rank == 0 else _ByFirst()
             process = context.Process(
                 target=_member,
-                args=(setup, World(rank, count), address, progress, scoring, sending),
+                args=(setup, World(rank, count), address),
+                kwargs={"progress": progress, "evaluate": scoring, "answer": sending},
             )
             # What shows progress may be of the user's own, from there.
             with nullcontext() if needs_program else program_left_out():
@@ -148,6 +149,7 @@ def _member(
     setup: Setup,
     world: World,
     address: str,
+    *,
     progress: Callable[[], Progress],
     evaluate: Evaluate,
     answer: Connection,

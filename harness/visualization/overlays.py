@@ -67,7 +67,7 @@ def _of_detections(
     """The detections that score enough."""
     chosen = np.flatnonzero(detections.scores >= style.threshold)
     return [
-        _drawn(detections, row, position, names, style, categories)
+        _drawn(detections, row, position, names=names, style=style, categories=categories)
         for position, row in enumerate(chosen.tolist())
     ]
 
@@ -103,6 +103,7 @@ def _drawn(
     detections: Detections,
     row: int,
     position: int,
+    *,
     names: Sequence[str],
     style: DrawingStyle,
     categories: Sequence[Category],

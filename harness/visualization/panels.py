@@ -27,6 +27,7 @@ def draw_judged(
     rows: Sequence[tuple[int, Row]],
     predictions: Sequence[Row],
     verdict: JudgedImage,
+    *,
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> Pixels:
@@ -45,8 +46,8 @@ def draw_judged(
         (h, w, 3) uint8, BGR, wider than the image.
     """
     lacking = [row for position, row in rows if position in verdict.false_negatives]
-    truth = judged_truth(record, rows, verdict, names, style)
-    found = judged_objects(record, predictions, lacking, verdict, names, style)
+    truth = judged_truth(record, rows, verdict, names=names, style=style)
+    found = judged_objects(record, predictions, lacking, verdict, names=names, style=style)
     return side_by_side(
         [
             ("ground truth", painted(pixels_bgr, truth, style)),

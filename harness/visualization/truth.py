@@ -63,6 +63,7 @@ def judged_truth(
     record: ImageRecord,
     rows: Sequence[tuple[int, Row]],
     verdict: JudgedImage,
+    *,
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> list[Drawn]:
@@ -90,6 +91,7 @@ def judged_objects(
     predictions: Sequence[Row],
     lacking: Sequence[Row],
     verdict: JudgedImage,
+    *,
     names: Mapping[int, str],
     style: DrawingStyle,
 ) -> list[Drawn]:

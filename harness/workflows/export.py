@@ -99,7 +99,9 @@ def export(request: ExportRequest, *, progress: Progress) -> Export:
     paths = _pictures(entry, request)[: request.limit]
     checkpoint = find_checkpoint(lock, entry, request.network.weights, request.network.root)
     begun = time.perf_counter()
-    facts = _written(entry, checkpoint, output, stuff, request, progress, kind)
+    facts = _write_file(
+        entry, checkpoint, output, stuff=stuff, request=request, progress=progress, kind=kind
+    )
     seconds = time.perf_counter() - begun
     parity = check_exported(
         output, checkpoint=checkpoint, paths=paths, threads=request.threads, progress=progress
@@ -156,10 +158,11 @@ def _require_scores(entry: ModelEntry, architecture: Architecture, request: Expo
         )
 
 
-def _written(
+def _write_file(
     entry: ModelEntry,
     checkpoint: CheckpointFacts,
     output: Path,
+    *,
     stuff: Sequence[Category],
     request: ExportRequest,
     progress: Progress,
@@ -177,7 +180,9 @@ def _written(
     program, stages = trace_checkpoint(architecture, Path(checkpoint.path))
 
     def facts(length: int, sha256: str) -> ExportFacts:
-        return _facts(entry, architecture, names, checkpoint, length, sha256)
+        return _facts(
+            entry, architecture, names, origin=checkpoint, graph_bytes=length, graph_sha256=sha256
+        )
 
     if kind == "pt2":
         from harness.export.torch_file import write_program
@@ -201,6 +206,7 @@ def _facts(
     entry: ModelEntry,
     architecture: Architecture,
     names: tuple[str, ...],
+    *,
     origin: CheckpointFacts,
     graph_bytes: int,
     graph_sha256: str,

@@ -190,7 +190,7 @@ def test_every_part_is_a_method_of_the_network(engine: NativeEngine) -> None:
 
 
 def test_an_engine_without_a_network_is_refused() -> None:
-    fake = FakeEngine({}, tiny(), "perfect", None, 0)
+    fake = FakeEngine({}, tiny())
     with (
         pytest.raises(UsageError, match="fake engine has no network"),
         observed(fake, NULL_STOPWATCH),

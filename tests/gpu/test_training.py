@@ -10,8 +10,8 @@ import torch
 from harness.nn.rcnn import RCNN
 from harness.nn.slot_regions import SlotProposals
 from harness.nn.targets import TrainingNumbers
-from harness.training.placement import region_operators
 from harness.training.samples import Sample
+from harness.training.setup import region_operators
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import tiny
 from tests.golden.losses import EVERYTHING, samples

@@ -12,6 +12,12 @@ from tests.guards.conftest import nodes_of
 FILE_LINES = 500
 FUNCTION_LINES = 50
 
+#: Arguments that a call may give without their names.
+POSITIONAL = 5
+
+#: Arithmetic on tensors, with the signatures of the operators that it stands for.
+OPERATORS = ("nn/", "engines/parity/")
+
 #: Words that say nothing about what a thing is.
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "handler"}
 EMPTY_STARTS = ("base_", "do_", "process_")
@@ -38,6 +44,24 @@ def test_functions_are_short(package: dict[str, ast.Module]) -> None:
         and (count := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_call_names_what_its_many_arguments_are(package: dict[str, ast.Module]) -> None:
+    wrong = [
+        f"harness/{path}:{node.lineno} {node.name}: {count} arguments by position, at most "
+        f"{POSITIONAL}: put a * before those that a reader of the call would mistake"
+        for path, node in definitions(package)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and not path.startswith(OPERATORS)
+        and (count := positional_count(node)) > POSITIONAL
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def positional_count(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many arguments of a function may be given by position, without ``self`` and ``cls``."""
+    given = (*node.args.posonlyargs, *node.args.args)
+    return sum(one.arg not in ("self", "cls") for one in given)
 
 
 def test_names_say_something(repository: Path, package: dict[str, ast.Module]) -> None:

@@ -38,7 +38,14 @@ class Read:
 def shares_of(small_coco: Path, portions: int) -> list[list[Share]]:
     annotations = read_annotations(small_coco / "annotations.json")
     image_ids = sorted(image["id"] for image in annotations["images"])
-    return partitioned(annotations, shaken(annotations, 3), TASKS, image_ids, "fast", portions)
+    return partitioned(
+        annotations,
+        shaken(annotations, 3),
+        TASKS,
+        image_ids=image_ids,
+        evaluator="fast",
+        portions=portions,
+    )
 
 
 def test_curves_are_the_same_bit_for_bit(small_coco: Path) -> None:

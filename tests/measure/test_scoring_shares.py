@@ -38,7 +38,14 @@ def test_every_category_of_every_task_is_in_one_share(
 ) -> None:
     rows = [categories[one % len(categories)] for one in drawn] if categories else []
     annotations, predictions = content(categories, rows)
-    shares = partitioned(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
+    shares = partitioned(
+        annotations,
+        predictions,
+        ("bbox", "segm"),
+        image_ids=[1],
+        evaluator="fast",
+        portions=portions,
+    )
     assert 1 <= len(shares) <= portions
     numbers = numbering_of(annotations).categories
     rows = [numbers[one] for one in rows]
@@ -60,7 +67,14 @@ def test_no_portion_has_more_than_its_part_and_one_category(
 ) -> None:
     rows = [one for one, count in enumerate(counts) for _ in range(count)]
     annotations, predictions = content(list(range(len(counts))), rows)
-    shares = partitioned(annotations, predictions, ("bbox", "segm"), [1], "fast", portions)
+    shares = partitioned(
+        annotations,
+        predictions,
+        ("bbox", "segm"),
+        image_ids=[1],
+        evaluator="fast",
+        portions=portions,
+    )
     loads = [
         sum(TASKS[share.task].cost * len(share.rows) for share in portion) for portion in shares
     ]

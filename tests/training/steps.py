@@ -9,9 +9,9 @@ from harness.core.settings import replaced
 from harness.nn.rcnn import RCNN
 from harness.nn.slot_regions import RegionOperators
 from harness.nn.targets import TrainingNumbers
-from harness.training.placement import place
 from harness.training.plan import Schedule
 from harness.training.processes import World
+from harness.training.setup import place
 from harness.training.step import Trainer
 from harness.zoo.architectures import tiny
 from tests.golden.losses import seeded_weights

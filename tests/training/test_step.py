@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.nn import operators
-from harness.training.placement import region_operators
+from harness.training.setup import region_operators
 from harness.training.step import run_iteration
 from harness.zoo.architectures import architecture_of, tiny
 from tests.golden.losses import samples, seeded_weights

@@ -58,7 +58,7 @@ def test_each_verdict_has_its_colour_and_its_words() -> None:
     )
     hits = JudgedImage(1, judged, (7,))
     missed = [row(9, [20, 20, 5, 5])]
-    drawn = judged_objects(RECORD, predictions, missed, hits, NAMES, STYLE)
+    drawn = judged_objects(RECORD, predictions, missed, hits, names=NAMES, style=STYLE)
     assert [(one.text, one.colour) for one in drawn] == [
         ("cat 90%", TRUE_POSITIVE),
         ("cat 80%, duplicate", FALSE_POSITIVE),
@@ -77,7 +77,7 @@ def test_objects_are_found_missed_or_a_crowd() -> None:
         (8, row(3, [0, 0, 7, 7], iscrowd=1)),
     ]
     hits = JudgedImage(1, (Judged(0, "true positive"),), (7,))
-    drawn = judged_truth(RECORD, rows, hits, NAMES, STYLE)
+    drawn = judged_truth(RECORD, rows, hits, names=NAMES, style=STYLE)
     assert [one.colour for one in drawn] == [TRUE_POSITIVE, FALSE_NEGATIVE, IGNORED]
 
 

@@ -46,7 +46,7 @@ def pages(evaluated: Evaluate, tmp_path: Path) -> dict[str, Path]:
     report(ReportRequest(run=second), progress=Silent())
     show(ShowRequest(run=second), progress=Silent())
     compared = compare_runs(first, second, resamples=20, progress=Silent())
-    write_page(compared, first, second, tmp_path / "compare.html", 0.5, Silent())
+    write_page(compared, first, second, tmp_path / "compare.html", threshold=0.5, progress=Silent())
     sweep = swept(
         *(cell("fp32", batch, batch, batch) for batch in (1, 2, 4)), cell("bf16", 1, 3, 0)
     )

@@ -280,16 +280,27 @@ def _measured(
                 log(run, cell_sentence(cells[-1]))
                 continue
             advance(0, f"cell {possible.index(setting) + 1} of {len(possible)}: {setting.name}")
-            cells.append(_cell(setting, tasks[setting], job, run, standard, measure, advance))
+            cells.append(
+                _cell_or_failure(
+                    setting,
+                    tasks[setting],
+                    job,
+                    run,
+                    standard=standard,
+                    measure=measure,
+                    advance=advance,
+                )
+            )
             announce(run, cell_sentence(cells[-1]))
     return cells
 
 
-def _cell(
+def _cell_or_failure(
     setting: Setting,
     task: CellTask,
     job: Job,
     run: Run,
+    *,
     standard: Callable[[], Standard],
     measure: Measure,
     advance: Advance,

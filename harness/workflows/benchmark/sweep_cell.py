@@ -112,8 +112,17 @@ def measure_with(task: CellTask, *, open_engine: OpenEngine, clock: Clock) -> No
         _warm_up(engine, batches, task.timing.warmup)
         # Read before the reference joins this process. The largest images are behind us.
         peak_bytes = engine.peak_memory_bytes() or peak_process_bytes()
-        own, theirs = _in_turn(task, engine, batches, prepared, open_engine, clock)
-    speed = _speed(engine, batches, own, theirs, peak_bytes, first_answer_s)
+        own, theirs = _time_in_turn(
+            task, engine, batches=batches, prepared=prepared, open_engine=open_engine, clock=clock
+        )
+    speed = _speed(
+        engine,
+        batches=batches,
+        own=own,
+        theirs=theirs,
+        peak_bytes=peak_bytes,
+        first_answer_s=first_answer_s,
+    )
     write_checked(task.folder, SPEED, dumps(to_plain(speed), indent=2) + "\n")
 
 
@@ -174,9 +183,10 @@ def _warm_up(engine: Engine, batches: Sequence[Sequence[Any]], images: int) -> N
         engine.infer(batch, NULL_STOPWATCH)
 
 
-def _in_turn(
+def _time_in_turn(
     task: CellTask,
     engine: Engine,
+    *,
     batches: Sequence[Sequence[Any]],
     prepared: Sequence[Any],
     open_engine: OpenEngine,
@@ -216,6 +226,7 @@ def _pass(engine: Engine, batches: Sequence[Sequence[Any]], clock: Clock) -> lis
 
 def _speed(
     engine: Engine,
+    *,
     batches: Sequence[Sequence[Any]],
     own: Sequence[Sequence[float]],
     theirs: Sequence[float],

@@ -58,7 +58,7 @@ def compare(request: CompareRequest, progress: Progress) -> Comparison:
         pair = (evaluation_of(request.first), evaluation_of(request.second))
         found = compare_runs(*pair, resamples=draws, progress=progress)
     if request.html is not None:
-        write_page(found, *pair, request.html, request.threshold, progress)
+        write_page(found, *pair, request.html, threshold=request.threshold, progress=progress)
     return found
 
 

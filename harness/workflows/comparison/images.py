@@ -34,6 +34,7 @@ def draw_changed(
     first: Path,
     second: Path,
     folder: Path,
+    *,
     threshold: float,
     progress: Progress,
 ) -> dict[int, str]:
@@ -84,12 +85,13 @@ def write_page(
     first: Path,
     second: Path,
     page: Path,
+    *,
     threshold: float,
     progress: Progress,
 ) -> None:
     """The comparison as a page, and beside it a folder of the images that changed most."""
     folder = page.with_name(f"{page.stem}-pictures")
-    drawn = draw_changed(comparison, first, second, folder, threshold, progress)
+    drawn = draw_changed(comparison, first, second, folder, threshold=threshold, progress=progress)
     pictures = {image: f"{folder.name}/{name}" for image, name in drawn.items()}
     write_text(
         page, comparison_page(comparison, metric_rows(comparison.metrics), pictures, threshold)

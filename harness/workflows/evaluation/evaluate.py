@@ -27,6 +27,7 @@ from harness.files.environment import read_environment, usable_cpus
 from harness.files.failures import reason_of
 from harness.files.json import to_plain
 from harness.launch.local import prepare_workers
+from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import Scores, check_coverage
 from harness.measure.proposals import score_proposals
 from harness.measure.side_by_side import Measuring, Wanted, measuring, ready_children
@@ -191,26 +192,27 @@ def conclude_run(
             scores, odd = _score(request, job, measured, run)
         with stopwatch.phase("merge"), keeping(run):
             shards = finished.result()
-        record = _recorded(request, job, run, facts, stopwatch, scores, odd, maps, shards)
+        record = _write_evaluation_record(
+            request,
+            job,
+            run,
+            facts=facts,
+            stopwatch=stopwatch,
+            scores=scores,
+            odd=odd,
+            maps=maps,
+            shards=shards,
+        )
         if request.report and not are_proposals(record.metrics):  # without an AP to be explained
-            write_report(
-                lambda: Analyzed(
-                    folder=run.folder,
-                    page=run.folder / RUN_PAGE,
-                    record=record,
-                    annotations=job.dataset.ground_truth,
-                    predictions=predictions,
-                    tasks=measured.analyses(scores.curves),
-                ),
-                run.progress,
-            )
+            _write_page(job, run, record, predictions, lambda: measured.analyses(scores.curves))
     return record
 
 
-def _recorded(
+def _write_evaluation_record(
     request: EvalRequest,
     job: Job,
     run: Run,
+    *,
     facts: Sequence[ShardFacts],
     stopwatch: PhaseTimer,
     scores: Scores,
@@ -241,6 +243,27 @@ def _recorded(
     log(run, record.verdict.line)
     write_record(run.folder, record)
     return record
+
+
+def _write_page(
+    job: Job,
+    run: Run,
+    record: RunRecord,
+    predictions: Sequence[Mapping[str, Any]],
+    analyses: Callable[[], tuple[TaskAnalysis, ...]],
+) -> None:
+    """Write the page of an evaluation; ``analyses`` waits for what explains its AP."""
+    write_report(
+        lambda: Analyzed(
+            folder=run.folder,
+            page=run.folder / RUN_PAGE,
+            record=record,
+            annotations=job.dataset.ground_truth,
+            predictions=predictions,
+            tasks=analyses(),
+        ),
+        run.progress,
+    )
 
 
 @contextmanager

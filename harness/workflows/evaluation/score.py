@@ -78,7 +78,9 @@ def score_saved(
     with stopwatch.phase("read"):
         content, predictions_path, predictions, facts = read_sources(request.saved)
     tasks = (PROPOSALS,) if of_proposals(request.saved.run) else tasks_of(predictions)
-    scores, suspected = _scored(request, content, predictions, tasks, facts, stopwatch)
+    scores, suspected = _score(
+        request, content, predictions, tasks=tasks, facts=facts, stopwatch=stopwatch
+    )
     with stopwatch.phase("score maps"):
         scores, odd = _with_maps(request, scores, content, facts)
     deviations, checks = _judged(request.saved.run, scores.metrics, facts)
@@ -111,10 +113,11 @@ def score_saved(
     return record
 
 
-def _scored(
+def _score(
     request: ScoreRequest,
     content: dict[str, Any],
     predictions: list[dict[str, Any]],
+    *,
     tasks: tuple[Task, ...],
     facts: DatasetFacts,
     stopwatch: PhaseTimer,

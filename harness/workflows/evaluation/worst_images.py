@@ -143,8 +143,8 @@ class _Painter:
                 self._rows[number],
                 self._predictions,
                 self._judged[number],
-                self._names,
-                DEFAULT_STYLE,
+                names=self._names,
+                style=DEFAULT_STYLE,
             )
             with disk_errors(self._folder):
                 write_picture(picture, drawn, small=small, small_px=SMALL_PAIR_PX)

@@ -99,7 +99,7 @@ def _judged_drawer(
 
     def draw(record: ImageRecord, pixels: Pixels) -> Pixels:
         own, verdict = rows[record.image_id], by_image[record.image_id]
-        return draw_judged(record, pixels, own, predictions, verdict, names, style)
+        return draw_judged(record, pixels, own, predictions, verdict, names=names, style=style)
 
     return draw
 

@@ -127,7 +127,9 @@ def plan_of(request: TrainRequest, progress: Progress, on_plan: OnPlan = None) -
     recipe = recipe_of(entry)
     missing = missing_parts(lock, entry, recipe, request)
     if missing:
-        return _plan_without(request, entry, recipe, missing, progress, on_plan)
+        return _plan_with_missing_parts(
+            request, entry, recipe, missing, progress=progress, on_plan=on_plan
+        )
     job = resolve_training(request)
     known = Planned(plan=tuple(plan_lines(job)))
     if on_plan is not None:
@@ -139,11 +141,12 @@ def plan_of(request: TrainRequest, progress: Progress, on_plan: OnPlan = None) -
     return _dry_run(request, job.plan, known, measured, image_count=len(job.training.images))
 
 
-def _plan_without(
+def _plan_with_missing_parts(
     request: TrainRequest,
     entry: ModelEntry,
     recipe: TrainRecipe,
     missing: tuple[Missing, ...],
+    *,
     progress: Progress,
     on_plan: OnPlan,
 ) -> DryRun:
@@ -157,12 +160,7 @@ def _plan_without(
     plan = _planned(request, recipe, training, missing)
     check_division(request, plan.schedule.batch_size)
     own = has_own_data(request)
-    classes = COCO_CATEGORIES if training is None else training.dataset.categories
-    if training is None and published.keypoint_count:
-        classes = (COCO_PERSON,)
-    truth = None if training is None else training.dataset.panoptic
-    stuff = () if truth is None else truth.stuff
-    architecture = trained_architecture(published, request, classes, stuff)
+    architecture = _architecture(published, request, training)
     config = config_of(request, plan, "random", recipe, architecture)
     every = config.eval_every or 0, config.checkpoint_every
     lines = (
@@ -178,7 +176,9 @@ def _plan_without(
     if on_plan is not None:
         on_plan(known)
     with _data(training, published) as data:
-        measured = _measured(request, plan, config, architecture, data, progress)
+        measured = _measure(
+            request, plan, config=config, architecture=architecture, data=data, progress=progress
+        )
     return _dry_run(
         request,
         plan,
@@ -189,6 +189,18 @@ def _plan_without(
         if training is None
         else "the training images",
     )
+
+
+def _architecture(
+    published: Architecture, request: TrainRequest, training: TrainingSet | None
+) -> Architecture:
+    """Return the network of a training; with COCO's classes where its data are missing."""
+    if training is not None:
+        truth = training.dataset.panoptic
+        stuff = () if truth is None else truth.stuff
+        return trained_architecture(published, request, training.dataset.categories, stuff)
+    classes = (COCO_PERSON,) if published.keypoint_count else COCO_CATEGORIES
+    return trained_architecture(published, request, classes, ())
 
 
 def _planned(
@@ -214,9 +226,10 @@ def _planned(
     )
 
 
-def _measured(
+def _measure(
     request: TrainRequest,
     plan: Plan,
+    *,
     config: TrainRequest,
     architecture: Architecture,
     data: TrainingSet,

@@ -59,7 +59,7 @@ def measured(
 ) -> Callable[..., RunRecord]:
     def open_phased(job: Job) -> Engine:
         rows = open_fake(job.dataset, job.architecture)._rows
-        engines.append(Phased(rows, job.architecture, "perfect", None, 0))
+        engines.append(Phased(rows, job.architecture))
         return engines[-1]
 
     def run(**given: Any) -> RunRecord:

@@ -80,7 +80,7 @@ def test_a_batch_is_of_the_same_images_whoever_infers_it(
 ) -> None:
     job = resolve(replaced(asked, batch_size=4))
     rows = open_fake(job.dataset, job.architecture)._rows
-    engine = Remembering(rows, job.architecture, "perfect", None, 0)
+    engine = Remembering(rows, job.architecture)
     seen.clear()
     infer(job, engine, tmp_path / "whole.jsonl")
     whole = seen.copy()
@@ -110,7 +110,7 @@ def test_loading_ahead_is_bounded(job: Job) -> None:
     loaders = 2
     records = job.dataset.images * 20
     crowded = replace(job, request=replaced(job.request, loaders=loaders))
-    engine = Counting({}, job.architecture, "perfect", None, 0)
+    engine = Counting({}, job.architecture)
     batches = prepared_batches(crowded, engine, records)
     for taken in range(1, 10):
         next(batches)
@@ -124,7 +124,7 @@ def test_finished_images_are_not_computed_again(job: Job, tmp_path: Path) -> Non
     failing = open_fake(job.dataset, job.architecture, behaviour="failing", fail_at_image=42)
     with pytest.raises(RunFailedError, match=r"image 42 \(000000000042\.png\)"):
         infer(job, failing, path)
-    engine = Counting(failing._rows, job.architecture, "perfect", None, 0)
+    engine = Counting(failing._rows, job.architecture)
     assert infer(job, engine, path) == ORDER
     assert engine.prepared == 3
 
@@ -157,7 +157,7 @@ def test_an_answer_to_another_question_ends_the_run(
     job: Job, tmp_path: Path, change: dict[str, Any], complaint: str
 ) -> None:
     rows = open_fake(job.dataset, job.architecture)._rows
-    engine = Bent(rows, job.architecture, "perfect", None, 0)
+    engine = Bent(rows, job.architecture)
     engine.change = change
     with pytest.raises(RunFailedError, match=complaint):
         infer(job, engine, tmp_path / "shard.jsonl")
@@ -178,7 +178,7 @@ class Unprepared(FakeEngine):
 
 
 def test_a_crash_while_loading_names_the_image(job: Job, tmp_path: Path) -> None:
-    engine = Unprepared({}, job.architecture, "perfect", None, 0)
+    engine = Unprepared({}, job.architecture)
     with pytest.raises(RunFailedError, match=r"loading failed at image 7 .*MemoryError: no room"):
         infer(job, engine, tmp_path / "shard.jsonl")
 
@@ -280,4 +280,4 @@ def test_another_answer_of_an_engine_that_runs_ahead_ends_the_run(job: Job, tmp_
 
     rows = open_fake(job.dataset, job.architecture)._rows
     with pytest.raises(RunFailedError, match=r"asked for images \[7\], it returned \[8\]"):
-        infer(job, Wrong(rows, job.architecture, "perfect", None, 0), tmp_path / "shard.jsonl")
+        infer(job, Wrong(rows, job.architecture), tmp_path / "shard.jsonl")

@@ -185,10 +185,10 @@ def test_an_image_that_was_replaced_since_is_not_drawn_as_the_run_s(
     assert written.images == 0
     assert any(replaced in one for one in written.notes), written.notes
     compared = compare_runs(run, other, resamples=0, progress=Silent())
-    drawn = draw_changed(compared, run, other, tmp_path / "drawn", 0.5, noted)
+    drawn = draw_changed(compared, run, other, tmp_path / "drawn", threshold=0.5, progress=noted)
     assert sorted(drawn) == [7, 9, 42, 1001]
     inverted.save(path.with_name("000000000042.png"), compress_level=0)
-    again = draw_changed(compared, run, other, tmp_path / "drawn", 0.5, noted)
+    again = draw_changed(compared, run, other, tmp_path / "drawn", threshold=0.5, progress=noted)
     assert sorted(again) == [7, 9, 1001]
     assert any("no picture: image 42: " in one for one in noted.notices)
 
