@@ -231,7 +231,7 @@ class Ahead(FakeEngine):
 
 def ahead_of(job: Job, fail_at_image: int | None = None) -> Ahead:
     rows = open_fake(job.dataset, job.architecture)._rows
-    return Ahead(rows, job.architecture, "noisy", fail_at_image, 0)
+    return Ahead(rows, job.architecture, behaviour="noisy", fail_at_image=fail_at_image)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
