@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from harness.engines.devices import is_out_of_memory
 
 #: Graphs kept; val2017 has about 40 padded shapes.
 MOST = 64
@@ -94,6 +97,7 @@ class Graphs:
         if not self._given_up:
             self._notice(f"CUDA graphs were given up, kernels are launched one by one: {reason}")
         self._given_up = True
+        torch.cuda.synchronize(self._device)  # one of them may be running
         self._captured.clear()
         torch.cuda.empty_cache()
 
@@ -110,26 +114,45 @@ class Graphs:
         return free > FREE_SHARE * total
 
     def _capture(self, shape: tuple[torch.Size, ...], inputs: Sequence[Tensor]) -> _Captured | None:
-        """Return the graph of a shape; None when there is no memory for it.
+        """Return the graph of a shape; None when there is no memory for it, or it cannot be made.
 
         Nothing is computed by capturing. Other threads may use the device meanwhile.
         """
         if len(self._captured) >= self._most:
             self._captured.popitem(last=False)
+        try:
+            self._captured[shape] = self._made(inputs)
+        except RuntimeError as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = "out of memory" if is_out_of_memory(error) else said
+        else:
+            return self._captured[shape]
+        self.give_up(f"{reason} while one was made")  # no traceback holds memory any longer
+        return None
+
+    def _made(self, inputs: Sequence[Tensor]) -> _Captured:
         own = tuple(torch.empty_like(one) for one in inputs)
         graph = torch.cuda.CUDAGraph()
-        self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        try:
-            with torch.cuda.stream(self._stream):
-                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-                try:
-                    output = self._function(*own)
-                finally:
-                    graph.capture_end()
-        except torch.cuda.OutOfMemoryError:
-            del graph
-            self.give_up("out of memory while one was made")
-            return None
-        torch.cuda.current_stream(self._device).wait_stream(self._stream)
-        self._captured[shape] = _Captured(graph, own, output)
-        return self._captured[shape]
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                output = self._function(*own)
+                graph.capture_end()
+            except BaseException:
+                self._end_failed(graph)
+                raise
+        current.wait_stream(self._stream)
+        return _Captured(graph, own, output)
+
+    def _end_failed(self, graph: torch.cuda.CUDAGraph) -> None:
+        """End a capture in which something failed; the error that matters is the first.
+
+        Where CUDA has broken it off, torch still keeps memory for it, and gives none back until this
+        ends, too. Each call fails where there is nothing left to end.
+        """
+        with suppress(RuntimeError):
+            graph.capture_end()
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(self._device.index, self._pool)

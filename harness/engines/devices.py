@@ -31,6 +31,10 @@ NEVER = -1
 #: of arithmetic by compute capability).
 BF16_SINCE = (8, 0)
 
+#: How what allocates memory past torch says that there is none: CUDA itself (a graph that is made,
+#: pinned memory, Triton's programs), cuBLAS and cuDNN.
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+
 #: What each precision computes convolutions and matrix products in.
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -241,6 +245,16 @@ def synchronize(device: torch.device) -> None:
 def peak_memory_bytes(device: torch.device) -> int | None:
     """Return the peak bytes torch allocated on the GPU; None on a CPU."""
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the memory of a GPU did not suffice.
+
+    torch has a class for what its own allocator could not have; others only say so.
+    """
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    )
 
 
 def give_memory_back(device: torch.device) -> None:

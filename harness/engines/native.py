@@ -30,6 +30,7 @@ from harness.engines.devices import (
     device_class,
     find_device,
     give_memory_back,
+    is_out_of_memory,
     keep_freed_memory,
     starting,
     why_no_gpu,
@@ -311,8 +312,9 @@ class NativeEngine(OnDevice):
         """Begin the batch; where it does not fit into memory, its halves one after the other."""
         try:
             return [slots.begin(prepared, canvas)]
-        except torch.cuda.OutOfMemoryError as error:
-            self._make_room(prepared, error)
+        except RuntimeError as error:
+            self._require_memory_for_less(prepared, error)
+        self._make_room(prepared)
         middle = len(prepared) // 2
         begun = self._begun(slots, prepared[:middle], canvas)
         for part in begun:
@@ -328,8 +330,9 @@ class NativeEngine(OnDevice):
         """Infer on the eager path, with the batch halved where the device's memory is too small."""
         try:
             return self._infer_eagerly(prepared, stopwatch, canvas)
-        except torch.cuda.OutOfMemoryError as error:
-            self._make_room(prepared, error)
+        except RuntimeError as error:
+            self._require_memory_for_less(prepared, error)
+        self._make_room(prepared)
         middle, divisor = len(prepared) // 2, self.info.architecture.size_divisor_px
         whole = canvas_of(prepared, canvas, divisor_px=divisor)
         parts = (prepared[:middle], prepared[middle:])
@@ -339,12 +342,15 @@ class NativeEngine(OnDevice):
             for one in self._split_where_it_does_not_fit(part, stopwatch, whole)
         ]
 
-    def _make_room(self, prepared: Sequence[Resized], error: torch.cuda.OutOfMemoryError) -> None:
-        """Release unused memory, and note it.
+    def _require_memory_for_less(self, prepared: Sequence[Resized], error: RuntimeError) -> None:
+        """Check that an error is one that a smaller batch may not meet.
 
         Raises:
             RunFailedError: The batch is one image and cannot be split.
+            RuntimeError: It is another error.
         """
+        if not is_out_of_memory(error):
+            raise error
         if len(prepared) == 1:
             height, width = prepared[0].pixels.shape[:2]
             raise RunFailedError(
@@ -353,6 +359,9 @@ class NativeEngine(OnDevice):
                 hint="lower --short-edge or choose a smaller --precision; other processes may hold "
                 "the memory: nvidia-smi",
             ) from error
+
+    def _make_room(self, prepared: Sequence[Resized]) -> None:
+        """Release unused memory, when no traceback holds some any longer; and note it."""
         self._note(f"a batch of {len(prepared)} did not fit into GPU memory and was split")
         give_memory_back(self.device)
 

@@ -19,6 +19,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.engine import EngineInfo
 from harness.engines.cuda_graphs import Graphs
+from harness.engines.devices import is_out_of_memory
 from harness.engines.network_outputs import (
     FRAME_NUMBERS,
     Overflow,
@@ -243,14 +244,7 @@ class SlotPath:
         compute.wait_stream(self._upload)
         landed.record_stream(compute)
         there.record_stream(compute)
-        try:
-            run = self._compute if self._graphs is None else self._graphs
-            found = run(there, landed)
-        except torch.cuda.OutOfMemoryError:
-            if self._graphs is None or not len(self._graphs):
-                raise
-            self._graphs.give_up("out of memory")
-            found = self._compute(there, landed)
+        found = self._found(there, landed)
         answer = transit.answer(len(images), self.network.layout.width)
         answer.copy_(found, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -277,6 +271,19 @@ class SlotPath:
         """Make the memory of a computed batch available to another one."""
         with self._lock:
             self._idle.append(begun.transit)
+
+    def _found(self, pixels: Tensor, frame: Tensor) -> Tensor:
+        """Return the answer; where its memory is lacking, the graphs give theirs up."""
+        graphs = self._graphs
+        if graphs is None:
+            return self._compute(pixels, frame)
+        try:
+            return graphs(pixels, frame)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or not len(graphs):
+                raise
+        graphs.give_up("out of memory")  # here no traceback holds half an image any longer
+        return self._compute(pixels, frame)
 
     def _compute(self, pixels: Tensor, frame: Tensor) -> Tensor:
         parts = Frame(frame[:, :2], frame[:, 2:4].int(), frame[:, 4:])

@@ -20,7 +20,7 @@ from harness.core.printable import counted
 from harness.core.progress import Advance, Curves, Progress
 from harness.core.run_files import CHECKPOINTS
 from harness.data.objects import TrainingSet
-from harness.engines.devices import apply_precision, apply_threads
+from harness.engines.devices import apply_precision, apply_threads, is_out_of_memory
 from harness.files.environment import peak_process_bytes
 from harness.measure.band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
@@ -135,7 +135,9 @@ def run_training(
                     evaluate=evaluate,
                 )
             )
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise _out_of_memory(setup, trainer, error) from error
     return best
 

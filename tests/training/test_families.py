@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from harness.core.architecture import Architecture
+from harness.core.errors import RunFailedError
 from harness.core.progress import Silent
 from harness.core.requests.training import TrainRequest
 from harness.engines.native import open_native
 from harness.measure.timing import NULL_STOPWATCH
+from harness.nn.fpn import FPN
 from harness.training.dry_run import stand_in_data
 from harness.training.log import read_log
 from harness.training.plan import Schedule
@@ -143,3 +145,29 @@ def test_a_family_is_fine_tuned_on_other_classes(name: str, tmp_path: Path) -> N
     )
     assert len(answer) > 0
     assert answer.class_index.max() < setup.architecture.class_count
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory.\nmore"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+)
+def test_memory_that_runs_out_in_a_training_is_told_with_what_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    plain = FPN.forward
+
+    def forward(backbone: FPN, pixels: torch.Tensor) -> list[torch.Tensor]:
+        if len(pixels) > 1:
+            raise error
+        return plain(backbone, pixels)
+
+    monkeypatch.setattr(FPN, "forward", forward)
+    setup = setup_of(NETWORKS["mask_rcnn_R_50_FPN_LSJ"], tmp_path, "fp32")
+    said = "out of memory on cpu in iteration 1 with 2 images at once: CUDA"
+    with pytest.raises(RunFailedError, match=said) as caught:
+        trained(setup)
+    assert "\n" not in caught.value.message
+    assert "--accumulate 2" in str(caught.value.hint)

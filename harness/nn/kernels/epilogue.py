@@ -13,6 +13,9 @@ from torch import Tensor
 #: Numbers a program computes.
 BLOCK = 1024
 
+#: Largest place that 32 bits hold: the stage of most cells passes it with 125 images of 800 px.
+INT32_MAX = 2**31 - 1
+
 
 def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> Tensor:
     """Add bias and ``add`` to ``out``, then apply ReLU, in place; NaN stays NaN.
@@ -36,19 +39,21 @@ def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> 
         layout = torch.channels_last if last else torch.contiguous_format
         add = add.contiguous(memory_format=layout)
     total, channels, cells = out.numel(), out.shape[1], out.shape[2] * out.shape[3]
-    _finish[(triton.cdiv(total, BLOCK),)](
-        out,
-        out if bias is None else bias,
-        out if add is None else add,
-        total,
-        channels,
-        1 if last else cells,
-        BIAS=bias is not None,
-        ADD=add is not None,
-        RELU=relu,
-        BLOCK=BLOCK,
-        num_warps=4,
-    )
+    with torch.cuda.device_of(out):
+        _finish[(triton.cdiv(total, BLOCK),)](
+            out,
+            out if bias is None else bias,
+            out if add is None else add,
+            total,
+            channels,
+            1 if last else cells,
+            BIAS=bias is not None,
+            ADD=add is not None,
+            RELU=relu,
+            WIDE=total > INT32_MAX - BLOCK,
+            BLOCK=BLOCK,
+            num_warps=4,
+        )
     return out
 
 
@@ -63,10 +68,14 @@ def _finish(  # type: ignore[no-untyped-def]
     BIAS: tl.constexpr,
     ADD: tl.constexpr,
     RELU: tl.constexpr,
+    WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Compute one block of numbers; ``cells`` is the distance from one channel to the next."""
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    block = tl.program_id(0)
+    if WIDE:
+        block = block.to(tl.int64)
+    place = block * BLOCK + tl.arange(0, BLOCK)
     inside = place < total
     value = tl.load(out + place, mask=inside, other=0.0).to(tl.float32)
     if BIAS:

@@ -54,13 +54,11 @@ def outlines(
     places = torch.empty((batch, capacity), dtype=torch.int32, device=soft.device)
     grid = (batch * count, shares)
     given = (soft, boxes, alive, sizes, found)
-    _trace[grid](
-        *given, found, places, count, threshold, capacity, side, False, shares, ROWS, num_warps=4
-    )
-    before = found.cumsum(1, dtype=torch.int32) - found
-    _trace[grid](
-        *given, before, places, count, threshold, capacity, side, True, shares, ROWS, num_warps=4
-    )
+    numbers = (places, count, threshold, capacity, side)
+    with torch.cuda.device_of(soft):
+        _trace[grid](*given, found, *numbers, False, shares, ROWS, num_warps=4)
+        before = found.cumsum(1, dtype=torch.int32) - found
+        _trace[grid](*given, before, *numbers, True, shares, ROWS, num_warps=4)
     return places, found.view(batch, count, shares).sum(2, dtype=torch.int32)
 
 

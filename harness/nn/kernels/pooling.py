@@ -41,18 +41,19 @@ def pooled_from_levels(
             raise ValueError("maps must lie channels last")
     out = torch.empty((batch * count, side, side, channels), dtype=dtype, device=boxes.device)
     sizes = [length for one in lying for length in one.shape[1:3]]
-    _pool[(batch * count, side * side)](
-        *lying,
-        boxes.contiguous(),
-        levels.contiguous(),
-        out,
-        *sizes,
-        count,
-        SIDE=side,
-        CHANNELS=channels,
-        BLOCK=triton.next_power_of_2(channels),
-        num_warps=2 if channels >= 128 else 1,
-    )
+    with torch.cuda.device_of(out):
+        _pool[(batch * count, side * side)](
+            *lying,
+            boxes.contiguous(),
+            levels.contiguous(),
+            out,
+            *sizes,
+            count,
+            SIDE=side,
+            CHANNELS=channels,
+            BLOCK=triton.next_power_of_2(channels),
+            num_warps=2 if channels >= 128 else 1,
+        )
     return out.permute(0, 3, 1, 2)
 
 

@@ -42,13 +42,11 @@ def characters(
     text = torch.empty((batch, capacity), dtype=torch.uint8, device=places.device)
     grid, room = (batch * count,), places.shape[1]
     given = (places, first, counts, alive, sizes, lengths)
-    _write[grid](
-        *given, lengths, text, count, room, capacity, WRITES=False, BLOCK=BLOCK, LONGEST=LONGEST
-    )
-    before = lengths.cumsum(1, dtype=torch.int32) - lengths
-    _write[grid](
-        *given, before, text, count, room, capacity, WRITES=True, BLOCK=BLOCK, LONGEST=LONGEST
-    )
+    numbers = (text, count, room, capacity)
+    with torch.cuda.device_of(places):
+        _write[grid](*given, lengths, *numbers, WRITES=False, BLOCK=BLOCK, LONGEST=LONGEST)
+        before = lengths.cumsum(1, dtype=torch.int32) - lengths
+        _write[grid](*given, before, *numbers, WRITES=True, BLOCK=BLOCK, LONGEST=LONGEST)
     return text, lengths
 
 

@@ -53,20 +53,21 @@ def kept_in_segments(
     words = boxes.new_empty((batch, count, width), dtype=torch.int32)
     alive = valid.to(torch.int32)
     kept = torch.zeros_like(alive)
-    _overlaps[(batch * segments, tiles, tiles)](
-        boxes.contiguous(),
-        words,
-        starts,
-        count,
-        segments,
-        threshold,
-        WORD=WORD,
-        WIDTH=width,
-        num_warps=4,
-    )
-    _sweep[(batch * segments,)](
-        words, alive, kept, starts, count, segments, WORD=WORD, WIDTH=width, num_warps=1
-    )
+    with torch.cuda.device_of(boxes):
+        _overlaps[(batch * segments, tiles, tiles)](
+            boxes.contiguous(),
+            words,
+            starts,
+            count,
+            segments,
+            threshold,
+            WORD=WORD,
+            WIDTH=width,
+            num_warps=4,
+        )
+        _sweep[(batch * segments,)](
+            words, alive, kept, starts, count, segments, WORD=WORD, WIDTH=width, num_warps=1
+        )
     return kept.bool()
 
 
@@ -89,18 +90,19 @@ def first_survivors(
     found = boxes.new_zeros((batch, limit), dtype=torch.int64)
     number = boxes.new_zeros((batch,), dtype=torch.int32)
     block = triton.next_power_of_2(rows)
-    _select[(batch,)](
-        boxes.contiguous(),
-        counts,
-        found,
-        number,
-        rows,
-        limit,
-        threshold,
-        BLOCK=block,
-        NOWHERE=NOWHERE,
-        num_warps=8 if block >= 1024 else 1,
-    )
+    with torch.cuda.device_of(boxes):
+        _select[(batch,)](
+            boxes.contiguous(),
+            counts,
+            found,
+            number,
+            rows,
+            limit,
+            threshold,
+            BLOCK=block,
+            NOWHERE=NOWHERE,
+            num_warps=8 if block >= 1024 else 1,
+        )
     return found, number
 
 

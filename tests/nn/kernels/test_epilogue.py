@@ -31,6 +31,17 @@ def test_one_pass_gives_the_bits_of_three(
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
+def test_places_past_32_bits_are_counted_in_64(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = torch.Generator().manual_seed(6)
+    out, add = torch.randn((2, 2, 5, 7, 9), generator=drawn).to(device)
+    expected = finish(out.clone(), out[0, :, 0, 0].clone(), add, relu=True)
+    monkeypatch.setattr("harness.nn.kernels.epilogue.INT32_MAX", 0)
+    found = finish(out.clone(), out[0, :, 0, 0].clone(), add, relu=True)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_half_precision_is_rounded_once(device: torch.device) -> None:
     out = torch.tensor([1.0]).half().view(1, 1, 1, 1).to(device)
     # 1 + 2⁻¹¹ is a tie between two numbers of fp16; the sum of both parts is above it.
