@@ -149,8 +149,8 @@ class Graphs:
     def _end_failed(self, graph: torch.cuda.CUDAGraph) -> None:
         """End a capture in which something failed; the error that matters is the first.
 
-        Where CUDA has broken it off, torch still keeps memory for it, and gives none back until this
-        ends, too. Each call fails where there is nothing left to end.
+        Where CUDA has broken it off, torch still keeps memory for it, and gives none back until
+        that ends, too. Each call fails where there is nothing left to end.
         """
         with suppress(RuntimeError):
             graph.capture_end()
