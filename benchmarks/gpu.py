@@ -3,11 +3,12 @@
     python benchmarks/gpu.py --annotations instances.json --images photos --detectron2 ~/detectron2
 
 Takes at most six minutes. Writes one JSON with the card, its driver, versions and the date, and a
-table in Markdown beside it. A part that fails, or for which no time is left, says so there; the
-others go on. Whole evaluations of 5,000 images, with one image a batch and with the best number,
-come last and take what time is left: ``--parts evaluation`` measures them alone. ``--detectron2``
-names a source tree that can be imported as it is: pure Python suffices for these models. Without
-it, and without an installed one, only our side is measured.
+table in Markdown beside it. A part that fails, or for which no time is left, says so there, beside
+what it had measured; the others go on, and the files are written after each. Whole evaluations of
+5,000 images, with one image a batch and with the best number, come last and take what time is left:
+``--parts evaluation`` measures them alone. ``--detectron2`` names a source tree that can be
+imported as it is: pure Python suffices for these models. Without it, and without an installed one,
+only our side is measured.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.gpu_parts import Part, measured, run_to_its_end
 from benchmarks.gpu_table import table
 from benchmarks.pairs import compared, environment, in_turn
 from harness.core.detections import Detections, Image
-from harness.core.errors import PrerequisiteError
+from harness.core.errors import HarnessError, PrerequisiteError
 from harness.data.images import read_pixels
 from harness.engines.detectron2 import MODULES, open_detectron2, require_detectron2
 from harness.engines.native import NativeEngine, open_native
@@ -65,6 +67,9 @@ BEST_BATCH = "4"
 #: of them took 67 to 89 s on an H200 and an H100.
 WHOLE_S, FEW_S = 75, 30
 
+#: Longest that a part of this process may take, s; the longest took 55 s on an H100.
+LONGEST_PART_S = 100
+
 #: Longest that a sweep may take, s: what is after it shall have its turn. One took 90 s on an H100.
 LONGEST_S = 100
 
@@ -83,7 +88,7 @@ class Session:
         write_checkpoint(self.weights, seeded_checkpoint(self.architecture))
         write_checkpoint(self.amplifying, amplifying_checkpoint(self.architecture))
         self.opened: dict[str, Any] = {}
-        paths = [str(path) for path in (ROOT, asked.detectron2) if path is not None]
+        paths = [str(path.absolute()) for path in (ROOT, asked.detectron2) if path is not None]
         paths += [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
@@ -125,23 +130,20 @@ class Session:
         self, words: list[str], longest_s: float = float("inf")
     ) -> subprocess.CompletedProcess[str]:
         """Another program, run to its end."""
-        return subprocess.run(
-            words,
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=min(longest_s, max(30, self.left_s())),
-        )
+        limit_s = min(longest_s, max(30, self.left_s()))
+        return run_to_its_end(words, ROOT, self.environment, limit_s)
 
     def close(self) -> None:
-        """Close every engine that is open."""
-        for engine in self.opened.values():
-            if engine is not None:
-                engine.close()
+        """Close every engine that is open. A GPU that no longer answers frees nothing."""
+        engines = [engine for engine in self.opened.values() if engine is not None]
         self.opened.clear()
+        for engine in engines:
+            with suppress(RuntimeError):
+                engine.close()
+        del engines
         gc.collect()
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 def picture(number: int, path: Path) -> Image:
@@ -149,9 +151,8 @@ def picture(number: int, path: Path) -> Image:
     return Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
 
 
-def proofs(session: Session) -> dict[str, Any]:
+def proofs(session: Session, found: dict[str, Any]) -> None:
     """Exact against Detectron2, and fast against float64, on weights that are tame and wild."""
-    found: dict[str, Any] = {}
     for label, weights in (("seeded", session.weights), ("amplifying", session.amplifying)):
         exact = session.native(weights=weights, exact=True)
         reference = session.detectron2(weights)
@@ -169,7 +170,6 @@ def proofs(session: Session) -> dict[str, Any]:
     )
     found["fast fp16, seeded"] = _short(half)
     session.close()
-    return found
 
 
 def _short(proof: Any) -> dict[str, Any]:
@@ -181,9 +181,8 @@ def _short(proof: Any) -> dict[str, Any]:
     return plain
 
 
-def memory(session: Session) -> dict[str, Any]:
+def memory(session: Session, found: dict[str, Any]) -> None:
     """Peak bytes that torch allocates for one image, each engine alone."""
-    found = {}
     ways: dict[str, Callable[[], Any]] = {
         precision: lambda precision=precision: session.native(precision)  # type: ignore[misc]
         for precision in ("fp32", "fp16")
@@ -201,13 +200,11 @@ def memory(session: Session) -> dict[str, Any]:
                 engine.infer([engine.prepare(image, NULL_STOPWATCH)], NULL_STOPWATCH)
         found[name] = torch.cuda.max_memory_allocated() - before
         session.close()
-    return found
 
 
-def single(session: Session) -> dict[str, Any]:
+def single(session: Session, found: dict[str, Any]) -> None:
     """One image at a time, each precision against Detectron2 in turn."""
     reference = session.detectron2()
-    found: dict[str, Any] = {}
     for precision in PRECISIONS:
         engine = session.native(precision)
         scopes: dict[str, tuple[list[float], list[float]]] = {}
@@ -223,7 +220,6 @@ def single(session: Session) -> dict[str, Any]:
                 for column, seconds in zip(kept, columns, strict=False):
                     column.extend(seconds)
         found[precision] = {scope: _summed_up(*pair) for scope, pair in scopes.items()}
-    return found
 
 
 def _summed_up(ours: list[float], theirs: list[float]) -> dict[str, float]:
@@ -262,9 +258,9 @@ def _scopes(engine: Any, path: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def throughput(session: Session) -> dict[str, Any]:
+def throughput(session: Session, found: dict[str, Any]) -> None:
     """Images a second from files to encoded detections, loaders on all cores."""
-    found: dict[str, Any] = {"loaders": usable_cpus()}
+    found["loaders"] = usable_cpus()
     for precision, batch in (("fp32", 1), ("fp16", 1), ("fp16", 4), ("fp16", 8), ("fp16", 16)):
         engine = session.native(precision)
         many = session.asked.many if precision == "fp16" else session.asked.many // 4
@@ -280,7 +276,6 @@ def throughput(session: Session) -> dict[str, Any]:
     if reference is not None:
         count, seconds = _run(reference, session.paths, session.asked.many // 10, 1)
         found["Detectron2 fp32, batch 1"] = {"images": count, "images_per_s": count / seconds}
-    return found
 
 
 def _run(engine: Any, paths: list[Path], images: int, batch: int) -> tuple[int, float]:
@@ -322,10 +317,9 @@ def _shape(path: Path) -> tuple[float, str]:
         return image.width / image.height, path.name
 
 
-def identity(session: Session) -> dict[str, Any]:
+def identity(session: Session, found: dict[str, Any]) -> None:
     """The same bytes again, without graphs, and begun ahead."""
     pictures = session.pictures(8)
-    found = {}
     for precision in ("fp32", "fp16"):
         engines = [session.native(precision), session.native(precision, graphs=False)]
         prepared = [engines[0].prepare(one, NULL_STOPWATCH) for one in pictures]
@@ -343,14 +337,12 @@ def identity(session: Session) -> dict[str, Any]:
             for name, answer in others.items()
         }
     session.close()
-    return found
 
 
-def evaluation(session: Session) -> dict[str, Any]:
+def evaluation(session: Session, found: dict[str, Any]) -> None:
     """Whole commands, start and scoring included; images of the folder again and again."""
     annotations, photos = _multiplied(session, WHOLE)
     few, _ = _multiplied(session, FEW)
-    found: dict[str, Any] = {}
     half = ["--precision", "fp16", "--batch-size"]
     # In the order in which they are measured: what there is no time for is left out from the end.
     runs = [
@@ -368,13 +360,13 @@ def evaluation(session: Session) -> dict[str, Any]:
             found[name] = "no time left"
             continue
         found[name] = _evaluated(session, file, photos, options)
-    digests = {
+    digests = [
         one["predictions_sha256"]
         for name, one in found.items()
         if isinstance(one, dict) and name.startswith("fp32") and "predictions_sha256" in one
-    }
-    found["fp32 predictions are the same bytes"] = len(digests) == 1
-    return found
+    ]
+    if len(digests) > 1:
+        found["fp32 predictions are the same bytes"] = len(set(digests)) == 1
 
 
 def _evaluated(session: Session, file: Path, photos: Path, options: list[str]) -> dict[str, Any]:
@@ -385,7 +377,10 @@ def _evaluated(session: Session, file: Path, photos: Path, options: list[str]) -
         *("--device", DEVICE, "--output", str(output), "--json", *options),
     ]
     begun = time.monotonic()
-    done = session.command(command)
+    try:
+        done = session.command(command)
+    except subprocess.TimeoutExpired as error:  # what was measured before stays
+        return {"seconds": time.monotonic() - begun, "error": f"ended after {error.timeout:.0f} s"}
     seconds = time.monotonic() - begun
     if done.returncode not in (0, 1):
         return {"seconds": seconds, "error": done.stderr[-1500:]}
@@ -423,7 +418,7 @@ def _multiplied(session: Session, count: int) -> tuple[Path, Path]:
     return path, folder
 
 
-def training(session: Session) -> dict[str, Any]:
+def training(session: Session, found: dict[str, Any]) -> None:
     """Iterations of 16 images at 800 px, against Detectron2's in fp32 without loading."""
     from benchmarks import train_vs_detectron2 as way
 
@@ -446,14 +441,14 @@ def training(session: Session) -> dict[str, Any]:
     columns = in_turn(list(ways.values()), 5)
     medians = {name: sorted(column)[2] for name, column in zip(ways, columns, strict=True)}
     ways.clear()
+    found.update(images=len(samples), median_s=medians)
     # By themselves: what loads ahead would take the cores of the others, and be done in their turn.
     for precision in ("fp32", "bf16"):
         seconds = way.loading_seconds(asked, architecture, weights, device, precision, 7)
         medians[f"{precision}, loading"] = statistics.median(seconds)
-    return {"images": len(samples), "median_s": medians}
 
 
-def sweep(session: Session) -> dict[str, Any]:
+def sweep(session: Session, found: dict[str, Any]) -> None:
     """``harness sweep`` of 4 cells over 24 images, start included."""
     file, photos = _multiplied(session, 24)
     command = [
@@ -465,22 +460,23 @@ def sweep(session: Session) -> dict[str, Any]:
     ]
     begun = time.monotonic()
     done = session.command(command, LONGEST_S)
-    return {
-        "seconds": time.monotonic() - begun,
-        "exit_code": done.returncode,
-        "said": (done.stdout + done.stderr)[-1500:],
-    }
+    found.update(
+        seconds=time.monotonic() - begun,
+        exit_code=done.returncode,
+        said=(done.stdout + done.stderr)[-1500:],
+    )
 
 
-def marked_tests(session: Session) -> dict[str, Any]:
+def marked_tests(session: Session, found: dict[str, Any]) -> None:
     """``make test-gpu``."""
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "tests/gpu", "tests/nn/kernels"]
     done = session.command(command, LONGEST_S)
-    return {"exit_code": done.returncode, "said": done.stdout[:3000] + done.stdout[-600:]}
+    said = done.stdout + done.stderr  # the second where there is no pytest
+    found.update(exit_code=done.returncode, said=said[:3000] + said[3000:][-600:])
 
 
 #: The whole evaluations, which take longest, last: they use the time that is left.
-PARTS: tuple[Callable[[Session], dict[str, Any]], ...] = (
+PARTS: tuple[Part[Session], ...] = (
     memory,
     proofs,
     single,
@@ -491,6 +487,9 @@ PARTS: tuple[Callable[[Session], dict[str, Any]], ...] = (
     sweep,
     evaluation,
 )
+
+#: Parts that are other programs, each with a limit of its own.
+PROGRAMS = (marked_tests, sweep, evaluation)
 
 
 def main() -> None:
@@ -506,42 +505,47 @@ def main() -> None:
     parser.add_argument("--parts", help="names with commas; default: all")
     parser.add_argument("--output", type=Path, default=Path("gpu.json"))
     asked = parser.parse_args()
+    parts = _wanted(parser, asked)
+    result: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "model": NAME}
+    write(asked.output, result)  # now, not after minutes of a GPU, where it cannot be written
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        session = Session(asked, Path(folder))
+        for part in parts:
+            longest_s = session.left_s() + 30
+            if part not in PROGRAMS:
+                longest_s = min(longest_s, LONGEST_PART_S)
+            result[part.__name__] = measured(part, session, longest_s)
+            write(asked.output, result)
+
+
+def _wanted(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> list[Part[Session]]:
+    """Return the parts to measure. What is wrong with the arguments ends the program, at once."""
+    names = [part.__name__ for part in PARTS]
+    wanted = names if asked.parts is None else asked.parts.split(",")
+    if unknown := sorted(set(wanted) - set(names)):
+        parser.error(f"--parts: no {', '.join(unknown)}; there are {', '.join(names)}")
+    if not asked.annotations.is_file():
+        parser.error(f"--annotations: no such file: {asked.annotations}")
+    if not asked.output.absolute().parent.is_dir():
+        parser.error(f"--output: no such folder: {asked.output.absolute().parent}")
+    try:
+        images_in(asked.images)
+        if asked.detectron2 is not None:
+            if not (asked.detectron2 / "detectron2" / "__init__.py").is_file():
+                parser.error(f"--detectron2: no source tree of Detectron2: {asked.detectron2}")
+            sys.path.insert(0, str(asked.detectron2.absolute()))
+            require_detectron2(*MODULES)
+    except HarnessError as error:
+        parser.error("; ".join(one for one in (error.message, error.hint) if one))
     if not torch.cuda.is_available():
         parser.error("torch sees no GPU")
-    if asked.detectron2 is not None:
-        sys.path.insert(0, str(asked.detectron2))
-        try:
-            require_detectron2(*MODULES)
-        except PrerequisiteError as error:  # now, not after minutes of a GPU without comparisons
-            parser.error(f"{error.message}; {error.hint}")
-    result: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "model": NAME}
-    with tempfile.TemporaryDirectory() as folder:
-        session = Session(asked, Path(folder))
-        for part in PARTS:
-            if asked.parts is None or part.__name__ in asked.parts.split(","):
-                result[part.__name__] = _measured(part, session)
-                write(asked.output, result)
-
-
-def _measured(part: Callable[[Session], dict[str, Any]], session: Session) -> dict[str, Any]:
-    if session.left_s() < 20:
-        return {"skipped": "no time left"}
-    begun = time.monotonic()
-    try:
-        found = part(session)
-    except Exception:
-        found = {"failed": traceback.format_exc()[-2000:]}
-        session.close()
-    found["took_s"] = round(time.monotonic() - begun, 1)
-    sys.stdout.write(f"{part.__name__}: {json.dumps(found, default=str)[:1500]}\n")
-    sys.stdout.flush()
-    return found
+    return [part for part in PARTS if part.__name__ in wanted]
 
 
 def write(output: Path, result: dict[str, Any]) -> None:
     """The JSON, and the table beside it."""
     whole = {**result, "environment": environment()}
-    output.write_text(json.dumps(whole, indent=1, default=list) + "\n", encoding="utf-8")
+    output.write_text(json.dumps(whole, indent=1, default=str) + "\n", encoding="utf-8")
     output.with_suffix(".md").write_text(table(whole), encoding="utf-8")
 
 

@@ -52,7 +52,14 @@ TINY = {
 }
 
 #: What the others measure with.
-SHARED = {"pairs", "broken_predictions", "simulated_scenes", "labelled_photos", "gpu_table"}
+SHARED = {
+    "pairs",
+    "broken_predictions",
+    "simulated_scenes",
+    "labelled_photos",
+    "gpu_table",
+    "gpu_parts",
+}
 
 
 def missing(name: str) -> str | None:
