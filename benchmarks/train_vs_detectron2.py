@@ -41,10 +41,10 @@ from harness.nn.rcnn import RCNN
 from harness.nn.targets import TrainingNumbers
 from harness.training.augmentation import Augmentation, draw_change
 from harness.training.order import batches
-from harness.training.placement import place, region_operators
 from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.samples import BATCHES_AHEAD, Sample, make_sample, sample_batches
+from harness.training.setup import place, region_operators
 from harness.training.step import Trainer, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
