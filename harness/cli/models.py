@@ -29,6 +29,10 @@ LEFT_OUT = ("size", "schedule")
 NOT_YET = " †"
 EXPLAINED = "† this version cannot compute this network yet"
 
+#: A size that no source gives, and what is said of it below the tables.
+UNKNOWN = "?"
+UNKNOWN_SIZES = f"size {UNKNOWN}: no source states it before the download"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the words and the folder of checkpoints."""
@@ -55,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             console.print_parts(*_heading(task, style), render(columns, rows, style, LEFT_OUT), "")
     if not all(one.computable for one in models):
         console.print_parts(EXPLAINED)
+    if any(_size(one) == UNKNOWN for one in models):
+        console.print_parts(UNKNOWN_SIZES)
     return 0
 
 
@@ -86,4 +92,4 @@ def _row(model: ListedModel, numbers: tuple[str, ...]) -> tuple[str, ...]:
 def _size(model: ListedModel) -> str:
     if model.bytes is not None:
         return f"{model.bytes / 1e6:,.0f} MB"
-    return "–" if model.on_disk == "none" else "?"
+    return "–" if model.on_disk == "none" else UNKNOWN

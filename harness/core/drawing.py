@@ -23,7 +23,9 @@ class DrawingStyle:
         0.5, help="lowest score that is drawn and counted", minimum=0, maximum=1
     )
     """It has nothing to do with the recipe that numbers are measured with."""
-    background: Background = setting("colour", help="grey: everything but the objects in grey")
+    background: Background = setting(
+        "colour", help="colours of the image around the objects; grey: without them"
+    )
     colour_by: ColourBy = setting("instance", help="what gets a colour of its own")
     opacity: float = setting(0.5, help="opacity of masks, 0 to 1", minimum=0, maximum=1)
     boxes: bool = setting(True, help="draw boxes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,15 @@ def test_signatures_are_the_settings_of_the_request(name: str) -> None:
     for key, one in settings.items():
         expected = inspect.Parameter.empty if one.required else one.default
         assert found[key].default == expected, key
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_help_describes_every_argument_once(name: str) -> None:
+    function = getattr(harness, name)
+    described = re.findall(r"^        (\w+): .", function.__doc__, re.MULTILINE)
+    raised = {"HarnessError"}
+    assert sorted(set(described) - raised) == sorted(inspect.signature(function).parameters)
+    assert len(described) == len(set(described))
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -66,6 +66,16 @@ def test_every_model_with_its_published_numbers(
     assert len(found) == 62
 
 
+def test_a_size_that_is_not_known_is_explained(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explained = "size ?: no source states it before the download"
+    assert run(["models", "R_101_FPN_3x"]) == 0
+    assert explained in capsys.readouterr().out.splitlines()
+    assert run(["models", "MobileNetV2_FPNLite_3x"]) == 0  # has no checkpoint, so no size either
+    assert explained not in capsys.readouterr().out
+
+
 def test_the_command_lists_what_the_api_lists(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,9 @@ class CheckRequest:
         none="none",
     )
     panoptic_masks: Path | None = setting(
-        None, help="folder of its PNGs", none="beside that file, with its name"
+        None,
+        help="folder of the PNGs that the panoptic annotation file lists",
+        none="beside that file, with its name",
     )
 
 

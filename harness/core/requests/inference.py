@@ -62,12 +62,14 @@ class DataSpec:
     group: ClassVar[str] = "what to run"
 
     dataset: str | None = setting(
-        None, help="known data set", none="the one of the model's numbers"
+        None, help="data set by name, such as coco_2017_val", none="the one of the model's numbers"
     )
     annotations: Path | None = setting(
         None, help="COCO annotation file of your own", none="the data set's"
     )
-    images: Path | None = setting(None, help="folder of its images", none="the data set's")
+    images: Path | None = setting(
+        None, help="folder of the images that the annotation file lists", none="the data set's"
+    )
     proposals: Path | None = setting(
         None,
         help="region proposals of these images, for a network that takes them from a file "
@@ -79,10 +81,16 @@ class DataSpec:
     )
     """In COCO's panoptic format; only of a model that makes maps of segments."""
     panoptic_masks: Path | None = setting(
-        None, help="folder of its PNGs", none="beside that file, with its name"
+        None,
+        help="folder of the PNGs that the panoptic annotation file lists",
+        none="beside that file, with its name",
     )
     limit: int | None = setting(
-        None, help="only the first N images (not comparable)", none="all", metavar="N", minimum=1
+        None,
+        help="only the first N images; the numbers are then not comparable",
+        none="all",
+        metavar="N",
+        minimum=1,
     )
     verify_images: bool = setting(
         False,
@@ -101,7 +109,7 @@ class EngineOptions:
     engine: EngineName | None = setting(
         None, help="implementation of the network", none="the model's own"
     )
-    device: str = setting("auto", help="auto, cpu, cuda or cuda:N")
+    device: str = setting("auto", help="where it computes: auto, cpu, cuda or cuda:N")
     precision: Precision = setting("fp32", help="arithmetic of the network; verdicts need fp32")
     memory_format: MemoryFormat | None = setting(
         None, help="layout of feature maps in memory", none="the engine's own"

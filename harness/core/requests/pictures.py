@@ -80,7 +80,9 @@ class ShowRequest:
         none="--annotations with --images",
     )
     annotations: Path | None = setting(None, help="COCO annotation file", none="the run's")
-    images: Path | None = setting(None, help="folder of its images", none="the run's")
+    images: Path | None = setting(
+        None, help="folder of the images that the annotation file lists", none="the run's"
+    )
     predictions: Path | None = setting(
         None, help="COCO results file, to be shown beside the annotations", none="the run's"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any, TypeVar
 
@@ -25,9 +26,13 @@ from harness.core.requests.zoo import (
     ExportRequest,
     ParityRequest,
 )
+from harness.core.setting_fields import Setting
 from harness.core.settings import flat_settings, flatten, signature_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: How the entry of the settings begins in the docstring of a function.
+SETTINGS = "        **settings: "
 
 #: What a request of each function is made of; `train` has a function of its own for the dry run.
 REQUESTS: Mapping[str, type[Any]] = {
@@ -75,16 +80,26 @@ def keywords_of(function: str, request: Any) -> dict[str, Any]:
 
 
 def signed(function: Function) -> Function:
-    """Give a function the signature of its settings, for ``help()`` and notebooks."""
+    """Give a function the signature and the description of its settings.
+
+    They are for ``help()``, notebooks and the reference: the source has ``**settings`` alone.
+    """
     name = function.__name__
     without = NOT_TAKEN.get(name, ())
     positional = {one.name for one in flat_settings(REQUESTS[name]) if one.positional}
+    source = Signature.from_callable(function).parameters
+    written = source.values()
     settings = [
-        one.replace(kind=Parameter.POSITIONAL_OR_KEYWORD) if one.name in positional else one
+        # Texts are taken for paths, and one for several: as the function says itself.
+        one.replace(
+            kind=Parameter.POSITIONAL_OR_KEYWORD,
+            annotation=source[one.name].annotation if one.name in source else one.annotation,
+        )
+        if one.name in positional
+        else one
         for one in signature_of(REQUESTS[name]).parameters.values()
         if one.name not in without
     ]
-    written = Signature.from_callable(function).parameters.values()
     own = [
         one
         for one in written
@@ -96,4 +111,38 @@ def signed(function: Function) -> Function:
     function.__signature__ = Signature(  # type: ignore[attr-defined]
         ordered, return_annotation=returned
     )
+    described = {one.name for one in written}
+    function.__doc__ = _with_settings(
+        function.__doc__ or "",
+        [
+            one
+            for one in flat_settings(REQUESTS[name])
+            if one.name not in without and one.name not in described
+        ],
+    )
     return function
+
+
+def _with_settings(text: str, settings: Sequence[Setting]) -> str:
+    """Return a docstring in which each setting has an entry behind that of ``**settings``."""
+    lines = text.split("\n")
+    starts = [number for number, line in enumerate(lines) if line.startswith(SETTINGS)]
+    if not starts:
+        return text
+    end = next(
+        number
+        for number in range(starts[0] + 1, len(lines))
+        if not lines[number].startswith(" " * 12)
+    )
+    entries = [
+        textwrap.fill(
+            f"{one.name}: {one.description[0].upper()}{one.description[1:]}.",
+            width=100,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 12,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for one in settings
+    ]
+    return "\n".join([*lines[:end], *entries, *lines[end:]])

@@ -26,13 +26,19 @@ class TrainingData:
     group: ClassVar[str] = "what to train on what"
 
     dataset: str | None = setting(
-        None, help="known data set", none="the one of the model's recipe", numbers=False
+        None,
+        help="data set by name, such as coco_2017_val",
+        none="the one of the model's recipe",
+        numbers=False,
     )
     train_annotations: Path | None = setting(
         None, help="COCO annotation file of your own to learn", none="the data set's", numbers=False
     )
     train_images: Path | None = setting(
-        None, help="folder of its images", none="the data set's", numbers=False
+        None,
+        help="folder of the images that the annotation file lists",
+        none="the data set's",
+        numbers=False,
     )
     train_panoptic: Path | None = setting(
         None,
@@ -41,7 +47,10 @@ class TrainingData:
         numbers=False,
     )
     train_panoptic_masks: Path | None = setting(
-        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+        None,
+        help="folder of the PNGs that the panoptic annotation file lists",
+        none="beside that file, with its name",
+        numbers=False,
     )
     train_proposals: Path | None = setting(
         None,
@@ -54,7 +63,10 @@ class TrainingData:
         None, help="COCO annotation file to evaluate on", none="the data set's", numbers=False
     )
     val_images: Path | None = setting(
-        None, help="folder of its images", none="the data set's", numbers=False
+        None,
+        help="folder of the images that the annotation file lists",
+        none="the data set's",
+        numbers=False,
     )
     val_panoptic: Path | None = setting(
         None,
@@ -63,7 +75,10 @@ class TrainingData:
         numbers=False,
     )
     val_panoptic_masks: Path | None = setting(
-        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+        None,
+        help="folder of the PNGs that the panoptic annotation file lists",
+        none="beside that file, with its name",
+        numbers=False,
     )
     val_proposals: Path | None = setting(
         None,
@@ -79,13 +94,16 @@ class TrainingData:
         numbers=False,
     )
     test_images: Path | None = setting(
-        None, help="folder of its images", none="none", numbers=False
+        None, help="folder of the images that the annotation file lists", none="none", numbers=False
     )
     test_panoptic: Path | None = setting(
         None, help="panoptic annotation file of the same images", none="none", numbers=False
     )
     test_panoptic_masks: Path | None = setting(
-        None, help="folder of its PNGs", none="beside that file, with its name", numbers=False
+        None,
+        help="folder of the PNGs that the panoptic annotation file lists",
+        none="beside that file, with its name",
+        numbers=False,
     )
     test_proposals: Path | None = setting(
         None,
@@ -234,7 +252,9 @@ class RuntimeConfig:
         maximum=MOST_PROCESSES,
         numbers=False,
     )
-    device: str = setting("auto", help="auto, cpu, cuda or cuda:N", numbers=False)
+    device: str = setting(
+        "auto", help="where it computes: auto, cpu, cuda or cuda:N", numbers=False
+    )
     precision: Precision = setting("fp32", help="arithmetic of the network")
     loaders: int = setting(
         2,

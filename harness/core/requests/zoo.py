@@ -168,7 +168,9 @@ class ParityRequest:
     against: Literal["detectron2", "float64", "onnx", "pt2"] = setting(
         "detectron2", help="what the native engine is compared with"
     )
-    device: str = setting("auto", help="auto, cpu, cuda or cuda:N; an exported file: on the CPU")
+    device: str = setting(
+        "auto", help="where it computes: auto, cpu, cuda or cuda:N; an exported file: on the CPU"
+    )
     precision: Precision = setting("fp32", help="precision to prove, against its own rounding")
     exact_only: bool = setting(False, help="only the proof that --exact has Detectron2's bits")
     exported: Path | None = setting(

@@ -16,7 +16,7 @@ class DrawingStyleKeys(TypedDict, total=False):
     """Lowest score that is drawn and counted (default: 0.5)."""
 
     background: Literal["colour", "grey"]
-    """Grey: everything but the objects in grey (default: colour)."""
+    """Colours of the image around the objects; grey: without them (default: colour)."""
 
     colour_by: Literal["instance", "class"]
     """What gets a colour of its own (default: instance)."""

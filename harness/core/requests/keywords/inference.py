@@ -30,13 +30,13 @@ class DataSpecKeys(TypedDict, total=False):
     """Keywords of `DataSpec`."""
 
     dataset: str | None
-    """Known data set (default: the one of the model's numbers)."""
+    """Data set by name, such as coco_2017_val (default: the one of the model's numbers)."""
 
     annotations: str | Path | None
     """COCO annotation file of your own (default: the data set's)."""
 
     images: str | Path | None
-    """Folder of its images (default: the data set's)."""
+    """Folder of the images that the annotation file lists (default: the data set's)."""
 
     proposals: str | Path | None
     """Region proposals of these images, for a network that takes them from a file (Fast R-CNN):
@@ -47,10 +47,11 @@ class DataSpecKeys(TypedDict, total=False):
     """Panoptic annotation file of the same images (default: the data set's)."""
 
     panoptic_masks: str | Path | None
-    """Folder of its PNGs (default: beside that file, with its name)."""
+    """Folder of the PNGs that the panoptic annotation file lists (default: beside that file, with
+    its name)."""
 
     limit: int | None
-    """Only the first N images (not comparable) (default: all)."""
+    """Only the first N images; the numbers are then not comparable (default: all)."""
 
     verify_images: bool
     """Recognise images that were replaced by their contents, not by size and time."""
@@ -63,7 +64,7 @@ class EngineOptionsKeys(TypedDict, total=False):
     """Implementation of the network (default: the model's own)."""
 
     device: str
-    """Auto, cpu, cuda or cuda:N (default: auto)."""
+    """Where it computes: auto, cpu, cuda or cuda:N (default: auto)."""
 
     precision: Literal["fp32", "tf32", "bf16", "fp16"]
     """Arithmetic of the network; verdicts need fp32 (default: fp32)."""
@@ -226,7 +227,7 @@ class SweepSettings(
     """Implementation of the network (default: the model's own)."""
 
     device: str
-    """Auto, cpu, cuda or cuda:N (default: auto)."""
+    """Where it computes: auto, cpu, cuda or cuda:N (default: auto)."""
 
     exact: bool
     """Compute in Detectron2's own arithmetic: the same bits, but slower."""

@@ -48,16 +48,17 @@ class LoadDatasetSettings(TypedDict, total=False):
     """COCO annotation file of your own (default: the data set's)."""
 
     images: str | Path | None
-    """Folder of its images (default: the data set's)."""
+    """Folder of the images that the annotation file lists (default: the data set's)."""
 
     panoptic: str | Path | None
     """Panoptic annotation file of the same images (default: the data set's)."""
 
     panoptic_masks: str | Path | None
-    """Folder of its PNGs (default: beside that file, with its name)."""
+    """Folder of the PNGs that the panoptic annotation file lists (default: beside that file, with
+    its name)."""
 
     limit: int | None
-    """Only the first N images (not comparable) (default: all)."""
+    """Only the first N images; the numbers are then not comparable (default: all)."""
 
     verify_images: bool
     """Recognise images that were replaced by their contents, not by size and time."""
@@ -70,7 +71,7 @@ class DrawSettings(TypedDict, total=False):
     """Keywords of `draw`, those of `DrawRequest`."""
 
     background: Literal["colour", "grey"]
-    """Grey: everything but the objects in grey (default: colour)."""
+    """Colours of the image around the objects; grey: without them (default: colour)."""
 
     colour_by: Literal["instance", "class"]
     """What gets a colour of its own (default: instance)."""

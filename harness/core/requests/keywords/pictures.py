@@ -53,7 +53,7 @@ class ShowSettings(ForeignOptionsKeys, DrawingStyleKeys, total=False):
     """COCO annotation file (default: the run's)."""
 
     images: str | Path | None
-    """Folder of its images (default: the run's)."""
+    """Folder of the images that the annotation file lists (default: the run's)."""
 
     predictions: str | Path | None
     """COCO results file, to be shown beside the annotations (default: the run's)."""

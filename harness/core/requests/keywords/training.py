@@ -14,19 +14,20 @@ class TrainingDataKeys(TypedDict, total=False):
     """Keywords of `TrainingData`."""
 
     dataset: str | None
-    """Known data set (default: the one of the model's recipe)."""
+    """Data set by name, such as coco_2017_val (default: the one of the model's recipe)."""
 
     train_annotations: str | Path | None
     """COCO annotation file of your own to learn (default: the data set's)."""
 
     train_images: str | Path | None
-    """Folder of its images (default: the data set's)."""
+    """Folder of the images that the annotation file lists (default: the data set's)."""
 
     train_panoptic: str | Path | None
     """Panoptic annotation file of the same images (default: the data set's)."""
 
     train_panoptic_masks: str | Path | None
-    """Folder of its PNGs (default: beside that file, with its name)."""
+    """Folder of the PNGs that the panoptic annotation file lists (default: beside that file, with
+    its name)."""
 
     train_proposals: str | Path | None
     """Region proposals of these images, for a network that takes them from a file (Fast R-CNN):
@@ -36,13 +37,14 @@ class TrainingDataKeys(TypedDict, total=False):
     """COCO annotation file to evaluate on (default: the data set's)."""
 
     val_images: str | Path | None
-    """Folder of its images (default: the data set's)."""
+    """Folder of the images that the annotation file lists (default: the data set's)."""
 
     val_panoptic: str | Path | None
     """Panoptic annotation file of the same images (default: the data set's)."""
 
     val_panoptic_masks: str | Path | None
-    """Folder of its PNGs (default: beside that file, with its name)."""
+    """Folder of the PNGs that the panoptic annotation file lists (default: beside that file, with
+    its name)."""
 
     val_proposals: str | Path | None
     """Those of the validation images (default: of COCO's images those the model was published
@@ -53,13 +55,14 @@ class TrainingDataKeys(TypedDict, total=False):
     are evaluated on it in the end (default: none)."""
 
     test_images: str | Path | None
-    """Folder of its images (default: none)."""
+    """Folder of the images that the annotation file lists (default: none)."""
 
     test_panoptic: str | Path | None
     """Panoptic annotation file of the same images (default: none)."""
 
     test_panoptic_masks: str | Path | None
-    """Folder of its PNGs (default: beside that file, with its name)."""
+    """Folder of the PNGs that the panoptic annotation file lists (default: beside that file, with
+    its name)."""
 
     test_proposals: str | Path | None
     """Those of the test images (default: none)."""
@@ -144,7 +147,7 @@ class RuntimeConfigKeys(TypedDict, total=False):
     """Processes on this machine, one device each (default: 1)."""
 
     device: str
-    """Auto, cpu, cuda or cuda:N (default: auto)."""
+    """Where it computes: auto, cpu, cuda or cuda:N (default: auto)."""
 
     precision: Literal["fp32", "tf32", "bf16", "fp16"]
     """Arithmetic of the network (default: fp32)."""

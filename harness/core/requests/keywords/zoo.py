@@ -135,7 +135,8 @@ class CheckParitySettings(TypedDict, total=False):
     """What the native engine is compared with (default: detectron2)."""
 
     device: str
-    """Auto, cpu, cuda or cuda:N; an exported file: on the CPU (default: auto)."""
+    """Where it computes: auto, cpu, cuda or cuda:N; an exported file: on the CPU (default:
+    auto)."""
 
     precision: Literal["fp32", "tf32", "bf16", "fp16"]
     """Precision to prove, against its own rounding (default: fp32)."""
