@@ -23,7 +23,7 @@ from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis, analyze_tasks
 from harness.measure.bootstrap import RESAMPLES
 from harness.measure.coco import Scores, score, with_intervals
-from harness.measure.side_by_side import Wanted, measuring
+from harness.measure.parallel import Wanted, measuring
 
 Found = tuple[Scores, tuple[TaskAnalysis, ...]]
 

@@ -26,7 +26,7 @@ from harness.diagnosis.findings import diagnose
 from harness.files.environment import usable_cpus
 from harness.measure.bootstrap import RESAMPLES
 from harness.measure.coco import score, with_intervals
-from harness.measure.side_by_side import Wanted, measuring
+from harness.measure.parallel import Wanted, measuring
 
 
 def main() -> None:

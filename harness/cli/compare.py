@@ -84,7 +84,7 @@ def _run_several(folders: Sequence[Path], arguments: argparse.Namespace) -> int:
 
 
 def _print(comparison: Comparison, arguments: argparse.Namespace) -> None:
-    from harness.report.absent import absent_lines, compared_metrics
+    from harness.report.missing_numbers import absent_lines, compared_metrics
     from harness.report.tables import render
     from harness.workflows.comparison.runs import category_rows, metric_rows
 

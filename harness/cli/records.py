@@ -55,7 +55,7 @@ def print_record(record: RunRecord, arguments: argparse.Namespace, folder: Path 
         folder: Folder of the run; None where nothing was written.
     """
     from harness.report import record_rows, tables
-    from harness.report.absent import absent_lines
+    from harness.report.missing_numbers import absent_lines
 
     style = arguments.format or console.default_format()
     if getattr(arguments, "per_category", False):

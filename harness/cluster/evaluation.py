@@ -20,11 +20,11 @@ from harness.core.settings import recorded, replaced
 from harness.core.tasks import is_accuracy
 from harness.files.json import to_plain
 from harness.files.layout import runs_folder
-from harness.launch.clients import cancel, node_hosts, require_slurm
+from harness.launch.cluster_profile import Profile, read_profile
 from harness.launch.local import Work
-from harness.launch.profile import Profile, read_profile
-from harness.launch.shared import require_below_shared, require_shared
+from harness.launch.shared_folders import require_below_shared, require_shared
 from harness.launch.slurm import Size, log_of, script, submit
+from harness.launch.slurm_programs import cancel, node_hosts, require_slurm
 from harness.launch.slurm_tasks import PartTask
 from harness.workflows.evaluation.resolve import Job, resolve
 from harness.workflows.evaluation.workers import (

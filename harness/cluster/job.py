@@ -23,11 +23,11 @@ from harness.core.requests.cluster import SubmitBench, SubmitNight, SubmitTrain
 from harness.core.settings import check_settings, replaced
 from harness.files.failures import unwritable
 from harness.files.layout import runs_folder
-from harness.launch.clients import node_hosts, require_slurm
+from harness.launch.cluster_profile import read_profile
 from harness.launch.local import Work
-from harness.launch.profile import read_profile
-from harness.launch.shared import require_below_shared, require_shared
+from harness.launch.shared_folders import require_below_shared, require_shared
 from harness.launch.slurm import Size, script, submit
+from harness.launch.slurm_programs import node_hosts, require_slurm
 from harness.launch.slurm_tasks import GroupTask, PartTask
 from harness.nightly.matrix import cells_of, inference_of, read_matrix
 from harness.nightly.night import NIGHTS, new_night_id

@@ -11,9 +11,9 @@ from typing import Literal
 
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError
 from harness.core.progress import Progress
-from harness.launch.clients import JobState, states
 from harness.launch.slurm import log_of
-from harness.measure.band import departures
+from harness.launch.slurm_programs import JobState, states
+from harness.measure.curve_band import departures
 from harness.training.log import last_iteration, read_curve, read_log
 from harness.workflows.evaluation.workers import facts_path, read_facts
 from harness.workflows.runs.files import has_checkpoint, read_run

@@ -17,11 +17,11 @@ from harness.core.printable import counted
 from harness.core.tasks import Task
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import BY_NAME
-from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo
 from harness.diagnosis.samples import limited, masks_as_boxes, sample_of
 from harness.diagnosis.scoring import average_precision, met_objects
 from harness.diagnosis.search import OF_MASKS, SAMPLE, SAMPLE_ROWS, Search
+from harness.diagnosis.time_limit import OutOfTimeError, Pace
 from harness.measure.columns import Booleans
 
 #: Faults that cannot be undone, what costs most first; and where those belong whose AP is known.

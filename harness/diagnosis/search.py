@@ -18,7 +18,6 @@ from harness.core.tasks import Task
 from harness.diagnosis import attributes, coverage, outlines, overlaps, places, shifts, turns
 from harness.diagnosis.case import Case
 from harness.diagnosis.catalogue import CATALOGUE
-from harness.diagnosis.pace import OutOfTimeError, Pace
 from harness.diagnosis.places import Undo, applied
 from harness.diagnosis.samples import best_of_each, limited, of_images, sample_of
 from harness.diagnosis.scoring import (
@@ -30,6 +29,7 @@ from harness.diagnosis.scoring import (
     number,
     size_precisions,
 )
+from harness.diagnosis.time_limit import OutOfTimeError, Pace
 from harness.measure.columns import Booleans
 
 #: AP points of a size class that are worth a note.

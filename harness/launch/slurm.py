@@ -2,7 +2,7 @@
 
 submitit writes the batch script and the pickles, starts the function on the node and requeues it
 (``launch.slurm_tasks``). The state of a job is never read from submitit but from SLURM's own
-programs (``launch.clients``).
+programs (``launch.slurm_programs``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.core.printable import shown
-from harness.launch.profile import Profile
+from harness.launch.cluster_profile import Profile
 from harness.launch.slurm_tasks import GroupTask, PartTask
 
 

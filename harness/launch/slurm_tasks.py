@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 from harness.core.errors import HarnessError, Interrupted, RunFailedError
 from harness.files.atomic import write_text
 from harness.files.json import dumps
-from harness.launch.clients import ask
 from harness.launch.local import Work, run_workers
+from harness.launch.slurm_programs import ask
 
 #: Seconds within which a signal that was asked for arrives.
 SIGNAL_S = 120.0

@@ -3,7 +3,7 @@
 The evaluator matches and accumulates as always, but overlaps and areas are given to it: a mask is
 read and compared once. Below the least threshold an overlap decides nothing, so that pairs above it
 are all there is to know. An evaluator that compares by itself finds the same numbers, bit for bit
-(``tests/measure/test_side_by_side.py``). Each category is scored on the images that it is on, for
+(``tests/measure/test_parallel.py``). Each category is scored on the images that it is on, for
 the evaluator takes time for every image and category that it is asked about.
 """
 

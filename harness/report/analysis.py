@@ -14,7 +14,7 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import RECALL_LEVELS
 from harness.measure.operating import NO_OBJECT, BestThreshold, Calibration, Confusion
 from harness.measure.tide import MAIN_ERRORS, SPECIAL_ERRORS, ErrorAnalysis
-from harness.report.absent import WHY
+from harness.report.missing_numbers import WHY
 from harness.report.tables import decimal
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]

@@ -25,7 +25,7 @@ from harness.files.json import to_plain
 from harness.measure.sweep import Sweep
 from harness.report import sweep_plot as sweep_axes
 from harness.report import trends as axes
-from harness.report.absent import absent_lines, compared_metrics
+from harness.report.missing_numbers import absent_lines, compared_metrics
 from harness.report.night import COLUMNS, MARKS, SOUND, night_rows, reason_of, troubles_of
 from harness.report.sweep import (
     columns_of,

@@ -15,7 +15,6 @@ from harness.measure.analysis import TaskAnalysis
 from harness.measure.operating import BestThreshold
 from harness.measure.tide import MAIN_ERRORS, CategoryErrors
 from harness.report import analysis
-from harness.report.absent import absent_lines
 from harness.report.analysis import (
     MatrixPlot,
     Table,
@@ -27,6 +26,7 @@ from harness.report.analysis import (
     sentences_of,
     task_word,
 )
+from harness.report.missing_numbers import absent_lines
 from harness.report.page import link_to, template
 from harness.report.record_rows import certainty_line, record_rows, with_interval_column
 from harness.report.tables import INTERVAL_COLUMN, decimal, number

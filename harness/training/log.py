@@ -20,7 +20,7 @@ from harness.core.printable import printable
 from harness.core.requests.training import BestBy
 from harness.files.atomic import open_to_append, write_text
 from harness.files.json import dumps
-from harness.measure.band import FEWEST_LINES
+from harness.measure.curve_band import FEWEST_LINES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,7 +22,7 @@ from harness.core.run_files import CHECKPOINTS
 from harness.data.objects import TrainingSet
 from harness.engines.devices import apply_precision, apply_threads, is_out_of_memory
 from harness.files.environment import peak_process_bytes
-from harness.measure.band import Watch
+from harness.measure.curve_band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
 from harness.training.checkpoints import CheckpointClock, resume, save, write_weights
 from harness.training.log import CHOSEN_BY, Best, TrainingLog, selection_metric

@@ -27,7 +27,7 @@ from harness.data.edit.splitting import only_images
 from harness.data.predictions import checked_predictions
 from harness.diagnosis.case import Case, rows_of, truth_of
 from harness.diagnosis.findings import Diagnosed, diagnose
-from harness.diagnosis.pace import OutOfTimeError
+from harness.diagnosis.time_limit import OutOfTimeError
 from harness.measure.bootstrap import SEED, Difference, differences_of
 from harness.measure.resampling import matches_by_size
 from harness.workflows.runs.files import read_run

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import RunFailedError
-from harness.launch.profile import Profile
+from harness.launch.cluster_profile import Profile
 from harness.launch.slurm import Size, script, submit
 from harness.launch.slurm_tasks import PartTask, Work
 

@@ -11,7 +11,7 @@ from harness.core.requests.reports import AnalyzeRequest
 from harness.files.environment import usable_cpus
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.evaluators import boundary_metrics
-from harness.measure.side_by_side import Wanted, measuring
+from harness.measure.parallel import Wanted, measuring
 from harness.workflows.evaluation.score import of_proposals, read_sources, tasks_of
 from harness.workflows.runs.same_data import scored_images
 

@@ -29,8 +29,8 @@ from harness.files.json import to_plain
 from harness.launch.local import prepare_workers
 from harness.measure.analysis import TaskAnalysis
 from harness.measure.coco import Scores, check_coverage
+from harness.measure.parallel import Measuring, Wanted, measuring, ready_children
 from harness.measure.proposals import score_proposals
-from harness.measure.side_by_side import Measuring, Wanted, measuring, ready_children
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import UNPINNED, check_references, conclude, unreferenced
 from harness.workflows.evaluation.finished import finished_facts

@@ -18,7 +18,7 @@ from harness.data.predictions import read_predictions
 from harness.files.atomic import write_text
 from harness.files.environment import usable_cpus
 from harness.files.failures import disk_errors, reason_of
-from harness.measure.side_by_side import Wanted, measuring
+from harness.measure.parallel import Wanted, measuring
 from harness.report.run_page import ReportContent, run_page
 from harness.workflows.evaluation.score import tasks_of
 from harness.workflows.evaluation.worst_images import THRESHOLD, Analyzed, worst_images

@@ -45,8 +45,8 @@ from harness.files.environment import read_environment, usable_cpus
 from harness.files.json import to_plain
 from harness.files.toml import CONFIG, config_text
 from harness.measure.coco import Scores
+from harness.measure.parallel import Wanted, measuring
 from harness.measure.proposals import score_proposals
-from harness.measure.side_by_side import Wanted, measuring
 from harness.measure.timing import PhaseTimer
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.workflows.evaluation.panoptic import mapped_images, with_maps

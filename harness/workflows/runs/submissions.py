@@ -23,9 +23,9 @@ from harness.core.run_files import LOG, PAGE, RECORD
 from harness.core.settings import recalled
 from harness.files.atomic import write_text
 from harness.files.json import dumps, read, to_plain, to_typed
-from harness.launch.clients import cancel, states
-from harness.launch.profile import Profile
+from harness.launch.cluster_profile import Profile
 from harness.launch.slurm import log_of
+from harness.launch.slurm_programs import cancel, states
 from harness.launch.slurm_tasks import this_job
 from harness.workflows.runs.shards import shard_path
 

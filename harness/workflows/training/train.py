@@ -25,7 +25,7 @@ from harness.core.run_files import EVALUATIONS, RECORD
 from harness.data.objects import TrainingSet
 from harness.data.run_dataset import facts_of_dataset
 from harness.files.extras import install_command
-from harness.measure.band import departures
+from harness.measure.curve_band import departures
 from harness.measure.timing import PhaseTimer
 from harness.report.curves import draw_curves
 from harness.training.group import launched, train_here, train_in_processes, train_launched

@@ -1,4 +1,4 @@
-"""What no number could be computed of, and why, in sentences: a dash alone says neither."""
+"""Why a number could not be computed, in sentences: a dash in a table does not say it."""
 
 from __future__ import annotations
 

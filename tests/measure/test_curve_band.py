@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.measure.band import departures
+from harness.measure.curve_band import departures
 
 
 def curve(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import UsageError
-from harness.launch.profile import Profile
-from harness.launch.shared import file_system_of, require_shared
+from harness.launch.cluster_profile import Profile
+from harness.launch.shared_folders import file_system_of, require_shared
 
 PLAIN = Profile()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import PrerequisiteError, RunFailedError
-from harness.launch.clients import JobState, ask, read_live, read_past, require_slurm, states
 from harness.launch.slurm import job_number
+from harness.launch.slurm_programs import JobState, ask, read_live, read_past, require_slurm, states
 
 
 def test_squeue_tells_what_is_alive() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.files.readable import resolved
-from harness.launch.profile import Profile
+from harness.launch.cluster_profile import Profile
 
 #: File systems that exist on one machine only.
 IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs", "overlay")

@@ -22,7 +22,7 @@ from harness.measure.columns import objects_of, results_of
 from harness.measure.greedy import IOUS, kept_detections, overlapping
 from harness.measure.masks import compared_mask
 from harness.measure.matching import Matching, match_images
-from harness.measure.side_by_side import Wanted, measuring, ready_children
+from harness.measure.parallel import Wanted, measuring, ready_children
 from harness.measure.table import table_of
 from tests.measure.test_coco import shaken
 

@@ -1,4 +1,4 @@
-"""Numbers, their intervals, and why they are what they are, of many predictions: side by side.
+"""COCO metrics, their intervals and their analysis; in several processes where rows are many.
 
 Of few predictions everything is computed here, when it is asked for. Of many, processes begin at
 once: first they compare masks and boxes, a chunk of images each; then they draw intervals, count
@@ -193,12 +193,12 @@ def measuring(
     kept = kept_predictions(wanted.annotations, wanted.predictions, wanted.image_ids)
     with children(count) if ready is None else nullcontext(ready) as pool:
         with collector_paused():
-            found = _SideBySide(replace(wanted, predictions=kept), pool, count)
+            found = _InProcesses(replace(wanted, predictions=kept), pool, count)
         yield found
 
 
-class _SideBySide(Measuring):
-    """The same, in several processes."""
+class _InProcesses(Measuring):
+    """What `Measuring` does, in several processes."""
 
     def __init__(self, wanted: Wanted, pool: Children, processes: int) -> None:
         super().__init__(wanted, processes)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import UsageError
-from harness.launch.profile import Profile, read_profile
+from harness.launch.cluster_profile import Profile, read_profile
 
 
 def written(folder: Path, text: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.record import CategoryScore
-from harness.report.absent import absent_lines
+from harness.report.missing_numbers import absent_lines
 
 
 def categories(**aps: list[float | None]) -> list[CategoryScore]:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.diagnosis import overlaps
 from harness.diagnosis.case import Case, rows_of, truth_of
-from harness.diagnosis.pace import OutOfTimeError, Pace
+from harness.diagnosis.time_limit import OutOfTimeError, Pace
 from harness.measure.greedy import box_ious
 
 
