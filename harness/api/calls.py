@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from harness.core.errors import UsageError
 from harness.core.printable import shown
 from harness.core.progress import Progress, Silent
 from harness.files.failures import system_failures
+
+if TYPE_CHECKING:
+    from harness.measure.timing import PhaseTimer
 
 Taken = ParamSpec("Taken")
 Returned = TypeVar("Returned")
@@ -66,7 +69,7 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def stopwatch() -> Any:
+def stopwatch() -> PhaseTimer:
     """A timer of phases; scoring does not wait for a device."""
     from harness.measure.timing import PhaseTimer
 

@@ -1,4 +1,8 @@
-"""How a function of the API takes the settings of its request."""
+"""How a function of the API takes the settings of its request.
+
+Apart from `harness.api.calls`, because listing the zoo needs no request and does not wait for their
+import.
+"""
 
 from __future__ import annotations
 

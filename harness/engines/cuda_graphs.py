@@ -43,7 +43,7 @@ class _Captured:
 
 
 class Graphs:
-    """Runs ``function``, from its graph where there is one.
+    """Runs ``function``: from the graph of the shapes of its arguments, once that is captured.
 
     The graphs share one pool of memory, so the output of one is only valid until the next runs:
     the caller copies it in the same stream. Of too many graphs the least recently used is dropped.

@@ -19,7 +19,7 @@ from harness.measure.bootstrap import SEED, Intervals, intervals_of
 from harness.measure.columns import category_positions
 from harness.measure.evaluators import Curves, Floats, OneEvaluator, summary
 from harness.measure.resampling import matches_by_size
-from harness.measure.scoring_processes import joined, partitioned, score_shares
+from harness.measure.scoring_processes import joined_shares, partitioned, score_shares
 
 #: The evaluators must agree to this on their 0…1 scale.
 EVALUATOR_BAR = 1e-9
@@ -96,7 +96,7 @@ def score(
         shares = partitioned(
             annotations, kept, tasks, image_ids=image_ids, evaluator=one, portions=max(1, count)
         )
-        curves = joined(score_shares(shares))
+        curves = joined_shares(score_shares(shares))
         return {task: _Result(summary(one, task, curves[task]), curves[task]) for task in tasks}
 
     with collector_paused():

@@ -135,8 +135,8 @@ def _by_owner(
     return found
 
 
-def joined(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
-    """The curves of all categories together, by task.
+def joined_shares(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
+    """Join the curves of shares to those of all categories, by task.
 
     Args:
         scored: Shares with their curves, in any order; each category of a task in one of them.
@@ -145,7 +145,7 @@ def joined(scored: Sequence[tuple[Share, Curves]]) -> dict[Task, Curves]:
 
 
 def joined_parts(scored: Sequence[tuple[Task, Sequence[int], Curves]]) -> dict[Task, Curves]:
-    """The curves of all categories together, by task.
+    """Join curves of some categories each to those of all categories, by task.
 
     Args:
         scored: Task, categories in the order of the curves, and curves; each category of a task

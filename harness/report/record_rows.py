@@ -32,7 +32,7 @@ def record_rows(
 def with_interval_column(
     rows: Sequence[tuple[str, ...]], intervals: Mapping[str, MetricInterval]
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows of a record with the 95 % intervals, where there are any.
+    """Columns and rows of a record with their 95 % intervals, if some number has one.
 
     Args:
         rows: As returned by ``record_rows``.

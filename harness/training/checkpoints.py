@@ -232,7 +232,7 @@ def _short(error: Exception) -> str:
 
 
 def write_weights(path: Path, trainer: Trainer) -> None:
-    """Write the network's tensors under the zoo's keys, of the moving average where there is one.
+    """Write the weights under the zoo's keys: the moving average's, if the training keeps one.
 
     Args:
         path: A ``.safetensors`` file.

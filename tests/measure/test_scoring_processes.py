@@ -19,7 +19,12 @@ from harness.data.coco import read_annotations
 from harness.measure import coco
 from harness.measure.coco import score
 from harness.measure.evaluators import Share, Task
-from harness.measure.scoring_processes import curves_of_all, joined, partitioned, score_shares
+from harness.measure.scoring_processes import (
+    curves_of_all,
+    joined_shares,
+    partitioned,
+    score_shares,
+)
 from tests.measure.test_coco import shaken
 
 TASKS: tuple[Task, Task] = ("bbox", "segm")
@@ -49,10 +54,10 @@ def shares_of(small_coco: Path, portions: int) -> list[list[Share]]:
 
 
 def test_curves_are_the_same_bit_for_bit(small_coco: Path) -> None:
-    alone = joined(score_shares(shares_of(small_coco, 1)))
+    alone = joined_shares(score_shares(shares_of(small_coco, 1)))
     assert 0 < np.mean(alone["segm"].precision > 0) < 1
     for portions in (2, 3):
-        several = joined(score_shares(shares_of(small_coco, portions)))
+        several = joined_shares(score_shares(shares_of(small_coco, portions)))
         for task in TASKS:
             assert np.array_equal(several[task].precision, alone[task].precision)
             assert np.array_equal(several[task].recall, alone[task].recall)

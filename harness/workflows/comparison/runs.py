@@ -350,7 +350,7 @@ def metric_changes(
     second: Mapping[str, float | None],
     sure: Mapping[str, Differences],
 ) -> tuple[MetricChange, ...]:
-    """Every accuracy of both runs, with its interval where there is one.
+    """Every accuracy of either run, with the interval of its difference if that was drawn.
 
     Args:
         first: Metrics of the first run.

@@ -150,7 +150,7 @@ def _plan_with_missing_parts(
     progress: Progress,
     on_plan: OnPlan,
 ) -> DryRun:
-    """Return the plan of a training of which something is missing."""
+    """Return the plan of a training whose data or weights are not all on disk."""
     published = architecture_of(entry.architecture)
     try:
         require_trainable(request, published)
