@@ -223,7 +223,8 @@ def _texts(rows: Sequence[Any], names: ImageNames, *, refuse: bool) -> Meant:
 
 
 def _image_of(row: Any) -> Any:
-    return row.get("image_id") if isinstance(row, Mapping) else None
+    # Nearly all rows are of this type, and asking for it takes a tenth of asking for the other.
+    return row.get("image_id") if type(row) is dict or isinstance(row, Mapping) else None
 
 
 def _names_one_of(row: Any, known: Mapping[str, int]) -> bool:
@@ -289,7 +290,7 @@ def with_category_ids(rows: Sequence[Any], content: Mapping[str, Any], *, plain:
     given = {
         whole(row["category_id"])
         for row in rows
-        if isinstance(row, Mapping) and "category_id" in row
+        if (type(row) is dict or isinstance(row, Mapping)) and "category_id" in row
     }
     first = _first_class(given, ids)
     if first is None:
