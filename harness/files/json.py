@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
 from harness.core.errors import IntegrityError
 from harness.core.garbage_collection import collector_paused
+from harness.core.printable import shown
 from harness.files.readable import read_bytes
 
 T = TypeVar("T")
@@ -190,10 +191,12 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
             f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
         ]
         raise _misfit(where, faults) from error
-    # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one.
-    unknown = list(_lost_keys(plain, to_plain(typed)))
-    if unknown:
-        raise _misfit(where, unknown)
+    # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one. It
+    # takes true for 1, and "8" for 8; who writes that means something else.
+    after = to_plain(typed)
+    faults = [*_lost_keys(plain, after), *_turned_values(plain, after)]
+    if faults:
+        raise _misfit(where, faults)
     return typed
 
 
@@ -227,6 +230,28 @@ def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Ite
     elif isinstance(before, list) and isinstance(after, list):
         for position, (first, second) in enumerate(zip(before, after, strict=True)):
             yield from _lost_keys(first, second, (*path, position))
+
+
+def _turned_values(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+    """A sentence for each truth value, number or text that became one of the others."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in before.keys() & after.keys():
+            yield from _turned_values(before[key], after[key], (*path, key))
+    elif isinstance(before, list) and isinstance(after, list):
+        for position, (first, second) in enumerate(zip(before, after, strict=False)):
+            yield from _turned_values(first, second, (*path, position))
+    elif (found := _word_of(before)) and (expected := _word_of(after)) and found != expected:
+        got = str(before).lower() if isinstance(before, bool) else shown(before)
+        yield f"{_dotted(path)}: Input should be {expected}, got {got}"
+
+
+def _word_of(value: Any) -> str | None:
+    """What kind of value it is; None for what is neither truth value, number nor text."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a text" if isinstance(value, str) else None
 
 
 def _meant(typed: str, allowed: Iterable[str]) -> str:

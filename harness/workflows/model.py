@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
@@ -15,6 +16,7 @@ from harness.core.dataset import Category
 from harness.core.detections import Detections, Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
 from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.core.requests.loading import LoadRequest
@@ -164,6 +166,7 @@ class Model:
         """
         engine = self._open_engine()
         lowest = self._lowest(threshold)
+        _require_number("batch_size", batch_size, Integral, "a whole number")
         size = self._batch_size if batch_size is None else batch_size
         if size < 1:
             raise UsageError(f"batch_size must be at least 1, got {size}")
@@ -208,6 +211,7 @@ class Model:
     def _lowest(self, threshold: float | None) -> float:
         if threshold is None:
             return self.info.threshold
+        _require_number("threshold", threshold, Real, "a number")
         floor = self._proven.architecture.score_threshold
         if not floor <= threshold <= 1:
             raise UsageError(
@@ -239,6 +243,12 @@ class Model:
                         found, categories=self.categories, size_px=size_px, source=one.source
                     )
                     yield named.above(threshold).with_stuff(self._proven.stuff)
+
+
+def _require_number(name: str, value: Any, kind: type[Any], expected: str) -> None:
+    """Raise UsageError for what is no number of a kind; True is none, and None was not given."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+        raise UsageError(f"{name} must be {expected}, got {shown(value)}")
 
 
 def _inferred(

@@ -79,6 +79,16 @@ def test_files_folders_globs_arrays_and_pillow_images_are_the_same(
     assert [one.image_id for one in together] == [1, 2]
 
 
+@pytest.mark.parametrize("value", [True, "0.5", [1]])
+def test_a_number_is_a_number(value: Any, model: harness.Model, photos: Path) -> None:
+    with pytest.raises(harness.UsageError, match=r"^threshold must be a number, got "):
+        model.predict(photos / "1.png", threshold=value)
+    with pytest.raises(harness.UsageError, match=r"^batch_size must be a whole number, got "):
+        model.predict(photos / "1.png", batch_size=value)
+    one = np.float32(1)
+    assert len(model.predict(photos / "1.png", threshold=one, batch_size=np.int64(1))) == 1
+
+
 def test_an_image_on_its_side_is_turned(model: harness.Model, photos: Path) -> None:
     upright = np.rot90(np.asarray(Image.open(photos / "2.png")), k=-1)
     [found] = model.predict(photos / "2.png")

@@ -87,6 +87,11 @@ def test_whatever_is_written_is_read_as_the_same(tree: Tree) -> None:
         ({"leaf": {"value": 1, "colour": "blue"}}, "leaf.colour: Input should be 'red'"),
         ({"version": 2}, "version: Input should be 1"),
         ({"more": {}}, "more: Input should be a valid tuple"),
+        ({"version": True}, "version: Input should be (1|a number, got true)"),
+        ({"leaf": {"value": True}}, "leaf.value: Input should be a number, got true"),
+        ({"leaf": {"value": "1.5"}}, "leaf.value: Input should be a number, got '1.5'"),
+        ({"more": [{"value": False}]}, "more.0.value: Input should be a number, got false"),
+        ({"by_name": {"k": {"value": False}}}, "by_name.k.value: Input should be a number, got f"),
     ],
 )
 def test_misfits_are_named(change: dict[str, Any], complaint: str) -> None:

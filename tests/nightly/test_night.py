@@ -107,6 +107,24 @@ def test_a_cell_that_cannot_be_measured_anywhere_is_refused_before_the_night(
     assert str(tmp_path / "m.toml") in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["batch_size", "limit"])
+@pytest.mark.parametrize("value", ["true", "false", '"8"'])
+def test_a_number_of_a_cell_is_a_number(name: str, value: str, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(f"[[block]]\n{name} = {value}\n", encoding="utf-8")
+    says = re.escape(
+        f"block.0.{name}: Input should be a number, got {value.replace(chr(34), chr(39))}"
+    )
+    with pytest.raises(UsageError, match=says):
+        read_matrix(tmp_path / "m.toml")
+
+
+@pytest.mark.parametrize("value", ["1", "0", '"yes"', "0.0"])
+def test_whether_a_cell_is_timed_is_true_or_false(value: str, tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(f"[[block]]\nbench = {value}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"block\.0\.bench: Input should be true or false, got "):
+        read_matrix(tmp_path / "m.toml")
+
+
 def test_an_engine_that_does_not_know_a_model_is_refused(tmp_path: Path) -> None:
     model = "torchvision_fasterrcnn_resnet50_fpn"
     (tmp_path / "m.toml").write_text(f'[[block]]\nmodels = ["{model}"]\n', encoding="utf-8")
