@@ -90,7 +90,7 @@ def test_a_truth_value_of_a_keyword_is_no_number(function: str) -> None:
             call(**{**needed, one.name: of(one, True)})
 
 
-@pytest.mark.parametrize("name", ["threshold", "opacity", "scale"])
+@pytest.mark.parametrize("name", ["opacity", "scale"])
 def test_a_truth_value_is_no_number_of_a_drawing(name: str) -> None:
     none = Detections(
         image_id=1,
