@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from harness.core.errors import HarnessError
 from harness.core.printable import printable
@@ -116,12 +117,20 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        what, step = f"{request.method} {path}: {error.detail}", "see /docs for what there is"
+        if error.status_code != 405:
+            fault = Fault(status=error.status_code, what=what, next_step=step)
+            return answer_of(fault, error.headers)
+        allowed = methods_of(request)
         fault = Fault(
-            status=error.status_code,
-            what=f"{request.method} {request.url.path}: {error.detail}",
-            next_step="see /docs for what there is",
+            status=405,
+            what=what,
+            expected=" or ".join(allowed),
+            found=request.method,
+            next_step=f"send {allowed[0]} {path}; {step}" if allowed else step,
         )
-        return answer_of(fault, error.headers)
+        return answer_of(fault, {**(error.headers or {}), "Allow": ", ".join(allowed)})
 
     @app.exception_handler(HarnessError)
     async def failure(_: Request, error: HarnessError) -> Response:
@@ -137,6 +146,12 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
             next_step="the service's log has the traceback; please report it",
         )
         return answer_of(fault)
+
+
+def methods_of(request: Request) -> list[str]:
+    """Return the methods that the address of a request takes, of all its routes."""
+    routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for one in routes for method in getattr(one, "methods", None) or ()})
 
 
 #: Characters of a line of the log.

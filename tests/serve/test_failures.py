@@ -163,8 +163,36 @@ def test_one_damaged_among_several_is_named(scripted: Scripted) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/predict", 405), ("GET", "/examples/7", 404)],
+    [("GET", "/nowhere", 404), ("PUT", "/nowhere", 404), ("GET", "/examples/7", 404)],
 )
 def test_other_addresses(scripted: Scripted, method: str, path: str, status: int) -> None:
     url, _ = scripted()
     fault_of(requests.request(method, url + path, timeout=60), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/predict", "POST"),
+        ("/", "GET, HEAD"),
+        ("/health", "GET, HEAD"),
+        ("/ping", "GET, HEAD"),
+        ("/info", "GET"),
+        ("/metrics", "GET"),
+        ("/report", "GET"),
+        ("/examples/0", "GET"),
+        ("/show/pictures/1.jpg", "GET"),
+        ("/docs", "GET"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_which_ones_there_are(
+    scripted: Scripted, path: str, allowed: str
+) -> None:
+    url, _ = scripted()
+    for method in ("PUT", "DELETE", "GET" if path == "/predict" else "POST"):
+        response = requests.request(method, url + path, timeout=60)
+        fault = fault_of(response, 405)
+        assert response.headers["Allow"] == allowed
+        assert (fault["expected"], fault["found"]) == (allowed.replace(", ", " or "), method)
+        assert f"send {allowed.split(',')[0]} {path}" in fault["next_step"]
