@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from harness import __version__
 from harness.cli.options import complete
+from harness.cli.usage import Usage
 from harness.core.errors import HarnessError, PrerequisiteError, UsageError
 from harness.core.printable import printable
 from harness.files.failures import failure_of
@@ -344,10 +345,10 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
 def _formatter() -> type[argparse.HelpFormatter]:
     """Headings as they are written; with NO_COLOR plain text, without bold as well."""
     if os.environ.get("NO_COLOR"):
-        return argparse.HelpFormatter
+        return Usage
     from rich_argparse import RichHelpFormatter
 
-    class Formatter(RichHelpFormatter):
+    class Formatter(Usage, RichHelpFormatter):
         group_name_formatter = str
         # Braces and brackets in help texts are no markup.
         help_markup = False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.cli.usage import Needed
 from harness.core.errors import HarnessError, UsageError
 from harness.core.requests.queries import GeneralOptions, OutputOptions
 from harness.core.settings import Setting, compose, flat_settings, flatten
@@ -140,6 +141,7 @@ def _add_positional(parser: argparse.ArgumentParser, one: Setting) -> None:
     # None of them is needed by argparse: a file may give it.
     parser.add_argument(
         one.name,
+        action=Needed if one.required else "store",
         nargs="*" if one.many else "?",
         type=one.item,
         choices=one.choices or None,
@@ -167,6 +169,7 @@ def _add_option(group: argparse._ArgumentGroup, one: Setting, places: Mapping[st
     group.add_argument(
         one.flag,
         *one.aliases,
+        action=Needed if one.required else "store",
         dest=one.name,
         default=argparse.SUPPRESS,
         metavar=one.metavar or (None if one.choices else one.flag[2:].replace("-", "_").upper()),

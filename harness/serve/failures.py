@@ -117,20 +117,7 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        path = request.url.path
-        what, step = f"{request.method} {path}: {error.detail}", "see /docs for what there is"
-        if error.status_code != 405:
-            fault = Fault(status=error.status_code, what=what, next_step=step)
-            return answer_of(fault, error.headers)
-        allowed = methods_of(request)
-        fault = Fault(
-            status=405,
-            what=what,
-            expected=" or ".join(allowed),
-            found=request.method,
-            next_step=f"send {allowed[0]} {path}; {step}" if allowed else step,
-        )
-        return answer_of(fault, {**(error.headers or {}), "Allow": ", ".join(allowed)})
+        return no_such_route(request, error)
 
     @app.exception_handler(HarnessError)
     async def failure(_: Request, error: HarnessError) -> Response:
@@ -146,6 +133,24 @@ def answer_failures(app: FastAPI, notice: Callable[[str], None]) -> None:
             next_step="the service's log has the traceback; please report it",
         )
         return answer_of(fault)
+
+
+def no_such_route(request: Request, error: HTTPException) -> Response:
+    """Return the answer to an address that there is not, or not with this method."""
+    path = request.url.path
+    what, step = f"{request.method} {path}: {error.detail}", "see /docs for what there is"
+    if error.status_code != 405:
+        fault = Fault(status=error.status_code, what=what, next_step=step)
+        return answer_of(fault, error.headers)
+    allowed = methods_of(request)
+    fault = Fault(
+        status=405,
+        what=what,
+        expected=" or ".join(allowed),
+        found=request.method,
+        next_step=f"send {allowed[0]} {path}; {step}" if allowed else step,
+    )
+    return answer_of(fault, {**(error.headers or {}), "Allow": ", ".join(allowed)})
 
 
 def methods_of(request: Request) -> list[str]:

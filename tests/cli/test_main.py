@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from harness import __version__
 from harness.__main__ import SPIN_COUNT, share_cores
 from harness.cli import data, submit, weights
-from harness.cli.main import COMMANDS, run
+from harness.cli.main import COMMANDS, _nested, parser_for, run
 from harness.files.layout import LOCK_NAME, find_lock
 
 
@@ -270,3 +272,32 @@ def test_each_help_says_what_the_command_does_in_80_columns(
     assert usage.startswith(f"usage: harness {' '.join(words)}")
     assert says[0].islower() or says.startswith("AP "), says
     assert ":\n" not in says, "the first section follows at once"
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize("words", ALL_COMMANDS, ids=" ".join)
+def test_a_usage_line_has_brackets_around_what_may_be_left_out_and_nothing_else(
+    words: list[str],
+    no_color: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    with pytest.raises(SystemExit):
+        run([*words, "--help"])
+    usage = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    parser: argparse.ArgumentParser = parser_for(words)
+    for part in words:
+        parser = _nested(parser)[part]
+    for one in parser.get_default("settings") or ():
+        word = "{" + ",".join(one.choices) + "}" if one.choices else one.name
+        name = (one.metavar or word) if one.positional else one.flag
+        bare = re.search(rf"(?<![\w\[-]){re.escape(name)}(?![\w-])", usage)
+        if one.required:
+            assert bare, (usage, name)
+            assert not re.search(rf"\[{re.escape(name)}\]", usage)
+        elif one.positional:
+            assert re.search(rf"\[{re.escape(name)}[ \]]", usage), (usage, name)
+        elif not (one.item is bool and not one.many):
+            assert f"[{name}" in usage or any(f"[{other}" in usage for other in one.aliases), usage

@@ -148,7 +148,11 @@ class SubsetRequest:
         (), help="only images with one of these tags in the file", none="all", metavar="A,B"
     )
     image_count: int | None = setting(
-        None, help="N random images of these", none="all", flag="--images", metavar="N"
+        None,
+        help="how many images, drawn at random from these; for certain ones: --ids or --names",
+        none="all",
+        flag="--images",
+        metavar="N",
     )
     seed: int = setting(0, help="seed of the random choice")
     copy_images: Path | None = setting(
