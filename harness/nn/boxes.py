@@ -8,6 +8,7 @@ otherwise. The formulas and their constants are those of Detectron2 (``modeling/
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -19,6 +20,9 @@ SCALE_CLAMP = math.log(1000.0 / 16)
 #: A box of this size (√area, px) is pooled from p4 (poolers.py, FPN paper eq. 1).
 CANONICAL_SIZE_PX = 224
 CANONICAL_LEVEL = 4
+
+#: Shapes whose anchors a GPU keeps; those of an image of 800 × 1333 px take 4.3 MB.
+KEPT_SHAPES = 16
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -75,15 +79,33 @@ class Anchored(nn.Module):
     def __init__(self, cells: Iterable[Tensor], strides_px: Sequence[int]) -> None:
         super().__init__()
         self.strides_px = tuple(strides_px)
+        self._kept: OrderedDict[tuple[object, ...], tuple[Tensor, ...]] = OrderedDict()
         for level, cell in enumerate(cells):
             self.register_buffer(f"cell_anchors{level}", cell, persistent=False)
 
     def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
-        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input."""
+        """Return per level (H·W·A, 4) in the order of the head's output, in px of the input.
+
+        A GPU, for which they are many small launches, keeps those of the last shapes. They are not
+        to be changed.
+        """
         cells = [self.get_buffer(f"cell_anchors{level}") for level in range(len(self.strides_px))]
+        sides = [(level.shape[-2], level.shape[-1]) for level in pyramid]
+        if not cells[0].is_cuda or torch.compiler.is_compiling() or torch._C._get_tracing_state():
+            return self._made(cells, sides)
+        key = (cells[0].device, cells[0].dtype, *sides)
+        if key not in self._kept:
+            if len(self._kept) == KEPT_SHAPES:
+                self._kept.popitem(last=False)
+            with torch.inference_mode(mode=False):  # a training may use them after an evaluation
+                self._kept[key] = tuple(self._made(cells, sides))
+        self._kept.move_to_end(key)
+        return list(self._kept[key])
+
+    def _made(self, cells: Sequence[Tensor], sides: Sequence[tuple[int, int]]) -> list[Tensor]:
         return [
-            grid_anchors(cell, level.shape[-2], level.shape[-1], stride)
-            for cell, level, stride in zip(cells, pyramid, self.strides_px, strict=True)
+            grid_anchors(cell, height, width, stride)
+            for cell, (height, width), stride in zip(cells, sides, self.strides_px, strict=True)
         ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -176,6 +178,18 @@ def _moved_boxes(
     return np.clip(moved, 0, limits).astype(np.float32)
 
 
+def _made(
+    keep: Callable[[Sample], Sample] | None,
+    images_dir: Path,
+    architecture: Architecture,
+    image: AnnotatedImage,
+    change: Change,
+    **named: Any,
+) -> Sample:
+    sample = make_sample(image, images_dir, architecture, change, **named)
+    return sample if keep is None else keep(sample)
+
+
 def sample_batches(
     images: Sequence[AnnotatedImage],
     images_dir: Path,
@@ -186,6 +200,7 @@ def sample_batches(
     part: slice = slice(None),
     seed: int,
     loaders: int,
+    keep: Callable[[Sample], Sample] | None = None,
 ) -> Generator[list[Sample], None, None]:
     """Yield the samples of each batch, made ahead by ``loaders`` threads.
 
@@ -193,7 +208,9 @@ def sample_batches(
 
     Args:
         order: The whole batches, of which ``part`` is made.
+        keep: Returns a sample as it is kept until its batch is due; called in the threads.
     """
+    make = partial(_made, keep, images_dir, architecture)
 
     def submit(draws: list[Draw]) -> list[Future[Sample]]:
         changes = [
@@ -203,15 +220,7 @@ def sample_batches(
         heights, widths = zip(*(change.size for change in changes), strict=True)
         canvas = (max(heights), max(widths))
         return [
-            pool.submit(
-                make_sample,
-                images[draw.image],
-                images_dir,
-                architecture,
-                change,
-                canvas=canvas,
-                ordinal=draw.ordinal,
-            )
+            pool.submit(make, images[draw.image], change, canvas=canvas, ordinal=draw.ordinal)
             for draw, change in list(zip(draws, changes, strict=True))[part]
         ]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
@@ -170,7 +172,7 @@ def measure_losses(trainer: Trainer, batches: Iterator[list[Sample]]) -> dict[st
 
 def _losses(trainer: Trainer, samples: Sequence[Sample]) -> Losses:
     """Return losses and statistics of some samples."""
-    tensors = [torch.from_numpy(one.pixels).to(trainer.device).permute(2, 0, 1) for one in samples]
+    tensors = [_uploaded(one.pixels, trainer).permute(2, 0, 1) for one in samples]
     batch = _batch(trainer.network, tensors, samples[0].canvas)
     targets = [_targets(one, trainer) for one in samples]
     model = trainer.model if torch.is_grad_enabled() else _undistributed(trainer, World())
@@ -198,21 +200,29 @@ def _undistributed(trainer: Trainer, world: World) -> nn.Module:
 def _targets(sample: Sample, trainer: Trainer) -> Targets:
     """Return the ground truth of a sample, with the random numbers of its region sampling."""
     drawn = generator(trainer.config.schedule.seed, SAMPLE, sample.ordinal).integers(2**63)
+
+    def optional(values: npt.NDArray[Any] | None) -> Tensor | None:
+        return None if values is None else _uploaded(values, trainer)
+
     return Targets(
-        boxes=torch.from_numpy(sample.boxes).to(trainer.device),
-        classes=torch.from_numpy(sample.classes).to(trainer.device),
+        boxes=_uploaded(sample.boxes, trainer),
+        classes=_uploaded(sample.classes, trainer),
         masks=sample.masks,
         generator=torch.Generator(trainer.device).manual_seed(int(drawn)),
-        keypoints=None
-        if sample.keypoints is None
-        else torch.from_numpy(sample.keypoints).to(trainer.device),
-        semantic=None
-        if sample.semantic is None
-        else torch.from_numpy(sample.semantic).to(trainer.device),
-        proposals=None
-        if sample.proposals is None
-        else torch.from_numpy(sample.proposals).to(trainer.device),
+        keypoints=optional(sample.keypoints),
+        semantic=optional(sample.semantic),
+        proposals=optional(sample.proposals),
     )
+
+
+def _uploaded(values: npt.NDArray[Any], trainer: Trainer) -> Tensor:
+    """Return values where the network is. The host does not wait until a GPU has them."""
+    return torch.from_numpy(values).to(trainer.device, non_blocking=True)
+
+
+def pinned(sample: Sample) -> Sample:
+    """Return a sample with its pixels in memory from which a GPU fetches them by itself."""
+    return replace(sample, pixels=torch.from_numpy(sample.pixels).pin_memory().numpy())
 
 
 def _fetched(values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from harness.core.architecture import Architecture
 from harness.core.engine import Precision
 from harness.engines.devices import DTYPES
 from harness.engines.native import own_memory_format
+from harness.nn.boxes import KEPT_SHAPES, Anchored
 from harness.nn.convolution import Conv, Deconv, GpuPasses
 from harness.nn.rcnn import RCNN, prepare_for_inference
 from harness.nn.slots import Capacity, Frame, SlotNetwork
@@ -177,3 +178,38 @@ def segments(counts: tuple[int, ...], device: torch.device) -> tuple[Tensor, Ten
     assert device == CARD
     starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=CARD)
     return starts, torch.zeros((1, sum(counts)), dtype=torch.int64, device=CARD)
+
+
+def test_anchors_of_a_shape_are_made_once_on_a_card() -> None:
+    with FakeTensorMode():
+        cells = [torch.zeros((3, 4), device=CARD), torch.zeros((3, 4), device=CARD)]
+        part = Anchored(cells, (4, 8))
+
+        def anchors(side: int) -> list[Tensor]:
+            pyramid = [torch.zeros((1, 8, one, one), device=CARD) for one in (2 * side, side)]
+            return part.anchors(pyramid)
+
+        with torch.inference_mode():
+            first = anchors(8)
+        assert [(tuple(one.shape), one.device) for one in first] == [
+            ((768, 4), CARD),
+            ((192, 4), CARD),
+        ]
+        assert not any(one.is_inference() for one in first)
+        assert list(map(id, anchors(8))) == list(map(id, first))
+        assert list(map(id, anchors(9))) != list(map(id, first))
+        for side in range(10, 10 + KEPT_SHAPES - 2):
+            anchors(side)
+        assert list(map(id, anchors(8))) == list(map(id, first))  # used last
+        for side in range(40, 40 + KEPT_SHAPES):
+            anchors(side)
+        assert len(part._kept) == KEPT_SHAPES
+        assert list(map(id, anchors(8))) != list(map(id, first))
+
+
+def test_a_cpu_keeps_no_anchors() -> None:
+    part = Anchored([torch.tensor([[-2.0, -2.0, 2.0, 2.0]])], (4,))
+    (first,), (second,) = (part.anchors([torch.zeros(1, 8, 2, 2)]) for _ in range(2))
+    assert first is not second
+    assert torch.equal(first, second)
+    assert not part._kept

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,8 +31,8 @@ from harness.training.augmentation import (
     draw_effects,
     with_effects,
 )
-from harness.training.order import AUGMENT, batches, generator
-from harness.training.samples import make_sample, sample_batches
+from harness.training.order import AUGMENT, Draw, batches, generator
+from harness.training.samples import Sample, make_sample, sample_batches
 from harness.zoo.architectures import tiny
 
 RECORD = ImageRecord(image_id=1, file_name="a.png", height_px=60, width_px=80)
@@ -164,6 +168,28 @@ def test_boxes_and_masks_follow_the_pixels(
     mask = sample.masks.crop(whole, torch.tensor([0]), 40)[0].numpy()
     seen = sample.pixels[1::3, 2::4, 0] > 127
     assert (mask == seen).mean() > 0.97
+
+
+def test_samples_are_kept_as_asked_by_the_threads_that_make_them(training: TrainingSet) -> None:
+    threads = []
+
+    def keep(sample: Sample) -> Sample:
+        threads.append(threading.current_thread().name)
+        return replace(sample, pixels=sample.pixels + 1)
+
+    def first(keep: Callable[[Sample], Sample] | None) -> Sample:
+        order = iter([[Draw(0, 0)]])
+        made = sample_batches(
+            *(training.images, training.dataset.images_dir, STRONG, tiny(), order),
+            seed=7,
+            loaders=1,
+            keep=keep,
+        )
+        with closing(made):
+            return next(made)[0]
+
+    np.testing.assert_array_equal(first(keep).pixels, first(None).pixels + 1)
+    assert [name.startswith("loader") for name in threads] == [True]
 
 
 def test_a_resumed_training_sees_the_same_pixels(training: TrainingSet) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from harness.nn import operators
 from harness.training.setup import region_operators
-from harness.training.step import run_iteration
+from harness.training.step import pinned, run_iteration
 from harness.zoo.architectures import architecture_of, tiny
 from tests.golden.losses import samples, seeded_weights
 from tests.nn.plain_operators import PlainOperators
@@ -68,3 +69,20 @@ def test_where_triton_does_not_work_a_note_says_so(monkeypatch: pytest.MonkeyPat
     architecture = architecture_of("mask_rcnn_R_50_FPN")
     assert region_operators(architecture, NUMBERS, torch.device("cuda"), notes) is None
     assert notes == ["Triton cannot be used here, proposals are selected image by image: no driver"]
+
+
+def test_pixels_for_a_gpu_lie_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a GPU's driver can pin: it is stood in for."""
+    asked = []
+
+    def pin_memory(tensor: torch.Tensor) -> torch.Tensor:
+        asked.append(tensor.shape)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    sample = samples()[0]
+    kept = pinned(sample)
+    assert asked == [sample.pixels.shape]
+    assert kept.pixels is not sample.pixels
+    np.testing.assert_array_equal(kept.pixels, sample.pixels)
+    assert (kept.image_id, kept.canvas) == (sample.image_id, sample.canvas)
