@@ -114,7 +114,8 @@ def _iou_above(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, threshold):  # type: igno
     shared = width * height
     area_a = (ax2 - ax1) * (ay2 - ay1)
     area_b = (bx2 - bx1) * (by2 - by1)
-    return shared / (area_a + area_b - shared) > threshold
+    # Rounded as torchvision's division is: the usual one of a GPU is up to two last bits off.
+    return tl.div_rn(shared, area_a + area_b - shared) > threshold
 
 
 @triton.jit(do_not_specialize=["count", "segments"])
