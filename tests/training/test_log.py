@@ -20,7 +20,7 @@ from harness.training.log import (
     read_log,
     selection_metric,
 )
-from tests.measure.test_band import curve
+from tests.measure.test_curve_band import curve
 
 
 def test_what_a_lost_life_wrote_is_told_once(tmp_path: Path) -> None:
