@@ -102,16 +102,25 @@ def batched_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou: float) -> Te
     """
     if not len(boxes):
         return groups.new_empty(0, dtype=torch.int64)
-    most = ONE_CALL_CPU if boxes.device.type == "cpu" else ONE_CALL_ELSEWHERE
-    if boxes.numel() <= most:
-        apart = groups.to(boxes.dtype) * (boxes.max() + 1)  # (n,)
-        return nms(boxes + apart[:, None], scores, iou)
+    if in_one_call(boxes):
+        return nms(moved_apart(boxes, groups), scores, iou)
     kept = torch.zeros_like(groups, dtype=torch.bool)
     sizes = torch.unique(groups, return_counts=True)[1].tolist()
     for rows in groups.argsort(stable=True).split(sizes):
         kept[rows[nms(boxes[rows], scores[rows], iou)]] = True
     rows = kept.nonzero()[:, 0]
     return rows[scores[rows].argsort(descending=True)]
+
+
+def in_one_call(boxes: Tensor) -> bool:
+    """Return whether `batched_nms` suppresses all groups of these boxes (n, 4) in one call."""
+    most = ONE_CALL_CPU if boxes.device.type == "cpu" else ONE_CALL_ELSEWHERE
+    return boxes.numel() <= most
+
+
+def moved_apart(boxes: Tensor, groups: Tensor) -> Tensor:
+    """Return boxes (n, 4), at least one, moved so that no two of different groups (n,) overlap."""
+    return boxes + (groups.to(boxes.dtype) * (boxes.max() + 1))[:, None]
 
 
 def roi_align(features: Tensor, rois: Tensor, side: int, spatial_scale: float = 1.0) -> Tensor:

@@ -41,8 +41,9 @@ from harness.engines.devices import find_device, require_precision
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.opening import open_engine, require_file_settings, require_network
 from harness.engines.parity.bits import ExactProof, prove_exact
+from harness.engines.parity.case import Case
 from harness.engines.parity.comparison import ParityReport, compare_detections, compare_engines
-from harness.engines.parity.rounding import Case, FastProof, float64_network, prove_fast
+from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
 from harness.engines.parity.rounding_cases import DenseCase, GivenCase, PanopticCase, ProposalCase
 from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX

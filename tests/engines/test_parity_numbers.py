@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.engines.parity import rounding
+from harness.engines.parity import case
 from harness.files.json import dumps, to_plain
 
 
@@ -17,13 +17,13 @@ from harness.files.json import dumps, to_plain
 def test_a_difference_without_a_score_has_none(
     score: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rounding, "pair_side", lambda _: SimpleNamespace(score=lambda _: score))
+    monkeypatch.setattr(case, "pair_side", lambda _: SimpleNamespace(score=lambda _: score))
     image: Any = SimpleNamespace(
         reference=SimpleNamespace(scores=torch.zeros((3, 8))),
         ours=None,
         image=SimpleNamespace(image_id=7),
     )
-    kinds = [one for one in vars(rounding).values() if hasattr(one, "difference")]
+    kinds = [one for one in vars(case).values() if hasattr(one, "difference")]
     assert len(kinds) == 1
     found = kinds[0].difference(image, 0, "not as replayed", None)
     assert found.score == (None if math.isnan(score) else score)

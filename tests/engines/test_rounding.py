@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.engines.native import NativeEngine, open_native
 from harness.engines.parity.rounding import FastProof, float64_network, prove_fast
-from harness.engines.parity.tracing import APART, sigmoid_bars, softmax_bars
+from harness.engines.parity.tracing import APART, Measured, sigmoid_bars, softmax_bars
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import amplifying_checkpoint
 from harness.zoo.weights import write_checkpoint
@@ -127,3 +127,33 @@ def test_a_sigmoid_moves_by_its_slope() -> None:
     bars = sigmoid_bars(logits.sigmoid(), logits, true, 0.05)
     assert float(bars[0, 1]) == pytest.approx(APART * 1e-5 / 4, rel=0.2)
     assert float(bars[0].min()) < 2e-7
+
+
+@pytest.mark.parametrize("gain", [60.0, 300.0, 5000.0])
+def test_a_probability_of_one_may_lose_what_its_logit_does(gain: float) -> None:
+    """Reduced precisions and weights that amplify rounding: 1 − p is below the last bit of p."""
+    true = torch.zeros(1, 4, dtype=torch.float64)
+    true[0, 0] = gain / 2  # p is 1 to the last bit, and 1 − p is not 0
+    theirs = true.clone()
+    theirs[0, 0] += gain / APART
+    bars = softmax_bars(
+        theirs.softmax(1)[:, :-1], [(theirs, true)], torch.ones(1, dtype=torch.bool), 0.05
+    )
+    assert bool(torch.isfinite(bars).all())
+    lowest = theirs.clone()
+    lowest[0, 0] -= gain
+    assert float(lowest.softmax(1)[0, 0]) < 0.3
+    assert float(bars[0, 0]) > 0.7
+    assert float(sigmoid_bars(theirs.sigmoid(), theirs, true, 0.05)[0, 0]) > 0.7
+
+
+def test_a_stage_of_which_one_has_nothing_is_not_compared() -> None:
+    measured = Measured()
+    some, none = (torch.ones(3), torch.ones(3) + 1e-6), (torch.ones(0), torch.ones(0))
+    measured.add("masks", [some, none])
+    assert measured.rows() == ()
+    exact = (torch.ones(3), torch.ones(3))
+    measured.add("masks", [some, exact])
+    (row,) = measured.rows()
+    assert row.ratio is None
+    assert not row.ok

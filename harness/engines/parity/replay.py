@@ -20,7 +20,7 @@ from harness.core.architecture import Architecture
 from harness.engines.network_outputs import Resized
 from harness.engines.stages import stage_name
 from harness.nn.boxes import apply_deltas, at_least_float32, clip, nonempty, pyramid_levels
-from harness.nn.operators import batched_nms
+from harness.nn.operators import batched_nms, in_one_call, moved_apart
 from harness.nn.rcnn import RCNN
 from harness.nn.roi_heads import Stage
 from harness.nn.rpn import DELTA_WEIGHTS
@@ -53,7 +53,7 @@ class Choice:
     """(n,) bool: the best of these."""
 
     shifted: Tensor
-    """(n, 4): boxes as NMS compares them."""
+    """(n, 4): boxes as NMS compares those of a group."""
 
     best: Tensor
     """(m,) int64: numbers of the chosen ones, in the order in which the network has them. Among
@@ -349,8 +349,7 @@ def choose(
     chosen = torch.zeros_like(kept)
     kept[survivors] = True
     chosen[best] = True
-    largest = boxes.max() if len(boxes) else 0.0
-    shifted = boxes + groups.to(boxes.dtype)[:, None] * (largest + 1)
+    shifted = moved_apart(boxes, groups) if len(boxes) and in_one_call(boxes) else boxes
     order = scores.sort(descending=True, stable=True)[1]
     return Choice(
         ids=ids[order],

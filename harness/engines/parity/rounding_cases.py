@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from harness.core.detections import Detections
 from harness.core.run_lengths import decode
 from harness.engines.network_outputs import Resized
 from harness.engines.parity.bits import other_map
+from harness.engines.parity.case import Case, Difference
 from harness.engines.parity.replay import Choice, Follow, Proposed, Replay, Replayer, Rows, choose
-from harness.engines.parity.rounding import Case, Difference
 from harness.engines.parity.tracing import (
     APART,
     Decision,
@@ -182,15 +183,20 @@ class DenseCase(Case):
             apart, score_off = abs(here.score(pair) - there.score(pair)), float(bars[pair])
             if apart > score_off:
                 return None
-            cut = max(numbers.score_threshold, self._lowest(replays[id(there)], pair // classes))
-            margin = cut - there.score(pair)
-            if margin > 2 * score_off:
+            cuts = [
+                max(
+                    float(np.float32(numbers.score_threshold)),  # as scores are compared with it
+                    self._lowest(replays[id(side)], pair // classes),
+                )
+                for side in (here, there)
+            ]
+            margin = cuts[1] - there.score(pair)
+            if margin > 2 * score_off or min(margin, here.score(pair) - cuts[0]) < 0:
                 return None
             return Decision(kind="score at its cut", margin=margin, rounding=score_off)
 
-        tracer = Tracer(
-            numbers.box_nms_iou, lambda pair: float(bars[pair]), moved_off, no_jump, missing
-        )
+        limits = (numbers.box_nms_iou, numbers.max_detections)
+        tracer = Tracer(*limits, lambda pair: float(bars[pair]), moved_off, no_jump, missing)
         return Traced(tracer, first, second)
 
     def _lowest(self, replay: Replay, anchor: int) -> float:

@@ -28,6 +28,9 @@ MOST_RATIO = 2.0
 #: reference's own distance apart.
 APART = 1.0 + MOST_RATIO
 
+#: What the order of its sums moves an IoU by, in float32: NMS and ``pairwise_iou`` may differ so.
+IOU_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -93,6 +96,9 @@ class Tracer:
 
     threshold: float
     """IoU of NMS."""
+
+    most: int
+    """Candidates chosen, at most."""
 
     score_rounding: Callable[[int], float]
     """How far scores of an id may be apart in the two networks."""
@@ -174,13 +180,22 @@ class Tracer:
                 if (near)
                 else None
             )
+        if self._overlap(one, other, here) > self.threshold + IOU_ROUNDING:
+            return None  # it had to be suppressed here, too
         moved = max(float((here.box(each) - there.box(each)).abs().max()) for each in (one, other))
         if moved > self.box_rounding:
             return self.jumps(other)
         return Decision(kind="NMS pair at its threshold", margin=margin, rounding=moved)
 
+    def _overlap(self, one: int, other: int, side: Side) -> float:
+        """Return the IoU of two candidates as NMS has it."""
+        boxes = [side.choice.shifted[side.rows[each]][None] for each in (one, other)]
+        return float(pairwise_iou(*boxes))
+
     def _outranked(self, one: int, here: Side, there: Side, first: bool) -> Decision | None:
         """Return why it survives there, but is not among the best."""
+        if len(there.chosen) < self.most or len(here.chosen) > self.most:
+            return None  # there was room for it, or none here
         margin = min(there.score(each) for each in there.chosen) - there.score(one)
         rounding = self.score_rounding(one)
         if margin <= 2 * rounding and self._near(one, here, there):
@@ -209,6 +224,8 @@ class Traced:
     """The fast network."""
     second: Side
     """The reference."""
+    anchors: Traced | None = None
+    """The same of the proposals that detections were found in; None without any."""
 
 
 def pair_side(one: Replay) -> Side:
@@ -260,9 +277,9 @@ def softmax_bars(
         off = (logits.double() - true)[smooth]
         # What all logits of a row gain alike moves no probability.
         gain = APART * largest(off.amax(dim=1) - off.amin(dim=1))
-        likely = logits.double().softmax(dim=1)[:, :-1]
-        bars += likely * (1 - likely) * math.expm1(gain) / len(stages)
-        exact += likely / len(stages)
+        likely, rest = _likely(logits.double())
+        bars += _moved(likely[:, :-1], rest[:, :-1], gain) / len(stages)
+        exact += likely[:, :-1] / len(stages)
     return bars + _computed(scores, exact, cut)
 
 
@@ -275,9 +292,28 @@ def sigmoid_bars(scores: Tensor, logits: Tensor, true: Tensor, cut: float) -> Te
         true: The same in float64.
         cut: Score below which a pair is none.
     """
-    likely = logits.double().sigmoid()
-    gain = math.expm1(APART * largest(logits - true))
-    return likely * (1 - likely) * gain + _computed(scores, likely, cut)
+    likely, rest = logits.double().sigmoid(), (-logits.double()).sigmoid()
+    return _moved(likely, rest, APART * largest(logits - true)) + _computed(scores, likely, cut)
+
+
+def _likely(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (P, K + 1) probabilities p, and 1 − p, which is not 0 where p is 1 to the last bit."""
+    likely = logits.softmax(dim=1)
+    best = logits.argmax(dim=1, keepdim=True)
+    others = logits.scatter(1, best, -math.inf).logsumexp(dim=1, keepdim=True)
+    return likely, (1 - likely).scatter(1, best, (others - logits.logsumexp(1, True)).exp())
+
+
+def _moved(likely: Tensor, rest: Tensor, gain: float) -> Tensor:
+    """Return how far probabilities p may be moved by logits that gain so much on the others.
+
+    Args:
+        likely: p.
+        rest: 1 − p.
+        gain: Of a logit.
+    """
+    most = torch.tensor(gain, dtype=torch.float64).expm1()  # infinite where a float has no room
+    return torch.nan_to_num(likely * rest * most, nan=1.0).clamp(max=1.0)
 
 
 def _computed(scores: Tensor, exact: Tensor, cut: float) -> Tensor:
@@ -369,8 +405,8 @@ class StageDistance:
     reference: float
     """The same of the reference."""
 
-    ratio: float
-    """``ours`` over ``reference``."""
+    ratio: float | None
+    """``ours`` over ``reference``; None where only the reference is exact."""
 
     ok: bool
     """Whether the ratio is at most MOST_RATIO."""
@@ -400,6 +436,8 @@ class Measured:
     def add(self, stage: str, values: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Add to a stage our values with their truth, and the reference's with theirs."""
         (ours, our_truth), (theirs, their_truth) = values
+        if not ours.numel() or not theirs.numel():
+            return  # one of them found nothing here: there is nothing to compare
         sums = self.stages.setdefault(stage, _Sums())
         sums.ours += _square(ours.double() - our_truth.double())
         sums.our_truth += _square(our_truth)
@@ -412,11 +450,10 @@ class Measured:
         for stage, sums in self.stages.items():
             ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
             theirs = (sums.reference / max(sums.their_truth, 1e-300)) ** 0.5
-            ratio = ours / theirs if theirs else (1.0 if not ours else float("inf"))
+            ratio = ours / theirs if theirs else (None if ours else 1.0)
+            ok = ratio is not None and ratio <= MOST_RATIO
             found.append(
-                StageDistance(
-                    stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ratio <= MOST_RATIO
-                )
+                StageDistance(stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ok)
             )
         return tuple(found)
 
