@@ -15,7 +15,7 @@ from harness.core.architecture import ChannelOrder
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
-from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
 from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
@@ -231,7 +231,11 @@ class Model:
     ) -> Iterator[Detections]:
         def prepare(one: GivenImage) -> tuple[Any, tuple[int, int]]:
             image = Image(image_id=one.number, pixels_bgr=decoded(one, channel_order))
-            return engine.prepare(image, NULL_STOPWATCH), (image.height_px, image.width_px)
+            try:
+                prepared = engine.prepare(image, NULL_STOPWATCH)
+            except ValueError as error:  # so narrow that nothing of it would be left
+                raise IntegrityError(f"{one.source or f'image {one.number}'}: {error}") from error
+            return prepared, (image.height_px, image.width_px)
 
         batched = ahead(given, prepare, size=size, loaders=self._loaders)
         with system_failures(), closing(batched) as batches:

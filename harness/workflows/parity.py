@@ -29,7 +29,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
-from harness.data.images import read_pixels
+from harness.data.images import read_pixels, resize_shape
 from harness.data.proposals import generated_proposals
 from harness.engines.detectron2 import (
     MODULES,
@@ -128,7 +128,7 @@ def prove(
     """
     reference = opening.native(exact=True)
     architecture = opening.architecture
-    images = partial(_decoded, paths, given=architecture.given_proposals)
+    images = partial(_decoded, paths, architecture)
     same = near = None
     if exact:
         with progress.task("exact", total=len(paths), unit="img") as tick:
@@ -210,7 +210,7 @@ def check_exported(
             hint=f"name its checkpoint with --weights, or {EXPORT_AGAIN.format(model=facts.model)}",
         )
     with progress.task("compare", total=len(paths), unit="img") as tick:
-        images = _decoded(paths, tick, given=facts.architecture.given_proposals)
+        images = _decoded(paths, facts.architecture, tick)
         return _compared(facts.architecture, file, Path(checkpoint.path), images, threads)
 
 
@@ -300,11 +300,20 @@ def require_exporting(kind: ExportFormat) -> None:
     require_file_settings(kind, "cpu", "fp32")
 
 
-def _decoded(paths: Sequence[Path], tick: Advance, *, given: bool = False) -> Iterator[Image]:
-    """Yield the images; with generated proposals where the network has to be given some."""
+def _decoded(paths: Sequence[Path], numbers: Architecture, tick: Advance) -> Iterator[Image]:
+    """Yield the images; with generated proposals where the network has to be given some.
+
+    Raises:
+        IntegrityError: One cannot be read, or is so narrow that a resize leaves nothing of it.
+    """
     for number, path in enumerate(paths):
         image = Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
-        if given:
+        sides = (image.height_px, image.width_px)
+        try:
+            resize_shape(*sides, numbers.short_edge_px, numbers.long_edge_max_px)
+        except ValueError as error:
+            raise IntegrityError(f"{path}: {error}", hint="leave it out of the folder") from None
+        if numbers.given_proposals:
             image = replace(image, proposals_xyxy_px=generated_proposals(image))
         yield image
         tick(1)

@@ -162,6 +162,18 @@ def test_a_damaged_file_is_an_error(model: harness.Model, photos: Path) -> None:
         model.predict(photos / "broken.txt")
 
 
+def test_an_image_of_which_a_resize_leaves_nothing_is_an_error(
+    model: harness.Model, tmp_path: Path
+) -> None:
+    pixels = np.zeros((1, 5000, 3), np.uint8)
+    path = tmp_path / "narrow.png"
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(harness.IntegrityError, match=r"narrow\.png: 5000 × 1 px is too narrow"):
+        list(model.predict(path))
+    with pytest.raises(harness.IntegrityError, match="image 1: 5000 × 1 px is too narrow"):
+        list(model.predict(pixels, channel_order="BGR"))
+
+
 def test_a_closed_model_says_so(photos: Path) -> None:
     model = harness.load_model(threads=1)
     model.close()

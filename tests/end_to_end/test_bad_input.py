@@ -211,6 +211,11 @@ def test_an_image_too_narrow_to_be_resized_is_refused_at_once(
         assert "narrow.png, 1 × 3000 px" in refused.err
         assert "harness data subset" in refused.err
     assert harness("eval", *own, "--engine", "fake").code == 0
+    (files / "alone").mkdir()
+    (files / "photos" / "narrow.png").rename(files / "alone" / "narrow.png")
+    proven = harness("parity", "--model", "tiny", "--images", "alone", "--against", "float64")
+    assert proven.code == 4, proven.err
+    assert "narrow.png: 1 × 3000 px is too narrow to be resized" in proven.err
 
 
 def pairs(words: tuple[str, ...]) -> list[tuple[str, str]]:
