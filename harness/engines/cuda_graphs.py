@@ -154,5 +154,5 @@ class Graphs:
         """
         with suppress(RuntimeError):
             graph.capture_end()
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, AttributeError):  # it is not of torch's public functions
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)

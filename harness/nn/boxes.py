@@ -67,6 +67,15 @@ def grid_anchors(cell: Tensor, height: int, width: int, stride_px: int) -> Tenso
     return (shifts + cell[None]).reshape(-1, 4)  # (height·width·A, 4)
 
 
+def _is_recorded() -> bool:
+    """Return whether operators are recorded now; what they return may hold no values then."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state()
+        or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
+    )
+
+
 class Anchored(nn.Module):
     """A part of a network that has anchors, beside layers of its own.
 
@@ -86,21 +95,22 @@ class Anchored(nn.Module):
     def anchors(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Return per level (H·W·A, 4) in the order of the head's output, in px of the input.
 
-        A GPU, for which they are many small launches, keeps those of the last shapes. They are not
-        to be changed.
+        A GPU, for which they are many small launches, keeps those of the last new shapes. They are
+        not to be changed.
         """
         cells = [self.get_buffer(f"cell_anchors{level}") for level in range(len(self.strides_px))]
         sides = [(level.shape[-2], level.shape[-1]) for level in pyramid]
-        if not cells[0].is_cuda or torch.compiler.is_compiling() or torch._C._get_tracing_state():
+        if not cells[0].is_cuda or _is_recorded():
             return self._made(cells, sides)
         key = (cells[0].device, cells[0].dtype, *sides)
-        if key not in self._kept:
-            if len(self._kept) == KEPT_SHAPES:
-                self._kept.popitem(last=False)
+        found = self._kept.get(key)
+        if found is None:
             with torch.inference_mode(mode=False):  # a training may use them after an evaluation
-                self._kept[key] = tuple(self._made(cells, sides))
-        self._kept.move_to_end(key)
-        return list(self._kept[key])
+                found = tuple(self._made(cells, sides))
+            self._kept[key] = found  # of two threads that make them at once, one is kept
+            while len(self._kept) > KEPT_SHAPES:
+                self._kept.popitem(last=False)
+        return list(found)
 
     def _made(self, cells: Sequence[Tensor], sides: Sequence[tuple[int, int]]) -> list[Tensor]:
         return [

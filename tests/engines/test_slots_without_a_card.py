@@ -200,11 +200,22 @@ def test_anchors_of_a_shape_are_made_once_on_a_card() -> None:
         assert list(map(id, anchors(9))) != list(map(id, first))
         for side in range(10, 10 + KEPT_SHAPES - 2):
             anchors(side)
-        assert list(map(id, anchors(8))) == list(map(id, first))  # used last
+        assert list(map(id, anchors(8))) == list(map(id, first))  # there is room for all
         for side in range(40, 40 + KEPT_SHAPES):
             anchors(side)
         assert len(part._kept) == KEPT_SHAPES
         assert list(map(id, anchors(8))) != list(map(id, first))
+
+
+def test_anchors_made_while_a_graph_is_captured_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FakeTensorMode():
+        part = Anchored([torch.zeros((3, 4), device=CARD)], (4,))
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        assert len(part.anchors([torch.zeros((1, 8, 2, 2), device=CARD)])[0]) == 12
+        assert not part._kept
 
 
 def test_a_cpu_keeps_no_anchors() -> None:
