@@ -28,6 +28,20 @@ def content(categories: list[int], rows: list[int]) -> tuple[dict[str, Any], lis
     return annotations, [{**named, "category_id": one, "score": 0.5} for one in rows]
 
 
+def in_portions(
+    annotations: dict[str, Any], predictions: list[dict[str, Any]], portions: int
+) -> Any:
+    """Both tasks' rows of one image, split for so many processes."""
+    return partitioned(
+        annotations,
+        predictions,
+        ("bbox", "segm"),
+        image_ids=[1],
+        evaluator="fast",
+        portions=portions,
+    )
+
+
 @given(
     st.lists(st.integers(0, 90), unique=True, max_size=12),
     st.lists(st.integers(0, 1000), max_size=40),
@@ -38,14 +52,7 @@ def test_every_category_of_every_task_is_in_one_share(
 ) -> None:
     rows = [categories[one % len(categories)] for one in drawn] if categories else []
     annotations, predictions = content(categories, rows)
-    shares = partitioned(
-        annotations,
-        predictions,
-        ("bbox", "segm"),
-        image_ids=[1],
-        evaluator="fast",
-        portions=portions,
-    )
+    shares = in_portions(annotations, predictions, portions)
     assert 1 <= len(shares) <= portions
     numbers = numbering_of(annotations).categories
     rows = [numbers[one] for one in rows]
@@ -67,14 +74,7 @@ def test_no_portion_has_more_than_its_part_and_one_category(
 ) -> None:
     rows = [one for one, count in enumerate(counts) for _ in range(count)]
     annotations, predictions = content(list(range(len(counts))), rows)
-    shares = partitioned(
-        annotations,
-        predictions,
-        ("bbox", "segm"),
-        image_ids=[1],
-        evaluator="fast",
-        portions=portions,
-    )
+    shares = in_portions(annotations, predictions, portions)
     loads = [
         sum(TASKS[share.task].cost * len(share.rows) for share in portion) for portion in shares
     ]
