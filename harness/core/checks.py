@@ -51,6 +51,13 @@ class Tolerance:
         too_high = self.above is not None and delta > self.above + slack
         return not (too_low or too_high)
 
+    def __str__(self) -> str:
+        """As tables, pages and verdicts have it: ``±0.1``, ``-0.1 … +0.2``, ``-∞ … +0.005``."""
+        if self.below == self.above:
+            return "any" if self.below is None else f"±{self.below:.4g}"
+        below, above = ("∞" if one is None else f"{one:.4g}" for one in (self.below, self.above))
+        return f"-{below} … +{above}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:

@@ -94,7 +94,7 @@ def score(
     def results(one: OneEvaluator) -> dict[Task, _Result]:
         count = min(processes, len(kept) // LEAST_PREDICTIONS) if one == "fast" else 1
         shares = partitioned(
-            annotations, kept, tasks, image_ids=image_ids, evaluator=one, portions=max(1, count)
+            annotations, kept, tasks, image_ids=image_ids, evaluator=one, processes=max(1, count)
         )
         curves = joined_shares(score_shares(shares))
         return {task: _Result(summary(one, task, curves[task]), curves[task]) for task in tasks}

@@ -276,7 +276,7 @@ class _InProcesses(Measuring):
             others,
             image_ids=ids,
             evaluator="fast",
-            portions=1,
+            processes=1,
         ):
             self._curves.append(self._pool.submit(score_all, shares))
 

@@ -33,9 +33,11 @@ def partitioned(
     *,
     image_ids: Sequence[int],
     evaluator: OneEvaluator,
-    portions: int,
+    processes: int,
 ) -> list[list[Share]]:
-    """Every category of every task in one share; no portion takes much longer than another.
+    """The shares of each process: every category of every task is in one of them.
+
+    No process takes much longer than another.
 
     Args:
         annotations: As returned by ``data.coco.read_annotations``.
@@ -43,23 +45,23 @@ def partitioned(
         tasks: What is scored.
         image_ids: The images that are scored.
         evaluator: The evaluator to use.
-        portions: How many lists of shares to make at most.
+        processes: How many of them at most.
     """
     if not tasks:
         return []
     numbering = numbering_of(annotations)
-    owners = owners_of(annotations, predictions, tasks, portions)
-    shares: list[list[Share]] = [[] for _ in range(portions)]
+    owners = owners_of(annotations, predictions, tasks, processes)
+    shares: list[list[Share]] = [[] for _ in range(processes)]
     for task in tasks:
         owner = {numbering.categories[one]: number for one, number in owners[task].items()}
         truth = ground_truth(annotations, task, numbering)
-        objects = _by_owner(owner, portions, truth["annotations"])
+        objects = _by_owner(owner, processes, truth["annotations"])
         rows = [result_row(row, task, numbering) for row in predictions]
-        found = _by_owner(owner, portions, rows)
-        categories = _by_owner(owner, portions, truth["categories"], key="id")
-        for number, portion in enumerate(shares):
+        found = _by_owner(owner, processes, rows)
+        categories = _by_owner(owner, processes, truth["categories"], key="id")
+        for number, own in enumerate(shares):
             if categories[number] or number == 0:  # no categories at all are a share, too
-                portion.append(
+                own.append(
                     Share(
                         evaluator=evaluator,
                         task=task,
@@ -72,43 +74,43 @@ def partitioned(
                         image_ids=numbering.image_numbers(image_ids),
                     )
                 )
-    return [portion for portion in shares if portion]
+    return [own for own in shares if own]
 
 
 def owners_of(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     tasks: Sequence[Task],
-    portions: int,
+    processes: int,
 ) -> dict[Task, dict[int, int]]:
-    """The portion of each category: the costliest first, each to the portion that has least.
+    """The process of each category: the costliest first, each to the process that has least.
 
     Args:
         annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results.
         tasks: What is scored.
-        portions: How many there are.
+        processes: How many there are.
     """
     rows = Counter(row["category_id"] for row in (*annotations["annotations"], *predictions))
     ids = [category["id"] for category in annotations["categories"]]
     costs = {(task, one): TASKS[task].cost * rows[one] for task in tasks for one in ids}
     owners: dict[Task, dict[int, int]] = {task: {} for task in tasks}
     for (task, one), number in zip(
-        costs, loads_shared(list(costs.values()), portions), strict=True
+        costs, loads_shared(list(costs.values()), processes), strict=True
     ):
         owners[task][one] = number
     return owners
 
 
-def loads_shared(costs: Sequence[float], portions: int) -> list[int]:
-    """The portion of each load: the costliest first, each to the portion that has least.
+def loads_shared(costs: Sequence[float], carriers: int) -> list[int]:
+    """The carrier of each load: the costliest first, each to the carrier that has least.
 
     Args:
         costs: Costs of each load.
-        portions: How many portions there are.
+        carriers: How many carriers there are.
     """
     owners = [0] * len(costs)
-    loads = [0.0] * portions
+    loads = [0.0] * carriers
     for number in sorted(range(len(costs)), key=lambda one: -costs[one]):
         owners[number] = loads.index(min(loads))
         loads[owners[number]] += costs[number]
@@ -117,19 +119,19 @@ def loads_shared(costs: Sequence[float], portions: int) -> list[int]:
 
 def _by_owner(
     owner: Mapping[int, int],
-    portions: int,
+    processes: int,
     rows: Sequence[dict[str, Any]],
     key: str = "category_id",
 ) -> list[list[dict[str, Any]]]:
-    """The rows of each portion, in their order.
+    """The rows of each process, in their order.
 
     Args:
-        owner: The portion of each category.
-        portions: How many there are.
+        owner: The process of each category.
+        processes: How many there are.
         rows: Annotations, predictions or categories.
         key: The key of a row that is its category.
     """
-    found: list[list[dict[str, Any]]] = [[] for _ in range(portions)]
+    found: list[list[dict[str, Any]]] = [[] for _ in range(processes)]
     for row in rows:
         found[owner[row[key]]].append(row)
     return found
@@ -161,31 +163,32 @@ def joined_parts(scored: Sequence[tuple[Task, Sequence[int], Curves]]) -> dict[T
     return whole
 
 
-def score_shares(portions: Sequence[Sequence[Share]]) -> list[tuple[Share, Curves]]:
+def score_shares(of_processes: Sequence[Sequence[Share]]) -> list[tuple[Share, Curves]]:
     """Every share with its curves.
 
     Args:
-        portions: Shares for a process each. A single portion that takes little time is scored in
-            this process. The others are not: what runs long must leave Ctrl-C and SIGTERM working.
+        of_processes: The shares of each process. Those of a single one that take little time are
+            scored in this process. Others are not: what runs long must leave Ctrl-C and SIGTERM
+            working.
 
     Raises:
         RunFailedError: A process exited without a result. An error that scoring raised is raised
             again unchanged.
     """
-    if len(portions) == 1 and steps_of(portions[0]) <= MOST_STEPS_HERE:
-        answers = [curves_of_all(portions[0])]
+    if len(of_processes) == 1 and steps_of(of_processes[0]) <= MOST_STEPS_HERE:
+        answers = [curves_of_all(of_processes[0])]
     else:
-        answers = in_children(curves_of_all, portions)
+        answers = in_children(curves_of_all, of_processes)
     return [
         pair
-        for portion, curves in zip(portions, answers, strict=True)
-        for pair in zip(portion, curves, strict=True)
+        for shares, curves in zip(of_processes, answers, strict=True)
+        for pair in zip(shares, curves, strict=True)
     ]
 
 
-def curves_of_all(portion: Sequence[Share]) -> list[Curves]:
-    """The curves of each share of a portion."""
-    return [curves_of(share) for share in portion]
+def curves_of_all(shares: Sequence[Share]) -> list[Curves]:
+    """The curves of each of some shares."""
+    return [curves_of(share) for share in shares]
 
 
 T = TypeVar("T")

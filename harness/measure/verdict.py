@@ -183,7 +183,7 @@ def _judge(
         return Status.MISSING, "the number could not be computed"
     if reference.tolerance.accepts(value - reference.value):
         return Status.PASS, ""
-    return Status.FAIL, f"outside {_allowed(reference)}"
+    return Status.FAIL, f"outside {reference.tolerance}"
 
 
 def conclude(checks: Sequence[Check], *, require_reference: bool = False) -> Verdict:
@@ -200,7 +200,7 @@ def conclude(checks: Sequence[Check], *, require_reference: bool = False) -> Ver
     if passed:
         parts = [
             f"{_spoken(row.metric)} {_number(row.metric, row.measured)} (reference "
-            f"{_number(row.metric, row.reference.value)}, allowed {_allowed(row.reference)})"
+            f"{_number(row.metric, row.reference.value)}, allowed {row.reference.tolerance})"
             for row in passed
             if row.reference is not None
         ]
@@ -221,19 +221,8 @@ def _miss(row: Check) -> str:
     side = "above" if row.delta > 0 else "below"
     return (
         f"{name} {_number(row.metric, row.measured)} is {_number(row.metric, abs(row.delta))} "
-        f"{side} {_number(row.metric, row.reference.value)} (allowed {_allowed(row.reference)})"
+        f"{side} {_number(row.metric, row.reference.value)} (allowed {row.reference.tolerance})"
     )
-
-
-def _allowed(reference: Reference) -> str:
-    tolerance = reference.tolerance
-    if tolerance is None:
-        return "any"
-    if tolerance.below == tolerance.above:
-        return f"±{tolerance.below:g}"
-    below = "any" if tolerance.below is None else f"-{tolerance.below:g}"
-    above = "any" if tolerance.above is None else f"+{tolerance.above:g}"
-    return f"{below}…{above}"
 
 
 def _spoken(metric: str) -> str:

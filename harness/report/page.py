@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from harness.core.checks import Check, Status, Tolerance
+from harness.core.checks import Check, Status
 from harness.core.nightly import Night
 from harness.core.printable import printable
 from harness.core.tasks import MAIN_METRICS
@@ -178,16 +178,7 @@ def _check_row(check: Check) -> tuple[str, ...]:
         number(check.metric, check.measured),
         number(check.metric, check.reference.value),
         number(check.metric, check.delta, sign="+"),
-        _allowed(check.reference.tolerance),
+        "" if check.reference.tolerance is None else str(check.reference.tolerance),
         check.reference.role,
         check.status.value,
     )
-
-
-def _allowed(tolerance: Tolerance | None) -> str:
-    if tolerance is None:
-        return "any"
-    below, above = (
-        "any" if side is None else f"{side:.4g}" for side in (tolerance.below, tolerance.above)
-    )
-    return f"±{below}" if below == above else f"−{below} … +{above}"

@@ -96,18 +96,10 @@ def _check_row(check: Check) -> tuple[str, ...]:
         number(check.metric, check.measured),
         "" if reference is None else number(check.metric, reference.value),
         "" if check.delta is None else number(check.metric, check.delta, sign="+"),
-        "" if tolerance is None else _allowed(tolerance.below, tolerance.above),
+        "" if tolerance is None else str(tolerance),
         "" if reference is None else _short_source(reference.source, reference.role),
         check.status.value,
     )
-
-
-def _allowed(below: float | None, above: float | None) -> str:
-    if below == above:
-        return "any" if below is None else f"±{below:g}"
-    low = "-∞" if below is None else f"-{below:g}"
-    high = "+∞" if above is None else f"+{above:g}"
-    return f"{low} … {high}"
 
 
 def _short_source(source: str, role: str) -> str:

@@ -40,7 +40,7 @@ class Read:
         return self.call
 
 
-def shares_of(small_coco: Path, portions: int) -> list[list[Share]]:
+def shares_of(small_coco: Path, processes: int) -> list[list[Share]]:
     annotations = read_annotations(small_coco / "annotations.json")
     image_ids = sorted(image["id"] for image in annotations["images"])
     return partitioned(
@@ -49,15 +49,15 @@ def shares_of(small_coco: Path, portions: int) -> list[list[Share]]:
         TASKS,
         image_ids=image_ids,
         evaluator="fast",
-        portions=portions,
+        processes=processes,
     )
 
 
 def test_curves_are_the_same_bit_for_bit(small_coco: Path) -> None:
     alone = joined_shares(score_shares(shares_of(small_coco, 1)))
     assert 0 < np.mean(alone["segm"].precision > 0) < 1
-    for portions in (2, 3):
-        several = joined_shares(score_shares(shares_of(small_coco, portions)))
+    for processes in (2, 3):
+        several = joined_shares(score_shares(shares_of(small_coco, processes)))
         for task in TASKS:
             assert np.array_equal(several[task].precision, alone[task].precision)
             assert np.array_equal(several[task].recall, alone[task].recall)

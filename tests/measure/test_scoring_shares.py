@@ -28,8 +28,8 @@ def content(categories: list[int], rows: list[int]) -> tuple[dict[str, Any], lis
     return annotations, [{**named, "category_id": one, "score": 0.5} for one in rows]
 
 
-def in_portions(
-    annotations: dict[str, Any], predictions: list[dict[str, Any]], portions: int
+def in_processes(
+    annotations: dict[str, Any], predictions: list[dict[str, Any]], processes: int
 ) -> Any:
     """Both tasks' rows of one image, split for so many processes."""
     return partitioned(
@@ -38,7 +38,7 @@ def in_portions(
         ("bbox", "segm"),
         image_ids=[1],
         evaluator="fast",
-        portions=portions,
+        processes=processes,
     )
 
 
@@ -48,16 +48,16 @@ def in_portions(
     st.integers(1, 5),
 )
 def test_every_category_of_every_task_is_in_one_share(
-    categories: list[int], drawn: list[int], portions: int
+    categories: list[int], drawn: list[int], processes: int
 ) -> None:
     rows = [categories[one % len(categories)] for one in drawn] if categories else []
     annotations, predictions = content(categories, rows)
-    shares = in_portions(annotations, predictions, portions)
-    assert 1 <= len(shares) <= portions
+    shares = in_processes(annotations, predictions, processes)
+    assert 1 <= len(shares) <= processes
     numbers = numbering_of(annotations).categories
     rows = [numbers[one] for one in rows]
     for task, dropped in (("bbox", "segmentation"), ("segm", "bbox")):
-        own = [share for portion in shares for share in portion if share.task == task]
+        own = [share for one in shares for share in one if share.task == task]
         assert sorted(one for share in own for one in share.category_ids) == sorted(
             numbers.values()
         )
@@ -69,13 +69,11 @@ def test_every_category_of_every_task_is_in_one_share(
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(1, 4))
-def test_no_portion_has_more_than_its_part_and_one_category(
-    counts: list[int], portions: int
+def test_no_process_has_more_than_its_part_and_one_category(
+    counts: list[int], processes: int
 ) -> None:
     rows = [one for one, count in enumerate(counts) for _ in range(count)]
     annotations, predictions = content(list(range(len(counts))), rows)
-    shares = in_portions(annotations, predictions, portions)
-    loads = [
-        sum(TASKS[share.task].cost * len(share.rows) for share in portion) for portion in shares
-    ]
-    assert max(loads) <= sum(loads) / portions + TASKS["segm"].cost * max(counts) + 1e-9
+    shares = in_processes(annotations, predictions, processes)
+    loads = [sum(TASKS[share.task].cost * len(share.rows) for share in one) for one in shares]
+    assert max(loads) <= sum(loads) / processes + TASKS["segm"].cost * max(counts) + 1e-9
