@@ -8,6 +8,7 @@ the pixels of an evaluation, after the EXIF orientation was applied. Images that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -218,7 +219,7 @@ def resize_shape(
         (height, width) in px.
 
     Raises:
-        ValueError: The image is so narrow that nothing of its short edge would be left.
+        IntegrityError: The image is so narrow that nothing of its short edge would be left.
     """
     scale = short_edge_px / min(height_px, width_px)
     if height_px < width_px:
@@ -231,8 +232,37 @@ def resize_shape(
         height, width = height * scale, width * scale
     rounded = int(height + 0.5), int(width + 0.5)
     if 0 in rounded:
-        raise ValueError(f"{width_px} × {height_px} px is too narrow to be resized")
+        raise nothing_left(height_px, width_px)
     return rounded
+
+
+def nothing_left(height_px: int, width_px: int) -> IntegrityError:
+    """The error of an image of which a resize leaves nothing.
+
+    Args:
+        height_px: Height of the image.
+        width_px: Width of the image.
+    """
+    return IntegrityError(
+        f"{width_px} × {height_px} px is too narrow to be resized",
+        hint="leave it out, or cut it into pieces",
+    )
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Name the image in what is wrong with it.
+
+    Args:
+        name: Its file, or its place in a list.
+
+    Raises:
+        IntegrityError: As the block raised it, with the name in front.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
 
 
 def require_resizable(dataset: Dataset, short_edge_px: int, long_edge_max_px: int) -> None:
@@ -264,7 +294,7 @@ def too_narrow(
     def is_lost(one: ImageRecord) -> bool:
         try:
             resize_shape(one.height_px, one.width_px, short_edge_px, long_edge_max_px)
-        except ValueError:
+        except IntegrityError:
             return True
         return False
 

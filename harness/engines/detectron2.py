@@ -21,6 +21,7 @@ from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import PrerequisiteError
 from harness.core.panoptic import PanopticMap, Segment
 from harness.core.run_lengths import Rle
+from harness.data.images import resize_shape
 from harness.data.proposals import proposals_of
 from harness.engines.detectron2_model import build_model
 from harness.engines.devices import (
@@ -147,7 +148,15 @@ class Detectron2Engine(OnDevice):
         self.resize = ResizeShortestEdge(numbers.short_edge_px, numbers.long_edge_max_px)
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> dict[str, Any]:
-        """Return Detectron2's model input: ``image`` (3, h, w) uint8, and the original size."""
+        """Return Detectron2's model input: ``image`` (3, h, w) uint8, and the original size.
+
+        Raises:
+            IntegrityError: The image is so narrow that a resize leaves nothing of it.
+        """
+        numbers = self.info.architecture
+        resize_shape(
+            image.height_px, image.width_px, numbers.short_edge_px, numbers.long_edge_max_px
+        )
         with stopwatch.phase("resize"):
             pixels = image.pixels_bgr
             if self.info.architecture.channel_order == "RGB":

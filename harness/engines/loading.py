@@ -6,17 +6,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.architecture import Architecture
-from harness.core.dataset import Category
+from harness.core.dataset import Category, Dataset
 from harness.core.engine import Engine, EngineName
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.model import ModelEntry
-from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions, ModelSpec, RecipeOverrides
 from harness.data.categories import categories_for, stuff_for
 from harness.engines.opening import open_engine, own_engine, require_network, require_settings
 from harness.zoo.architectures import architecture_of
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import StatedSizes, find_model_file, stated_sizes, with_recipe
+from harness.zoo.model_file import (
+    ModelFile,
+    StatedSizes,
+    find_model_file,
+    stated_sizes,
+    with_recipe,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +40,11 @@ class ProvenModel:
     categories: tuple[Category, ...]
     """By class index."""
 
-    weights: Path
+    file: ModelFile
     """The checkpoint, for the onnx and pt2 engines the exported file."""
-
-    checkpoint: CheckpointFacts
-    """Its size and hash, and whether it is the pinned one."""
 
     stuff: tuple[Category, ...] = ()
     """Kinds of stuff, by class of a semantic head from 1; none without one."""
-
-    changed: bool = False
-    """Whether an exported file is another one than was exported."""
 
     stated: StatedSizes | None = None
     """Sizes of images that the weights state."""
@@ -95,10 +94,8 @@ def prove_model(
         engine=engine,
         architecture=architecture,
         categories=categories,
-        weights=file.path,
-        checkpoint=file.checkpoint,
+        file=file,
         stuff=stuff,
-        changed=file.changed,
         stated=stated,
     )
 
@@ -171,17 +168,43 @@ def _require_class_count(
 
 
 def open_proven(model: ProvenModel, options: EngineOptions) -> Engine:
-    """Return the engine of a proven model, ready for inference.
+    """Return the engine of a proven model, ready for inference; raises as ``open_file`` does."""
+    return open_file(
+        model.engine, model.file, architecture=model.architecture, dataset=None, options=options
+    )
+
+
+def open_file(
+    name: EngineName,
+    file: ModelFile | None,
+    *,
+    architecture: Architecture,
+    dataset: Dataset | None,
+    options: EngineOptions,
+) -> Engine:
+    """Return the engine of a proven file, ready for inference.
+
+    Args:
+        name: Name of the engine.
+        file: What it opens; None for an engine without weights.
+        architecture: The network.
+        dataset: The ground truth, for the fake engine.
+        options: How it is to run.
 
     Raises:
         UsageError: The engine cannot compute this way.
         PrerequisiteError: The device, or a package of the engine, is missing.
-        IntegrityError: The weights do not fit the network.
+        IntegrityError: The weights do not fit the network, or were written to since they were
+            proven.
     """
-    return open_engine(
-        model.engine,
-        architecture=model.architecture,
-        weights=model.weights,
-        dataset=None,
-        options=options,
+    weights = None if file is None else file.path
+    engine = open_engine(
+        name, architecture=architecture, weights=weights, dataset=dataset, options=options
     )
+    if file is not None:
+        try:
+            file.require_unchanged()
+        except IntegrityError:
+            engine.close()
+            raise
+    return engine

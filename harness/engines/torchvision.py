@@ -20,6 +20,7 @@ from harness.core.detections import Detections, Image
 from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.run_lengths import Rle
+from harness.data.images import nothing_left
 from harness.engines.devices import (
     OnDevice,
     apply_precision,
@@ -186,13 +187,25 @@ class TorchvisionEngine(OnDevice):
         self._class_of_label[list(labels)] = torch.arange(len(labels))
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> PreparedImage:
-        """Return the pixels in the network's channel order; resizing is part of the network."""
+        """Return the pixels in the network's channel order; resizing is part of the network.
+
+        Raises:
+            IntegrityError: The image is so narrow that a resize leaves nothing of it.
+        """
+        self._require_resizable(image.height_px, image.width_px)
         with stopwatch.phase("resize"):
             pixels = image.pixels_bgr
             if self.info.architecture.channel_order == "RGB":
                 pixels = pixels[:, :, ::-1]
             planes = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return PreparedImage(image.image_id, planes)
+
+    def _require_resizable(self, height_px: int, width_px: int) -> None:
+        """Raise IntegrityError where torchvision's resize, which rounds down, leaves nothing."""
+        numbers = self.info.architecture
+        short, long = sorted((height_px, width_px))
+        if short * min(numbers.short_edge_px / short, numbers.long_edge_max_px / long) < 1:
+            raise nothing_left(height_px, width_px)
 
     @torch.inference_mode()
     def infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:

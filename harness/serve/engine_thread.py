@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
-from harness.core.errors import RunFailedError
+from harness.core.errors import IntegrityError, RunFailedError
 from harness.measure.timing import PhaseTimer
 from harness.serve.failures import refused
 
@@ -164,13 +164,13 @@ class EngineThread:
         timer = self._timer()
         try:
             return self.engine.prepare(image, timer), timer
-        except ValueError as error:  # of an image so narrow that nothing is left of it
+        except IntegrityError as error:
             raise refused(
                 400,
                 f"{name} cannot be resized for the network",
                 expected="an image of some width and height",
-                found=str(error),
-                next_step="cut it into pieces",
+                found=error.message,
+                next_step=error.hint or "send another image",
             ) from None
 
     def _compute(

@@ -52,7 +52,7 @@ def serve(
     from harness.serve.connections import ENDED_S, Deadline, Server
 
     model = find_served(request)
-    for sentence in remarks(model.changed, model.stated):
+    for sentence in remarks(model.file.changed, model.stated):
         notice(sentence)
     deadline, listener = Deadline(ENDED_S, notice=notice), listening(request.host, request.port)
     with deadline.met(), closing(listener), deadline.at_end():

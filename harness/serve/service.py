@@ -105,8 +105,8 @@ class Service:
         info = engine.engine.info
         self.facts = ModelFacts(
             name=model.entry.name,
-            checkpoint_sha256=model.checkpoint.sha256,
-            checkpoint_pinned=model.checkpoint.pinned,
+            checkpoint_sha256=model.file.checkpoint.sha256,
+            checkpoint_pinned=model.file.checkpoint.pinned,
             engine=info.name,
             engine_version=info.version,
             device=info.device_class,

@@ -25,7 +25,7 @@ from harness.engines.opening import own_engine, require_network
 from harness.engines.parity.comparison import ParityReport
 from harness.workflows.parity import check_exported, images_in, require_exporting
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import find_checkpoint
+from harness.zoo.checkpoints import find_checkpoint, unchanging
 from harness.zoo.exported import ExportFacts, default_file, kind_of
 from harness.zoo.lock import find_model, read_lock
 from harness.zoo.model_file import stated_sizes, with_recipe
@@ -177,7 +177,9 @@ def _write_file(
     names = tuple(category.name for category in categories)
     architecture = _architecture(entry, categories, stuff, request)
     progress.notice(f"tracing {entry.name}")
-    program, stages = trace_checkpoint(architecture, Path(checkpoint.path))
+    weights = Path(checkpoint.path)
+    with unchanging(weights):  # its hash is written into the file
+        program, stages = trace_checkpoint(architecture, weights)
 
     def facts(length: int, sha256: str) -> ExportFacts:
         return _facts(

@@ -15,13 +15,14 @@ from harness.core.architecture import ChannelOrder
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Image
 from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
-from harness.core.errors import HarnessError, IntegrityError, RunFailedError, UsageError
+from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import ModelSpec, RecipeOverrides
 from harness.core.requests.loading import LoadRequest
 from harness.core.run_files import RECORD, RUN
 from harness.data.given_images import GivenImage, decoded, given_images
+from harness.data.images import about
 from harness.data.trained_weights import statement_of
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
@@ -106,7 +107,7 @@ class Model:
             name=proven.entry.name,
             title=proven.entry.title,
             engine=engine.info,
-            checkpoint=proven.checkpoint,
+            checkpoint=proven.file.checkpoint,
             threshold=threshold,
             has_masks=proven.architecture.has_masks,
         )
@@ -231,10 +232,8 @@ class Model:
     ) -> Iterator[Detections]:
         def prepare(one: GivenImage) -> tuple[Any, tuple[int, int]]:
             image = Image(image_id=one.number, pixels_bgr=decoded(one, channel_order))
-            try:
+            with about(one.source or f"image {one.number}"):
                 prepared = engine.prepare(image, NULL_STOPWATCH)
-            except ValueError as error:  # so narrow that nothing of it would be left
-                raise IntegrityError(f"{one.source or f'image {one.number}'}: {error}") from error
             return prepared, (image.height_px, image.width_px)
 
         batched = ahead(given, prepare, size=size, loaders=self._loaders)
@@ -371,7 +370,7 @@ def load(request: LoadRequest) -> Model:
         lowest_score=request.threshold,
         recipe=completed(request.recipe, source.recipe),
     )
-    if proven.changed:
+    if proven.file.changed:
         warnings.warn(CHANGED, stacklevel=2)
     return Model(
         proven,

@@ -29,7 +29,7 @@ from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import EngineOptions
 from harness.core.requests.zoo import ParityRequest
 from harness.data.image_files import SUFFIXES, known_endings
-from harness.data.images import read_pixels, resize_shape
+from harness.data.images import about, read_pixels, resize_shape
 from harness.data.proposals import generated_proposals
 from harness.engines.detectron2 import (
     MODULES,
@@ -48,7 +48,7 @@ from harness.engines.parity.rounding_cases import DenseCase, GivenCase, Panoptic
 from harness.engines.torchvision import open_torchvision
 from harness.measure.agreement import EXPORTED_MASK_SLACK_PX
 from harness.zoo.architectures import architecture_of
-from harness.zoo.checkpoints import find_checkpoint
+from harness.zoo.checkpoints import find_checkpoint, unchanging
 from harness.zoo.exported import EXPORT_AGAIN, find_exported, kind_of, read_facts
 from harness.zoo.lock import find_model, read_lock
 
@@ -101,13 +101,14 @@ def check_parity(request: ParityRequest, *, progress: Progress) -> ParityReport 
             progress=progress,
         )
     weights = Path(checkpoint.path)
-    proofs = prove(
-        Opening(architecture, weights, request.device, request.precision, threads),
-        paths,
-        exact=against == "detectron2" and request.precision in ("fp32", "tf32"),
-        fast=not request.exact_only,
-        progress=progress,
-    )
+    with unchanging(weights):  # several engines load it, one after the other
+        proofs = prove(
+            Opening(architecture, weights, request.device, request.precision, threads),
+            paths,
+            exact=against == "detectron2" and request.precision in ("fp32", "tf32"),
+            fast=not request.exact_only,
+            progress=progress,
+        )
     return replace(proofs, against=against)
 
 
@@ -309,10 +310,8 @@ def _decoded(paths: Sequence[Path], numbers: Architecture, tick: Advance) -> Ite
     for number, path in enumerate(paths):
         image = Image(image_id=number, pixels_bgr=read_pixels(path, where=str(path)))
         sides = (image.height_px, image.width_px)
-        try:
+        with about(str(path)):
             resize_shape(*sides, numbers.short_edge_px, numbers.long_edge_max_px)
-        except ValueError as error:
-            raise IntegrityError(f"{path}: {error}", hint="leave it out of the folder") from None
         if numbers.given_proposals:
             image = replace(image, proposals_xyxy_px=generated_proposals(image))
         yield image

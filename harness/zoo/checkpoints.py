@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from harness.files.digest import file_digest
 from harness.zoo.lock import find_artefact
 from harness.zoo.proof import expected_of, mismatches, prove
 from harness.zoo.weights import files_of, require_known_ending
+
+#: Of each file of some weights: inode, size in bytes, time of modification in nanoseconds.
+WeightsState = tuple[tuple[int, int, int], ...]
 
 #: Weights that come with the package.
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -67,7 +72,7 @@ def pinned_file(artefact: Artefact, root: Path, *, model: str | None = None) -> 
             f"--root {shlex.quote(str(root))}, or give a file of your own",
         )
     expected = expected_of(artefact)
-    sha256 = file_digest(path) if expected.size in (None, path.stat().st_size) else None
+    sha256 = weights_digest(path) if expected.size in (None, path.stat().st_size) else None
     prove(artefact, path, sha256=sha256)
     return replace(facts_of_file(path, sha256=sha256), pinned=True)
 
@@ -108,8 +113,71 @@ def weights_digest(path: Path) -> str:
     """The sha256 of a file of weights; of several files together, of the list of theirs.
 
     Raises:
-        IntegrityError: An index is damaged, or names a file that is not there.
+        IntegrityError: An index is damaged, or names a file that is not there; a file was written
+            to while it was read.
     """
+    with unchanging(path):
+        return _digest_of_all(path)
+
+
+def weights_state(path: Path) -> WeightsState:
+    """What changes when a file of weights, or one of several that an index names, is written to.
+
+    Args:
+        path: The file or the index.
+
+    Returns:
+        For each file inode, size in bytes, and time of modification in nanoseconds; zeros for one
+        that is not there.
+    """
+    return tuple(_file_state(one) for one in files_of(path))
+
+
+def require_state(path: Path, expected: WeightsState) -> None:
+    """Check that weights that were hashed and then loaded are still the same file.
+
+    A network is made of what the file has when it is loaded, and a record names the hash that was
+    taken before: another program may have written to it in between, as a training does.
+
+    Args:
+        path: As in ``weights_state``.
+        expected: What that returned before.
+
+    Raises:
+        IntegrityError: It was written to or replaced.
+    """
+    if weights_state(path) != expected:
+        raise IntegrityError(
+            f"{path} was written to or replaced since it was hashed, so that its hash need not be "
+            "that of what was loaded",
+            hint="wait until what writes it has ended, or make a copy and name that one",
+        )
+
+
+@contextmanager
+def unchanging(path: Path) -> Iterator[None]:
+    """Check that weights are still the same file when the block ends well.
+
+    Args:
+        path: As in ``weights_state``.
+
+    Raises:
+        IntegrityError: They were written to or replaced.
+    """
+    before = weights_state(path)
+    yield
+    require_state(path, before)
+
+
+def _file_state(path: Path) -> tuple[int, int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _digest_of_all(path: Path) -> str:
     files = files_of(path)
     if len(files) == 1:
         return file_digest(path)
@@ -135,7 +203,7 @@ def _embedded_file(entry: ModelEntry) -> CheckpointFacts:
             hint=f"give a checkpoint with --weights, or train one: harness train --model "
             f"{entry.name}",
         )
-    found = file_digest(path) if path.is_file() else "no file"
+    found = weights_digest(path) if path.is_file() else "no file"
     if found != entry.embedded.sha256:
         raise IntegrityError(
             f"{path} is not the embedded checkpoint of {entry.name}:\n"

@@ -16,7 +16,12 @@ from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
 from harness.core.requests.inference import SIZES, ModelSpec, RecipeOverrides
 from harness.data.trained_weights import LONGEST_EDGE_PX, is_edge, short_edge_learned
-from harness.zoo.checkpoints import find_checkpoint
+from harness.zoo.checkpoints import (
+    WeightsState,
+    find_checkpoint,
+    require_state,
+    weights_state,
+)
 from harness.zoo.exported import ExportFacts, find_exported, proven_export, read_facts
 
 #: What is said of an exported file whose graph has other bytes than it was exported with.
@@ -69,8 +74,19 @@ class ModelFile(NamedTuple):
     exported: ExportFacts | None
     """Metadata of an exported file; None for a checkpoint."""
 
-    changed: bool = False
+    changed: bool
     """Whether its graph is another one than was exported."""
+
+    state: WeightsState
+    """The state of the file when it was proven."""
+
+    def require_unchanged(self) -> None:
+        """Check, once an engine has loaded the file, that it is the one that was proven.
+
+        Raises:
+            IntegrityError: It was written to or replaced.
+        """
+        require_state(self.path, self.state)
 
 
 def stated_sizes(
@@ -178,8 +194,10 @@ def find_model_file(
         IntegrityError: The file has another content than it must have.
     """
     if engine == "onnx" or engine == "pt2":
-        return ModelFile(
-            *proven_export(entry, architecture, weights, root, categories=categories, kind=engine)
+        path, facts, exported, changed = proven_export(
+            entry, architecture, weights, root, categories=categories, kind=engine
         )
+        return ModelFile(path, facts, exported, changed, weights_state(path))
     facts = find_checkpoint(lock, entry, weights, root)
-    return ModelFile(Path(facts.path), facts, None)
+    path = Path(facts.path)
+    return ModelFile(path, facts, None, False, weights_state(path))

@@ -280,6 +280,19 @@ def test_an_overflow_is_not_an_image_without_detections(tmp_path: Path) -> None:
         engine.infer([engine.prepare(pictures()[0], NULL_STOPWATCH)], NULL_STOPWATCH)
 
 
+def test_an_image_of_which_a_resize_leaves_nothing_is_named(eight_classes: Path) -> None:
+    engine = open_torchvision(architecture=light(), weights=eight_classes, device="cpu")
+    numbers = engine.info.architecture
+    longest = numbers.long_edge_max_px
+    for shape, is_lost in (((1, longest), False), ((longest + 2, 1), True), ((1, 3000), True)):
+        image = Image(image_id=1, pixels_bgr=np.zeros((*shape, 3), np.uint8))
+        if not is_lost:
+            assert len(engine.infer([engine.prepare(image, NULL_STOPWATCH)], NULL_STOPWATCH)) == 1
+            continue
+        with pytest.raises(IntegrityError, match=f"{shape[1]} × {shape[0]} px is too narrow"):
+            engine.prepare(image, NULL_STOPWATCH)
+
+
 # -- which engine for which network ----------------------------------------------------------------
 
 

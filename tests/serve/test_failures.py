@@ -11,6 +11,7 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
+from harness.core.errors import IntegrityError
 from tests.serve.conftest import Scripted, picture_bytes, sent
 
 
@@ -71,7 +72,7 @@ def test_bad_pictures(
 
 
 def _too_narrow(*_: Any) -> Any:
-    raise ValueError("9000 × 1 px is too narrow to be resized")
+    raise IntegrityError("9000 × 1 px is too narrow to be resized")
 
 
 @pytest.mark.parametrize(

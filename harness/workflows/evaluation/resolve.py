@@ -26,9 +26,9 @@ from harness.data.run_dataset import (
     proven_dataset,
     require_images,
 )
+from harness.engines.loading import open_file
 from harness.engines.opening import (
     loader_count,
-    open_engine,
     own_engine,
     own_memory_format,
     require_network,
@@ -45,7 +45,14 @@ from harness.workflows.evaluation.proposals import (
 from harness.zoo.architectures import architecture_of
 from harness.zoo.exported import ExportFacts
 from harness.zoo.lock import find_model, read_lock
-from harness.zoo.model_file import CHANGED, StatedSizes, find_model_file, stated_sizes, with_recipe
+from harness.zoo.model_file import (
+    CHANGED,
+    ModelFile,
+    StatedSizes,
+    find_model_file,
+    stated_sizes,
+    with_recipe,
+)
 from harness.zoo.needed import (
     Missing,
     missing_checkpoint,
@@ -75,17 +82,8 @@ class Job:
     architecture: Architecture
     """The same with the request's overrides, and the sizes that the weights state."""
 
-    weights: Path | None
-    """File that the engine opens; None for an engine without weights."""
-
-    checkpoint: CheckpointFacts | None
-    """Facts of the weights; None for an engine without weights."""
-
-    exported: ExportFacts | None = None
-    """What an exported file states about itself; None for other engines."""
-
-    changed: bool = False
-    """Whether the exported file is another one than was exported."""
+    file: ModelFile | None
+    """What the engine opens; None for an engine without weights."""
 
     stated: StatedSizes | None = None
     """Sizes of images that the weights state."""
@@ -106,6 +104,26 @@ class Job:
     def engine(self) -> EngineName:
         """The requested engine, or the model's own."""
         return self.request.options.engine or own_engine(self.published)
+
+    @property
+    def weights(self) -> Path | None:
+        """The file that the engine opens; None for an engine without weights."""
+        return None if self.file is None else self.file.path
+
+    @property
+    def checkpoint(self) -> CheckpointFacts | None:
+        """Facts of the weights; None for an engine without weights."""
+        return None if self.file is None else self.file.checkpoint
+
+    @property
+    def exported(self) -> ExportFacts | None:
+        """What an exported file states about itself; None for other engines."""
+        return None if self.file is None else self.file.exported
+
+    @property
+    def changed(self) -> bool:
+        """Whether an exported file is another one than was exported."""
+        return self.file is not None and self.file.changed
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -293,10 +311,7 @@ def job_of(
         entry=entry,
         published=published,
         architecture=architecture,
-        weights=None if file is None else file.path,
-        checkpoint=None if file is None else file.checkpoint,
-        exported=None if file is None else file.exported,
-        changed=file is not None and file.changed,
+        file=file,
         stated=stated,
         proposals=proposals,
         dataset=dataset,
@@ -319,14 +334,12 @@ def open_job_engine(job: Job) -> Engine:
     """Return the engine of a job, ready for inference.
 
     Raises:
-        UsageError: The engine cannot compute this way.
-        PrerequisiteError: The device, or a package of the engine, is missing.
-        IntegrityError: The weights do not fit the network.
+        HarnessError: As of ``open_file``.
     """
-    return open_engine(
+    return open_file(
         job.engine,
+        job.file,
         architecture=job.architecture,
-        weights=job.weights,
         dataset=job.dataset,
         options=job.request.options,
     )

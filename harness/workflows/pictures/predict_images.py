@@ -26,7 +26,7 @@ from harness.core.requests.pictures import PredictRequest
 from harness.core.settings import replaced
 from harness.data.categories import categories_for
 from harness.data.image_files import digest_of, find_images, folder_of_all, read_size
-from harness.data.images import read_own_pixels
+from harness.data.images import about, read_own_pixels
 from harness.engines.loading import require_classes, require_own_images
 from harness.engines.opening import loader_count
 from harness.files.json import to_plain
@@ -181,10 +181,8 @@ def predict_missing(job: PredictJob, engine: Engine, shard: Shard, run: Run) -> 
         path = job.job.dataset.images_dir / record.file_name
         pixels, notes = read_own_pixels(path, where=record.file_name)
         image = Image(image_id=record.image_id, pixels_bgr=pixels)
-        try:
+        with about(record.file_name):
             return Loaded(image, engine.prepare(image, NULL_STOPWATCH), notes)
-        except ValueError as error:  # so narrow that nothing of it would be left
-            raise IntegrityError(f"{record.file_name}: {error}") from error
 
     done = len(records) - len(wanted)
     with (
