@@ -32,7 +32,7 @@ from harness.core.settings import flat_settings, flatten, signature_of
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: How the entry of the settings begins in the docstring of a function.
-SETTINGS = "        **settings: "
+SETTINGS = "**settings: "
 
 #: What a request of each function is made of; `train` has a function of its own for the dry run.
 REQUESTS: Mapping[str, type[Any]] = {
@@ -124,22 +124,24 @@ def signed(function: Function) -> Function:
 
 
 def _with_settings(text: str, settings: Sequence[Setting]) -> str:
-    """Return a docstring in which each setting has an entry behind that of ``**settings``."""
+    """Return a docstring in which each setting has an entry behind that of ``**settings``.
+
+    Since Python 3.13 the indentation that all lines share is not in a docstring any longer.
+    """
     lines = text.split("\n")
-    starts = [number for number, line in enumerate(lines) if line.startswith(SETTINGS)]
+    starts = [number for number, line in enumerate(lines) if line.lstrip().startswith(SETTINGS)]
     if not starts:
         return text
-    end = next(
-        number
-        for number in range(starts[0] + 1, len(lines))
-        if not lines[number].startswith(" " * 12)
-    )
+    indent = lines[starts[0]].partition(SETTINGS)[0]
+    end = starts[0] + 1
+    while end < len(lines) and lines[end].startswith(indent + " "):
+        end += 1
     entries = [
         textwrap.fill(
             f"{one.name}: {one.description[0].upper()}{one.description[1:]}.",
             width=100,
-            initial_indent=" " * 8,
-            subsequent_indent=" " * 12,
+            initial_indent=indent,
+            subsequent_indent=indent + "    ",
             break_long_words=False,
             break_on_hyphens=False,
         )
