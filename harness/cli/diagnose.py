@@ -140,7 +140,9 @@ def _print_reference(reference: Against, style: str) -> None:
 def _stage_sentence(stage: StageOf) -> str:
     everywhere = stage.stage == "resized input"  # any network has it
     how = {
-        "values": f"by up to {stage.max_absolute:g}" if stage.max_absolute is not None else "",
+        "values": "in values that are not finite"
+        if stage.max_absolute is None
+        else f"by up to {stage.max_absolute:g}",
         "shape": "in its shape" + ("" if everywhere else ", or in that only the reference has it"),
         "rows": OF_PARTS.get(stage.stage, "in some of its rows, or in how many there are"),
     }

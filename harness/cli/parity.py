@@ -58,9 +58,9 @@ def print_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
         rows = [
             (
                 row.stage,
-                f"{row.ours:.2e}",
-                f"{row.reference:.2e}",
-                "–" if row.ratio is None else f"{row.ratio:.2f}",
+                _short(row.ours),
+                _short(row.reference),
+                _short(row.ratio, ".2f"),
                 "pass" if row.ok else "fail",
             )
             for row in proofs.fast.stages
@@ -78,6 +78,12 @@ def print_proofs(proofs: ParityProofs, arguments: argparse.Namespace) -> None:
         console.print_parts(_exact_sentence(proofs.exact))
     if proofs.fast is not None:
         console.print_parts(_fast_sentence(proofs.fast))
+
+
+def _short(value: float | None, digits: str = ".2e") -> str:
+    from harness.report.tables import ABSENT
+
+    return ABSENT if value is None else f"{value:{digits}}"
 
 
 def _unexplained(proof: FastProof) -> list[tuple[str, str, str, str]]:
@@ -112,10 +118,14 @@ def _fast_sentence(proof: FastProof) -> str:
         return f"FAST, but over {seen}: boxes and masks were not put to the test"
     if proof.ok:
         return f"FAST: rounding only; in {seen} {summary}"
-    failing = next((stage.stage for stage in proof.stages if not stage.ok), None)
-    stage = "" if failing is None else f"; the first stage too far from float64: {failing}"
-    if failing is not None and not proof.unexplained and proof.images < MANY_IMAGES:
-        stage += "; over so few images that can be chance: give more"
+    failing = next((stage for stage in proof.stages if not stage.ok), None)
+    stage = ""
+    if failing is not None and None in (failing.ours, failing.reference):
+        stage = f"; the first stage with numbers that are not finite: {failing.stage}"
+    elif failing is not None:
+        stage = f"; the first stage too far from float64: {failing.stage}"
+        if not proof.unexplained and proof.images < MANY_IMAGES:
+            stage += "; over so few images that can be chance: give more"
     return f"NO PARITY: in {seen} {summary}{stage}"
 
 
@@ -131,8 +141,8 @@ def print_parity(report: ParityReport, arguments: argparse.Namespace) -> None:
     rows = [
         (
             row.stage,
-            f"{row.max_absolute:.2e}",
-            f"{row.max_relative:.2e}",
+            _short(row.max_absolute),
+            _short(row.max_relative),
             "" if row.share is None else f"{100 * row.share:.3f} %",
             row.tolerance,
             "pass" if row.ok else "fail",

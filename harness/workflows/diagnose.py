@@ -7,7 +7,6 @@ metric by metric, and down to the first image and stage that differ.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -326,7 +325,9 @@ class StageOf:
     A stage that only the network of the reference has differs in its shape.
     """
     max_absolute: float | None
-    """Largest difference of values, in the unit of the stage; None where something else differs."""
+    """Largest difference of values, in the unit of the stage; None where something else differs,
+    or one of the values is not finite.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -453,7 +454,7 @@ def _stage(run: Path | None, reference: Path, image_id: int) -> tuple[StageOf | 
         return None, f"made again alone, image {image_id} gives the same in every stage{because}"
     if found.share is not None:
         return StageOf(stage=found.stage, differs="rows", max_absolute=None), None
-    if math.isinf(found.max_absolute):
+    if not found.same_shape:
         return StageOf(stage=found.stage, differs="shape", max_absolute=None), None
     return StageOf(stage=found.stage, differs="values", max_absolute=found.max_absolute), None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,14 @@ def test_a_stage_beyond_its_limit_over_few_images_may_be_chance(
     text = said(proof(images=images, ratio=2.5), capsys)
     assert "the first stage too far from float64: p2" in text
     assert ("can be chance: give more" in text) == is_chance
+
+
+def test_numbers_that_are_not_finite_are_no_chance(capsys: pytest.CaptureFixture[str]) -> None:
+    row = StageDistance(stage="p2", ours=None, reference=1e-6, ratio=None, ok=False)
+    text = said(replace(proof(ratio=2.5), stages=(row,)), capsys)
+    assert "the first stage with numbers that are not finite: p2" in text
+    assert "chance" not in text
+    assert "–" in text
 
 
 def test_a_reference_without_rounding_has_no_ratio(capsys: pytest.CaptureFixture[str]) -> None:

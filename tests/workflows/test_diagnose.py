@@ -82,6 +82,11 @@ def test_what_a_batch_changes_is_no_stage_and_its_setting_is_named(
     assert note.endswith("in every stage; the runs differ in batch_size (1, of the reference 4)")
 
 
+def test_values_that_are_not_finite_differ_by_no_number() -> None:
+    said = _stage_sentence(StageOf(stage="backbone p2", differs="values", max_absolute=None))
+    assert said.endswith("backbone p2, in values that are not finite")
+
+
 def test_masks_differ_in_their_pixels_and_detections_in_their_rows() -> None:
     said = [
         _stage_sentence(StageOf(stage=name, differs="rows", max_absolute=None))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.core.detections import Detections
 from harness.core.run_lengths import decode
-from harness.engines.parity.tracing import BICUBIC_GAIN, SAME_PX, Heated
+from harness.engines.parity.tracing import BICUBIC_GAIN, SAME_PX, Heated, grown
 from harness.nn.boxes import nonempty
 from harness.nn.heads import located
 from harness.nn.masks import sampled
@@ -136,7 +136,7 @@ def _has_keypoints(answer: Detections, expected: Expected, rows: Sequence[int]) 
         if elsewhere.any() and bool((_lead(one, found / (across, down, 1))[elsewhere] > off).any()):
             return False
         share = np.abs(found[:, 2] - true[:, 2]) / np.maximum(true[:, 2], 1e-30)
-        if bool((share > max(SAME_POINT_SCORE, math.expm1(off))).any()):
+        if bool((share > max(SAME_POINT_SCORE, grown(off))).any()):
             return False
     return True
 

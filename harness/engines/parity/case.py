@@ -28,6 +28,7 @@ from harness.engines.parity.tracing import (
     Traced,
     Tracer,
     differing,
+    finite,
     keypoints_apart,
     largest,
     no_jump,
@@ -58,7 +59,7 @@ class Difference:
     """
 
     class_index: int
-    """Class of the detection."""
+    """Class of the detection; 0 where there is no score."""
 
     score: float | None
     """Score of the detection; None of an image as a whole, and of a proposal."""
@@ -155,7 +156,7 @@ class Case:
         moved = (self.ours.boxes[common] - self.reference.boxes[common]).abs().amax(dim=1)
         off = (self.ours.logits[common] - self.reference.logits[common]).abs()
         apart = (moved > tracer.box_rounding) | (off > tracer.score_rounding(0))
-        return [self.difference(0, "proposal", None)] * (count + int(apart.sum()))
+        return [self.difference(None, "proposal", None)] * (count + int(apart.sum()))
 
     def _traced(self) -> Traced:
         return self._pair_tracer(self._anchor_tracer())
@@ -267,7 +268,7 @@ class Case:
             if not bool(parted.any()):
                 continue
             apart = largest((mine - their)[parted])
-            decision = pairs.tracer.jumps(one) or self._mask_jump(one, pairs)
+            decision = self._jump(one, pairs, self.architecture.mask_pool_px)
             if apart <= off:
                 decision = Decision(kind="pixel at the mask threshold", margin=apart, rounding=off)
             found.append(self.difference(one, "mask", decision))
@@ -288,7 +289,7 @@ class Case:
                 heat_off=heat_off,
             )
             if apart:
-                decision = pairs.tracer.jumps(one) or self._mask_jump(one, pairs) or decision
+                decision = self._jump(one, pairs, self.architecture.keypoint_pool_px) or decision
                 found.append(self.difference(one, "keypoints", decision))
         return found
 
@@ -297,10 +298,11 @@ class Case:
         order = replay.detections.best.tolist()
         return Heated(replay.heat[order.index(one)].float(), side.box(one).float())
 
-    def _mask_jump(self, one: int, pairs: Traced) -> Decision | None:
+    def _jump(self, one: int, pairs: Traced, cells: int) -> Decision | None:
+        """Return why a detection is pooled otherwise, by the box head or into so many cells."""
         boxes = [side.box(one)[None] for side in (pairs.first, pairs.second)]
-        side = self.architecture.mask_pool_px
-        return self._boundary(boxes[0], boxes[1], side, pairs.tracer.box_rounding)
+        off = pairs.tracer.box_rounding
+        return pairs.tracer.jumps(one) or self._boundary(boxes[0], boxes[1], cells, off)
 
     def _bars(self, first: float) -> list[float]:
         """Return how far the boxes that each stage pools may be apart; ``first`` of proposals."""
@@ -388,17 +390,16 @@ class Case:
             scale=(self.image.width_px / width, self.image.height_px / height),
         )
 
-    def difference(self, pair: int, what: str, decision: Decision | None) -> Difference:
-        """Return a difference of this image."""
+    def difference(self, pair: int | None, what: str, decision: Decision | None) -> Difference:
+        """Return a difference of this image; ``pair`` is None where it is of no one detection."""
         classes = self.reference.scores.shape[1]
         side = pair_side(self.ours if what == "only ours" else self.reference)
-        score = math.nan if what == "proposal" else side.score(pair)
         return Difference(
             image_id=self.image.image_id,
             what=what,
-            class_index=pair % classes,
-            score=None if math.isnan(score) else score,
-            decision=decision,
+            class_index=0 if pair is None else pair % classes,
+            score=None if pair is None else finite(side.score(pair)),
+            decision=decision if decision is not None and decision.is_finite else None,
         )
 
 

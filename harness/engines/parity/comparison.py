@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.engines.native import NativeEngine
+from harness.engines.parity.tracing import finite
 from harness.engines.stages import Stages, native_stages
 from harness.measure.agreement import BOX_BAR_PX, Agreement, combine, compare
 from harness.measure.timing import NULL_STOPWATCH
@@ -37,10 +38,12 @@ class StageDifference:
     stage: str
     """Name of the stage."""
 
-    max_absolute: float
-    """Largest difference, in the unit of the stage."""
+    max_absolute: float | None
+    """Largest difference, in the unit of the stage; None of other shapes, and where it is not
+    finite.
+    """
 
-    max_relative: float
+    max_relative: float | None
     """The same as a share of the largest magnitude of the reference in that image."""
 
     share: float | None
@@ -53,6 +56,9 @@ class StageDifference:
 
     ok: bool
     """Whether the difference is allowed."""
+
+    same_shape: bool = True
+    """Whether both have this stage, in one shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,18 +157,20 @@ def _difference(
     if stage == "proposals" and found is not None:
         return _proposal_difference(found, expected)
     bar = 0.0 if stage == "resized input" else RELATIVE_BAR
-    if found is None or found.shape != expected.shape:
-        absolute = relative = float("inf")
-    else:
-        absolute = float(np.abs(found - expected).max(initial=0.0))
-        relative = absolute / max(float(np.abs(expected).max(initial=0.0)), 1e-12)
+    same_shape = found is not None and found.shape == expected.shape
+    absolute = relative = None
+    if found is not None and same_shape:
+        absolute = finite(float(np.abs(found - expected).max(initial=0.0)))
+        largest = float(np.abs(expected).max(initial=0.0))
+        relative = None if absolute is None else finite(absolute / max(largest, 1e-12))
     return StageDifference(
         stage=stage,
         max_absolute=absolute,
         max_relative=relative,
         share=None,
         tolerance=f"relative {bar:g}" if bar else "equal",
-        ok=relative <= bar,
+        ok=relative is not None and relative <= bar,
+        same_shape=same_shape,
     )
 
 
@@ -170,9 +178,12 @@ def _proposal_difference(
     found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]
 ) -> StageDifference:
     """Compare proposals as a set: the last bit of a logit may swap two, or replace the last one."""
-    nearest = np.abs(found[None, :, :] - expected[:, None, :]).max(axis=2).min(axis=1)  # (n,)
+    apart = np.abs(found[None, :, :] - expected[:, None, :]).max(axis=2)  # (n, m)
+    nearest = apart.min(axis=1, initial=np.inf)  # (n,)
     matched = nearest[nearest <= BOX_BAR_PX]
-    share = len(matched) / max(len(expected), 1) if len(found) == len(expected) else 0.0
+    share = len(matched) / len(expected) if len(expected) else 1.0
+    if len(found) != len(expected):
+        share = 0.0
     absolute = float(matched.max(initial=0.0))
     return StageDifference(
         stage="proposals",
@@ -188,12 +199,20 @@ def _worst(parts: list[StageDifference]) -> StageDifference:
     shares = [part.share for part in parts if part.share is not None]
     return StageDifference(
         stage=parts[0].stage,
-        max_absolute=max(part.max_absolute for part in parts),
-        max_relative=max(part.max_relative for part in parts),
+        max_absolute=_largest(part.max_absolute for part in parts),
+        max_relative=_largest(part.max_relative for part in parts),
         share=min(shares) if shares else None,
         tolerance=parts[0].tolerance,
         ok=all(part.ok for part in parts),
+        same_shape=all(part.same_shape for part in parts),
     )
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    """Return the largest of some values; None where one of them is."""
+    found = tuple(values)
+    known = [one for one in found if one is not None]
+    return max(known) if len(known) == len(found) else None
 
 
 def _final_rows(agreement: Agreement, mask_slack_px: int) -> tuple[StageDifference, ...]:

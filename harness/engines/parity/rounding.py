@@ -93,7 +93,7 @@ def prove_fast(
         image.measure(measured)
         found = image.differences()
         if not image.is_as_replayed(answer):
-            found.append(image.difference(0, "not as replayed", None))
+            found.append(image.difference(None, "not as replayed", None))
         differences.extend(found)
         detections += len(image.reference.detections.best)
         count += 1

@@ -242,7 +242,10 @@ class PanopticCase(Case):
         """Return every detection that differs, and one row for pixels that do."""
         decision = self._pixels()
         found = super().differences()
-        return found if decision is None else [*found, self._of_pixels(decision)]
+        if decision is None:
+            return found
+        why, is_rounding = decision
+        return [*found, self.difference(None, "pixels", why if is_rounding else None)]
 
     def _pixels(self) -> tuple[Decision, bool] | None:
         """Return the decision behind pixels of two classes, and whether it is one of rounding."""
@@ -258,16 +261,6 @@ class PanopticCase(Case):
         rounding = 2 * APART * largest(theirs - true)
         decision = Decision(kind="classes of a pixel", margin=margin, rounding=rounding)
         return decision, margin <= rounding
-
-    def _of_pixels(self, found: tuple[Decision, bool]) -> Difference:
-        decision, is_rounding = found
-        return Difference(
-            image_id=self.image.image_id,
-            what="pixels",
-            class_index=0,
-            score=None,
-            decision=decision if is_rounding else None,
-        )
 
     def _logits(self, one: Replay) -> Tensor:
         """Return the logits of each pixel of the original image, (C, h, w)."""

@@ -47,6 +47,11 @@ class Decision:
     rounding: float
     """How far numbers of this kind may be apart."""
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether both numbers are. Of a network that overflows, anything would be within them."""
+        return math.isfinite(self.margin) and math.isfinite(self.rounding)
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -252,6 +257,11 @@ def differing(first: Side, second: Side) -> list[tuple[int, bool]]:
     ]
 
 
+def finite(value: float) -> float | None:
+    """Return a number that JSON can have; None of infinity and NaN."""
+    return value if math.isfinite(value) else None
+
+
 def largest(values: Tensor) -> float:
     """Return the largest magnitude; 0 of nothing."""
     return float(values.abs().max()) if values.numel() else 0.0
@@ -312,8 +322,12 @@ def _moved(likely: Tensor, rest: Tensor, gain: float) -> Tensor:
         rest: 1 − p.
         gain: Of a logit.
     """
-    most = torch.tensor(gain, dtype=torch.float64).expm1()  # infinite where a float has no room
-    return torch.nan_to_num(likely * rest * most, nan=1.0).clamp(max=1.0)
+    return torch.nan_to_num(likely * rest * grown(gain), nan=1.0).clamp(max=1.0)
+
+
+def grown(gain: float) -> float:
+    """Return by what share a number grows whose logarithm gains so much; perhaps infinite."""
+    return float(torch.tensor(gain, dtype=torch.float64).expm1())
 
 
 def _computed(scores: Tensor, exact: Tensor, cut: float) -> Tensor:
@@ -399,14 +413,16 @@ class StageDistance:
     stage: str
     """Name of the stage."""
 
-    ours: float
-    """Of the fast network, as a share of the stage's root mean square over all images."""
+    ours: float | None
+    """Of the fast network, as a share of the stage's root mean square over all images; None where
+    a number is not finite.
+    """
 
-    reference: float
+    reference: float | None
     """The same of the reference."""
 
     ratio: float | None
-    """``ours`` over ``reference``; None where only the reference is exact."""
+    """``ours`` over ``reference``; None where one is, and where only the reference is exact."""
 
     ok: bool
     """Whether the ratio is at most MOST_RATIO."""
@@ -446,16 +462,17 @@ class Measured:
 
     def rows(self) -> tuple[StageDistance, ...]:
         """Return one row a stage, in the order of the network."""
-        found = []
-        for stage, sums in self.stages.items():
-            ours = (sums.ours / max(sums.our_truth, 1e-300)) ** 0.5
-            theirs = (sums.reference / max(sums.their_truth, 1e-300)) ** 0.5
-            ratio = ours / theirs if theirs else (None if ours else 1.0)
-            ok = ratio is not None and ratio <= MOST_RATIO
-            found.append(
-                StageDistance(stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ok)
-            )
-        return tuple(found)
+        return tuple(_distance(stage, sums) for stage, sums in self.stages.items())
+
+
+def _distance(stage: str, sums: _Sums) -> StageDistance:
+    ours = finite((sums.ours / max(sums.our_truth, 1e-300)) ** 0.5)
+    theirs = finite((sums.reference / max(sums.their_truth, 1e-300)) ** 0.5)
+    ratio = None
+    if ours is not None and theirs is not None:
+        ratio = finite(ours / theirs) if theirs else (None if ours else 1.0)
+    ok = ratio is not None and ratio <= MOST_RATIO
+    return StageDistance(stage=stage, ours=ours, reference=theirs, ratio=ratio, ok=ok)
 
 
 def _square(values: Tensor) -> float:
