@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from functools import partial, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -62,11 +61,6 @@ def progress_maker(asked: Shown | Callable[[], Progress]) -> Callable[[], Progre
 
 def _itself(progress: Progress) -> Progress:
     return progress
-
-
-def now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(timezone.utc)
 
 
 def stopwatch() -> PhaseTimer:

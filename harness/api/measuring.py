@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, now, public, shown_by, stopwatch
+from harness.api.calls import Shown, public, shown_by, stopwatch
 from harness.api.settings import composed, public_with_settings, typed
+from harness.core.clock import utc_now
 from harness.core.errors import UsageError
 from harness.core.requests.inference import (
     BenchRequest,
@@ -68,7 +69,7 @@ def evaluate(
         request,
         progress=shown_by(progress),
         command=typed(command, "eval", request),
-        now=begun or now(),
+        now=begun or utc_now(),
         stopwatch=stopwatch(),
     )
     return RunResult(record=record, folder=folder)
@@ -114,7 +115,7 @@ def evaluate_share(
         image_ids=image_ids,
         progress=shown_by(progress),
         command=typed(command, "eval", asked),
-        now=begun or now(),
+        now=begun or utc_now(),
     )
 
 
@@ -147,7 +148,7 @@ def benchmark(
         request,
         progress=shown_by(progress),
         command=typed(command, "bench", request),
-        now=begun or now(),
+        now=begun or utc_now(),
     )
     return RunResult(record=record, folder=folder)
 
@@ -179,7 +180,7 @@ def sweep(
         request,
         progress=shown_by(progress),
         command=typed(command, "sweep", request),
-        now=now(),
+        now=utc_now(),
     )
     return SweepResult(sweep=found, folder=folder)
 
@@ -210,7 +211,7 @@ def score(
     return score_saved(
         request,
         command=typed(command, "score", request),
-        now=now(),
+        now=utc_now(),
         stopwatch=stopwatch(),
     )
 
@@ -316,7 +317,7 @@ def diagnose(
 
     request = composed("diagnose", DiagnoseRequest, {"run": run, **settings})
     # A time without a zone is local, as Python has it.
-    before_s = 0.0 if begun is None else (now() - begun.astimezone()).total_seconds()
+    before_s = 0.0 if begun is None else (utc_now() - begun.astimezone()).total_seconds()
     return diagnose_predictions(
         request,
         progress=shown_by(progress),

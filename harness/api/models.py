@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, now, shown_by
+from harness.api.calls import Shown, shown_by
 from harness.api.settings import composed, public_with_settings
+from harness.core.clock import utc_now
 from harness.core.requests.data import ConvertRequest
 from harness.core.requests.loading import DatasetRequest, LoadRequest
 from harness.core.requests.zoo import (
@@ -58,7 +59,7 @@ def download(
             read_lock(),
             request,
             options=FetchOptions(progress=shown_by(progress), jobs=request.jobs),
-            now=now,
+            now=utc_now,
         )
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, now, shown_by
+from harness.api.calls import Shown, shown_by
 from harness.api.settings import composed, public_with_settings, typed
+from harness.core.clock import utc_now
 from harness.core.detections import Detections
 from harness.core.errors import UsageError
 from harness.core.requests.loading import DrawRequest
@@ -53,7 +54,7 @@ def predict(
     asked = {"paths": tuple(map(str, several)), **settings}
     request = composed("predict", PredictRequest, asked)
     command = typed(command, "predict", request)
-    return predict(request, progress=shown_by(progress), command=command, now=now())
+    return predict(request, progress=shown_by(progress), command=command, now=utc_now())
 
 
 @public_with_settings

@@ -8,8 +8,9 @@ from datetime import datetime
 from signal import Signals
 from typing import TYPE_CHECKING
 
-from harness.api.calls import Shown, now, progress_maker, public, shown_by, stopwatch
+from harness.api.calls import Shown, progress_maker, public, shown_by, stopwatch
 from harness.api.settings import composed, public_with_settings, typed
+from harness.core.clock import utc_now
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.requests.training import TrainRequest
@@ -67,7 +68,7 @@ def train(
         job,
         progress=progress_maker(progress),
         command=typed(command, "train", request),
-        now=begun or now(),
+        now=begun or utc_now(),
         stopwatch=stopwatch(),
     )
     return RunResult(record=record, folder=folder)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from harness.cli import console
 from harness.cli.options import add_output_settings, settings_from
+from harness.core.clock import utc_now
 from harness.core.printable import counted
 from harness.core.requests.inference import DiagnoseRequest
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = api.diagnose(
         **settings_from(DiagnoseRequest, arguments),
         progress=console.progress_of(arguments),
-        begun=datetime.now(timezone.utc) - running,  # the start of the program counts
+        begun=utc_now() - running,  # the start of the program counts
     )
     if arguments.json:
         console.print_json(found)

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the matrix; return 1 for a regression, 5 for a failure that is none."""
+    from harness.core.clock import utc_now
     from harness.nightly.night import run_night
-    from harness.workflows.runs.folder import utc_now
 
     require_trackers(arguments)
     night, folder, change = run_night(

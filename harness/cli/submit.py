@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _evaluation(request: SubmitEval, arguments: argparse.Namespace) -> int:
     from harness.cluster.evaluation import scripts_of, submit_evaluation
-    from harness.workflows.runs.folder import utc_now
+    from harness.core.clock import utc_now
 
     if request.dry_run:
         console.print_parts(*scripts_of(request, utc_now()))
@@ -58,7 +58,7 @@ def _one_job(arguments: argparse.Namespace) -> int:
         script_of,
         submit_planned,
     )
-    from harness.workflows.runs.folder import utc_now
+    from harness.core.clock import utc_now
 
     now, command = utc_now(), _command()
     match arguments.kind:

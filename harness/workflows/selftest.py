@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.clock import utc_now
 from harness.core.engine import EngineName
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import (
@@ -23,7 +24,6 @@ from harness.files.json import read
 from harness.files.scratch import scratch_folder
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate
-from harness.workflows.runs.folder import utc_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from harness.core.architecture import Architecture
+from harness.core.clock import utc_now
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.engines.detectron2 import open_detectron2
 from harness.engines.stages import detectron2_stages
 from harness.measure.timing import NULL_STOPWATCH, PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate
-from harness.workflows.runs.folder import utc_now
 from harness.zoo.seeded import DEFAULT_SEED, seeded_checkpoint
 from harness.zoo.weights import write_checkpoint
 from tests.composing import composed

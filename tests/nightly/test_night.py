@@ -14,6 +14,7 @@ import pytest
 
 from harness import api
 from harness.cli.main import run
+from harness.core.clock import utc_now
 from harness.core.errors import UsageError
 from harness.core.nightly import Block, Matrix
 from harness.core.progress import Silent
@@ -22,7 +23,7 @@ from harness.files.atomic import temporary_path
 from harness.nightly.matrix import cells_of, read_matrix
 from harness.nightly.night import read_night, run_night
 from harness.report.night import reason_of
-from harness.workflows.runs.folder import read_record, utc_now
+from harness.workflows.runs.folder import read_record
 
 QUICK = """
 [[block]]

@@ -15,6 +15,7 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
+from harness.core.clock import utc_now
 from harness.core.progress import Silent
 from harness.core.requests.inference import EvalRequest, InferenceRequest
 from harness.core.requests.loading import ServeRequest
@@ -24,7 +25,6 @@ from harness.serve.engine_thread import EngineThread
 from harness.serve.server import find_served, open_served
 from harness.serve.service import Service
 from harness.workflows.evaluation.evaluate import evaluate
-from harness.workflows.runs.folder import utc_now
 from tests.composing import composed
 from tests.serve.conftest import LEFT, RIGHT, Scripted, picture_bytes, running, sent
 

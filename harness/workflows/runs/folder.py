@@ -11,9 +11,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
+from harness.core.clock import utc_now
 from harness.core.errors import (
     AnotherRunError,
     HarnessError,
@@ -273,11 +274,6 @@ def keeping(run: Run) -> Iterator[None]:
         kept = f"finished images are kept; continue with: {run.again}"
         hint = kept if error.hint is None else f"{error.hint}\n  {kept}"
         raise type(error)(error.message, hint=hint) from error.__cause__
-
-
-def utc_now() -> datetime:
-    """Return the time for run ids, records and logs."""
-    return datetime.now(timezone.utc)
 
 
 @contextmanager

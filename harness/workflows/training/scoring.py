@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from harness.core.clock import utc_now
 from harness.core.dataset import Dataset
 from harness.core.errors import AnotherRunError, IntegrityError, RunFailedError
 from harness.core.progress import Silent
@@ -29,7 +30,7 @@ from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.evaluate import evaluate_job
 from harness.workflows.evaluation.inference import inferred, prepared_batches
 from harness.workflows.evaluation.resolve import open_job_engine, resolve_on
-from harness.workflows.runs.folder import read_record, utc_now
+from harness.workflows.runs.folder import read_record
 from harness.workflows.runs.line_text import line_of
 from harness.workflows.training.job import TrainingJob
 from harness.workflows.training.sample import Row, draw_sample, is_kept, predictions_of, sample_of

@@ -12,6 +12,7 @@ import pytest
 
 from harness.cli.main import run
 from harness.core.checks import Check, Reference, Status, Tolerance
+from harness.core.clock import utc_now
 from harness.core.errors import IntegrityError, UsageError
 from harness.core.record import RunRecord
 from harness.core.requests.inference import ScoreRequest
@@ -20,7 +21,7 @@ from harness.data.coco import read_annotations
 from harness.measure.masks import rle_of
 from harness.measure.timing import PhaseTimer
 from harness.workflows.evaluation.score import score_saved
-from harness.workflows.runs.folder import utc_now, write_record
+from harness.workflows.runs.folder import write_record
 
 GOOD = {"image_id": 42, "category_id": 3, "bbox": [10, 10, 30, 20], "score": 0.9}
 
