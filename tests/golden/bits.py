@@ -155,7 +155,7 @@ def main(names: list[str]) -> None:
         name: digests(known["tiny"], nudged=True) if name == NUDGED else digests(known[name])
         for name in names
     }
-    print(json.dumps({"versions": versions(), "networks": found}))
+    sys.stdout.write(json.dumps({"versions": versions(), "networks": found}))
 
 
 if __name__ == "__main__":
