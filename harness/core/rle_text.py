@@ -58,10 +58,14 @@ def parse(texts: Sequence[str]) -> Runs:
     Returns:
         Their runs. What is not readable has some runs too, which mean nothing.
     """
-    blank = np.array([not text or not text.isascii() for text in texts], dtype=bool)
-    joined = "".join("0" if skip else text for text, skip in zip(texts, blank, strict=True))
+    blank = np.zeros(len(texts), dtype=bool)
+    joined = "".join(texts)
+    if not (all(texts) and joined.isascii()):
+        blank = np.array([not text or not text.isascii() for text in texts], dtype=bool)
+        texts = ["0" if skip else text for text, skip in zip(texts, blank, strict=True)]
+        joined = "".join(texts)
     bits = np.frombuffer(joined.encode("ascii"), dtype=np.uint8) - np.uint8(FIRST_CHARACTER)
-    sizes = [1 if skip else len(text) for text, skip in zip(texts, blank, strict=True)]
+    sizes = list(map(len, texts))
     ends = np.cumsum(np.array(sizes, dtype=np.int64))
     odd = np.flatnonzero(bits >= ALPHABET)
     last = np.zeros(len(bits), dtype=bool)

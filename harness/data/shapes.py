@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, count
+from itertools import accumulate, chain
 from typing import Any
 
 from harness.core.dataset import Category
@@ -108,7 +109,9 @@ class Masks:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
-        self._rows: list[tuple[int, dict[str, Any], int, int]] = []
+        self._rows: list[dict[str, Any]] = []
+        self._positions: list[int] = []
+        self._sizes: list[tuple[int, int]] = []
 
     def fault(
         self, position: int, row: dict[str, Any], height_px: int, width_px: int
@@ -141,7 +144,9 @@ class Masks:
                 return fault
             row["segmentation"] = {"size": [height_px, width_px], "counts": counts}
         self._texts.append(counts)
-        self._rows.append((position, row, height_px, width_px))
+        self._rows.append(row)
+        self._positions.append(position)
+        self._sizes.append((height_px, width_px))
         return None
 
     def taken(
@@ -163,19 +168,21 @@ class Masks:
             return True
         if len(masks) != len(rows) or set(map(type, masks)) != {dict}:
             return False
-        if not all({"size", "counts"} <= set(keys) for keys in set(map(tuple, masks))):
+        try:
+            texts, sides = [mask["counts"] for mask in masks], [mask["size"] for mask in masks]
+        except KeyError:
             return False
-        texts, sides = [mask["counts"] for mask in masks], [mask["size"] for mask in masks]
-        expected = [sizes[row["image_id"]] for row in rows]
+        listed = {image: list(size) for image, size in sizes.items()}
         if set(map(type, texts)) != {str} or set(map(type, sides)) != {list}:
             return False
-        if list(map(tuple, sides)) != expected:
+        if sides != [listed[row["image_id"]] for row in rows]:
             return False
         if set(map(type, chain.from_iterable(sides))) != {int}:
             return False
         self._texts += texts
-        heights, widths = [size[0] for size in expected], [size[1] for size in expected]
-        self._rows += zip(count(first), rows, heights, widths, strict=False)
+        self._rows += rows
+        self._positions += range(first, first + len(rows))
+        self._sizes += [sizes[row["image_id"]] for row in rows]
         return True
 
     def text_fault(self, *, watch: Callable[[], None] = lambda: None) -> tuple[int, str] | None:
@@ -195,27 +202,29 @@ class Masks:
 
     def _blocks(self) -> Iterator[slice]:
         """Some of the texts after the other; one at least is in each."""
-        begin = characters = 0
-        for position, text in enumerate(self._texts):
-            characters += len(text)
-            if characters > BLOCK_CHARACTERS and position > begin:
-                yield slice(begin, position)
-                begin, characters = position, len(text)
-        yield slice(begin, len(self._texts))
+        ends = list(accumulate(map(len, self._texts)))
+        begin = 0
+        while begin < len(ends):
+            before = ends[begin - 1] if begin else 0
+            end = max(begin + 1, bisect_right(ends, before + BLOCK_CHARACTERS))
+            yield slice(begin, end)
+            begin = end
 
     def _fault_in(self, block: slice) -> tuple[int, str] | None:
         """As ``text_fault``, of some of the texts."""
-        rows, texts = self._rows[block], self._texts[block]
+        texts, sizes = self._texts[block], self._sizes[block]
         runs = parse(texts)
         sums = sums_of(runs)
         sums[~runs.readable] = -1
-        for (position, _, height_px, width_px), text, total in zip(
-            rows, texts, sums.tolist(), strict=True
-        ):
-            if total != height_px * width_px:
-                return position, _runs_fault(text, total, height_px, width_px)
-        for (_, row, _, _), was, text in zip(rows, texts, canonical(texts, runs), strict=True):
-            if text is not was:
+        found, expected = sums.tolist(), [height * width for height, width in sizes]
+        # All at once, for threads hold Python's lock in a loop.
+        if found != expected:
+            wrong = [one != other for one, other in zip(found, expected, strict=True)].index(True)
+            fault = _runs_fault(texts[wrong], found[wrong], *sizes[wrong])
+            return self._positions[block][wrong], fault
+        spelled = canonical(texts, runs)
+        if spelled != texts:
+            for row, text in zip(self._rows[block], spelled, strict=True):
                 row["segmentation"] = {"size": row["segmentation"]["size"], "counts": text}
         return None
 

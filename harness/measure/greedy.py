@@ -11,8 +11,9 @@ matched together, then the second ones. Equal to pycocotools to the last match
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,14 +112,16 @@ def match_pairs(
             for least, greatest in sizes
         ]
     )
-    found = _taken(pairs, objects, ignored, ious, len(results))[:, :, kept]
+    place = np.zeros(len(results), dtype=np.int64)
+    place[kept] = np.arange(len(kept))
+    among_kept = replace(pairs, detection=place[pairs.detection])
+    found = _taken(among_kept, objects, ignored, ious, len(kept))
     # What is of another size and matches nothing is no error of this size class.
     area = results.area_px[kept]
     outside = np.stack([(area < least) | (area > greatest) for least, greatest in sizes])
-    counted = np.where(found < 0, ~outside[:, None, :], True)
-    for number, row in enumerate(ignored):
-        # Where nothing is matched, −1 is the last of the row: no object, and not ignored.
-        counted[number] &= ~np.append(row, False)[found[number]]
+    counted = np.repeat(~outside[:, None, :], len(ious), axis=1)
+    size, threshold, place = np.nonzero(found >= 0)
+    counted[size, threshold, place] = ~ignored[size, found[size, threshold, place]]
     return Matching(kept=kept, object=found, counted=counted, ignored=ignored)
 
 
@@ -128,14 +131,17 @@ def kept_detections(results: Results) -> Integers:
     That is by category, then by score; what scores the same stays in the order of images, and
     within an image in that of the rows.
     """
-    cells = _cells(results.image, results.category)
-    order = np.lexsort((-results.score, cells))
-    rank = _rank_in_runs(cells[order])
-    order, rank = order[rank < results.most], rank[rank < results.most]
-    by_score = np.lexsort(
-        (rank, results.image[order], -results.score[order], results.category[order])
-    )
-    return order[by_score]
+    image, category = _small(results.image), _small(results.category)
+    order = np.lexsort((-results.score, category, image))
+    rank = _rank_in_runs(_cells(results.image, results.category)[order])
+    order = order[rank < results.most]
+    # What is equal stays as it is: by image, and within an image by score and row.
+    return order[np.lexsort((-results.score[order], category[order]))]
+
+
+def _small(positions: Integers) -> npt.NDArray[np.integer[Any]]:
+    """Positions in as few bits as they need, in which they are sorted in a fraction of the time."""
+    return positions.astype(np.min_scalar_type(int(positions.max(initial=0))))
 
 
 def overlapping(

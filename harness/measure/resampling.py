@@ -195,20 +195,23 @@ def _precisions(category: Matches, weights: Floats) -> Floats:
     if len(category.image) == 0:
         result[:, objects == 0] = np.nan
         return result
+    # How often a detection and all before it are there matters where one of them matches.
+    places = np.flatnonzero(category.hit.any(axis=0))
+    begins, end = np.append(0, places[:-1] + 1)[: len(places)], places.max(initial=-1) + 1
     step = max(1, CHUNK_NUMBERS // max(1, len(category.image)))
     for begin in range(0, weights.shape[1], step):
         part = slice(begin, begin + step)
         own = weights[category.image, part]
-        seen = np.cumsum(own, axis=0)
+        seen = np.cumsum(np.add.reduceat(own[:end], begins, axis=0), axis=0)
         for number, (hit, counted) in enumerate(zip(category.hit, category.counted, strict=True)):
-            result[number, part] = _area(own, seen, hit, counted, objects[part])
+            result[number, part] = _area(own, seen[hit[places]], hit, counted, objects[part])
     result[:, objects == 0] = np.nan
     return 100 * result
 
 
 def _area(
     own: Floats,
-    seen: Floats,
+    total: Floats,
     hit: npt.NDArray[np.bool_],
     counted: npt.NDArray[np.bool_],
     objects: Floats,
@@ -217,7 +220,7 @@ def _area(
 
     Args:
         own: (N, S) how often each detection is there.
-        seen: (N, S) the same of it and all before it.
+        total: (hits, S) the same of each hit and all detections before it; changed.
         hit: (N,) matches that count.
         counted: (N,) what counts.
         objects: (S,) number of objects.
@@ -226,7 +229,6 @@ def _area(
     if len(rows) == 0:
         return np.zeros(len(objects))
     hits = np.cumsum(own[rows], axis=0)
-    total = seen[rows]
     outside = np.flatnonzero(~counted)
     if len(outside):
         gone = np.cumsum(own[outside], axis=0)

@@ -169,10 +169,10 @@ class _Corrections:
         self._correctable = found.correctable
         self._missed = found.missed
         self._objects = np.bincount(found.object_class_index, minlength=self._classes)
-        # Whole numbers are sorted faster, and there are dozens of sortings.
-        self._rank = np.unique(-found.score, return_inverse=True)[1].astype(np.int64).reshape(-1)
-        self._wrong = np.flatnonzero(~found.hit)
-        self._right = np.flatnonzero(found.hit)
+        # Sorted once: whatever is corrected, what is left stays in this order within its class.
+        self._by_score = np.argsort(-found.score, kind="stable")
+        # tidecv adds what was wrong first, in its order, and then what was right.
+        self._wrong_first = np.lexsort((found.hit, -found.score))
 
     def of(self, name: str, chosen: tuple[Bools, Bools] | None = None) -> tuple[Bools, Bools]:
         """The detections and the objects that are errors of a main type.
@@ -208,11 +208,9 @@ class _Corrections:
 
     def before(self) -> Floats:
         """(K,) AP of each class as it is; NaN without objects and detections."""
-        counted = np.flatnonzero(~self.found.ignored)
         found = self.found
-        return self._average_precisions(
-            found.class_index[counted], self._rank[counted], found.hit[counted], self._objects
-        )
+        rows = self._by_score[~found.ignored[self._by_score]]
+        return self._average_precisions(found.class_index[rows], found.hit[rows], self._objects)
 
     def after(
         self,
@@ -231,38 +229,28 @@ class _Corrections:
             without_lacking: Objects without a match do not count.
         """
         found = self.found
-        corrected = detections[self._wrong]
-        gained = self._wrong[corrected & self._correctable[self._wrong]]
-        kept = self._wrong[~corrected & ~found.ignored[self._wrong]]
-        # tidecv adds what was wrong first, in its order, and then what was right.
-        wrong = np.sort(np.concatenate([gained, kept]))
-        became = np.isin(wrong, gained)
-        classes = found.class_index[wrong]
-        classes[became] = found.object_class_index[found.target[wrong[became]]]
-        hits = np.concatenate([became, np.ones(len(self._right), dtype=bool)])
-        ranks = self._rank[np.concatenate([wrong, self._right])]
-        positives = self._objects.copy()
+        gained = ~found.hit & detections & self._correctable
+        hits = found.hit | gained
+        kept = hits | ~(detections | found.ignored)
+        classes = found.class_index.copy()
+        classes[gained] = found.object_class_index[found.target[gained]]
+        rows = self._wrong_first[kept[self._wrong_first]]
+        if perfect_precision:
+            rows = np.concatenate([rows[hits[rows]], rows[~hits[rows]]])
         gone = objects | ~found.matched if without_lacking else objects
-        positives -= np.bincount(found.object_class_index[gone], minlength=self._classes)
-        return self._average_precisions(
-            np.concatenate([classes, found.class_index[self._right]]),
-            (~hits).astype(np.int64) if perfect_precision else ranks,
-            hits,
-            positives,
-        )
+        lacking = np.bincount(found.object_class_index[gone], minlength=self._classes)
+        return self._average_precisions(classes[rows], hits[rows], self._objects - lacking)
 
-    def _average_precisions(
-        self, classes: Ints, ranks: Ints, hits: Bools, positives: Ints
-    ) -> Floats:
+    def _average_precisions(self, classes: Ints, hits: Bools, positives: Ints) -> Floats:
         """(K,) AP of each class.
 
         Args:
-            classes: (N,) of detections; of equal ranks the first comes first.
-            ranks: (N,) by score, lower is more certain.
+            classes: (N,) of detections, the most certain first.
             hits: (N,) whether each is a true positive.
             positives: (K,) objects of each class.
         """
-        order = np.argsort(classes * (int(ranks.max(initial=0)) + 1) + ranks, kind="stable")
+        # Few bits are sorted in a fraction of the time.
+        order = np.argsort(classes.astype(np.min_scalar_type(self._classes)), kind="stable")
         starts = np.searchsorted(classes[order], np.arange(self._classes + 1))
         result = np.full(self._classes, np.nan)
         for number in range(self._classes):
