@@ -47,6 +47,26 @@ def test_links_lead_somewhere(repository: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def anchors(text: str) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", one).lower() for one in headings]
+    return {re.sub(r"[^\w\- ]", "", one).strip().replace(" ", "-") for one in plain}
+
+
+def test_links_lead_to_headings_that_exist(repository: Path) -> None:
+    wrong = []
+    for path in documents(repository):
+        for target in LINK.findall(path.read_text(encoding="utf-8")):
+            file, _, anchor = target.partition("#")
+            page = path.parent / file if file else path
+            if not anchor or re.match(r"[a-z]+:", target) or page.suffix != ".md":
+                continue
+            if anchor not in anchors(page.read_text(encoding="utf-8")):
+                wrong.append(f"{path.relative_to(repository)}: {target}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_command_lines_parse(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [(where, words[1:]) for where, words in blocks(repository) if words[0] == "harness"]
     assert lines, "the README shows no command"
