@@ -120,6 +120,11 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
+def notes_of(engine: Engine) -> tuple[str, ...]:
+    """Return the sentences about what an engine does otherwise than asked; most have none."""
+    return tuple(getattr(engine, "notes", ()))
+
+
 @runtime_checkable
 class EngineAhead(Engine, Protocol):
     """An engine that can begin a batch while the one before it is being finished."""

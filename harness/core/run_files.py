@@ -28,6 +28,9 @@ SHARDS = "shards"
 #: shard of a run with other settings.
 IDENTITY = "identity.json"
 
+#: What a training did otherwise than asked, until its record says so.
+NOTES = "notes.json"
+
 #: A folder: what a training continues from.
 CHECKPOINTS = "checkpoints"
 

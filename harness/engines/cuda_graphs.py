@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.engines.devices import is_out_of_memory
+from harness.files.failures import lacks_gpu_memory
 
 #: Graphs kept; val2017 has about 40 padded shapes.
 MOST = 64
@@ -124,7 +124,7 @@ class Graphs:
             self._captured[shape] = self._made(inputs)
         except RuntimeError as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = "out of memory" if is_out_of_memory(error) else said
+            reason = "out of memory" if lacks_gpu_memory(error) else said
         else:
             return self._captured[shape]
         self.give_up(f"{reason} while one was made")  # no traceback holds memory any longer

@@ -24,6 +24,7 @@ from harness.core.run_lengths import Rle
 from harness.data.images import resize_shape
 from harness.data.proposals import proposals_of
 from harness.engines.detectron2_model import build_model
+from harness.engines.device_memory import fitting
 from harness.engines.devices import (
     OnDevice,
     apply_precision,
@@ -31,6 +32,7 @@ from harness.engines.devices import (
     device_class,
     find_device,
     give_memory_back,
+    notes_on,
     require_single_precision,
 )
 from harness.measure.masks import mask_library
@@ -85,7 +87,7 @@ def open_detectron2(
         architecture=architecture,
         memory_format="contiguous",
     )
-    return Detectron2Engine(model, info, place)
+    return Detectron2Engine(model, info, place, notes_on(device))
 
 
 def require_detectron2(*modules: str) -> None:
@@ -138,13 +140,16 @@ def load_weights(model: Any, weights: Path) -> None:
 class Detectron2Engine(OnDevice):
     """An opened Detectron2 model."""
 
-    def __init__(self, model: Any, info: EngineInfo, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, info: EngineInfo, device: torch.device, notes: Sequence[str] = ()
+    ) -> None:
         from detectron2.data.transforms import ResizeShortestEdge
 
         numbers = info.architecture
         self.model = model
         self.info = info
         self.device = device
+        self.notes = tuple(notes)
         self.resize = ResizeShortestEdge(numbers.short_edge_px, numbers.long_edge_max_px)
 
     def prepare(self, image: Image, stopwatch: Stopwatch) -> dict[str, Any]:
@@ -194,15 +199,20 @@ class Detectron2Engine(OnDevice):
 
     @torch.inference_mode()
     def infer(self, prepared: Sequence[dict[str, Any]], stopwatch: Stopwatch) -> list[Detections]:
-        """Return detections of each image, in order; transfer and paste are inside ``forward``."""
+        """Return detections of each image, in order; transfer and paste are inside ``forward``.
+
+        Raises:
+            RunFailedError: The images need more memory than the device has.
+        """
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
-        with stopwatch.phase("forward"):
-            outputs = self.model(list(prepared))
-        with stopwatch.phase("encode"):
-            return [
-                _detections(one["image_id"], _instances(output).to("cpu"), _panoptic(output))
-                for one, output in zip(prepared, outputs, strict=True)
-            ]
+        with fitting([one["image_id"] for one in prepared], self.info):
+            with stopwatch.phase("forward"):
+                outputs = self.model(list(prepared))
+            with stopwatch.phase("encode"):
+                return [
+                    _detections(one["image_id"], _instances(output).to("cpu"), _panoptic(output))
+                    for one, output in zip(prepared, outputs, strict=True)
+                ]
 
     def close(self) -> None:
         """Free the device's memory."""

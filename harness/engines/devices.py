@@ -9,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from threading import Thread
 
 from harness.core.engine import Precision, require_device_word
@@ -16,9 +17,11 @@ from harness.core.errors import PrerequisiteError, UsageError, bounded
 from harness.core.garbage_collection import collector_paused
 from harness.core.printable import counted, printable
 from harness.files.environment import NVIDIA_DEVICE, cpu_name, usable_cpus
+from harness.files.failures import lacks_gpu_memory
 
 with collector_paused():  # which took a sixth of this import, for objects that all stay
     import torch
+    from torch.nn.functional import conv2d
 
 #: Digits of a number of threads; a longer one is none that a machine has.
 LONGEST_COUNT = 9
@@ -31,9 +34,8 @@ NEVER = -1
 #: of arithmetic by compute capability).
 BF16_SINCE = (8, 0)
 
-#: How what allocates memory past torch says that there is none: CUDA itself (a graph that is made,
-#: pinned memory, Triton's programs), cuBLAS and cuDNN.
-OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
+#: The variable that chooses which GPUs a program sees.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 #: What each precision computes convolutions and matrix products in.
 DTYPES: dict[Precision, torch.dtype] = {
@@ -52,12 +54,12 @@ def find_device(name: str) -> torch.device:
         PrerequisiteError: A GPU that is not there.
     """
     if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda:0" if gpu_count() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
     require_device_word(name)
-    index, count = int(name.partition(":")[2] or "0"), torch.cuda.device_count()
-    if not torch.cuda.is_available() or index >= count:
+    index, count = int(name.partition(":")[2] or "0"), gpu_count()
+    if index >= count:
         raise PrerequisiteError(
             why_no_gpu()
             or f"device {name} is not there: torch sees {counted(count, 'CUDA device')}",
@@ -77,7 +79,7 @@ def why_no_gpu() -> str | None:
     Returns:
         One sentence; None where torch can, or where there is no NVIDIA GPU.
     """
-    if torch.cuda.is_available() or not NVIDIA_DEVICE.exists():
+    if gpu_count() or not NVIDIA_DEVICE.exists():
         return None
     if torch.version.cuda is None:
         return (
@@ -89,13 +91,27 @@ def why_no_gpu() -> str | None:
             torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
             reason = bounded(printable(str(error).partition("\n")[0]), 300)
-            return f"this machine has an NVIDIA GPU that torch cannot use: {reason}"
+            visible = os.environ.get(VISIBLE)
+            chosen = "" if visible is None else f" ({VISIBLE} is {visible!r})"
+            return f"this machine has an NVIDIA GPU that torch cannot use: {reason}{chosen}"
     return None
+
+
+def notes_on(name: str) -> list[str]:
+    """Return the sentence on a GPU that ``auto`` did not take; none where there is nothing to say.
+
+    Args:
+        name: As in ``find_device``.
+    """
+    reason = why_no_gpu() if name == "auto" else None
+    return [] if reason is None else [f"{reason}; the CPU computes"]
 
 
 def gpu_count() -> int:
     """Return how many GPUs torch can compute on."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of a driver that is too old: `why_no_gpu`
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def device_class(device: torch.device) -> str:
@@ -125,15 +141,60 @@ def require_precision(precision: Precision, device: torch.device) -> None:
             f"precision {precision} needs a CUDA device, not {device}",
             hint="choose --precision fp32 or bf16",
         )
-    if precision == "bf16" and device.type == "cuda":
-        capability = torch.cuda.get_device_capability(device)
-        if capability < BF16_SINCE:
-            found, needed = ("{}.{}".format(*one) for one in (capability, BF16_SINCE))
-            raise UsageError(
-                f"precision bf16 needs a GPU of compute capability {needed}, "
-                f"{torch.cuda.get_device_name(device)} has {found}",
-                hint="choose --precision fp16",
-            )
+    lacking = _without_bf16(precision, device)
+    if lacking is not None and (reason := _refusal_of_bf16(device)) is not None:
+        raise UsageError(
+            f"{lacking}, and torch does not compute in it there: {reason}",
+            hint="choose --precision fp16",
+        )
+
+
+def emulation(precision: Precision, device: torch.device) -> str | None:
+    """Return what is to be said where a device computes in a precision that it does not have.
+
+    torch then converts, or computes in another one. Kernels of one's own need the arithmetic.
+
+    Args:
+        precision: One that ``require_precision`` lets through.
+        device: Where is computed.
+
+    Returns:
+        The beginning of a sentence; None where the device has the arithmetic.
+    """
+    lacking = _without_bf16(precision, device)
+    return None if lacking is None else f"{lacking}: torch emulates it"
+
+
+def _without_bf16(precision: Precision, device: torch.device) -> str | None:
+    """Return that a GPU has no arithmetic in bf16, where it is asked for; the GPU is not opened."""
+    if precision != "bf16" or device.type != "cuda":
+        return None
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= BF16_SINCE:
+        return None
+    found, needed = ("{}.{}".format(*one) for one in (capability, BF16_SINCE))
+    name = printable(torch.cuda.get_device_name(device))
+    return f"precision bf16 needs a GPU of compute capability {needed}, {name} has {found}"
+
+
+@cache
+def _refusal_of_bf16(device: torch.device) -> str | None:
+    """Return why torch does not convolve and multiply in bf16 on a device; None where it does.
+
+    What torch emulates depends on the card, its version and cuDNN's, so that it is tried.
+    """
+    kind = torch.bfloat16
+    try:
+        maps = torch.ones((1, 8, 4, 4), dtype=kind, device=device)
+        rows = torch.ones((8, 8), dtype=kind, device=device)
+        convolved = conv2d(maps, torch.ones((8, 8, 3, 3), dtype=kind, device=device))
+        right = bool((convolved == 72).all()) and bool((rows @ rows == 8).all())
+    except Exception as error:  # whatever torch, cuDNN or the driver raises
+        if lacks_gpu_memory(error):
+            return None  # which says nothing of bf16
+        lines = str(error).strip().splitlines()
+        return bounded(printable(lines[0] if lines else type(error).__name__), 300)
+    return None if right else "the result is wrong"
 
 
 def require_single_precision(engine: str, precision: Precision) -> None:
@@ -247,20 +308,11 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that the memory of a GPU did not suffice.
-
-    torch has a class for what its own allocator could not have; others only say so.
-    """
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    )
-
-
 def give_memory_back(device: torch.device) -> None:
-    """Release the GPU memory that torch keeps but nothing uses."""
+    """Release the GPU memory that torch keeps but nothing uses; a GPU that has failed has none."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # it would hide the error that the GPU failed with
+            torch.cuda.empty_cache()
 
 
 class OnDevice:

@@ -98,8 +98,11 @@ class ExportedNetwork(ABC):
 class ExportedEngine:
     """An opened file, inside a native engine whose network it replaces."""
 
-    def __init__(self, network: ExportedNetwork, info: EngineInfo) -> None:
+    def __init__(
+        self, network: ExportedNetwork, info: EngineInfo, notes: Sequence[str] = ()
+    ) -> None:
         self.info = info
+        self.notes = tuple(notes)
         # No RCNN, but all that the native engine asks of one: ``batch`` and a call. What comes out
         # of a file is on the CPU, whatever computed it.
         self.network = network
@@ -163,18 +166,19 @@ def info_of_file(
     )
 
 
-def engine_of(network: ExportedNetwork, info: EngineInfo) -> Engine:
+def engine_of(network: ExportedNetwork, info: EngineInfo, notes: Sequence[str] = ()) -> Engine:
     """Return the engine around a file: that of the network it was exported from.
 
     Args:
         network: What runs the file.
         info: With the architecture of the file.
+        notes: Sentences about what is done otherwise than asked.
     """
     if info.architecture.torchvision is None:
-        return ExportedEngine(network, info)
+        return ExportedEngine(network, info, notes)
     from harness.engines.exported_torchvision import exported_torchvision
 
-    return exported_torchvision(network, info)
+    return exported_torchvision(network, info, notes)
 
 
 def require_fp32(precision: Precision) -> None:

@@ -60,7 +60,9 @@ class ExportedDetector:
         return dict(result)
 
 
-def exported_torchvision(file: ExportedNetwork, info: EngineInfo) -> TorchvisionEngine:
+def exported_torchvision(
+    file: ExportedNetwork, info: EngineInfo, notes: Sequence[str] = ()
+) -> TorchvisionEngine:
     """Return torchvision's engine with a file in the place of its network."""
     numbers = info.architecture
     return TorchvisionEngine(
@@ -68,4 +70,5 @@ def exported_torchvision(file: ExportedNetwork, info: EngineInfo) -> Torchvision
         info,
         torch.device("cpu"),
         tuple(range(numbers.class_count)),
+        notes,
     )

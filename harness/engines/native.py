@@ -22,6 +22,7 @@ from harness.core.engine import EngineInfo, MemoryFormat, Precision, Stopwatch
 from harness.core.errors import RunFailedError
 from harness.data.images import resize, resize_shape
 from harness.data.proposals import resized_proposals
+from harness.engines.device_memory import not_fitting
 from harness.engines.devices import (
     DTYPES,
     OnDevice,
@@ -30,13 +31,21 @@ from harness.engines.devices import (
     device_class,
     find_device,
     give_memory_back,
-    is_out_of_memory,
     keep_freed_memory,
+    notes_on,
     starting,
-    why_no_gpu,
 )
 from harness.engines.network_outputs import Overflow, Resized, canvas_of, encode, restore
-from harness.engines.slot_path import Begun, SlotPath, open_slot_path, prepare_slot_path
+from harness.engines.slot_path import (
+    Begun,
+    SlotPath,
+    is_of_triton,
+    open_slot_path,
+    prepare_slot_path,
+    without_passes,
+    without_triton,
+)
+from harness.files.failures import lacks_gpu_memory
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.operators import register_everything
 from harness.nn.rcnn import RCNN, compute_exactly, prepare_for_inference
@@ -92,7 +101,7 @@ def open_native(
     apply_precision(precision, place)
     keep_freed_memory(place)
     layout = memory_format or own_memory_format(place, precision, exact=exact)
-    notes = [] if device != "auto" or (reason := why_no_gpu()) is None else [reason]
+    notes = notes_on(device)
     with starting(place, partial(prepare_slot_path, architecture, exact or compiled)):
         network = load_network(architecture, weights, notes)
         _prepare(network, place, exact=exact, compiled=compiled)
@@ -214,6 +223,9 @@ class Pending(NamedTuple):
     done: list[Detections]
     """Detections that exist already."""
 
+    slots: SlotPath | None = None
+    """What computes the parts; None where there are none."""
+
 
 class NativeEngine(OnDevice):
     """An opened network. Not thread-safe, but ``prepare`` and ``finish`` may run in any thread.
@@ -281,7 +293,14 @@ class NativeEngine(OnDevice):
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
         if self.slots is None:
             return Pending([], self._split_where_it_does_not_fit(prepared, NULL_STOPWATCH))
-        return Pending(self._begun(self.slots, prepared, canvas_of(prepared)), [])
+        slots = self.slots
+        try:
+            return Pending(self._begun(slots, prepared, canvas_of(prepared)), [], slots)
+        except Exception as error:
+            if not is_of_triton(error):
+                raise
+            self._give_up_kernels(error)
+        return Pending([], self._split_where_it_does_not_fit(prepared, NULL_STOPWATCH))
 
     @torch.inference_mode()
     def finish(self, pending: Pending) -> list[Detections]:
@@ -292,9 +311,9 @@ class NativeEngine(OnDevice):
         """
         found = list(pending.done)
         for part in pending.parts:
-            assert self.slots is not None  # who else began it
+            assert pending.slots is not None  # who else began it
             try:
-                answers = self.slots.finish(part)
+                answers = pending.slots.finish(part)
             except FloatingPointError as error:
                 raise _not_finite(part.images, error) from None
             for image, answer in zip(part.images, answers, strict=True):
@@ -305,6 +324,13 @@ class NativeEngine(OnDevice):
                     )
                 found.append(answer)
         return found
+
+    def _give_up_kernels(self, error: Exception) -> None:
+        """Compute on the eager path from now on, for a kernel could not be compiled."""
+        with self._eager_turn:  # another thread may compute with what is taken away
+            self.slots = None
+            without_passes(self.network)
+        self._note(without_triton(error, instead="the eager path computes"))
 
     def _begun(
         self, slots: SlotPath, prepared: Sequence[PreparedImage], canvas: tuple[int, int]
@@ -330,7 +356,7 @@ class NativeEngine(OnDevice):
         """Infer on the eager path, with the batch halved where the device's memory is too small."""
         try:
             return self._infer_eagerly(prepared, stopwatch, canvas)
-        except RuntimeError as error:
+        except Exception as error:  # ONNX Runtime's have no narrower class in common
             self._require_memory_for_less(prepared, error)
         self._make_room(prepared)
         middle, divisor = len(prepared) // 2, self.info.architecture.size_divisor_px
@@ -342,23 +368,18 @@ class NativeEngine(OnDevice):
             for one in self._split_where_it_does_not_fit(part, stopwatch, whole)
         ]
 
-    def _require_memory_for_less(self, prepared: Sequence[Resized], error: RuntimeError) -> None:
+    def _require_memory_for_less(self, prepared: Sequence[Resized], error: Exception) -> None:
         """Check that an error is one that a smaller batch may not meet.
 
         Raises:
             RunFailedError: The batch is one image and cannot be split.
-            RuntimeError: It is another error.
+            Exception: It is another error.
         """
-        if not is_out_of_memory(error):
+        if not lacks_gpu_memory(error):
             raise error
         if len(prepared) == 1:
             height, width = prepared[0].pixels.shape[:2]
-            raise RunFailedError(
-                f"image {prepared[0].image_id}: {width} × {height} px do not fit into the memory "
-                f"of {self.info.device_class}",
-                hint="lower --short-edge or choose a smaller --precision; other processes may hold "
-                "the memory: nvidia-smi",
-            ) from error
+            raise not_fitting([prepared[0].image_id], (height, width), self.info) from error
 
     def _make_room(self, prepared: Sequence[Resized]) -> None:
         """Release unused memory, when no traceback holds some any longer; and note it."""

@@ -11,7 +11,7 @@ import torch
 from harness.core.architecture import Architecture
 from harness.core.engine import Engine, Precision
 from harness.core.errors import IntegrityError, PrerequisiteError
-from harness.engines.devices import find_device
+from harness.engines.devices import find_device, notes_on
 from harness.engines.exported import ExportedNetwork, engine_of, info_of_file, require_fp32
 from harness.files.extras import install_command
 
@@ -54,7 +54,9 @@ def open_onnx(
     info = info_of_file(
         weights, architecture, name="onnx", version=version, place=place, threads=threads
     )
-    return engine_of(SessionNetwork(open_session(weights, place, threads=info.threads)), info)
+    notes = notes_on(device) if _sees_gpus() else ()
+    session = open_session(weights, place, threads=info.threads)
+    return engine_of(SessionNetwork(session), info, notes)
 
 
 def require_onnx_settings(device: str, precision: Precision) -> None:
@@ -65,14 +67,14 @@ def require_onnx_settings(device: str, precision: Precision) -> None:
         UsageError: It does not compute in this precision.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError as error:
         raise PrerequisiteError(
             f"the onnx engine needs the onnxruntime package ({error})",
             hint=f"run: {install_command('onnx')}; for a GPU: pip install onnxruntime-gpu",
         ) from None
     place = find_onnx_device(device)
-    if place.type == "cuda" and GPU_PROVIDER not in onnxruntime.get_available_providers():
+    if place.type == "cuda" and not _sees_gpus():
         raise PrerequisiteError(
             f"this onnxruntime has no {GPU_PROVIDER}, which {place} needs",
             hint="run: pip uninstall onnxruntime && pip install onnxruntime-gpu, "
@@ -83,10 +85,14 @@ def require_onnx_settings(device: str, precision: Precision) -> None:
 
 def find_onnx_device(name: str) -> torch.device:
     """Return the torch device of a name; ``auto`` is the CPU where onnxruntime cannot use a GPU."""
+    return find_device("cpu" if name == "auto" and not _sees_gpus() else name)
+
+
+def _sees_gpus() -> bool:
+    """Whether this onnxruntime was built for GPUs."""
     import onnxruntime
 
-    blind = GPU_PROVIDER not in onnxruntime.get_available_providers()
-    return find_device("cpu" if name == "auto" and blind else name)
+    return GPU_PROVIDER in onnxruntime.get_available_providers()
 
 
 def open_session(model: Path | bytes, place: torch.device, *, threads: int) -> InferenceSession:

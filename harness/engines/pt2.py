@@ -11,7 +11,7 @@ import torch
 
 from harness.core.architecture import Architecture
 from harness.core.engine import Engine, Precision
-from harness.engines.devices import apply_precision, find_device
+from harness.engines.devices import apply_precision, find_device, notes_on
 from harness.engines.exported import (
     ExportedNetwork,
     engine_of,
@@ -53,7 +53,7 @@ def open_pt2(
     )
     names = results_of(architecture)
     with open_archive(weights) as archive:
-        return engine_of(ProgramNetwork(Program(archive, place), names), info)
+        return engine_of(ProgramNetwork(Program(archive, place), names), info, notes_on(device))
 
 
 def require_pt2_settings(device: str, precision: Precision) -> None:

@@ -19,7 +19,7 @@ from harness.core.architecture import Architecture
 from harness.core.detections import Detections
 from harness.core.engine import EngineInfo
 from harness.engines.cuda_graphs import Graphs
-from harness.engines.devices import is_out_of_memory
+from harness.engines.devices import emulation
 from harness.engines.network_outputs import (
     FRAME_NUMBERS,
     Overflow,
@@ -28,6 +28,7 @@ from harness.engines.network_outputs import (
     detections_of,
     fill,
 )
+from harness.files.failures import lacks_gpu_memory
 from harness.nn.convolution import Conv, Deconv, GpuPasses, cudnn_keeps_nan
 from harness.nn.rcnn import RCNN
 from harness.nn.slots import Capacity, Frame, SlotNetwork, SlotOperators, lacking_in_slots
@@ -59,13 +60,16 @@ def open_slot_path(
         info: What the engine was opened with.
         device: Where it computes.
         graphs: Whether a shape that comes again is launched as one CUDA graph.
-        notes: Receives a sentence where Triton is missing or does not work; the network is then
-            unchanged, and the eager path computes.
+        notes: Receives a sentence where Triton is missing or does not work, or the precision is
+            emulated; the network is then unchanged, and the eager path computes.
 
     Returns:
-        None on a CPU, for a network that is compiled or has to be exact, and for one with parts
-        that are not computed in slots.
+        None on a CPU, for a network that is compiled or has to be exact, for one with parts that
+        are not computed in slots, and on a GPU that has to emulate the precision.
     """
+    if (emulated := emulation(info.precision, device)) is not None:
+        notes.append(f"{emulated}, and the eager path computes")
+        return None
     if (
         device.type != "cuda"
         or info.exact
@@ -104,10 +108,39 @@ def triton_operators(
 
         finish(torch.zeros((1, 1, 1, 1), device=device), None, None, True)
     except Exception as error:  # whatever a compiler, a driver or a missing program raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        notes.append(f"Triton cannot be used here, {instead}: {reason}")
+        notes.append(without_triton(error, instead=instead))
         return None
     return TritonOperators()
+
+
+def is_of_triton(error: Exception) -> bool:
+    """Return whether an error says that Triton could not make a program of a kernel.
+
+    One that was made may be of another kernel than one that is not: each has its own needs.
+    """
+    return any(
+        kind.__name__ == "TritonError" and kind.__module__.startswith("triton.")
+        for kind in type(error).__mro__
+    )
+
+
+def without_triton(error: Exception, *, instead: str) -> str:
+    """Return the sentence for kernels that are not used.
+
+    Args:
+        error: Why not.
+        instead: What is done then.
+    """
+    said = getattr(error, "error_message", None) or str(error)  # that begins with the source
+    reason = (str(said).strip() or type(error).__name__).splitlines()[0]
+    return f"Triton cannot be used here, {instead}: {reason}"
+
+
+def without_passes(network: RCNN) -> None:
+    """Let a network compute what comes after its convolutions without kernels."""
+    for module in network.modules():
+        if isinstance(module, (Conv, Deconv)):
+            module.gpu_passes = None
 
 
 def without_slots(architecture: Architecture, notes: list[str]) -> bool:
@@ -280,7 +313,7 @@ class SlotPath:
         try:
             return graphs(pixels, frame)
         except RuntimeError as error:
-            if not is_out_of_memory(error) or not len(graphs):
+            if not lacks_gpu_memory(error) or not len(graphs):
                 raise
         graphs.give_up("out of memory")  # here no traceback holds half an image any longer
         return self._compute(pixels, frame)

@@ -21,6 +21,7 @@ from harness.core.engine import EngineInfo, Precision, Stopwatch
 from harness.core.errors import IntegrityError, RunFailedError
 from harness.core.run_lengths import Rle
 from harness.data.images import nothing_left
+from harness.engines.device_memory import fitting
 from harness.engines.devices import (
     OnDevice,
     apply_precision,
@@ -29,6 +30,7 @@ from harness.engines.devices import (
     find_device,
     give_memory_back,
     keep_freed_memory,
+    notes_on,
     require_single_precision,
 )
 from harness.measure.masks import encode_region
@@ -95,7 +97,7 @@ def open_torchvision(
         architecture=architecture,
         memory_format="contiguous",
     )
-    return TorchvisionEngine(network.to(place), info, place, labels)
+    return TorchvisionEngine(network.to(place), info, place, labels, notes_on(device))
 
 
 def load_torchvision(
@@ -176,12 +178,18 @@ class TorchvisionEngine(OnDevice):
     """An opened network of torchvision, or a file that was exported from one."""
 
     def __init__(
-        self, network: Any, info: EngineInfo, device: torch.device, labels: tuple[int, ...]
+        self,
+        network: Any,
+        info: EngineInfo,
+        device: torch.device,
+        labels: tuple[int, ...],
+        notes: Sequence[str] = (),
     ) -> None:
         assert info.architecture.torchvision is not None
         self.network = network
         self.info = info
         self.device = device
+        self.notes = tuple(notes)
         self._preprocess = preprocessing_of(info.architecture.torchvision)
         self._class_of_label = torch.full((max(labels) + 1,), -1)
         self._class_of_label[list(labels)] = torch.arange(len(labels))
@@ -212,8 +220,13 @@ class TorchvisionEngine(OnDevice):
         """Return detections of each image, in order; resizing and pasting are inside ``forward``.
 
         Raises:
-            RunFailedError: The network's output is not finite.
+            RunFailedError: The network's output is not finite, or the images need more memory than
+                the device has.
         """
+        with fitting([one.image_id for one in prepared], self.info):
+            return self._infer(prepared, stopwatch)
+
+    def _infer(self, prepared: Sequence[PreparedImage], stopwatch: Stopwatch) -> list[Detections]:
         apply_precision(self.info.precision, self.device)  # another engine may have computed since
         with stopwatch.phase("transfer"):
             images = [self._preprocess(one.pixels.to(self.device)) for one in prepared]

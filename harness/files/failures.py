@@ -1,4 +1,4 @@
-"""Failures of the system - of files, disks, memory and limits - as errors that say what to do.
+"""Failures of the system - files, disks, memory, limits, GPUs - as errors that say what to do.
 
 What the system refuses is for its user to change: a permission, a name, a limit, room on a disk.
 None of it is a bug, wherever it happens, so none may end in a traceback.
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 
 #: Nothing may be written, or a file is where a folder should be, or the other way round.
 REFUSALS = (
@@ -62,6 +62,22 @@ SAID = {
     "cannot allocate memory": errno.ENOMEM,
 }
 
+#: How what allocates memory of a GPU says that there is none: torch, CUDA itself (a graph that is
+#: made, pinned memory, Triton's programs), cuBLAS and cuDNN; ONNX Runtime.
+OUT_OF_GPU_MEMORY = (
+    *("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED"),
+    *("Failed to allocate memory for requested buffer", "is smaller than requested bytes"),
+)
+
+#: What is in the errors of libraries that compute on a GPU, when that, or its driver, failed.
+GPU_FAILED = (
+    *("CUDA error", "CUDA failure", "CUDA driver error", "CUDA out of memory", "Triton Error"),
+    *("CUDNN_STATUS", "CUBLAS_STATUS", "CUSOLVER_STATUS", "NCCL error"),
+)
+
+#: What CUDA says of a card for which a library has no code.
+NO_CODE = "no kernel image is available"
+
 
 def failure_of(
     error: BaseException, *, place: Path | None = None, then: str = AGAIN
@@ -74,7 +90,8 @@ def failure_of(
         then: What to do when the cause is gone.
 
     Returns:
-        A UsageError for a file that the system refuses, a RunFailedError for the rest.
+        A UsageError for a file that the system refuses, a PrerequisiteError for a GPU that a
+        library has no code for, a RunFailedError for the rest.
     """
     if NO_TEMPORARY in str(error):
         return RunFailedError(
@@ -82,6 +99,8 @@ def failure_of(
             + str(error).partition(NO_TEMPORARY)[2],
             hint=f"make room there, or set TMPDIR to a folder that can be written; {then}",
         )
+    if (failed := _failure_of_gpu(error, then)) is not None:
+        return failed
     number = _number_of(error)
     named = error.filename if isinstance(error, OSError) else None
     subject = place if named is None else named
@@ -95,13 +114,60 @@ def failure_of(
     return RunFailedError(message, hint=f"{HINTS[number]}; {then}")
 
 
+def lacks_gpu_memory(error: BaseException) -> bool:
+    """Return whether an error is that of a library which found no memory of a GPU."""
+    return _is_of_library(error) and any(words in str(error) for words in OUT_OF_GPU_MEMORY)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that there was too little memory, of a GPU or of the machine."""
+    return lacks_gpu_memory(error) or _number_of(error) == errno.ENOMEM
+
+
+def _is_of_library(error: BaseException) -> bool:
+    """Return whether an error is of a kind that libraries raise when a device fails.
+
+    ONNX Runtime's have no class in common.
+    """
+    return isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
+
+
+def _failure_of_gpu(error: BaseException, then: str) -> HarnessError | None:
+    """Return the error, in words, for a failure of a GPU; None for any other."""
+    said = str(error)
+    if lacks_gpu_memory(error):
+        return RunFailedError(
+            f"there is too little memory: {_first_line(said)}",
+            hint="lower --batch-size or --short-edge, or end what else has the memory of the GPU "
+            f"(nvidia-smi); {then}",
+        )
+    if not _is_of_library(error) or not any(words in said for words in GPU_FAILED):
+        return None
+    if NO_CODE in said:
+        return PrerequisiteError(
+            f"the GPU is none that this installation has code for: {_first_line(said)}",
+            hint="install a torch that was built for it, or choose --device cpu",
+        )
+    return RunFailedError(
+        f"the GPU failed: {_first_line(said)}",
+        hint="nvidia-smi and the log of the system (Xid) say whether it is broken; "
+        f"{then}; if it fails there again, please report what --verbose prints",
+    )
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0][:LONGEST_REASON] if lines else "it gives no reason"
+
+
 @contextmanager
 def system_failures() -> Iterator[None]:
     """Turn failures of the system in the block into errors that say what to do.
 
     Raises:
         UsageError: The system refuses a file.
-        RunFailedError: A disk is full or fails, or memory, files or processes are used up.
+        PrerequisiteError: A library has no code for the GPU.
+        RunFailedError: A disk or a GPU is full or fails, or memory, files or processes are used up.
     """
     try:
         yield

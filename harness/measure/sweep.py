@@ -84,6 +84,9 @@ class Speed:
     timed_images: int
     """Images of each pass."""
 
+    notes: tuple[str, ...] = ()
+    """What the engine did otherwise than asked, a sentence each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCell:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine
 from harness.core.errors import IntegrityError, RunFailedError
+from harness.files.failures import failure_of
 from harness.measure.timing import PhaseTimer
 from harness.serve.failures import refused
 
@@ -31,6 +32,9 @@ DECODED_AT_ONCE = 4
 
 #: Weight of the last image in the moving average of the time an image takes, 0 to 1.
 FOLLOWING = 0.2
+
+#: What to do where the machine or its GPU failed a request.
+RESTART = "then send it again; where every request fails, start the service again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +192,11 @@ class EngineThread:
         try:
             (detections,) = self.engine.infer([prepared], computing)
         except Exception as error:
-            self.crashed = f"{type(error).__name__}: {error}"
-            raise
+            failure = failure_of(error, then=RESTART)  # of memory, of a GPU
+            self.crashed = f"{type(error).__name__}: {error if failure is None else failure}"
+            if failure is None:
+                raise
+            raise failure from error
         self.crashed = None
         seconds = time.perf_counter() - begun
         self._seconds += (seconds - self._seconds) * (FOLLOWING if self._seconds else 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from harness.core.engine import Engine
+from harness.core.engine import Engine, notes_of
 from harness.core.errors import PrerequisiteError, UsageError
 from harness.core.requests.loading import ServeRequest
 from harness.core.settings import check_settings
@@ -59,7 +59,7 @@ def serve(
         service = _opened(request, model, notice)
         deadline.before = service.decoders.close
         with closing(service), deadline.at_end():
-            notice(f"first inference: {service.warm_up():.2f} s")
+            _warm_up(service, notice)
 
             def ending() -> None:
                 service.ending = True
@@ -70,6 +70,13 @@ def serve(
             with suppress(KeyboardInterrupt), _logged(notice):  # uvicorn raises its signal again
                 server.run(sockets=[listener])
     service.require_answered()
+
+
+def _warm_up(service: Service, notice: Callable[[str], None]) -> None:
+    """Run the first inference, and report what is done otherwise than asked."""
+    notice(f"first inference: {service.warm_up():.2f} s")
+    for sentence in notes_of(service.engine.engine):
+        notice(f"note: {sentence}")
 
 
 def _title(service: Service) -> str:

@@ -38,6 +38,9 @@ KEYS = {"identity", "facts", "iteration", "network", "optimiser", "scaler", "ave
 #: Of a file of checksums, what is read: two lines have a fifth of that.
 SUMS_BYTES = 1000
 
+#: In an identity: in how many parts a batch is computed.
+PARTS = "accumulate"
+
 #: Checkpoints kept beside the best one.
 KEPT = 2
 
@@ -173,6 +176,7 @@ def resume(
     identity: dict[str, Any],
     *,
     notice: Callable[[str], None] = lambda _: None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """Bring ``trainer`` to the newest checkpoint that is not damaged.
 
@@ -181,6 +185,7 @@ def resume(
         trainer: At iteration 0; it is changed.
         identity: What must be equal in the saved training.
         notice: Called with a sentence for each damaged checkpoint that is passed over.
+        notes: Receives a sentence where the parts of a batch are others than before.
 
     Returns:
         The facts that were saved with it.
@@ -197,13 +202,17 @@ def resume(
         try:
             content = _read(path, trainer.device, notice)
             require_same(content["identity"], identity, folder, notice)
-            return _restore(trainer, content)
+            facts = _restore(trainer, content)
         except AnotherRunError:
             raise
         except Exception as error:  # of torch on damaged bytes, and of tables that lack something
             reason = error.message if isinstance(error, IntegrityError) else _short(error)
             faults.append(f"{path.name} is damaged: {reason}")
             notice(f"{faults[-1]}; the one before it is used")
+        else:
+            if notes is not None:
+                notes += _other_parts(content["identity"], identity, trainer.iteration)
+            return facts
     raise IntegrityError(
         f"no checkpoint in {folder} can be read:\n  " + "\n  ".join(faults),
         hint="start again in another --output",
@@ -304,7 +313,9 @@ def require_same(
 ) -> None:
     """Compare the identities of two trainings.
 
-    Times of modification of the images are no reason to refuse: a copy need not keep them.
+    Times of modification of the images are no reason to refuse: a copy need not keep them. Nor is
+    the number of parts in which a batch is computed, so that a training continues whose memory ran
+    out: the batches are the same.
 
     Raises:
         AnotherRunError: They differ; the message says in what.
@@ -317,12 +328,24 @@ def require_same(
             "images of the training set have other times of modification than when it began: if "
             "they are other images, begin again in another --output"
         )
-    differing = differences(found, {**expected, TIMES: found[TIMES]})
+    freed = {name: found[name] for name in (TIMES, PARTS)}
+    differing = differences(found, {**expected, **freed})
     if differing:
         raise AnotherRunError(
             f"{folder} belongs to another training:\n  " + "\n  ".join(differing),
             hint="use its settings and its images, or choose another --output",
         )
+
+
+def _other_parts(found: dict[str, Any], identity: dict[str, Any], iteration: int) -> list[str]:
+    """Return what is to be said of a checkpoint whose batches were computed in other parts."""
+    before, now = found.get(PARTS, 1), identity[PARTS]
+    if before == now:
+        return []
+    return [
+        f"iterations up to {iteration} were computed with --accumulate {before}, those after it "
+        f"with {now}: the same batches, summed up in other parts"
+    ]
 
 
 #: Seconds between two checkpoints.

@@ -23,6 +23,7 @@ from harness.engines.devices import (
     apply_precision,
     apply_threads,
     find_device,
+    gpu_count,
     keep_freed_memory,
     usable_threads,
 )
@@ -255,7 +256,7 @@ def prepared_device(setup: Setup, world: World) -> torch.device:
         HarnessError: There is no such device.
     """
     name = setup.config.runtime.device
-    if world.size > 1 and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+    if world.size > 1 and (name == "cuda" or (name == "auto" and gpu_count() > 0)):
         name = f"cuda:{world.rank}"
     device = find_device(name)
     apply_precision(setup.config.runtime.precision, device)

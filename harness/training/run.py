@@ -20,12 +20,14 @@ from harness.core.printable import counted
 from harness.core.progress import Advance, Curves, Progress
 from harness.core.run_files import CHECKPOINTS
 from harness.data.objects import TrainingSet
-from harness.engines.devices import apply_precision, apply_threads, is_out_of_memory
+from harness.engines.devices import apply_precision, apply_threads
 from harness.files.environment import peak_process_bytes
+from harness.files.failures import lacks_memory, reason_of
 from harness.measure.curve_band import Watch
 from harness.training.augmentation import Augmentation, augmentation_for
 from harness.training.checkpoints import CheckpointClock, resume, save, write_weights
 from harness.training.log import CHOSEN_BY, Best, TrainingLog, selection_metric
+from harness.training.notes import Notes
 from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
@@ -80,6 +82,9 @@ class _Loop:
     log: TrainingLog | None
     """Of the first process; None in others."""
 
+    notes: Notes
+    """What is done otherwise than asked; reported by the first process."""
+
     progress: Progress
     """Shows iterations and receives notices."""
 
@@ -108,37 +113,31 @@ def run_training(
     best = Best()
     if setup.config.resume:
         notice = progress.notice if world.is_first else _silent
-        facts = resume(setup.folder / CHECKPOINTS, trainer, setup.identity, notice=notice)
+        folder = setup.folder / CHECKPOINTS
+        facts = resume(folder, trainer, setup.identity, notice=notice, notes=trainer.notes)
         _require_one_iteration(trainer)
         best = restored(setup.folder, trainer, Best(**facts), notice)
+    notes = Notes(setup.folder, progress.notice)
     if world.is_first:
         sentence = f"continuing at iteration {trainer.iteration}"
         progress.notice(sentence if setup.config.resume else initial.sentence)
-        for note in trainer.notes:
-            progress.notice(note)
+        notes.report(trainer.notes)
     stop = Stop(setup.checkpoint_signals)
     with stop.listening(), _first_process_log(setup, trainer, best, progress) as log:
-        try:
+        loop = _Loop(
+            setup=setup,
+            trainer=trainer,
+            best=best,
+            saved=CheckpointClock(setup.config.checkpoint_every, trainer.iteration, time.monotonic),
+            stop=stop,
+            log=log,
+            notes=notes,
+            progress=progress,
+            evaluate=evaluate,
+        )
+        with _keeping(loop):
             _look_before(setup, trainer, progress, evaluate)
-            saved = CheckpointClock(
-                setup.config.checkpoint_every, trainer.iteration, time.monotonic
-            )
-            _iterate(
-                _Loop(
-                    setup=setup,
-                    trainer=trainer,
-                    best=best,
-                    saved=saved,
-                    stop=stop,
-                    log=log,
-                    progress=progress,
-                    evaluate=evaluate,
-                )
-            )
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise _out_of_memory(setup, trainer, error) from error
+            _iterate(loop)
     return best
 
 
@@ -180,6 +179,8 @@ def _iterate(loop: _Loop) -> None:
             logged["time"] = torch.tensor(time.perf_counter() - begun)
             logged["data_time"] = torch.tensor(loaded - begun)
             flags = _book(loop, logged, tick)
+            if trainer.world.is_first:
+                loop.notes.report(trainer.notes)
             if any(flags):
                 _save(loop, when=True)
             if flags.stopping:
@@ -373,15 +374,57 @@ def _save(loop: _Loop, *, when: bool) -> None:
     trainer.world.wait()
 
 
-def _out_of_memory(setup: Setup, trainer: Trainer, error: Exception) -> RunFailedError:
+@contextmanager
+def _keeping(loop: _Loop) -> Iterator[None]:
+    """Save the last finished iteration where the block fails by no error of harness.
+
+    Raises:
+        RunFailedError: Memory ran out; with the settings that need less.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, HarnessError):
+            raise  # what is to be saved with it was saved
+        _save_finished(loop)
+        if not lacks_memory(error):
+            raise
+        raise _out_of_memory(loop, error) from error
+
+
+def _save_finished(loop: _Loop) -> None:
+    """Save the last finished iteration after a failure in the next one, where that is safe.
+
+    After each iteration all processes have the same weights, so that the first one saves without
+    the others, which may have ended, or wait for one that has. It cannot where it is itself what
+    waits. Nothing is saved of a step that was begun.
+    """
+    trainer, iteration = loop.trainer, loop.trainer.iteration
+    if not trainer.world.is_first or iteration == 0 or loop.saved.is_saved(iteration):
+        return
+    try:
+        if not trainer.forget_iteration():
+            return
+        save(loop.setup.folder / CHECKPOINTS, trainer, loop.setup.identity, asdict(loop.best))
+    except Exception as error:  # of a device that is lost, or of the disk; the first one counts
+        loop.progress.notice(f"iteration {iteration} could not be saved: {reason_of(error)}")
+        return
+    loop.saved.saved(iteration)
+    loop.progress.notice(f"the checkpoint of iteration {iteration} is kept")
+
+
+def _out_of_memory(loop: _Loop, error: Exception) -> RunFailedError:
     """Return the error for a device whose memory ran out, with the settings that need less."""
-    parts = setup.config.optimizer.accumulate
+    trainer, parts = loop.trainer, loop.setup.config.optimizer.accumulate
     size = trainer.schedule.batch_size // trainer.world.size // parts
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    smaller = f"--accumulate {2 * parts} computes the same batch in smaller parts"
+    if trainer.iteration:
+        smaller += ", and a training may be continued with it"
     return RunFailedError(
         f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with "
-        f"{counted(size, 'image')} at once: {str(error).splitlines()[0]}",
-        hint=f"--accumulate {2 * parts} computes the same batch in smaller parts; or "
-        "lower --batch-size, or --precision bf16",
+        f"{counted(size, 'image')} at once: {said}",
+        hint=f"{smaller}; or begin again with a lower --batch-size, or --precision bf16",
     )
 
 

@@ -15,6 +15,7 @@ from harness.core.engine import Precision
 from harness.core.requests.training import TrainRequest
 from harness.data.objects import TrainingSet
 from harness.data.trained_weights import Statement
+from harness.engines.devices import emulation, notes_on
 from harness.engines.native import own_memory_format
 from harness.engines.slot_path import triton_operators
 from harness.nn.operators import register_everything
@@ -37,7 +38,7 @@ from harness.training.initial import (
 from harness.training.optimizer import MovingAverage, freeze
 from harness.training.plan import Schedule
 from harness.training.processes import World
-from harness.training.step import Trainer
+from harness.training.step import IMAGE_BY_IMAGE, Trainer
 from harness.zoo.backbones import backbone_of
 from harness.zoo.weights import read_checkpoint
 
@@ -125,11 +126,14 @@ def build_trainer(
     register_everything()
     torch.use_deterministic_algorithms(config.runtime.deterministic)
     network, initial = first_weights(setup)
-    frozen, notes = config.initial.freeze or 0, list[str]()
+    frozen, notes = config.initial.freeze or 0, notes_on(config.runtime.device)
     operators = None
     if isinstance(network, RCNN):
         place(network, device, config.runtime.precision, frozen)
-        operators = region_operators(setup.architecture, setup.numbers, device, notes)
+        if (emulated := emulation(config.runtime.precision, device)) is not None:
+            notes.append(f"{emulated}, and {IMAGE_BY_IMAGE}")
+        else:
+            operators = region_operators(setup.architecture, setup.numbers, device, notes)
     else:
         freeze_torchvision(train_mode(network.to(device)), frozen)
     trainer = Trainer(
@@ -142,7 +146,7 @@ def build_trainer(
         average=None if ema is None else MovingAverage(network, ema),
         statement=setup.statement.text,
         operators=operators,
-        notes=tuple(notes),
+        notes=notes,
     )
     return trainer, initial
 
@@ -238,4 +242,4 @@ def region_operators(
         or numbers.rpn_pre_nms_per_level > MOST_A_LEVEL
     ):
         return None
-    return triton_operators(device, notes, instead="proposals are selected image by image")
+    return triton_operators(device, notes, instead=IMAGE_BY_IMAGE)

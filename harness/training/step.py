@@ -15,7 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from harness.core.errors import RunFailedError
 from harness.core.requests.training import TrainRequest
+from harness.engines.slot_path import is_of_triton, without_triton
+from harness.nn.dense import mean_positives_of, remember_mean_positives
 from harness.nn.losses import losses
+from harness.nn.normed import BatchNorm
 from harness.nn.rcnn import RCNN, Batch
 from harness.nn.slot_regions import RegionOperators, SlotProposals
 from harness.nn.targets import Losses, Targets, TrainingNumbers
@@ -25,6 +28,9 @@ from harness.training.order import SAMPLE, generator
 from harness.training.plan import Schedule, weight_decay_of
 from harness.training.processes import World
 from harness.training.samples import Sample
+
+#: What is done where no kernels select the proposals.
+IMAGE_BY_IMAGE = "proposals are selected image by image"
 
 
 class LossModel(nn.Module):
@@ -36,6 +42,8 @@ class LossModel(nn.Module):
         numbers: TrainingNumbers,
         world: World,
         operators: RegionOperators | None = None,
+        *,
+        notes: list[str] | None = None,
     ) -> None:
         """Wrap a network.
 
@@ -44,11 +52,13 @@ class LossModel(nn.Module):
             numbers: How many regions are sampled.
             world: Averages counts of samples over all processes.
             operators: Select the proposals of all images at once; None for one after the other.
+            notes: Receives a sentence where those cannot be compiled.
         """
         super().__init__()
         self.network = network
         self.numbers = numbers
         self.world = world
+        self._notes = [] if notes is None else notes
         self._in_slots = (
             None if operators is None else SlotProposals(network.proposal_generator, operators)
         )
@@ -56,7 +66,15 @@ class LossModel(nn.Module):
     def forward(self, batch: Batch, targets: Sequence[Targets]) -> Losses:
         """Return losses and statistics; see ``harness.nn.losses``."""
         mean_count = self.world.mean_count
-        return losses(self.network, batch, targets, self.numbers, mean_count, self._in_slots)
+        try:
+            return losses(self.network, batch, targets, self.numbers, mean_count, self._in_slots)
+        except Exception as error:
+            if self._in_slots is None or not is_of_triton(error):
+                raise
+            said = without_triton(error, instead=IMAGE_BY_IMAGE)
+            self._notes += [said] if said not in self._notes else []
+        self._in_slots = None
+        return losses(self.network, batch, targets, self.numbers, mean_count)
 
 
 @dataclass(kw_only=True)
@@ -89,11 +107,15 @@ class Trainer:
     operators: RegionOperators | None = None
     """Select the proposals of all images at once; None for one after the other."""
 
-    notes: tuple[str, ...] = ()
-    """Sentences about what is done otherwise than asked."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences about what is done otherwise than asked; more may come."""
 
     iteration: int = 0
     """Iterations that are finished."""
+
+    is_whole: bool = True
+    """Whether weights, optimiser and average are all those after ``iteration``: not in a step."""
+
     optimiser: torch.optim.Optimizer = field(init=False)
     """Of all parameters that are not frozen."""
 
@@ -111,6 +133,48 @@ class Trainer:
         self.model = _undistributed(self, self.world)
         if self.world.size > 1:
             self.model = DistributedDataParallel(self.model, broadcast_buffers=False)
+        self._statistics = Statistics(self.network)
+
+    def remember_statistics(self) -> None:
+        """Keep what a forward pass changes, before it is one of the next iteration."""
+        self._statistics.remember()
+
+    def forget_iteration(self) -> bool:
+        """Bring back the state after ``iteration``, when the next one failed.
+
+        Returns:
+            Whether it is that state: not where a step of the optimiser was begun.
+        """
+        if self.is_whole:
+            self._statistics.restore()
+        return self.is_whole
+
+
+class Statistics:
+    """What a forward pass of a training changes in a network: its running means."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._buffers = [
+            buffer
+            for module in network.modules()
+            if isinstance(module, BatchNorm) and module.weight.requires_grad
+            for buffer in module.buffers(recurse=False)
+        ]
+        self.remember()
+
+    @torch.no_grad()
+    def remember(self) -> None:
+        """Keep them as they are."""
+        self._positives = mean_positives_of(self._network)
+        self._kept = [one.clone() for one in self._buffers]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Bring back what was kept."""
+        remember_mean_positives(self._network, self._positives)
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            buffer.copy_(kept)
 
 
 def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tensor]:
@@ -126,6 +190,7 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
     Raises:
         RunFailedError: A loss is not finite. The weights are those of the last iteration.
     """
+    trainer.remember_statistics()
     set_rate(trainer.optimiser, trainer.schedule.rate_at(trainer.iteration))
     trainer.optimiser.zero_grad(set_to_none=True)
     logged: dict[str, Tensor] = {}
@@ -143,11 +208,13 @@ def run_iteration(trainer: Trainer, samples: Sequence[Sample]) -> dict[str, Tens
     if limit is not None:
         trainer.scaler.unscale_(trainer.optimiser)
         nn.utils.clip_grad_norm_(trainer.network.parameters(), limit)
+    trainer.is_whole = False
     trainer.scaler.step(trainer.optimiser)
     trainer.scaler.update()
     trainer.iteration += 1
     if trainer.average is not None:
         trainer.average.update(trainer.network)
+    trainer.is_whole = True
     return logged
 
 
@@ -193,7 +260,8 @@ def _undistributed(trainer: Trainer, world: World) -> nn.Module:
         world: Processes over which counts of samples are averaged; torchvision counts for itself.
     """
     if isinstance(trainer.network, RCNN):
-        return LossModel(trainer.network, trainer.numbers, world, trainer.operators)
+        numbers, operators = trainer.numbers, trainer.operators
+        return LossModel(trainer.network, numbers, world, operators, notes=trainer.notes)
     return TorchvisionLosses(trainer.network)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.core.errors import HarnessError
+from harness.core.errors import HarnessError, UsageError
 from harness.core.model import Lock
 from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, SECOND_OPINIONS
 from harness.files.environment import cpu_name, gpu_drivers, package_version, usable_cpus
@@ -125,10 +125,11 @@ def _devices() -> Iterator[Finding]:
         return
     built = torch.version.cuda
     yield Finding(subject="CUDA of torch", found=built or "none: CPU only", status="ok")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    from harness.engines.devices import gpu_count
+
+    count = gpu_count()
     if count:
-        names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
-        yield Finding(subject="GPU", found=names, status="ok")
+        yield from _gpus(count)
     elif not drivers:
         yield Finding(subject="GPU", found="none; runs use the CPU", status="ok")
     else:
@@ -140,6 +141,30 @@ def _devices() -> Iterator[Finding]:
         )
         found = "there is a driver, but torch sees no device; runs use the CPU"
         yield Finding(subject="GPU", found=found, status="warn", fix=fix)
+
+
+def _gpus(count: int) -> Iterator[Finding]:
+    """Return the names of the GPUs, and each kind that does not compute in bf16 by itself."""
+    import torch
+
+    from harness.engines.devices import emulation, require_precision
+
+    places = [torch.device("cuda", index) for index in range(count)]
+    names = ", ".join(torch.cuda.get_device_name(one) for one in places)
+    yield Finding(subject="GPU", found=names, status="ok")
+    reported = set()
+    for place in places:
+        said = emulation("bf16", place)
+        if said is None or said in reported:
+            continue
+        reported.add(said)
+        try:
+            require_precision("bf16", place)
+        except UsageError as error:
+            fix = error.hint or ""
+            yield Finding(subject="bf16", found=error.message, status="warn", fix=fix)
+        else:
+            yield Finding(subject="bf16", found=said, status="ok")
 
 
 def _detectron2() -> Finding:

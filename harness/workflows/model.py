@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from harness.core.architecture import ChannelOrder
 from harness.core.dataset import Category
 from harness.core.detections import Detections, Image
-from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo
+from harness.core.engine import EXPORT_FORMATS, Engine, EngineInfo, notes_of
 from harness.core.errors import HarnessError, RunFailedError, UsageError
 from harness.core.printable import shown
 from harness.core.record import CheckpointFacts
@@ -26,7 +26,7 @@ from harness.data.images import about
 from harness.data.trained_weights import statement_of
 from harness.engines.loading import ProvenModel, open_proven, prove_model
 from harness.engines.opening import loader_count
-from harness.files.failures import reason_of, system_failures
+from harness.files.failures import failure_of, reason_of, system_failures
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.inference import ahead
 from harness.workflows.runs.files import read_run
@@ -263,7 +263,10 @@ def _inferred(
         raise
     except Exception as error:
         names = ", ".join(one.source or f"image {one.number}" for one in batch)
-        raise RunFailedError(f"inference failed at {names}: {reason_of(error)}") from error
+        failure = failure_of(error)  # of memory, of a GPU
+        said = reason_of(error) if failure is None else reason_of(error).partition("\n")[0]
+        hint = None if failure is None else failure.hint
+        raise RunFailedError(f"inference failed at {names}: {said}", hint=hint) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,9 +375,12 @@ def load(request: LoadRequest) -> Model:
     )
     if proven.file.changed:
         warnings.warn(CHANGED, stacklevel=2)
+    engine = open_proven(proven, options)
+    for sentence in notes_of(engine):
+        warnings.warn(sentence, stacklevel=2)
     return Model(
         proven,
-        open_proven(proven, options),
+        engine,
         threshold=request.threshold,
         batch_size=options.batch_size,
         loaders=loader_count(options),

@@ -7,7 +7,10 @@ import platform
 import subprocess
 import sys
 import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +45,27 @@ def test_freed_memory_is_used_again() -> None:
     )
     freed, kept = map(int, done.stdout.split())
     assert kept < 0.01 * freed
+
+
+#: A card without arithmetic in bf16, which is pretended to be there.
+TURING = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def turing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Such a card, on which torch emulates bf16 as the CPU does."""
+    plain = torch.ones
+
+    def on_cpu(*sizes: Any, device: torch.device, **options: Any) -> torch.Tensor:
+        assert device == TURING
+        return plain(*sizes, **options)
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch, "ones", on_cpu)
+    devices._refusal_of_bf16.cache_clear()
+    yield monkeypatch
+    devices._refusal_of_bf16.cache_clear()
 
 
 @pytest.fixture
@@ -81,15 +105,65 @@ def test_without_a_gpu_there_is_nothing_to_say(
         devices.find_device("cuda")
 
 
-def test_bf16_needs_a_card_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    place = torch.device("cuda", 0)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
-    with pytest.raises(UsageError, match=r"capability 8\.0, Tesla T4 has 7\.5"):
-        devices.require_precision("bf16", place)
-    devices.require_precision("fp16", place)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    devices.require_precision("bf16", place)
+def test_bf16_needs_a_card_that_has_it(turing: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED\nmore of it")
+
+    turing.setattr(torch, "ones", refuse)
+    with pytest.raises(UsageError, match=r"capability 8\.0, Tesla T4 has 7\.5") as caught:
+        devices.require_precision("bf16", TURING)
+    assert "compute in it there: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED\n" in str(caught.value)
+    assert caught.value.hint == "choose --precision fp16"
+    devices.require_precision("fp16", TURING)
+    turing.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    devices.require_precision("bf16", TURING)
+    assert devices.emulation("bf16", TURING) is None
+
+
+def test_bf16_that_torch_emulates_is_let_through_and_said(turing: pytest.MonkeyPatch) -> None:
+    devices.require_precision("bf16", TURING)
+    assert devices.emulation("bf16", TURING) == (
+        "precision bf16 needs a GPU of compute capability 8.0, Tesla T4 has 7.5: torch emulates it"
+    )
+    assert devices.emulation("fp16", TURING) is None
+    assert devices.emulation("bf16", torch.device("cpu")) is None
+
+
+def test_bf16_that_comes_out_wrong_is_refused(turing: pytest.MonkeyPatch) -> None:
+    plain = torch.ones
+    turing.setattr(torch, "ones", lambda *sizes, **options: 2 * plain(*sizes, **options))
+    with pytest.raises(UsageError, match="the result is wrong"):
+        devices.require_precision("bf16", TURING)
+
+
+def test_memory_that_is_lacking_refuses_no_precision(turing: pytest.MonkeyPatch) -> None:
+    def lack(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    turing.setattr(torch, "ones", lack)
+    devices.require_precision("bf16", TURING)
+
+
+def test_the_sentence_on_a_gpu_that_is_not_used_is_one_line_for_every_engine(
+    unusable_gpu: pytest.MonkeyPatch,
+) -> None:
+    def warn() -> bool:
+        warnings.warn("CUDA initialization: The NVIDIA driver on your system is …", stacklevel=2)
+        return False
+
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found 11040).\nUpdate it.")
+
+    unusable_gpu.setattr(torch.version, "cuda", "13.0")
+    unusable_gpu.setattr(torch.cuda, "is_available", warn)  # a warning is an error in tests
+    unusable_gpu.setattr(torch.cuda, "init", init)
+    unusable_gpu.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert devices.notes_on("auto") == [
+        "this machine has an NVIDIA GPU that torch cannot use: The NVIDIA driver on your system is "
+        "too old (found 11040). (CUDA_VISIBLE_DEVICES is '7'); the CPU computes"
+    ]
+    assert devices.notes_on("cpu") == []
+    assert devices.gpu_count() == 0
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from harness.core.errors import RunFailedError
-from harness.engines.devices import is_out_of_memory
 from harness.engines.native import NativeEngine, PreparedImage, open_native
 from harness.engines.slot_path import SlotPath
+from harness.files.failures import lacks_gpu_memory
 from harness.measure.timing import NULL_STOPWATCH
 from harness.nn.slots import Frame, layout_of
 from harness.zoo.architectures import tiny
@@ -88,7 +88,7 @@ def require_each_once(engine: NativeEngine, given: list[PreparedImage]) -> None:
 
 @pytest.mark.parametrize("error", [LACKING, *OTHERS])
 def test_memory_that_runs_out_is_known_by_whatever_ran_out_of_it(error: Exception) -> None:
-    assert is_out_of_memory(error)
+    assert lacks_gpu_memory(error)
 
 
 def test_another_error_is_none_of_memory(seeded: Seeded, gpu: Gpu) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.errors import HarnessError, RunFailedError, UsageError
+from harness.core.errors import HarnessError, PrerequisiteError, RunFailedError, UsageError
 from harness.files.atomic import write_text
 from harness.files.failures import failure_of, unwritable
 
@@ -55,8 +55,58 @@ def test_failures_without_a_file(raised: Exception, advice: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "kind", "message", "advice"),
+    [
+        (
+            "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …",
+            RunFailedError,
+            "the GPU failed: CUDA error: an illegal memory access was encountered",
+            "nvidia-smi",
+        ),
+        (
+            "CUDA error: uncorrectable ECC error encountered\nmore",
+            RunFailedError,
+            "the GPU failed: CUDA error: uncorrectable ECC error encountered",
+            "nvidia-smi",
+        ),
+        (
+            "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+            RunFailedError,
+            "the GPU failed: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+            "; then go on",
+        ),
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB",
+            RunFailedError,
+            "there is too little memory: CUDA out of memory. Tried to allocate 2.00 GiB",
+            "lower --batch-size",
+        ),
+        (
+            "CUDA error: no kernel image is available for execution on the device\nmore",
+            PrerequisiteError,
+            "the GPU is none that this installation has code for: CUDA error: no kernel image is "
+            "available for execution on the device",
+            "--device cpu",
+        ),
+    ],
+)
+def test_a_gpu_that_fails_is_no_bug(
+    said: str, kind: type[HarnessError], message: str, advice: str
+) -> None:
+    error = failure_of(RuntimeError(said), then="then go on")
+    assert type(error) is kind
+    assert error.message == message
+    assert advice in str(error.hint)
+
+
+@pytest.mark.parametrize(
     "raised",
-    [FileNotFoundError(errno.ENOENT, "No such file"), ValueError("x"), RuntimeError("a bug")],
+    [
+        FileNotFoundError(errno.ENOENT, "No such file"),
+        ValueError("x"),
+        RuntimeError("a bug"),
+        ValueError("CUDA error: x"),
+    ],
 )
 def test_what_is_no_failure_of_the_system_stays_what_it_is(raised: Exception) -> None:
     assert failure_of(raised) is None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.checks import Check
-from harness.core.engine import EXPORT_FORMATS, PHASES, Engine
+from harness.core.engine import EXPORT_FORMATS, PHASES, Engine, notes_of
 from harness.core.errors import UsageError
 from harness.core.progress import Progress
 from harness.core.record import RunRecord
@@ -37,7 +37,7 @@ from harness.report.profile import draw_profile, explain
 from harness.workflows.evaluation.evaluate import record_of, sentences_on
 from harness.workflows.evaluation.inference import grouped, prepared_batches
 from harness.workflows.evaluation.resolve import Job, open_job_engine, require_job_settings, resolve
-from harness.workflows.runs.folder import announce, log, open_run, write_record
+from harness.workflows.runs.folder import Run, announce, log, open_run, write_record
 
 #: Phases that count as pure compute.
 COMPUTE_PHASES = ("transfer", "forward", "paste")
@@ -107,11 +107,19 @@ def bench(
             deviations=deviations,
             checks=_checks(job, metrics, deviations, engine.info.device_class),
             artefacts=artefacts,
+            notes=notes_of(engine),
             scope="pure compute: " + " + ".join(COMPUTE_PHASES),
         )
-        log(run, record.verdict.line)
-        write_record(run.folder, record)
+        _finish(run, record)
     return record, run.folder
+
+
+def _finish(run: Run, record: RunRecord) -> None:
+    """Report what was done otherwise than asked, and write the record."""
+    for sentence in record.notes:
+        announce(run, f"note: {sentence}")
+    log(run, record.verdict.line)
+    write_record(run.folder, record)
 
 
 def _prepare(

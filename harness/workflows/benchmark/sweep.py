@@ -292,7 +292,13 @@ def _measured(
                 )
             )
             announce(run, cell_sentence(cells[-1]))
+            for sentence in _notes(cells[-1]):
+                announce(run, f"note: {setting.name}: {sentence}")
     return cells
+
+
+def _notes(cell: SweepCell) -> tuple[str, ...]:
+    return () if cell.speed is None else cell.speed.notes
 
 
 def _cell_or_failure(

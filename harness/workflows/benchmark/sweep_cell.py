@@ -16,7 +16,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.core.engine import Engine
+from harness.core.engine import Engine, notes_of
 from harness.core.errors import IntegrityError
 from harness.core.printable import counted
 from harness.core.progress import Silent
@@ -248,6 +248,7 @@ def _speed(
         first_answer_s=first_answer_s,
         passes=len(own),
         timed_images=images,
+        notes=notes_of(engine),
     )
 
 

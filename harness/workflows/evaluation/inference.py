@@ -31,7 +31,7 @@ from harness.core.errors import HarnessError, RunFailedError
 from harness.core.progress import Progress
 from harness.data.run_dataset import map_stamps, require_same_images, require_same_maps, stamp_of
 from harness.engines.opening import loader_count
-from harness.files.failures import reason_of
+from harness.files.failures import failure_of, reason_of
 from harness.files.json import to_plain
 from harness.measure.timing import NULL_STOPWATCH
 from harness.workflows.evaluation.panoptic import Counting
@@ -398,4 +398,7 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
 
 def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:
     names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
-    return RunFailedError(f"{stage} failed at image {names}: {reason_of(error)}")
+    failure = failure_of(error)  # of memory, of a GPU: what they say further on is for programmers
+    said = reason_of(error) if failure is None else reason_of(error).partition("\n")[0]
+    hint = None if failure is None else failure.hint
+    return RunFailedError(f"{stage} failed at image {names}: {said}", hint=hint)

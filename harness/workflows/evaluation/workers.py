@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.core.engine import Engine, EngineInfo
+from harness.core.engine import Engine, EngineInfo, notes_of
 from harness.core.errors import HarnessError
 from harness.core.progress import Progress, Silent
 from harness.core.requests.inference import InferenceRequest
@@ -141,8 +141,7 @@ def infer_share(job: Job, engine: Engine, task: ShardTask, progress: Progress) -
 
 
 def _with_notes(facts: ShardFacts, engine: Engine) -> ShardFacts:
-    own = getattr(engine, "notes", ())
-    return replace(facts, notes=tuple(dict.fromkeys((*facts.notes, *own))))
+    return replace(facts, notes=tuple(dict.fromkeys((*facts.notes, *notes_of(engine)))))
 
 
 def _notes_of(task: ShardTask) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.core.engine import Engine, EngineInfo
+from harness.core.engine import Engine, notes_of
 from harness.core.errors import IntegrityError
 from harness.core.printable import counted
 from harness.core.progress import Progress
@@ -69,7 +69,9 @@ def predict(
         ):
             predict_missing(job, engine, shard, run)
         lines = sorted(read_lines(shard_paths(run.folder)), key=lambda line: int(line["image_id"]))
-        report = _report(job, run, engine.info, lines)
+        report = _report(job, run, engine, lines)
+        for sentence in notes_of(engine):
+            announce(run, f"note: {sentence}")
         _write_predictions(run.folder / PREDICTIONS, job, lines)
         if job.job.architecture.is_panoptic:
             read, things = [one for one in lines if "error" not in one], job.job.dataset.categories
@@ -98,7 +100,7 @@ def _opened(job: Job, open_engine: Callable[[Job], Engine]) -> Engine:
         raise IntegrityError(error.message, hint=hint) from error
 
 
-def _report(job: PredictJob, run: Run, engine: EngineInfo, lines: Sequence[Line]) -> PredictReport:
+def _report(job: PredictJob, run: Run, engine: Engine, lines: Sequence[Line]) -> PredictReport:
     checkpoint = job.job.checkpoint
     assert checkpoint is not None  # only the fake engine has none
     read = [line for line in lines if "error" not in line]
@@ -111,7 +113,7 @@ def _report(job: PredictJob, run: Run, engine: EngineInfo, lines: Sequence[Line]
         output=str(run.folder),
         model=job.job.entry.name,
         checkpoint=checkpoint,
-        engine=engine,
+        engine=engine.info,
         style=to_plain(job.request.style),
         images_dir=str(job.job.dataset.images_dir),
         images=len(read),
@@ -128,7 +130,7 @@ def _report(job: PredictJob, run: Run, engine: EngineInfo, lines: Sequence[Line]
             for line in lines
             if "error" in line
         ),
-        notes=tuple(_notes(lines, names)),
+        notes=(*notes_of(engine), *_notes(lines, names)),
         predictions=PREDICTIONS,
         page=PAGE if job.pictures else None,
     )

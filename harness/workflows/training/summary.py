@@ -29,6 +29,7 @@ from harness.files.json import to_plain
 from harness.files.layout import default_places
 from harness.measure.verdict import check_references, conclude, unreferenced
 from harness.training.log import CHOSEN_BY, METRICS, selection_metric
+from harness.training.notes import read_notes
 from harness.training.plan import Plan, Schedule
 from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST
 from harness.workflows.runs.folder import Run, read_record
@@ -95,6 +96,7 @@ def training_record(
         checks=checks,
         verdict=_verdict(job, checks, summary),
         artefacts={name: path for name, path in artefacts.items() if (run.folder / path).exists()},
+        notes=tuple(dict.fromkeys((*read_notes(run.folder), *last.notes))),
     )
 
 
