@@ -24,7 +24,7 @@ from harness.measure.columns import (
 )
 from harness.measure.greedy import IOUS, Overlaps, Pairs, kept_detections, overlapping
 from harness.measure.masks import pixels_of
-from harness.measure.matching import MAX_DETECTIONS, Matching, match_known
+from harness.measure.matching import MAX_DETECTIONS, Matching, match_table
 from harness.measure.table import Table
 
 
@@ -160,16 +160,14 @@ def _errors(
     if not chunk.analyzed:
         return None
     try:
-        categories = sorted(one["id"] for one in chunk.annotations["categories"])
         # Positions of images in the table are among all.
-        table = replace(chunk.table, image=chunk.table.image - chunk.first)
-        rows = table.rows(chunk.image_ids, categories, task)
-        found = match_known((chunk.annotations, rows, task, chunk.image_ids), known)
+        counts = chunk.table.counts if task == "segm" else None
+        table = replace(chunk.table, image=chunk.table.image - chunk.first, counts=counts)
+        found = match_table(chunk.annotations, table, task, chunk.image_ids, known=known)
     except Exception as error:  # an analysis that fails is no reason to have no intervals
         return error
     return replace(
         found,
-        rows=chunk.table.place[found.rows],
         image=found.image + chunk.first,
         object_rows=chunk.object_places[found.object_rows],
         object_image=found.object_image + chunk.first,
@@ -189,8 +187,7 @@ def results_of_table(table: Table, task: Task, *, first: int = 0) -> Results:
     masks: tuple[Mask, ...] | None = None
     area = boxes[:, 2] * boxes[:, 3]
     if task == "segm" and table.counts is not None and table.sizes_px is not None:
-        pairs = zip(table.sizes_px.tolist(), table.counts, strict=True)
-        masks = tuple({"size": size, "counts": counts} for size, counts in pairs)
+        masks = tuple(table.masks())
         area = pixels_of(masks)
     return Results(
         image=table.image - first,

@@ -17,11 +17,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.tasks import Task
-from harness.measure.evaluators import Numbering, ground_truth, numbering_of, result_row
+from harness.core.errors import IntegrityError
+from harness.core.tasks import TASKS, Task
+from harness.measure.evaluators import ground_truth, numbering_of
 from harness.measure.keypoints import SIGMAS_KEY, oks, spanned_box
 from harness.measure.masks import compared_mask
 from harness.measure.scoring_processes import Asked, in_child_if_long
+from harness.measure.table import Table, table_of
 
 Row = Mapping[str, Any]
 Ints = npt.NDArray[np.int64]
@@ -230,32 +232,46 @@ def _match_best(asked: Asked) -> Matching:
 KnownOverlaps = Callable[[int], Floats]
 
 
-def match_known(asked: Asked, known: KnownOverlaps | None) -> Matching:
-    """Match the best detections of some images with their objects, in this process.
+def match_table(
+    annotations: Mapping[str, Any],
+    table: Table,
+    task: Task,
+    image_ids: Sequence[int],
+    *,
+    most: int | None = MAX_DETECTIONS,
+    known: KnownOverlaps | None = None,
+) -> Matching:
+    """Match the detections of a table with their objects, in this process.
 
     Args:
-        asked: Annotations, predictions, task and image ids, as in ``match_images``.
+        annotations: As in ``match_images``.
+        table: The detections on the images.
+        task: Boxes, masks or keypoints.
+        image_ids: The images.
+        most: As in ``match_images``.
         known: IoUs that were computed before: detections by score, objects as they are annotated,
             and of a crowd the share of a detection that is in it; None to compute them.
+
+    Raises:
+        IntegrityError: The detections lack what the task needs.
     """
-    return _match(asked, MAX_DETECTIONS, known)
-
-
-def _match(asked: Asked, most: int | None, known: KnownOverlaps | None = None) -> Matching:
-    annotations, predictions, task, image_ids = asked
     numbering = numbering_of(annotations)
-    numbers = numbering.image_numbers(image_ids)
     sizes = {numbering.images[one["id"]]: one for one in annotations["images"]}
     objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
     truth = ground_truth(annotations, task, numbering)
     for row in truth["annotations"]:
         objects[row["image_id"]].append(row)
-    found = _rows_by_image(predictions, task, numbering, frozenset(numbers))
+    if len(table) and getattr(table, COLUMNS[task]) is None:
+        where = f"a prediction for image {image_ids[int(table.image[0])]}"
+        raise IntegrityError(f"{where} has no {TASKS[task].key}")
+    ordered = table.chosen(np.lexsort((-table.score, table.image)))
+    begins = np.searchsorted(ordered.image, np.arange(len(image_ids) + 1)).tolist()
     parts = []
     count = 0
-    for position, number in enumerate(numbers):
+    for position, number in enumerate(numbering.image_numbers(image_ids)):
         size = sizes[number]["height"], sizes[number]["width"]
-        image = _Image(found[number][:most], objects[number], task, size, truth[SIGMAS_KEY])
+        found = ordered.between(*begins[position : position + 2], most=most)
+        image = _Image(found, objects[number], task, size, truth[SIGMAS_KEY])
         if known is not None:
             image.known = known(position)
         parts.append(image.matched(position, count))
@@ -263,22 +279,19 @@ def _match(asked: Asked, most: int | None, known: KnownOverlaps | None = None) -
     return _joined(parts, tuple(sorted(numbering.categories)))
 
 
-def _rows_by_image(
-    predictions: Sequence[Row], task: Task, numbering: Numbering, wanted: frozenset[int]
-) -> dict[int, list[dict[str, Any]]]:
-    """Predictions of each image by its number, best score first, with their positions."""
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for position, row in enumerate(predictions):
-        number = numbering.images[row["image_id"]]
-        if number in wanted:
-            kept = result_row(row, task, numbering)
-            kept["row"] = position
-            if "bbox" in row:
-                kept["bbox"] = row["bbox"]
-            found[number].append(kept)
-    for rows in found.values():
-        rows.sort(key=lambda row: -float(row["score"]))
-    return found
+def _match(asked: Asked, most: int | None) -> Matching:
+    annotations, predictions, task, image_ids = asked
+    keys = frozenset(("bbox", TASKS[task].key))
+    table = table_of(annotations, predictions, image_ids, keys=keys)
+    return match_table(annotations, table, task, image_ids, most=most)
+
+
+#: The column of a table that has what a task compares.
+COLUMNS: Mapping[Task, str] = {
+    "bbox": "boxes_xywh_px",
+    "segm": "counts",
+    "keypoints": "keypoints",
+}
 
 
 class _Image:
@@ -286,19 +299,18 @@ class _Image:
 
     def __init__(
         self,
-        rows: Sequence[dict[str, Any]],
+        found: Table,
         objects: Sequence[dict[str, Any]],
         task: Task,
         size: tuple[int, int],
         sigmas: Sequence[float] = (),
     ) -> None:
-        self._rows, self._task, self._size, self._sigmas = rows, task, size, sigmas
+        self._found, self._task, self._size, self._sigmas = found, task, size, sigmas
         # COCO ignores an object without a labelled keypoint as it does a crowd.
         aside = [bool(one["iscrowd"]) or one.get("num_keypoints") == 0 for one in objects]
         self._objects = [one for one, out in zip(objects, aside, strict=True) if not out]
         self._crowds = [one for one, out in zip(objects, aside, strict=True) if out]
         self._aside = np.array(aside, dtype=bool)
-        self._categories = np.array([row["category_id"] for row in rows], dtype=np.int64)
         #: (detections, objects and crowds in their order) IoU, where it was computed before.
         self.known: Floats | None = None
 
@@ -314,29 +326,31 @@ class _Image:
             position: Position of the image in the list of image ids.
             before: Objects of the images before it.
         """
-        count = len(self._rows)
-        shapes = self._shapes(self._rows) if self.known is None else None
-        category = np.array([one["category_id"] for one in self._objects], dtype=np.int64)
+        found = self._found
+        count = len(found)
+        shapes = self._found_shapes() if count and self.known is None else None
+        # Ids of categories are positions from 1 (``ground_truth``).
+        category = np.array([one["category_id"] - 1 for one in self._objects], dtype=np.int64)
         overlaps = self._overlaps(shapes, crowd=False)
-        same = self._categories[:, None] == category[None, :]
+        same = found.category[:, None] == category[None, :]
         target = _greedy(overlaps * same)
         hit = target >= 0
         error, about = _errors(overlaps, same, target)
         target = np.where(hit, target, about)
         return {
-            "rows": np.array([row["row"] for row in self._rows], dtype=np.int64),
+            "rows": found.place,
             "image": np.full(count, position, dtype=np.int64),
-            "class_index": self._categories - 1,
-            "score": np.array([row["score"] for row in self._rows], dtype=np.float64),
-            "area": self._areas(self._rows, shapes),
+            "class_index": found.category,
+            "score": found.score,
+            "area": self._areas(),
             "hit": hit,
             "ignored": ~hit & self._in_crowd(shapes),
             "error": np.where(hit, -1, error),
             "target": np.where(target >= 0, target + before, -1),
-            # Ids are positions from 1 (``ground_truth``).
+            # So are those of objects.
             "object_rows": np.array([one["id"] - 1 for one in self._objects], dtype=np.int64),
             "object_image": np.full(len(self._objects), position, dtype=np.int64),
-            "object_class_index": category - 1,
+            "object_class_index": category,
             "object_area": np.array(
                 [one["bbox"][2] * one["bbox"][3] for one in self._objects], dtype=np.float64
             ),
@@ -352,27 +366,35 @@ class _Image:
             return np.array([row["bbox"] for row in rows], dtype=np.float64).reshape(-1, 4)
         return [compared_mask(row["segmentation"], *self._size) for row in rows]
 
-    def _areas(self, rows: Sequence[Row], shapes: Any) -> Floats:
+    def _found_shapes(self) -> Any:
+        """The same of the detections, of which there is one at least."""
+        found = self._found
+        if self._task == "bbox":
+            return found.boxes_xywh_px
+        if self._task == "keypoints":
+            return [{"keypoints": points} for points in found.keypoints or ()]
+        return self._shapes([{"segmentation": mask} for mask in found.masks()])
+
+    def _areas(self) -> Floats:
         """(n,) areas of the boxes, px²; a mask or keypoints without a box have the one around."""
         from pycocotools import mask as coco_mask
 
-        areas = np.zeros(len(rows))
-        for position, row in enumerate(rows):
-            if "bbox" in row:
-                box = row["bbox"]
-            elif self._task == "keypoints":
-                box = spanned_box(row["keypoints"])
-            else:
-                (mask,) = self._shapes([row]) if shapes is None else shapes[position : position + 1]
-                box = coco_mask.toBbox(mask)
-            areas[position] = box[2] * box[3]
+        boxes = self._found.boxes_xywh_px
+        if not len(self._found):
+            return np.zeros(0)
+        if boxes is None and self._task == "keypoints":
+            boxes = np.array([spanned_box(points) for points in self._found.keypoints or ()])
+        elif boxes is None:
+            boxes = coco_mask.toBbox(self._found_shapes())
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        areas: Floats = boxes[:, 2] * boxes[:, 3]
         return areas
 
     def _overlaps(self, shapes: Any, *, crowd: bool) -> Floats:
         """(detections, objects) IoU or OKS; with crowds, the share of a detection that is in one.
 
         Args:
-            shapes: Shapes of the detections; None where the overlaps are known.
+            shapes: Shapes of the detections; None without any, and where the overlaps are known.
             crowd: Whether with the crowds or with the other objects.
         """
         from pycocotools import mask as coco_mask
@@ -380,8 +402,8 @@ class _Image:
         if self.known is not None:
             return self.known[:, self._aside == crowd]
         others = self._crowds if crowd else self._objects
-        if not len(shapes) or not others:
-            return np.zeros((len(shapes), len(others)))
+        if not len(self._found) or not others:
+            return np.zeros((len(self._found), len(others)))
         if self._task == "keypoints":
             return oks(shapes, others, self._sigmas)
         found = coco_mask.iou(shapes, self._shapes(others), [int(crowd)] * len(others))
@@ -389,10 +411,10 @@ class _Image:
 
     def _in_crowd(self, shapes: Any) -> Bools:
         if not self._crowds:
-            return np.zeros(len(self._rows), dtype=bool)
-        category = np.array([one["category_id"] for one in self._crowds], dtype=np.int64)
+            return np.zeros(len(self._found), dtype=bool)
+        category = np.array([one["category_id"] - 1 for one in self._crowds], dtype=np.int64)
         inside = self._overlaps(shapes, crowd=True) > MATCH_IOU
-        found: Bools = (inside & (self._categories[:, None] == category[None, :])).any(axis=1)
+        found: Bools = (inside & (self._found.category[:, None] == category[None, :])).any(axis=1)
         return found
 
 
@@ -441,12 +463,16 @@ def _errors(overlaps: Floats, same: Bools, target: Ints) -> tuple[Ints, Ints]:
     return error, about
 
 
+#: A data set without images and categories.
+NOTHING: Mapping[str, Any] = {"images": (), "categories": (), "annotations": ()}
+
+
 def _joined(
     parts: Sequence[Mapping[str, npt.NDArray[Any]]], category_ids: tuple[int, ...]
 ) -> Matching:
     """The arrays of all images after each other."""
     names = [one.name for one in fields(Matching) if one.name != "category_ids"]
     # Without an image there is still an array of each kind.
-    parts = parts or [_Image((), (), "bbox", (1, 1)).matched(0, 0)]
+    parts = parts or [_Image(table_of(NOTHING, (), ()), (), "bbox", (1, 1)).matched(0, 0)]
     whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in names}
     return Matching(category_ids=category_ids, **whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.core.tasks import Task
 from harness.measure.columns import Floats, Integers, category_positions
 
 
@@ -53,44 +52,46 @@ class Table:
             score=self.score[rows],
             boxes_xywh_px=None if self.boxes_xywh_px is None else self.boxes_xywh_px[rows],
             sizes_px=None if self.sizes_px is None else self.sizes_px[rows],
-            counts=None if self.counts is None else tuple(self.counts[one] for one in numbers),
+            counts=None if self.counts is None else tuple([self.counts[one] for one in numbers]),
             keypoints=None
             if self.keypoints is None
-            else tuple(self.keypoints[one] for one in numbers),
+            else tuple([self.keypoints[one] for one in numbers]),
         )
 
-    def rows(
-        self, image_ids: Sequence[int], category_ids: Sequence[int], task: Task
-    ) -> list[dict[str, Any]]:
-        """The predictions in COCO's results format, with what a task and the size of a box need.
+    def between(self, begin: int, end: int, *, most: int | None = None) -> Table:
+        """Some consecutive predictions, which share their memory with this table.
 
         Args:
-            image_ids: By position.
-            category_ids: By position.
-            task: Boxes, masks or keypoints.
+            begin: Position of the first in this table.
+            end: Position after the last.
+            most: How many there are at most, the first; None for all.
         """
-        rows: list[dict[str, Any]] = [
-            {"image_id": image_ids[image], "category_id": category_ids[category], "score": score}
-            for image, category, score in zip(
-                self.image.tolist(), self.category.tolist(), self.score.tolist(), strict=True
-            )
-        ]
-        if self.boxes_xywh_px is not None:
-            for row, box in zip(rows, self.boxes_xywh_px.tolist(), strict=True):
-                row["bbox"] = box
-        if task == "segm" and self.counts is not None and self.sizes_px is not None:
-            for row, size, counts in zip(rows, self.sizes_px.tolist(), self.counts, strict=True):
-                row["segmentation"] = {"size": size, "counts": counts}
-        if task == "keypoints" and self.keypoints is not None:
-            for row, points in zip(rows, self.keypoints, strict=True):
-                row["keypoints"] = points
-        return rows
+        rows = slice(begin, end if most is None else min(end, begin + most))
+        return Table(
+            place=self.place[rows],
+            image=self.image[rows],
+            category=self.category[rows],
+            score=self.score[rows],
+            boxes_xywh_px=None if self.boxes_xywh_px is None else self.boxes_xywh_px[rows],
+            sizes_px=None if self.sizes_px is None else self.sizes_px[rows],
+            counts=None if self.counts is None else self.counts[rows],
+            keypoints=None if self.keypoints is None else self.keypoints[rows],
+        )
+
+    def masks(self) -> list[dict[str, Any]]:
+        """N masks as COCO's run lengths; none without them."""
+        if self.counts is None or self.sizes_px is None:
+            return []
+        pairs = zip(self.sizes_px.tolist(), self.counts, strict=True)
+        return [{"size": size, "counts": counts} for size, counts in pairs]
 
 
 def table_of(
     annotations: Mapping[str, Any],
     predictions: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int],
+    *,
+    keys: Collection[str] = ("bbox", "segmentation", "keypoints"),
 ) -> Table:
     """The predictions for some images, in their order.
 
@@ -98,6 +99,7 @@ def table_of(
         annotations: As returned by ``data.coco.read_annotations``.
         predictions: Valid COCO results, all with the same keys.
         image_ids: The images that count.
+        keys: Of boxes, masks and keypoints those that are wanted.
     """
     images = {one: number for number, one in enumerate(image_ids)}
     categories = category_positions(annotations)
@@ -106,7 +108,7 @@ def table_of(
     if -1 in owners:
         places = [place for place in places if owners[place] >= 0]
         rows, owners = [predictions[place] for place in places], [owners[one] for one in places]
-    first: Mapping[str, Any] = rows[0] if rows else {}
+    first = set(rows[0]).intersection(keys) if rows else ()
     boxes = sizes = counts = keypoints = None
     if "bbox" in first:
         boxes = _matrix([row["bbox"] for row in rows], 4, np.float64)
