@@ -15,6 +15,7 @@ import pytest
 
 import harness
 from harness.cli.main import COMMANDS, build_parser
+from harness.core.model import GROUPS
 
 SHELL_BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE_COMMAND = re.compile(r"(?<!`)`((?:harness|make|bash) [^`\n]+)`(?!`)")
@@ -72,6 +73,11 @@ def test_command_lines_parse(repository: Path, capsys: pytest.CaptureFixture[str
     assert lines, "the README shows no command"
     wrong = [f"{where}\n    {fault}" for where, argv in lines if (fault := refusal(argv, capsys))]
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_group_of_downloads_is_explained(repository: Path) -> None:
+    page = (repository / "datasets" / "README.md").read_text(encoding="utf-8")
+    assert not [group for group in GROUPS if f"`{group}`" not in page]
 
 
 def test_models_in_commands_are_in_the_lock(repository: Path) -> None:
