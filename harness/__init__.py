@@ -1,4 +1,4 @@
-"""Proof that COCO numbers of the Detectron2 model zoo reproduce on this machine.
+"""Whether the COCO numbers of the Detectron2 model zoo reproduce on this machine, and if not, why.
 
 The names below are the Python API; each is imported when it is first used, so that ``import
 harness`` loads nothing else. See ``docs/python-api.md``.

@@ -308,7 +308,7 @@ def build_parser(wanted: Callable[[str], bool]) -> argparse.ArgumentParser:
     formatter = _formatter()
     parser = Overview(
         prog="harness",
-        description="Proof that COCO numbers of the Detectron2 model zoo reproduce here.",
+        description="Do the COCO numbers of the Detectron2 model zoo reproduce here?",
         formatter_class=formatter,
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")

@@ -197,3 +197,10 @@ def test_hosted_checks_run_the_same_script(repository: Path) -> None:
     assert ".ci/run" in text
     steps = set(re.findall(r"^\(?.*?make ([a-z-]+)", (repository / ".ci/run").read_text(), re.M))
     assert {"check", "test", "test-slow", "test-attack", "docs", "eval"} <= steps
+
+
+def test_every_make_target_is_explained(repository: Path) -> None:
+    makefile = (repository / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    page = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert not [one for one in targets.split() if f"`make {one}" not in page]
