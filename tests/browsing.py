@@ -73,18 +73,33 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def window(browser: Any, size: tuple[int, int], colours: str) -> Iterator[Any]:
-    """A page that fails its test with any error of its scripts, and any request but for files."""
+def window(
+    browser: Any,
+    size: tuple[int, int],
+    colours: str,
+    *,
+    asked_for: tuple[str, ...] = ("file:", "data:"),
+    **more: Any,
+) -> Iterator[Any]:
+    """A page that fails its test with any error of its scripts, and any other request.
+
+    Args:
+        browser: That opens it.
+        size: Width and height, px.
+        colours: Its colour scheme: light or dark.
+        asked_for: How the addresses begin that it may ask for.
+        more: Of the browser's context.
+    """
     width, height = size
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=colours, **more
+    )
     opened = context.new_page()
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on(
         "request",
-        lambda asked: (
-            None if asked.url.startswith(("file:", "data:")) else faults.append(asked.url)
-        ),
+        lambda asked: None if asked.url.startswith(asked_for) else faults.append(asked.url),
     )
     yield opened
     context.close()

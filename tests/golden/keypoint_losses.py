@@ -24,7 +24,7 @@ from harness.training.augmentation import Augmentation, draw_change
 from harness.training.samples import Sample, make_sample
 from harness.zoo.architectures import tiny
 from harness.zoo.seeded import seeded_checkpoint
-from tests.golden.losses import EVERYTHING
+from tests.golden.losses import DETECTRON2_EVERYTHING, EVERYTHING
 
 CASE = "losses_tiny_keypoints"
 NAMES = ("left_a", "right_a", "b", "left_c", "right_c")
@@ -133,15 +133,7 @@ def detectron2_losses() -> dict[str, Any]:
 
     from harness.engines.detectron2_model import build_model
 
-    keys = {
-        "MODEL.RPN.BATCH_SIZE_PER_IMAGE": EVERYTHING.anchors_per_image,
-        "MODEL.RPN.POSITIVE_FRACTION": EVERYTHING.anchor_positive_share,
-        "MODEL.RPN.PRE_NMS_TOPK_TRAIN": EVERYTHING.rpn_pre_nms_per_level,
-        "MODEL.RPN.POST_NMS_TOPK_TRAIN": EVERYTHING.rpn_post_nms,
-        "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": EVERYTHING.rois_per_image,
-        "MODEL.ROI_HEADS.POSITIVE_FRACTION": EVERYTHING.roi_positive_share,
-        "MODEL.BACKBONE.FREEZE_AT": 0,
-    }
+    keys = {**DETECTRON2_EVERYTHING, "MODEL.BACKBONE.FREEZE_AT": 0}
     model = build_model(architecture(), torch.device("cpu"), training=keys).train()
     model.load_state_dict(_weights())
     inputs = []

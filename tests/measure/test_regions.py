@@ -8,18 +8,15 @@ from hypothesis import given
 
 from harness.core.run_lengths import Rle
 from harness.measure.masks import areas_px, decode_region, encode_region
-from tests.measure.parts import placed_regions
+from tests.measure.parts import encoded, placed_regions
 
 
 @given(placed_regions())
 def test_the_region_of_a_mask_comes_back_alone(case):
-    height, width, top, left, region = case
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : top + region.shape[0], left : left + region.shape[1]] = region
-    rle = encode_region(region, top_px=top, left_px=left, height_px=height, width_px=width)
+    mask, rle = encoded(case)
     pixels, first_row, first_column = decode_region(rle)
     rows, columns = pixels.shape
-    again = np.zeros((height, width), dtype=bool)
+    again = np.zeros(mask.shape, dtype=bool)
     again[first_row : first_row + rows, first_column : first_column + columns] = pixels
     np.testing.assert_array_equal(again, mask)
     assert columns == np.ptp(mask.any(axis=0).nonzero()[0]) + 1 if mask.any() else not pixels.size

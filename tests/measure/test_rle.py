@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 
 from harness.core.run_lengths import Rle, decode, run_lengths
 from harness.measure.masks import areas_px, encode_region, rle_of, union_px
-from tests.measure.parts import placed_regions
+from tests.measure.parts import encoded, placed_regions
 
 
 def full_mask_counts(mask: np.ndarray) -> str:
@@ -17,12 +17,9 @@ def full_mask_counts(mask: np.ndarray) -> str:
 
 @given(placed_regions())
 def test_a_region_encodes_as_the_full_mask_does(case):
-    height, width, top, left, region = case
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : top + region.shape[0], left : left + region.shape[1]] = region
-    rle = encode_region(region, top_px=top, left_px=left, height_px=height, width_px=width)
+    mask, rle = encoded(case)
     assert rle.counts == full_mask_counts(mask)
-    assert (rle.height_px, rle.width_px) == (height, width)
+    assert (rle.height_px, rle.width_px) == mask.shape
 
 
 @pytest.mark.parametrize("fill", [False, True])
@@ -36,10 +33,7 @@ def test_a_full_height_region_joins_runs_across_columns(fill):
 
 @given(placed_regions())
 def test_a_mask_comes_back(case):
-    height, width, top, left, region = case
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : top + region.shape[0], left : left + region.shape[1]] = region
-    rle = encode_region(region, top_px=top, left_px=left, height_px=height, width_px=width)
+    mask, rle = encoded(case)
     np.testing.assert_array_equal(decode(rle), mask)
 
 

@@ -15,7 +15,7 @@ import requests
 from PIL import Image as PillowImage
 
 from harness.zoo.checkpoints import EMBEDDED
-from tests.browsing import chromium
+from tests.browsing import chromium, window
 from tests.serve.conftest import LEFT, RIGHT, Scripted, picture_bytes, sent
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
@@ -32,24 +32,9 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(params=[(WIDE, "light"), (PHONE, "dark")], ids=["wide", "phone"])
 def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page that fails its test with any error of its scripts, and any request elsewhere."""
-    (width, height), scheme = request.param
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-    )
-    opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on(
-        "request",
-        lambda asked: (
-            None
-            if asked.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-            else faults.append(asked.url)
-        ),
-    )
-    yield opened
-    context.close()
-    assert not faults
+    places = ("http://127.0.0.1:", "data:", "blob:")
+    with window(browser, *request.param, asked_for=places, accept_downloads=True) as opened:
+        yield opened
 
 
 def chosen(page: Any, url: str, content: bytes, name: str = "two halves.png") -> None:
