@@ -190,13 +190,13 @@ def to_typed(kind: type[T], plain: Any, *, where: str) -> T:
         faults = [
             f"{_dotted(fault['loc']) or '(root)'}: {fault['msg']}" for fault in error.errors()
         ]
-        raise _misfit(where, faults) from error
+        raise _misfit(where, plain, faults) from error
     # pydantic drops unknown keys of standard dataclasses; whatever did not come through is one. It
     # takes true for 1, and "8" for 8; who writes that means something else.
     after = to_plain(typed)
     faults = [*_lost_keys(plain, after), *_turned_values(plain, after)]
     if faults:
-        raise _misfit(where, faults)
+        raise _misfit(where, plain, faults)
     return typed
 
 
@@ -224,7 +224,7 @@ def _lost_keys(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Ite
     if isinstance(before, dict) and isinstance(after, dict):
         for key, value in before.items():
             if key not in after:
-                yield f"{_dotted((*path, key))}: unknown key{_meant(str(key), after)}"
+                yield f"{_dotted((*path, key))}: {UNKNOWN}{_meant(str(key), after)}"
             else:
                 yield from _lost_keys(value, after[key], (*path, key))
     elif isinstance(before, list) and isinstance(after, list):
@@ -269,8 +269,33 @@ def _dotted(path: Iterable[str | int]) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _misfit(where: str, faults: list[str]) -> IntegrityError:
-    return IntegrityError(f"{where} does not fit its schema:\n  " + "\n  ".join(faults))
+#: Keys of a file that harness wrote: the version of its schema, and of harness.
+SCHEMA, WRITER = "schema_version", "harness_version"
+
+#: Of a key that a file has and its schema does not.
+UNKNOWN = "unknown key"
+
+
+def _misfit(where: str, plain: Any, faults: list[str]) -> IntegrityError:
+    message = f"{where} does not fit its schema:\n  " + "\n  ".join(faults)
+    return IntegrityError(message, hint=_newer(plain, faults))
+
+
+def _newer(plain: Any, faults: list[str]) -> str | None:
+    """What to do about a file that a newer version may have written; None where none can have.
+
+    What an older one wrote is read: a key that it did not know has a default.
+    """
+    if not isinstance(plain, dict) or not {SCHEMA, WRITER} & plain.keys():
+        return None
+    newer = any(one.startswith(f"{SCHEMA}: Input") or UNKNOWN in one for one in faults)
+    if not newer and WRITER not in plain:  # a file that is edited by hand
+        return None
+    says = f" (it says {shown(plain[WRITER])})" if WRITER in plain else ""
+    return (
+        f"it may be of a newer version of harness{says}: use that one, or make the file again "
+        "with this one"
+    )
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
