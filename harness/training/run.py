@@ -418,14 +418,28 @@ def _out_of_memory(loop: _Loop, error: Exception) -> RunFailedError:
     trainer, parts = loop.trainer, loop.setup.config.optimizer.accumulate
     size = trainer.schedule.batch_size // trainer.world.size // parts
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    smaller = f"--accumulate {2 * parts} computes the same batch in smaller parts"
-    if trainer.iteration:
-        smaller += ", and a training may be continued with it"
     return RunFailedError(
         f"out of memory on {trainer.device} in iteration {trainer.iteration + 1} with "
         f"{counted(size, 'image')} at once: {said}",
-        hint=f"{smaller}; or begin again with a lower --batch-size, or --precision bf16",
+        hint=_smaller(size, parts, continued=trainer.iteration > 0),
     )
+
+
+def _smaller(size: int, parts: int, *, continued: bool) -> str:
+    """Return which settings need less memory.
+
+    Args:
+        size: Images that a process computes at once.
+        parts: Parts of its batch.
+        continued: Whether there are iterations to continue from.
+    """
+    if size == 1:
+        return "one image takes more: begin again with a smaller --short-edge, or --precision bf16"
+    divisor = next(one for one in range(2, size + 1) if size % one == 0)
+    smaller = f"--accumulate {divisor * parts} computes the same batch in smaller parts"
+    if continued:
+        smaller += ", and a training may be continued with it"
+    return f"{smaller}; or begin again with a lower --batch-size, or --precision bf16"
 
 
 @contextmanager

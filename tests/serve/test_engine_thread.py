@@ -84,6 +84,20 @@ def test_a_crash_is_an_error_and_told_by_health_until_it_works_again(scripted: S
     assert (ping.status_code, ping.json()) == (200, {"status": "Healthy"})
 
 
+def test_a_gpu_that_fails_is_no_bug_and_says_what_to_do(scripted: Scripted) -> None:
+    notices: list[str] = []
+    url, engine = scripted(notices, quiet=True)
+    lost = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …"
+    engine.fault = RuntimeError(lost)
+    failed = sent(url, picture_bytes())
+    assert failed.status_code == 500
+    error = failed.json()["error"]
+    assert error["what"] == "the GPU failed: CUDA error: an illegal memory access was encountered"
+    assert "start the service again" in error["next_step"]
+    assert [one.partition("\n")[0] for one in notices] == [f"error: {error['what']}"]
+    assert requests.get(f"{url}/health", timeout=60).status_code == 503
+
+
 def test_a_bug_names_itself_and_keeps_its_details(scripted: Scripted) -> None:
     url, engine = scripted()
     engine.fault = KeyError("secret path")

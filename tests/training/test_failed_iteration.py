@@ -18,14 +18,16 @@ from harness.core.run_files import CHECKPOINTS
 from harness.core.settings import identity_defaults, replaced
 from harness.nn.fpn import FPN
 from harness.training.checkpoints import checkpoints
+from harness.training.group import train_in_processes
 from harness.training.notes import read_notes
 from harness.training.optimizer import MovingAverage
 from harness.training.processes import World
-from harness.training.run import run_training
+from harness.training.run import _smaller, run_training
 from harness.training.setup import Setup
 from harness.training.weight_files import WEIGHTS_LAST
 from harness.zoo.architectures import tiny
 from harness.zoo.weights import read_checkpoint
+from tests.training.failing_process import Failing
 from tests.training.test_families import NETWORKS, AlwaysOne, setup_of
 
 LACKING = (
@@ -209,6 +211,26 @@ def test_only_the_first_process_saves_and_waits_for_none(
                     evaluate=AlwaysOne(),
                 )
         assert saved(tmp_path / str(rank)) == expected
+
+
+@pytest.mark.parametrize("ranks", [(1,), (0,), (0, 1)])
+@pytest.mark.slow
+def test_of_several_processes_none_loses_what_is_finished(
+    tmp_path: Path, ranks: tuple[int, ...]
+) -> None:
+    setup = setup_at(tmp_path, processes=2, device="cpu")
+    with pytest.raises(RunFailedError, match="in iteration 3 with 1 image at once") as caught:
+        train_in_processes(setup, 2, progress=Failing(*ranks), evaluate=AlwaysOne())
+    assert "--accumulate" not in str(caught.value.hint)
+    assert saved(tmp_path) == ["iteration-0000002"]
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "advice"),
+    [(2, 1, "--accumulate 2 "), (9, 2, "--accumulate 6 "), (1, 4, "--short-edge"), (7, 1, "7 ")],
+)
+def test_what_is_advised_can_be_done(size: int, parts: int, advice: str) -> None:
+    assert advice in _smaller(size, parts, continued=True)
 
 
 def test_a_batch_may_go_on_in_smaller_parts_and_the_record_says_so(

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.cli.main import run
 from harness.data.catalog import COCO_LAYOUT
@@ -28,6 +29,28 @@ def test_everything_that_runs_need_is_fine_here(tmp_path: Path) -> None:
 def test_what_is_not_ok_has_a_fix_and_what_is_ok_has_none(tmp_path: Path) -> None:
     for finding in diagnose(tmp_path):
         assert bool(finding.fix) == (finding.status != "ok"), finding
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_a_card_without_bf16_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulated: bool
+) -> None:
+    from harness.engines import devices
+
+    refusal = None if emulated else "CUDNN_STATUS_NOT_SUPPORTED"
+    capabilities = [(9, 0), (7, 5), (7, 5)]
+    monkeypatch.setattr(devices, "_refusal_of_bf16", lambda _: refusal)
+    monkeypatch.setattr(devices, "gpu_count", lambda: len(capabilities))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_name", lambda one: "T4" if one.index else "NVIDIA H100"
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda one: capabilities[one.index])
+    found = [one for one in diagnose(tmp_path) if one.subject in ("GPU", "bf16")]
+    assert [one.subject for one in found] == ["GPU", "bf16"]  # a kind of card once
+    assert found[0].found == "NVIDIA H100, T4, T4"
+    assert "T4 has 7.5" in found[1].found
+    assert found[1].status == ("ok" if emulated else "warn")
+    assert found[1].fix == ("" if emulated else "choose --precision fp16")
 
 
 def test_data_and_checkpoints_are_found(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from harness.core.checks import Reference, Status, Tolerance
 from harness.core.detections import Detections, Image
 from harness.core.engine import Engine, Stopwatch
-from harness.core.errors import UsageError
+from harness.core.errors import RunFailedError, UsageError
 from harness.core.progress import Silent
 from harness.core.record import RunRecord
 from harness.core.requests.inference import BenchRequest, InferenceRequest
@@ -78,6 +78,17 @@ def measured(
         return record
 
     return run
+
+
+def test_a_gpu_that_fails_ends_a_benchmark_without_a_traceback(
+    measured: Callable[..., RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def infer(*_: object) -> list[Detections]:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered\nmore of it")
+
+    monkeypatch.setattr(Phased, "infer", infer)
+    with pytest.raises(RunFailedError, match="the GPU failed: CUDA error: uncorrectable"):
+        measured()
 
 
 def test_pure_compute_is_transfer_forward_and_paste(measured: Callable[..., RunRecord]) -> None:
