@@ -34,6 +34,9 @@ NOTES = "notes.json"
 #: A folder: what a training continues from.
 CHECKPOINTS = "checkpoints"
 
+#: Names the last checkpoint of a training by Detectron2, which are beside it.
+LAST_OF_DETECTRON2 = "last_checkpoint"
+
 #: A folder: the evaluations of a training, each with the files of a run.
 EVALUATIONS = "evaluations"
 

@@ -6,6 +6,9 @@ weights are also written in the run's format, so that everything after the train
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from harness.data.shapes import flip_order
 from harness.engines.detectron2 import require_detectron2
 from harness.engines.detectron2_model import build_model, config_of
 from harness.engines.devices import apply_precision, apply_threads, find_device
+from harness.files.failures import lacks_memory, reason_of
 from harness.training.augmentation import augmentation_for
 from harness.training.checkpoints import require_same
 from harness.training.plan import MOMENTUM, STEP_FACTOR, WARMUP_FACTOR, weight_decay_of
@@ -33,7 +37,8 @@ REGISTERED = "harness_train"
 def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluate) -> None:
     """Run the whole training in this process; weights and logs are written to the run folder.
 
-    A signal interrupts it at once; it continues from its last checkpoint.
+    A signal interrupts it at once; it continues from its last checkpoint. Where memory runs out,
+    the last finished iteration is saved.
 
     Args:
         setup: Setup of the training.
@@ -43,7 +48,7 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
     Raises:
         PrerequisiteError: Detectron2 is not installed.
         UsageError: A setting that Detectron2's trainer does not have.
-        RunFailedError: A loss is not finite.
+        RunFailedError: A loss is not finite, or memory ran out.
         Interrupted: The user stopped it.
     """
     require_detectron2("detectron2.engine", "detectron2.data.datasets")
@@ -59,19 +64,104 @@ def train_with_detectron2(setup: Setup, *, progress: Progress, evaluate: Evaluat
         evaluate.before(setup.folder / WEIGHTS_LAST, progress.notice)
     with progress.task("train", total=last, done=trainer.start_iter, unit="it") as tick:
         trainer.register_hooks([_ticking(tick)])
-        try:
-            trainer.train()
-        except FloatingPointError as error:
-            raise RunFailedError(
-                f"Detectron2 stopped in iteration {trainer.iter + 1}: {error}",
-                hint="lower --lr, or look at the annotations: harness data check",
-            ) from error
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped in iteration {trainer.iter + 1}") from None
+        _train(trainer, device, progress.notice)
     _write_weights(setup.folder / WEIGHTS_LAST, trainer.model, setup)
     scores = evaluate(setup.folder / WEIGHTS_LAST, last, progress.notice)
     _write_weights(setup.folder / WEIGHTS_BEST, trainer.model, setup)
     progress.notice(", ".join(f"{name} {scores[name]:.2f}" for name in scores if "/AP" in name[:8]))
+
+
+def _train(trainer: Any, device: torch.device, notice: Callable[[str], None]) -> None:
+    """Run the iterations; see ``train_with_detectron2``."""
+    watching = _watched(trainer)
+    try:
+        with _reported_once():
+            trainer.train()
+    except FloatingPointError as error:
+        raise RunFailedError(
+            f"Detectron2 stopped in iteration {trainer.iter + 1}: {error}",
+            hint="lower --lr, or look at the annotations: harness data check",
+        ) from error
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped in iteration {trainer.iter + 1}") from None
+    except Exception as error:
+        number = trainer.iter + 1
+        if watching.whole:
+            _save_finished(trainer, notice)
+        if not lacks_memory(error):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunFailedError(
+            f"out of memory on {device} in iteration {number} of Detectron2's trainer: {said}",
+            hint="begin again with a lower --batch-size; --engine native has --accumulate, which "
+            "computes the same batch in smaller parts",
+        ) from error
+
+
+@contextmanager
+def _reported_once() -> Iterator[None]:
+    """Let Detectron2 print no traceback of an error of the block, which is reported after it."""
+
+    def without_traceback(record: logging.LogRecord) -> bool:
+        return record.exc_info is None
+
+    logger = logging.getLogger("detectron2.engine.train_loop")
+    logger.addFilter(without_traceback)
+    try:
+        yield
+    finally:
+        logger.removeFilter(without_traceback)
+
+
+def _watched(trainer: Any) -> Any:
+    """Register what knows whether a trainer has the state after its last iteration.
+
+    Returns:
+        Its ``whole`` is true before a step of the optimizer only.
+    """
+    from detectron2.engine import HookBase
+
+    class Watching(HookBase):  # type: ignore[misc]
+        """Knows where in an iteration the trainer is."""
+
+        whole = False
+
+        def before_step(self) -> None:
+            """Nothing of the iteration has been done."""
+            self.whole = True
+
+        def after_step(self) -> None:
+            """Its weights are those of this iteration, and the hooks that follow change more."""
+            self.whole = False
+
+    watching = Watching()
+    trainer.register_hooks([watching])
+    trainer._hooks.insert(0, trainer._hooks.pop())  # before those that may fail
+    trainer._trainer.optimizer.register_step_pre_hook(lambda *_: watching.after_step())
+    return watching
+
+
+def _save_finished(trainer: Any, notice: Callable[[str], None]) -> None:
+    """Save the last finished iteration of a trainer whose next one failed.
+
+    Nothing is saved where no iteration is new, and where BatchNorm learns: the failed forward pass
+    has changed its statistics.
+    """
+    finished = trainer.iter - 1
+    learning = (
+        isinstance(one, torch.nn.modules.batchnorm._BatchNorm) and one.training
+        for one in trainer.model.modules()
+    )
+    if finished < trainer.start_iter or any(learning):
+        return
+    try:
+        # What Detectron2 saves as its iteration, and continues after.
+        trainer.iter = trainer._trainer.iter = finished
+        trainer.checkpointer.save(f"model_{finished:07d}", iteration=finished)
+    except Exception as error:  # of a device that is lost, or of the disk; the first one counts
+        notice(f"iteration {finished + 1} could not be saved: {reason_of(error)}")
+    else:
+        notice(f"the checkpoint of iteration {finished + 1} is kept")
 
 
 def _require_offered(setup: Setup) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from harness import Interrupted, train
@@ -490,6 +491,52 @@ def test_detectron2_trains_into_the_same_record(
     refused = process("train", *words, "--engine", "detectron2", "--ema", "0.9")
     assert refused.code == 2
     assert "--ema" in refused.err
+
+
+#: Runs the command line with a network of Detectron2 whose memory runs out in an iteration.
+LACKING = """
+import sys
+import torch
+from detectron2.modeling import GeneralizedRCNN
+
+at, plain, calls = int(sys.argv[1]), GeneralizedRCNN.forward, iter(range(1, 1000))
+
+def forward(self, batch):
+    if self.training and next(calls) == at:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    return plain(self, batch)
+
+GeneralizedRCNN.forward = forward
+sys.argv = ["harness", *sys.argv[2:]]
+from harness.__main__ import main
+main()
+"""
+
+
+def test_detectron2_loses_no_finished_iteration_where_memory_runs_out(
+    process: Callable[..., Answer], on_small_twice: list[str], project: Path
+) -> None:
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    words = [word for word in on_small_twice if word != "--deterministic"]
+    words += ["--engine", "detectron2", "--no-pictures", "--output", "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING, "3", "train", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 5, done.stderr
+    assert "error: out of memory on cpu in iteration 3 of Detectron2's trainer: CUDA" in done.stderr
+    assert "lower --batch-size" in done.stderr
+    assert "the checkpoint of iteration 2 is kept" in done.stderr
+    assert "continue with: harness train" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    first = torch.load(project / "run" / "model_0000001.pth", weights_only=True)
+    assert first["iteration"] == first["trainer"]["iteration"] == 1  # counted from 0
+    again = subprocess.run(
+        [sys.executable, "-c", LACKING, "2", "train", *words, "--resume"],
+        capture_output=True,
+        text=True,
+    )
+    assert "out of memory on cpu in iteration 4 of" in again.stderr  # the second one of this start
+    assert process("train", *words, "--resume").code == 0
 
 
 @pytest.mark.slow

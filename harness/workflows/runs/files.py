@@ -23,6 +23,7 @@ from harness.core.run_files import (
     CELLS,
     CHECKPOINTS,
     IDENTITY,
+    LAST_OF_DETECTRON2,
     PREDICTIONS,
     RECORD,
     REPORT,
@@ -383,7 +384,7 @@ def _has_work(folder: Path) -> bool:
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a training in ``folder`` can be continued."""
-    return any((folder / CHECKPOINTS).glob("*.pth"))
+    return any((folder / CHECKPOINTS).glob("*.pth")) or (folder / LAST_OF_DETECTRON2).is_file()
 
 
 def is_finished(folder: Path) -> bool:
