@@ -14,6 +14,7 @@ from harness.core.errors import PrerequisiteError, RunFailedError
 from harness.engines.exported import IMAGE, PROPOSALS, SEMANTICS
 from harness.export.program import quiet
 from harness.files.atomic import replacing
+from harness.files.environment import TORCHVISION_OF
 from harness.files.extras import install_command
 from harness.files.failures import disk_errors
 from harness.zoo.exported import END_OF_OWN, ExportFacts, metadata_of
@@ -134,5 +135,6 @@ def _require_standard(model: onnx.ModelProto) -> None:
     if foreign or model.functions:
         raise RunFailedError(
             f"the exported graph has operators outside ONNX's standard: {', '.join(foreign)}",
-            hint="this torch exports differently: use one that harness is tested with (2.11, 2.12)",
+            hint="this torch exports differently: use one that harness is tested with "
+            f"({', '.join(TORCHVISION_OF)})",
         )

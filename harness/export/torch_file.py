@@ -14,6 +14,7 @@ from harness.core.errors import RunFailedError
 from harness.engines.program import is_known
 from harness.export.program import quiet
 from harness.files.atomic import replacing
+from harness.files.environment import TORCHVISION_OF
 from harness.files.failures import disk_errors
 from harness.files.json import dumps
 from harness.zoo.exported import ExportFacts, metadata_of
@@ -79,5 +80,6 @@ def _require_known(content: dict[str, dict[str, dict[str, list[dict[str, str]]]]
     if foreign:
         raise RunFailedError(
             f"the graph has operators that --engine pt2 does not call: {', '.join(foreign)}",
-            hint="this torch exports differently: use one that harness is tested with (2.11, 2.12)",
+            hint="this torch exports differently: use one that harness is tested with "
+            f"({', '.join(TORCHVISION_OF)})",
         )

@@ -31,6 +31,10 @@ PACKAGES = (
     "onnxruntime",
 )
 
+#: The releases of torch that harness is tested with, each with the torchvision that belongs to it;
+#: another pair fails at import with "operator torchvision::nms does not exist".
+TORCHVISION_OF = {"2.11": "0.26", "2.12": "0.27", "2.14": "0.29"}
+
 #: There wherever an NVIDIA driver is loaded.
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
 

@@ -15,15 +15,17 @@ from typing import Literal
 from harness.core.errors import HarnessError, UsageError
 from harness.core.model import Lock
 from harness.data.catalog import COCO_LAYOUT, DOWNLOAD_GROUPS, SECOND_OPINIONS
-from harness.files.environment import cpu_name, gpu_drivers, package_version, usable_cpus
+from harness.files.environment import (
+    TORCHVISION_OF,
+    cpu_name,
+    gpu_drivers,
+    package_version,
+    usable_cpus,
+)
 from harness.files.layout import Place, datasets_place, results_place
 from harness.zoo.lock import find_artefact, read_lock
 
 PACKAGES = ("torch", "torchvision", "numpy", "Pillow", "pycocotools", "faster-coco-eval")
-
-#: torchvision releases that work with each torch release; another pair fails at import with
-#: "operator torchvision::nms does not exist".
-TORCHVISION_OF = {"2.11": "0.26", "2.12": "0.27"}
 
 #: Evaluation needs val2017 with its archive, annotations and a checkpoint; all of COCO is 45 GB.
 EVALUATION_BYTES = 3 * 10**9

@@ -31,7 +31,7 @@ def left_by(kind: str, weights: Path, annotations: Path) -> None:
 def test_a_zoo_model_knows_its_categories_by_heart(weights: Path) -> None:
     served = find_served(composed(ServeRequest, model="R_50_FPN_3x", weights=weights))
     assert [one.name for one in served.categories][:3] == ["person", "bicycle", "car"]
-    assert not served.checkpoint.pinned
+    assert not served.file.checkpoint.pinned
 
 
 def test_weights_of_a_training_bring_their_categories(weights: Path, small_coco: Path) -> None:
@@ -78,8 +78,8 @@ def test_a_model_is_served_by_its_own_engine(weights: Path, model: str, engine: 
 
 def test_an_exported_file_is_proven_and_served(exported_tiny: Path, weights: Path) -> None:
     served = find_served(composed(ServeRequest, engine="onnx", weights=exported_tiny))
-    assert (served.engine, served.weights) == ("onnx", exported_tiny)
-    assert served.checkpoint.pinned
+    assert (served.engine, served.file.path) == ("onnx", exported_tiny)
+    assert served.file.checkpoint.pinned
     with pytest.raises(IntegrityError, match="not an ONNX file of harness"):
         find_served(composed(ServeRequest, engine="onnx", weights=weights))
 
@@ -90,7 +90,7 @@ def test_the_exported_file_is_found_where_export_writes_it(
     path = tmp_path / "exported" / "tiny.onnx"
     path.parent.mkdir()
     shutil.copy(exported_tiny, path)
-    assert find_served(composed(ServeRequest, engine="onnx", root=tmp_path)).weights == path
+    assert find_served(composed(ServeRequest, engine="onnx", root=tmp_path)).file.path == path
 
 
 def test_an_engine_that_cannot_serve_this_is_refused_at_once(weights: Path) -> None:

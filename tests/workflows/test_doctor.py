@@ -98,6 +98,7 @@ def test_a_broken_lock_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("torch", "torchvision", "error", "status", "words"),
     [
         ("2.12.1", "0.27.1", None, "ok", ""),
+        ("2.14.1", "0.29.1", None, "ok", ""),
         ("2.11.0+cpu", "0.26.0+cpu", None, "ok", ""),
         ("2.13.0", "0.28.0", None, "warn", "tested with"),
         ("2.13.0", "0.27.1", "operator torchvision::nms does not exist", "fail", "a pair that fit"),
