@@ -45,7 +45,7 @@ from harness.training.plan import Schedule
 from harness.training.processes import World
 from harness.training.samples import BATCHES_AHEAD, Sample, make_sample, sample_batches
 from harness.training.setup import place, region_operators
-from harness.training.step import Trainer, pinned, run_iteration
+from harness.training.step import Trainer, pinning, run_iteration
 from harness.zoo.architectures import architecture_of
 from harness.zoo.seeded import seeded_checkpoint
 
@@ -158,7 +158,7 @@ def loading_seconds(
         batches(wide, asked.batch_size, seed=0),
         seed=0,
         loaders=usable_cpus(),
-        keep=pinned if device.type == "cuda" else None,
+        keep=pinning(device),
     )
     seconds = []
     with closing(loading):

@@ -15,7 +15,7 @@ NIGHT = "night.json"
 SWEEP = "sweep.json"
 
 #: The record of predictions on images without annotations.
-REPORT = "predict.json"
+PREDICT = "predict.json"
 
 LOG = "log.txt"
 PREDICTIONS = "predictions.json"
@@ -46,5 +46,5 @@ CELLS = "cells"
 #: The page of an evaluation.
 RUN_PAGE = "report.html"
 
-#: The page of a night, a sweep, a comparison, drawings or predictions. A night writes it last.
+#: The page of a night, a sweep, drawings or predictions. A night writes it last.
 PAGE = "index.html"

@@ -32,7 +32,7 @@ from harness.training.order import Draw, batches
 from harness.training.processes import World
 from harness.training.samples import Sample, sample_batches
 from harness.training.setup import Setup, build_trainer
-from harness.training.step import Trainer, measure_losses, pinned, run_iteration
+from harness.training.step import Trainer, measure_losses, pinning, run_iteration
 from harness.training.stop import Stop
 from harness.training.weight_files import WEIGHTS_BEST, WEIGHTS_LAST, restored
 
@@ -257,7 +257,7 @@ def training_batches(
         part=world.share(trainer.schedule.batch_size),
         seed=seed,
         loaders=setup.config.runtime.loaders,
-        keep=pinned if trainer.device.type == "cuda" else None,
+        keep=pinning(trainer.device),
     )
 
 
@@ -352,7 +352,7 @@ def _losses_of(setup: Setup, trainer: Trainer, data: TrainingSet, kind: str) -> 
         ([Draw(index, index)] for index in range(len(images))),
         seed=setup.config.schedule.seed,
         loaders=setup.config.runtime.loaders,
-        keep=pinned if trainer.device.type == "cuda" else None,
+        keep=pinning(trainer.device),
     )
     with closing(samples):
         losses = measure_losses(trainer, samples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -291,6 +291,11 @@ def _uploaded(values: npt.NDArray[Any], trainer: Trainer) -> Tensor:
 def pinned(sample: Sample) -> Sample:
     """Return a sample with its pixels in memory from which a GPU fetches them by itself."""
     return replace(sample, pixels=torch.from_numpy(sample.pixels).pin_memory().numpy())
+
+
+def pinning(device: torch.device) -> Callable[[Sample], Sample] | None:
+    """Return what `samples.sample_batches` keeps the samples for a device by."""
+    return pinned if device.type == "cuda" else None
 
 
 def _fetched(values: dict[str, Tensor]) -> dict[str, Tensor]:

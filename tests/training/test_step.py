@@ -8,7 +8,7 @@ import torch
 
 from harness.nn import operators
 from harness.training.setup import region_operators
-from harness.training.step import pinned, run_iteration
+from harness.training.step import pinned, pinning, run_iteration
 from harness.zoo.architectures import architecture_of, tiny
 from tests.golden.losses import samples, seeded_weights
 from tests.nn.plain_operators import PlainOperators
@@ -85,4 +85,6 @@ def test_pixels_for_a_gpu_lie_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [sample.pixels.shape]
     assert kept.pixels is not sample.pixels
     np.testing.assert_array_equal(kept.pixels, sample.pixels)
+    assert pinning(torch.device("cuda", 1)) is pinned
+    assert pinning(CPU) is None
     assert (kept.image_id, kept.canvas) == (sample.image_id, sample.canvas)

@@ -17,7 +17,7 @@ from harness.core.printable import counted
 from harness.core.progress import Progress
 from harness.core.requests.pictures import PredictRequest
 from harness.core.results import CategoryCount, PredictReport, Unreadable
-from harness.core.run_files import PAGE, PREDICTIONS, REPORT
+from harness.core.run_files import PAGE, PREDICT, PREDICTIONS
 from harness.files.atomic import replacing, write_text
 from harness.files.digest import file_digest
 from harness.files.json import dumps, to_plain
@@ -78,7 +78,7 @@ def predict(
             write_panoptic(run.folder, read, job.job.dataset.images, things, job.job.stuff)
         if report.page is not None:
             write_text(run.folder / report.page, prediction_page(report, _images(job, lines)))
-        write_checked(run.folder, REPORT, dumps(to_plain(report), indent=2) + "\n")
+        write_checked(run.folder, PREDICT, dumps(to_plain(report), indent=2) + "\n")
     return report
 
 

@@ -22,7 +22,7 @@ from harness.core.errors import HarnessError, IntegrityError, UsageError
 from harness.core.progress import Progress
 from harness.core.requests.pictures import MOST_SHOWN, ShowRequest
 from harness.core.results import Unreadable
-from harness.core.run_files import EVALUATIONS, PAGE, PREDICTIONS, REPORT, SHARDS
+from harness.core.run_files import EVALUATIONS, PAGE, PREDICT, PREDICTIONS, SHARDS
 from harness.core.tasks import PANOPTIC, TASKS, scorable_tasks
 from harness.data.coco import dataset_of, read_annotations
 from harness.data.images import load_image
@@ -115,7 +115,7 @@ def _of_run(folder: Path) -> Subject:
     """A run's images, as far as it has come."""
     run = read_run(folder)
     facts = run.dataset
-    if (folder / REPORT).exists() or not facts.annotations_path:
+    if (folder / PREDICT).exists() or not facts.annotations_path:
         raise UsageError(
             f"{folder} holds predictions on pictures without ground truth",
             hint=f"they are drawn already: {folder / PAGE}",

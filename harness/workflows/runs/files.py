@@ -24,9 +24,9 @@ from harness.core.run_files import (
     CHECKPOINTS,
     IDENTITY,
     LAST_OF_DETECTRON2,
+    PREDICT,
     PREDICTIONS,
     RECORD,
-    REPORT,
     RUN,
     SHARDS,
     SWEEP,
@@ -389,4 +389,4 @@ def has_checkpoint(folder: Path) -> bool:
 
 def is_finished(folder: Path) -> bool:
     """Return whether the run in ``folder`` wrote what a run writes last."""
-    return any((folder / name).exists() for name in (RECORD, SWEEP, REPORT))
+    return any((folder / name).exists() for name in (RECORD, SWEEP, PREDICT))
