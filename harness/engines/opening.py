@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -304,7 +304,7 @@ def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
     Under ``auto`` each has a GPU of its own. A named device is shared by all; so is the CPU.
 
     Raises:
-        UsageError: There are more engines than GPUs.
+        UsageError: There are more engines than GPUs, or the GPUs are of several kinds.
     """
     if device != "auto" or name == "fake":
         return [device] * workers
@@ -322,7 +322,28 @@ def worker_devices(name: EngineName, device: str, workers: int) -> list[str]:
             f"{workers} workers need a GPU each, and {gpus} can be seen here",
             hint=f"choose at most {gpus}, or share one: --device cuda:0",
         )
-    return [f"cuda:{index}" for index in range(workers)]
+    devices = [f"cuda:{index}" for index in range(workers)]
+    if workers > 1:
+        _require_one_kind(devices)
+    return devices
+
+
+def _require_one_kind(devices: Sequence[str]) -> None:
+    """Check that GPUs which share a run are equal: others differ in the last digits.
+
+    Raises:
+        UsageError: They are not.
+    """
+    from harness.engines.devices import VISIBLE, device_class, find_device
+
+    kinds = {one: device_class(find_device(one)) for one in devices}
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"{one} is {kind}" for one, kind in kinds.items())
+        raise UsageError(
+            f"workers of one run need GPUs of one kind, whose numbers are equal: {found}",
+            hint=f"name those of one kind with the variable {VISIBLE}, or choose fewer workers, or "
+            "share one GPU: --device cuda:0",
+        )
 
 
 def _required(name: str, weights: Path | None) -> Path:

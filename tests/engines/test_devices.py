@@ -301,6 +301,16 @@ def test_a_word_that_is_no_device_is_refused(word: str) -> None:
         devices.find_device(word)
 
 
+def test_workers_need_gpus_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["NVIDIA H100", "NVIDIA H100", "Tesla T4"]
+    monkeypatch.setattr(devices, "gpu_count", lambda: len(kinds))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda one: kinds[one.index])
+    assert opening.worker_devices("native", "auto", 2) == ["cuda:0", "cuda:1"]
+    with pytest.raises(UsageError, match=r"one kind.*cuda:1 is NVIDIA H100, cuda:2 is Tesla T4"):
+        opening.worker_devices("native", "auto", 3)
+    assert opening.worker_devices("native", "cuda:2", 3) == ["cuda:2"] * 3
+
+
 IMPORTED = """
 import gc
 searched = []

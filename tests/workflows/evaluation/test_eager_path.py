@@ -6,6 +6,7 @@ The card is pretended: the network stays on the CPU, and only what decides on th
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.cli.main import run
-from harness.engines import native, slot_path
+from harness.engines import devices, native, slot_path
 from harness.engines.native import open_native
 from harness.engines.slot_path import SlotPath
 from harness.measure.timing import NULL_STOPWATCH
@@ -182,3 +183,72 @@ def finish(out: Tensor, bias: Tensor | None, add: Tensor | None, relu: bool) -> 
     if add is not None:
         out += add
     return out.relu_() if relu else out
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 11040)."
+
+
+@pytest.fixture
+def old_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose driver is too old for this torch."""
+
+    def warn() -> bool:
+        warnings.warn(f"CUDA initialization: {OLD} Please update", UserWarning, stacklevel=2)
+        return False
+
+    def init() -> None:
+        raise RuntimeError(f"{OLD}\nPlease update your GPU driver")
+
+    monkeypatch.setattr(devices, "NVIDIA_DEVICE", Path(__file__))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", warn)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+#: Commands that compute, on the device that they take by themselves.
+COMPUTING = {
+    "eval": ("--limit", "1", "--no-report"),
+    "bench": ("--limit", "1", "--warmup", "1", "--repeats", "1", "--min-duration", "0"),
+    "predict": ("--model", "tiny"),
+    "train": ("--model", "tiny", "--iterations", "1", "--batch-size", "2", "--no-pictures"),
+}
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_driver_that_is_too_old_is_one_sentence_and_the_cpu(
+    old_driver: None,
+    project: Path,
+    small_coco: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    annotations, images = str(small_coco / "annotations.json"), str(small_coco / "images")
+    data = ["--annotations", annotations, "--images", images]
+    if command == "predict":
+        data = [images]
+    if command == "train":
+        data = [
+            f"--{kind}-{word.strip('-')}" if word.startswith("--") else word
+            for kind in ("train", "val")
+            for word in data
+        ]
+    capsys.readouterr()
+    options = [*COMPUTING[command], "--output", "run", "--short-edge", "64"]
+    assert run([command, *data, *options]) == 0
+    said = capsys.readouterr().err
+    sentence = f"this machine has an NVIDIA GPU that torch cannot use: {OLD}; the CPU computes"
+    assert said.count(f"note: {sentence}\n") == 1
+    assert said.count("too old") == 1
+    record = "predict.json" if command == "predict" else "record.json"
+    assert sentence in json.loads(Path("run", record).read_bytes())["notes"]
+
+
+def test_a_driver_that_is_too_old_is_an_error_where_a_gpu_is_asked_for(
+    old_driver: None, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "--device", "cuda", "--output", "run"]) == 3
+    said = capsys.readouterr().err
+    assert f"error: this machine has an NVIDIA GPU that torch cannot use: {OLD}\n" in said
+    assert "choose --device cpu" in said
+    assert not Path("run").exists()

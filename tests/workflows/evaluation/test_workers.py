@@ -268,6 +268,7 @@ def test_a_named_device_is_shared_and_gpus_are_dealt_out(monkeypatch: pytest.Mon
     assert worker_devices("native", "cuda:1", 2) == ["cuda:1", "cuda:1"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a GPU")
     assert worker_devices("native", "auto", 2) == ["cuda:0", "cuda:1"]
     with pytest.raises(UsageError, match="3 workers need a GPU each, and 2"):
         worker_devices("native", "auto", 3)
