@@ -1,11 +1,11 @@
-"""Bits of Detectron2 on small networks, the same on every x86-64 processor.
+"""Bits of Detectron2 on small networks, as far as can be the same on every x86-64 processor.
 
     python -m tests.golden.bits NAME …            digests of --exact
     python -m tests.golden.bits --record          of Detectron2, written to bits.json
 
 A processor chooses the kernels that it computes with, and with them the order of sums. Here this is
 fixed, before torch is loaded: kernels for AVX2, MKL's reproducible mode, one thread, and neither
-oneDNN nor NNPACK.
+oneDNN nor NNPACK. What cannot be fixed is told apart by torch's operators themselves.
 """
 
 from __future__ import annotations
@@ -115,18 +115,43 @@ def digest_of(values: np.ndarray) -> str:
     return hashlib.sha256(values.tobytes()).hexdigest()[:DIGITS]
 
 
-def versions() -> dict[str, str]:
-    """What the bits depend on, besides ``ARITHMETIC``; builds for a GPU compute alike on a CPU."""
-    import platform
+def arithmetic() -> dict[str, str]:
+    """What the bits depend on: versions, and digests of what torch's own operators answer here.
 
+    Where one of them answers otherwise, as MKL's exponential may on another processor, other bits
+    say nothing about the networks. Builds for a GPU compute alike on a CPU.
+    """
     import torch
     import torchvision
+    from torch.nn import functional as f
 
+    numbers = torch.Generator().manual_seed(7)
+    maps, wide, rows = (
+        torch.randn(size, generator=numbers) for size in ((1, 64, 25, 34), (64, 64, 3, 3), (70, 64))
+    )
+    boxes = torch.tensor([[0.0, 1.5, 2.5, 20.0, 22.0], [0.0, 3.0, 4.0, 9.0, 8.0]])
+    answers = {
+        "exp": rows.exp(),
+        "log2": rows.abs().log2(),
+        "sigmoid": maps.sigmoid(),
+        "softmax": rows.softmax(1),
+        "matrices": rows @ wide[:, :, 1, 1],
+        "linear": f.linear(rows, wide[:, :, 0, 0], wide[:, 0, 0, 0]),
+        "convolution": f.conv2d(maps, wide, padding=1),
+        "convolution 1x1": f.conv2d(maps, wide[:, :, :1, :1], stride=2),
+        "convolution in groups": f.conv2d(maps, wide[:, :8], padding=1, groups=8),
+        "deconvolution": f.conv_transpose2d(maps, wide[:, :, :2, :2], stride=2),
+        "batch norm": f.batch_norm(maps, rows[0], rows[1].abs(), rows[2], rows[3]),
+        "group norm": f.group_norm(maps, 32, rows[0], rows[1]),
+        "bilinear": f.interpolate(maps, scale_factor=2, mode="bilinear"),
+        "bicubic": f.interpolate(maps, (40, 50), mode="bicubic"),
+        "grid": f.grid_sample(maps, rows[:, :2].reshape(1, 7, 10, 2), align_corners=False),
+        "pooling": torchvision.ops.roi_align(maps, boxes, 7, aligned=True),
+    }
     return {
         "torch": torch.__version__.partition("+")[0],
         "torchvision": torchvision.__version__.partition("+")[0],
-        "machine": platform.machine(),
-        "kernels": torch.backends.cpu.get_cpu_capability(),
+        **{name: digest_of(answer.numpy()) for name, answer in answers.items()},
     }
 
 
@@ -148,14 +173,14 @@ def main(names: list[str]) -> None:
 
         offer_deformable_convolutions()
         found = {name: digests(one, reference=True) for name, one in known.items()}
-        text = json.dumps({"versions": versions(), "networks": found}, indent=1) + "\n"
+        text = json.dumps({"arithmetic": arithmetic(), "networks": found}, indent=1) + "\n"
         Path(__file__).with_suffix(".json").write_text(text, encoding="utf-8")
         return
     found = {
         name: digests(known["tiny"], nudged=True) if name == NUDGED else digests(known[name])
         for name in names
     }
-    sys.stdout.write(json.dumps({"versions": versions(), "networks": found}))
+    sys.stdout.write(json.dumps({"arithmetic": arithmetic(), "networks": found}))
 
 
 if __name__ == "__main__":
