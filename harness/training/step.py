@@ -66,14 +66,19 @@ class LossModel(nn.Module):
     def forward(self, batch: Batch, targets: Sequence[Targets]) -> Losses:
         """Return losses and statistics; see ``harness.nn.losses``."""
         mean_count = self.world.mean_count
+        if self._in_slots is None:
+            return losses(self.network, batch, targets, self.numbers, mean_count)
+        drawn = [one.generator.get_state() for one in targets]
         try:
             return losses(self.network, batch, targets, self.numbers, mean_count, self._in_slots)
         except Exception as error:
-            if self._in_slots is None or not is_of_triton(error):
+            if not is_of_triton(error):
                 raise
             said = without_triton(error, instead=IMAGE_BY_IMAGE)
             self._notes += [said] if said not in self._notes else []
         self._in_slots = None
+        for one, state in zip(targets, drawn, strict=True):
+            one.generator.set_state(state)  # what it has drawn is drawn again
         return losses(self.network, batch, targets, self.numbers, mean_count)
 
 

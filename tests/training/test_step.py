@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from harness.nn import operators
+from harness.training import setup
+from harness.training.processes import World
 from harness.training.setup import region_operators
-from harness.training.step import pinned, pinning, run_iteration
+from harness.training.step import measure_losses, pinned, pinning, run_iteration
 from harness.zoo.architectures import architecture_of, tiny
 from tests.golden.losses import samples, seeded_weights
 from tests.nn.plain_operators import PlainOperators
 from tests.training.steps import NUMBERS, trainer
+from tests.training.test_families import setup_of
 
 CPU = torch.device("cpu")
 
@@ -69,6 +74,45 @@ def test_where_triton_does_not_work_a_note_says_so(monkeypatch: pytest.MonkeyPat
     architecture = architecture_of("mask_rcnn_R_50_FPN")
     assert region_operators(architecture, NUMBERS, torch.device("cuda"), notes) is None
     assert notes == ["Triton cannot be used here, proposals are selected image by image: no driver"]
+
+
+class NotCompiled:
+    """Kernels of which one cannot be compiled when it is needed."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def kept_in_segments(self, *_: object) -> torch.Tensor:
+        from triton.runtime.errors import OutOfResources
+
+        self.calls += 1
+        raise OutOfResources(200_000, 100_000, "shared memory")
+
+
+def test_a_kernel_that_cannot_be_compiled_costs_a_note_and_no_step() -> None:
+    pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
+    kernels = NotCompiled()
+    one_by_one, broken = trainer(CPU, None), trainer(CPU, kernels)
+    for _ in range(2):
+        logged = [run_iteration(state, samples()) for state in (one_by_one, broken)]
+        assert {name: value.item() for name, value in logged[0].items()} == {
+            name: value.item() for name, value in logged[1].items()
+        }
+    assert kernels.calls == 1
+    (note,) = broken.notes
+    assert note.startswith("Triton cannot be used here, proposals are selected image by image: out")
+    assert measure_losses(broken, iter([list(samples())]))
+    assert broken.notes == [note]
+
+
+def test_bf16_that_a_card_emulates_leaves_proposals_to_the_eager_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "emulation", lambda *_: "it is emulated")
+    monkeypatch.setattr(setup, "region_operators", lambda *_: pytest.fail("kernels were taken"))
+    found, _ = setup.build_trainer(setup_of(tiny(), tmp_path, "bf16"), CPU, World())
+    assert found.operators is None
+    assert found.notes == ["it is emulated, and proposals are selected image by image"]
 
 
 def test_pixels_for_a_gpu_lie_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
