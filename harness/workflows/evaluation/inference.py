@@ -398,7 +398,8 @@ def _require_answer(job: Job, records: Sequence[ImageRecord], answer: Sequence[D
 
 def _failed(stage: str, records: Sequence[ImageRecord], error: Exception) -> RunFailedError:
     names = ", ".join(f"{record.image_id} ({record.file_name})" for record in records)
-    failure = failure_of(error)  # of memory, of a GPU: what they say further on is for programmers
+    # Of memory, of a GPU: what their errors say further on is for programmers.
+    failure = failure_of(error, then="then continue")
     said = reason_of(error) if failure is None else reason_of(error).partition("\n")[0]
     hint = None if failure is None else failure.hint
     return RunFailedError(f"{stage} failed at image {names}: {said}", hint=hint)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
+from harness.core.engine import Engine
 from harness.core.errors import RunFailedError
-from harness.workflows.benchmark.sweep_cell import CellTask, measure_cell
+from harness.workflows.benchmark.sweep_cell import CellTask, measure_cell, measure_with
+from harness.workflows.evaluation.resolve import Job, open_job_engine
 
 
 def measure_but_bf16(task: CellTask) -> None:
@@ -26,6 +29,21 @@ def measure_and_stop_at_fp16(task: CellTask) -> None:
         os.kill(os.getppid(), signal.SIGINT)
         signal.pause()
     measure_but_bf16(task)
+
+
+#: What the engine of a cell did otherwise than asked.
+NOTE = "torch emulates it, and the eager path computes"
+
+
+def measure_with_a_note(task: CellTask) -> None:
+    """An engine that has something to say."""
+
+    def opened(job: Job) -> Engine:
+        engine = open_job_engine(job)
+        engine.notes = [NOTE]  # type: ignore[attr-defined]
+        return engine
+
+    measure_with(task, open_engine=opened, clock=time.perf_counter)
 
 
 def refuse(task: CellTask) -> None:

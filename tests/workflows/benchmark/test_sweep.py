@@ -28,7 +28,13 @@ from harness.workflows.benchmark.sweep import settings_of, sweep
 from harness.workflows.runs.checksums import key_of, seal
 from harness.workflows.runs.folder import utc_now
 from harness.workflows.runs.shards import read_identity
-from tests.workflows.benchmark.sweep_parts import measure_and_stop_at_fp16, measure_but_bf16, refuse
+from tests.workflows.benchmark.sweep_parts import (
+    NOTE,
+    measure_and_stop_at_fp16,
+    measure_but_bf16,
+    measure_with_a_note,
+    refuse,
+)
 
 AXES: dict[str, Any] = {
     "compiled": (False,),
@@ -94,6 +100,15 @@ def test_every_setting_has_its_numbers_or_a_reason(swept: Swept) -> None:
     assert exact.speed is not None
     assert exact.speed.timed_images == 6
     assert exact.speed.engine.precision == "fp32", "the fake engine computes in nothing else"
+
+
+def test_what_an_engine_did_otherwise_than_asked_is_in_the_sweep(swept: Swept) -> None:
+    found, folder = swept(axes=SweepAxes(precisions=("fp32",), **AXES), measure=measure_with_a_note)
+    (cell,) = found.measured
+    assert cell.speed is not None
+    assert cell.speed.notes == (NOTE,)
+    said = (folder / "log.txt").read_text(encoding="utf-8")
+    assert f"note: fp32-contiguous-b1: {NOTE}" in said
 
 
 @pytest.mark.slow

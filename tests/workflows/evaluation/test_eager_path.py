@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness import load_model
 from harness.cli.main import run
 from harness.engines import devices, native, slot_path
 from harness.engines.native import open_native
@@ -26,8 +28,6 @@ from tests.engines.pretend_gpu import Gpu
 from tests.engines.pretend_gpu import gpu as gpu
 from tests.golden.cases import pictures
 from tests.nn.plain_operators import PlainOperators
-
-triton = pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 
 CARD = torch.device("cuda", 0)
 PTXAS = "ptxas does not know sm_120"
@@ -72,7 +72,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 def no_compiler() -> Exception:
-    """What Triton raises for a kernel that it cannot translate."""
+    """What Triton raises for a kernel that it cannot translate; without it the test is skipped."""
+    pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
     from triton.compiler.errors import CompilationError
 
     error: Exception = CompilationError("def kernel():", None, PTXAS)
@@ -103,10 +104,11 @@ def test_triton_that_cannot_compile_leaves_the_eager_path_and_a_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    error = no_compiler()
     from harness.nn.kernels import epilogue
 
     def fail(*_: object) -> Tensor:
-        raise no_compiler()
+        raise error
 
     monkeypatch.setattr(epilogue, "finish", fail)
     record, said = evaluated(embedded_root, capsys)
@@ -151,6 +153,7 @@ def test_a_benchmark_has_the_line_as_well(
 
 def test_a_kernel_that_cannot_be_compiled_later_costs_no_image(seeded: Seeded, gpu: Gpu) -> None:
     """The kernel that is tried first may be compiled where a larger one is not."""
+    error = no_compiler()
     network = open_native(architecture=tiny(), weights=seeded(tiny()), device="cpu", threads=1)
     given = [network.prepare(one, NULL_STOPWATCH) for one in pictures()]
     expected = network.infer(given, NULL_STOPWATCH)
@@ -165,7 +168,7 @@ def test_a_kernel_that_cannot_be_compiled_later_costs_no_image(seeded: Seeded, g
     begun = engine.begin(given[:1])
 
     def fail(*_: object) -> Tensor:
-        raise no_compiler()
+        raise error
 
     slots._graphs._function = fail  # type: ignore[union-attr]
     found = engine.infer(given, NULL_STOPWATCH)
@@ -252,3 +255,24 @@ def test_a_driver_that_is_too_old_is_an_error_where_a_gpu_is_asked_for(
     assert f"error: this machine has an NVIDIA GPU that torch cannot use: {OLD}\n" in said
     assert "choose --device cpu" in said
     assert not Path("run").exists()
+
+
+def test_a_program_that_loads_a_model_is_warned_once(old_driver: None, project: Path) -> None:
+    with pytest.warns(UserWarning, match="torch cannot use") as caught, load_model("tiny") as model:
+        assert model.info.engine.device == "cpu"
+    assert len(caught) == 1
+
+
+def test_a_service_says_it_when_it_starts(old_driver: None, project: Path) -> None:
+    pytest.importorskip("fastapi", reason="needs the packages of the extra serve")
+    from harness.core.requests.inference import ModelSpec
+    from harness.core.requests.loading import ServeRequest
+    from harness.serve.server import _opened, _warm_up, find_served
+
+    said: list[str] = []
+    request = ServeRequest(network=ModelSpec(model="tiny"))
+    with closing(_opened(request, find_served(request), said.append)) as service:
+        _warm_up(service, said.append)
+    first, note = said
+    assert first.startswith("first inference: ")
+    assert note.startswith("note: this machine has an NVIDIA GPU that torch cannot use: ")

@@ -172,6 +172,26 @@ def test_a_broken_image_is_named_and_what_came_before_is_kept(job: Job, tmp_path
         assert shard.finished == ORDER[:3]
 
 
+class Lost(FakeEngine):
+    """A GPU that is lost at the fourth image."""
+
+    def infer(self, prepared: Sequence[Image], stopwatch: Stopwatch) -> list[Detections]:
+        if prepared[0].image_id == ORDER[3]:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore of it")
+        return super().infer(prepared, stopwatch)
+
+
+def test_a_gpu_that_is_lost_costs_no_finished_image(job: Job, tmp_path: Path) -> None:
+    rows = open_fake(job.dataset, job.architecture)._rows
+    with pytest.raises(RunFailedError, match="inference failed at image 42 ") as caught:
+        infer(job, Lost(rows, job.architecture), tmp_path / "shard.jsonl")
+    assert caught.value.message.endswith("CUDA error: an illegal memory access was encountered")
+    assert "nvidia-smi" in str(caught.value.hint)
+    assert "then continue" in str(caught.value.hint)
+    with open_shard(tmp_path / "shard.jsonl", {}) as shard:
+        assert shard.finished == ORDER[:3]
+
+
 class Unprepared(FakeEngine):
     def prepare(self, image: Image, stopwatch: Stopwatch) -> Image:
         raise MemoryError("no room")
