@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,20 @@ def read_sealed(path: Path) -> SealedFile:
     if not any(key for key, _ in opened) and not any(_SEAL.search(raw) for raw in raws):
         return _without_seals(raws)
     return _with_seals(raws, opened)
+
+
+def read_sealed_header(path: Path) -> Line | None:
+    """Read the header alone: what ``read_sealed`` says of it, mostly without the other lines.
+
+    Args:
+        path: As in ``read_sealed``.
+    """
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        raw = file.readline()
+        key, line = _opened(raw, _key_in(raw))
+        if line is not None and "image_id" not in line and key == key_of(line):
+            return line
+    return read_sealed(path).header  # without a sound header other lines decide
 
 
 def _with_seals(raws: list[bytes], opened: list[tuple[str | None, Line | None]]) -> SealedFile:

@@ -32,6 +32,7 @@ from harness.workflows.runs.checksums import (
     SealedFile,
     key_of,
     read_sealed,
+    read_sealed_header,
     seal,
     seal_text,
 )
@@ -176,7 +177,7 @@ def read_header(path: Path) -> dict[str, Any] | None:
     Returns:
         The identity; None when the process was killed before it was written, or it is damaged.
     """
-    return read_sealed(path).header
+    return read_sealed_header(path)
 
 
 def new_images(path: Path, position: int) -> tuple[int, int]:

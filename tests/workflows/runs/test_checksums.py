@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.workflows.runs.checksums import BLOCK, add_sums, key_of, read_sealed, read_sums, seal
+from harness.workflows.runs import checksums
+from harness.workflows.runs.checksums import (
+    BLOCK,
+    add_sums,
+    key_of,
+    read_sealed,
+    read_sealed_header,
+    read_sums,
+    seal,
+)
 
 OLD, NEW = "0" * 64, "1" * 64
 
@@ -82,3 +91,27 @@ def test_damage_among_many_lines_is_named_where_it_is(tmp_path: Path) -> None:
         f"line {foreign + 2} belongs to another run",
         f"line {count + 1} is damaged: its checksum does not fit",
     ]
+
+
+def test_a_header_is_read_without_the_other_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, identity = tmp_path / "0000.jsonl", {"model": "tiny"}
+    key = key_of(identity)
+    header, line = seal(identity, key), seal({"image_id": 1, "predictions": []}, key)
+    plain = json.dumps(identity).encode() + b"\n"
+    for content in (
+        b"",
+        header[:-1],
+        header[:9] + b"!" + header[10:] + line,
+        line,
+        seal(identity, key_of({"model": "another"})) + line,
+        plain,
+        plain + line,
+    ):
+        path.write_bytes(content)
+        assert read_sealed_header(path) == read_sealed(path).header
+    assert read_sealed_header(tmp_path / "missing.jsonl") is None
+    path.write_bytes(header + line)
+    monkeypatch.setattr(checksums, "read_sealed", None)
+    assert read_sealed_header(path) == identity
